@@ -1,0 +1,365 @@
+"""The wire: topics, the one schema of a snapshot, and its msgpack codec (bytes in, WireError out).
+
+Imports nothing but msgpack and the standard library, because the client shares this module.
+A frame is ``topic NUL msgpack-map``. Tables are columnar: a numeric column is one little-endian
+array, so that 100,000 rows are packed and unpacked by memcpy; a text column is a list of bytes
+(names from the kernel may be any bytes) or None.
+"""
+
+from __future__ import annotations
+
+import array
+import struct
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+import msgpack
+
+SCHEMA: Final = "pbmon/1"
+
+# Index = the class number in the kernel's keys (bpf/pbmon.h).
+CLASSES: Final = ("net", "loopback", "unix", "socket", "file", "pipe", "device")
+SOCKET_CLASSES: Final = CLASSES[:4]
+STATES: Final = ("running", "exited")
+DIRECTIONS: Final = ("unknown", "in", "out")
+OPEN: Final = (False, True, None)  # None: not known yet
+
+
+def _verbs(name: str) -> tuple[str, str]:
+    return ("rx", "tx") if name in SOCKET_CLASSES else ("read", "write")
+
+
+def counter_names(name: str) -> tuple[str, str, str, str]:
+    """Return the four counters of class ``name``: bytes in, bytes out, calls in, calls out."""
+    into, out = _verbs(name)
+    return (
+        f"{name}_{into}_bytes",
+        f"{name}_{out}_bytes",
+        f"{name}_{into}_calls",
+        f"{name}_{out}_calls",
+    )
+
+
+#: Every cumulative counter of a process, in wire order; four per class, then the disk's two.
+COUNTERS: Final = (
+    *(counter for name in CLASSES for counter in counter_names(name)),
+    "disk_read_bytes",
+    "disk_write_bytes",
+)
+BYTE_COUNTERS: Final = tuple(name for name in COUNTERS if name.endswith("_bytes"))
+
+
+def rate_name(counter: str) -> str:
+    """Name the rate of a byte counter: ``net_rx_bytes`` -> ``net_rx_bytes_per_s``."""
+    return f"{counter}_per_s"
+
+
+RATES: Final = tuple(rate_name(name) for name in BYTE_COUNTERS)
+#: The four rates whose last 60 samples are kept for each process and for the host.
+HISTORY: Final = (
+    "net_rx_bytes_per_s",
+    "net_tx_bytes_per_s",
+    "file_read_bytes_per_s",
+    "file_write_bytes_per_s",
+)
+
+# Column kinds: array.array-like codes of fixed width, "16s" (sixteen raw bytes), or "text".
+# A rate that is not known yet is NaN on the wire and null for users.
+_CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
+_WIDTHS: Final = {"u1": 1, "u2": 2, "u4": 4, "u8": 8, "f8": 8, "16s": 16}
+
+PROCESS: Final[dict[str, str]] = {
+    "pid": "u4",
+    "start_ns": "u8",
+    "ppid": "u4",
+    "uid": "u4",
+    "name": "text",
+    "exe": "text",
+    "cmdline": "text",  # NUL-separated, as in /proc
+    "cgroup": "text",
+    "unit": "text",
+    "container": "text",  # runtime:id
+    "netns": "u4",  # 0: not known
+    "state": "u1",  # index of STATES
+    "exited_ns": "u8",  # 0: running
+    "connections": "u4",
+    "files": "u4",
+    **dict.fromkeys(COUNTERS, "u8"),
+    **dict.fromkeys(RATES, "f8"),
+}
+CONNECTION: Final[dict[str, str]] = {
+    "pid": "u4",
+    "start_ns": "u8",
+    "class": "u1",  # index of CLASSES
+    "family": "u1",  # AF_*
+    "type": "u1",  # SOCK_*
+    "protocol": "u2",  # IPPROTO_*, or the family's own number
+    "local": "16s",  # inet: 4 bytes and zeros; inet6: 16; others: socket inode, 8 bytes LE
+    "remote": "16s",  # all zeros: not known
+    "local_port": "u2",
+    "remote_port": "u2",
+    "local_name": "text",  # unix sockets: path, or NUL and the abstract name
+    "remote_name": "text",
+    "netns": "u4",
+    "direction": "u1",  # index of DIRECTIONS
+    "rx_bytes": "u8",
+    "tx_bytes": "u8",
+    "rx_calls": "u8",
+    "tx_calls": "u8",
+    "rx_bytes_per_s": "f8",
+    "tx_bytes_per_s": "f8",
+    "first_ns": "u8",
+    "last_ns": "u8",
+    "open": "u1",  # index of OPEN
+}
+FILE: Final[dict[str, str]] = {
+    "pid": "u4",
+    "start_ns": "u8",
+    "class": "u1",
+    "path": "text",  # None: not known
+    "unlinked": "u1",
+    "device": "u4",  # major << 20 | minor
+    "inode": "u8",
+    "read_bytes": "u8",
+    "write_bytes": "u8",
+    "read_calls": "u8",
+    "write_calls": "u8",
+    "read_bytes_per_s": "f8",
+    "write_bytes_per_s": "f8",
+    "first_ns": "u8",
+    "last_ns": "u8",
+    "open": "u1",
+}
+#: Counters of processes that are no longer rows, folded by unit and user.
+RETIRED: Final[dict[str, str]] = {
+    "unit": "text",
+    "uid": "u4",
+    "processes": "u8",
+    **dict.fromkeys(COUNTERS, "u8"),
+}
+TABLES: Final[dict[str, dict[str, str]]] = {
+    "processes": PROCESS,
+    "connections": CONNECTION,
+    "files": FILE,
+    "retired": RETIRED,
+}
+
+Column = Sequence[Any]
+
+
+class WireError(ValueError):
+    """A frame that does not follow the schema; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """``length`` rows by columns.
+
+    To encode, a numeric column is any object with the buffer protocol, contiguous and of the
+    schema's width (numpy array, array.array, bytes); decoded, it is an array.array, for "16s" a
+    list of bytes, and for "text" a list of ``bytes | None``.
+    """
+
+    length: int
+    columns: Mapping[str, Any]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield each row as a dict of raw wire values."""
+        names = tuple(self.columns)
+        for values in zip(*self.columns.values(), strict=True):
+            yield dict(zip(names, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One published snapshot, or the part of it that a topic carries.
+
+    ``time_ns`` is CLOCK_REALTIME, ``now_ns`` CLOCK_BOOTTIME, ``interval_ns`` the real time since
+    the snapshot before (0 for the first). ``totals`` maps every counter to an integer and every
+    rate to a float or None. ``health`` is the contract's object. ``history`` maps each name of
+    HISTORY to at most 60 samples (bytes/s or None), oldest first. A topic without a table
+    carries None for it.
+    """
+
+    host: str
+    boot_id: str
+    epoch: str
+    seq: int
+    time_ns: int
+    now_ns: int
+    interval_ns: int
+    health: Mapping[str, Any]
+    totals: Mapping[str, Any]
+    history: Mapping[str, Any]
+    retired: Table
+    processes: Table
+    connections: Table | None = None
+    files: Table | None = None
+    schema: str = field(default=SCHEMA)
+
+
+# --- topics -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """``SCOPE/processes``, ``SCOPE/flows`` or ``SCOPE/flows/PID``; ``uid`` None is scope ``all``."""
+
+    uid: int | None
+    kind: str  # "processes" or "flows"
+    pid: int | None = None
+
+    def __str__(self) -> str:
+        scope = "all" if self.uid is None else f"uid/{self.uid}"
+        return f"{scope}/{self.kind}" + ("" if self.pid is None else f"/{self.pid}")
+
+
+def parse_topic(text: bytes) -> Topic:
+    """Parse a topic; WireError unless it is exactly what ``str(Topic)`` writes."""
+    parts = text.split(b"/")
+    try:
+        if parts[0] == b"uid":
+            uid: int | None = _number(parts[1])
+            rest = parts[2:]
+        elif parts[0] == b"all":
+            uid, rest = None, parts[1:]
+        else:
+            raise WireError(f"unknown scope in topic {text[:80]!r}")
+        kind = rest[0]
+    except IndexError:
+        raise WireError(f"incomplete topic {text[:80]!r}") from None
+    if kind == b"processes" and len(rest) == 1:
+        return Topic(uid, "processes")
+    if kind == b"flows" and len(rest) == 1:
+        return Topic(uid, "flows")
+    if kind == b"flows" and len(rest) == 2:  # noqa: PLR2004 - flows/PID
+        return Topic(uid, "flows", _number(rest[1]))
+    raise WireError(f"unknown topic {text[:80]!r}")
+
+
+def _number(text: bytes) -> int:
+    value = int(text) if text.isdigit() and len(text) <= 10 else -1  # noqa: PLR2004 - u32 digits
+    if not 0 <= value < 1 << 32 or str(value).encode() != text:
+        raise WireError(f"not a number in a topic: {text[:20]!r}")
+    return value
+
+
+# --- codec ------------------------------------------------------------------------------------
+
+
+def encode(topic: Topic, message: Message) -> bytes:
+    """Encode one frame; the caller's columns must have the schema's names and widths."""
+    body: dict[str, Any] = {}
+    for item in fields(message):
+        value = getattr(message, item.name)
+        body[item.name] = (
+            _pack_table(value, TABLES[item.name]) if isinstance(value, Table) else value
+        )
+    packed: bytes = msgpack.packb(body, use_bin_type=True)
+    return b"%s\x00%s" % (str(topic).encode(), packed)
+
+
+def _pack_table(table: Table, schema: Mapping[str, str]) -> dict[str, Any]:
+    if table.columns.keys() != schema.keys():
+        raise WireError(f"columns differ from the schema: {table.columns.keys() ^ schema.keys()}")
+    packed: dict[str, Any] = {"length": table.length}
+    for name, kind in schema.items():
+        column = table.columns[name]
+        if kind == "text":
+            packed[name] = list(column)
+            size = len(packed[name])
+        else:
+            packed[name] = bytes(memoryview(column).cast("B"))
+            size = len(packed[name]) // _WIDTHS[kind]
+        if size != table.length:
+            raise WireError(f"column {name} has {size} rows, not {table.length}")
+    return packed
+
+
+def decode(frame: bytes) -> tuple[Topic, Message]:
+    """Decode one frame. Any bytes may be passed; whatever is not a valid frame is a WireError."""
+    head, separator, body = frame.partition(b"\x00")
+    if not separator:
+        raise WireError("no NUL after the topic")
+    topic = parse_topic(head)
+    try:
+        value = msgpack.unpackb(body, raw=False, strict_map_key=True, max_buffer_size=len(body))
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise WireError(f"not msgpack: {error}") from None
+    return topic, _message(value)
+
+
+_SCALARS: Final = {
+    "schema": str,
+    "host": str,
+    "boot_id": str,
+    "epoch": str,
+    "seq": int,
+    "time_ns": int,
+    "now_ns": int,
+    "interval_ns": int,
+    "health": dict,
+    "totals": dict,
+    "history": dict,
+}
+_OPTIONAL: Final = ("connections", "files")
+
+
+def _message(value: Any) -> Message:  # noqa: ANN401 - anything that msgpack can hold
+    names = {item.name for item in fields(Message)}
+    if not isinstance(value, dict) or value.keys() != names:
+        raise WireError("the body is not a map of the schema's fields")
+    if value["schema"] != SCHEMA:
+        raise WireError(f"schema {value['schema']!r:.40}, this client reads {SCHEMA}")
+    for name, kind in _SCALARS.items():
+        if type(value[name]) is not kind:
+            raise WireError(f"{name} is not {kind.__name__}")
+    _check_totals(value["totals"])
+    for name, schema in TABLES.items():
+        if not (value[name] is None and name in _OPTIONAL):
+            value[name] = _unpack_table(name, value[name], schema)
+    return Message(**value)
+
+
+def _check_totals(totals: dict[str, Any]) -> None:
+    if totals.keys() != {*COUNTERS, *RATES}:
+        raise WireError("totals do not have the schema's fields")
+    if any(type(totals[name]) is not int for name in COUNTERS):
+        raise WireError("a total is not an integer")
+    if any(type(totals[name]) not in (float, type(None)) for name in RATES):
+        raise WireError("a rate in totals is not a float")
+
+
+def _unpack_table(name: str, value: Any, schema: Mapping[str, str]) -> Table:  # noqa: ANN401
+    if not isinstance(value, dict) or value.keys() != {"length", *schema}:
+        raise WireError(f"table {name} does not have the schema's columns")
+    length = value["length"]
+    if type(length) is not int or length < 0:
+        raise WireError(f"table {name} has no length")
+    return Table(
+        length,
+        {
+            column: _unpack_column(f"{name}.{column}", value[column], kind, length)
+            for column, kind in schema.items()
+        },
+    )
+
+
+def _unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # noqa: ANN401
+    if kind == "text":
+        if type(value) is not list or len(value) != length:
+            raise WireError(f"{name} is not a list of {length}")
+        if any(item is not None and type(item) is not bytes for item in value):
+            raise WireError(f"{name} holds something other than bytes")
+        return value
+    if type(value) is not bytes or len(value) != length * _WIDTHS[kind]:
+        raise WireError(f"{name} is not {length} values of {kind}")
+    if kind == "16s":
+        return [item for (item,) in struct.iter_unpack("16s", value)]
+    column = array.array(_CODES[kind])
+    column.frombytes(value)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
