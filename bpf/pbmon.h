@@ -13,9 +13,16 @@ enum pbmon_class {
 	CLASS_DEVICE = 6,   /* character devices, anonymous inodes, pseudo file systems */
 };
 
+/* One process: a tgid is used again, a tgid and its start are not. 16 bytes. */
+struct process_key {
+	__u64 start_ns;     /* CLOCK_BOOTTIME start of the thread group leader */
+	__u32 tgid;
+	__u32 zero;
+};
+
 /* One connection of one process. 64 bytes, no padding. */
 struct flow_key {
-	__u64 start_ns;     /* CLOCK_BOOTTIME start of the thread group leader */
+	__u64 start_ns;
 	__u8 local[16];     /* inet: 4 bytes and zeros; inet6: 16; others: socket inode in the first 8 */
 	__u8 remote[16];    /* all zeros: the peer is not known */
 	__u64 net;          /* address of struct net: tells namespaces apart, printed never */
@@ -37,7 +44,7 @@ struct file_key {
 	__u32 generation;   /* i_generation: a reused inode number is another file */
 };
 
-/* Where bytes go when the two maps above are full. 16 bytes, no padding. */
+/* Where bytes go when the two tables above are full. 16 bytes, no padding. */
 struct overflow_key {
 	__u64 start_ns;
 	__u32 tgid;
@@ -45,18 +52,18 @@ struct overflow_key {
 };
 
 enum pbmon_flag {
-	FLAG_ACCEPTED = 1,  /* the local end was listening */
+	FLAG_ACCEPTED = 1,  /* the connection came in through a listening socket */
 	FLAG_UNLINKED = 2,  /* the inode has no name left */
 };
 
-/* The value of all three maps: cumulative, never reset. 72 bytes, no padding. */
+/* What a row of any table counts: cumulative, never reset. 72 bytes, no padding. */
 struct counter {
 	__u64 rx_bytes;     /* received or read */
 	__u64 tx_bytes;     /* sent or written */
 	__u64 rx_calls;
 	__u64 tx_calls;
-	__u64 id;           /* unique in one daemon run; events name their row by it */
-	__u64 first_ns;     /* CLOCK_BOOTTIME of the first byte */
+	__u64 id;           /* use of the slot << 32 | slot: unique in one daemon run */
+	__u64 first_ns;     /* CLOCK_BOOTTIME of the first byte; 0: the slot is free */
 	__u32 netns;        /* flows: inode number of the network namespace */
 	__u32 device;       /* files: s_dev, as the kernel keeps it (major << 20 | minor) */
 	__u32 magic;        /* files: s_magic of the superblock */
@@ -65,6 +72,74 @@ struct counter {
 	__u8 class;
 	__u8 flags;
 	__u32 zero;
+};
+
+/* A table is a hash of keys to slot numbers, a stack of free slots, and this array of slots,
+ * which user space maps into its memory: reading it takes no system call. */
+struct flow_slot {
+	struct flow_key key;
+	struct counter counter;
+};
+struct file_slot {
+	struct file_key key;
+	struct counter counter;
+};
+struct overflow_slot {
+	struct overflow_key key;
+	struct counter counter;
+};
+
+/* Indexes of the array "lost": what is missing from the rows, and why. */
+enum pbmon_lost {
+	LOST_CONNECTION_DETAIL, /* calls that found no free connection row: counted for the process */
+	LOST_FILE_DETAIL,       /* the same for files */
+	LOST_BYTES,             /* bytes in no row at all */
+	LOST_EVENTS,            /* events refused by a full ring buffer: a name may be missing */
+	LOST_COUNT,
+};
+
+enum pbmon_event {
+	EVENT_PROCESS = 1, /* exec or first byte */
+	EVENT_EXIT = 2,
+	EVENT_FILE = 3,    /* first sight of a file row: its path */
+	EVENT_UNIX = 4,    /* first sight of a unix socket row: its names */
+};
+
+/* Every event starts so. 32 bytes. `size` bytes of text follow the kind's own struct. */
+struct event {
+	__u32 kind;
+	__u32 tgid;
+	__u64 start_ns;
+	__u64 time_ns;
+	__u64 id;           /* of the row, for EVENT_FILE and EVENT_UNIX */
+};
+
+/* EVENT_PROCESS and EVENT_FILE. The text behind it: the path's components, leaf first, each ended
+ * by NUL; for a process also its command line and the components of its cgroup. 80 bytes. */
+struct name_event {
+	struct event head;
+	__u32 ppid;
+	__u32 uid;          /* effective */
+	__u32 netns;        /* 0: not known */
+	__u32 path_size;    /* of the file, or of the executable */
+	__u32 cmdline_size;
+	__u32 cgroup_size;
+	__u8 whole;         /* the path reached the process's root */
+	__u8 pad[7];
+	char comm[16];
+};
+struct exit_event {
+	struct event head;
+	__u64 disk_read_bytes;
+	__u64 disk_write_bytes;
+};
+struct unix_event {
+	struct event head;
+	__u64 remote_inode; /* 0: no peer */
+	__u32 local_size;   /* of sun_path; names follow in fixed fields */
+	__u32 remote_size;
+	char local[112];
+	char remote[112];
 };
 
 #endif

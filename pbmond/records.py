@@ -58,6 +58,23 @@ COUNTER = np.dtype(
 FLAG_ACCEPTED = 1
 FLAG_UNLINKED = 2
 
+#: Width of the clock tick in which /proc/PID/stat gives start times: USER_HZ is 100 on every
+#: architecture that Linux distributions ship.
+START_TICK_NS = 10_000_000
+
+
+def same_start(one_ns: int, other_ns: int) -> bool:
+    """Tell whether two start times of one PID can be those of one process.
+
+    The kernel's keys and events carry the exact ns; /proc only the tick that it falls in, given
+    as a multiple of START_TICK_NS, and nothing else readable is more exact (pidfd, taskstats).
+    So a multiple of the tick equals every time within that tick, while two exact times are equal
+    only to the ns: a PID can be used again within one tick. Where one side is exact, keep it.
+    """
+    if one_ns == other_ns:
+        return True
+    coarse = one_ns % START_TICK_NS == 0 or other_ns % START_TICK_NS == 0
+    return coarse and one_ns // START_TICK_NS == other_ns // START_TICK_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +155,22 @@ class Reading:
     overflow: Rows
     events: tuple[Event, ...]
     lost: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcSample:
+    """What /proc said about one process in this tick; None is what could not be read.
+
+    ``start_ns`` is the one that was asked for. ``read_bytes`` and ``write_bytes`` are the kernel's
+    task I/O accounting summed over the living threads: they fall when a thread exits.
+    ``open_inodes`` holds (st_dev, st_ino) of every open descriptor; ``gone``: (pid, start_ns)
+    is no longer there, and the other fields are None.
+    """
+
+    pid: int
+    start_ns: int
+    read_bytes: int | None
+    write_bytes: int | None
+    uid: int | None
+    open_inodes: frozenset[tuple[int, int]] | None
+    gone: bool

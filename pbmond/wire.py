@@ -205,7 +205,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """``SCOPE/processes``, ``SCOPE/flows`` or ``SCOPE/flows/PID``; ``uid`` None is scope ``all``."""
+    """A topic: ``SCOPE/processes``, ``SCOPE/flows`` or ``SCOPE/flows/PID``; uid None is ``all``."""
 
     uid: int | None
     kind: str  # "processes" or "flows"
@@ -234,13 +234,13 @@ def parse_topic(text: bytes) -> Topic:
         return Topic(uid, "processes")
     if kind == b"flows" and len(rest) == 1:
         return Topic(uid, "flows")
-    if kind == b"flows" and len(rest) == 2:  # noqa: PLR2004 - flows/PID
+    if kind == b"flows" and len(rest) == 2:
         return Topic(uid, "flows", _number(rest[1]))
     raise WireError(f"unknown topic {text[:80]!r}")
 
 
 def _number(text: bytes) -> int:
-    value = int(text) if text.isdigit() and len(text) <= 10 else -1  # noqa: PLR2004 - u32 digits
+    value = int(text) if text.isdigit() and len(text) <= 10 else -1
     if not 0 <= value < 1 << 32 or str(value).encode() != text:
         raise WireError(f"not a number in a topic: {text[:20]!r}")
     return value
@@ -285,7 +285,7 @@ def decode(frame: bytes) -> tuple[Topic, Message]:
         raise WireError("no NUL after the topic")
     topic = parse_topic(head)
     try:
-        value = msgpack.unpackb(body, raw=False, strict_map_key=True, max_buffer_size=len(body))
+        value = msgpack.unpackb(body, raw=False, strict_map_key=True)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise WireError(f"not msgpack: {error}") from None
     return topic, _message(value)

@@ -1,0 +1,235 @@
+/* Bytes of files, pipes and devices: from a descriptor to the open file, its class and its row. */
+#ifndef PBMON_FILES_H
+#define PBMON_FILES_H
+
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define S_IFIFO 0010000
+#define FMODE_WRITE 2
+
+/* Enough of struct inode, in one read, for a key and a class. */
+struct inode_head {
+	u8 bytes[INODE_SPAN];
+} __attribute__((aligned(8)));
+
+/* File systems whose regular files are windows on the kernel, not storage: s_magic of
+ * include/uapi/linux/magic.h and of the file systems' own sources. */
+INLINE bool is_pseudo(u32 magic)
+{
+	switch (magic) {
+	case 0x9fa0:     /* proc */
+	case 0x62656572: /* sysfs */
+	case 0x27e0eb:   /* cgroup */
+	case 0x63677270: /* cgroup2 */
+	case 0x74726163: /* tracefs */
+	case 0x64626720: /* debugfs */
+	case 0x73636673: /* securityfs */
+	case 0xcafe4a11: /* bpf */
+	case 0x62656570: /* configfs */
+	case 0x65735543: /* fusectl */
+	case 0xf97cff8c: /* selinuxfs */
+	case 0x43415d53: /* smackfs */
+	case 0x5a3c69f0: /* apparmorfs */
+	case 0xde5e81e4: /* efivarfs */
+	case 0x6165676c: /* pstore */
+	case 0x1cd1:     /* devpts */
+	case 0x42494e4d: /* binfmt_misc */
+	case 0x19800202: /* mqueue */
+	case 0x6e736673: /* nsfs */
+	case 0x7655821:  /* resctrl */
+	case 0x9041934:  /* anonymous inodes */
+	case 0x50494446: /* pidfs */
+	case 0x67596969: /* rpc_pipefs */
+	case 0x6c6f6f70: /* binderfs */
+	case 0x454d444d: /* devmem */
+	case 0x444d4142: /* dma-buf */
+		return true;
+	}
+	return false;
+}
+
+INLINE u32 file_class(u32 mode, u32 magic)
+{
+	switch (mode & S_IFMT) {
+	case S_IFIFO:
+		return CLASS_PIPE;
+	case S_IFBLK:
+		return CLASS_FILE;
+	case S_IFREG:
+		return is_pseudo(magic) ? CLASS_DEVICE : CLASS_FILE;
+	}
+	return CLASS_DEVICE;
+}
+
+/* The open file behind a descriptor of the current task; NULL if another thread closed it. */
+INLINE void *file_of(u32 descriptor)
+{
+	void *files = FIELD(void *, current_task(), OFFSETOF_TASK_FILES);
+	if (!files)
+		return NULL;
+	void *table = FIELD(void *, files, OFFSETOF_FILES_FDT);
+	if (descriptor >= FIELD(u32, table, OFFSETOF_FDTABLE_MAX_FDS))
+		return NULL;
+	return READ(void *, FIELD(void *, table, OFFSETOF_FDTABLE_FD), (u64)descriptor * 8);
+}
+
+INLINE u32 generation_of(void *inode, const struct inode_head *head)
+{
+#if OFFSETOF_INODE_GENERATION + 4 <= INODE_SPAN
+	return HEAD(u32, head, OFFSETOF_INODE_GENERATION);
+#else
+	return READ(u32, inode, OFFSETOF_INODE_GENERATION);
+#endif
+}
+
+INLINE struct file_slot *first_file(u32 context, const struct file_key *key, void *file,
+				    const struct inode_head *head, u32 magic)
+{
+	struct place place = {};
+	u32 slot;
+
+	if (map_pop(MAP(FILE_FREE), &slot))
+		return NULL;
+	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
+	if (!row)
+		return NULL;
+	row->key = *key;
+	row->counter.id = next_id(row->counter.id, slot);
+	row->counter.mode = HEAD(u16, head, OFFSETOF_INODE_MODE);
+	row->counter.class = file_class(row->counter.mode, magic);
+	row->counter.magic = magic;
+	row->counter.device = READ(u32, (void *)key->superblock, OFFSETOF_SUPERBLOCK_DEV);
+	row->counter.detail = HEAD(u32, head, OFFSETOF_INODE_RDEV);
+	row->counter.flags = HEAD(u32, head, OFFSETOF_INODE_NLINK) ? 0 : FLAG_UNLINKED;
+	RAISE(file, slot);
+	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
+		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
+	read_kernel(&place, sizeof(place), file + OFFSETOF_FILE_PATH);
+	note(context, EVENT_FILE, row->counter.id, place);
+	return row;
+}
+
+INLINE void fill_file(struct file_key *key, const struct process_key *process, void *inode,
+		      const struct inode_head *head)
+{
+	key->start_ns = process->start_ns;
+	key->tgid = process->tgid;
+	key->superblock = HEAD(u64, head, OFFSETOF_INODE_SB);
+	key->inode = HEAD(u64, head, OFFSETOF_INODE_INO);
+	key->generation = generation_of(inode, head);
+}
+
+/* Claim a row for a file and count its first call. */
+INLINE void count_first_file(u32 context, const struct process_key *process,
+			     const struct pending *pending)
+{
+	void *inode = READ(void *, pending->object, OFFSETOF_FILE_INODE);
+	struct inode_head head = {};
+	struct file_key key = {};
+	struct file_slot *row;
+	u32 magic;
+
+	read_kernel(&head, sizeof(head), inode);
+	fill_file(&key, process, inode, &head);
+	magic = READ(u32, (void *)key.superblock, OFFSETOF_SUPERBLOCK_MAGIC);
+	meet_process(context, process);
+	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
+	if (!row)
+		row = first_file(context, &key, pending->object, &head, magic);
+	if (row) {
+		count(&row->counter, pending->direction, pending->bytes, 1);
+		return;
+	}
+	lose(LOST_FILE_DETAIL, 1);
+	count_overflow(process, file_class(HEAD(u16, &head, OFFSETOF_INODE_MODE), magic),
+		       pending->direction, pending->bytes, 1);
+}
+
+/* One call on a file that is no socket. True: the rest is for "first". */
+INLINE bool count_inode(u32 context, const struct process_key *process, void *file, void *inode,
+			const struct inode_head *head, enum direction direction, u64 bytes)
+{
+	struct file_key key = {};
+	struct file_slot *row;
+
+	fill_file(&key, process, inode, head);
+	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
+	if (!row) {
+		struct pending pending = { .object = file, .bytes = bytes, .direction = direction };
+
+		return defer(context, process, &pending);
+	}
+	count(&row->counter, direction, bytes, 1);
+	if (!HEAD(u32, head, OFFSETOF_INODE_NLINK))
+		row->counter.flags |= FLAG_UNLINKED;
+	return false;
+}
+
+INLINE void *socket_of(void *inode)
+{
+	return inode - OFFSETOF_SOCKET_ALLOC_INODE;
+}
+
+/* Whether a socket that bytes were spliced out of has its own splice_read(), which passes by
+ * sock_recvmsg() and so by the socket tracepoint; without one the kernel calls recvmsg. */
+INLINE bool splices_itself(void *inode)
+{
+	return READ(void *, READ(void *, socket_of(inode), OFFSETOF_SOCKET_OPS),
+		    OFFSETOF_PROTO_OPS_SPLICE_READ) != NULL;
+}
+
+/* Who counts a socket met by its descriptor: this hook, or the socket tracepoints? */
+INLINE bool is_counted_here(void *inode, enum direction direction, bool spliced)
+{
+	if (SOCKETS_AT_EXIT)
+		return true;
+	if (!SOCKETS || !spliced)
+		return false;
+	/* sendpage(), gone with 6.5, passed by sock_sendmsg() too. */
+	return direction == RX ? splices_itself(inode) : HAS_SENDPAGE;
+}
+
+/* One end of a call, from its open file. True: the rest is for the program "first". */
+INLINE bool count_file(u32 context, const struct process_key *process, void *file,
+		       enum direction direction, u64 bytes, bool spliced)
+{
+	void *inode = file ? READ(void *, file, OFFSETOF_FILE_INODE) : NULL;
+	struct inode_head head;
+
+	if (!inode || read_kernel(&head, sizeof(head), inode)) {
+		lose(LOST_BYTES, bytes);
+		return false;
+	}
+	if ((HEAD(u16, &head, OFFSETOF_INODE_MODE) & S_IFMT) != S_IFSOCK)
+		return FILES && count_inode(context, process, file, inode, &head, direction, bytes);
+	if (!is_counted_here(inode, direction, spliced))
+		return false;
+	return count_socket(context, process, READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK),
+			    direction, bytes);
+}
+
+/* The body of the program "first". */
+INLINE void count_pending(void *ctx, u32 context, void *walkers)
+{
+	struct notes *notes = notes_of(context);
+
+	if (!notes)
+		return;
+	notes->queued = notes->done = notes->walking = 0;
+#pragma clang loop unroll(disable)
+	for (u32 n = 0; n < 2 && n < notes->pending_count; n++) {
+		struct pending *pending = &notes->pending[n];
+
+		if (pending->is_flow)
+			count_first_flow(context, &notes->process, pending);
+		else
+			count_first_file(context, &notes->process, pending);
+	}
+	notes->pending_count = 0;
+	if (notes->queued)
+		tail_call(ctx, walkers, WALKER);
+}
+
+#endif

@@ -1,0 +1,1 @@
+/* Empty on purpose: bcc includes this name, pbmon needs nothing from it. */

@@ -1,0 +1,89 @@
+/* Reads of kernel structures through BTF offsets, and the helpers they need.
+ *
+ * The loader defines every OFFSETOF_* and HAS_* from the running kernel's BTF. Helpers are declared
+ * here by number (include/uapi/linux/bpf.h), so that any version of bcc serves.
+ */
+#ifndef PBMON_KERNEL_FIELDS_H
+#define PBMON_KERNEL_FIELDS_H
+
+#define INLINE static __attribute__((always_inline)) inline
+
+static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*map_delete)(void *map, const void *key) = (void *)3;
+static void (*tail_call)(void *ctx, void *map, u32 index) = (void *)12;
+static u64 (*current_pid_tgid)(void) = (void *)14;
+static long (*map_push)(void *map, const void *value, u64 flags) = (void *)87;
+static long (*map_pop)(void *map, void *value) = (void *)88;
+static long (*read_user)(void *to, u32 size, const void *from) = (void *)112;
+static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static long (*read_kernel_string)(void *to, u32 size, const void *from) = (void *)115;
+static u64 (*boottime_ns)(void) = (void *)125;
+static long (*ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+static u64 (*ringbuf_query)(void *ring, u64 flags) = (void *)134;
+
+/* LLVM's name for "the map behind this descriptor"; the loader made the maps before compiling. */
+u64 map_descriptor(u64 kind, u64 descriptor) asm("llvm.bpf.pseudo");
+#define MAP(name) ((void *)map_descriptor(1, name##_FD))
+
+/* READ(): one bpf_probe_read_kernel, about 30 ns. */
+#define READ(type, base, offset) ({						\
+	type read_value_ = 0;							\
+	read_kernel(&read_value_, sizeof(read_value_), (void *)(base) + (offset));	\
+	read_value_;								\
+})
+
+/* HEAD(): a field of a structure whose beginning was copied in one read. */
+#define HEAD(type, head, offset) (*(type *)((head)->bytes + (offset)))
+
+/* FIELD(): a load that the verifier knows to be of a kernel structure, so that it costs as much as
+ * any load. Only for chains that start at current_task(). bpf_get_current_task_btf came with 5.11,
+ * bpf_task_pt_regs with 5.15; without them the same fields are probe reads. */
+#if TYPED_LOADS
+static void *(*current_task)(void) = (void *)158;
+static void *(*task_registers)(void *task) = (void *)175;
+#define FIELD(type, base, offset) (*(type volatile *)((void *)(base) + (offset)))
+#else
+static void *(*current_task)(void) = (void *)35;
+#define FIELD(type, base, offset) READ(type, base, offset)
+INLINE void *task_registers(void *task)
+{
+	/* The saved user registers lie at the top of the kernel stack. */
+	return READ(void *, task, OFFSETOF_TASK_STACK) + THREAD_SIZE - SIZEOF_PT_REGS;
+}
+#endif
+
+/* The arguments of the system call that the task is in; the return value has not touched them
+ * except on arm64, where the first lives on in orig_x0. */
+#if ARCH_ARM64
+#define ARGUMENT_1 OFFSETOF_ORIG_X0
+#define ARGUMENT_2 (OFFSETOF_REGS + 8)
+#define ARGUMENT_3 (OFFSETOF_REGS + 16)
+#define ARGUMENT_4 (OFFSETOF_REGS + 24)
+#define ARGUMENT_5 (OFFSETOF_REGS + 32)
+#define ARGUMENT_6 (OFFSETOF_REGS + 40)
+#define SYSCALL_NUMBER(registers) FIELD(u32, registers, OFFSETOF_SYSCALLNO)
+#define NR_SENDTO 206
+#define NR_SENDMSG 211
+#define NR_SENDMMSG 269
+#define NR_SENDFILE 71
+#define NR_VMSPLICE 75
+#define NR_TEE 77
+#else
+#define ARGUMENT_1 OFFSETOF_DI
+#define ARGUMENT_2 OFFSETOF_SI
+#define ARGUMENT_3 OFFSETOF_DX
+#define ARGUMENT_4 OFFSETOF_R10
+#define ARGUMENT_5 OFFSETOF_R8
+#define ARGUMENT_6 OFFSETOF_R9
+#define SYSCALL_NUMBER(registers) FIELD(u64, registers, OFFSETOF_ORIG_AX)
+#define NR_SENDTO 44
+#define NR_SENDMSG 46
+#define NR_SENDMMSG 307
+#define NR_SENDFILE 40
+#define NR_VMSPLICE 278
+#define NR_TEE 276
+#endif
+#define ARGUMENT(registers, number) FIELD(u64, registers, ARGUMENT_##number)
+
+#endif

@@ -1,0 +1,97 @@
+/* The messages of one sendmmsg or recvmmsg, counted on the way out of the system call. */
+#ifndef PBMON_MESSAGES_H
+#define PBMON_MESSAGES_H
+
+#if SOCKETS_AT_EXIT
+#define MESSAGES 2          /* index of this program among its tails */
+#define MESSAGES_A_RUN 64   /* then it calls itself again; the kernel allows 1,024 a call */
+
+struct message {
+	u64 name;
+	u32 name_size;
+	u32 pad;
+};
+
+/* A message with an address of its own is another row than the connection. The keys lie in the
+ * notes, because the stack of a program is short. */
+INLINE void count_message(struct notes *notes, void *sk, u64 where, enum direction direction)
+{
+	struct process_key *process = &notes->process;
+	struct flow_key *key = &notes->pending[1].key;
+	struct flow_slot *row;
+	u32 length = 0;
+
+	if (read_user(&length, sizeof(length), (void *)(where + MMSGHDR_LENGTH)) || !length)
+		return;
+	*key = notes->pending[0].key;
+	if (direction == TX && takes_peers(key))
+		read_message_peer(key, where);
+	row = find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
+	if (!row)
+		row = first_flow(CONTEXT_EXIT, process, key, sk, 0);
+	if (row) {
+		count(&row->counter, direction, length, 1);
+	} else {
+		lose(LOST_CONNECTION_DETAIL, 1);
+		count_overflow(process, socket_class(key, sk), direction, length, 1);
+	}
+}
+
+INLINE void *socket_argument(u64 descriptor)
+{
+	void *file = file_of(descriptor);
+	void *inode = file ? READ(void *, file, OFFSETOF_FILE_INODE) : NULL;
+
+	if (!inode || (READ(u16, inode, OFFSETOF_INODE_MODE) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	return READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK);
+}
+
+INLINE bool fill_notes(struct notes *notes, void *sk)
+{
+	struct flow_key *key = &notes->pending[0].key;
+	struct socket_head head;
+
+	if (read_kernel(&head, sizeof(head), sk))
+		return false;
+	__builtin_memset(key, 0, sizeof(*key));
+	identify_current(&notes->process);
+	key->start_ns = notes->process.start_ns;
+	key->tgid = notes->process.tgid;
+	fill_flow(key, sk, &head);
+	notes->queued = notes->done = notes->walking = 0;
+	return true;
+}
+
+INLINE void count_messages(void *ctx, enum direction direction, s64 messages)
+{
+	void *registers = task_registers(current_task());
+	struct notes *notes = notes_of(CONTEXT_EXIT);
+	u64 vector = ARGUMENT(registers, 2);
+	void *sk = socket_argument(ARGUMENT(registers, 1));
+
+	if (messages <= 0 || !notes || !sk)
+		return;
+	if (direction == RX && ARGUMENT(registers, 4) & (MSG_PEEK | MSG_ERRQUEUE))
+		return;
+	if (!notes->message) {
+		if (!fill_notes(notes, sk))
+			return;
+		meet_process(CONTEXT_EXIT, &notes->process);
+	}
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < MESSAGES_A_RUN && notes->message < messages; i++) {
+		count_message(notes, sk, vector + MMSGHDR_SIZE * notes->message, direction);
+		notes->message++;
+	}
+	if (notes->message < messages)
+		tail_call(ctx, MAP(EXIT_TAILS), MESSAGES);
+	notes->message = 0;
+	if (notes->queued)
+		tail_call(ctx, MAP(EXIT_TAILS), WALKER);
+}
+#else
+#define count_messages(ctx, direction, messages)
+#endif
+
+#endif

@@ -1,0 +1,288 @@
+/* First sight: what is rare is kept out of the programs that count.
+ *
+ * A program that finds no row leaves the bytes in its processor's notes and tail-calls the program
+ * "first", which claims the row and counts them; that queues what wants a name and tail-calls the
+ * walker, which reads one path at a time and calls itself for the rest.
+ */
+#ifndef PBMON_NAMING_H
+#define PBMON_NAMING_H
+
+#define WALKER 0            /* indexes of the two programs in the maps of their callers */
+#define FIRST 1
+
+#define NOTES_MAX 3         /* the process and the two files of one system call */
+#define TEXT_SIZE 16384
+#define NAME_MAX 256        /* a component with its NUL */
+#define CMDLINE_MAX 4096
+#define PATH_STEPS 96       /* components a walker takes before it calls itself again */
+#define CGROUP_STEPS 24
+
+struct place {
+	void *mnt;          /* struct vfsmount, as in struct path */
+	void *dentry;
+};
+
+struct note {
+	u32 kind;           /* EVENT_PROCESS or EVENT_FILE */
+	u32 zero;
+	u64 id;
+	struct place place; /* of the file, or of the executable */
+};
+
+/* Bytes that found no row yet. */
+struct pending {
+	void *object;       /* struct file, or struct sock */
+	u64 bytes;
+	u64 calls;
+	u32 direction;
+	u32 is_flow;
+	u32 state;          /* of the socket */
+	u32 zero;
+	struct flow_key key;
+};
+
+/* What "first" and the walker work on. `text` has room behind TEXT_SIZE for the last name written. */
+struct notes {
+	u32 pending_count;
+	u32 queued;
+	u32 done;
+	u32 message;        /* of sendmmsg or recvmmsg: which comes next */
+	struct pending pending[2];
+	struct note note[NOTES_MAX];
+	struct process_key process;
+	struct place at;    /* where the walk stands */
+	struct place root;
+	u32 walking;
+	u32 used;           /* bytes of text */
+	u8 whole;
+	u8 pad[7];
+	struct name_event event; /* goes out as one with the text behind it */
+	char text[TEXT_SIZE + CMDLINE_MAX];
+};
+
+/* Wake the collector only when it has a good deal to read: it looks at every tick anyway. */
+INLINE void emit(void *event, u64 size)
+{
+	u64 pending = ringbuf_query(MAP(EVENTS), 0 /* BPF_RB_AVAIL_DATA */);
+	u64 wake = pending > EVENTS_SIZE / 4 ? 2 /* FORCE_WAKEUP */ : 1 /* NO_WAKEUP */;
+
+	if (ringbuf_output(MAP(EVENTS), event, size, wake))
+		lose(LOST_EVENTS, 1);
+}
+
+INLINE struct notes *notes_of(u32 context)
+{
+	return map_lookup(MAP(NOTES), &context);
+}
+
+/* Leave bytes to the program "first"; true, so that the caller goes there. */
+INLINE bool defer(u32 context, const struct process_key *process, const struct pending *pending)
+{
+	struct notes *notes = notes_of(context);
+	u32 n = notes ? notes->pending_count : 2;
+
+	if (n >= 2) {
+		lose(LOST_BYTES, pending->bytes);
+		return false;
+	}
+	notes->process = *process;
+	notes->pending[n] = *pending;
+	notes->pending_count = n + 1;
+	return true;
+}
+
+INLINE void note(u32 context, u32 kind, u64 id, struct place place)
+{
+	struct notes *notes = notes_of(context);
+	u32 n = notes ? notes->queued : NOTES_MAX;
+
+	if (n >= NOTES_MAX)
+		return;
+	notes->note[n].kind = kind;
+	notes->note[n].id = id;
+	notes->note[n].place = place;
+	notes->queued = n + 1;
+}
+
+INLINE void *parent_mount(void *mnt)
+{
+	return READ(void *, mnt - OFFSETOF_MOUNT_MNT, OFFSETOF_MOUNT_PARENT);
+}
+
+/* Copy one name behind the text. The masks say to the verifier what the test above them says. */
+INLINE void append(struct notes *notes, const void *name)
+{
+	u32 used = notes->used;
+
+	if (used >= TEXT_SIZE - NAME_MAX)
+		return;
+	long size = read_kernel_string(&notes->text[used & (TEXT_SIZE - 1)], NAME_MAX, name);
+	if (size > 0)
+		notes->used = used + size;
+}
+
+/* One step towards the root: leave a mount, or take a name. True: the root is reached. */
+INLINE bool step(struct notes *notes)
+{
+	void *dentry = notes->at.dentry, *mnt = notes->at.mnt;
+
+	if (dentry == notes->root.dentry && mnt == notes->root.mnt)
+		return true;
+	if (dentry == READ(void *, mnt, OFFSETOF_VFSMOUNT_ROOT)) {
+		void *mount = mnt - OFFSETOF_MOUNT_MNT, *parent = parent_mount(mnt);
+
+		if (parent == mount || !parent)
+			return true;
+		notes->at.dentry = READ(void *, mount, OFFSETOF_MOUNT_MOUNTPOINT);
+		notes->at.mnt = parent + OFFSETOF_MOUNT_MNT;
+		return false;
+	}
+	void *parent = READ(void *, dentry, OFFSETOF_DENTRY_PARENT);
+	if (parent == dentry || !parent) {
+		/* The root of a file system with no mount of its own: pipes, memfd. */
+		append(notes, READ(void *, dentry, OFFSETOF_DENTRY_NAME));
+		return true;
+	}
+	append(notes, READ(void *, dentry, OFFSETOF_DENTRY_NAME));
+	notes->at.dentry = parent;
+	return false;
+}
+
+INLINE void start_walk(struct notes *notes, struct place place)
+{
+	void *fs = FIELD(void *, current_task(), OFFSETOF_TASK_FS);
+
+	notes->root.mnt = READ(void *, fs, OFFSETOF_FS_ROOT + OFFSETOF_PATH_MNT);
+	notes->root.dentry = READ(void *, fs, OFFSETOF_FS_ROOT + OFFSETOF_PATH_DENTRY);
+	notes->at = place;
+	notes->used = 0;
+	notes->whole = 0;
+	notes->walking = 1;
+}
+
+INLINE void append_cgroup(struct notes *notes)
+{
+	void *node = READ(void *, READ(void *, READ(void *, current_task(), OFFSETOF_TASK_CGROUPS),
+				      OFFSETOF_CSS_SET_DFL_CGRP), OFFSETOF_CGROUP_KN);
+
+	for (int i = 0; i < CGROUP_STEPS && node; i++) {
+		void *parent = READ(void *, node, OFFSETOF_KERNFS_NODE_PARENT);
+
+		if (parent)
+			append(notes, READ(void *, node, OFFSETOF_KERNFS_NODE_NAME));
+		node = parent;
+	}
+}
+
+/* The command line lies in the process's own memory, freshly written at exec. */
+INLINE u32 append_cmdline(struct notes *notes)
+{
+	void *mm = FIELD(void *, current_task(), OFFSETOF_TASK_MM);
+	u64 start = mm ? READ(u64, mm, OFFSETOF_MM_ARG_START) : 0;
+	u64 size = mm ? READ(u64, mm, OFFSETOF_MM_ARG_END) - start : 0;
+	u32 used = notes->used;
+
+	if (size > CMDLINE_MAX)
+		size = CMDLINE_MAX;
+	if (!size || used >= TEXT_SIZE)
+		return 0;
+	/* A page that is not in memory fails the whole read: take what the first page has. */
+	if (read_user(&notes->text[used & (TEXT_SIZE - 1)], size, (void *)start)) {
+		u64 first = 4096 - (start & 4095);
+
+		if (first >= size)
+			return 0;
+		size = first & (CMDLINE_MAX - 1);
+		if (read_user(&notes->text[used & (TEXT_SIZE - 1)], size, (void *)start))
+			return 0;
+	}
+	notes->used = used + size;
+	return size;
+}
+
+INLINE void fill_head(struct event *head, u32 kind, const struct process_key *process, u64 id)
+{
+	head->kind = kind;
+	head->tgid = process->tgid;
+	head->start_ns = process->start_ns;
+	head->time_ns = boottime_ns();
+	head->id = id;
+}
+
+/* Who the current process is, beyond its key. Threads share all of it but the name, which is the
+ * main thread's. */
+INLINE void describe_process(struct name_event *event)
+{
+	void *leader = FIELD(void *, current_task(), OFFSETOF_TASK_GROUP_LEADER);
+	void *nsproxy = FIELD(void *, leader, OFFSETOF_TASK_NSPROXY);
+	void *parent = FIELD(void *, leader, OFFSETOF_TASK_REAL_PARENT);
+	void *cred = FIELD(void *, leader, OFFSETOF_TASK_CRED);
+
+	event->ppid = READ(u32, parent, OFFSETOF_TASK_TGID);
+	event->uid = READ(u32, cred, OFFSETOF_CRED_EUID);
+	event->netns = nsproxy ? READ(u32, READ(void *, nsproxy, OFFSETOF_NSPROXY_NET),
+				      OFFSETOF_NET_NS_INUM) : 0;
+	read_kernel(event->comm, sizeof(event->comm), leader + OFFSETOF_TASK_COMM);
+}
+
+INLINE void begin(struct notes *notes, const struct note *note)
+{
+	struct name_event *event = &notes->event;
+
+	fill_head(&event->head, note->kind, &notes->process, note->id);
+	event->cmdline_size = event->cgroup_size = 0;
+	if (note->kind == EVENT_PROCESS)
+		describe_process(event);
+	start_walk(notes, note->place);
+}
+
+INLINE void finish(struct notes *notes)
+{
+	struct name_event *event = &notes->event;
+	u32 text;
+
+	event->whole = notes->whole;
+	event->path_size = notes->used;
+	if (event->head.kind == EVENT_PROCESS) {
+		event->cmdline_size = append_cmdline(notes);
+		event->cgroup_size = -notes->used;
+		append_cgroup(notes);
+		event->cgroup_size += notes->used;
+	}
+	text = notes->used;
+	if (text < TEXT_SIZE + CMDLINE_MAX)
+		emit(event, sizeof(*event) + text);
+	notes->walking = 0;
+	notes->done++;
+}
+
+/* The walker's body: some steps of the item at hand, then once more, or the next item. */
+INLINE void walk(void *ctx, u32 context, void *walkers)
+{
+	struct notes *notes = notes_of(context);
+
+	if (!notes)
+		return;
+	u32 n = notes->done;
+	if (n >= NOTES_MAX || n >= notes->queued)
+		goto rest;
+	if (!notes->walking)
+		begin(notes, &notes->note[n]);
+	for (int i = 0; i < PATH_STEPS; i++) {
+		if (step(notes)) {
+			notes->whole = 1;
+			finish(notes);
+			break;
+		}
+	}
+	if (notes->done < notes->queued) {
+		tail_call(ctx, walkers, WALKER);
+		/* Too deep for the kernel's limit of tail calls: send what there is. */
+		if (notes->walking)
+			finish(notes);
+	}
+rest:
+	notes->queued = notes->done = notes->walking = 0;
+}
+
+#endif

@@ -1,0 +1,250 @@
+/* The programs that the kernel runs: one entry of a few lines for each hook, by area.
+ *
+ * Compiled by bcc; the loader (pbmond/loader.py) defines what is on, the offsets from BTF, and the
+ * descriptors of the maps. Returned bytes are counted, so every hook is on the way out.
+ */
+#include <linux/types.h>
+#include "pbmon.h"
+#include "kernel_fields.h"
+
+/* Two kinds of program cannot share a tail, nor must they share notes. */
+#define CONTEXT_EXIT 0
+#define CONTEXT_RAW 1
+
+#include "tables.h"
+#include "naming.h"
+#include "processes.h"
+#include "sockets.h"
+#include "files.h"
+#include "uring.h"
+#include "messages.h"
+
+/* The attach types, each in one macro: the bodies know nothing of them. */
+struct syscall_exit {
+	u64 common;
+	s64 number;
+	s64 result;
+};
+struct raw_arguments {
+	u64 values[7];
+};
+#define SYSCALL_EXIT(name) int exit_##name(struct syscall_exit *ctx)
+#define RAW_TRACEPOINT(name) int raw_##name(struct raw_arguments *ctx)
+
+#if SIZEOF_FLOW_SLOT != 136 || SIZEOF_FILE_SLOT != 104 || SIZEOF_OVERFLOW_SLOT != 88
+#error "pbmond/records.py and bpf/pbmon.h disagree about a slot"
+#endif
+_Static_assert(sizeof(struct flow_slot) == SIZEOF_FLOW_SLOT, "flow_slot");
+_Static_assert(sizeof(struct file_slot) == SIZEOF_FILE_SLOT, "file_slot");
+_Static_assert(sizeof(struct overflow_slot) == SIZEOF_OVERFLOW_SLOT, "overflow_slot");
+_Static_assert(sizeof(struct notes) == SIZEOF_NOTES, "notes");
+
+/* --- first sight ------------------------------------------------------------------------- */
+
+SYSCALL_EXIT(first)
+{
+	count_pending(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS));
+	return 0;
+}
+
+RAW_TRACEPOINT(first)
+{
+	count_pending(ctx, CONTEXT_RAW, MAP(RAW_TAILS));
+	return 0;
+}
+
+SYSCALL_EXIT(walker)
+{
+	walk(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS));
+	return 0;
+}
+
+RAW_TRACEPOINT(walker)
+{
+	walk(ctx, CONTEXT_RAW, MAP(RAW_TAILS));
+	return 0;
+}
+
+/* --- processes --------------------------------------------------------------------------- */
+
+RAW_TRACEPOINT(sched_process_exec)
+{
+	count_exec();
+	tail_call(ctx, MAP(RAW_TAILS), WALKER);
+	return 0;
+}
+
+RAW_TRACEPOINT(sched_process_exit)
+{
+	count_exit();
+	return 0;
+}
+
+/* --- sockets ----------------------------------------------------------------------------- */
+
+#if SOCKETS
+RAW_TRACEPOINT(inet_sock_set_state)
+{
+	remember_accepted((void *)ctx->values[0], ctx->values[1], ctx->values[2]);
+	return 0;
+}
+#endif
+
+#if SOCKETS && !SOCKETS_AT_EXIT
+RAW_TRACEPOINT(sock_send_length)
+{
+	s32 result = ctx->values[1];
+	struct process_key process;
+
+	if (result > 0) {
+		identify_current(&process);
+		if (count_socket(CONTEXT_RAW, &process, (void *)ctx->values[0], TX, result))
+			tail_call(ctx, MAP(RAW_TAILS), FIRST);
+	} else {
+		batch_failed();
+	}
+	return 0;
+}
+
+RAW_TRACEPOINT(sock_recv_length)
+{
+	s32 result = ctx->values[1];
+	u32 flags = ctx->values[2];
+	struct process_key process;
+
+	if (result > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE))) {
+		identify_current(&process);
+		if (count_socket(CONTEXT_RAW, &process, (void *)ctx->values[0], RX, result))
+			tail_call(ctx, MAP(RAW_TAILS), FIRST);
+	}
+	return 0;
+}
+#endif
+
+/* --- descriptors ------------------------------------------------------------------------- */
+
+#if FILES || SOCKETS_AT_EXIT
+INLINE int one_end(struct syscall_exit *ctx, enum direction direction)
+{
+	struct process_key process;
+
+	if (ctx->result <= 0)
+		return 0;
+	u64 descriptor = ARGUMENT(task_registers(current_task()), 1);
+	identify_current(&process);
+	if (count_file(CONTEXT_EXIT, &process, file_of(descriptor), direction, ctx->result, false))
+		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+	return 0;
+}
+
+/* A call that moves bytes from one open file to another; NULL: that end does not count. The loop
+ * keeps one copy of the body, which is most of the time that compiling takes. */
+INLINE int two_ends(struct syscall_exit *ctx, void *in, void *out)
+{
+	struct process_key process;
+	bool first = false;
+
+	identify_current(&process);
+#pragma clang loop unroll(disable)
+	for (int end = RX; end <= TX; end++) {
+		void *file = end == RX ? in : out;
+
+		if (file)
+			first |= count_file(CONTEXT_EXIT, &process, file, end, ctx->result, true);
+	}
+	if (first)
+		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+	return 0;
+}
+
+INLINE void *file_argument(u64 descriptor, u64 bytes)
+{
+	void *file = file_of(descriptor);
+
+	if (!file)
+		lose(LOST_BYTES, bytes);
+	return file;
+}
+
+/* read, pread64, readv, preadv, preadv2 */
+SYSCALL_EXIT(in)
+{
+	return one_end(ctx, RX);
+}
+
+/* write, pwrite64, writev, pwritev, pwritev2; and sendto, sendmsg where sockets count here */
+SYSCALL_EXIT(out)
+{
+	return one_end(ctx, TX);
+}
+
+/* sendfile64 has its ends the other way round; tee() leaves its input as it was, so that, like a
+ * peek, only what it wrote counts; vmsplice() goes the way its end of the pipe goes. */
+SYSCALL_EXIT(between)
+{
+	void *registers = task_registers(current_task());
+	void *in = NULL, *out = NULL;
+
+	if (ctx->result <= 0)
+		return 0;
+	if (ctx->number == NR_SENDFILE) {
+		out = file_argument(ARGUMENT(registers, 1), ctx->result);
+		in = file_argument(ARGUMENT(registers, 2), ctx->result);
+	} else if (ctx->number == NR_TEE) {
+		out = file_argument(ARGUMENT(registers, 2), ctx->result);
+	} else if (ctx->number == NR_VMSPLICE) {
+		in = file_argument(ARGUMENT(registers, 1), ctx->result);
+		if (in && READ(u32, in, OFFSETOF_FILE_MODE) & FMODE_WRITE) {
+			out = in;
+			in = NULL;
+		}
+	} else { /* splice, copy_file_range */
+		in = file_argument(ARGUMENT(registers, 1), ctx->result);
+		out = file_argument(ARGUMENT(registers, 3), ctx->result);
+	}
+	return two_ends(ctx, in, out);
+}
+
+/* io_uring_complete(ctx, req, user_data, res, ...) on older kernels, (ctx, req, cqe) on newer. */
+RAW_TRACEPOINT(io_uring_complete)
+{
+#if URING_COMPLETE_HAS_CQE
+	s32 result = READ(s32, ctx->values[2], 8 /* struct io_uring_cqe: user_data, res */);
+#else
+	s32 result = ctx->values[3];
+#endif
+	if (count_request((void *)ctx->values[1], result))
+		tail_call(ctx, MAP(RAW_TAILS), FIRST);
+	return 0;
+}
+#endif
+
+/* --- sockets on kernels without the socket tracepoints ------------------------------------- */
+
+#if SOCKETS_AT_EXIT
+INLINE bool is_peek(u64 flags)
+{
+	return flags & (MSG_PEEK | MSG_ERRQUEUE);
+}
+
+SYSCALL_EXIT(recvfrom)
+{
+	u64 flags = ARGUMENT(task_registers(current_task()), 4);
+
+	return is_peek(flags) ? 0 : one_end(ctx, RX);
+}
+
+SYSCALL_EXIT(recvmsg)
+{
+	u64 flags = ARGUMENT(task_registers(current_task()), 3);
+
+	return is_peek(flags) ? 0 : one_end(ctx, RX);
+}
+
+/* sendmmsg, recvmmsg: the result counts messages, and each has its length in the caller's vector. */
+SYSCALL_EXIT(messages)
+{
+	count_messages(ctx, ctx->number == NR_SENDMMSG ? TX : RX, ctx->result);
+	return 0;
+}
+#endif

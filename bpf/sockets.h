@@ -1,0 +1,372 @@
+/* Bytes of sockets: who the two ends are, which class they belong to, and their rows. */
+#ifndef PBMON_SOCKETS_H
+#define PBMON_SOCKETS_H
+
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+#define SOCK_RAW 3
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_RECV 3
+#define MSG_PEEK 2
+#define MSG_ERRQUEUE 0x2000
+#define IFF_LOOPBACK 8
+
+/* The two ends of a connection that came in: what meets its first byte later. */
+struct ends {
+	u8 local[16];
+	u8 remote[16];
+	u64 net;
+	u16 local_port;
+	u16 remote_port;
+	u32 family;
+};
+
+/* Enough of struct sock_common, in one read, to fill a key. */
+struct socket_head {
+	u8 bytes[SOCK_COMMON_SPAN];
+} __attribute__((aligned(8)));
+
+INLINE u16 host_order(u16 port)
+{
+	return __builtin_bswap16(port);
+}
+
+INLINE void copy_address(u8 *to, const void *from)
+{
+	__builtin_memcpy(to, from, 16);
+}
+
+INLINE void fill_ends(const struct socket_head *head, u8 *local, u8 *remote)
+{
+	if (HEAD(u16, head, OFFSETOF_SKC_FAMILY) == AF_INET) {
+		__builtin_memcpy(local, head->bytes + OFFSETOF_SKC_RCV_SADDR, 4);
+		__builtin_memcpy(remote, head->bytes + OFFSETOF_SKC_DADDR, 4);
+	} else {
+		copy_address(local, head->bytes + OFFSETOF_SKC_V6_RCV_SADDR);
+		copy_address(remote, head->bytes + OFFSETOF_SKC_V6_DADDR);
+	}
+}
+
+/* An IPv4 address that stands in an IPv6 field. */
+INLINE bool is_mapped(const u8 *address)
+{
+	const u32 *words = (const u32 *)address;
+
+	return !words[0] && !words[1] && words[2] == __builtin_bswap32(0xffff);
+}
+
+INLINE bool is_loopback(u32 family, const u8 *address)
+{
+	const u32 *words = (const u32 *)address;
+
+	if (family == AF_INET)
+		return address[0] == 127;
+	if (is_mapped(address))
+		return address[12] == 127;
+	return !words[0] && !words[1] && !words[2] && words[3] == __builtin_bswap32(1);
+}
+
+INLINE bool is_zero(const u8 *address)
+{
+	const u64 *words = (const u64 *)address;
+
+	return !words[0] && !words[1];
+}
+
+INLINE bool is_same(const u8 *a, const u8 *b)
+{
+	return *(u64 *)a == *(u64 *)b && *(u64 *)(a + 8) == *(u64 *)(b + 8);
+}
+
+/* The route of a connected socket knows when both ends are on this host under two addresses. */
+INLINE bool routed_to_loopback(void *sk)
+{
+	void *route = READ(void *, sk, OFFSETOF_SK_DST_CACHE);
+	void *device = route ? READ(void *, route, OFFSETOF_DST_DEV) : NULL;
+
+	return device && READ(u32, device, OFFSETOF_NET_DEVICE_FLAGS) & IFF_LOOPBACK;
+}
+
+INLINE u32 socket_class(const struct flow_key *key, void *sk)
+{
+	if (key->family == AF_UNIX)
+		return CLASS_UNIX;
+	if (key->family != AF_INET && key->family != AF_INET6)
+		return CLASS_SOCKET;
+	if (is_zero(key->remote))
+		return is_loopback(key->family, key->local) ? CLASS_LOOPBACK : CLASS_NET;
+	if (is_loopback(key->family, key->remote) || is_same(key->local, key->remote))
+		return CLASS_LOOPBACK;
+	return routed_to_loopback(sk) ? CLASS_LOOPBACK : CLASS_NET;
+}
+
+INLINE u32 socket_inode(void *sk)
+{
+#ifdef OFFSETOF_SK_INO
+	return READ(u32, sk, OFFSETOF_SK_INO);
+#else
+	return READ(u32, READ(void *, sk, OFFSETOF_SK_SOCKET),
+		    OFFSETOF_SOCKET_ALLOC_INODE + OFFSETOF_INODE_INO);
+#endif
+}
+
+/* The address that one datagram goes to stands in the system call, not in the socket. */
+struct peer {
+	u16 family;
+	u16 port;           /* network byte order, as in struct sockaddr_in and sockaddr_in6 */
+	u8 rest[24];
+};
+
+INLINE void take_peer(struct flow_key *key, const struct peer *peer)
+{
+	if (peer->family == AF_INET) {
+		__builtin_memset(key->remote, 0, 16);
+		if (key->family == AF_INET) {
+			__builtin_memcpy(key->remote, peer->rest, 4);
+		} else {
+			key->remote[10] = key->remote[11] = 0xff;
+			__builtin_memcpy(key->remote + 12, peer->rest, 4);
+		}
+	} else if (peer->family == AF_INET6 && key->family == AF_INET6) {
+		copy_address(key->remote, peer->rest + 4);
+	} else {
+		return;
+	}
+	key->remote_port = host_order(peer->port);
+}
+
+INLINE void read_peer(struct flow_key *key, u64 address, u64 size)
+{
+	struct peer peer = {};
+
+	if (!address || size < 16)
+		return;
+	/* An IPv4 address has 16 bytes; what lies behind it need not be readable. */
+	if (read_user(&peer, 16, (void *)address))
+		return;
+	if (size >= 28)
+		read_user(&peer, 28, (void *)address);
+	take_peer(key, &peer);
+}
+
+/* Which message of sendmmsg a thread is at. A failed message ends the call, so does the last. */
+struct batch {
+	u64 vector;
+	u32 next;
+	u32 zero;
+};
+
+INLINE u32 batch_index(u64 vector, u32 length, bool failed)
+{
+	u64 thread = current_pid_tgid();
+	struct batch *batch = map_lookup(MAP(BATCHES), &thread);
+	u32 index = batch && batch->vector == vector && batch->next < length ? batch->next : 0;
+	struct batch next = { .vector = vector, .next = index + 1 };
+
+	if (failed || index + 1 >= length)
+		map_delete(MAP(BATCHES), &thread);
+	else
+		map_update(MAP(BATCHES), &thread, &next, 0);
+	return index;
+}
+
+#define MMSGHDR_SIZE 64 /* struct mmsghdr; its msghdr begins with name and name length */
+#define MMSGHDR_LENGTH 56
+
+INLINE void read_message_peer(struct flow_key *key, u64 message)
+{
+	struct {
+		u64 name;
+		u32 size;
+		u32 pad;
+	} head = {};
+
+	if (!read_user(&head, sizeof(head), (void *)message))
+		read_peer(key, head.name, head.size);
+}
+
+INLINE void peer_of_call(struct flow_key *key)
+{
+	void *registers = task_registers(current_task());
+	u64 call = SYSCALL_NUMBER(registers);
+
+	if (call == NR_SENDTO)
+		read_peer(key, ARGUMENT(registers, 5), ARGUMENT(registers, 6));
+	else if (call == NR_SENDMSG)
+		read_message_peer(key, ARGUMENT(registers, 2));
+	else if (call == NR_SENDMMSG)
+		read_message_peer(key, ARGUMENT(registers, 2) + MMSGHDR_SIZE *
+				  batch_index(ARGUMENT(registers, 2), ARGUMENT(registers, 3), false));
+}
+
+/* A message of sendmmsg failed: the next call begins with its first message again. */
+INLINE void batch_failed(void)
+{
+	void *registers = task_registers(current_task());
+
+	if (SYSCALL_NUMBER(registers) == NR_SENDMMSG)
+		batch_index(0, 0, true);
+}
+
+INLINE bool takes_peers(const struct flow_key *key)
+{
+	return key->type != SOCK_STREAM && (key->family == AF_INET || key->family == AF_INET6);
+}
+
+/* Fill everything but the process and a peer of the call's own. */
+INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head)
+{
+	u32 word = READ(u32, sk, OFFSETOF_SK_PROTOCOL); /* u16 sk_protocol, u16 sk_type */
+
+	key->protocol = word;
+	key->type = word >> 16;
+	key->family = HEAD(u16, head, OFFSETOF_SKC_FAMILY);
+	key->net = HEAD(u64, head, OFFSETOF_SKC_NET);
+	if (key->family == AF_INET || key->family == AF_INET6) {
+		fill_ends(head, key->local, key->remote);
+		key->local_port = HEAD(u16, head, OFFSETOF_SKC_NUM);
+		key->remote_port = host_order(HEAD(u16, head, OFFSETOF_SKC_DPORT));
+	} else {
+		*(u64 *)key->local = socket_inode(sk);
+	}
+}
+
+INLINE bool came_in(const struct flow_key *key, u8 state)
+{
+	struct ends ends = {
+		.net = key->net, .family = key->family,
+		.local_port = key->local_port, .remote_port = key->remote_port,
+	};
+
+	copy_address(ends.local, key->local);
+	copy_address(ends.remote, key->remote);
+	return state == TCP_SYN_RECV || map_lookup(MAP(ACCEPTED), &ends);
+}
+
+INLINE u32 unix_name(void *sk, char *to)
+{
+	void *address = READ(void *, sk, OFFSETOF_UNIX_ADDR);
+	u32 size = address ? READ(u32, address, OFFSETOF_UNIX_ADDRESS_LEN) : 0;
+
+	/* sun_family comes first: two bytes of it are no name. */
+	if (size < 3 || read_kernel(to, 108, address + OFFSETOF_UNIX_ADDRESS_NAME + 2))
+		return 0;
+	return size - 2;
+}
+
+INLINE void emit_unix(u32 context, const struct process_key *process, void *sk, u64 id)
+{
+	struct notes *notes = notes_of(context);
+	void *peer = READ(void *, sk, OFFSETOF_UNIX_PEER);
+
+	if (!notes)
+		return;
+	struct unix_event *event = (struct unix_event *)notes->text;
+	fill_head(&event->head, EVENT_UNIX, process, id);
+	event->local_size = unix_name(sk, event->local);
+	event->remote_size = peer ? unix_name(peer, event->remote) : 0;
+	event->remote_inode = peer ? socket_inode(peer) : 0;
+	emit(event, sizeof(*event));
+}
+
+INLINE struct flow_slot *first_flow(u32 context, const struct process_key *process,
+				    struct flow_key *key, void *sk, u8 state)
+{
+	u32 slot;
+
+	if (map_pop(MAP(FLOW_FREE), &slot))
+		return NULL;
+	struct flow_slot *row = map_lookup(MAP(FLOW_SLOTS), &slot);
+	if (!row)
+		return NULL;
+	row->key = *key;
+	row->counter.id = next_id(row->counter.id, slot);
+	row->counter.class = socket_class(key, sk);
+	row->counter.flags = key->type == SOCK_STREAM && came_in(key, state) ? FLAG_ACCEPTED : 0;
+	row->counter.netns = READ(u32, (void *)key->net, OFFSETOF_NET_NS_INUM);
+	row->counter.detail = socket_inode(sk);
+	RAISE(flow, slot);
+	if (!publish(MAP(FLOW_INDEX), MAP(FLOW_FREE), key, &slot, &row->counter))
+		return find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
+	if (key->family == AF_UNIX)
+		emit_unix(context, process, sk, row->counter.id);
+	return row;
+}
+
+/* Claim a row for a connection and count its first calls. */
+INLINE void count_first_flow(u32 context, const struct process_key *process,
+			     struct pending *pending)
+{
+	struct flow_key *key = &pending->key;
+	struct flow_slot *row = find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
+
+	meet_process(context, process);
+	if (!row)
+		row = first_flow(context, process, key, pending->object, pending->state);
+	if (row) {
+		count(&row->counter, pending->direction, pending->bytes, pending->calls);
+	} else {
+		lose(LOST_CONNECTION_DETAIL, pending->calls);
+		count_overflow(process, socket_class(key, pending->object), pending->direction,
+			       pending->bytes, pending->calls);
+	}
+}
+
+/* Count calls of one connection whose key is complete. True: the rest is for "first". */
+INLINE bool count_flow(u32 context, const struct process_key *process, const struct flow_key *key,
+		       void *sk, u8 state, enum direction direction, u64 bytes, u64 calls)
+{
+	struct flow_slot *row = find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
+
+	if (!row) {
+		struct pending pending = {
+			.object = sk, .bytes = bytes, .calls = calls, .direction = direction,
+			.is_flow = 1, .state = state, .key = *key,
+		};
+		return defer(context, process, &pending);
+	}
+	count(&row->counter, direction, bytes, calls);
+	return false;
+}
+
+/* One message of one socket; true as in count_flow(). */
+INLINE bool count_socket(u32 context, const struct process_key *process, void *sk,
+			 enum direction direction, u64 bytes)
+{
+	struct flow_key key = { .start_ns = process->start_ns, .tgid = process->tgid };
+	struct socket_head head;
+
+	if (read_kernel(&head, sizeof(head), sk)) {
+		lose(LOST_BYTES, bytes);
+		return false;
+	}
+	fill_flow(&key, sk, &head);
+	if (direction == TX && takes_peers(&key))
+		peer_of_call(&key);
+	return count_flow(context, process, &key, sk, HEAD(u8, &head, OFFSETOF_SKC_STATE),
+			  direction, bytes, 1);
+}
+
+/* inet_sock_set_state(sk, oldstate, newstate): remember connections that came in. */
+INLINE void remember_accepted(void *sk, u32 before, u32 after)
+{
+	struct socket_head head;
+	struct ends ends = {};
+	u8 yes = 1;
+
+	if (before != TCP_SYN_RECV || after != TCP_ESTABLISHED)
+		return;
+	if (read_kernel(&head, sizeof(head), sk))
+		return;
+	ends.family = HEAD(u16, &head, OFFSETOF_SKC_FAMILY);
+	ends.net = HEAD(u64, &head, OFFSETOF_SKC_NET);
+	ends.local_port = HEAD(u16, &head, OFFSETOF_SKC_NUM);
+	ends.remote_port = host_order(HEAD(u16, &head, OFFSETOF_SKC_DPORT));
+	fill_ends(&head, ends.local, ends.remote);
+	map_update(MAP(ACCEPTED), &ends, &yes, 0);
+}
+
+#endif

@@ -1,0 +1,99 @@
+/* The counting tables: find a row, claim one at first sight, fall back when there is none. */
+#ifndef PBMON_TABLES_H
+#define PBMON_TABLES_H
+
+#define BPF_NOEXIST 1
+
+enum direction { RX, TX };
+
+/* The highest slot in use, for each processor, so that no two write the same word; user space maps
+ * no more of a table than that. */
+struct high_water {
+	u32 flow;
+	u32 file;
+	u32 overflow;
+	u32 zero;
+};
+
+static u32 (*processor)(void) = (void *)8;
+
+INLINE void lose(u32 reason, u64 amount)
+{
+	u64 *lost = map_lookup(MAP(LOST), &reason);
+
+	if (lost)
+		__sync_fetch_and_add(lost, amount);
+}
+
+INLINE void count(struct counter *counter, enum direction direction, u64 bytes, u64 calls)
+{
+	if (direction == RX) {
+		__sync_fetch_and_add(&counter->rx_bytes, bytes);
+		__sync_fetch_and_add(&counter->rx_calls, calls);
+	} else {
+		__sync_fetch_and_add(&counter->tx_bytes, bytes);
+		__sync_fetch_and_add(&counter->tx_calls, calls);
+	}
+}
+
+INLINE void *find(void *index, void *slots, const void *key)
+{
+	u32 *slot = map_lookup(index, key);
+
+	return slot ? map_lookup(slots, slot) : NULL;
+}
+
+/* A slot's id changes with each use, so that user space never takes a new row for the old one. */
+INLINE u64 next_id(u64 id, u32 slot)
+{
+	return ((id >> 32) + 1) << 32 | slot;
+}
+
+#define RAISE(table, slot) do {							\
+	u32 cpu_ = processor();							\
+	struct high_water *high_ = map_lookup(MAP(HIGH_WATER), &cpu_);		\
+	if (high_ && high_->table < (slot) + 1)					\
+		high_->table = (slot) + 1;					\
+} while (0)
+
+/* Make the row visible: first by its key, then by its time. False: another processor was first, or
+ * the table is full; the slot goes back. */
+INLINE bool publish(void *index, void *unused, const void *key, u32 *slot, struct counter *counter)
+{
+	if (map_update(index, key, slot, BPF_NOEXIST)) {
+		map_push(unused, slot, 0);
+		return false;
+	}
+	counter->first_ns = boottime_ns();
+	return true;
+}
+
+/* Bytes that found no row of their own still belong to their process and class. */
+INLINE void count_overflow(const struct process_key *process, u32 class, enum direction direction,
+			   u64 bytes, u64 calls)
+{
+	struct overflow_key key = {
+		.start_ns = process->start_ns, .tgid = process->tgid, .class = class,
+	};
+	struct overflow_slot *row = find(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_SLOTS), &key);
+	u32 slot;
+
+	if (!row && !map_pop(MAP(OVERFLOW_FREE), &slot)) {
+		row = map_lookup(MAP(OVERFLOW_SLOTS), &slot);
+		if (row) {
+			row->key = key;
+			row->counter.id = next_id(row->counter.id, slot);
+			row->counter.class = class;
+			RAISE(overflow, slot);
+			if (!publish(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_FREE), &key, &slot,
+				     &row->counter))
+				row = find(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_SLOTS), &key);
+		}
+	}
+	if (row)
+		count(&row->counter, direction, bytes, calls);
+	else
+		lose(LOST_BYTES, bytes);
+}
+
+#endif

@@ -1,0 +1,7 @@
+"""``python -m pbmon_client`` is pbmon-client."""
+
+import sys
+
+from pbmon_client.cli import main
+
+sys.exit(main())

@@ -1,0 +1,209 @@
+"""The command pbmon-client: waits for snapshots and prints them as asked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pbmon_client import model, options, rates, users
+from pbmon_client.subscription import (
+    OutputClosed,
+    Subscription,
+    SubscriptionError,
+    connect_problem,
+)
+from pbmond.wire import Message, WireError
+
+#: Silence is worth a word after this many of the daemon's intervals and these seconds more; the
+#: first snapshot of a run does not tell the interval.
+_SILENT_INTERVALS: Final = 3
+_SILENT_S: Final = 2.0
+_SILENT_FIRST_S: Final = 10.0
+_START: Final = (
+    "start it with `sudo systemctl start pbmond`, in a checkout with `sudo packaging/quickstart`; "
+    "or name its socket with --socket"
+)
+
+#: Writes a view; the text is a notice for people.
+Render = Callable[[model.View, str], bytes]
+
+
+class _FailureError(Exception):
+    """Nothing can be shown; the message is for the user."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; mistakes in ``arguments`` are SystemExit 2."""
+    try:
+        chosen = options.parse(arguments)
+        if sys.stdout is None:
+            raise _FailureError("standard output is closed")
+        _run(chosen)
+    except OutputClosed:
+        _forget_output()
+    except _FailureError as failure:
+        _forget_output()
+        _tell(str(failure))
+        return 1
+    except KeyboardInterrupt:
+        _forget_output()
+        return 130
+    return 0
+
+
+def _run(chosen: options.Options) -> None:
+    asked = chosen.selection
+    kind = "flows" if asked.needs_flows else "processes"
+    pid = next(iter(asked.pids)) if asked.needs_flows and len(asked.pids) == 1 else None
+    try:
+        with Subscription(
+            chosen.socket, os.geteuid(), kind, pid, output_fd=sys.stdout.fileno()
+        ) as source:
+            _Viewer(source, chosen).run()
+    except SubscriptionError as error:
+        raise _FailureError(f"{error}; name another with --socket") from None
+    except WireError as error:
+        raise _FailureError(
+            f"pbmond does not speak this client's language ({error}); "
+            "install the same version of both and restart pbmond"
+        ) from None
+
+
+class _Viewer:
+    """Shows what comes, until enough has been shown."""
+
+    def __init__(self, source: Subscription, chosen: options.Options) -> None:
+        self._source = source
+        self._options = chosen
+        self._screen = chosen.output == "table" and _is_screen()
+        self._render = _renderer(chosen, screen=self._screen)
+        self._last: Message | None = None  # that came
+        self._shown: Message | None = None  # as it came, with the daemon's own rates
+        self._view: model.View | None = None
+        self._told = False  # of the present silence
+
+    def run(self) -> None:
+        """Show as many snapshots as asked for; _FailureError if there is not even a first."""
+        count = 0
+        while self._options.count == 0 or count < self._options.count:
+            message = self._source.receive(self._patience_s(), newest=self._screen)
+            if message is None:
+                self._on_silence()
+            elif rates.newer(message, self._last):
+                self._last, self._told = message, False
+                count += self._show(message)
+
+    def _show(self, message: Message) -> bool:
+        interval_s = self._options.interval_s
+        if interval_s is not None:
+            if not rates.due(message, self._shown, round(interval_s * 1e9)):
+                return False
+            timed = rates.over(message, self._shown)
+        else:
+            timed = message
+        self._view = model.view(
+            timed, self._options.selection, os.geteuid(), self._source.scope, users.user_name
+        )
+        _write(self._render(self._view, ""))
+        self._shown = message
+        return True
+
+    def _patience_s(self) -> float:
+        if self._last is None:
+            return self._options.wait_s
+        if not self._last.interval_ns:
+            return _SILENT_FIRST_S
+        return _SILENT_S + _SILENT_INTERVALS * self._last.interval_ns / 1e9
+
+    def _on_silence(self) -> None:
+        path = self._options.socket
+        problem = connect_problem(path)
+        if self._last is None:
+            raise _FailureError(_no_data(path, self._options.wait_s, problem))
+        self._source.start_over()
+        words = f"pbmond at {path} is silent" if problem is None else _not_running(path, problem)
+        if self._screen and self._view is not None:
+            _write(self._render(self._view, f"OUT OF DATE: {words}; waiting for it"))
+        elif not self._told:
+            _tell(f"{words}; waiting for it")
+        self._told = True
+
+
+def _no_data(path: str, wait_s: float, problem: OSError | None) -> str:
+    if problem is None:
+        return (
+            f"pbmond at {path} sent nothing within {wait_s:g} s; if it is still starting, "
+            "--wait SECONDS waits longer"
+        )
+    if isinstance(problem, (FileNotFoundError, ConnectionRefusedError)):
+        return f"{_not_running(path, problem)}: {_START}"
+    return f"{_not_running(path, problem)}; name another socket with --socket"
+
+
+def _not_running(path: str, problem: OSError) -> str:
+    if isinstance(problem, FileNotFoundError):
+        return f"pbmond is not running (there is no socket {path})"
+    if isinstance(problem, ConnectionRefusedError):
+        return f"pbmond is not running (nobody listens on {path})"
+    return f"cannot connect to {path} ({problem.strerror or problem})"
+
+
+# --- output -------------------------------------------------------------------------------------
+
+
+def _renderer(chosen: options.Options, *, screen: bool) -> Render:
+    """Make the function that writes views; each form is imported only when it is used."""
+    if chosen.output in ("json", "ndjson"):
+        from pbmon_client import jsonout  # noqa: PLC0415
+
+        row_a_line = chosen.output == "json"
+        return lambda view, _notice: jsonout.render(view, row_a_line=row_a_line)
+    if chosen.output == "csv":
+        from pbmon_client import csvout  # noqa: PLC0415
+
+        return csvout.Writer(flows=chosen.selection.flows).render
+    from pbmon_client import table  # noqa: PLC0415
+
+    encoding = sys.stdout.encoding
+    if not screen:
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isascii() and columns.isdigit() else 80
+        return lambda view, notice: (table.render(view, width, notice=notice) + "\n").encode(
+            encoding, "replace"
+        )
+
+    def draw(view: model.View, notice: str) -> bytes:
+        size = os.get_terminal_size(sys.stdout.fileno())
+        text = table.render(view, size.columns or 80, (size.lines or 24) - 1, notice)
+        return ("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J").encode(encoding, "replace")
+
+    return draw
+
+
+def _is_screen() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _write(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise OutputClosed from None
+    except OSError as error:
+        raise _FailureError(f"cannot write the output: {error.strerror}") from None
+
+
+def _forget_output() -> None:
+    """Let the interpreter's last flush of what was never written go nowhere."""
+    if sys.stdout is not None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _tell(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"pbmon-client: {text}\n")

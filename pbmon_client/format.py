@@ -1,0 +1,95 @@
+"""Text for people: hostile bytes made safe once, display widths, short numbers and times; pure."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+
+_SUFFIXES = "KMGTPE"
+_UNKNOWN = "?"
+
+
+def safe(raw: bytes) -> str:
+    r"""Turn bytes of any origin into one line of printable text.
+
+    Invalid UTF-8 becomes ``\xNN``; control, format (bidi among them), separator and unassigned
+    characters become ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. Not reversible.
+    """
+    return safe_text(raw.decode("utf-8", "backslashreplace"))
+
+
+def safe_text(text: str) -> str:
+    """Do for text what ``safe`` does for bytes."""
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def _escape(char: str) -> str:
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def safe_cmdline(raw: bytes) -> str:
+    """Join the NUL-separated arguments of a process with spaces, made safe."""
+    return safe(raw.rstrip(b"\0").replace(b"\0", b" "))
+
+
+def width(text: str) -> int:
+    """Count the terminal cells of printable text: wide characters take two, combining none."""
+    return len(text) if text.isascii() else sum(map(_cells, text))
+
+
+def _cells(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def fit(text: str, cells: int, *, keep_end: bool = False) -> str:
+    """Cut text to ``cells`` terminal cells, marking the cut with ``…``, and pad it with spaces."""
+    spare = cells - width(text)
+    if spare >= 0:
+        return text + " " * spare
+    kept, used = "", 0
+    for char in reversed(text) if keep_end else text:
+        used += _cells(char)
+        if used > cells - 1:
+            break
+        kept += char
+    kept = "…" + kept[::-1] if keep_end else kept + "…"
+    return kept + " " * (cells - width(kept))
+
+
+def human(value: float | None) -> str:
+    """Write a number of bytes (or bytes/s) in at most five characters: ``999``, ``1.5M``, ``?``.
+
+    K is 1000. ``?`` is unknown; ``<1`` is more than nothing.
+    """
+    if value is None:
+        return _UNKNOWN
+    if 0 < value < 0.5:
+        return "<1"
+    if value < 999.5:
+        return f"{value:.0f}"
+    for suffix in _SUFFIXES:
+        value /= 1000
+        if value < 99.95:
+            return f"{value:.1f}{suffix}"
+        if value < 999.5:
+            break
+    return f"{value:.0f}{suffix}"
+
+
+def iso_time(time_ns: int) -> str:
+    """Write CLOCK_REALTIME nanoseconds as ISO 8601 in UTC, to the microsecond."""
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{stamp}.{rest // 1000:06d}Z"
+
+
+def device(number: int) -> str:
+    """Write a device number as the kernel keeps it (major << 20 | minor) as ``major:minor``."""
+    return f"{number >> 20}:{number & 0xFFFFF}"

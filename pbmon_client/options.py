@@ -1,0 +1,288 @@
+"""The command line of pbmon-client: its options, their help, and their values, checked."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import math
+import os
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NoReturn
+
+from pbmon_client.columns import CONNECTIONS, FIELDS, FILES, PROCESSES, TABLES, Column
+from pbmon_client.model import Filter, Selection
+from pbmon_client.users import user_id
+
+DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
+DEFAULT_WAIT_S: Final = 2.5
+
+Output = Literal["table", "json", "ndjson", "csv"]
+
+_INTRO: Final = """\
+Show which process, connection and file is moving the bytes, now and since
+pbmond started. Needs no privileges: everybody sees their own processes; root
+and the members of group pbmon see all.
+
+Without an output option: a table, busiest first, refreshed until Ctrl-C.
+"""
+
+_EPILOG: Final = """\
+fields:
+  processes    {processes}
+               and for CLASS net, loopback, unix, socket:
+               CLASS_rx_bytes CLASS_tx_bytes CLASS_rx_calls CLASS_tx_calls;
+               for CLASS file, pipe, device the same with read and write;
+               disk_read_bytes disk_write_bytes;
+               each of the *_bytes also as *_bytes_per_s
+  connections  {connections}
+  files        {files}
+
+filters:
+  FIELD = VALUE, also != < <= > >=
+  FIELD ~ REGEX                 finds it anywhere in the text; case matters
+  FIELD in (VALUE, VALUE)       one of these
+  FIELD in 10.0.0.0/8           an address in this network
+  not, and, or, ( )             join them; "and" binds tighter than "or"
+  Numbers: 10M is 10,000,000, 10Mi is 10,485,760; B, /s may follow: 1.5GiB/s.
+  Quote values with spaces, commas, quotes or parentheses: name ~ "^(a|b)".
+  null is what is not known or does not exist: container != null. It equals only
+  itself, and any other comparison with it is false.
+  A connection or file is shown if its own fields and its process's match; a
+  process if its own match, or those of one of its connections or files.
+
+examples:
+  pbmon-client --active                         who is moving bytes now
+  pbmon-client --flows -p 4711                  where process 4711 moves them
+  pbmon-client --json | jq '.processes[] | select(.net_tx_bytes > 1e9) | .name'
+  pbmon-client --ndjson -d 10 > traffic.ndjson  a record every ten seconds
+  pbmon-client --csv -n 2 -d 60 --top 20 --sort disk_write_bytes_per_s
+  pbmon-client --filter 'net_tx_bytes_per_s > 1M and not user in (root, backup)'
+  pbmon-client --flows --filter 'remote_address in 192.0.2.0/24 or path ~ ^/srv'
+
+environment:
+  PBMON_SOCKET  the daemon's socket, where --socket is not given
+
+exit status:
+  0    done, or the reader of the output went away
+  1    no data, or no way to write it
+  2    a mistake on the command line
+  130  interrupted
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A checked command line. ``count`` 0 is without end; ``interval_s`` None every snapshot."""
+
+    output: Output
+    count: int
+    interval_s: float | None
+    selection: Selection
+    socket: str
+    wait_s: float
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Read a command line (None: the program's own); a mistake in it is SystemExit 2."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    output: Output = given.output or "table"
+    return Options(
+        output=output,
+        count=given.count if given.count is not None else int(output in ("json", "csv")),
+        interval_s=given.interval,
+        selection=Selection(
+            pids=frozenset(given.pids),
+            uids=frozenset(given.users),
+            names=tuple(given.names),
+            filter=_filter(parser, given.filter),
+            active=given.active,
+            sort=_sort(parser, given.sort, flows=given.flows),
+            reverse=given.reverse,
+            top=given.top,
+            busiest_first=output == "table",
+            flows=given.flows,
+        ),
+        socket=_socket(parser, given.socket),
+        wait_s=given.wait,
+    )
+
+
+def _filter(parser: argparse.ArgumentParser, text: str | None) -> Filter | None:
+    if text is None:
+        return None
+    from pbmon_client import filters  # noqa: PLC0415 - the parser takes longer than all the rest
+
+    try:
+        return filters.parse(text)
+    except filters.FilterError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _sort(parser: argparse.ArgumentParser, name: str | None, *, flows: bool) -> str | None:
+    if name is None or name in TABLES["processes"]:
+        return name
+    if name not in FIELDS:
+        from pbmon_client import nearest  # noqa: PLC0415 - only a mistake needs difflib
+
+        parser.error(f"--sort: {nearest.unknown_field(name)}")
+    if not flows:
+        parser.error(f"--sort: {name} is a field of connections or files; add --flows")
+    return name
+
+
+def _socket(parser: argparse.ArgumentParser, text: str | None) -> str:
+    path = text or os.environ.get("PBMON_SOCKET") or DEFAULT_SOCKET
+    path = path.removeprefix("ipc://")
+    if "://" in path or not path:
+        parser.error(f"--socket: {path!r} is not the path of a socket")
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pbmon-client",
+        usage="pbmon-client [--json | --ndjson | --csv] [options]",
+        description=_INTRO,
+        epilog=_epilog(),
+        formatter_class=_wide_help,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    _add_output(parser.add_argument_group("output"))
+    _add_rows(parser.add_argument_group("rows (each option narrows further)"))
+    _add_connection(parser.add_argument_group("connection and help"))
+    return parser
+
+
+def _wide_help(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=80)
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_ignored: object) -> None:
+        parser.exit(0, f"{parser.prog} {importlib.metadata.version('pbmon')}\n")
+
+
+def _add_output(group: argparse._ArgumentGroup) -> None:
+    one = group.add_mutually_exclusive_group()
+    for name, text in (
+        ("json", "one JSON object, a row on each line, and exit: the first snapshot to come, at "
+                 "once. Rates are null in the first snapshot of a daemon's run"),
+        ("ndjson", "a JSON object on one line for each snapshot, without end; goes on by itself "
+                   "when the daemon restarts (another \"epoch\")"),
+        ("csv", "one snapshot's rows under a header, and exit; with --flows all three tables, "
+                "told apart by column \"table\". Text that begins with = + - @ gets a ' "
+                "before it, so that no spreadsheet runs it; JSON has it unchanged"),
+    ):  # fmt: skip
+        one.add_argument(f"--{name}", dest="output", action="store_const", const=name, help=text)
+    group.add_argument(
+        "-n", "--count", type=_whole(0), metavar="N",
+        help="end after N snapshots; 0 is never (default: 1 for --json and --csv, else 0)",
+    )  # fmt: skip
+    group.add_argument(
+        "-d", "--interval", type=_seconds, metavar="SECONDS",
+        help="show a snapshot every SECONDS, and rates over that time, from the counters "
+             "(default: every snapshot; the daemon makes them no faster than its own interval)",
+    )  # fmt: skip
+    group.add_argument("--flows", action="store_true", help="connections and files as well")
+
+
+def _add_rows(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-p", "--pid", dest="pids", type=_whole(0), action="append", default=[], metavar="PID",
+        help="this process; repeat for more",
+    )  # fmt: skip
+    group.add_argument(
+        "-u", "--user", dest="users", type=_user, action="append", default=[], metavar="USER",
+        help="processes of this user, by name or number; repeat for more",
+    )  # fmt: skip
+    group.add_argument(
+        "--name", dest="names", action="append", default=[], metavar="NAME",
+        help="processes of this name, a shell pattern such as 'ngin*'; repeat for more",
+    )  # fmt: skip
+    group.add_argument("--filter", metavar="EXPR", help="rows that match; see filters below")
+    group.add_argument(
+        "--active", action="store_true",
+        help="rows that moved bytes in the interval shown (with no rates yet: at all)",
+    )  # fmt: skip
+    group.add_argument(
+        "--sort", metavar="FIELD",
+        help="numbers from the largest, text from A, null last (default: the table and --top "
+             "take the sum of all rates, the rest the daemon's order)",
+    )  # fmt: skip
+    group.add_argument("--reverse", action="store_true", help="the other way round")
+    group.add_argument(
+        "--top", type=_whole(1), metavar="N",
+        help="only the first N rows of each table; totals and retired stay whole",
+    )  # fmt: skip
+
+
+def _add_connection(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--socket", metavar="PATH", help=f"the daemon's socket (default: {DEFAULT_SOCKET})"
+    )
+    group.add_argument(
+        "--wait", type=_seconds, default=DEFAULT_WAIT_S, metavar="SECONDS",
+        help=f"give up without a first snapshot after SECONDS (default: {DEFAULT_WAIT_S})",
+    )  # fmt: skip
+    group.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    group.add_argument("-h", "--help", action="help", help="show this help and exit")
+
+
+def _epilog() -> str:
+    def names(columns: Sequence[Column]) -> str:
+        patterned = {name for name in TABLES["retired"] if name in TABLES["processes"]} - {
+            "unit", "uid", "user"
+        }  # fmt: skip
+        return textwrap.fill(
+            " ".join(
+                column.name
+                for column in columns
+                if column.name not in patterned
+                and (columns is not PROCESSES or column.kind != "rate")
+            ),
+            width=79,
+            initial_indent=" " * 15,
+            subsequent_indent=" " * 15,
+        ).lstrip()
+
+    return _EPILOG.format(
+        processes=names(PROCESSES), connections=names(CONNECTIONS), files=names(FILES)
+    )
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        digits = text.isascii() and text.isdigit() and len(text) <= 10
+        if not digits or not least <= int(text) < 1 << 32:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return int(text)
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def _user(text: str) -> int:
+    try:
+        return user_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

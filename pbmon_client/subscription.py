@@ -1,0 +1,139 @@
+"""The subscription: the daemon's frames (zmq), decoded, in the widest scope that it grants."""
+
+from __future__ import annotations
+
+import socket
+import time
+from math import ceil
+from types import TracebackType
+from typing import Final, Self
+
+import zmq
+
+from pbmond.wire import Message, Topic, decode
+
+#: How long a message of the own scope waits for one of all, in seconds.
+SETTLE_S: Final = 0.15
+_QUEUE: Final = 4  # messages; a viewer that falls behind wants new ones
+
+
+class SubscriptionError(Exception):
+    """The socket cannot be used at all; the message says why."""
+
+
+class OutputClosed(Exception):  # noqa: N818 - an end, not an error
+    """Whoever reads the output has gone."""
+
+
+class Subscription:
+    """Snapshots of one kind, from ``all`` if the daemon grants it, else from ``uid/UID``.
+
+    What is granted is the daemon's decision; both are asked for. The one that is not used is
+    given back, so that nobody encodes it.
+    """
+
+    def __init__(
+        self, path: str, uid: int, kind: str, pid: int | None = None, output_fd: int | None = None
+    ) -> None:
+        self._all: Final = str(Topic(None, kind, pid)).encode()
+        self._own: Final = str(Topic(uid, kind, pid)).encode()
+        self._settled: bytes | None = None  # the topic in use
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._output_fd = output_fd
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        if output_fd is not None:
+            self._poller.register(output_fd, zmq.POLLERR)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, _QUEUE)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        self._subscribe()
+        try:
+            self._socket.connect(f"ipc://{path}")
+        except zmq.ZMQError as error:
+            self.close()
+            raise SubscriptionError(f"cannot use {path!r} as a socket: {error.strerror}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection at once."""
+        self._socket.close()
+        self._context.term()
+
+    @property
+    def scope(self) -> str:
+        """The scope of the messages received: "all" or "own"."""
+        return "all" if self._settled == self._all else "own"
+
+    def receive(self, timeout_s: float | None, *, newest: bool = False) -> Message | None:
+        """Return the next message, or None after ``timeout_s``.
+
+        ``newest`` skips to the last one that is waiting. WireError if the daemon speaks another
+        schema; OutputClosed if the output's reader went away meanwhile.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        held: bytes | None = None
+        while (frame := self._frame(deadline)) is not None:
+            topic = frame.partition(b"\0")[0]
+            if topic == self._all:
+                self._settle_on_all()
+            elif topic != self._own or self._settled == self._all:
+                continue  # another topic that begins like ours, or what was given back
+            if self._settled is None and held is None:
+                deadline = time.monotonic() + SETTLE_S
+            held = frame
+            if self._settled is not None:
+                if not newest:
+                    break
+                deadline = time.monotonic()
+        if held is None:
+            return None
+        self._settled = self._settled or self._own
+        return decode(held)[1]
+
+    def start_over(self) -> None:
+        """Ask for both scopes again: a daemon that comes back may grant otherwise."""
+        if self._settled is not None:
+            self._settled = None
+            self._subscribe()
+
+    def _subscribe(self) -> None:
+        for topic in (self._all, self._own):
+            # Once each: libzmq counts subscriptions, and gives back only the last.
+            self._socket.unsubscribe(topic)
+            self._socket.subscribe(topic)
+
+    def _settle_on_all(self) -> None:
+        if self._settled != self._all:
+            self._settled = self._all
+            self._socket.unsubscribe(self._own)
+
+    def _frame(self, deadline: float | None) -> bytes | None:
+        left = None if deadline is None else ceil(max(0.0, deadline - time.monotonic()) * 1000)
+        ready = dict(self._poller.poll(left))
+        if self._output_fd in ready:
+            raise OutputClosed
+        return self._socket.recv() if self._socket in ready else None
+
+
+def connect_problem(path: str) -> OSError | None:
+    """Try the socket once; return what stands in the way, None if somebody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            return error
+    return None

@@ -1,0 +1,152 @@
+"""The bpf(2) system call and perf_event_open(2), by ctypes: maps, programs' info, attachments.
+
+Shared by the loader (any Python >= 3.9, standard library only) and the collector. Numbers are those
+of include/uapi/linux/bpf.h and include/uapi/linux/perf_event.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import struct
+from collections.abc import Iterable
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+
+_SYSCALLS = {  # bpf, perf_event_open, membarrier
+    "x86_64": (321, 298, 324),
+    "aarch64": (280, 241, 283),
+}
+_BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _SYSCALLS.get(platform.machine(), (-1, -1, -1))
+
+_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE = 0, 2, 3
+_OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 15, 17
+
+HASH, PROG_ARRAY, ARRAY, PERCPU_ARRAY, LRU_HASH, STACK, RINGBUF = 1, 3, 2, 6, 9, 23, 27
+MMAPABLE = 1 << 10
+
+_PERF_TYPE_TRACEPOINT = 2
+_PERF_FLAG_CLOEXEC = 8
+_PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
+_MEMBARRIER_GLOBAL = 1
+
+
+def supported() -> bool:
+    """Tell whether this machine's system call numbers are known (x86_64 and aarch64)."""
+    return _BPF != -1
+
+
+def _call(command: int, attributes: bytes) -> int:
+    buffer = ctypes.create_string_buffer(attributes, len(attributes))
+    result = int(_LIBC.syscall(_BPF, command, buffer, len(attributes)))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def create_map(
+    kind: int, key_size: int, value_size: int, entries: int, flags: int = 0, name: str = ""
+) -> int:
+    """Create a map and return its descriptor; OSError when the kernel refuses."""
+    label = name.encode()[:15]
+    return _call(
+        _MAP_CREATE,
+        struct.pack("<5I8x16s", kind, key_size, value_size, entries, flags, label),
+    )
+
+
+def _buffer(value: bytes) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(value, len(value))
+
+
+def _element(descriptor: int, key: bytes | None, value: bytes | None) -> tuple[bytes, object]:
+    """Pack the attributes of an element command; the second value keeps the buffers alive."""
+    buffers = [None if item is None else _buffer(item) for item in (key, value)]
+    pointers = [0 if item is None else ctypes.addressof(item) for item in buffers]
+    return struct.pack("<I4xQQQ", descriptor, *pointers, 0), buffers
+
+
+def update(descriptor: int, key: bytes, value: bytes) -> None:
+    """Set one element of a hash or array map."""
+    attributes, _alive = _element(descriptor, key, value)
+    _call(_MAP_UPDATE, attributes)
+
+
+def push_numbers(descriptor: int, numbers: Iterable[int]) -> None:
+    """Push 32-bit numbers on a stack map, one system call each."""
+    value = ctypes.c_uint32()
+    packed = struct.pack("<I4xQQQ", descriptor, 0, ctypes.addressof(value), 0)
+    attributes = _buffer(packed)
+    call, size = _LIBC.syscall, len(packed)
+    for number in numbers:
+        value.value = number
+        if call(_BPF, _MAP_UPDATE, attributes, size) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def delete(descriptor: int, key: bytes) -> bool:
+    """Delete one key of a hash map; False if it was not there."""
+    attributes, _alive = _element(descriptor, key, None)
+    try:
+        _call(_MAP_DELETE, attributes)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+def open_raw_tracepoint(name: str, program: int) -> int:
+    """Attach a program to a raw tracepoint; closing the returned descriptor detaches it."""
+    text = ctypes.create_string_buffer(name.encode())
+    return _call(_RAW_TRACEPOINT_OPEN, struct.pack("<QI4x", ctypes.addressof(text), program))
+
+
+def open_tracepoint(identifier: int, program: int) -> int:
+    """Attach a program to the tracepoint of that id in tracefs, on the whole machine.
+
+    The event is opened on processor 0 only because perf wants one: a BPF program of a tracepoint
+    runs on every processor. Closing the returned descriptor detaches it.
+    """
+    # struct perf_event_attr: type, size, config, then zeros up to PERF_ATTR_SIZE_VER5 (112).
+    attributes = ctypes.create_string_buffer(
+        struct.pack("<IIQ", _PERF_TYPE_TRACEPOINT, 112, identifier).ljust(112, b"\0"), 112
+    )
+    descriptor = int(
+        _LIBC.syscall(_PERF_EVENT_OPEN, attributes, -1, 0, -1, _PERF_FLAG_CLOEXEC)
+    )
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    try:
+        fcntl.ioctl(descriptor, _PERF_IOC_SET_BPF, program)
+        fcntl.ioctl(descriptor, _PERF_IOC_ENABLE, 0)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def missed_runs(program: int) -> int:
+    """Count the calls in which the kernel skipped a program (it was busy on that processor).
+
+    struct bpf_prog_info.recursion_misses; kernels that do not tell give 0.
+    """
+    info = ctypes.create_string_buffer(256)
+    try:
+        _call(_OBJ_GET_INFO, struct.pack("<IIQ", program, 256, ctypes.addressof(info)))
+    except OSError:
+        return 0
+    return int(struct.unpack_from("<Q", info, 208)[0])
+
+
+def wait_for_readers() -> None:
+    """Return when every BPF program that ran at the time of the call has ended.
+
+    membarrier(2)'s global command waits for an RCU grace period, and programs run inside RCU.
+    """
+    if _LIBC.syscall(_MEMBARRIER, _MEMBARRIER_GLOBAL, 0) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

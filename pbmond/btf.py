@@ -1,0 +1,164 @@
+"""Offsets of kernel structure members, read from the running kernel's BTF through libbpf.
+
+Used by the loader only: any Python >= 3.9, standard library and libbpf.so (bcc depends on it).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+
+_LIBRARIES = ("libbpf.so.1", "libbpf.so.0", "libbcc_bpf.so.0")
+_STRUCT, _UNION, _TYPEDEF, _FUNC = 4, 5, 8, 12
+_PTR, _FUNC_PROTO = 2, 13
+
+
+class BtfError(Exception):
+    """BTF cannot be read; the message says why in one line."""
+
+
+class _Type(ctypes.Structure):
+    """struct btf_type of include/uapi/linux/btf.h."""
+
+    _fields_ = (
+        ("name_off", ctypes.c_uint32),
+        ("info", ctypes.c_uint32),
+        ("size_or_type", ctypes.c_uint32),
+    )
+
+    @property
+    def kind(self) -> int:
+        return int(self.info >> 24 & 31)
+
+    @property
+    def count(self) -> int:
+        return int(self.info & 0xFFFF)
+
+
+class _Member(ctypes.Structure):
+    """struct btf_member: `offset` in bits, its top byte the size of a bit field if there are any."""
+
+    _fields_ = (
+        ("name_off", ctypes.c_uint32),
+        ("type", ctypes.c_uint32),
+        ("offset", ctypes.c_uint32),
+    )
+
+
+class _Parameter(ctypes.Structure):
+    """struct btf_param."""
+
+    _fields_ = (("name_off", ctypes.c_uint32), ("type", ctypes.c_uint32))
+
+
+def _library() -> ctypes.CDLL:
+    for name in _LIBRARIES:
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        library.btf__parse.restype = ctypes.c_void_p
+        library.btf__parse.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
+        library.btf__find_by_name_kind.argtypes = (
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_uint32,
+        )
+        library.btf__type_by_id.restype = ctypes.c_void_p
+        library.btf__type_by_id.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+        library.btf__name_by_offset.restype = ctypes.c_char_p
+        library.btf__name_by_offset.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+        return library
+    raise BtfError("libbpf is missing: install libbpf1 (Debian, Ubuntu) or libbpf (Fedora)")
+
+
+class Btf:
+    """The types of one BTF file."""
+
+    def __init__(self, path: str = "/sys/kernel/btf/vmlinux") -> None:
+        """Parse ``path``; BtfError if libbpf or the file is missing."""
+        self._library = _library()
+        self._btf = self._library.btf__parse(path.encode(), None)
+        # libbpf 0.x returns an ERR_PTR where 1.x returns NULL.
+        if not self._btf or self._btf >= 2**64 - 4095:
+            raise BtfError(f"no BTF at {path}: the kernel needs CONFIG_DEBUG_INFO_BTF=y")
+
+    def _type(self, identifier: int) -> tuple[_Type, int]:
+        address = self._library.btf__type_by_id(self._btf, identifier)
+        return _Type.from_address(address), address + ctypes.sizeof(_Type)
+
+    def _find(self, name: str, kind: int) -> int:
+        return max(0, int(self._library.btf__find_by_name_kind(self._btf, name.encode(), kind)))
+
+    def _resolve(self, identifier: int) -> int:
+        """Follow typedefs and qualifiers to the type they stand for."""
+        while True:
+            kind, _ = self._type(identifier)
+            if kind.kind not in (_TYPEDEF, 9, 10, 11, 18):  # typedef, volatile, const, restrict, tag
+                return identifier
+            identifier = kind.size_or_type
+
+    def _members(self, identifier: int) -> Iterator[tuple[str, int, int]]:
+        """Yield (name, type, offset in bits) of a structure or union."""
+        kind, address = self._type(identifier)
+        for index in range(kind.count):
+            member = _Member.from_address(address + index * ctypes.sizeof(_Member))
+            name = self._library.btf__name_by_offset(self._btf, member.name_off) or b""
+            offset = member.offset & 0xFFFFFF if kind.info >> 31 else member.offset
+            yield name.decode(), member.type, offset
+
+    def size(self, name: str) -> int | None:
+        """Size in bytes of a structure, None if there is none of that name."""
+        identifier = self._find(name, _STRUCT)
+        return self._type(identifier)[0].size_or_type if identifier else None
+
+    def offset(self, structure: str, path: str) -> int | None:
+        """Byte offset of a member (``a.b.c``; anonymous members are looked through), else None."""
+        identifier = self._find(structure, _STRUCT)
+        total = 0
+        for name in path.split("."):
+            found = self._member(identifier, name) if identifier else None
+            if found is None:
+                return None
+            identifier, bits = found
+            total += bits
+        return total // 8
+
+    def _member(self, identifier: int, wanted: str) -> tuple[int, int] | None:
+        for name, kind, offset in self._members(self._resolve(identifier)):
+            if name == wanted:
+                return self._resolve(kind), offset
+            if not name and self._type(self._resolve(kind))[0].kind in (_STRUCT, _UNION):
+                found = self._member(self._resolve(kind), wanted)
+                if found is not None:
+                    return found[0], offset + found[1]
+        return None
+
+    def has_function(self, name: str) -> bool:
+        """Tell whether the kernel has a function of that name."""
+        return self._find(name, _FUNC) != 0
+
+    def tracepoint_parameters(self, name: str) -> list[str] | None:
+        """Names of the pointed-to structures ("" for other types) of a tracepoint's parameters.
+
+        The first, the hook's private data, is left out. None: no such tracepoint.
+        """
+        identifier = self._find(f"btf_trace_{name}", _TYPEDEF)
+        if not identifier:
+            return None
+        for kind in (_PTR, _FUNC_PROTO):
+            identifier = self._resolve(self._type(identifier)[0].size_or_type)
+            if self._type(identifier)[0].kind != kind:
+                return None
+        prototype, address = self._type(identifier)
+        step = ctypes.sizeof(_Parameter)
+        parameters = range(address + step, address + prototype.count * step, step)
+        return [self._pointed(_Parameter.from_address(where).type) for where in parameters]
+
+    def _pointed(self, identifier: int) -> str:
+        kind, _ = self._type(self._resolve(identifier))
+        if kind.kind != _PTR or not kind.size_or_type:
+            return ""
+        target, _ = self._type(self._resolve(kind.size_or_type))
+        name = self._library.btf__name_by_offset(self._btf, target.name_off) or b""
+        return str(name.decode())

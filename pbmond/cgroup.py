@@ -1,0 +1,121 @@
+"""What a cgroup path says: the systemd unit and the container; pure functions on bytes."""
+
+from __future__ import annotations
+
+import re
+
+_UNIT = re.compile(
+    rb"[A-Za-z0-9:_.\\@-]+"
+    rb"\.(?:service|scope|socket|mount|swap|device|automount|target|path|timer)\Z"
+)
+_SLICE = re.compile(rb"[A-Za-z0-9:_.\\@-]+\.slice\Z")
+_USER_MANAGER = re.compile(rb"user@[0-9]+\.service\Z")
+_ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
+
+_HEX_ID = rb"([0-9a-f]{64})"
+# One path component each; the name before the id is what the runtime's systemd driver writes.
+_SCOPES = tuple(
+    (re.compile(prefix + _HEX_ID + rb"(?:\.scope)?\Z"), runtime)
+    for prefix, runtime in (
+        (rb"docker-", b"docker"),
+        (rb"libpod-", b"podman"),
+        (rb"cri-containerd-", b"containerd"),
+        (rb"nerdctl-", b"containerd"),
+        (rb"crio-", b"cri-o"),
+    )
+)
+# cri-containerd with the cgroupfs driver's triple below a slice: kubepods-pod.slice:runtime:ID.
+_TRIPLE = re.compile(rb"[^:]*:(cri-containerd|crio|docker|libpod):" + _HEX_ID + rb"\Z")
+_RUNTIMES = {
+    b"docker": b"docker",
+    b"libpod": b"podman",
+    b"libpod_parent": b"podman",
+    b"cri-containerd": b"containerd",
+    b"crio": b"cri-o",
+    # containerd's own namespaces, as ctr and nerdctl use them with cgroupfs.
+    b"default": b"containerd",
+    b"k8s.io": b"containerd",
+}
+_BARE_ID = re.compile(_HEX_ID + rb"\Z")
+_LXC_PAYLOAD = re.compile(rb"lxc\.payload[./](.+)\Z")
+_NSPAWN = re.compile(rb"systemd-nspawn@(.+)\.service\Z")
+# libvirt registers its machines by the same names, with a number: no containers of systemd's.
+_MACHINE = re.compile(rb"machine-(?!(?:qemu|lxc)\\x2d[0-9]+\\x2d)(.+)\.scope\Z")
+
+
+def _unescape(name: bytes) -> bytes:
+    r"""Undo systemd's escapes: ``\x2d`` is a dash."""
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), name)
+
+
+def _components(path: bytes) -> list[bytes]:
+    # systemd prefixes a name that would collide with a kernel file by "_".
+    return [
+        part[1:] if part.startswith(b"_") else part
+        for part in path.split(b"/")
+        if part not in (b"", b".", b"..")
+    ]
+
+
+def unit_of(path: bytes) -> bytes | None:
+    """Return the systemd unit of cgroup ``path`` (below the cgroup mount), or None.
+
+    The outermost unit is the system's; below ``user@UID.service`` the outermost one is the
+    user's own, and that is shown. A unit may delegate its subtree, so whatever lies deeper is
+    the business of that unit. A path of slices alone gives its innermost slice.
+    """
+    parts = _components(path)
+    units = [part for part in parts if _UNIT.match(part)]
+    if not units:
+        return next((part for part in reversed(parts) if _SLICE.match(part)), None)
+    if _USER_MANAGER.match(units[0]) and len(units) > 1:
+        return units[1]
+    return units[0]
+
+
+def container_of(path: bytes) -> bytes | None:
+    """Return the innermost container of cgroup ``path`` as ``runtime:id``, or None.
+
+    Ids of OCI runtimes are their 64 hexadecimal digits; LXC and systemd-nspawn have names. Where
+    the path has an id and does not name the runtime, it is ``cri`` below kubepods, else ``oci``.
+    """
+    parts = _components(path)
+    for index in reversed(range(len(parts))):
+        part = parts[index]
+        parent = parts[index - 1] if index else b""
+        found = _oci(part, parent, parts) or _named_machine(part, parent)
+        if found:
+            return found
+    return None
+
+
+def _oci(part: bytes, parent: bytes, parts: list[bytes]) -> bytes | None:
+    for pattern, runtime in _SCOPES:
+        match = pattern.match(part)
+        if match:
+            return runtime + b":" + match[1]
+    match = _TRIPLE.match(part)
+    if match:
+        return _RUNTIMES[match[1]] + b":" + match[2]
+    match = _BARE_ID.match(part)
+    if not match:
+        return None
+    if parent in _RUNTIMES:
+        return _RUNTIMES[parent] + b":" + match[1]
+    if any(each.startswith(b"kubepods") for each in parts):
+        # The kubelet's cgroupfs driver does not name the runtime.
+        return b"cri:" + match[1]
+    return b"oci:" + match[1]
+
+
+def _named_machine(part: bytes, parent: bytes) -> bytes | None:
+    match = _LXC_PAYLOAD.match(part)
+    if match:
+        return b"lxc:" + match[1]
+    if parent in (b"lxc", b"lxc.payload"):
+        return b"lxc:" + part
+    match = _NSPAWN.match(part)
+    if match:
+        return b"systemd-nspawn:" + _unescape(match[1])
+    match = _MACHINE.match(part)
+    return b"systemd-nspawn:" + _unescape(match[1]) if match else None

@@ -1,0 +1,176 @@
+"""The pbmond command: arguments, configuration, log, signals, and the order of starting up."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import pwd
+import signal
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+from pbmond import __version__
+from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
+from pbmond.rundir import RunDirError, hold
+
+_FAILURE: Final = 1
+_USAGE: Final = 2
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class StartError(Exception):
+    """The daemon cannot start here; the message is one line that says what to do."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line; argparse would print the whole usage first."""
+        self.exit(_USAGE, f"pbmond: {message}; see pbmond --help\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the daemon; return the exit status: 0 stopped, 1 failed, 2 wrong use."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = configuration(options)
+    except ConfigError as error:
+        return _fail(str(error), _USAGE)
+    if options.check_config:
+        sys.stdout.write(f"{options.config}: valid\n")
+        return 0
+    try:
+        _log_to(config)
+        _serve(config)
+    except (StartError, RunDirError) as error:
+        return _fail(str(error), _FAILURE)
+    except Exception as error:  # the last resort: one line, the rest for debugging
+        logging.getLogger("pbmond").debug("unexpected", exc_info=True)
+        return _fail(f"unexpected {type(error).__name__}: {error}", _FAILURE)
+    return 0
+
+
+def configuration(options: argparse.Namespace) -> Config:
+    """Return the file's settings, or the defaults, with what the command line overrides."""
+    config = load(options.config, _uid_of) if options.config else Config()
+    overrides: dict[str, Any] = {}
+    for name in ("interval", "run_dir", "log_level", "log_file"):
+        given = getattr(options, name)
+        if given is None:
+            continue
+        key = KEYS[name]
+        value = key.read(given)
+        if value is None:
+            option = "--" + name.replace("_", "-")
+            raise ConfigError(f"{option} {given}: must be {key.allowed}; see pbmond --help")
+        overrides[key.field] = value
+    return replace(config, **overrides)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="pbmond",
+        description="Counts the bytes that processes move, in the kernel, and serves them to "
+        "viewers (pbmon-client). Runs in the foreground, as root.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--config", metavar="FILE", type=Path, help="read settings from a TOML file")
+    add("--run-dir", metavar="DIR", type=os.path.abspath, help="default: /run/pbmon")
+    add("--interval", metavar="SECONDS", type=float, help="time between snapshots (default: 1)")
+    add("--log-level", choices=LOG_LEVELS, help="default: info")
+    add("--log-file", metavar="FILE", type=os.path.abspath, help="default: standard error")
+    add("--check-config", action="store_true", help="say whether --config is valid, and exit")
+    add("--version", action="version", version=f"pbmond {__version__}")
+    return parser
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"pbmond: {message}\n")
+    return status
+
+
+def _uid_of(user: str) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
+
+
+def _log_to(config: Config) -> None:
+    try:
+        handler = logging.FileHandler(config.log_file) if config.log_file else None
+    except OSError as error:
+        raise StartError(
+            f"{config.log_file}: {error.strerror}; choose another --log-file"
+        ) from None
+    logging.basicConfig(
+        level=config.log_level.upper(),
+        handlers=[handler or logging.StreamHandler()],
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def _publisher_account(config: Config) -> tuple[int, int]:
+    try:
+        account = pwd.getpwnam(config.publisher_user)
+    except KeyError:
+        raise StartError(
+            f"there is no user {config.publisher_user!r}; create it: useradd --system "
+            f"--user-group --no-create-home --shell /usr/sbin/nologin {config.publisher_user}"
+        ) from None
+    if account.pw_uid == 0:
+        raise StartError(f"publisher_user {config.publisher_user!r} is root; name another user")
+    return account.pw_uid, account.pw_gid
+
+
+class StopSignals:
+    """SIGTERM, SIGINT and SIGHUP: end the start-up at once, and later make ``fd`` readable."""
+
+    def __init__(self) -> None:
+        self._read, self._write = socket.socketpair()
+        self._read.settimeout(0)
+        self._write.settimeout(0)
+        self._serving = False
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
+
+    @property
+    def fd(self) -> int:
+        """Readable once the daemon shall end."""
+        return self._read.fileno()
+
+    def serve(self) -> None:
+        """From now on a signal only makes ``fd`` readable."""
+        self._serving = True
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._serving:
+            self._serving = True
+            raise SystemExit(0)
+        with contextlib.suppress(BlockingIOError):
+            self._write.send(b"S")
+
+
+def _serve(config: Config) -> None:
+    if os.geteuid() != 0:
+        raise StartError("must run as root: use sudo, or the systemd service")
+    account = _publisher_account(config)
+    stop = StopSignals()
+    with hold(config.run_dir) as socket_path:
+        # numpy would start a thread per core, each with its own buffers and with capabilities
+        # that reduce_collector does not reach.
+        for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[variable] = "1"
+        from pbmond.attach import AttachError  # noqa: PLC0415 - imports numpy
+        from pbmond.daemon import serve  # noqa: PLC0415 - imports numpy
+
+        try:
+            serve(config, socket_path, account, stop)
+        except AttachError as error:
+            raise StartError(str(error)) from None

@@ -1,0 +1,251 @@
+"""The daemon's configuration: its keys, their defaults and limits, and who is left out.
+
+Pure but for the look-up of user names, which is passed in. One table, ``KEYS``, says for each TOML
+key what is allowed; whatever the file holds beyond it is a ConfigError that names file and key.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+SOCKET_RUNGS: Final = ("auto", "tracepoint", "syscall-exit", "off")
+FILE_RUNGS: Final = ("auto", "syscall-exit", "off")
+
+#: Resolves a user name to its uid, or None if there is no such user.
+UidOf = Callable[[str], int | None]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message is one line with file, key and remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Processes chosen by pid, by name (exact or a shell pattern) or by user."""
+
+    pids: frozenset[int] = frozenset()
+    names: tuple[bytes, ...] = ()
+    uids: frozenset[int] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.pids or self.names or self.uids)
+
+    def matches(self, pid: int, name: bytes, uid: int) -> bool:
+        """Return whether one of the lists has this process; names compare with case."""
+        return (
+            pid in self.pids
+            or uid in self.uids
+            or any(fnmatchcase(name, pattern) for pattern in self.names)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of one daemon run; ``_s`` is seconds, capacities are entries of kernel maps.
+
+    ``bcc_python`` and ``log_file`` are None when the daemon is to choose (stderr for the log).
+    """
+
+    interval_s: float = 1.0
+    history_length: int = 60
+    exited_linger_s: float = 10.0
+    idle_linger_s: float = 600.0
+    sockets: str = "auto"
+    files: str = "auto"
+    flows_capacity: int = 131_072
+    files_capacity: int = 131_072
+    overflow_capacity: int = 65_536
+    include: Selection = Selection()
+    exclude: Selection = Selection()
+    run_dir: Path = Path("/run/pbmon")
+    publisher_user: str = "pbmon"
+    access_group: str = "pbmon"
+    bcc_python: Path | None = None
+    log_level: str = "info"
+    log_file: Path | None = None
+
+    def visible(self, pid: int, name: bytes, uid: int) -> bool:
+        """Return whether a process is a row: included (or nothing is), and not excluded."""
+        if self.include and not self.include.matches(pid, name, uid):
+            return False
+        return not self.exclude.matches(pid, name, uid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """Where a TOML key goes, how its value is read (None: not allowed), and what is allowed."""
+
+    field: str
+    read: Callable[[Any], Any]
+    allowed: str
+
+
+def _seconds(low: float, high: float) -> Callable[[Any], float | None]:
+    def read(value: Any) -> float | None:  # noqa: ANN401 - whatever TOML can hold
+        # bool is an int in Python, NaN compares false with everything: neither passes.
+        return float(value) if type(value) in (int, float) and low <= value <= high else None
+
+    return read
+
+
+def _integer(low: int, high: int) -> Callable[[Any], int | None]:
+    def read(value: Any) -> int | None:  # noqa: ANN401 - whatever TOML can hold
+        return value if type(value) is int and low <= value <= high else None
+
+    return read
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str | None]:
+    return lambda value: value if isinstance(value, str) and value in choices else None
+
+
+def _account(value: Any) -> str | None:  # noqa: ANN401 - whatever TOML can hold
+    """Accept what can be the name of a user or group (systemd's strict rule, and domain names)."""
+    good = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.@\\-]{0,254}", value)
+    return value if good else None
+
+
+def _absolute(value: Any) -> Path | None:  # noqa: ANN401 - whatever TOML can hold
+    good = isinstance(value, str) and value.startswith("/") and "\0" not in value
+    return Path(value) if good else None
+
+
+def _absolute_or_empty(value: Any) -> Path | str | None:  # noqa: ANN401 - whatever TOML can hold
+    return "" if value == "" else _absolute(value)
+
+
+def _list_of(item: Callable[[Any], Any]) -> Callable[[Any], list[Any] | None]:
+    def read(value: Any) -> list[Any] | None:  # noqa: ANN401 - whatever TOML can hold
+        good = isinstance(value, list) and all(item(each) is not None for each in value)
+        return value if good else None
+
+    return read
+
+
+def _user(value: Any) -> str | int | None:  # noqa: ANN401 - whatever TOML can hold
+    return _account(value) if isinstance(value, str) else _integer(0, 2**32 - 2)(value)
+
+
+def _name(value: Any) -> str | None:  # noqa: ANN401 - whatever TOML can hold
+    return value if isinstance(value, str) and value and "\0" not in value else None
+
+
+def _capacity(field: str) -> _Key:
+    return _Key(field, _integer(256, 4_194_304), "a whole number of entries from 256 to 4194304")
+
+
+def _choice(field: str, choices: tuple[str, ...]) -> _Key:
+    return _Key(field, _one_of(choices), "one of " + ", ".join(f'"{each}"' for each in choices))
+
+
+def _linger(field: str) -> _Key:
+    return _Key(field, _seconds(0, 86_400), "a number of seconds from 0 to 86400")
+
+
+def _directory(field: str) -> _Key:
+    return _Key(field, _absolute, "an absolute path")
+
+
+#: Every key of the file. ``include.*`` and ``exclude.*`` are gathered into a Selection each.
+KEYS: Final[Mapping[str, _Key]] = {
+    "interval": _Key("interval_s", _seconds(0.1, 3600), "a number of seconds from 0.1 to 3600"),
+    "history_length": _Key(
+        "history_length", _integer(1, 600), "a whole number of samples from 1 to 600"
+    ),
+    "sockets": _choice("sockets", SOCKET_RUNGS),
+    "files": _choice("files", FILE_RUNGS),
+    "run_dir": _directory("run_dir"),
+    "publisher_user": _Key("publisher_user", _account, "the name of a user"),
+    "access_group": _Key("access_group", _account, "the name of a group"),
+    "bcc_python": _Key(
+        "bcc_python", _absolute_or_empty, 'an absolute path, or "" to find an interpreter with bcc'
+    ),
+    "log_level": _choice("log_level", LOG_LEVELS),
+    "log_file": _Key("log_file", _absolute_or_empty, 'an absolute path, or "" for standard error'),
+    "linger.exited": _linger("exited_linger_s"),
+    "linger.idle": _linger("idle_linger_s"),
+    "maps.flows": _capacity("flows_capacity"),
+    "maps.files": _capacity("files_capacity"),
+    "maps.overflow": _capacity("overflow_capacity"),
+    **{
+        f"{side}.{what}": _Key(f"{side}.{what}", _list_of(item), f"a list of {words}")
+        for side in ("include", "exclude")
+        for what, item, words in (
+            ("pids", _integer(1, 4_194_304), "process ids"),
+            ("names", _name, 'process names or shell patterns, such as ["sshd", "kworker/*"]'),
+            ("users", _user, 'user names or uids, such as ["www-data", 1000]'),
+        )
+    },
+}
+_TABLES: Final = frozenset(key.partition(".")[0] for key in KEYS if "." in key)
+
+
+def parse(text: str, file: str, uid_of: UidOf) -> Config:
+    """Parse the TOML ``text`` of ``file`` (a name for messages); ConfigError if it is not valid."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+    values: dict[str, Any] = {}
+    for path, value in _flatten(document):
+        key = KEYS.get(path)
+        if key is None:
+            raise ConfigError(f"{file}: key `{path}`: unknown; {_known(path)}")
+        read = key.read(value)
+        if read is None:
+            raise ConfigError(f"{file}: key `{path}`: must be {key.allowed}")
+        values[key.field] = read if read != "" else None
+    for side in ("include", "exclude"):
+        values[side] = _selection(side, values, file, uid_of)
+    return Config(**values)
+
+
+def load(path: Path, uid_of: UidOf) -> Config:
+    """Read and parse ``path``; ConfigError if it cannot be read or is not valid."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not TOML: not UTF-8") from None
+    return parse(text, str(path), uid_of)
+
+
+def _flatten(document: dict[str, Any]) -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for name, value in document.items():
+        if name in _TABLES and isinstance(value, dict):
+            pairs.extend((f"{name}.{key}", inner) for key, inner in value.items())
+        else:
+            pairs.append((name, value))
+    return pairs
+
+
+def _known(path: str) -> str:
+    table, dot, _ = path.rpartition(".")
+    if path in _TABLES:
+        table, dot = path, "."
+    keys = [key for key in KEYS if key.rpartition(".")[0] == table]
+    tables = [] if dot else [f"[{name}]" for name in sorted(_TABLES)]
+    return "allowed are " + ", ".join(keys + tables)
+
+
+def _selection(side: str, values: dict[str, Any], file: str, uid_of: UidOf) -> Selection:
+    uids = set()
+    for user in values.pop(f"{side}.users", []):
+        uid = user if isinstance(user, int) else uid_of(user)
+        if uid is None:
+            raise ConfigError(f"{file}: key `{side}.users`: this host has no user {user!r}")
+        uids.add(uid)
+    return Selection(
+        pids=frozenset(values.pop(f"{side}.pids", [])),
+        names=tuple(name.encode() for name in values.pop(f"{side}.names", [])),
+        uids=frozenset(uids),
+    )

@@ -1,0 +1,127 @@
+"""The socketpair between collector and publisher: grant records one way, whole frames the other.
+
+A SOCK_SEQPACKET pair keeps packets apart. A frame travels as a memory file, so that it arrives
+whole or not at all and the collector never has to wait in the middle of one. The publisher is not
+trusted: what comes from it is one fixed-size record per packet, and each record is checked.
+Standard library only, because the publisher must stay small and the collector must not load zmq.
+"""
+
+from __future__ import annotations
+
+import array
+import mmap
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from pbmond.wire import Topic
+
+#: wanted, scope, kind, zero, uid, pid: one topic that is wanted from now on, or no longer.
+RECORD: Final = struct.Struct("<BBBBII")
+#: The most topics that are encoded at a time, over all viewers.
+MAX_TOPICS: Final = 256
+
+_MFD_NOEXEC_SEAL: Final = 8  # not in the os module of Python 3.11
+_KINDS: Final = ("processes", "flows")
+
+
+class FeedError(ValueError):
+    """A record from the publisher that is not what it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The publisher says that somebody was granted ``topic``, or that nobody has it any more.
+
+    A topic that is wanted already may be announced again: somebody new waits for a first frame.
+    """
+
+    topic: Topic
+    wanted: bool
+
+
+def pack_demand(demand: Demand) -> bytes:
+    """Return the record of a demand."""
+    topic = demand.topic
+    return RECORD.pack(
+        demand.wanted,
+        topic.uid is not None,
+        2 if topic.pid is not None else _KINDS.index(topic.kind),
+        0,
+        topic.uid or 0,
+        topic.pid or 0,
+    )
+
+
+def unpack_demand(record: bytes) -> Demand:
+    """Return the demand of a record; FeedError unless ``pack_demand`` could have written it."""
+    if len(record) != RECORD.size:
+        raise FeedError(f"a record of {len(record)} bytes")
+    wanted, scoped, kind, _, uid, pid = RECORD.unpack(record)
+    if wanted > 1 or scoped > 1 or kind > 2:
+        raise FeedError(f"a record out of range: {record.hex()}")
+    topic = Topic(uid if scoped else None, _KINDS[min(kind, 1)], pid if kind == 2 else None)
+    demand = Demand(topic, bool(wanted))
+    if pack_demand(demand) != record:
+        raise FeedError(f"a record with stray bits: {record.hex()}")
+    return demand
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return the collector's end, which never blocks, and the publisher's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(0)
+    # The kernel's least: a few packets, for each of them stands for a frame of up to 30 MB.
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    return ours, theirs
+
+
+def send_frame(sock: socket.socket, frame: bytes) -> bool:
+    """Hand ``frame`` over without blocking; False if the publisher has no room for it now.
+
+    Raises OSError when the publisher is gone.
+    """
+    fd = _memory_file()
+    try:
+        view = memoryview(frame)
+        while view:
+            view = view[os.write(fd, view) :]
+        socket.send_fds(sock, [b"F"], [fd])
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _memory_file() -> int:
+    try:
+        # Hosts may demand this flag (vm.memfd_noexec = 2); kernels before 6.3 do not know it.
+        return os.memfd_create("pbmon-frame", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
+    except OSError:
+        return os.memfd_create("pbmon-frame", os.MFD_CLOEXEC)
+
+
+def receive_frame(sock: socket.socket) -> mmap.mmap | None:
+    """Return the next frame, to be closed by the caller; None when the collector is gone.
+
+    Raises BlockingIOError when no frame waits, and FeedError for a packet without one (which is
+    how a lack of file descriptors shows).
+    """
+    fds = array.array("i")
+    data, ancillary, _, _ = sock.recvmsg(
+        1, socket.CMSG_SPACE(fds.itemsize), socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+    )
+    for _, _, payload in ancillary:
+        fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    try:
+        if not data:
+            return None
+        if not fds:
+            raise FeedError("a packet without its frame")
+        return mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)
+    finally:
+        for fd in fds:
+            os.close(fd)

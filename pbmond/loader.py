@@ -1,0 +1,372 @@
+"""The loader: compiles, loads and attaches the eBPF programs, hands every descriptor over, exits.
+
+The only code that imports bcc. Runs as a script under any Python >= 3.9 that has bcc, with nothing
+but the standard library beside it:
+
+    PYTHON -I loader.py DESCRIPTOR
+
+DESCRIPTOR is a Unix stream socket. One line of JSON comes in (see ``Request``), JSON lines go out,
+each followed on the same socket by the descriptors it names (SCM_RIGHTS), the last with "done".
+LLVM never stays in memory: the process ends as soon as the descriptors are over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import platform
+import resource
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+# Appended, so that nothing beside the package can stand in for a system module such as bcc.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from pbmond import bpf  # noqa: E402 - after the path is set
+from pbmond.btf import Btf, BtfError  # noqa: E402
+from pbmond.offsets import defines  # noqa: E402
+
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
+_BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
+
+_NOTES_SIZE = 20944
+_HIGH_WATER_SIZE = 16
+_LOST_COUNT = 4
+
+# System call -> program; calls whose bytes go the same way share one.
+_SYSCALLS = {
+    **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2"), "exit_in"),
+    **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), "exit_out"),
+    **dict.fromkeys(
+        ("sendfile64", "splice", "copy_file_range", "tee", "vmsplice"), "exit_between"
+    ),
+}
+_MESSAGE_SYSCALLS = {
+    **dict.fromkeys(("sendto", "sendmsg"), "exit_out"),
+    "recvfrom": "exit_recvfrom",
+    "recvmsg": "exit_recvmsg",
+    **dict.fromkeys(("sendmmsg", "recvmmsg"), "exit_messages"),
+}
+# Programs that others tail-call; the order is that of WALKER and FIRST in bpf/naming.h.
+_TAILS = {
+    "exit_tails": ("exit_walker", "exit_first", "exit_messages"),
+    "raw_tails": ("raw_walker", "raw_first"),
+}
+_SOCKET_TRACEPOINTS = ("sock_send_length", "sock_recv_length")
+
+
+class LoadError(Exception):
+    """The programs cannot run here; the message says why and what to do, in one line."""
+
+
+class Hook(NamedTuple):
+    """One place in the kernel where a program of ours is to run."""
+
+    program: str
+    kind: str  # "raw_tracepoint" or "tracepoint"
+    name: str
+    required: bool
+
+
+class Table(NamedTuple):
+    """A counting table: its name and the sizes of its key and its slot in bytes."""
+
+    name: str
+    key_size: int
+    slot_size: int
+    capacity: int
+
+
+def main() -> None:
+    """Serve one request and end at once, without bcc's own clean-up, which would detach all."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        request = json.loads(channel.makefile("r").readline())
+        Loading(request, channel).run()
+    except (LoadError, BtfError) as error:
+        _say(channel, {"error": str(error)}, [])
+    except OSError as error:
+        _say(channel, {"error": f"loading the eBPF programs failed: {error}"}, [])
+    channel.shutdown(socket.SHUT_WR)
+    os._exit(0)
+
+
+def _say(channel: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
+    """Send one JSON line, then its descriptors with one byte for each batch of them."""
+    channel.sendall(json.dumps({**message, "count": len(descriptors)}).encode() + b"\n")
+    for start in range(0, len(descriptors), _BATCH):
+        socket.send_fds(channel, [b"."], descriptors[start : start + _BATCH])
+
+
+class Loading:
+    """One compile-load-attach run, retried on the next rung down where the kernel refuses."""
+
+    def __init__(self, request: dict[str, Any], channel: socket.socket) -> None:
+        """``request``: sockets, files (rungs wanted), tables, events_size, sources, headers."""
+        self._request = request
+        self._channel = channel
+        self._tables = [Table(*table) for table in request["tables"]]
+        self._maps: dict[str, int] = {}
+        self._btf = Btf()
+        self._constants = defines(self._btf)
+
+    def run(self) -> None:
+        """Load the best rung that the request allows and hand it over."""
+        # Maps are charged to this limit before Linux 5.11 only, so a refusal may not matter.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+        tracefs = _find_tracefs()
+        wanted = self._request["sockets"]
+        rungs = ["tracepoint", "syscall-exit"] if wanted == "auto" else [wanted]
+        if "tracepoint" in rungs and not self._has_socket_tracepoints():
+            if wanted == "tracepoint":
+                raise LoadError(
+                    "this kernel has no tracepoints sock_send_length and sock_recv_length "
+                    '(Linux 6.3): set sockets = "auto" in the configuration'
+                )
+            rungs.remove("tracepoint")
+        self._make_maps()
+        with _scratch_directory():
+            self._attach_first(rungs, tracefs)
+
+    def _has_socket_tracepoints(self) -> bool:
+        found = [self._btf.tracepoint_parameters(name) for name in _SOCKET_TRACEPOINTS]
+        return None not in found
+
+    def _attach_first(self, rungs: list[str], tracefs: str) -> None:
+        for rung in rungs:
+            programs = self._compile(rung)
+            links, results = self._attach(programs, rung, tracefs)
+            missing = [result for result in results if result["required"] and result["error"]]
+            if not missing:
+                self._hand_over(rung, programs, links, results)
+                return
+            for link in links.values():
+                os.close(link)
+        raise LoadError(f"{missing[0]['name']} cannot be attached: {missing[0]['error']}")
+
+    # --- maps ---------------------------------------------------------------------------------
+
+    def _make_maps(self) -> None:
+        cpus = os.cpu_count() or 1
+        for table in self._tables:
+            name, size = table.name, table.capacity
+            self._map(f"{name}_index", bpf.HASH, table.key_size, 4, size)
+            self._map(f"{name}_slots", bpf.ARRAY, 4, table.slot_size, size, bpf.MMAPABLE)
+            self._map(f"{name}_free", bpf.STACK, 0, 4, size)
+            # Low slots come out first, so that user space maps no more than is in use.
+            bpf.push_numbers(self._maps[f"{name}_free"], range(size - 1, -1, -1))
+        self._map("lost", bpf.ARRAY, 4, 8, _LOST_COUNT, bpf.MMAPABLE)
+        self._map("high_water", bpf.ARRAY, 4, _HIGH_WATER_SIZE, cpus, bpf.MMAPABLE)
+        self._map("events", bpf.RINGBUF, 0, 0, self._request["events_size"])
+        self._map("notes", bpf.PERCPU_ARRAY, 4, _NOTES_SIZE, 2)
+        self._map("processes", bpf.HASH, 16, 1, self._request["processes"])
+        self._map("exits", bpf.HASH, 16, 16, 8192)
+        self._map("accepted", bpf.LRU_HASH, 48, 1, 16384)
+        self._map("batches", bpf.LRU_HASH, 8, 16, 4096)
+        for name in _TAILS:
+            self._map(name, bpf.PROG_ARRAY, 4, 4, 3)
+
+    def _map(self, name: str, kind: int, key: int, value: int, entries: int, flags: int = 0) -> None:
+        self._maps[name] = bpf.create_map(kind, key, value, entries, flags, f"pbmon_{name}")
+
+    # --- programs -----------------------------------------------------------------------------
+
+    def _compile(self, rung: str) -> dict[str, int]:
+        """Compile and load for one rung; typed loads first, probe reads where helpers lack."""
+        refusal = ""
+        for typed in (1, 0):
+            try:
+                return self._load(rung, typed)
+            except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
+                refusal = str(error) or type(error).__name__
+        raise LoadError(f"the kernel refused the eBPF programs ({refusal}): is lockdown on?")
+
+    def _load(self, rung: str, typed: int) -> dict[str, int]:
+        flags = self._flags(rung, typed)
+        bcc = _import_bcc(self._request["headers"])
+        with _quiet(debug=self._request["debug"]):
+            module = bcc.BPF(text=self._source(), cflags=flags, allow_rlimit=False)
+            programs = {}
+            for function in self._functions(rung):
+                kind = bcc.BPF.TRACEPOINT if function.startswith("exit_") else _RAW_TRACEPOINT(bcc)
+                programs[function] = module.load_func(function, kind).fd
+        for name, tails in _TAILS.items():
+            for index, tail in enumerate(tails):
+                if tail in programs:
+                    key, value = (n.to_bytes(4, sys.byteorder) for n in (index, programs[tail]))
+                    bpf.update(self._maps[name], key, value)
+        _KEEP.append(module)  # its destructor would close the programs
+        return programs
+
+    def _source(self) -> str:
+        return (Path(self._request["sources"]) / "pbmon.c").read_text()
+
+    def _flags(self, rung: str, typed: int) -> list[str]:
+        values = {f"{name.upper()}_FD": fd for name, fd in self._maps.items()}
+        values.update(self._constants)
+        values.update({f"SIZEOF_{t.name.upper()}_SLOT": t.slot_size for t in self._tables})
+        values["SIZEOF_NOTES"] = _NOTES_SIZE
+        values["EVENTS_SIZE"] = self._request["events_size"]
+        values["TYPED_LOADS"] = typed
+        values["SOCKETS"] = int(rung != "off")
+        values["SOCKETS_AT_EXIT"] = int(rung == "syscall-exit")
+        values["FILES"] = int(self._request["files"] != "off")
+        values["LINUX_VERSION_CODE"] = _version_code(platform.release())
+        return [f"-I{self._request['sources']}", *(f"-D{k}={v}" for k, v in values.items())]
+
+    def _hooks(self, rung: str) -> list[Hook]:
+        hooks = [
+            Hook("raw_sched_process_exec", "raw_tracepoint", "sched_process_exec", True),
+            Hook("raw_sched_process_exit", "raw_tracepoint", "sched_process_exit", True),
+        ]
+        if rung != "off":
+            hooks.append(_raw("inet_sock_set_state", required=False))
+        if rung == "tracepoint":
+            hooks += [_raw(name, required=True) for name in _SOCKET_TRACEPOINTS]
+        if rung == "syscall-exit" or self._request["files"] != "off":
+            hooks += [_exit(*item) for item in _SYSCALLS.items()]
+            hooks.append(_raw("io_uring_complete", required=False))
+        if rung == "syscall-exit":
+            hooks += [_exit(*item) for item in _MESSAGE_SYSCALLS.items()]
+        return hooks
+
+    def _functions(self, rung: str) -> list[str]:
+        programs = [hook.program for hook in self._hooks(rung)]
+        return list(dict.fromkeys(["raw_walker", "raw_first", "exit_walker", "exit_first", *programs]))
+
+    # --- attaching ----------------------------------------------------------------------------
+
+    def _attach(
+        self, programs: dict[str, int], rung: str, tracefs: str
+    ) -> tuple[dict[str, int], list[dict[str, Any]]]:
+        links: dict[str, int] = {}
+        results = []
+        for hook in self._hooks(rung):
+            error = None
+            try:
+                links[hook.name] = _open(hook, programs[hook.program], tracefs)
+            except OSError as failure:
+                error = failure.strerror or str(failure)
+            results.append({"name": hook.name, "required": hook.required, "error": error})
+        return links, results
+
+    def _hand_over(
+        self,
+        rung: str,
+        programs: dict[str, int],
+        links: dict[str, int],
+        results: list[dict[str, Any]],
+    ) -> None:
+        say: Callable[[str, dict[str, int]], None] = lambda what, fds: _say(  # noqa: E731
+            self._channel, {what: list(fds)}, list(fds.values())
+        )
+        say("maps", self._maps)
+        say("programs", programs)
+        say("links", links)
+        _say(self._channel, {"done": True, "sockets": rung, "hooks": results}, [])
+
+
+_KEEP: list[Any] = []
+
+
+def _raw(name: str, *, required: bool) -> Hook:
+    return Hook(f"raw_{name}", "raw_tracepoint", name, required)
+
+
+def _exit(name: str, program: str) -> Hook:
+    # A kernel may lack a call (CONFIG_, architecture); what it lacks cannot be called either.
+    return Hook(program, "tracepoint", f"syscalls/sys_exit_{name}", name in ("read", "write"))
+
+
+def _open(hook: Hook, program: int, tracefs: str) -> int:
+    if hook.kind == "raw_tracepoint":
+        return bpf.open_raw_tracepoint(hook.name, program)
+    identifier = int(Path(tracefs, "events", hook.name, "id").read_text())
+    return bpf.open_tracepoint(identifier, program)
+
+
+def _version_code(release: str) -> int:
+    numbers = [int(part) for part in release.split("-")[0].split(".")[:3] if part.isdigit()]
+    major, minor, patch = (numbers + [0, 0, 0])[:3]
+    return major << 16 | minor << 8 | min(patch, 255)
+
+
+def _import_bcc(headers: str) -> Any:
+    """Import bcc with our stub headers in the place of the kernel's."""
+    os.environ["BCC_KERNEL_SOURCE"] = headers
+    try:
+        import bcc  # noqa: PLC0415 - only after the environment is set
+    except ImportError as error:
+        raise LoadError(f"{sys.executable} cannot import bcc: {error}") from None
+    if not hasattr(bcc, "BPF"):
+        raise LoadError(
+            f"{bcc.__file__} is another project's package: uninstall it and install the "
+            "distribution's python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora)"
+        )
+    return bcc
+
+
+def _RAW_TRACEPOINT(bcc: Any) -> int:  # noqa: N802 - reads as the constant it stands for
+    return int(bcc.BPF.RAW_TRACEPOINT)
+
+
+class _quiet:  # noqa: N801 - a context manager
+    """Keep bcc's and the verifier's words on descriptor 2 away from the user, unless debugging."""
+
+    def __init__(self, *, debug: bool) -> None:
+        self._debug = debug
+
+    def __enter__(self) -> None:
+        if not self._debug:
+            self._saved = os.dup(2)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            os.close(null)
+
+    def __exit__(self, *_: object) -> None:
+        if not self._debug:
+            os.dup2(self._saved, 2)
+            os.close(self._saved)
+
+
+class _scratch_directory:  # noqa: N801 - a context manager
+    """A private TMPDIR: bcc writes predictable names into a shared one (CVE-2024-2314)."""
+
+    def __enter__(self) -> None:
+        self._path = tempfile.mkdtemp(prefix="pbmond-")
+        os.environ["TMPDIR"] = self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _find_tracefs() -> str:
+    """Find tracefs; where nobody mounted it, mount it for this process alone."""
+    for path in _TRACEFS:
+        if Path(path, "events").is_dir():
+            return path
+    libc = ctypes.CDLL(None, use_errno=True)
+    target = _TRACEFS[0].encode()
+    if (
+        libc.unshare(_CLONE_NEWNS) == 0
+        and libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
+        and libc.mount(b"tracefs", target, b"tracefs", 0, None) == 0
+    ):
+        return _TRACEFS[0]
+    reason = os.strerror(ctypes.get_errno())
+    raise LoadError(
+        f"no tracefs at {_TRACEFS[0]} and mounting it failed ({reason}): "
+        "the kernel needs CONFIG_FTRACE, and lockdown must not forbid it"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Giving up what root has: the collector's capabilities, and all of the publisher's.
+
+Everything goes by prctl(2), capset(2) and the set*id calls; each failure is an OSError, never a
+quiet return with more rights than meant.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+#: What the collector keeps after attaching, by capability number (linux/capability.h).
+COLLECTOR_CAPABILITIES: Final = (
+    2,  # CAP_DAC_READ_SEARCH: list /proc/PID/fd of other users
+    5,  # CAP_KILL: end a publisher that hangs
+    6,  # CAP_SETGID: start the publisher as its group
+    7,  # CAP_SETUID: and as its user
+    19,  # CAP_SYS_PTRACE: read exe, io and fd of every process
+    39,  # CAP_BPF: read and trim the maps where unprivileged bpf(2) is off (kernels before 5.19)
+)
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_CAPABILITY_VERSION_3: Final = 0x20080522
+
+
+def reduce_collector() -> None:
+    """Keep only COLLECTOR_CAPABILITIES, for this process and whatever it executes from now on.
+
+    Call it before any thread starts: capabilities belong to threads. Raises OSError.
+    """
+    keep = frozenset(COLLECTOR_CAPABILITIES)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    for number in range(_last_capability() + 1):
+        if number not in keep:
+            _prctl(_PR_CAPBSET_DROP, number)
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    _set_capabilities(keep)
+
+
+def become(uid: int, gid: int) -> None:
+    """Turn this process into an unprivileged one for good; it dies with its parent.
+
+    Call it before any thread starts. Raises OSError, also if root could be had back.
+    """
+    parent = os.getppid()
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    _set_capabilities(())
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the set*id calls, which clear it
+    if os.getppid() != parent:
+        raise ProcessLookupError("the parent process has ended")
+    if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or os.getgroups():
+        raise PermissionError("the kernel kept more rights than asked for")
+
+
+def _last_capability() -> int:
+    return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+
+
+def _prctl(option: int, first: int, second: int = 0) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = [ctypes.c_ulong(value) for value in (first, second, 0, 0)]
+    if libc.prctl(ctypes.c_int(option), *arguments) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {first}) failed")
+
+
+def _set_capabilities(numbers: Iterable[int]) -> None:
+    """Make ``numbers`` the effective and permitted set; the inheritable set becomes empty."""
+    mask = sum(1 << number for number in numbers) & _permitted()
+    halves = (mask & 0xFFFFFFFF, mask >> 32)
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
+    data = ctypes.create_string_buffer(
+        b"".join(struct.pack("=III", half, half, 0) for half in halves)
+    )
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset(header, data) != 0:
+        raise OSError(ctypes.get_errno(), "capset failed")
+
+
+def _permitted() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapPrm:"):
+            return int(line.split()[1], 16)
+    raise OSError("/proc/self/status has no CapPrm")

@@ -1,0 +1,287 @@
+"""The collector's loop: read the kernel, feed the store, publish what is wanted, on schedule.
+
+The kernel, /proc, the store and the publisher come in from outside, behind the protocols below;
+what runs here decides order and time, and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond import wire
+from pbmond.feed import MAX_TOPICS, Demand
+from pbmond.health import Cost, Health
+from pbmond.records import Event, ProcessSeen, ProcSample, Reading, Rows
+from pbmond.snapshot import Meta, Snapshot
+from pbmond.store import Store
+from pbmond.wire import Message, Topic
+
+if TYPE_CHECKING:
+    from pbmond.procfs import Cost as ProcfsCost
+
+#: How many processes are sampled in /proc in one tick at most.
+PROC_BUDGET: Final = 500
+#: How often all of /proc is listed, for processes that forked and never moved a byte.
+RESCAN_NS: Final = 10_000_000_000
+#: First frames for newcomers between two ticks, per second; beyond that they wait for the tick.
+NEWCOMERS_PER_S: Final = 32
+
+_NO_PUBLISHER_NS: Final = 100_000_000  # how soon to try again while there is none
+
+
+class Kernel(Protocol):
+    """The attached programs and their maps; counters are cumulative."""
+
+    events_fd: int
+    rungs: Mapping[str, str]
+    unseen: Sequence[str]
+
+    def drain(self) -> list[Event]:
+        """Return all lifecycle events that wait."""
+
+    def read(self) -> tuple[Rows, Rows, Rows]:
+        """Return flows, files and overflow."""
+
+    def lost(self) -> dict[str, int]:
+        """Return what is missing since the start, by reason."""
+
+    def delete_flows(self, keys: NDArray[np.void]) -> NDArray[np.void]:
+        """Delete keys and return their final counters; so do the two others."""
+
+    def delete_files(self, keys: NDArray[np.void]) -> NDArray[np.void]:
+        """See ``delete_flows``."""
+
+    def delete_overflow(self, keys: NDArray[np.void]) -> NDArray[np.void]:
+        """See ``delete_flows``."""
+
+    def usage(self) -> dict[str, dict[str, int]]:
+        """Return used and capacity of each map, as of the last read."""
+
+
+class Proc(Protocol):
+    """What is read from /proc."""
+
+    def scan(self) -> list[ProcessSeen]:
+        """Describe every living process."""
+
+    def sample(self, pid: int, start_ns: int) -> ProcSample:
+        """Sample one process."""
+
+    def self_cost(self, pids: Sequence[int]) -> ProcfsCost:
+        """Sum what our own processes have used."""
+
+
+class Feed(Protocol):
+    """The publisher; ``pbmond.supervisor.Supervisor`` is it."""
+
+    @property
+    def fd(self) -> int | None:
+        """What to poll; None while there is no publisher."""
+
+    @property
+    def pid(self) -> int | None:
+        """The publisher's process id; None while there is none."""
+
+    def ensure(self, now_ns: int) -> bool:
+        """Start a publisher if none runs; True if it did."""
+
+    def receive(self) -> list[Demand]:
+        """Return the demands that wait."""
+
+    def has_room(self, now_ns: int) -> bool:
+        """Return whether a frame would be taken now."""
+
+    def send(self, frame: bytes) -> bool:
+        """Hand a frame over, or return False at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What names this host and this run in every message."""
+
+    host: str
+    boot_id: str
+    epoch: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The three clocks in ns, so that tests can turn them."""
+
+    boot: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    wall: Callable[[], int] = time.time_ns
+    monotonic: Callable[[], int] = time.monotonic_ns
+
+
+class Collector:
+    """Turns the kernel's counters into snapshots: one ``tick`` each, without any waiting."""
+
+    def __init__(
+        self, kernel: Kernel, proc: Proc, store: Store, identity: Identity, clock: Clock
+    ) -> None:
+        self._kernel = kernel
+        self._proc = proc
+        self._store = store
+        self._identity = identity
+        self._clock = clock
+        self._health = Health(kernel.rungs, kernel.unseen)
+        self._events: list[Event] = []
+        self._rescan_ns = 0
+        self._cost_before: tuple[int, int] | None = None  # monotonic ns, CPU ns
+        self._seq = 0
+        self._current: tuple[Snapshot, Meta] | None = None
+
+    def drain(self) -> None:
+        """Take the waiting events over, so that the ring buffer does not fill between ticks."""
+        self._events += self._kernel.drain()
+
+    def tick(self, publisher_pid: int | None) -> None:
+        """Read everything once and make it the current snapshot."""
+        store, kernel = self._store, self._kernel
+        reading = self._read()
+        retire = store.apply(reading)
+        store.fold(
+            kernel.delete_flows(retire.flow_keys),
+            kernel.delete_files(retire.file_keys),
+            kernel.delete_overflow(retire.overflow_keys),
+        )
+        store.apply_proc([self._proc.sample(*process) for process in store.due(PROC_BUDGET)])
+        health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid))
+        self._seq += 1
+        who = self._identity
+        meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health)
+        self._current = (store.snapshot(), meta)
+
+    def message(self, topic: Topic) -> Message | None:
+        """Return the current snapshot as ``topic`` shows it; None before the first tick."""
+        if self._current is None:
+            return None
+        snapshot, meta = self._current
+        return snapshot.message(topic, meta)
+
+    def _read(self) -> Reading:
+        now = self._clock.monotonic()
+        if now >= self._rescan_ns:
+            self._events += self._proc.scan()
+            self._rescan_ns = now + RESCAN_NS
+        # Events before counters: what an exited process moved is final by the time it is read.
+        self.drain()
+        events, self._events = tuple(self._events), []
+        flows, files, overflow = self._kernel.read()
+        return Reading(
+            time_ns=self._clock.boot(),
+            wall_ns=self._clock.wall(),
+            flows=flows,
+            files=files,
+            overflow=overflow,
+            events=events,
+            lost=self._kernel.lost(),
+        )
+
+    def _cost(self, publisher_pid: int | None) -> Cost:
+        pids = [self._identity.pid] + ([] if publisher_pid is None else [publisher_pid])
+        now, used = self._clock.monotonic(), self._proc.self_cost(pids)
+        before, self._cost_before = self._cost_before, (now, used.cpu_ns)
+        # A publisher that was replaced takes its past CPU time with it: not known for one tick.
+        if before is None or now <= before[0] or used.cpu_ns < before[1]:
+            return Cost(None, used.rss_bytes)
+        return Cost(100 * (used.cpu_ns - before[1]) / (now - before[0]), used.rss_bytes)
+
+
+class Service:
+    """Runs a collector on a schedule and hands its snapshots to the publisher."""
+
+    def __init__(
+        self, collector: Collector, feed: Feed, interval_ns: int, clock: Clock, log: logging.Logger
+    ) -> None:
+        self._collector = collector
+        self._feed = feed
+        self._interval_ns = interval_ns
+        self._clock = clock
+        self._log = log
+        self._wanted: dict[Topic, None] = {}
+        self._outbox: dict[Topic, None] = {}  # wanted topics that the current snapshot is due to
+        self._allowance = float(NEWCOMERS_PER_S)
+        self._refilled_ns = 0
+        self._next_tick_ns = 0
+
+    def run(self, events_fd: int, stop_fd: int) -> None:
+        """Run until ``stop_fd`` is readable; the first tick is at once."""
+        self._next_tick_ns = self._clock.monotonic()
+        while True:
+            self._supervise()
+            timeout_ns = max(0, self._next_tick_ns - self._clock.monotonic())
+            ready = self._poll(events_fd, stop_fd, timeout_ns)
+            if stop_fd in ready:
+                return
+            if events_fd in ready:
+                self._collector.drain()
+            if self._clock.monotonic() >= self._next_tick_ns:
+                self._tick()
+            self._demands()
+            self._send()
+
+    def _poll(self, events_fd: int, stop_fd: int, timeout_ns: int) -> set[int]:
+        poll = select.poll()
+        poll.register(events_fd, select.POLLIN)
+        poll.register(stop_fd, select.POLLIN)
+        if self._feed.fd is None:
+            timeout_ns = min(timeout_ns, _NO_PUBLISHER_NS)
+        else:
+            poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+        return {fd for fd, _ in poll.poll(timeout_ns / 1_000_000)}
+
+    def _tick(self) -> None:
+        self._collector.tick(self._feed.pid)
+        # Those that the publisher had no room for come first now, or they might never be sent.
+        self._outbox = {**self._outbox, **self._wanted}
+        now = self._clock.monotonic()
+        self._next_tick_ns += self._interval_ns
+        if self._next_tick_ns <= now:
+            missed = (now - self._next_tick_ns) // self._interval_ns + 1
+            self._next_tick_ns += missed * self._interval_ns
+            self._log.warning("a tick took too long: %d skipped", missed)
+
+    def _supervise(self) -> None:
+        if self._feed.ensure(self._clock.monotonic()):
+            self._wanted.clear()  # viewers come back by themselves, and ask the new one
+            self._outbox.clear()
+
+    def _demands(self) -> None:
+        for demand in self._feed.receive():
+            if not demand.wanted:
+                self._wanted.pop(demand.topic, None)
+                self._outbox.pop(demand.topic, None)
+            elif demand.topic in self._wanted or len(self._wanted) < MAX_TOPICS:
+                self._wanted[demand.topic] = None
+                if self._newcomer():
+                    self._outbox[demand.topic] = None
+
+    def _newcomer(self) -> bool:
+        """Return whether a frame may be sent between ticks: viewers must not drive our cost."""
+        now = self._clock.monotonic()
+        gained = (now - self._refilled_ns) * NEWCOMERS_PER_S / 1e9
+        self._refilled_ns = now
+        self._allowance = min(self._allowance + gained, float(NEWCOMERS_PER_S))
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def _send(self) -> None:
+        for topic in list(self._outbox):
+            if not self._feed.has_room(self._clock.monotonic()):
+                return
+            message = self._collector.message(topic)
+            if message is None or not self._feed.send(wire.encode(topic, message)):
+                return
+            del self._outbox[topic]

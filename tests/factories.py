@@ -1,0 +1,165 @@
+"""Short ways to make records and readings for tests; every field has a plausible default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond import wire
+from pbmond.records import (
+    COUNTER,
+    FILE_KEY,
+    FLOW_KEY,
+    OVERFLOW_KEY,
+    Event,
+    ProcessExited,
+    ProcessSeen,
+    ProcSample,
+    Reading,
+    Rows,
+)
+from pbmond.snapshot import Meta
+
+SECOND = 1_000_000_000
+#: When the daemons of these tests began to count (CLOCK_BOOTTIME).
+STARTED_NS = 1000 * SECOND
+#: Start of a process that is younger than the daemon; no multiple of records.START_TICK_NS.
+START_NS = 1000 * SECOND + 123
+WALL_NS = 1_700_000_000 * SECOND
+META = Meta("host", "boot", "epoch", 1, {"status": "complete"})
+
+
+def class_number(name: str) -> int:
+    """Return the kernel's number of a class."""
+    return wire.CLASSES.index(name)
+
+
+def counter(
+    row_id: int, kind: str = "net", values: Sequence[int] = (1, 1, 1, 1), **more: int
+) -> Any:
+    """Make one COUNTER; ``values`` are bytes in, bytes out, calls in, calls out."""
+    one = np.zeros((), COUNTER)
+    one["id"], one["class"], one["first_ns"] = row_id, class_number(kind), START_NS
+    for name, value in zip(("rx_bytes", "tx_bytes", "rx_calls", "tx_calls"), values, strict=False):
+        one[name] = value
+    for name, value in more.items():
+        one[name] = value
+    return one
+
+
+def flow_key(pid: int = 7, start_ns: int = START_NS, **more: Any) -> Any:
+    """Make one FLOW_KEY of a TCP connection over IPv4."""
+    one = np.zeros((), FLOW_KEY)
+    one["pid"], one["start_ns"], one["family"], one["type"], one["protocol"] = (
+        pid,
+        start_ns,
+        2,
+        1,
+        6,
+    )
+    for name, value in more.items():
+        one[name] = value
+    return one
+
+
+def file_key(pid: int = 7, start_ns: int = START_NS, inode: int = 1) -> Any:
+    """Make one FILE_KEY."""
+    one = np.zeros((), FILE_KEY)
+    one["pid"], one["start_ns"], one["inode"] = pid, start_ns, inode
+    return one
+
+
+def overflow_key(pid: int = 7, start_ns: int = START_NS, kind: str = "net") -> Any:
+    """Make one OVERFLOW_KEY."""
+    one = np.zeros((), OVERFLOW_KEY)
+    one["pid"], one["start_ns"], one["class"] = pid, start_ns, class_number(kind)
+    return one
+
+
+def rows(dtype: np.dtype[np.void], pairs: Sequence[tuple[Any, Any]]) -> Rows:
+    """Make the Rows of one map from (key, counter) pairs."""
+    return Rows(
+        np.array([key for key, _ in pairs], dtype), np.array([each for _, each in pairs], COUNTER)
+    )
+
+
+def counters(*each: Any) -> NDArray[np.void]:
+    """Make a COUNTER array, as a deleting call returns it."""
+    return np.array(each, COUNTER)
+
+
+def reading(
+    time_s: float = 1,
+    flows: Sequence[tuple[Any, Any]] = (),
+    files: Sequence[tuple[Any, Any]] = (),
+    overflow: Sequence[tuple[Any, Any]] = (),
+    events: Sequence[Event] = (),
+) -> Reading:
+    """Make the reading of the tick ``time_s`` after the daemon began."""
+    time_ns = STARTED_NS + round(time_s * SECOND)
+    return Reading(
+        time_ns=time_ns,
+        wall_ns=WALL_NS + time_ns,
+        flows=rows(FLOW_KEY, flows),
+        files=rows(FILE_KEY, files),
+        overflow=rows(OVERFLOW_KEY, overflow),
+        events=tuple(events),
+        lost={},
+    )
+
+
+def seen(
+    pid: int = 7,
+    start_ns: int = START_NS,
+    name: bytes = b"curl",
+    time_s: float = 0,
+    *,
+    uid: int = 1000,
+    unit: bytes = b"web.service",
+    **more: Any,
+) -> ProcessSeen:
+    """Make a ProcessSeen in ``/system.slice/UNIT``."""
+    fields: dict[str, Any] = {
+        "ppid": 1,
+        "exe": b"/usr/bin/" + name,
+        "cmdline": name + b"\x00-v\x00",
+        "cgroup": b"/system.slice/" + unit,
+        "netns": 4026531840,
+        **more,
+    }
+    return ProcessSeen(
+        pid=pid,
+        start_ns=start_ns,
+        time_ns=STARTED_NS + round(time_s * SECOND),
+        name=name,
+        uid=uid,
+        **fields,
+    )
+
+
+def exited(
+    pid: int = 7, start_ns: int = START_NS, time_s: float = 1, disk: tuple[int, int] = (0, 0)
+) -> ProcessExited:
+    """Make a ProcessExited with its final disk bytes, read and written."""
+    return ProcessExited(pid, start_ns, STARTED_NS + round(time_s * SECOND), *disk)
+
+
+def sample(
+    pid: int = 7,
+    start_ns: int = START_NS,
+    disk: tuple[int, int] | None = None,
+    uid: int | None = None,
+    open_inodes: Sequence[tuple[int, int]] | None = None,
+) -> ProcSample:
+    """Make a ProcSample of a living process."""
+    read_bytes, write_bytes = disk or (None, None)
+    inodes = None if open_inodes is None else frozenset(open_inodes)
+    return ProcSample(pid, start_ns, read_bytes, write_bytes, uid, inodes, gone=False)
+
+
+def gone(pid: int = 7, start_ns: int = START_NS) -> ProcSample:
+    """Make the ProcSample of a process that is not there any more."""
+    return ProcSample(pid, start_ns, None, None, None, None, gone=True)

@@ -1,0 +1,232 @@
+"""Programs whose files differ by where they live: devices, pseudo and stacked systems, paths."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import kernel
+from .program import Run, UnavailableError, offered, program
+
+CLONE_NEWNS = 0x20000
+MS_REC_PRIVATE = 0x44000
+LOOP_SET_FD, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C82
+
+HOSTILE_NAMES = (
+    b"line\nbreak",
+    b"\x1b[31mred\x1b[0m",
+    b"invalid \xff\xfe UTF-8",
+    b"quote \" and ' and \\ backslash",
+    "right-to-left \u202e override".encode(),
+    b"tab\tcarriage\rreturn\x07",
+    b"looks removed (deleted)",
+    b" ",
+    b"n" * 255,
+)
+
+
+def own_mounts() -> None:
+    """Enter a mount namespace whose mounts vanish with this process."""
+    with offered("mount namespace"):
+        kernel.unshare(CLONE_NEWNS)
+        kernel.mount("none", "/", None, MS_REC_PRIVATE)
+
+
+@program
+def null_and_zero(run: Run) -> Iterator[None]:
+    null, zero = os.open("/dev/null", os.O_RDWR), os.open("/dev/zero", os.O_RDWR)
+    null_row, zero_row = run.file(null, "device"), run.file(zero, "device")
+    yield
+    null_row.write(kernel.write(null, 1001), kernel.vectored("pwritev", null, (7, 8), 0))
+    null_row.read(kernel.read(null, 1001))  # nothing
+    zero_row.read(kernel.read(zero, 2003), kernel.pread64(zero, 17, 0))
+    zero_row.write(kernel.write(zero, 5))
+
+
+@program
+def terminal(run: Run) -> Iterator[None]:
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    master_row, slave_row = run.file(master, "device"), run.file(slave, "device")
+    yield
+    slave_row.write(kernel.write(slave, 301))
+    master_row.read(kernel.read(master, 1000))
+    master_row.write(kernel.write(master, 203))
+    slave_row.read(kernel.read(slave, 1000))
+
+
+@program
+def anonymous_inodes(run: Run) -> Iterator[None]:
+    """An eventfd; all files of this kind share one inode, so the row may hold more than these."""
+    counter = os.eventfd(0)
+    row = run.file(counter, "device")
+    yield
+    row.write(kernel.call("write", counter, struct.pack("=Q", 5), 8))
+    row.read(kernel.read(counter, 8))
+
+
+@program
+def pseudo_file_systems(run: Run) -> Iterator[None]:
+    """Regular files by their mode, but no storage."""
+    paths = ("/proc/version", "/proc/self/status", "/sys/kernel/uevent_seqnum")
+    fds = [os.open(path, os.O_RDONLY) for path in paths]
+    rows = [run.file(fd, "device") for fd in fds]
+    name = os.open("/proc/self/comm", os.O_RDWR)
+    name_row = run.file(name, "device")
+    yield
+    for row, fd in zip(rows, fds, strict=True):
+        row.read(kernel.read(fd, 3), kernel.pread64(fd, 4001, 0))
+    name_row.write(kernel.call("write", name, b"renamed", 7))
+    name_row.read(kernel.pread64(name, 101, 0))
+
+
+@program
+def cgroup_file(run: Run) -> Iterator[None]:
+    found = [Path("/sys/fs/cgroup/cgroup.procs"), *Path("/sys/fs/cgroup").glob("*/cgroup.procs")]
+    readable = [path for path in found if path.exists()]
+    if not readable:
+        raise UnavailableError("no cgroup file system at /sys/fs/cgroup")
+    fd = os.open(readable[0], os.O_RDONLY)
+    row = run.file(fd, "device")
+    yield
+    row.read(kernel.read(fd, 101), kernel.read(fd, 100_001))
+
+
+@program
+def memfd(run: Run) -> Iterator[None]:
+    fd = os.memfd_create("worked on")
+    os.ftruncate(fd, 10_001)
+    row = run.file(fd)
+    yield
+    row.write(kernel.write(fd, 4001))
+    row.read(kernel.read(fd, 10_001))
+
+
+@program
+def unlinked(run: Run) -> Iterator[None]:
+    fd = run.open("gone", 10_001)
+    (run.scratch / "gone").unlink()
+    row = run.file(fd)
+    yield
+    row.write(kernel.write(fd, 1003))
+    row.read(kernel.read(fd, 333))
+
+
+@program
+def unlinked_while_counted(run: Run) -> Iterator[None]:
+    fd = run.open("going", 10_001)
+    yield
+    first = kernel.write(fd, 1003)
+    (run.scratch / "going").unlink()
+    row = run.file(fd, path=os.fsencode(run.scratch / "going"))
+    row.write(first, kernel.write(fd, 5))
+
+
+@program
+def renamed_while_counted(run: Run) -> Iterator[None]:
+    """One inode, one row; the path it was first seen by may stay."""
+    fd = run.open("before", 10_001)
+    row = run.file(fd)
+    yield
+    row.write(kernel.write(fd, 1003))
+    (run.scratch / "before").rename(run.scratch / "after")
+    row.write(kernel.write(fd, 21))
+
+
+@program
+def hostile_names(run: Run) -> Iterator[None]:
+    fds = [run.open(name) for name in HOSTILE_NAMES]
+    rows = [run.file(fd) for fd in fds]
+    yield
+    for number, (row, fd) in enumerate(zip(rows, fds, strict=True)):
+        row.write(kernel.write(fd, 101 + 2 * number))
+
+
+def _deep(run: Run, part: str, depth: int) -> Iterator[None]:
+    directory = run.scratch.joinpath(*[part] * depth)
+    directory.mkdir(parents=True)
+    fd = run.open(os.fsencode(directory / "data"))
+    row = run.file(fd)
+    yield
+    row.write(kernel.write(fd, 1003))
+
+
+@program
+def long_path(run: Run) -> Iterator[None]:
+    """More than a thousand bytes in long names."""
+    yield from _deep(run, "d" * 201, 6)
+
+
+@program
+def deep_path(run: Run) -> Iterator[None]:
+    """Many short names."""
+    yield from _deep(run, "d", 60)
+
+
+@program
+def tmpfs(run: Run) -> Iterator[None]:
+    own_mounts()
+    target = run.scratch / "memory"
+    target.mkdir()
+    with offered("tmpfs"):
+        kernel.mount("none", str(target), "tmpfs")
+    fd = run.open("memory/data", 10_001)
+    row = run.file(fd)
+    yield
+    row.write(kernel.write(fd, 1003))
+    row.read(kernel.read(fd, 5000))
+
+
+@program
+def overlay(run: Run) -> Iterator[None]:
+    """A lower file read and an upper one written; stat and the kernel name other inodes here."""
+    own_mounts()
+    parts = {name: run.scratch / name for name in ("lower", "upper", "work", "merged")}
+    for part in parts.values():
+        part.mkdir()
+    run.open("lower/below", 10_001)
+    layers = "lowerdir={lower},upperdir={upper},workdir={work}".format(**parts)
+    with offered("overlay"):
+        kernel.mount("overlay", str(parts["merged"]), "overlay", 0, layers)
+    below = os.open(parts["merged"] / "below", os.O_RDONLY)
+    above = run.open("merged/above")
+    below_row, above_row = run.file(below), run.file(above)
+    for row in (below_row, above_row):
+        row.facts.update(device=None, inode=None)
+    yield
+    below_row.read(kernel.read(below, 4001), kernel.vectored("preadv", below, (7, 8), 0))
+    above_row.write(kernel.write(above, 1003), kernel.pwrite64(above, 5, 0))
+
+
+@program
+def block_device(run: Run) -> Iterator[None]:
+    with offered("loop device"):
+        control = os.open("/dev/loop-control", os.O_RDWR)
+        path = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"
+        device = os.open(path, os.O_RDWR)
+        fcntl.ioctl(device, LOOP_SET_FD, run.open("backing", 1 << 20))
+    run.at_exit.callback(fcntl.ioctl, device, LOOP_CLR_FD)
+    row = run.file(device)
+    yield
+    row.write(kernel.write(device, 5001))
+    row.read(kernel.pread64(device, 777, 3))
+
+
+@program
+def chroot(run: Run) -> Iterator[None]:
+    """The path is as the process sees it."""
+    (run.scratch / "root" / "var").mkdir(parents=True)
+
+    def inside(inner: Run) -> None:
+        with offered("chroot"):
+            os.chroot(inner.scratch / "root")
+        fd = os.open("/var/inside", os.O_RDWR | os.O_CREAT, 0o600)
+        inner.file(fd, path=b"/var/inside").write(kernel.write(fd, 1003))
+
+    yield
+    run.join(run.fork(inside))

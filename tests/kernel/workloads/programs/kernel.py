@@ -1,0 +1,286 @@
+"""The system calls of the workloads, each issued by its number, so that it is the one named.
+
+Buffers hold zeros; functions take sizes in bytes and return what the kernel returned, or raise
+OSError.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Sequence
+
+# Name: (x86_64, aarch64); the numbers are kernel ABI.
+_NUMBERS = {
+    "read": (0, 63),
+    "write": (1, 64),
+    "pread64": (17, 67),
+    "pwrite64": (18, 68),
+    "readv": (19, 65),
+    "writev": (20, 66),
+    "sendfile": (40, 71),
+    "sendto": (44, 206),
+    "recvfrom": (45, 207),
+    "sendmsg": (46, 211),
+    "recvmsg": (47, 212),
+    "exit": (60, 93),
+    "unshare": (272, 97),
+    "splice": (275, 76),
+    "tee": (276, 77),
+    "vmsplice": (278, 75),
+    "preadv": (295, 69),
+    "pwritev": (296, 70),
+    "recvmmsg": (299, 243),
+    "sendmmsg": (307, 269),
+    "copy_file_range": (326, 285),
+    "preadv2": (327, 286),
+    "pwritev2": (328, 287),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "clone3": (435, 435),
+}
+_COLUMN = ("x86_64", "aarch64").index(os.uname().machine)
+
+# PyDLL would keep the interpreter locked during a blocking call; clone3 alone needs that, because
+# its child must not wait for a lock that another thread held.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LOCKED_LIBC = ctypes.PyDLL(None, use_errno=True)
+for _library in (_LIBC, _LOCKED_LIBC):
+    _library.syscall.restype = ctypes.c_long
+
+AT_POSITION = -1  # offset of preadv2/pwritev2: use and move the file's own position
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_SIGKILL, _SIGCHLD = 9, 17
+
+
+class Iovec(ctypes.Structure):
+    """struct iovec."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class Msghdr(ctypes.Structure):
+    """struct msghdr."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("namelen", ctypes.c_uint32),
+        ("iov", ctypes.POINTER(Iovec)),
+        ("iovlen", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("controllen", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class Mmsghdr(ctypes.Structure):
+    """struct mmsghdr."""
+
+    _fields_ = (("header", Msghdr), ("length", ctypes.c_uint32))
+
+
+def _as_long(argument: object) -> object:
+    return ctypes.c_long(argument) if isinstance(argument, int) else argument
+
+
+def call(name: str, *arguments: object) -> int:
+    """Issue the system call ``name``; integers are passed as longs."""
+    library = _LOCKED_LIBC if name == "clone3" else _LIBC
+    result = int(library.syscall(ctypes.c_long(_NUMBERS[name][_COLUMN]), *map(_as_long, arguments)))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result
+
+
+def buffer(size: int) -> ctypes.Array[ctypes.c_char]:
+    """Zeroed memory of ``size`` bytes."""
+    return ctypes.create_string_buffer(max(size, 1))
+
+
+def iovecs(sizes: Sequence[int]) -> tuple[ctypes.Array[Iovec], list[ctypes.Array[ctypes.c_char]]]:
+    """An iovec array over new buffers, and the buffers, which the caller keeps alive."""
+    buffers = [buffer(size) for size in sizes]
+    vector = (Iovec * len(sizes))()
+    for entry, memory, size in zip(vector, buffers, sizes, strict=True):
+        entry.base = ctypes.addressof(memory)
+        entry.length = size
+    return vector, buffers
+
+
+def read(fd: int, size: int) -> int:
+    """read(2)."""
+    return call("read", fd, buffer(size), size)
+
+
+def write(fd: int, size: int) -> int:
+    """write(2)."""
+    return call("write", fd, buffer(size), size)
+
+
+def pread64(fd: int, size: int, offset: int) -> int:
+    """pread64(2)."""
+    return call("pread64", fd, buffer(size), size, offset)
+
+
+def pwrite64(fd: int, size: int, offset: int) -> int:
+    """pwrite64(2)."""
+    return call("pwrite64", fd, buffer(size), size, offset)
+
+
+def vectored(name: str, fd: int, sizes: Sequence[int], offset: int | None = None) -> int:
+    """readv, writev, preadv, pwritev, preadv2 or pwritev2; ``offset`` for those that take one."""
+    vector, _buffers = iovecs(sizes)
+    # The offset is split in two registers by the ABI; on 64 bits the low one holds all of it.
+    position = () if offset is None else (offset, 0)
+    flags = (0,) if name.endswith("2") else ()
+    return call(name, fd, vector, len(sizes), *position, *flags)
+
+
+def sockaddr(host: str, port: int) -> bytes:
+    """A packed sockaddr_in or, where ``host`` has a colon, sockaddr_in6."""
+    if ":" in host:
+        address = socket.inet_pton(socket.AF_INET6, host)
+        head = struct.pack("=H", socket.AF_INET6) + struct.pack("!HI", port, 0)
+        return head + address + struct.pack("=I", 0)
+    head = struct.pack("=H", socket.AF_INET) + struct.pack("!H", port)
+    return head + socket.inet_pton(socket.AF_INET, host) + bytes(8)
+
+
+def sockaddr_un(name: bytes) -> bytes:
+    """A packed sockaddr_un of a path or of an abstract name (leading NUL)."""
+    return struct.pack("=H", socket.AF_UNIX) + name
+
+
+def sendto(fd: int, size: int, to: bytes | None = None, flags: int = 0) -> int:
+    """sendto(2); with no ``to`` it is what send(2) becomes."""
+    return call("sendto", fd, buffer(size), size, flags, to, len(to) if to else 0)
+
+
+def recvfrom(fd: int, size: int, flags: int = 0) -> int:
+    """recvfrom(2) with no room for the address: what recv(2) becomes."""
+    return call("recvfrom", fd, buffer(size), size, flags, None, None)
+
+
+def _fill(header: Msghdr, sizes: Sequence[int], to: bytes | None) -> object:
+    """Point ``header`` at new buffers; the result keeps them alive."""
+    vector, buffers = iovecs(sizes)
+    header.iov = vector
+    header.iovlen = len(sizes)
+    name = ctypes.create_string_buffer(to, len(to)) if to else None
+    if name is not None:
+        header.name = ctypes.addressof(name)
+        header.namelen = len(name)
+    return vector, buffers, name
+
+
+def message(sizes: Sequence[int], to: bytes | None = None) -> tuple[Msghdr, object]:
+    """A msghdr over new buffers, and what keeps them alive."""
+    header = Msghdr()
+    return header, _fill(header, sizes, to)
+
+
+def sendmsg(fd: int, sizes: Sequence[int], to: bytes | None = None, flags: int = 0) -> int:
+    """sendmsg(2)."""
+    header, _kept = message(sizes, to)
+    return call("sendmsg", fd, ctypes.byref(header), flags)
+
+
+def recvmsg(fd: int, sizes: Sequence[int], flags: int = 0) -> int:
+    """recvmsg(2)."""
+    header, _kept = message(sizes)
+    return call("recvmsg", fd, ctypes.byref(header), flags)
+
+
+def sendmmsg(fd: int, messages: Sequence[tuple[int, bytes | None]]) -> list[int]:
+    """sendmmsg(2) of (size, address) messages: the bytes sent of each that was sent."""
+    headers = (Mmsghdr * len(messages))()
+    pairs = zip(headers, messages, strict=True)
+    kept = [_fill(entry.header, (size,), to) for entry, (size, to) in pairs]
+    sent = call("sendmmsg", fd, headers, len(kept), 0)
+    return [entry.length for entry in headers[:sent]]
+
+
+def recvmmsg(fd: int, sizes: Sequence[int], flags: int = 0) -> list[int]:
+    """recvmmsg(2) into buffers of ``sizes``: the bytes of each message received."""
+    headers = (Mmsghdr * len(sizes))()
+    kept = [_fill(entry.header, (size,), None) for entry, size in zip(headers, sizes, strict=True)]
+    received = call("recvmmsg", fd, headers, len(kept), flags, None)
+    return [entry.length for entry in headers[:received]]
+
+
+def sendfile(out_fd: int, in_fd: int, size: int) -> int:
+    """sendfile(2) from the input's own position."""
+    return call("sendfile", out_fd, in_fd, None, size)
+
+
+def splice(in_fd: int, out_fd: int, size: int, flags: int = 0) -> int:
+    """splice(2) at the files' own positions."""
+    return call("splice", in_fd, None, out_fd, None, size, flags)
+
+
+def tee(in_fd: int, out_fd: int, size: int) -> int:
+    """tee(2)."""
+    return call("tee", in_fd, out_fd, size, 0)
+
+
+def vmsplice(fd: int, sizes: Sequence[int]) -> int:
+    """vmsplice(2): memory into the write end of a pipe, or a read end into memory."""
+    vector, _buffers = iovecs(sizes)
+    return call("vmsplice", fd, vector, len(sizes), 0)
+
+
+def copy_file_range(in_fd: int, out_fd: int, size: int) -> int:
+    """copy_file_range(2) at the files' own positions."""
+    return call("copy_file_range", in_fd, None, out_fd, None, size, 0)
+
+
+def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str = "") -> None:
+    """mount(2)."""
+    encoded = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
+    if _LIBC.mount(*encoded, ctypes.c_ulong(flags), os.fsencode(data)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"mount {kind}: {os.strerror(number)}")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    call("unshare", flags)
+
+
+def fork_bound() -> int:
+    """Fork a child that dies with its parent."""
+    pid = os.fork()
+    if pid == 0:
+        _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    return pid
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent has ended."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
+
+
+def fork_as(pid: int) -> int:
+    """Fork with clone3(2) into exactly ``pid``; OSError EEXIST if another process has it."""
+    wanted = ctypes.c_int(pid)
+    # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
+    # set_tid, set_tid_size
+    fields = (0, 0, 0, 0, _SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1)
+    arguments = ctypes.create_string_buffer(struct.pack("=10Q", *fields), 80)
+    return call("clone3", arguments, len(arguments))
+
+
+def exit_thread() -> None:
+    """End the calling thread alone, by exit(2); the other threads go on."""
+    call("exit", 0)

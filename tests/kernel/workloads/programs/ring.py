@@ -1,0 +1,156 @@
+"""A small io_uring in plain Python: submit one entry at a time, wait for its completions."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import struct
+from collections.abc import Sequence
+
+from . import kernel
+from .program import offered
+
+READV, WRITEV, READ_FIXED, WRITE_FIXED = 1, 2, 4, 5
+SENDMSG, RECVMSG, READ, WRITE, SEND, RECV = 9, 10, 22, 23, 26, 27
+SPLICE, PROVIDE_BUFFERS, SEND_ZC, READ_MULTISHOT = 30, 31, 47, 49
+
+FIXED_FILE, ASYNC, BUFFER_SELECT = 1 << 0, 1 << 4, 1 << 5  # sqe flags
+CQE_MORE, CQE_NOTIFICATION = 1 << 1, 1 << 3
+RECV_MULTISHOT = 1 << 1  # in sqe->ioprio
+AT_POSITION = (1 << 64) - 1  # as an offset: use and move the file's own position
+
+_SETUP_SQPOLL = 1 << 1
+_ENTER_GETEVENTS, _ENTER_SQ_WAKEUP = 1, 2
+_NEED_WAKEUP = 1
+_REGISTER_BUFFERS, _REGISTER_FILES = 0, 2
+_OFF_CQ_RING, _OFF_SQES = 0x8000000, 0x10000000
+_ENTRIES = 64
+_SQ_FIELDS = ("head", "tail", "mask", "entries", "flags", "dropped", "array")
+_CQ_FIELDS = ("head", "tail", "mask", "entries", "overflow", "cqes", "flags")
+_SQE, _CQE = struct.Struct("=BBHiQQIIQHHiQQ"), struct.Struct("=QiI")
+
+
+class Ring:
+    """One io_uring; ``sqpoll`` lets a kernel thread take the submissions."""
+
+    def __init__(self, *, sqpoll: bool = False) -> None:
+        # struct io_uring_params: entries, flags and idle time, then what the kernel fills in.
+        params = ctypes.create_string_buffer(120)
+        struct.pack_into("=5I", params, 0, 0, 0, _SETUP_SQPOLL if sqpoll else 0, 0, 1000)
+        with offered("io_uring"):
+            self.fd = kernel.call("io_uring_setup", _ENTRIES, params)
+        sq_entries, cq_entries = struct.unpack_from("=2I", params)
+        self._sqpoll = sqpoll
+        sq_offsets, cq_offsets = (struct.unpack_from("=7I", params, at) for at in (40, 80))
+        self._sq = dict(zip(_SQ_FIELDS, sq_offsets, strict=True))
+        self._cq = dict(zip(_CQ_FIELDS, cq_offsets, strict=True))
+        self._sq_ring = self._map(0, self._sq["array"] + 4 * sq_entries)
+        self._cq_ring = self._map(_OFF_CQ_RING, self._cq["cqes"] + 16 * cq_entries)
+        self._sqes = self._map(_OFF_SQES, 64 * sq_entries)
+        self._kept: list[object] = []
+
+    def _map(self, offset: int, size: int) -> mmap.mmap:
+        return mmap.mmap(self.fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE, offset=offset)
+
+    def submit(
+        self,
+        opcode: int,
+        fd: int,
+        address: int = 0,
+        length: int = 0,
+        offset: int = 0,
+        *,
+        flags: int = 0,
+        ioprio: int = 0,
+        op_flags: int = 0,
+        index: int = 0,
+        splice_fd: int = 0,
+    ) -> None:
+        """Hand one entry to the kernel, not waiting for it. ``index``: of a buffer or its group."""
+        tail = _load(self._sq_ring, self._sq["tail"])
+        slot = tail & _load(self._sq_ring, self._sq["mask"])
+        fields = (opcode, flags, ioprio, fd, offset, address, length, op_flags, 0, index, 0)
+        _SQE.pack_into(self._sqes, 64 * slot, *fields, splice_fd, 0, 0)
+        _store(self._sq_ring, self._sq["array"] + 4 * slot, slot)
+        _store(self._sq_ring, self._sq["tail"], tail + 1)
+        if not self._sqpoll:
+            self._enter(1, 0, 0)
+        elif _load(self._sq_ring, self._sq["flags"]) & _NEED_WAKEUP:
+            self._enter(1, 0, _ENTER_SQ_WAKEUP)
+
+    def complete(self) -> tuple[int, int]:
+        """Wait for one completion: its result, a negated errno if it failed, and its flags."""
+        head = _load(self._cq_ring, self._cq["head"])
+        while head == _load(self._cq_ring, self._cq["tail"]):
+            self._enter(0, 1, _ENTER_GETEVENTS | (_ENTER_SQ_WAKEUP if self._sqpoll else 0))
+        slot = head & _load(self._cq_ring, self._cq["mask"])
+        _, result, flags = _CQE.unpack_from(self._cq_ring, self._cq["cqes"] + 16 * slot)
+        _store(self._cq_ring, self._cq["head"], head + 1)
+        return result, flags
+
+    def result(self) -> int:
+        """The bytes of the next completion; OSError if it failed."""
+        result, _ = self.complete()
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        return result
+
+    def move(
+        self, opcode: int, fd: int, size: int, offset: int = AT_POSITION, flags: int = 0
+    ) -> int:
+        """Read, write, send or receive ``size`` bytes; what the kernel returned."""
+        where = 0 if opcode in (SEND, RECV, SEND_ZC) else offset
+        memory = kernel.buffer(size)
+        self.submit(opcode, fd, ctypes.addressof(memory), size, where, flags=flags)
+        return self.result()
+
+    def move_vector(self, opcode: int, fd: int, sizes: Sequence[int], flags: int = 0) -> int:
+        """READV or WRITEV at the file's position; what the kernel returned."""
+        vector, _buffers = kernel.iovecs(sizes)
+        address = ctypes.addressof(vector)
+        self.submit(opcode, fd, address, len(sizes), AT_POSITION, flags=flags)
+        return self.result()
+
+    def move_message(
+        self, opcode: int, fd: int, sizes: Sequence[int], to: bytes | None = None, flags: int = 0
+    ) -> int:
+        """SENDMSG or RECVMSG; what the kernel returned."""
+        header, _kept = kernel.message(sizes, to)
+        self.submit(opcode, fd, ctypes.addressof(header), 1, flags=flags)
+        return self.result()
+
+    def register_buffer(self, size: int) -> int:
+        """Register one fixed buffer, index 0; its address."""
+        vector, buffers = kernel.iovecs([size])
+        kernel.call("io_uring_register", self.fd, _REGISTER_BUFFERS, vector, 1)
+        self._kept.append(buffers)
+        return ctypes.addressof(buffers[0])
+
+    def register_files(self, fds: Sequence[int]) -> None:
+        """Register files: their places in ``fds`` stand for them under FIXED_FILE."""
+        numbers = (ctypes.c_int * len(fds))(*fds)
+        kernel.call("io_uring_register", self.fd, _REGISTER_FILES, numbers, len(fds))
+
+    def provide_buffers(self, size: int, count: int) -> None:
+        """Give the kernel ``count`` buffers of ``size`` bytes as group 0, for BUFFER_SELECT."""
+        memory = kernel.buffer(size * count)
+        self._kept.append(memory)
+        self.submit(PROVIDE_BUFFERS, count, ctypes.addressof(memory), size)
+        self.result()
+
+    def _enter(self, submitted: int, wanted: int, flags: int) -> None:
+        try:
+            kernel.call("io_uring_enter", self.fd, submitted, wanted, flags, None, 0)
+        except OSError as error:
+            if error.errno != errno.EINTR:
+                raise
+
+
+def _load(memory: mmap.mmap, offset: int) -> int:
+    return int(struct.unpack_from("=I", memory, offset)[0])
+
+
+def _store(memory: mmap.mmap, offset: int, value: int) -> None:
+    struct.pack_into("=I", memory, offset, value & 0xFFFFFFFF)

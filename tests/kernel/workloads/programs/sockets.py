@@ -1,0 +1,321 @@
+"""Programs that send and receive over the internet families, by each system call."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+from . import kernel
+from .program import Run, UnavailableError, fails, offered, program
+
+IP_RECVERR = 11
+MAPPED = "::ffff:127.0.0.1"
+IPPROTO_MPTCP = 262
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def tcp_pair(
+    host: str = "127.0.0.1", listen_on: str | None = None, protocol: int = 0
+) -> tuple[socket.socket, socket.socket]:
+    """A connected TCP client and the server's accepted end."""
+    local = listen_on or host
+    with offered(f"stream socket of protocol {protocol}"):
+        listener = socket.socket(_family(local), socket.SOCK_STREAM, protocol)
+    with listener:
+        listener.bind((local, 0))
+        listener.listen()
+        client = socket.socket(_family(host), socket.SOCK_STREAM, protocol)
+        client.connect((host, listener.getsockname()[1]))
+        return client, listener.accept()[0]
+
+
+def udp(host: str = "127.0.0.1") -> socket.socket:
+    """A bound UDP socket."""
+    sock = socket.socket(_family(host), socket.SOCK_DGRAM)
+    sock.bind((host, 0))
+    return sock
+
+
+def _exchange(
+    run: Run,
+    ends: tuple[socket.socket, socket.socket],
+    send: Callable[[int], int],
+    receive: Callable[[int], int],
+) -> Iterator[None]:
+    """Send once each way over a connected TCP pair, with receives that match."""
+    client, server = ends
+    client_row = run.connection(client, direction="out")
+    server_row = run.connection(server, direction="in")
+    yield
+    client_row.write(send(client.fileno()))
+    server_row.read(receive(server.fileno()))
+    server_row.write(send(server.fileno()), send(server.fileno()))
+    client_row.read(receive(client.fileno()))
+
+
+def _plain(run: Run, ends: tuple[socket.socket, socket.socket]) -> Iterator[None]:
+    yield from _exchange(
+        run, ends, lambda fd: kernel.sendto(fd, 4003), lambda fd: kernel.recvfrom(fd, 10_000)
+    )
+
+
+@program
+def tcp_ipv4(run: Run) -> Iterator[None]:
+    yield from _plain(run, tcp_pair())
+
+
+@program
+def tcp_ipv6(run: Run) -> Iterator[None]:
+    yield from _plain(run, tcp_pair("::1"))
+
+
+@program
+def tcp_v4_mapped_client(run: Run) -> Iterator[None]:
+    yield from _plain(run, tcp_pair(MAPPED, listen_on="127.0.0.1"))
+
+
+@program
+def tcp_v4_mapped_server(run: Run) -> Iterator[None]:
+    yield from _plain(run, tcp_pair("127.0.0.1", listen_on="::"))
+
+
+@program
+def tcp_to_own_address(run: Run) -> Iterator[None]:
+    """The peer is the host itself, though not by a loopback address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.254", 9))
+        except OSError as error:
+            raise UnavailableError("no address but loopback") from error
+        host = probe.getsockname()[0]
+    yield from _plain(run, tcp_pair(host))
+
+
+@program
+def mptcp(run: Run) -> Iterator[None]:
+    yield from _plain(run, tcp_pair(protocol=IPPROTO_MPTCP))
+
+
+@program
+def read_write(run: Run) -> Iterator[None]:
+    yield from _exchange(
+        run, tcp_pair(), lambda fd: kernel.write(fd, 4003), lambda fd: kernel.read(fd, 10_000)
+    )
+
+
+@program
+def readv_writev(run: Run) -> Iterator[None]:
+    yield from _exchange(
+        run,
+        tcp_pair(),
+        lambda fd: kernel.vectored("writev", fd, (1, 2000, 6)),
+        lambda fd: kernel.vectored("readv", fd, (5, 6000)),
+    )
+
+
+@program
+def preadv2_pwritev2(run: Run) -> Iterator[None]:
+    yield from _exchange(
+        run,
+        tcp_pair(),
+        lambda fd: kernel.vectored("pwritev2", fd, (1, 2000, 6), kernel.AT_POSITION),
+        lambda fd: kernel.vectored("preadv2", fd, (5, 6000), kernel.AT_POSITION),
+    )
+
+
+@program
+def sendmsg_recvmsg(run: Run) -> Iterator[None]:
+    yield from _exchange(
+        run,
+        tcp_pair(),
+        lambda fd: kernel.sendmsg(fd, (1, 2000, 6)),
+        lambda fd: kernel.recvmsg(fd, (5, 6000)),
+    )
+
+
+@program
+def sendmmsg_recvmmsg(run: Run) -> Iterator[None]:
+    client, server = tcp_pair()
+    client_row = run.connection(client, direction="out")
+    server_row = run.connection(server, direction="in")
+    yield
+    client_row.write(*kernel.sendmmsg(client.fileno(), [(101, None), (303, None), (1, None)]))
+    server_row.read(*kernel.recvmmsg(server.fileno(), [200, 205]))
+
+
+@program
+def tcp_fast_open(run: Run) -> Iterator[None]:
+    """A sendto that connects on its way."""
+    client = socket.socket()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        to = kernel.sockaddr(*listener.getsockname())
+        yield
+        with offered("TCP fast open"):
+            sent = kernel.sendto(client.fileno(), 1003, to, socket.MSG_FASTOPEN)
+        run.connection(client, direction="out").write(sent)
+        server = listener.accept()[0]
+        run.connection(server, direction="in").read(kernel.recvfrom(server.fileno(), 5000))
+
+
+@program
+def tcp_stream(run: Run) -> Iterator[None]:
+    """Many calls of many sizes, both ends in one process; several megabytes."""
+    client, server = tcp_pair()
+    client_row = run.connection(client, direction="out")
+    server_row = run.connection(server, direction="in")
+    yield
+    for number in range(501):
+        size = kernel.write(client.fileno(), 2 * number * 11 + 1)
+        client_row.write(size)
+        while size:
+            got = kernel.recvfrom(server.fileno(), size)
+            server_row.read(got)
+            size -= got
+
+
+def _connected_udp(run: Run, host: str) -> Iterator[None]:
+    left, right = udp(host), udp(host)
+    left.connect(right.getsockname())
+    right.connect(left.getsockname())
+    left_row, right_row = run.connection(left), run.connection(right)
+    yield
+    left_row.write(kernel.write(left.fileno(), 1003), kernel.sendto(left.fileno(), 1))
+    right_row.read(kernel.read(right.fileno(), 5000), kernel.recvfrom(right.fileno(), 5000))
+    sizes = kernel.sendmmsg(right.fileno(), [(11, None), (33, None), (55, None)])
+    right_row.write(*sizes)
+    left_row.read(*kernel.recvmmsg(left.fileno(), [100, 100, 100]))
+    left_row.write(kernel.sendto(left.fileno(), 0))  # an empty datagram: no byte, no call
+    right_row.read(kernel.recvmsg(right.fileno(), (10,)))
+
+
+@program
+def udp_connected_ipv4(run: Run) -> Iterator[None]:
+    yield from _connected_udp(run, "127.0.0.1")
+
+
+@program
+def udp_connected_ipv6(run: Run) -> Iterator[None]:
+    yield from _connected_udp(run, "::1")
+
+
+def _unconnected(
+    run: Run, sender: socket.socket, receivers: list[socket.socket], mapped: bool = False
+) -> Iterator[None]:
+    """Send a different size to each peer by sendto, sendmsg and sendmmsg, then receive all."""
+    ends = [receiver.getsockname()[:2] for receiver in receivers]
+    peers = [(f"::ffff:{host}", port) for host, port in ends] if mapped else ends
+    rows = [run.connection(sender, to=peer) for peer in peers]
+    receiver_rows = [run.connection(receiver) for receiver in receivers]
+    addresses = [kernel.sockaddr(*peer) for peer in peers]
+    yield
+    fd = sender.fileno()
+    for number, (row, address) in enumerate(zip(rows, addresses, strict=True)):
+        row.write(kernel.sendto(fd, 101 + 2 * number, address))
+        row.write(kernel.sendmsg(fd, (1000, 1 + 2 * number), address))
+    messages = [(11 + 2 * number, address) for number, address in enumerate(addresses)]
+    for row, size in zip(rows, kernel.sendmmsg(fd, messages), strict=True):
+        row.write(size)
+    for row, receiver in zip(receiver_rows, receivers, strict=True):
+        row.read(kernel.recvfrom(receiver.fileno(), 5000))
+        row.read(*kernel.recvmmsg(receiver.fileno(), [5000, 5000]))
+
+
+@program
+def udp_unconnected_ipv4(run: Run) -> Iterator[None]:
+    yield from _unconnected(run, udp(), [udp() for _ in range(3)])
+
+
+@program
+def udp_unconnected_ipv6(run: Run) -> Iterator[None]:
+    yield from _unconnected(run, udp("::1"), [udp("::1") for _ in range(3)])
+
+
+@program
+def udp_unconnected_v4_mapped(run: Run) -> Iterator[None]:
+    sender = udp("::")
+    yield from _unconnected(run, sender, [udp() for _ in range(3)], mapped=True)
+
+
+@program
+def udp_connected_but_sent_elsewhere(run: Run) -> Iterator[None]:
+    """The call's own address wins over the one connected to."""
+    sender, usual, other = udp(), udp(), udp()
+    sender.connect(usual.getsockname())
+    usual_row, other_row = run.connection(sender), run.connection(sender, to=other.getsockname())
+    yield
+    address = kernel.sockaddr(*other.getsockname())
+    usual_row.write(kernel.sendto(sender.fileno(), 101))
+    other_row.write(kernel.sendto(sender.fileno(), 303, address))
+
+
+@program
+def udp_truncated(run: Run) -> Iterator[None]:
+    """What the kernel returned counts: the rest of the datagram is lost, or told by MSG_TRUNC."""
+    sender, receiver = udp(), udp()
+    row = run.connection(receiver)
+    yield
+    for _ in range(2):
+        sender.sendto(bytes(901), receiver.getsockname())
+    row.read(kernel.recvfrom(receiver.fileno(), 101))
+    row.read(kernel.recvfrom(receiver.fileno(), 101, socket.MSG_TRUNC))
+
+
+@program
+def peeks_count_nothing(run: Run) -> Iterator[None]:
+    client, server = tcp_pair()
+    row = run.connection(server, direction="in")
+    yield
+    client.send(bytes(1003))
+    for _ in range(25):
+        kernel.recvfrom(server.fileno(), 501, socket.MSG_PEEK)
+        kernel.recvmsg(server.fileno(), (501,), socket.MSG_PEEK)
+        kernel.recvmmsg(server.fileno(), [501], socket.MSG_PEEK)
+    row.read(kernel.recvfrom(server.fileno(), 5000))
+
+
+@program
+def error_queue_reads_count_nothing(run: Run) -> Iterator[None]:
+    sender, closed = udp(), udp()
+    sender.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    sender.connect(closed.getsockname())
+    closed.close()
+    row = run.connection(sender)
+    yield
+    row.write(kernel.sendto(sender.fileno(), 333))
+    if kernel.recvmsg(sender.fileno(), (5000,), socket.MSG_ERRQUEUE) != 333:
+        raise AssertionError("the error queue did not hand the datagram back")
+
+
+@program
+def failures_count_nothing(run: Run) -> Iterator[None]:
+    client, server = tcp_pair()
+    datagrams, peer = udp(), udp()
+    datagrams.connect(peer.getsockname())
+    client_row = run.connection(client, direction="out")
+    datagram_row = run.connection(datagrams)
+    yield
+    with fails(errno.EAGAIN):
+        kernel.recvfrom(client.fileno(), 100, socket.MSG_DONTWAIT)
+    with fails(errno.EMSGSIZE):
+        kernel.sendto(datagrams.fileno(), 70_001)
+    with fails(errno.EFAULT):
+        kernel.call("sendto", datagrams.fileno(), 1, 99, 0, None, 0)
+    # The second message is too large: the call ends after the first one.
+    messages: list[tuple[int, bytes | None]] = [(51, None), (70_001, None), (53, None)]
+    datagram_row.write(*kernel.sendmmsg(datagrams.fileno(), messages))
+    client_row.write(kernel.sendto(client.fileno(), 77))
+    # Closing with unread bytes resets the connection: no send can succeed any more.
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    with fails(errno.ECONNRESET):
+        kernel.recvfrom(client.fileno(), 100)
+    with fails(errno.EPIPE):
+        kernel.sendto(client.fileno(), 99, None, socket.MSG_NOSIGNAL)
+    client_row.read(kernel.recvfrom(client.fileno(), 100))  # the end of the stream: nothing
