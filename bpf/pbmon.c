@@ -39,6 +39,21 @@ _Static_assert(sizeof(struct file_slot) == SIZEOF_FILE_SLOT, "file_slot");
 _Static_assert(sizeof(struct overflow_slot) == SIZEOF_OVERFLOW_SLOT, "overflow_slot");
 _Static_assert(sizeof(struct notes) == SIZEOF_NOTES, "notes");
 
+/* --- set-up ------------------------------------------------------------------------------ */
+
+RAW_TRACEPOINT(fill)
+{
+	u32 table = ctx->values[0], end = ctx->values[1], count = ctx->values[2];
+
+	if (table == 0)
+		fill_stack(MAP(FLOW_FREE), end, count);
+	else if (table == 1)
+		fill_stack(MAP(FILE_FREE), end, count);
+	else
+		fill_stack(MAP(OVERFLOW_FREE), end, count);
+	return 0;
+}
+
 /* --- first sight ------------------------------------------------------------------------- */
 
 SYSCALL_EXIT(first)

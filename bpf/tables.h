@@ -96,4 +96,21 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 		lose(LOST_BYTES, bytes);
 }
 
+/* Put slots end-1, end-2, ... on a table's stack of free slots; the loader runs this before
+ * anything is attached. */
+#define FILL_RUN 2048
+
+INLINE void fill_stack(void *unused, u32 end, u32 count)
+{
+	for (u32 n = 0; n < FILL_RUN; n++) {
+		u32 slot = end - 1 - n;
+
+		/* Opaque to the compiler, which would fold both bounds into one the verifier loses. */
+		asm volatile("" : "+r"(count));
+		if (n >= count)
+			return;
+		map_push(unused, &slot, 0);
+	}
+}
+
 #endif

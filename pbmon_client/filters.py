@@ -260,12 +260,17 @@ def _address_value(text: str, op: str) -> Any:  # noqa: ANN401 - an address's te
 _Value = tuple[lark.Token, str]  # the token, for its place, and the text it stands for
 
 
+class _PlacedError(Exception):
+    """A mistake at a place in the text."""
+
+    def __init__(self, start: int, end: int, message: str) -> None:
+        super().__init__(message)
+        self.start = start
+        self.end = end
+
+
 class _Builder(lark.Transformer[lark.Token, Expression]):
     """Builds the tree while lark parses, so that no depth of nesting can exhaust the stack."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = text
 
     def either(self, terms: list[Expression]) -> Expression:
         return self._shallow(Junction("or", tuple(terms)))
@@ -293,23 +298,24 @@ class _Builder(lark.Transformer[lark.Token, Expression]):
     def _comparison(self, field: lark.Token, op: str, values: list[_Value]) -> Expression:
         column = FIELDS.get(field)
         if column is None:
-            raise self._error(field, unknown_field(str(field)))
+            raise _misplaced(field, unknown_field(str(field)))
         read = []
         for token, text in values:
             try:
                 read.append(_value(column, op, text, quoted=token.type == "STRING"))
             except _MistakeError as mistake:
-                raise self._error(token, str(mistake)) from None
+                raise _misplaced(token, str(mistake)) from None
         return Comparison(str(field), op, tuple(read))
 
     def _shallow(self, node: Expression) -> Expression:
         if _depth(node) > _MAX_DEPTH:
-            raise FilterError(self._text, 0, 1, f"nested deeper than {_MAX_DEPTH}")
+            raise _PlacedError(0, 1, f"nested deeper than {_MAX_DEPTH}")
         return node
 
-    def _error(self, token: lark.Token, message: str) -> FilterError:
-        start = token.start_pos or 0
-        return FilterError(self._text, start, start + len(token), message)
+
+def _misplaced(token: lark.Token, message: str) -> _PlacedError:
+    start = token.start_pos or 0
+    return _PlacedError(start, start + len(token), message)
 
 
 def _depth(node: Expression) -> int:
@@ -319,13 +325,18 @@ def _depth(node: Expression) -> int:
     return 1 + max(map(_depth, terms))
 
 
+@functools.cache
+def _parser() -> lark.Lark:
+    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_Builder())
+
+
 def parse(text: str) -> Expression:
     """Parse an expression; FilterError shows what is wrong with it, and where."""
-    builder = _Builder(text)
-    parser = lark.Lark(_GRAMMAR, parser="lalr", transformer=builder)
     try:
         # lark types every parse as a tree, though the transformer makes it an Expression.
-        return parser.parse(text)  # type: ignore[return-value]
+        return _parser().parse(text)  # type: ignore[return-value]
+    except _PlacedError as error:
+        raise FilterError(text, error.start, error.end, str(error)) from None
     except lark.exceptions.UnexpectedToken as error:
         start = len(text) if error.token.type == "$END" else error.token.start_pos or 0
         size = 1 if error.token.type == "$END" else len(error.token)

@@ -83,7 +83,7 @@ _WIDER: Final = (
 _ARROWS: Final = {"in": "<-", "out": "->"}
 _CONNECTIONS: Final = (
     _PID,
-    _text("name", 12),
+    _text("name", 10),
     _text("protocol", 6),
     _Field("LOCAL", _ends("local"), 15, stretch=True),
     _Field("", lambda rows: [_ARROWS.get(v, "--") for v in rows.column("direction")], 2),

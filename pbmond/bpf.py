@@ -24,7 +24,7 @@ _SYSCALLS = {  # bpf, perf_event_open, membarrier
 _BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _SYSCALLS.get(platform.machine(), (-1, -1, -1))
 
 _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE = 0, 2, 3
-_OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 15, 17
+_PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 10, 15, 17
 
 HASH, PROG_ARRAY, ARRAY, PERCPU_ARRAY, LRU_HASH, STACK, RINGBUF = 1, 3, 2, 6, 9, 23, 27
 MMAPABLE = 1 << 10
@@ -49,7 +49,7 @@ def _call(command: int, attributes: bytes) -> int:
 
 
 def create_map(
-    kind: int, key_size: int, value_size: int, entries: int, flags: int = 0, name: str = ""
+    kind: int, key_size: int, value_size: int, entries: int, *, flags: int = 0, name: str = ""
 ) -> int:
     """Create a map and return its descriptor; OSError when the kernel refuses."""
     label = name.encode()[:15]
@@ -128,6 +128,14 @@ def open_tracepoint(identifier: int, program: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def run_once(program: int, arguments: Iterable[int]) -> None:
+    """Run a raw tracepoint program once, here and now, on the given arguments (since 5.10)."""
+    context = _buffer(b"".join(struct.pack("<Q", argument) for argument in arguments))
+    size, address = len(context), ctypes.addressof(context)
+    # prog_fd, retval, data sizes and pointers, repeat, duration, context sizes and pointers, ...
+    _call(_PROG_TEST_RUN, struct.pack("<I4x8x16x8xII QQ 16x", program, size, 0, address, 0))
 
 
 def missed_runs(program: int) -> int:

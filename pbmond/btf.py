@@ -11,6 +11,7 @@ from collections.abc import Iterator
 _LIBRARIES = ("libbpf.so.1", "libbpf.so.0", "libbcc_bpf.so.0")
 _STRUCT, _UNION, _TYPEDEF, _FUNC = 4, 5, 8, 12
 _PTR, _FUNC_PROTO = 2, 13
+_TRANSPARENT = (_TYPEDEF, 9, 10, 11, 18)  # and volatile, const, restrict, type tag
 
 
 class BtfError(Exception):
@@ -36,7 +37,7 @@ class _Type(ctypes.Structure):
 
 
 class _Member(ctypes.Structure):
-    """struct btf_member: `offset` in bits, its top byte the size of a bit field if there are any."""
+    """struct btf_member; `offset` in bits, its top byte the size of a bit field if any is one."""
 
     _fields_ = (
         ("name_off", ctypes.c_uint32),
@@ -94,7 +95,7 @@ class Btf:
         """Follow typedefs and qualifiers to the type they stand for."""
         while True:
             kind, _ = self._type(identifier)
-            if kind.kind not in (_TYPEDEF, 9, 10, 11, 18):  # typedef, volatile, const, restrict, tag
+            if kind.kind not in _TRANSPARENT:
                 return identifier
             identifier = kind.size_or_type
 

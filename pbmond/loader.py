@@ -23,17 +23,18 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 # Appended, so that nothing beside the package can stand in for a system module such as bcc.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from pbmond import bpf  # noqa: E402 - after the path is set
-from pbmond.btf import Btf, BtfError  # noqa: E402
-from pbmond.offsets import defines  # noqa: E402
+from pbmond import bpf
+from pbmond.btf import Btf, BtfError
+from pbmond.offsets import defines
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
+_FILL_RUN = 2048  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
 _NOTES_SIZE = 20944
@@ -66,6 +67,10 @@ class LoadError(Exception):
     """The programs cannot run here; the message says why and what to do, in one line."""
 
 
+class NoBccError(LoadError):
+    """An interpreter without bcc; another one may have it."""
+
+
 class Hook(NamedTuple):
     """One place in the kernel where a program of ours is to run."""
 
@@ -91,7 +96,7 @@ def main() -> None:
         request = json.loads(channel.makefile("r").readline())
         Loading(request, channel).run()
     except (LoadError, BtfError) as error:
-        _say(channel, {"error": str(error)}, [])
+        _say(channel, {"error": str(error), "no_bcc": isinstance(error, NoBccError)}, [])
     except OSError as error:
         _say(channel, {"error": f"loading the eBPF programs failed: {error}"}, [])
     channel.shutdown(socket.SHUT_WR)
@@ -155,27 +160,25 @@ class Loading:
     # --- maps ---------------------------------------------------------------------------------
 
     def _make_maps(self) -> None:
-        cpus = os.cpu_count() or 1
         for table in self._tables:
             name, size = table.name, table.capacity
-            self._map(f"{name}_index", bpf.HASH, table.key_size, 4, size)
-            self._map(f"{name}_slots", bpf.ARRAY, 4, table.slot_size, size, bpf.MMAPABLE)
-            self._map(f"{name}_free", bpf.STACK, 0, 4, size)
-            # Low slots come out first, so that user space maps no more than is in use.
-            bpf.push_numbers(self._maps[f"{name}_free"], range(size - 1, -1, -1))
-        self._map("lost", bpf.ARRAY, 4, 8, _LOST_COUNT, bpf.MMAPABLE)
-        self._map("high_water", bpf.ARRAY, 4, _HIGH_WATER_SIZE, cpus, bpf.MMAPABLE)
-        self._map("events", bpf.RINGBUF, 0, 0, self._request["events_size"])
-        self._map("notes", bpf.PERCPU_ARRAY, 4, _NOTES_SIZE, 2)
-        self._map("processes", bpf.HASH, 16, 1, self._request["processes"])
-        self._map("exits", bpf.HASH, 16, 16, 8192)
-        self._map("accepted", bpf.LRU_HASH, 48, 1, 16384)
-        self._map("batches", bpf.LRU_HASH, 8, 16, 4096)
+            self._map(f"{name}_index", bpf.HASH, (table.key_size, 4), size)
+            self._map(f"{name}_slots", bpf.ARRAY, (4, table.slot_size), size)
+            self._map(f"{name}_free", bpf.STACK, (0, 4), size)
+        self._map("lost", bpf.ARRAY, (4, 8), _LOST_COUNT)
+        self._map("high_water", bpf.ARRAY, (4, _HIGH_WATER_SIZE), os.cpu_count() or 1)
+        self._map("events", bpf.RINGBUF, (0, 0), self._request["events_size"])
+        self._map("notes", bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), 2)
+        self._map("processes", bpf.HASH, (16, 1), self._request["processes"])
+        self._map("exits", bpf.HASH, (16, 16), 8192)
+        self._map("accepted", bpf.LRU_HASH, (48, 1), 16384)
+        self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         for name in _TAILS:
-            self._map(name, bpf.PROG_ARRAY, 4, 4, 3)
+            self._map(name, bpf.PROG_ARRAY, (4, 4), 3)
 
-    def _map(self, name: str, kind: int, key: int, value: int, entries: int, flags: int = 0) -> None:
-        self._maps[name] = bpf.create_map(kind, key, value, entries, flags, f"pbmon_{name}")
+    def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
+        flags = bpf.MMAPABLE if kind == bpf.ARRAY else 0
+        self._maps[name] = bpf.create_map(kind, *sizes, entries, flags=flags, name=f"pb_{name}")
 
     # --- programs -----------------------------------------------------------------------------
 
@@ -185,6 +188,8 @@ class Loading:
         for typed in (1, 0):
             try:
                 return self._load(rung, typed)
+            except LoadError:
+                raise
             except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
                 refusal = str(error) or type(error).__name__
         raise LoadError(f"the kernel refused the eBPF programs ({refusal}): is lockdown on?")
@@ -196,13 +201,16 @@ class Loading:
             module = bcc.BPF(text=self._source(), cflags=flags, allow_rlimit=False)
             programs = {}
             for function in self._functions(rung):
-                kind = bcc.BPF.TRACEPOINT if function.startswith("exit_") else _RAW_TRACEPOINT(bcc)
+                is_exit = function.startswith("exit_")
+                kind = bcc.BPF.TRACEPOINT if is_exit else bcc.BPF.RAW_TRACEPOINT
                 programs[function] = module.load_func(function, kind).fd
         for name, tails in _TAILS.items():
             for index, tail in enumerate(tails):
                 if tail in programs:
                     key, value = (n.to_bytes(4, sys.byteorder) for n in (index, programs[tail]))
                     bpf.update(self._maps[name], key, value)
+        for number, table in enumerate(self._tables):
+            _fill(programs["raw_fill"], number, table.capacity)
         _KEEP.append(module)  # its destructor would close the programs
         return programs
 
@@ -224,8 +232,8 @@ class Loading:
 
     def _hooks(self, rung: str) -> list[Hook]:
         hooks = [
-            Hook("raw_sched_process_exec", "raw_tracepoint", "sched_process_exec", True),
-            Hook("raw_sched_process_exit", "raw_tracepoint", "sched_process_exit", True),
+            _raw("sched_process_exec", required=True),
+            _raw("sched_process_exit", required=True),
         ]
         if rung != "off":
             hooks.append(_raw("inet_sock_set_state", required=False))
@@ -240,7 +248,8 @@ class Loading:
 
     def _functions(self, rung: str) -> list[str]:
         programs = [hook.program for hook in self._hooks(rung)]
-        return list(dict.fromkeys(["raw_walker", "raw_first", "exit_walker", "exit_first", *programs]))
+        tails = [*_TAILS["raw_tails"], *_TAILS["exit_tails"][:2]]
+        return list(dict.fromkeys(["raw_fill", *tails, *programs]))
 
     # --- attaching ----------------------------------------------------------------------------
 
@@ -265,16 +274,21 @@ class Loading:
         links: dict[str, int],
         results: list[dict[str, Any]],
     ) -> None:
-        say: Callable[[str, dict[str, int]], None] = lambda what, fds: _say(  # noqa: E731
-            self._channel, {what: list(fds)}, list(fds.values())
-        )
-        say("maps", self._maps)
-        say("programs", programs)
-        say("links", links)
+        for what, fds in (("maps", self._maps), ("programs", programs), ("links", links)):
+            _say(self._channel, {what: list(fds)}, list(fds.values()))
         _say(self._channel, {"done": True, "sockets": rung, "hooks": results}, [])
 
 
 _KEEP: list[Any] = []
+
+
+def _fill(program: int, table: int, capacity: int) -> None:
+    """Put every slot on the table's stack; low ones last, so that they come out first.
+
+    A program does it, some thousand slots a run, because one system call each takes too long.
+    """
+    for end in range(capacity, 0, -_FILL_RUN):
+        bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
 
 
 def _raw(name: str, *, required: bool) -> Hook:
@@ -283,7 +297,8 @@ def _raw(name: str, *, required: bool) -> Hook:
 
 def _exit(name: str, program: str) -> Hook:
     # A kernel may lack a call (CONFIG_, architecture); what it lacks cannot be called either.
-    return Hook(program, "tracepoint", f"syscalls/sys_exit_{name}", name in ("read", "write"))
+    required = name in ("read", "write")
+    return Hook(program, "tracepoint", f"syscalls/sys_exit_{name}", required)
 
 
 def _open(hook: Hook, program: int, tracefs: str) -> int:
@@ -294,28 +309,25 @@ def _open(hook: Hook, program: int, tracefs: str) -> int:
 
 
 def _version_code(release: str) -> int:
-    numbers = [int(part) for part in release.split("-")[0].split(".")[:3] if part.isdigit()]
-    major, minor, patch = (numbers + [0, 0, 0])[:3]
+    parts = release.partition("-")[0].split(".")
+    numbers = [int(part) for part in parts[:3] if part.isdigit()]
+    major, minor, patch = [*numbers, 0, 0, 0][:3]
     return major << 16 | minor << 8 | min(patch, 255)
 
 
-def _import_bcc(headers: str) -> Any:
+def _import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
     """Import bcc with our stub headers in the place of the kernel's."""
     os.environ["BCC_KERNEL_SOURCE"] = headers
     try:
         import bcc  # noqa: PLC0415 - only after the environment is set
     except ImportError as error:
-        raise LoadError(f"{sys.executable} cannot import bcc: {error}") from None
+        raise NoBccError(f"{sys.executable} cannot import bcc: {error}") from None
     if not hasattr(bcc, "BPF"):
-        raise LoadError(
+        raise NoBccError(
             f"{bcc.__file__} is another project's package: uninstall it and install the "
             "distribution's python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora)"
         )
     return bcc
-
-
-def _RAW_TRACEPOINT(bcc: Any) -> int:  # noqa: N802 - reads as the constant it stands for
-    return int(bcc.BPF.RAW_TRACEPOINT)
 
 
 class _quiet:  # noqa: N801 - a context manager

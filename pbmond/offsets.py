@@ -137,7 +137,7 @@ def _first(btf: Btf, name: str, places: list[tuple[str, str]]) -> int:
         if offset is not None:
             return offset
     structure, member = places[0]
-    raise BtfError(f"this kernel's BTF has no {structure}.{member} ({name}): pbmon does not know it")
+    raise BtfError(f"this kernel has no {structure}.{member} ({name}): pbmon does not know it")
 
 
 def _span(found: dict[str, int], prefix: str, last_size: int) -> int:

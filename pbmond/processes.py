@@ -206,7 +206,7 @@ class ProcessTable:
             del self._in_tick[pid, start_ns // START_TICK_NS]
         if self._newest.get(pid) == slot:
             del self._newest[pid]
-        self._counters[:, slot] = 0
+        pass
         self._before[:, slot] = 0
         self.info[slot] = np.zeros((), INFO)
         self.info["state"][slot] = FREE

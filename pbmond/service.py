@@ -216,19 +216,29 @@ class Service:
 
     def run(self, events_fd: int, stop_fd: int) -> None:
         """Run until ``stop_fd`` is readable; the first tick is at once."""
+        self.start()
+        while self.step(events_fd, stop_fd, max(0, self._next_tick_ns - self._clock.monotonic())):
+            pass
+
+    def start(self) -> None:
+        """Make the first tick due now."""
         self._next_tick_ns = self._clock.monotonic()
-        while True:
-            self._supervise()
-            timeout_ns = max(0, self._next_tick_ns - self._clock.monotonic())
-            ready = self._poll(events_fd, stop_fd, timeout_ns)
-            if stop_fd in ready:
-                return
-            if events_fd in ready:
-                self._collector.drain()
-            if self._clock.monotonic() >= self._next_tick_ns:
-                self._tick()
-            self._demands()
-            self._send()
+
+    def step(self, events_fd: int, stop_fd: int, wait_ns: int) -> bool:
+        """Wait ``wait_ns`` at most for something to do, and do it; False when told to stop."""
+        if self._feed.ensure(self._clock.monotonic()):
+            self._wanted.clear()  # viewers come back by themselves, and ask the new one
+            self._outbox.clear()
+        ready = self._poll(events_fd, stop_fd, wait_ns)
+        if stop_fd in ready:
+            return False
+        if events_fd in ready:
+            self._collector.drain()
+        if self._clock.monotonic() >= self._next_tick_ns:
+            self._tick()
+        self._demands()
+        self._send()
+        return True
 
     def _poll(self, events_fd: int, stop_fd: int, timeout_ns: int) -> set[int]:
         poll = select.poll()
@@ -250,11 +260,6 @@ class Service:
             missed = (now - self._next_tick_ns) // self._interval_ns + 1
             self._next_tick_ns += missed * self._interval_ns
             self._log.warning("a tick took too long: %d skipped", missed)
-
-    def _supervise(self) -> None:
-        if self._feed.ensure(self._clock.monotonic()):
-            self._wanted.clear()  # viewers come back by themselves, and ask the new one
-            self._outbox.clear()
 
     def _demands(self) -> None:
         for demand in self._feed.receive():

@@ -88,7 +88,7 @@ def rows(dtype: np.dtype[np.void], pairs: Sequence[tuple[Any, Any]]) -> Rows:
 
 def counters(*each: Any) -> NDArray[np.void]:
     """Make a COUNTER array, as a deleting call returns it."""
-    return np.array(each, COUNTER)
+    return np.array(list(each), COUNTER)
 
 
 def reading(

@@ -57,9 +57,7 @@ def flow(pid: int, **fields: Any) -> dict[str, Any]:
 
 def _totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(rows)
-    totals: dict[str, Any] = {
-        name: sum(row.get(name, 0) for row in rows) for name in wire.COUNTERS
-    }
+    totals: dict[str, Any] = {name: sum(row.get(name, 0) for row in rows) for name in wire.COUNTERS}
     for name in wire.RATES:
         total = sum((row.get(name, math.nan) for row in rows), 0.0)
         totals[name] = None if math.isnan(total) else total

@@ -89,7 +89,7 @@ def test_connections_and_files_have_rates_over_the_interval_too() -> None:
         files = [flow(1, inode=5, read_bytes=moved), flow(1, inode=6, write_bytes=moved)]
         return received(message([process(1)], connections, files, seq=seq))
 
-    result = rates.over(snapshot(3, 700, first_ns=60), snapshot(1, 300, first_ns=50))
+    result: Any = rates.over(snapshot(3, 700, first_ns=60), snapshot(1, 300, first_ns=50))
     assert list(result.connections.columns["rx_bytes_per_s"]) == [200.0, 0.0]
     # The same ends with another first byte: a key that was retired and came back.
     assert list(result.connections.columns["tx_bytes_per_s"]) == [0.0, 350.0]

@@ -135,15 +135,15 @@ def test_a_mistake_names_the_file_the_key_and_what_is_allowed(
 
 
 def test_what_is_not_toml_is_said_in_one_line() -> None:
-    with pytest.raises(ConfigError, match="^pbmond.toml: not TOML: .*line 1.*$"):
+    with pytest.raises(ConfigError, match=r"^pbmond\.toml: not TOML: .*line 1.*$"):
         read("interval = \n")
 
 
 def test_a_file_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="none.toml: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
         load(tmp_path / "none.toml", USERS.get)
     (tmp_path / "latin.toml").write_bytes(b"# \xe9")
-    with pytest.raises(ConfigError, match="latin.toml: not TOML: not UTF-8"):
+    with pytest.raises(ConfigError, match=r"latin\.toml: not TOML: not UTF-8"):
         load(tmp_path / "latin.toml", USERS.get)
 
 

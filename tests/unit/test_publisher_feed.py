@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,10 @@ UIDS = st.integers(0, (1 << 32) - 1)
 TOPICS = st.builds(Topic, st.none() | UIDS, st.just("processes")) | st.builds(
     Topic, st.none() | UIDS, st.just("flows"), st.none() | UIDS
 )
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @settings(deadline=None)
@@ -89,7 +94,7 @@ def test_a_publisher_that_does_not_read_never_blocks_the_collector() -> None:
 
 
 def test_no_descriptor_stays_behind() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     ours, theirs = feed.pair()
     with ours, theirs:
         for _ in range(20):
@@ -102,7 +107,7 @@ def test_no_descriptor_stays_behind() -> None:
     with pytest.raises(OSError):
         feed.send_frame(ours, b"frame")
     # The descriptors in flight are dropped with the sockets.
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_the_end_of_the_collector_is_none_and_a_bare_packet_an_error() -> None:
@@ -118,7 +123,7 @@ def test_the_end_of_the_collector_is_none_and_a_bare_packet_an_error() -> None:
 def test_several_descriptors_in_one_packet_are_all_closed() -> None:
     ours, theirs = feed.pair()
     with ours, theirs:
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         fd = os.memfd_create("x")
         os.write(fd, b"data")
         socket.send_fds(ours, [b"F"], [fd, fd])
@@ -126,7 +131,7 @@ def test_several_descriptors_in_one_packet_are_all_closed() -> None:
         got = feed.receive_frame(theirs)
         assert got is not None
         got.close()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert descriptors() == before
 
 
 def test_the_collectors_end_never_waits_and_the_publishers_does() -> None:

@@ -205,6 +205,8 @@ def overlay(run: Run) -> Iterator[None]:
 
 @program
 def block_device(run: Run) -> Iterator[None]:
+    if not Path("/dev/loop-control").exists():
+        raise UnavailableError("loop device")
     with offered("loop device"):
         control = os.open("/dev/loop-control", os.O_RDWR)
         path = f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}"

@@ -24,6 +24,7 @@ from .kernel import fork_bound
 UNAVAILABLE_ERRNOS = (
     errno.ENOSYS,
     errno.EPERM,
+    errno.EACCES,
     errno.EAFNOSUPPORT,
     errno.EPROTONOSUPPORT,
     errno.ESOCKTNOSUPPORT,

@@ -1,0 +1,198 @@
+"""Gets the eBPF programs into the kernel: runs the loader and takes its descriptors over."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pbmond import bpf
+from pbmond.config import Config
+from pbmond.maps import TABLES, Kernel, slot_type
+
+_PACKAGE: Final = Path(__file__).resolve().parent
+#: Interpreters that distributions install bcc for.
+_SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
+_EVENTS_SIZE: Final = 1 << 23
+_LOADER_TIMEOUT_S: Final = 60.0
+
+_UNSEEN: Final = (
+    "TCP_ZEROCOPY_RECEIVE",
+    "libaio (io_submit)",
+    "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS), multishot reads",
+    "memory-mapped files (their transfers show in disk bytes)",
+)
+
+
+class AttachError(Exception):
+    """Nothing can be counted; the message is one line that says why and what to do."""
+
+
+class _NoBcc(Exception):  # noqa: N818 - not an error yet: the next interpreter is tried
+    """An interpreter without bcc."""
+
+
+def attach(config: Config, log: logging.Logger) -> Kernel:
+    """Compile, load and attach as ``config`` says; AttachError if nothing can be counted."""
+    if not bpf.supported():
+        raise AttachError(f"pbmon does not know this machine ({platform.machine()})")
+    if config.sockets == "off" and config.files == "off":
+        raise AttachError("sockets and files are both off: there is nothing to count")
+    for python in _interpreters(config):
+        try:
+            kernel = _run(python, config, log)
+        except _NoBcc as error:
+            log.debug("%s", error)
+            continue
+        _report(kernel, log)
+        return kernel
+    tried = ", ".join(_interpreters(config)) or "none"
+    raise AttachError(
+        f"no Python with bcc (tried {tried}): install python3-bpfcc (Debian, Ubuntu) or "
+        "python3-bcc (Fedora), or set bcc_python in the configuration"
+    )
+
+
+def _interpreters(config: Config) -> Iterator[str]:
+    if config.bcc_python is not None:
+        yield str(config.bcc_python)
+        return
+    if importlib.util.find_spec("bcc") is not None:
+        yield sys.executable
+    yield from (python for python in _SYSTEM_PYTHONS if Path(python).exists())
+
+
+def _sources() -> Path:
+    """Find bpf/: inside an installed package, beside the package in a checkout."""
+    for place in (_PACKAGE / "bpf", _PACKAGE.parent / "bpf"):
+        if (place / "pbmon.c").exists():
+            return place
+    raise AttachError(f"the eBPF sources are missing beside {_PACKAGE}: install pbmon again")
+
+
+def _request(config: Config, log: logging.Logger) -> dict[str, Any]:
+    capacities = _capacities(config)
+    return {
+        "sockets": config.sockets,
+        "files": config.files,
+        "tables": [
+            [name, key.itemsize, slot_type(key).itemsize, capacities[name]]
+            for name, key in TABLES.items()
+        ],
+        "processes": config.overflow_capacity,
+        "events_size": _EVENTS_SIZE,
+        "sources": str(_sources()),
+        "headers": str(_sources() / "headers"),
+        "debug": log.isEnabledFor(logging.DEBUG),
+    }
+
+
+def _capacities(config: Config) -> dict[str, int]:
+    return {
+        "flow": config.flows_capacity,
+        "file": config.files_capacity,
+        "overflow": config.overflow_capacity,
+    }
+
+
+def _run(python: str, config: Config, log: logging.Logger) -> Kernel:
+    request = _request(config, log)
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            command = [python, "-I", str(_PACKAGE / "loader.py"), str(theirs.fileno())]
+            try:
+                loader = subprocess.Popen(  # noqa: S603 - an absolute path from root's own config
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+            except OSError as error:
+                raise AttachError(f"{python} cannot be run: {error.strerror}") from None
+        ours.settimeout(_LOADER_TIMEOUT_S)
+        try:
+            ours.sendall(json.dumps(request).encode() + b"\n")
+            descriptors, told = _receive(ours)
+        except OSError as error:
+            raise AttachError(f"the loader did not answer: {error}") from None
+        finally:
+            loader.kill()
+            loader.wait()
+    return Kernel(
+        descriptors,
+        {
+            "capacities": _capacities(config),
+            "events_size": _EVENTS_SIZE,
+            "rungs": _rungs(config, told),
+            "unseen": _unseen(config, told),
+            "hooks": told["hooks"],
+        },
+    )
+
+
+def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
+    """Take descriptors, by kind and name, until the loader says "done"."""
+    descriptors: dict[str, dict[str, int]] = {}
+    while True:
+        message = json.loads(_line(channel))
+        if "error" in message:
+            raise (_NoBcc if message.get("no_bcc") else AttachError)(message["error"])
+        if "done" in message:
+            return descriptors, message
+        count = message.pop("count")
+        (kind, names), received = message.popitem(), list[int]()
+        while len(received) < count:
+            data, fds, _, _ = socket.recv_fds(channel, 1, 253)
+            if not data:
+                raise AttachError("the loader ended early; run with --log-level debug")
+            received += fds
+        descriptors[kind] = dict(zip(names, received, strict=True))
+
+
+def _line(channel: socket.socket) -> bytes:
+    """Read one line byte by byte: what follows it carries descriptors."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = channel.recv(1)
+        if not byte:
+            raise AttachError("the loader ended early; run with --log-level debug")
+        line += byte
+    return bytes(line)
+
+
+def _rungs(config: Config, told: Mapping[str, Any]) -> dict[str, str]:
+    files = "off" if config.files == "off" else "syscall-exit"
+    return {"sockets": told["sockets"], "files": files}
+
+
+def _unseen(config: Config, told: Mapping[str, Any]) -> list[str]:
+    unseen = list(_UNSEEN)
+    if platform.machine() == "x86_64" and (
+        config.files != "off" or told["sockets"] == "syscall-exit"
+    ):
+        unseen.append("files and pipes of 32-bit programs")
+    if config.files == "off" and told["sockets"] == "tracepoint":
+        unseen.append("splice out of TCP sockets (files are off)")
+    if told["sockets"] == "syscall-exit":
+        unseen += ["sockets of the kernel's own (NFS, iSCSI)", "io_uring multishot receives"]
+    unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
+    return unseen
+
+
+def _report(kernel: Kernel, log: logging.Logger) -> None:
+    attached = [hook.name for hook in kernel.hooks if hook.error is None]
+    failed = [hook.name for hook in kernel.hooks if hook.error is not None]
+    log.info(
+        "attached %d hooks%s; sockets by %s, files by %s",
+        len(attached),
+        f" ({', '.join(failed)} failed)" if failed else "",
+        kernel.rungs["sockets"],
+        kernel.rungs["files"],
+    )
+    for hook in kernel.hooks:
+        log.debug("hook %s: %s", hook.name, hook.error or "attached")

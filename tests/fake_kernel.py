@@ -1,0 +1,99 @@
+"""A kernel side made of factories' rows, for tests of the collector without eBPF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond.procfs import Cost
+from pbmond.records import (
+    COUNTER,
+    FILE_KEY,
+    FLOW_KEY,
+    OVERFLOW_KEY,
+    Event,
+    ProcessSeen,
+    ProcSample,
+    Rows,
+)
+from tests import factories
+
+
+class FakeKernel:
+    """Three maps as lists of (key, counter), and a pipe for the ring buffer's descriptor."""
+
+    def __init__(self) -> None:
+        self.flows: list[tuple[Any, Any]] = []
+        self.files: list[tuple[Any, Any]] = []
+        self.overflow: list[tuple[Any, Any]] = []
+        self.events: list[Event] = []
+        self.losses = {"events": 0}
+        self.deleted: list[Any] = []
+        self.rungs = {"sockets": "tracepoint", "files": "syscall-exit"}
+        self.unseen = ("swap",)
+        self.events_fd, self._wake = os.pipe()
+
+    def ring_half_full(self) -> None:
+        os.write(self._wake, b"x")
+
+    def drain(self) -> list[Event]:
+        events, self.events = self.events, []
+        return events
+
+    def read(self) -> tuple[Rows, Rows, Rows]:
+        return (
+            factories.rows(FLOW_KEY, self.flows),
+            factories.rows(FILE_KEY, self.files),
+            factories.rows(OVERFLOW_KEY, self.overflow),
+        )
+
+    def lost(self) -> dict[str, int]:
+        return dict(self.losses)
+
+    def usage(self) -> dict[str, dict[str, int]]:
+        return {"flows": {"used": len(self.flows), "capacity": 100}}
+
+    def delete_flows(self, keys: NDArray[np.void]) -> NDArray[np.void]:
+        return self._delete(self.flows, keys)
+
+    def delete_files(self, keys: NDArray[np.void]) -> NDArray[np.void]:
+        return self._delete(self.files, keys)
+
+    def delete_overflow(self, keys: NDArray[np.void]) -> NDArray[np.void]:
+        return self._delete(self.overflow, keys)
+
+    def _delete(self, table: list[tuple[Any, Any]], keys: NDArray[np.void]) -> NDArray[np.void]:
+        wanted = {key.tobytes() for key in keys}
+        final = [counter for key, counter in table if key.tobytes() in wanted]
+        table[:] = [(key, counter) for key, counter in table if key.tobytes() not in wanted]
+        self.deleted += final
+        return np.array(final, COUNTER)
+
+    def close(self) -> None:
+        for fd in (self.events_fd, self._wake):
+            os.close(fd)
+
+
+class FakeProc:
+    """A /proc that holds what the test put there."""
+
+    def __init__(self) -> None:
+        self.processes: list[ProcessSeen] = []
+        self.scans = 0
+        self.sampled: list[int] = []
+        self.cpu_ns = 0
+
+    def scan(self) -> list[ProcessSeen]:
+        self.scans += 1
+        return list(self.processes)
+
+    def sample(self, pid: int, start_ns: int) -> ProcSample:
+        self.sampled.append(pid)
+        return ProcSample(pid, start_ns, 0, 0, None, None, gone=False)
+
+    def self_cost(self, pids: Sequence[int]) -> Cost:
+        return Cost(self.cpu_ns, 1000 * len(pids), None)
