@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pbmon_client import model, options, rates, users
+from pbmon_client.format import safe_text
 from pbmon_client.subscription import (
     OutputClosed,
     Subscription,
@@ -123,9 +124,9 @@ class _Viewer:
         if self._last is None:
             raise _FailureError(_no_data(path, self._options.wait_s, problem))
         self._source.start_over()
-        words = f"pbmond at {path} is silent" if problem is None else _not_running(path, problem)
+        words = _not_running(path, problem) if problem else f"pbmond is silent (on {path})"
         if self._screen and self._view is not None:
-            _write(self._render(self._view, f"OUT OF DATE: {words}; waiting for it"))
+            _write(self._render(self._view, f"OUT OF DATE, waiting: {words}"))
         elif not self._told:
             _tell(f"{words}; waiting for it")
         self._told = True
@@ -169,7 +170,7 @@ def _renderer(chosen: options.Options, *, screen: bool) -> Render:
     encoding = sys.stdout.encoding
     if not screen:
         columns = os.environ.get("COLUMNS", "")
-        width = int(columns) if columns.isascii() and columns.isdigit() else 80
+        width = (int(columns[:4]) if columns.isascii() and columns.isdigit() else 0) or 80
         return lambda view, notice: (table.render(view, width, notice=notice) + "\n").encode(
             encoding, "replace"
         )
@@ -206,4 +207,4 @@ def _forget_output() -> None:
 
 def _tell(text: str) -> None:
     if sys.stderr is not None:
-        sys.stderr.write(f"pbmon-client: {text}\n")
+        sys.stderr.write(f"pbmon-client: {safe_text(text)}\n")

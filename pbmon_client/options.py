@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import math
 import os
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
 
 from pbmon_client.columns import CONNECTIONS, FIELDS, FILES, PROCESSES, TABLES, Column
+from pbmon_client.format import safe_text
 from pbmon_client.model import Filter, Selection
 from pbmon_client.users import user_id
 
 DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
-DEFAULT_WAIT_S: Final = 2.5
+DEFAULT_WAIT_S: Final = 2.0
 
 Output = Literal["table", "json", "ndjson", "csv"]
 
@@ -86,7 +87,7 @@ class Options:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {safe_text(message)}; see {self.prog} --help\n")
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -167,10 +168,17 @@ def _wide_help(prog: str) -> argparse.HelpFormatter:
 
 
 class _Version(argparse.Action):
-    """Prints the version, which is looked up only then."""
+    """Prints the version, which is looked up only then: the look-up is slow to import."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_ignored: object) -> None:
-        parser.exit(0, f"{parser.prog} {importlib.metadata.version('pbmon')}\n")
+        from importlib import metadata  # noqa: PLC0415
+
+        try:
+            version = metadata.version("pbmon")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        sys.stdout.write(f"{parser.prog} {version}\n")
+        parser.exit(0)
 
 
 def _add_output(group: argparse._ArgumentGroup) -> None:
@@ -233,7 +241,7 @@ def _add_connection(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--wait", type=_seconds, default=DEFAULT_WAIT_S, metavar="SECONDS",
-        help=f"give up without a first snapshot after SECONDS (default: {DEFAULT_WAIT_S})",
+        help=f"give up without a first snapshot after SECONDS (default: {DEFAULT_WAIT_S:g})",
     )  # fmt: skip
     group.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     group.add_argument("-h", "--help", action="help", help="show this help and exit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from math import ceil
@@ -51,10 +52,13 @@ class Subscription:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         self._subscribe()
         try:
-            self._socket.connect(f"ipc://{path}")
+            # pyzmq passes bytes on as they are, whatever its types say; a path need not be UTF-8.
+            self._socket.connect(os.fsencode(f"ipc://{path}"))  # type: ignore[arg-type]
         except zmq.ZMQError as error:
             self.close()
-            raise SubscriptionError(f"cannot use {path!r} as a socket: {error.strerror}") from None
+            raise SubscriptionError(
+                f"cannot use {path!r} as a socket: {os.strerror(error.errno or 0)}"
+            ) from None
 
     def __enter__(self) -> Self:
         return self

@@ -182,7 +182,7 @@ def _section(
     cells = _spread(fields, width)
     columns = [field.values(shown) for field in fields]
     texts = [[field.title for field in fields], *zip(*columns, strict=True)]
-    lines = [_line(fields, row, cells) for row in texts]
+    lines = [fit(_line(fields, row, cells), width).rstrip() for row in texts]
     if rest:
         lines.append(f"… and {rest} more {name}")
     return lines

@@ -130,6 +130,7 @@ CONNECTION_COLUMNS: Final[dict[str, Make]] = {
     "local_name": _unix_name("local"),
     "remote_name": _unix_name("remote"),
     "netns": _counter("netns"),
+    "inode": _counter("detail"),
     "direction": _direction,
     "rx_bytes": _counter("rx_bytes"),
     "tx_bytes": _counter("tx_bytes"),

@@ -206,7 +206,7 @@ class ProcessTable:
             del self._in_tick[pid, start_ns // START_TICK_NS]
         if self._newest.get(pid) == slot:
             del self._newest[pid]
-        pass
+        self._counters[:, slot] = 0
         self._before[:, slot] = 0
         self.info[slot] = np.zeros((), INFO)
         self.info["state"][slot] = FREE
@@ -287,7 +287,7 @@ class ProcessTable:
         last = self.info["disk_last"][slot].tolist()
         if self._sample_disk(slot, values):
             counted = self._counters[DISK:, slot].tolist()
-            grown = [max(new - old, 0) for new, old in zip(values, last, strict=True)]
+            grown = [new - old for new, old in zip(values, last, strict=True)]
             self._raise_disk(slot, [sum(each) for each in zip(counted, grown, strict=True)])
 
     def _sample_disk(self, slot: int, values: tuple[int, int]) -> bool:
@@ -335,16 +335,19 @@ class ProcessTable:
             return np.zeros_like(exited)
         return np.asarray(exited & (self.info["exited_ns"] <= np.uint64(limit_ns)))
 
-    def due(self, budget: int) -> list[tuple[int, int]]:
+    def due(self, budget: int, quiet_budget: int | None = None) -> list[tuple[int, int]]:
         """Return at most ``budget`` running processes whose /proc data is wanted most.
 
         Those without a disk baseline first, then those that moved bytes, then whichever was
-        sampled longest ago.
+        sampled longest ago: of these last at most ``quiet_budget``.
         """
         slots = np.flatnonzero(self.info["state"] == RUNNING)
         info = self.info[slots]
         quiet = ~(self._active[slots] | info["disk_busy"])
         order = np.lexsort((info["sampled_ns"], quiet, info["disk_known"]))[:budget]
+        if quiet_budget is not None:
+            urgent = len(quiet) - np.count_nonzero(quiet & info["disk_known"])
+            order = order[: urgent + quiet_budget]
         chosen = info[order]
         return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))
 

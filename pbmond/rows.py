@@ -17,7 +17,7 @@ NO_SLOT = -1
 #: At most so many keys of a map are retired in one tick: each costs a system call.
 RETIRE_MAX = 10_000
 
-_WORDS = COUNTER.itemsize // 8
+_VALUES = ("rx_bytes", "tx_bytes", "rx_calls", "tx_calls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,11 @@ def _ids_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
 
 
 def values_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
-    """View the four counters (bytes and calls, in and out) of each row as (rows, 4)."""
-    words = np.ascontiguousarray(counters).view(np.uint64).reshape(-1, _WORDS)
-    return words[:, :4]
+    """Copy the four counters (bytes and calls, in and out) of each row to (rows, 4)."""
+    values = np.empty((len(counters), len(_VALUES)), np.uint64)
+    for column, name in enumerate(_VALUES):
+        values[:, column] = counters[name]
+    return values
 
 
 class RowTable:
@@ -100,7 +102,6 @@ class RowTable:
             0,
         )
         self._ids = _Ids(np.zeros(0, np.uint64), np.zeros(0, np.intp))
-        self._folded = False  # since the last reading
         self._retiring = np.zeros(0, np.intp)
         self.names: dict[int, Any] = {}
         self._names_before = 0  # how many of them are older than this tick
@@ -115,7 +116,7 @@ class RowTable:
         """
         before = self.state
         ids = _ids_of(rows.counters)
-        if np.array_equal(ids, self._ids.ids) and not self._folded:
+        if np.array_equal(ids, self._ids.ids):
             deltas = values_of(rows.counters) - values_of(before.counters)
             slots, was_open = before.slots, before.open
             last_ns, read = before.last_ns, len(rows)
@@ -123,7 +124,7 @@ class RowTable:
             match, rows, read = self._match(rows, ids)
             known = np.flatnonzero(match >= 0)
             old = match[known]
-            deltas = values_of(rows.counters).copy()
+            deltas = values_of(rows.counters)
             deltas[known] -= values_of(before.counters)[old]
             slots = np.full(len(rows), NO_SLOT, np.int32)
             slots[known] = before.slots[old]
@@ -137,7 +138,6 @@ class RowTable:
         self.state = RowState(
             rows.keys, rows.counters, slots, deltas[:, :2].copy(), last_ns, was_open, read
         )
-        self._folded = False
         self._prune_names()
         return np.flatnonzero(slots == NO_SLOT), Moved(moved, deltas[moved])
 
@@ -157,9 +157,6 @@ class RowTable:
             order = np.arange(len(ids))
         match = np.empty(len(ids), np.intp)
         match[order] = self._ids.find(sorted_ids)
-        match[match >= 0] = np.where(
-            before.slots[match[match >= 0]] == NO_SLOT, -1, match[match >= 0]
-        )
         missing = before.slots != NO_SLOT
         missing[match[match >= 0]] = False
         read = len(ids)
@@ -184,15 +181,15 @@ class RowTable:
 
     # --- retiring -----------------------------------------------------------------------------
 
-    def retire(self, finished: NDArray[np.bool_], idle_before_ns: int) -> NDArray[np.intp]:
-        """Choose the rows whose keys may be deleted: of ``finished`` slots, or idle for long."""
+    def retire(self, finished: NDArray[np.bool_], idle_before_ns: int) -> NDArray[np.uint64]:
+        """Return the ids of rows whose keys may go: of ``finished`` slots, or idle for long."""
         state = self.state
         chosen = finished[state.slots]
         if idle_before_ns >= 0:
             chosen |= state.last_ns <= np.uint64(idle_before_ns)
         chosen &= state.slots != NO_SLOT
         self._retiring = np.flatnonzero(chosen)[:RETIRE_MAX]
-        return self._retiring
+        return self._ids.ids[self._retiring]
 
     def fold(self, finals: NDArray[np.void]) -> tuple[NDArray[np.int32], Moved, NDArray[np.void]]:
         """Drop the rows of deleted keys; return their slots and what moved since the reading.
@@ -208,7 +205,7 @@ class RowTable:
         known = index >= 0
         values = values_of(finals)
         old = index[known]
-        moved = Moved(old, values[known] - values_of(state.counters)[old])
+        moved = Moved(old, values[known] - values_of(state.counters[old]))
         # A row that neither the reading nor the deleting call found has no key any more.
         vanished = retiring[retiring >= state.read]
         owners = state.slots[old]
@@ -217,7 +214,6 @@ class RowTable:
             slots[old] = NO_SLOT
             slots[vanished] = NO_SLOT
             self.state = replace(state, slots=slots)
-            self._folded = True
         return owners, moved, finals[~known]
 
     # --- names and open descriptors -------------------------------------------------------------
@@ -227,10 +223,10 @@ class RowTable:
         if len(self.names) > self._names_limit:
             ids = np.fromiter(self.names, np.uint64, len(self.names))
             keep = self._ids.find(ids) >= 0
+            self._names_limit = 2 * int(keep.sum()) + 1024
             keep[self._names_before :] = True  # their rows may not have been read yet
             pairs = zip(self.names.items(), keep.tolist(), strict=True)
             self.names = dict(item for item, kept in pairs if kept)
-            self._names_limit = 2 * len(self.names) + 1024
         self._names_before = len(self.names)
 
     def set_open(

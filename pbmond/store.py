@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,14 +52,11 @@ class StoreOptions:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Row ids, and parallel to them the kernel keys, that may be deleted now."""
+    """Ids of the rows whose kernel keys may be deleted now."""
 
     flows: NDArray[np.uint64]
     files: NDArray[np.uint64]
     overflow: NDArray[np.uint64]
-    flow_keys: NDArray[np.void]
-    file_keys: NDArray[np.void]
-    overflow_keys: NDArray[np.void]
 
 
 class Store:
@@ -150,12 +146,12 @@ class Store:
     def _retire(self) -> Retire:
         finished = self._finished()
         idle_before_ns = self._time_ns - self._options.idle_linger_ns
-        tables = (self._flows, self._files, self._overflow)
-        chosen = [table.retire(finished, idle_before_ns) for table in tables]
-        pairs = list(zip(tables, chosen, strict=True))
-        ids = [table.state.counters["id"][index] for table, index in pairs]
-        keys = [table.state.keys[index] for table, index in pairs]
-        return Retire(*chain(ids, keys))
+        return Retire(
+            *(
+                table.retire(finished, idle_before_ns)
+                for table in (self._flows, self._files, self._overflow)
+            )
+        )
 
     def fold(
         self, flows: NDArray[np.void], files: NDArray[np.void], overflow: NDArray[np.void]
@@ -180,9 +176,12 @@ class Store:
 
     # --- /proc --------------------------------------------------------------------------------
 
-    def due(self, budget: int) -> list[tuple[int, int]]:
-        """Return at most ``budget`` (pid, start_ns) whose /proc data should be read now."""
-        return self._processes.due(budget)
+    def due(self, budget: int, quiet_budget: int | None = None) -> list[tuple[int, int]]:
+        """Return at most ``budget`` (pid, start_ns) whose /proc data should be read now.
+
+        At most ``quiet_budget`` of them moved nothing and are only looked at in their turn.
+        """
+        return self._processes.due(budget, quiet_budget)
 
     def apply_proc(self, samples: Sequence[ProcSample]) -> None:
         """Take what /proc said about processes in this tick."""

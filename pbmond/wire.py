@@ -103,6 +103,7 @@ CONNECTION: Final[dict[str, str]] = {
     "local_name": "text",  # unix sockets: path, or NUL and the abstract name
     "remote_name": "text",
     "netns": "u4",
+    "inode": "u4",  # of the socket
     "direction": "u1",  # index of DIRECTIONS
     "rx_bytes": "u8",
     "tx_bytes": "u8",

@@ -57,19 +57,19 @@ class FakeKernel:
     def usage(self) -> dict[str, dict[str, int]]:
         return {"flows": {"used": len(self.flows), "capacity": 100}}
 
-    def delete_flows(self, keys: NDArray[np.void]) -> NDArray[np.void]:
-        return self._delete(self.flows, keys)
+    def delete(
+        self, flows: NDArray[np.uint64], files: NDArray[np.uint64], overflow: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
+        return (
+            self._delete(self.flows, flows),
+            self._delete(self.files, files),
+            self._delete(self.overflow, overflow),
+        )
 
-    def delete_files(self, keys: NDArray[np.void]) -> NDArray[np.void]:
-        return self._delete(self.files, keys)
-
-    def delete_overflow(self, keys: NDArray[np.void]) -> NDArray[np.void]:
-        return self._delete(self.overflow, keys)
-
-    def _delete(self, table: list[tuple[Any, Any]], keys: NDArray[np.void]) -> NDArray[np.void]:
-        wanted = {key.tobytes() for key in keys}
-        final = [counter for key, counter in table if key.tobytes() in wanted]
-        table[:] = [(key, counter) for key, counter in table if key.tobytes() not in wanted]
+    def _delete(self, table: list[tuple[Any, Any]], ids: NDArray[np.uint64]) -> NDArray[np.void]:
+        wanted = set(ids.tolist())
+        final = [counter for _, counter in table if int(counter["id"]) in wanted]
+        table[:] = [(key, counter) for key, counter in table if int(counter["id"]) not in wanted]
         self.deleted += final
         return np.array(final, COUNTER)
 

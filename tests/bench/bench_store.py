@@ -58,9 +58,9 @@ class FakeTable:
         return np.flatnonzero(self.counters["first_ns"] == 0)[:count]
 
     def read(self) -> Rows:
-        """Copy the used slots."""
-        used = np.flatnonzero(self.counters["first_ns"])
-        return Rows(self.keys[used], self.counters[used])
+        """Copy the used slots, as pbmond.maps does."""
+        used = self._slots[self.counters["first_ns"] != 0]
+        return Rows(used["key"], used["counter"])
 
     def delete(self, ids: NDArray[np.uint64]) -> NDArray[np.void]:
         """Free slots by row id and return their final values."""

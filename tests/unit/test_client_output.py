@@ -178,7 +178,7 @@ def busy(count: int = 3, **fields: Any) -> View:
     return make(*processes, connections=connections, files=files, **fields)
 
 
-@pytest.mark.parametrize("cells", [80, 100, 132, 250])
+@pytest.mark.parametrize("cells", [1, 40, 80, 100, 132, 250])
 def test_no_line_is_wider_than_the_terminal(cells: int) -> None:
     for shown in (busy(), hostile(), make(process(4194304, "名前".encode() * 20, uid=10**9))):
         lines = table.render(shown, cells).splitlines()

@@ -26,6 +26,7 @@ CAPABILITY_NAMES = {
     6: "CAP_SETGID",
     7: "CAP_SETUID",
     19: "CAP_SYS_PTRACE",
+    23: "CAP_SYS_NICE",
     39: "CAP_BPF",
 }
 PROGRAMS = pytest.mark.parametrize(

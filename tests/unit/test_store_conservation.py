@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pbmond import wire
 from pbmond.records import FILE_KEY, FLOW_KEY, OVERFLOW_KEY, Event
-from pbmond.store import Retire, Store, StoreOptions
+from pbmond.store import Store, StoreOptions
 from tests import factories as make
 
 TABLES = ("flows", "files", "overflow")
@@ -158,16 +158,10 @@ def _run(store: Store, model: Model, tick: Tick, time_s: int) -> None:
     reading = make.reading(time_s, **parts, events=model.events)
     model.events = []
     retire = store.apply(reading)
-    _check_keys(retire)
     ids = {table: set(getattr(retire, table).tolist()) for table in TABLES}
     if not tick.refuse:
         store.fold(*(model.delete(table, ids[table], tick.growth) for table in TABLES))
     store.apply_proc(samples)
-
-
-def _check_keys(retire: Retire) -> None:
-    for name, key in (("flows", "flow"), ("files", "file"), ("overflow", "overflow")):
-        assert len(getattr(retire, name)) == len(getattr(retire, f"{key}_keys"))
 
 
 def _sums(message: wire.Message) -> dict[str, int]:

@@ -1,0 +1,267 @@
+"""What the probes add to a system call, side by side with a per-event monitor and empty programs.
+
+Run as root: ``.venv/bin/python tests/bench/probe_cost.py``. The variants take turns in every round,
+so that whatever the machine does besides meets all of them alike; what a variant adds is the median
+over the rounds of its difference to the same round's "nothing attached".
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import bench
+import numpy as np
+from bench import Calls, Processors, Verdict
+
+from pbmond.attach import attach
+from pbmond.config import Config
+from pbmond.maps import Kernel
+from pbmond.records import Rows
+
+ROOT = Path(__file__).resolve().parents[2]
+CHUNK_NS = 3_000_000
+NOTHING, CONTROL = "nothing attached", "nothing, once more (noise)"
+ON, OFF, SYSCALL_EXIT = "pbmon", "pbmon, files off", "pbmon, sockets by syscall-exit"
+EMPTY, EVENTS = "empty programs on pbmon's hooks", "one event a call"
+UNRELATED, FILE, ZERO, UDP = "getppid", "pread file", "read /dev/zero", "UDP send+recv"
+_TRACED = ("read", "pread64", "write", "pwrite64", "sendto", "recvfrom", "sendmsg", "recvmsg")
+
+Samples = dict[tuple[str, str], list[float]]
+
+
+class Work:
+    """The measured calls and what they need; counts what it made."""
+
+    def __init__(self, stack: ExitStack, chunks: int) -> None:
+        file = stack.enter_context(tempfile.TemporaryFile())
+        file.write(bytes(4096))
+        file.flush()
+        zero = stack.enter_context(Path("/dev/zero").open("rb", buffering=0))
+        left, right = (stack.enter_context(_udp()) for _ in range(2))
+        left.connect(right.getsockname())
+        right.connect(left.getsockname())
+        self._buffer = ctypes.create_string_buffer(64)
+        self._files = (file, zero)
+        at = ctypes.addressof(self._buffer)
+        sending = (bench.SENDTO, left.fileno(), at, 1, 0, 0, 0)
+        self.calls = {
+            UNRELATED: Calls([(bench.GETPPID,)], os.getppid()),
+            FILE: Calls([(bench.PREAD64, file.fileno(), at, 1, 0)], 1),
+            ZERO: Calls([(bench.READ, zero.fileno(), at, 1)], 1),
+            UDP: Calls([sending, (bench.RECVFROM, right.fileno(), at, 1, 0, 0, 0)], 2),
+        }
+        self._rounds = {name: calls.rounds(CHUNK_NS) for name, calls in self.calls.items()}
+        self._chunks = chunks
+
+    def measure(self) -> dict[str, list[float]]:
+        """Return the samples of every operation, in ns."""
+        for calls in self.calls.values():
+            calls.run(500)
+        return {
+            name: calls.measure(self._rounds[name], self._chunks)
+            for name, calls in self.calls.items()
+        }
+
+    def made(self, name: str) -> int:
+        """How often one measure() makes the calls of an operation."""
+        return 500 + self._rounds[name] * self._chunks
+
+
+def _udp() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+class Other:
+    """per_event.py in a process of its own, off the measuring processor."""
+
+    def __init__(self, stack: ExitStack, processors: Processors, mode: str, hooks: list[str]):
+        command = [
+            "/usr/bin/python3", "-I", str(Path(__file__).with_name("per_event.py")),
+            str(ROOT / "bpf" / "headers"), mode, *hooks,
+        ]  # fmt: skip
+        with processors.elsewhere():
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        stack.callback(self._end)
+        self.consumed = 0
+
+    def _end(self) -> None:
+        with self._process as process:
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def _tell(self, word: str) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Attach for the block."""
+        self._tell("on")
+        yield
+        self.consumed += self._tell("off")
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    """Attach nothing."""
+    yield
+
+
+class Pbmon:
+    """pbmon under one configuration; checks that it counted what was measured."""
+
+    def __init__(self, config: Config, processors: Processors, work: Work) -> None:
+        self._config, self._processors, self._work = config, processors, work
+        self.hooks: list[str] = []
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Attach for the block; RuntimeError if a byte of it was not counted."""
+        with self._processors.elsewhere():
+            kernel = attach(self._config, logging.getLogger("bench"))
+        try:
+            self.hooks = [hook.name for hook in kernel.hooks if hook.error is None]
+            yield
+            self._check(kernel)
+        finally:
+            kernel.close()
+
+    def _check(self, kernel: Kernel) -> None:
+        flows, files, _ = kernel.read()
+        udp = flows.keys["protocol"] == socket.IPPROTO_UDP
+        rows = {"UDP": Rows(flows.keys[udp], flows.counters[udp]), "files": files}
+        expected = {"UDP": self._work.made(UDP)}
+        if self._config.files != "off":
+            expected["files"] = self._work.made(FILE) + self._work.made(ZERO)
+        for name, least in expected.items():
+            mine = rows[name].counters[rows[name].keys["pid"] == os.getpid()]
+            counted = int(np.sum(mine["rx_calls"]))
+            # Python itself may have read a byte or two in the meantime.
+            if not least <= counted <= least + 100:
+                raise RuntimeError(f"{name}: {counted} calls counted, {least} made")
+
+
+def _variants(
+    stack: ExitStack, processors: Processors, work: Work
+) -> dict[str, Callable[[], AbstractContextManager[None]]]:
+    pbmon = Pbmon(Config(), processors, work)
+    with pbmon.attached():
+        work.measure()
+    events = [f"syscalls/sys_{way}_{name}" for name in _TRACED for way in ("enter", "exit")]
+    return {
+        NOTHING: nothing,
+        ON: pbmon.attached,
+        OFF: Pbmon(Config(files="off"), processors, work).attached,
+        SYSCALL_EXIT: Pbmon(Config(sockets="syscall-exit"), processors, work).attached,
+        CONTROL: nothing,
+        EMPTY: Other(stack, processors, "empty", pbmon.hooks).attached,
+        EVENTS: Other(stack, processors, "events", events).attached,
+    }
+
+
+def measure(rounds: int, chunks: int, patience_s: float) -> Samples:
+    """Return, for each variant and operation, one value a round: the median of its chunks."""
+    samples: Samples = {}
+    processors = bench.pin()
+    bench.wait_for_quiet(frozenset(), patience_s)
+    with ExitStack() as stack:
+        work = Work(stack, chunks)
+        variants = _variants(stack, processors, work)
+        ours = bench.tracing_programs()
+        done = 0
+        while done < rounds:
+            bench.wait_for_quiet(ours, patience_s)
+            found = _round(variants, work)
+            if bench.tracing_programs() - ours:
+                print("somebody else's programs came: this round does not count", file=sys.stderr)
+                continue
+            for key, value in found.items():
+                samples.setdefault(key, []).append(value)
+            done += 1
+            print(f"round {done} of {rounds}", file=sys.stderr)
+    return samples
+
+
+def _round(
+    variants: Mapping[str, Callable[[], AbstractContextManager[None]]], work: Work
+) -> dict[tuple[str, str], float]:
+    found = {}
+    for variant, attached in variants.items():
+        with attached():
+            time.sleep(0.05)
+            for operation, values in work.measure().items():
+                found[variant, operation] = bench.median(values)
+    return found
+
+
+def added(samples: Mapping[tuple[str, str], list[float]], variant: str, operation: str) -> float:
+    """Return what a variant adds to an operation, in ns."""
+    pairs = zip(samples[variant, operation], samples[NOTHING, operation], strict=True)
+    return bench.median([with_it - without for with_it, without in pairs])
+
+
+def _table(samples: Samples) -> str:
+    variants = dict.fromkeys(variant for variant, _ in samples)
+    operations = dict.fromkeys(operation for _, operation in samples)
+    rows = []
+    for variant in variants:
+        row = [variant]
+        for operation in operations:
+            values = samples[variant, operation]
+            plus = "" if variant == NOTHING else f" {added(samples, variant, operation):+.0f}"
+            row.append(f"{bench.median(values):.0f} ({min(values):.0f}){plus}")
+        rows.append(row)
+    header = ["ns a call: median (least), added", *operations]
+    return bench.table(header, rows)
+
+
+def _verdicts(samples: Samples) -> list[Verdict]:
+    def plus(variant: str, operation: str) -> float:
+        return added(samples, variant, operation)
+
+    noise = max(5.0, 2 * abs(plus(CONTROL, UNRELATED)))
+    verdicts = [
+        Verdict("unrelated call, files on", plus(ON, UNRELATED), 50, "ns"),
+        Verdict("unrelated call, files off (noise)", plus(OFF, UNRELATED), noise, "ns"),
+        Verdict("UDP send+recv pair", plus(ON, UDP), 300, "ns"),
+    ]
+    for operation in (FILE, ZERO):
+        share = 100 * plus(ON, operation) / plus(EVENTS, operation)
+        verdicts += [
+            Verdict(f"{operation}, 1 byte", plus(ON, operation), 350, "ns"),
+            Verdict(f"{operation}, of what one event a call adds", share, 100 / 3, "%"),
+        ]
+    return verdicts
+
+
+def main() -> int:
+    """Print the table and the verdicts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--chunks", type=int, default=15, help="of 3 ms, in a round")
+    parser.add_argument("--patience", type=float, default=5, help="s to wait for a quiet machine")
+    options = parser.parse_args()
+    samples = measure(options.rounds, options.chunks, options.patience)
+    return bench.report(_table(samples), _verdicts(samples))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

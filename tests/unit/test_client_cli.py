@@ -1,0 +1,448 @@
+"""The command end to end: a fake publisher on a real socket, the client as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from client_messages import HEALTH, flow, message, process
+
+import pbmon_client
+from pbmond import wire
+
+ROOT = Path(pbmon_client.__file__).parent.parent
+UID = os.geteuid()
+ALL = wire.Topic(None, "processes")
+OWN = wire.Topic(UID, "processes")
+PATIENCE_S = 20.0  # for what must happen; a loaded machine is no failure
+
+
+class Publisher:
+    """Publishes what a test hands it, as the daemon does: the last message again to a newcomer."""
+
+    def __init__(self, path: Path) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.bind(f"ipc://{path}")
+        self.wanted: set[str] = set()
+
+    def hear(self, done: Callable[[set[str]], bool]) -> None:
+        """Wait until the topics that are wanted are as told."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not done(self.wanted):
+            assert time.monotonic() < deadline, f"wanted are only {self.wanted}"
+            if self._socket.poll(50):
+                frame = bytes(self._socket.recv())
+                change = self.wanted.add if frame[0] else self.wanted.discard
+                change(frame[1:].decode())
+
+    def expect(self, *topics: wire.Topic) -> None:
+        self.hear(lambda wanted: {str(topic) for topic in topics} <= wanted)
+
+    def send(self, topic: wire.Topic, sent: wire.Message) -> None:
+        self._socket.send(wire.encode(topic, sent))
+
+    def send_raw(self, frame: bytes) -> None:
+        self._socket.send(frame)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._context.term()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "daemon.sock"
+
+
+@pytest.fixture
+def publisher(path: Path) -> Iterator[Publisher]:
+    with contextlib.closing(Publisher(path)) as made:
+        yield made
+
+
+class Client:
+    """A running pbmon-client."""
+
+    def __init__(self, path: Path, *arguments: str, **options: Any) -> None:
+        self.process: subprocess.Popen[bytes] = subprocess.Popen(
+            [sys.executable, "-m", "pbmon_client", "--socket", str(path), *arguments],
+            cwd=ROOT,
+            env=os.environ | {"COLUMNS": "80", "PYTHONUNBUFFERED": "", "TERM": "xterm"},
+            stdin=subprocess.DEVNULL,
+            stdout=options.get("stdout", subprocess.PIPE),
+            stderr=subprocess.PIPE,
+        )
+
+    def line(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for the end and return exit status, output and errors."""
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, (out or b"").decode(), (err or b"").decode()
+
+
+@pytest.fixture
+def client(path: Path) -> Iterator[Callable[..., Client]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: str, **options: Any) -> Client:
+            started = Client(path, "--wait", str(PATIENCE_S), *arguments, **options)
+            stack.enter_context(started.process)  # closes its pipes, and waits
+            stack.callback(started.process.kill)
+            return started
+
+        yield start
+
+
+Start = Callable[..., Client]
+
+
+def snapshot(seq: int, **fields: Any) -> wire.Message:
+    return message([process(1, b"one", net_rx_bytes=100 * seq), process(2)], seq=seq, **fields)
+
+
+# --- what is printed ----------------------------------------------------------------------------
+
+
+def test_json_prints_the_first_snapshot_and_exits(publisher: Publisher, client: Start) -> None:
+    started = client("--json")
+    publisher.expect(ALL, OWN)
+    publisher.send(ALL, snapshot(1))
+    code, out, err = started.end()
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert result["viewer"] == {"uid": UID, "scope": "all"}
+    assert [row["name"] for row in result["processes"]] == ["one", "worker"]
+
+
+def test_who_is_granted_only_their_own_sees_that(publisher: Publisher, client: Start) -> None:
+    started = client("--json")
+    publisher.expect(OWN)
+    publisher.send(OWN, snapshot(1))
+    code, out, _err = started.end()
+    assert (code, json.loads(out)["viewer"]["scope"]) == (0, "own")
+
+
+def test_all_is_preferred_though_it_comes_second(publisher: Publisher, client: Start) -> None:
+    started = client("--ndjson", "-n", "1")
+    publisher.expect(ALL, OWN)
+    publisher.send(OWN, snapshot(1))
+    publisher.send(ALL, snapshot(1))
+    code, out, _err = started.end()
+    assert (code, json.loads(out)["viewer"]["scope"]) == (0, "all")
+
+
+def test_the_scope_that_is_not_used_is_given_back(publisher: Publisher, client: Start) -> None:
+    started = client("--ndjson")
+    publisher.expect(ALL, OWN)
+    publisher.send(ALL, snapshot(1))
+    assert started.line()["seq"] == 1
+    publisher.hear(lambda wanted: wanted == {str(ALL)})
+
+
+def test_all_granted_later_replaces_own(publisher: Publisher, client: Start) -> None:
+    started = client("--ndjson", "-n", "2")
+    publisher.expect(ALL, OWN)
+    publisher.send(OWN, snapshot(1))
+    assert started.line()["viewer"]["scope"] == "own"
+    publisher.send(ALL, snapshot(2))
+    assert started.line()["viewer"]["scope"] == "all"
+
+
+def test_a_repeated_snapshot_is_shown_once(publisher: Publisher, client: Start) -> None:
+    started = client("--json", "-n", "2")
+    publisher.expect(ALL)
+    for seq in (1, 1, 2):
+        publisher.send(ALL, snapshot(seq))
+    code, out, _err = started.end()
+    decoder = json.JSONDecoder()
+    first, end = decoder.raw_decode(out)
+    second, _end = decoder.raw_decode(out[end:].lstrip())
+    assert (code, first["seq"], second["seq"]) == (0, 1, 2)
+
+
+def test_ndjson_flushes_each_line(publisher: Publisher, client: Start) -> None:
+    started = client("--ndjson")
+    publisher.expect(ALL)
+    for seq in (1, 2, 3):
+        publisher.send(ALL, snapshot(seq))
+        assert started.line()["seq"] == seq  # it came though the client goes on
+
+
+def test_an_interval_thins_and_gives_rates_over_it(publisher: Publisher, client: Start) -> None:
+    started = client("--ndjson", "-d", "2", "-n", "3")
+    publisher.expect(ALL)
+    for seq in range(1, 7):
+        publisher.send(ALL, snapshot(seq))
+        time.sleep(0.01)  # a queue of four would lose some
+    lines = [json.loads(line) for line in started.end()[1].splitlines()]
+    assert [line["seq"] for line in lines] == [1, 3, 5]
+    assert [line["interval_ns"] for line in lines] == [0, 2 * 10**9, 2 * 10**9]
+    assert lines[2]["processes"][0]["net_rx_bytes_per_s"] == 100.0
+
+
+def test_flows_come_from_their_own_topic(publisher: Publisher, client: Start) -> None:
+    started = client("--json", "--flows")
+    flows = wire.Topic(None, "flows")
+    publisher.expect(flows)
+    publisher.send(flows, message([process(1)], [flow(1, family=2)], [flow(1, path=b"/a")]))
+    result = json.loads(started.end()[1])
+    assert (len(result["connections"]), result["files"][0]["path"]) == (1, "/a")
+
+
+def test_flows_of_one_process_come_from_that_processs_topic(
+    publisher: Publisher, client: Start
+) -> None:
+    started = client("--json", "--flows", "-p", "2")
+    one = wire.Topic(None, "flows", 2)
+    publisher.expect(one)
+    assert str(wire.Topic(None, "flows")) not in publisher.wanted
+    publisher.send(one, message([process(1), process(2)], [], []))
+    assert [row["pid"] for row in json.loads(started.end()[1])["processes"]] == [2]
+
+
+def test_a_topic_that_only_begins_alike_is_not_shown(publisher: Publisher, client: Start) -> None:
+    started = client("--json", "--flows")
+    flows = wire.Topic(None, "flows")
+    publisher.expect(flows)
+    publisher.send(wire.Topic(None, "flows", 7), message([process(7)], [], []))
+    publisher.send(flows, message([process(1)], [], []))
+    assert [row["pid"] for row in json.loads(started.end()[1])["processes"]] == [1]
+
+
+def test_a_filter_on_flows_asks_for_them_and_shows_processes(
+    publisher: Publisher, client: Start
+) -> None:
+    started = client("--json", "--filter", "path ~ ^/srv")
+    flows = wire.Topic(None, "flows")
+    publisher.expect(flows)
+    files = [flow(2, path=b"/srv/a"), flow(1, path=b"/tmp")]
+    publisher.send(flows, message([process(1), process(2)], [], files))
+    result = json.loads(started.end()[1])
+    assert [row["pid"] for row in result["processes"]] == [2]
+    assert "files" not in result
+
+
+def test_csv_is_a_header_and_rows(publisher: Publisher, client: Start) -> None:
+    started = client("--csv", "-n", "2")
+    publisher.expect(ALL)
+    publisher.send(ALL, snapshot(1))
+    publisher.send(ALL, snapshot(2))
+    lines = started.end()[1].splitlines()
+    assert lines[0].startswith("time,epoch,seq,health,table,pid,")
+    assert len(lines) == 1 + 2 + 2
+
+
+def test_without_a_terminal_the_table_is_plain_text(publisher: Publisher, client: Start) -> None:
+    started = client("-n", "1")
+    publisher.expect(ALL)
+    publisher.send(ALL, snapshot(2))
+    code, out, err = started.end()
+    assert (code, err) == (0, "")
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "one" in out
+
+
+def test_on_a_terminal_the_table_is_redrawn_in_place_and_says_when_it_is_out_of_date(
+    publisher: Publisher, client: Start
+) -> None:
+    ours, theirs = pty.openpty()
+    started = client(stdout=theirs)
+    os.close(theirs)
+
+    def until(mark: bytes) -> bytes:
+        drawn = b""
+        while mark not in drawn:
+            assert select.select([ours], [], [], PATIENCE_S)[0], drawn
+            drawn += os.read(ours, 4096)
+        return drawn
+
+    publisher.expect(ALL)
+    publisher.send(ALL, snapshot(2))
+    first = until(b"\x1b[J")
+    assert first.startswith(b"\x1b[H")
+    assert b"one" in first
+    publisher.send(ALL, snapshot(3, interval_ns=1_000_000))
+    assert until(b"\x1b[J").startswith(b"\x1b[H")
+    assert b"OUT OF DATE" in until(b"is silent")
+    started.process.send_signal(signal.SIGINT)
+    assert started.end() == (130, "", "")
+    os.close(ours)
+
+
+def test_hostile_names_reach_no_terminal(publisher: Publisher, client: Start) -> None:
+    hostile = b"\x1b[2J\x9b\nname\xe2\x80\xae"
+    for arguments in (["--json"], ["--csv"], ["-n", "1"]):
+        started = client(*arguments)
+        publisher.expect(ALL)
+        row = process(1, hostile, cmdline=hostile, exe=hostile)
+        sent = message([row], health=HEALTH | {"unseen": ["\x1b]0;x\x07"]}, host="\x1b[31m")
+        publisher.send(ALL, sent)
+        code, out, _err = started.end()
+        assert code == 0
+        assert out.replace("\n", "").isprintable()
+        publisher.hear(lambda wanted: not wanted)
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+def test_a_restarted_daemon_is_followed(path: Path, client: Start) -> None:
+    started = client("--ndjson", "-n", "3")
+    with contextlib.closing(Publisher(path)) as first:
+        first.expect(ALL)
+        first.send(ALL, snapshot(7))
+        assert started.line()["epoch"] == "epoch-1"
+    with contextlib.closing(Publisher(path)) as second:
+        second.expect(ALL)
+        for seq in (1, 2):
+            second.send(ALL, snapshot(seq, epoch="epoch-2"))
+            line = started.line()
+            assert (line["epoch"], line["seq"]) == ("epoch-2", seq)
+        assert started.end() == (0, "", "")
+
+
+def test_a_long_silence_is_told_once_and_both_scopes_are_asked_for_again(
+    path: Path, client: Start
+) -> None:
+    started = client("--ndjson")
+    with contextlib.closing(Publisher(path)) as first:
+        first.expect(ALL, OWN)
+        first.send(ALL, snapshot(2, interval_ns=1_000_000))
+        assert started.line()["seq"] == 2
+    assert started.process.stderr is not None
+    told = started.process.stderr.readline().decode()
+    assert told.startswith("pbmon-client: pbmond is not running")
+    assert told.endswith("; waiting for it\n")
+    with contextlib.closing(Publisher(path)) as second:
+        second.expect(ALL, OWN)
+        second.send(OWN, snapshot(1, epoch="epoch-2"))
+        assert started.line()["viewer"]["scope"] == "own"
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_no_daemon_is_one_line_that_says_what_to_do(path: Path, left_over: bool) -> None:
+    if left_over:
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+    for arguments in (["--json"], ["--ndjson"], ["--csv", "--flows"], []):
+        code, out, err = Client(path, "--wait", "0.2", *arguments).end()
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith("pbmon-client: pbmond is not running")
+        assert "systemctl start pbmond" in err
+        assert str(path) in err
+
+
+def test_a_daemon_that_sends_nothing_is_told_apart(publisher: Publisher, path: Path) -> None:
+    code, _out, err = Client(path, "--json", "--wait", "0.2").end()
+    assert code == 1
+    assert "sent nothing within 0.2 s" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "dir/none", "not-utf-8-\udcff", "\x1b[2J"])
+def test_a_path_that_can_be_no_socket_is_one_line(tmp_path: Path, name: str) -> None:
+    code, _out, err = Client(tmp_path / name, "--json", "--wait", "0.2").end()
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.strip().isprintable()
+    assert "--socket" in err
+
+
+def test_another_schema_is_one_line(publisher: Publisher, client: Start) -> None:
+    started = client("--json")
+    publisher.expect(ALL)
+    publisher.send(ALL, message(schema="pbmon/9"))
+    code, out, err = started.end()
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "pbmon/9" in err
+    assert "same version" in err
+
+
+def test_a_broken_frame_is_one_line(publisher: Publisher, client: Start) -> None:
+    started = client("--json")
+    publisher.expect(ALL)
+    publisher.send_raw(b"all/processes\0\x1b[2J")
+    code, out, err = started.end()
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.strip().isprintable()
+
+
+def test_a_closed_pipe_ends_it_quietly_though_no_snapshot_comes(
+    publisher: Publisher, client: Start
+) -> None:
+    started = client("--ndjson")
+    publisher.expect(ALL)
+    publisher.send(ALL, snapshot(1))
+    started.line()
+    assert started.process.stdout is not None
+    started.process.stdout.close()
+    assert started.process.wait(PATIENCE_S) == 0
+    assert started.process.stderr is not None
+    assert started.process.stderr.read() == b""
+
+
+def test_a_closed_pipe_during_a_large_object_ends_it_quietly(
+    publisher: Publisher, client: Start
+) -> None:
+    started = client("--json")
+    publisher.expect(ALL)
+    publisher.send(ALL, message([process(pid) for pid in range(1, 2000)]))
+    assert started.process.stdout is not None
+    started.process.stdout.read(10)
+    started.process.stdout.close()
+    assert started.process.wait(PATIENCE_S) == 0
+    assert started.process.stderr is not None
+    assert started.process.stderr.read() == b""
+
+
+def test_a_full_disk_is_one_line(publisher: Publisher, client: Start) -> None:
+    with Path("/dev/full").open("wb") as full:
+        started = client("--json", stdout=full)
+    publisher.expect(ALL)
+    publisher.send(ALL, snapshot(1))
+    code, _out, err = started.end()
+    assert code == 1
+    assert err == "pbmon-client: cannot write the output: No space left on device\n"
+
+
+def test_a_closed_output_is_one_line(path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "{sys.executable}" -m pbmon_client --json >&-'],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, b"pbmon-client: standard output is closed\n")
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["--ndjson"], []])
+def test_ctrl_c_ends_it_quietly(publisher: Publisher, client: Start, arguments: list[str]) -> None:
+    started = client(*arguments)
+    publisher.expect(ALL)
+    started.process.send_signal(signal.SIGINT)
+    assert started.end() == (130, "", "")
+
+
+def test_the_version_is_told(path: Path) -> None:
+    code, out, err = Client(path, "--version").end()
+    assert (code, err) == (0, "")
+    assert out.startswith("pbmon-client ")
