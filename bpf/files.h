@@ -84,10 +84,30 @@ INLINE u32 generation_of(void *inode, const struct inode_head *head)
 #endif
 }
 
+#define PROC_MAGIC 0x9fa0
+#define PROC_ROOT_INODE 1
+#define PROC_DYNAMIC_FIRST 0xf0000000 /* fs/proc/generic.c: below it, numbers come and go */
+
+/* The files of processes in /proc have a new inode at every look. Whoever reads them (ps, top, a
+ * monitor) would fill the table with rows that never come again, so they are one row, "/proc". */
+INLINE bool is_fleeting(const struct file_key *key, u32 magic)
+{
+	return magic == PROC_MAGIC && key->inode < PROC_DYNAMIC_FIRST;
+}
+
+INLINE struct place place_of(void *file, const struct file_key *key, u32 magic)
+{
+	struct place place = {};
+
+	read_kernel(&place, sizeof(place), file + OFFSETOF_FILE_PATH);
+	if (is_fleeting(key, magic))
+		place.dentry = READ(void *, place.mnt, OFFSETOF_VFSMOUNT_ROOT);
+	return place;
+}
+
 INLINE struct file_slot *first_file(u32 context, const struct file_key *key, void *file,
 				    const struct inode_head *head, u32 magic)
 {
-	struct place place = {};
 	u32 slot;
 
 	if (map_pop(MAP(FILE_FREE), &slot))
@@ -106,8 +126,7 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 	RAISE(file, slot);
 	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
 		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
-	read_kernel(&place, sizeof(place), file + OFFSETOF_FILE_PATH);
-	note(context, EVENT_FILE, row->counter.id, place);
+	note(context, EVENT_FILE, row->counter.id, place_of(file, key, magic));
 	return row;
 }
 
@@ -134,6 +153,10 @@ INLINE void count_first_file(u32 context, const struct process_key *process,
 	read_kernel(&head, sizeof(head), inode);
 	fill_file(&key, process, inode, &head);
 	magic = READ(u32, (void *)key.superblock, OFFSETOF_SUPERBLOCK_MAGIC);
+	if (is_fleeting(&key, magic)) {
+		key.inode = PROC_ROOT_INODE;
+		key.generation = 0;
+	}
 	meet_process(context, process);
 	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
 	if (!row)

@@ -22,7 +22,8 @@
 /* The attach types, each in one macro: the bodies know nothing of them. */
 struct syscall_exit {
 	u64 common;
-	s64 number;
+	u32 number;
+	u32 pad;
 	s64 result;
 };
 struct raw_arguments {
@@ -100,7 +101,7 @@ RAW_TRACEPOINT(sched_process_exit)
 #if SOCKETS
 RAW_TRACEPOINT(inet_sock_set_state)
 {
-	remember_accepted((void *)ctx->values[0], ctx->values[1], ctx->values[2]);
+	remember_opening((void *)ctx->values[0], ctx->values[1], ctx->values[2]);
 	return 0;
 }
 #endif

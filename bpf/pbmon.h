@@ -54,6 +54,7 @@ struct overflow_key {
 enum pbmon_flag {
 	FLAG_ACCEPTED = 1,  /* the connection came in through a listening socket */
 	FLAG_UNLINKED = 2,  /* the inode has no name left */
+	FLAG_CONNECTED = 4, /* the process, or whoever it has the socket from, called connect() */
 };
 
 /* What a row of any table counts: cumulative, never reset. 72 bytes, no padding. */

@@ -5,16 +5,18 @@
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
+#define IPPROTO_TCP 6
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define SOCK_RAW 3
 #define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
 #define TCP_SYN_RECV 3
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
 #define IFF_LOOPBACK 8
 
-/* The two ends of a connection that came in: what meets its first byte later. */
+/* The two ends of a connection just established: what its first byte meets later. */
 struct ends {
 	u8 local[16];
 	u8 remote[16];
@@ -234,16 +236,39 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 	}
 }
 
-INLINE bool came_in(const struct flow_key *key, u8 state)
+#define SOCK_BINDPORT_LOCK 8
+
+/* A port that connect() chose lies in a bind bucket with fastreuse -1 (__inet_hash_connect()); one
+ * that bind() was told leaves its mark on the socket, which sk_clone_lock() takes off a child of a
+ * listener. So this is certain where it says yes, also of connections older than the daemon. */
+INLINE bool went_out(void *sk)
+{
+	void *bucket = READ(void *, sk, OFFSETOF_ICSK_BIND_HASH);
+
+	return READ(u8, sk, OFFSETOF_SK_USERLOCKS) & SOCK_BINDPORT_LOCK ||
+	       (bucket && READ(s8, bucket, OFFSETOF_BIND_BUCKET_FASTREUSE) < 0);
+}
+
+/* Which side opened the connection: seen when it was established, or read from the socket; 0 where
+ * it is older than the daemon and does not tell. */
+INLINE u8 opening(const struct flow_key *key, void *sk, u8 state)
 {
 	struct ends ends = {
 		.net = key->net, .family = key->family,
 		.local_port = key->local_port, .remote_port = key->remote_port,
 	};
+	u8 *seen;
 
+	if (key->type != SOCK_STREAM || (key->family != AF_INET && key->family != AF_INET6))
+		return 0;
 	copy_address(ends.local, key->local);
 	copy_address(ends.remote, key->remote);
-	return state == TCP_SYN_RECV || map_lookup(MAP(ACCEPTED), &ends);
+	seen = map_lookup(MAP(OPENINGS), &ends);
+	if (seen)
+		return *seen;
+	if (key->protocol != IPPROTO_TCP)
+		return 0;
+	return state == TCP_SYN_RECV ? FLAG_ACCEPTED : went_out(sk) ? FLAG_CONNECTED : 0;
 }
 
 INLINE u32 unix_name(void *sk, char *to)
@@ -285,7 +310,7 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 	row->key = *key;
 	row->counter.id = next_id(row->counter.id, slot);
 	row->counter.class = socket_class(key, sk);
-	row->counter.flags = key->type == SOCK_STREAM && came_in(key, state) ? FLAG_ACCEPTED : 0;
+	row->counter.flags = opening(key, sk, state);
 	row->counter.netns = READ(u32, (void *)key->net, OFFSETOF_NET_NS_INUM);
 	row->counter.detail = socket_inode(sk);
 	RAISE(flow, slot);
@@ -350,14 +375,14 @@ INLINE bool count_socket(u32 context, const struct process_key *process, void *s
 			  direction, bytes, 1);
 }
 
-/* inet_sock_set_state(sk, oldstate, newstate): remember connections that came in. */
-INLINE void remember_accepted(void *sk, u32 before, u32 after)
+/* inet_sock_set_state(sk, oldstate, newstate): remember which side opened a connection. */
+INLINE void remember_opening(void *sk, u32 before, u32 after)
 {
+	u8 side = before == TCP_SYN_RECV ? FLAG_ACCEPTED : FLAG_CONNECTED;
 	struct socket_head head;
 	struct ends ends = {};
-	u8 yes = 1;
 
-	if (before != TCP_SYN_RECV || after != TCP_ESTABLISHED)
+	if ((before != TCP_SYN_RECV && before != TCP_SYN_SENT) || after != TCP_ESTABLISHED)
 		return;
 	if (read_kernel(&head, sizeof(head), sk))
 		return;
@@ -366,7 +391,7 @@ INLINE void remember_accepted(void *sk, u32 before, u32 after)
 	ends.local_port = HEAD(u16, &head, OFFSETOF_SKC_NUM);
 	ends.remote_port = host_order(HEAD(u16, &head, OFFSETOF_SKC_DPORT));
 	fill_ends(&head, ends.local, ends.remote);
-	map_update(MAP(ACCEPTED), &ends, &yes, 0);
+	map_update(MAP(OPENINGS), &ends, &side, 0);
 }
 
 #endif

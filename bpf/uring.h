@@ -15,6 +15,7 @@
 #define OP_RECV 27
 #define OP_SPLICE 30
 #define OP_TEE 33
+#define SPLICE_F_FD_IN_FIXED (1U << 31)
 #define OP_SEND_ZC 47
 #define OP_SENDMSG_ZC 48
 #define OP_READV_FIXED 58
@@ -59,11 +60,28 @@ INLINE void *task_of_request(void *request)
 #endif
 }
 
+/* What IORING_OP_SPLICE reads from: a registered file, or a descriptor. */
+INLINE void *splice_source(void *request)
+{
+#if defined(OFFSETOF_SPLICE_FD_IN) && defined(OFFSETOF_RSRC_NODE_FILE)
+	if (READ(u32, request, OFFSETOF_SPLICE_FLAGS) & SPLICE_F_FD_IN_FIXED) {
+		void *node = READ(void *, request, OFFSETOF_SPLICE_NODE);
+
+		/* The two lowest bits of io_rsrc_node.file_ptr are flags. */
+		return node ? (void *)(READ(u64, node, OFFSETOF_RSRC_NODE_FILE) & ~3ULL) : NULL;
+	}
+	return file_of(READ(u32, request, OFFSETOF_SPLICE_FD_IN));
+#else
+	return NULL;
+#endif
+}
+
 INLINE bool count_request(void *request, s32 result)
 {
 	struct process_key process;
 	u8 opcode;
 	int direction;
+	bool first = false;
 
 	if (!request || result <= 0)
 		return false;
@@ -72,8 +90,16 @@ INLINE bool count_request(void *request, s32 result)
 	if (direction < 0)
 		return false;
 	identify_other(task_of_request(request), &process);
-	return count_file(CONTEXT_RAW, &process, READ(void *, request, OFFSETOF_REQUEST_FILE),
-			  direction, result, opcode == OP_SPLICE);
+	bool spliced = opcode == OP_SPLICE;
+#pragma clang loop unroll(disable)
+	for (int end = 0; end <= spliced; end++) {
+		void *file = end ? splice_source(request) :
+				   READ(void *, request, OFFSETOF_REQUEST_FILE);
+
+		first |= count_file(CONTEXT_RAW, &process, file, end ? RX : direction, result,
+				    spliced);
+	}
+	return first;
 }
 
 #endif

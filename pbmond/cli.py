@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the daemon; return the exit status: 0 stopped, 1 failed, 2 wrong use."""
     options = _parser().parse_args(arguments)
     try:
+        if options.check_config and options.config is None:
+            raise ConfigError("--check-config: name the file with --config FILE")
         config = configuration(options)
     except ConfigError as error:
         return _fail(str(error), _USAGE)
@@ -140,6 +142,13 @@ class StopSignals:
         for number in _SIGNALS:
             signal.signal(number, self._handle)
 
+    def __enter__(self) -> StopSignals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._read.close()
+        self._write.close()
+
     @property
     def fd(self) -> int:
         """Readable once the daemon shall end."""
@@ -153,7 +162,7 @@ class StopSignals:
         if not self._serving:
             self._serving = True
             raise SystemExit(0)
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # full, or closed at the very end
             self._write.send(b"S")
 
 
@@ -161,8 +170,7 @@ def _serve(config: Config) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
     account = _publisher_account(config)
-    stop = StopSignals()
-    with hold(config.run_dir) as socket_path:
+    with StopSignals() as stop, hold(config.run_dir) as socket_path:
         # numpy would start a thread per core, each with its own buffers and with capabilities
         # that reduce_collector does not reach.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):

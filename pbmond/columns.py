@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
-from pbmond.records import FLAG_ACCEPTED, FLAG_UNLINKED, UnixSeen
+from pbmond.records import FLAG_ACCEPTED, FLAG_CONNECTED, FLAG_UNLINKED, UnixSeen
 from pbmond.rows import CLOSED, RowView
 
 _AF_INET, _AF_INET6 = 2, 10
@@ -103,17 +103,19 @@ def _remote(rows: RowSelection) -> NDArray[np.uint8]:
 
 
 def _direction(rows: RowSelection) -> NDArray[np.uint8]:
-    keys = rows.view.state.keys
-    counters = rows.view.state.counters
+    counters = rows.view.state.counters[rows.index]
+    keys = rows.view.state.keys[rows.index]
+    inet = np.isin(keys["family"], (_AF_INET, _AF_INET6))
     # Protocol numbers mean something else in other families.
-    inet = np.isin(keys["family"][rows.index], (_AF_INET, _AF_INET6))
-    connecting = inet & np.isin(keys["protocol"][rows.index], _CONNECTING)
-    into = (counters["flags"][rows.index] & FLAG_ACCEPTED) != 0
+    connecting = inet & np.isin(keys["protocol"], _CONNECTING)
+    out = (counters["flags"] & FLAG_CONNECTED) != 0
+    into = (counters["flags"] & FLAG_ACCEPTED) != 0
     if rows.listening:
         known = np.array([netns << 16 | port for netns, port in rows.listening], np.uint64)
-        netns = counters["netns"][rows.index].astype(np.uint64)
-        into |= np.isin(netns << np.uint64(16) | keys["local_port"][rows.index], known)
-    return np.where(connecting, np.where(into, _IN, _OUT), _UNKNOWN).astype(np.uint8)
+        ports = counters["netns"].astype(np.uint64) << np.uint64(16) | keys["local_port"]
+        into |= ~out & np.isin(ports, known)
+    told = np.where(into, _IN, np.where(out, _OUT, _UNKNOWN))
+    return np.where(connecting, told, _UNKNOWN).astype(np.uint8)
 
 
 CONNECTION_COLUMNS: Final[dict[str, Make]] = {

@@ -171,7 +171,7 @@ class Loading:
         self._map("notes", bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), 2)
         self._map("processes", bpf.HASH, (16, 1), self._request["processes"])
         self._map("exits", bpf.HASH, (16, 16), 8192)
-        self._map("accepted", bpf.LRU_HASH, (48, 1), 16384)
+        self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         for name in _TAILS:
             self._map(name, bpf.PROG_ARRAY, (4, 4), 3)

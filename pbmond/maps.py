@@ -33,6 +33,8 @@ LOST: Final = (
 _SLOT_MASK: Final = np.uint64(0xFFFFFFFF)
 _FIRST_WINDOW: Final = 4096
 _GRACE_S: Final = 0.05
+_PIPEFS_MAGIC: Final = 0x50495045  # include/uapi/linux/magic.h
+_ANON_INODE_FS_MAGIC: Final = 0x09041934
 
 
 def slot_type(key: np.dtype[np.void]) -> np.dtype[np.void]:
@@ -71,17 +73,22 @@ class Table:
 
     def read(self, high: int) -> Rows:
         """Copy the rows in use; ``high`` slots have ever been."""
-        if high > len(self._slots):
-            self._slots = self._map(max(high, 2 * len(self._slots)))
+        self._cover(high)
         slots = self._slots[:high]
         live = slots[slots["counter"]["first_ns"] != 0]
         self.used = len(live)
         return Rows(live["key"], live["counter"])
 
-    def inode_of(self, row: int) -> int | None:
-        """Return the inode number of file row ``row``, None if its slot is not mapped yet."""
+    def slot(self, row: int) -> np.void:
+        """Return the slot of row ``row``."""
         slot = row & 0xFFFFFFFF
-        return int(self._slots["key"]["inode"][slot]) if slot < len(self._slots) else None
+        self._cover(slot + 1)
+        found: np.void = self._slots[slot]
+        return found
+
+    def _cover(self, high: int) -> None:
+        if high > len(self._slots):
+            self._slots = self._map(max(high, 2 * len(self._slots)))
 
     def unlink(self, rows: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Delete the keys of rows, so that new bytes start new rows; return their slots."""
@@ -135,10 +142,15 @@ class Kernel:
         return [self._named(event) for event in parsed if event is not None]
 
     def _named(self, event: Event) -> Event:
-        """Name a pipe as the kernel does: it has no path, only a number."""
-        if isinstance(event, FileSeen) and not event.path:
-            inode = self._tables["file"].inode_of(event.id)
-            return replace(event, path=b"pipe" if inode is None else b"pipe:[%d]" % inode)
+        """Name files without a path as the kernel does: ``pipe:[12]``, ``anon_inode:[eventfd]``."""
+        if not isinstance(event, FileSeen) or event.path.count(b"/") > 1:
+            return event
+        slot = self._tables["file"].slot(event.id)
+        magic = slot["counter"]["magic"]
+        if magic == _PIPEFS_MAGIC:
+            return replace(event, path=b"pipe:[%d]" % slot["key"]["inode"])
+        if magic == _ANON_INODE_FS_MAGIC:
+            return replace(event, path=b"anon_inode:" + event.path.removeprefix(b"/"))
         return event
 
     def lost(self) -> dict[str, int]:

@@ -71,6 +71,9 @@ _NEEDED: dict[str, list[tuple[str, str]]] = {
     "SK_PROTOCOL": [("sock", "sk_protocol")],
     "SK_SOCKET": [("sock", "sk_socket")],
     "SK_DST_CACHE": [("sock", "sk_dst_cache")],
+    "SK_USERLOCKS": [("sock", "sk_userlocks")],
+    "ICSK_BIND_HASH": [("inet_connection_sock", "icsk_bind_hash")],
+    "BIND_BUCKET_FASTREUSE": [("inet_bind_bucket", "fastreuse")],
     "DST_DEV": [("dst_entry", "dev")],
     "NET_DEVICE_FLAGS": [("net_device", "flags")],
     "SOCKET_SK": [("socket", "sk")],
@@ -94,6 +97,10 @@ _OPTIONAL: dict[str, tuple[str, str]] = {
     "REQUEST_TCTX": ("io_kiocb", "tctx"),  # newer kernels; a task before
     "TCTX_TASK": ("io_uring_task", "task"),
     "REQUEST_TASK": ("io_kiocb", "task"),
+    "SPLICE_FD_IN": ("io_splice", "splice_fd_in"),
+    "SPLICE_FLAGS": ("io_splice", "flags"),
+    "SPLICE_NODE": ("io_splice", "rsrc_node"),
+    "RSRC_NODE_FILE": ("io_rsrc_node", "file_ptr"),
 }
 _REGISTERS = {
     "x86_64": {

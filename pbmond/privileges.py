@@ -22,7 +22,6 @@ COLLECTOR_CAPABILITIES: Final = (
     7,  # CAP_SETUID: and as its user
     19,  # CAP_SYS_PTRACE: read exe, io and fd of every process
     23,  # CAP_SYS_NICE: not be preempted while keys are deleted
-    23,  # CAP_SYS_NICE: not be preempted while keys are deleted
     39,  # CAP_BPF: read and trim the maps where unprivileged bpf(2) is off (kernels before 5.19)
 )
 

@@ -57,6 +57,7 @@ COUNTER = np.dtype(
 
 FLAG_ACCEPTED = 1
 FLAG_UNLINKED = 2
+FLAG_CONNECTED = 4
 
 #: Width of the clock tick in which /proc/PID/stat gives start times: USER_HZ is 100 on every
 #: architecture that Linux distributions ship.

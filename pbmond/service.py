@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pbmond import wire
 from pbmond.feed import MAX_TOPICS, Demand
 from pbmond.health import Cost, Health
-from pbmond.records import Event, ProcessSeen, ProcSample, Reading, Rows
+from pbmond.records import Event, ProcessExited, ProcessSeen, ProcSample, Reading, Rows
 from pbmond.snapshot import Meta, Snapshot
 from pbmond.store import Store
 from pbmond.wire import Message, Topic
@@ -67,8 +67,8 @@ class Kernel(Protocol):
 class Proc(Protocol):
     """What is read from /proc."""
 
-    def scan(self) -> list[ProcessSeen]:
-        """Describe every living process."""
+    def scan(self, skip: Container[int]) -> list[ProcessSeen]:
+        """Describe every living process whose pid is not in ``skip``."""
 
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         """Sample one process."""
@@ -134,13 +134,22 @@ class Collector:
         self._health = Health(kernel.rungs, kernel.unseen)
         self._events: list[Event] = []
         self._rescan_ns = 0
+        self._listed: set[int] = set()  # pids that need not be looked up in a scan
         self._cost_before: tuple[int, int] | None = None  # monotonic ns, CPU ns
         self._seq = 0
         self._current: tuple[Snapshot, Meta] | None = None
 
     def drain(self) -> None:
         """Take the waiting events over, so that the ring buffer does not fill between ticks."""
-        self._events += self._kernel.drain()
+        self._take(self._kernel.drain())
+
+    def _take(self, events: Sequence[Event]) -> None:
+        self._events += events
+        for event in events:
+            if isinstance(event, ProcessSeen):
+                self._listed.add(event.pid)
+            elif isinstance(event, ProcessExited):
+                self._listed.discard(event.pid)
 
     def tick(self, publisher_pid: int | None) -> None:
         """Read everything once and make it the current snapshot."""
@@ -166,7 +175,7 @@ class Collector:
     def _read(self) -> Reading:
         now = self._clock.monotonic()
         if now >= self._rescan_ns:
-            self._events += self._proc.scan()
+            self._take(self._proc.scan(self._listed))
             self._rescan_ns = now + RESCAN_NS
         # Events before counters: what an exited process moved is final by the time it is read.
         self.drain()

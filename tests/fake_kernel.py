@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,8 @@ class FakeKernel:
         self.events: list[Event] = []
         self.losses = {"events": 0}
         self.deleted: list[Any] = []
-        self.rungs = {"sockets": "tracepoint", "files": "syscall-exit"}
-        self.unseen = ("swap",)
+        self.rungs: Mapping[str, str] = {"sockets": "tracepoint", "files": "syscall-exit"}
+        self.unseen: Sequence[str] = ("swap",)
         self.events_fd, self._wake = os.pipe()
 
     def ring_half_full(self) -> None:
@@ -87,9 +87,9 @@ class FakeProc:
         self.sampled: list[int] = []
         self.cpu_ns = 0
 
-    def scan(self) -> list[ProcessSeen]:
+    def scan(self, skip: Container[int]) -> list[ProcessSeen]:
         self.scans += 1
-        return list(self.processes)
+        return [process for process in self.processes if process.pid not in skip]
 
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         self.sampled.append(pid)

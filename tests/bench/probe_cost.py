@@ -38,6 +38,7 @@ UNRELATED, FILE, ZERO, UDP = "getppid", "pread file", "read /dev/zero", "UDP sen
 _TRACED = ("read", "pread64", "write", "pwrite64", "sendto", "recvfrom", "sendmsg", "recvmsg")
 
 Samples = dict[tuple[str, str], list[float]]
+Attached = Callable[[], AbstractContextManager[None]]
 
 
 class Work:
@@ -159,9 +160,7 @@ class Pbmon:
                 raise RuntimeError(f"{name}: {counted} calls counted, {least} made")
 
 
-def _variants(
-    stack: ExitStack, processors: Processors, work: Work
-) -> dict[str, Callable[[], AbstractContextManager[None]]]:
+def _variants(stack: ExitStack, processors: Processors, work: Work) -> dict[str, Attached]:
     pbmon = Pbmon(Config(), processors, work)
     with pbmon.attached():
         work.measure()
@@ -186,30 +185,26 @@ def measure(rounds: int, chunks: int, patience_s: float) -> Samples:
         work = Work(stack, chunks)
         variants = _variants(stack, processors, work)
         ours = bench.tracing_programs()
-        done = 0
-        while done < rounds:
-            bench.wait_for_quiet(ours, patience_s)
-            found = _round(variants, work)
-            if bench.tracing_programs() - ours:
-                print("somebody else's programs came: this round does not count", file=sys.stderr)
-                continue
-            for key, value in found.items():
-                samples.setdefault(key, []).append(value)
-            done += 1
-            print(f"round {done} of {rounds}", file=sys.stderr)
+        for number in range(rounds):
+            for variant, attached in variants.items():
+                for operation, value in _undisturbed(attached, work, ours, patience_s).items():
+                    samples.setdefault((variant, operation), []).append(value)
+            print(f"round {number + 1} of {rounds}", file=sys.stderr)
     return samples
 
 
-def _round(
-    variants: Mapping[str, Callable[[], AbstractContextManager[None]]], work: Work
-) -> dict[tuple[str, str], float]:
-    found = {}
-    for variant, attached in variants.items():
+def _undisturbed(
+    attached: Attached, work: Work, ours: frozenset[int], patience_s: float
+) -> dict[str, float]:
+    """Measure one variant, again if somebody else's programs came meanwhile."""
+    while True:
+        bench.wait_for_quiet(ours, patience_s)
         with attached():
             time.sleep(0.05)
-            for operation, values in work.measure().items():
-                found[variant, operation] = bench.median(values)
-    return found
+            values = work.measure()
+        time.sleep(0.05)
+        if not bench.tracing_programs() - ours:
+            return {operation: bench.median(chunks) for operation, chunks in values.items()}
 
 
 def added(samples: Mapping[tuple[str, str], list[float]], variant: str, operation: str) -> float:

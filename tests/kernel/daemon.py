@@ -69,7 +69,7 @@ class Daemon:
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, 4)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
-        self._socket.setsockopt(zmq.SUBSCRIBE, b"all/flows\0")
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"all/flows")
         self._socket.connect(self.address)
         try:
             self.snapshot()

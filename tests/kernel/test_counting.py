@@ -91,5 +91,6 @@ def test_every_byte_is_counted_once(
     if words is not None:
         assert any(words in line for line in observed.unseen)
         return
-    failures = [line for each in expected for line in check(each, observed.rows[order])]
+    rows, older = observed.rows[order], order == "before"
+    failures = [line for each in expected for line in check(each, rows, older=older)]
     assert not failures, "\n".join(failures)

@@ -126,7 +126,8 @@ STEPS = st.lists(
 @settings(deadline=None, max_examples=200)
 @given(STEPS)
 def test_what_the_collector_heard_is_what_somebody_holds(steps: list[Any]) -> None:
-    book, heard = grants(), set()
+    book = grants()
+    heard: set[Topic] = set()
     model: dict[Topic, set[Connection]] = {}
 
     def hear() -> None:

@@ -176,6 +176,19 @@ def test_all_of_proc_is_listed_at_the_start_and_every_ten_seconds(world: World) 
     assert world.proc.scans == 2
 
 
+def test_a_pid_is_looked_up_again_only_after_its_process_exited(world: World) -> None:
+    world.proc.processes = [factories.seen(pid=8, name=b"first")]
+    world.step()
+    world.proc.processes = [factories.seen(pid=8, start_ns=factories.START_NS + 1, name=b"next")]
+    world.step(RESCAN_NS)
+    assert process(world.message(), 8)["name"] == b"first"
+    world.kernel.events = [factories.exited(pid=8, time_s=11)]
+    world.step(RESCAN_NS + SECOND)
+    world.step(2 * RESCAN_NS)
+    rows = [row for row in world.message().processes.rows() if row["pid"] == 8]
+    assert [row["name"] for row in rows] == [b"next"]
+
+
 def test_the_keys_of_an_exited_process_are_deleted_and_no_byte_is_lost(world: World) -> None:
     world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 20, 1, 2)))]
     world.kernel.files = [(factories.file_key(), factories.counter(2, "file", (5, 6, 1, 1)))]

@@ -72,17 +72,17 @@ def anonymous_inodes(run: Run) -> Iterator[None]:
 
 @program
 def pseudo_file_systems(run: Run) -> Iterator[None]:
-    """Regular files by their mode, but no storage."""
-    paths = ("/proc/version", "/proc/self/status", "/sys/kernel/uevent_seqnum")
+    """Regular files by their mode, but no storage; those of processes are one row, /proc."""
+    paths = ("/proc/version", "/sys/kernel/uevent_seqnum", "/proc/self/status")
     fds = [os.open(path, os.O_RDONLY) for path in paths]
-    rows = [run.file(fd, "device") for fd in fds]
+    proc_row = run.file(os.open("/proc", os.O_RDONLY), "device")
+    rows = [*(run.file(fd, "device") for fd in fds[:2]), proc_row]
     name = os.open("/proc/self/comm", os.O_RDWR)
-    name_row = run.file(name, "device")
     yield
     for row, fd in zip(rows, fds, strict=True):
         row.read(kernel.read(fd, 3), kernel.pread64(fd, 4001, 0))
-    name_row.write(kernel.call("write", name, b"renamed", 7))
-    name_row.read(kernel.pread64(name, 101, 0))
+    proc_row.write(kernel.call("write", name, b"renamed", 7))
+    proc_row.read(kernel.pread64(name, 101, 0))
 
 
 @program

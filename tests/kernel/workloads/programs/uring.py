@@ -219,9 +219,9 @@ def tcp_waits(run: Run) -> Iterator[None]:
 
 @program
 def udp_send_to(run: Run) -> Iterator[None]:
-    """Datagrams to a peer named in the message alone."""
+    """Datagrams to a peer named in the message alone, which no hook of the socket's can see."""
     ring, sender, receiver = Ring(), udp(), udp()
-    row = run.connection(sender, to=receiver.getsockname())
+    row = run.connection(sender)
     receiver_row = run.connection(receiver)
     run.keep(ring)
     to = kernel.sockaddr(*receiver.getsockname())
