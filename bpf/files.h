@@ -180,9 +180,12 @@ INLINE bool count_inode(u32 context, const struct process_key *process, void *fi
 	fill_file(&key, process, inode, head);
 	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
 	if (!row) {
-		struct pending pending = { .object = file, .bytes = bytes, .direction = direction };
+		struct pending *pending = defer(context, process, file, direction, bytes, 1);
 
-		return defer(context, process, &pending);
+		if (!pending)
+			return false;
+		pending->is_flow = 0;
+		return true;
 	}
 	count(&row->counter, direction, bytes, 1);
 	if (!HEAD(u32, head, OFFSETOF_INODE_NLINK))

@@ -75,20 +75,26 @@ INLINE struct notes *notes_of(u32 context)
 	return map_lookup(MAP(NOTES), &context);
 }
 
-/* Leave bytes to the program "first"; true, so that the caller goes there. */
-INLINE bool defer(u32 context, const struct process_key *process, const struct pending *pending)
+/* Where to leave bytes to the program "first"; NULL: they are lost, and counted so. What lies in the
+ * notes need not lie on the stack, which is short. */
+INLINE struct pending *defer(u32 context, const struct process_key *process, void *object,
+			     enum direction direction, u64 bytes, u64 calls)
 {
 	struct notes *notes = notes_of(context);
 	u32 n = notes ? notes->pending_count : 2;
 
 	if (n >= 2) {
-		lose(LOST_BYTES, pending->bytes);
-		return false;
+		lose(LOST_BYTES, bytes);
+		return NULL;
 	}
+	struct pending *pending = &notes->pending[n];
 	notes->process = *process;
-	notes->pending[n] = *pending;
 	notes->pending_count = n + 1;
-	return true;
+	pending->object = object;
+	pending->bytes = bytes;
+	pending->calls = calls;
+	pending->direction = direction;
+	return pending;
 }
 
 INLINE void note(u32 context, u32 kind, u64 id, struct place place)

@@ -347,11 +347,14 @@ INLINE bool count_flow(u32 context, const struct process_key *process, const str
 	struct flow_slot *row = find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
 
 	if (!row) {
-		struct pending pending = {
-			.object = sk, .bytes = bytes, .calls = calls, .direction = direction,
-			.is_flow = 1, .state = state, .key = *key,
-		};
-		return defer(context, process, &pending);
+		struct pending *pending = defer(context, process, sk, direction, bytes, calls);
+
+		if (!pending)
+			return false;
+		pending->is_flow = 1;
+		pending->state = state;
+		pending->key = *key;
+		return true;
 	}
 	count(&row->counter, direction, bytes, calls);
 	return false;

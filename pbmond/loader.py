@@ -97,8 +97,8 @@ def main() -> None:
         Loading(request, channel).run()
     except (LoadError, BtfError) as error:
         _say(channel, {"error": str(error), "no_bcc": isinstance(error, NoBccError)}, [])
-    except OSError as error:
-        _say(channel, {"error": f"loading the eBPF programs failed: {error}"}, [])
+    except Exception as error:  # noqa: BLE001 - whatever it is, the daemon must hear one line
+        _say(channel, {"error": f"loading the eBPF programs failed: {error!r}"}, [])
     channel.shutdown(socket.SHUT_WR)
     os._exit(0)
 

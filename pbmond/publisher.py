@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -26,10 +27,13 @@ from pbmond.privileges import become
 
 #: Bounds on what viewers can cost. A frame of 100,000 flows and as many files has about 30 MB.
 MEMORY_BYTES: Final = 512 << 20
-DESCRIPTORS: Final = 4096
+DESCRIPTORS: Final = 65_536
 SUBSCRIPTION_BYTES: Final = 256
 QUEUED_FRAMES: Final = 4
-HANDSHAKE_MS: Final = 3000
+QUEUED_SUBSCRIPTIONS: Final = 100
+HANDSHAKE_MS: Final = 2000
+#: libzmq keeps what a viewer subscribed to, granted or not: one that asks for this much goes.
+REFUSALS: Final = 100
 
 #: How often vanished connections are looked for, memberships read anew, and demands sent.
 _SWEEP_NS: Final = 1_000_000_000
@@ -40,8 +44,8 @@ _BATCH: Final = 1000
 _SO_PEERCRED: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
 
-class HostilePeer(Exception):  # noqa: N818 - what it is, not an error of ours
-    """A peer did what no viewer does, and libzmq's state can no longer be trusted."""
+class Misled(Exception):  # noqa: N818 - what happened, not an error of ours
+    """A hostile peer made libzmq forget who sent a subscription: all viewers must ask again."""
 
 
 class Membership:
@@ -102,6 +106,18 @@ def _alive(connection: Connection) -> bool:
         return False
 
 
+def _hang_up(connection: Connection) -> None:
+    """End a connection; to libzmq it looks as if the peer had closed it."""
+    if _alive(connection):
+        borrowed = socket.socket(fileno=connection[0])
+        try:
+            borrowed.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster
+        finally:
+            borrowed.detach()
+
+
 class Publisher:
     """Moves frames from the feed to viewers, and demands from viewers to the feed."""
 
@@ -112,9 +128,11 @@ class Publisher:
         self._next_sweep_ns = 0
         self._next_flush_ns = 0
         self._unsaid = False
+        self._refusals: Counter[Connection] = Counter()
+        self._misleading: set[int | None] = set()  # users, None: unknown
 
     def run(self) -> None:
-        """Serve until the collector closes its end; raises HostilePeer and ZMQError."""
+        """Serve until the collector closes its end; raises Misled and ZMQError."""
         poller = zmq.Poller()
         poller.register(self._xpub, zmq.POLLIN)
         poller.register(self._feed.fileno(), zmq.POLLIN)
@@ -127,7 +145,7 @@ class Publisher:
             self._housekeeping(time.monotonic_ns())
 
     def _timeout_ms(self, now_ns: int) -> int | None:
-        if not self._grants:
+        if not self._grants and not self._refusals:
             return None
         due = min(self._next_sweep_ns, self._next_flush_ns) if self._unsaid else self._next_sweep_ns
         return max(0, -(-(due - now_ns) // 1_000_000))
@@ -137,21 +155,32 @@ class Publisher:
             try:
                 frame = self._xpub.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
+                self._misleading.clear()
                 return
-            self._subscription(frame)
+            verb, text = frame.bytes[:1], frame.bytes[1:]
+            peer = peer_of(frame)
+            if verb not in (b"\0", b"\1"):
+                self._mislead(peer)
+            elif peer is not None:
+                # Else it is libzmq's own word for a peer that vanished, which the sweep finds.
+                self._subscription(verb == b"\1", text, *peer)
 
-    def _subscription(self, frame: zmq.Frame) -> None:
-        verb, text = frame.bytes[:1], frame.bytes[1:]
-        peer = peer_of(frame)
-        if verb not in (b"\0", b"\1"):
-            # Such a message makes libzmq hand the next grant to another peer than the one that
-            # asked: it takes a place in the queue of messages but none in the queue of senders.
-            user = "unknown" if peer is None else peer[0]
-            raise HostilePeer(f"user {user} sent what is no subscription")
-        if peer is None:  # also: libzmq's own word for a peer that vanished; the sweep finds it
+    def _mislead(self, peer: tuple[int, Connection] | None) -> None:
+        """Take notice of a message that is no subscription, which no viewer sends.
+
+        It takes a place in libzmq's queue of messages, but none in that of their senders: until
+        the queue is empty, setsockopt would act on another peer than the one whose message it is.
+        """
+        self._misleading.add(peer and peer[0])
+        if peer is not None:
+            _hang_up(peer[1])
+
+    def _subscription(self, on: bool, text: bytes, uid: int, connection: Connection) -> None:  # noqa: FBT001 - the wire's own flag
+        if self._misleading:
+            if on and uid not in self._misleading:
+                raise Misled(f"users {self._misleading} sent what is no subscription")
             return
-        uid, connection = peer
-        if verb == b"\1":
+        if on:
             topic, option = self._grants.subscribe(text, uid, connection), zmq.SUBSCRIBE
         else:
             topic, option = self._grants.unsubscribe(text, connection), zmq.UNSUBSCRIBE
@@ -159,6 +188,10 @@ class Publisher:
             # With the NUL that ends a topic on the wire, or all/flows would match all/flows/1 too.
             self._xpub.setsockopt(option, str(topic).encode() + b"\0")
             self._unsaid = True
+        elif on:
+            self._refusals[connection] += 1
+            if self._refusals[connection] >= REFUSALS:
+                _hang_up(connection)
 
     def _frames(self) -> bool:
         """Publish what waits; False when the collector is gone."""
@@ -178,6 +211,7 @@ class Publisher:
     def _housekeeping(self, now_ns: int) -> None:
         if now_ns >= self._next_sweep_ns:
             self._grants.sweep(_alive)
+            self._refusals = Counter({c: n for c, n in self._refusals.items() if _alive(c)})
             self._next_sweep_ns = now_ns + _SWEEP_NS
             self._unsaid = True
         if self._unsaid and now_ns >= self._next_flush_ns:
@@ -196,6 +230,7 @@ def open_socket(context: zmq.Context[zmq.Socket[bytes]], listening: int) -> zmq.
     for option, value in (
         (zmq.XPUB_MANUAL, 1),
         (zmq.SNDHWM, QUEUED_FRAMES),
+        (zmq.RCVHWM, QUEUED_SUBSCRIPTIONS),
         (zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES),
         (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
         (zmq.LINGER, 0),
