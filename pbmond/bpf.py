@@ -24,7 +24,7 @@ _SYSCALLS = {  # bpf, perf_event_open, membarrier
 _BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _SYSCALLS.get(platform.machine(), (-1, -1, -1))
 
 _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE = 0, 2, 3
-_PROG_TEST_RUN, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 10, 15, 17
+_PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 10, 13, 15, 17
 
 HASH, PROG_ARRAY, ARRAY, PERCPU_ARRAY, LRU_HASH, STACK, RINGBUF = 1, 3, 2, 6, 9, 23, 27
 MMAPABLE = 1 << 10
@@ -128,6 +128,15 @@ def open_tracepoint(identifier: int, program: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def is_loaded(program: int) -> bool:
+    """Tell whether the kernel holds a program of that id."""
+    try:
+        os.close(_call(_PROG_GET_FD_BY_ID, struct.pack("<II4x", program, 0)))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def run_once(program: int, arguments: Iterable[int]) -> None:

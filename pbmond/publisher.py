@@ -139,7 +139,7 @@ class Publisher:
         while True:
             ready = dict(poller.poll(self._timeout_ms(time.monotonic_ns())))
             if self._xpub in ready:
-                self._subscriptions()
+                self.subscriptions()
             if self._feed.fileno() in ready and not self._frames():
                 return
             self._housekeeping(time.monotonic_ns())
@@ -150,7 +150,8 @@ class Publisher:
         due = min(self._next_sweep_ns, self._next_flush_ns) if self._unsaid else self._next_sweep_ns
         return max(0, -(-(due - now_ns) // 1_000_000))
 
-    def _subscriptions(self) -> None:
+    def subscriptions(self) -> None:
+        """Take what viewers sent, without waiting; raises Misled."""
         for _ in range(_BATCH):
             try:
                 frame = self._xpub.recv(zmq.NOBLOCK, copy=False)

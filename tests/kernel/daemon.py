@@ -90,11 +90,18 @@ class Daemon:
                     return message
         raise RuntimeError(f"no snapshot: {self.log.read_text()}")
 
+    def publisher(self) -> int:
+        """Return the process id of the publisher."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        (pid,) = children.read_text().split()
+        return int(pid)
+
     def stop(self) -> int:
         """End it and return its exit status."""
         self._socket.close(0)
         self._context.term()
-        self.process.terminate()
+        if self.process.poll() is None:
+            self.process.terminate()
         try:
             return self.process.wait(10)
         except subprocess.TimeoutExpired:

@@ -73,9 +73,7 @@ def _is_file(expected: ExpectedFile, row: Row) -> bool:
     return bool(row["inode"] == expected.inode)
 
 
-def _check_connection(
-    expected: ExpectedConnection, rows: Rows, *, older: bool
-) -> Iterator[str]:
+def _check_connection(expected: ExpectedConnection, rows: Rows, *, older: bool) -> Iterator[str]:
     found = [row for row in rows.connections[expected.pid] if row["inode"] == expected.inode]
     if expected.remote_address is not None:
         remote = _plain(expected.remote_address), expected.remote_port

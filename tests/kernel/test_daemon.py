@@ -1,0 +1,215 @@
+"""The daemon's life with real programs in a real kernel: start, overflow, deaths, and the end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conservation import assert_conserved
+from daemon import Daemon
+
+from pbmond import bpf, wire
+
+_PBMOND = Path(sys.executable).with_name("pbmond")
+_PATIENCE_S = 10.0
+
+
+def programs_of(pid: int) -> set[int]:
+    """Return the ids of the eBPF programs that process ``pid`` holds."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+        match = re.search(r"^prog_id:\s*(\d+)$", entry.read_text(), re.MULTILINE)
+        if match:
+            found.add(int(match[1]))
+    return found
+
+
+def assert_gone(programs: set[int]) -> None:
+    """Wait until the kernel has none of these programs any more."""
+    assert programs
+    deadline = time.monotonic() + _PATIENCE_S
+    while left := {program for program in programs if bpf.is_loaded(program)}:
+        assert time.monotonic() < deadline, f"programs {left} are still loaded"
+        time.sleep(0.05)
+
+
+def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in a bare interpreter of its own, which ends before this returns."""
+    command = [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def row_of(message: wire.Message, pid: int) -> dict[str, Any]:
+    """Return the one process row of ``pid``."""
+    (row,) = (row for row in message.processes.rows() if row["pid"] == pid)
+    return row
+
+
+_MOVE = """
+import os, socket
+one, other = socket.socketpair()
+one.send(b"x" * 331)
+os.write(os.open("/dev/null", os.O_WRONLY), b"x" * 1237)
+print(os.getpid())
+"""
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    with Daemon(tmp_path) as running:
+        yield running
+
+
+def test_sigterm_ends_all_and_leaves_no_program(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        programs = programs_of(daemon.process.pid)
+        assert daemon.stop() == 0
+    assert_gone(programs)
+
+
+def test_ctrl_c_ends_like_sigterm(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.process.send_signal(signal.SIGINT)
+        assert daemon.process.wait(_PATIENCE_S) == 0
+
+
+def test_a_killed_collector_leaves_neither_program_nor_publisher(daemon: Daemon) -> None:
+    programs, publisher = programs_of(daemon.process.pid), daemon.publisher()
+    daemon.process.kill()
+    daemon.process.wait()
+    assert_gone(programs)
+    deadline = time.monotonic() + _PATIENCE_S
+    while Path(f"/proc/{publisher}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_publisher_comes_back_and_nothing_is_lost(daemon: Daemon) -> None:
+    before = daemon.snapshot()
+    first = daemon.publisher()
+    os.kill(first, signal.SIGKILL)
+    result = run_python(
+        "import os; os.write(os.open('/dev/null', 1), b'x' * 1237); print(os.getpid())"
+    )
+    after = daemon.snapshot()
+    assert after.epoch == before.epoch
+    assert row_of(after, int(result.stdout))["device_write_bytes"] == 1237
+    assert daemon.publisher() != first
+
+
+def test_a_second_daemon_names_the_first_and_leaves_it_alone(daemon: Daemon) -> None:
+    second = subprocess.run(
+        [_PBMOND, "--config", daemon.directory / "pbmond.toml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert str(daemon.process.pid) in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert daemon.snapshot().health["status"] == "complete"
+
+
+def test_the_start_says_in_one_line_what_attached(daemon: Daemon) -> None:
+    (line,) = (line for line in daemon.log.read_text().splitlines() if "hooks" in line)
+    assert re.search(r"attached \d+ hooks; sockets by tracepoint, files by syscall-exit", line)
+
+
+def test_files_off_leaves_files_out_and_says_what_is_unseen(tmp_path: Path) -> None:
+    with Daemon(tmp_path, files="off") as daemon:
+        result = run_python(_MOVE)
+        message = daemon.snapshot()
+    row = row_of(message, int(result.stdout))
+    assert (row["unix_tx_bytes"], row["device_write_bytes"]) == (331, 0)
+    assert message.health["rungs"] == {"sockets": "tracepoint", "files": "off"}
+    assert any("splice" in line for line in message.health["unseen"])
+
+
+def test_sockets_off_leaves_sockets_out(tmp_path: Path) -> None:
+    with Daemon(tmp_path, sockets="off") as daemon:
+        result = run_python(_MOVE)
+        row = row_of(daemon.snapshot(), int(result.stdout))
+    assert (row["unix_tx_bytes"], row["device_write_bytes"]) == (0, 1237)
+
+
+_MANY_FILES = """
+import os, sys
+for number in range(1000):
+    descriptor = os.open(f"{sys.argv[1]}/{number}", os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, b"x" * 37)
+    os.close(descriptor)
+print(os.getpid())
+"""
+
+
+def test_full_tables_keep_process_totals_exact_and_say_so(tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    with Daemon(tmp_path, capacity=256) as daemon:
+        result = run_python(_MANY_FILES, tmp_path / "many")
+        message = daemon.snapshot()
+    row = row_of(message, int(result.stdout))
+    assert (row["file_write_bytes"], row["file_write_calls"]) == (37_000, 1000)
+    assert message.health["status"] == "incomplete"
+    assert message.health["lost"]["calls_without_file"] >= 1000 - 256
+    assert message.health["lost"]["bytes"] == 0
+    assert_conserved(message)
+
+
+_DISK = """
+import mmap, os, sys, threading
+def write():
+    memory = mmap.mmap(-1, 8192)
+    path = sys.argv[1] + str(threading.get_ident())
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+    for _ in range(3):
+        os.write(descriptor, memory)
+threads = [threading.Thread(target=write) for _ in range(int(sys.argv[2]))]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+write()
+print(os.getpid())
+"""
+
+
+@pytest.mark.parametrize("threads", [0, 5])
+def test_disk_bytes_of_all_threads_outlive_their_process(
+    daemon: Daemon, tmp_path: Path, threads: int
+) -> None:
+    result = run_python(_DISK, tmp_path / "data", threads)
+    row = row_of(daemon.snapshot(), int(result.stdout))
+    # Direct writes reach the disk as they are; new blocks may dirty pages of the file system too.
+    written = (threads + 1) * 3 * 8192
+    assert row["file_write_bytes"] == written
+    assert written <= row["disk_write_bytes"] <= written + (threads + 1) * 3 * 4096
+
+
+_RUN_CHILD = """
+import os, subprocess, sys
+subprocess.run([sys.argv[1], "-I", "-S", "-c", *sys.argv[2:]], check=True)
+print(os.getpid())
+"""
+
+
+def test_disk_bytes_are_not_those_of_children_too(daemon: Daemon, tmp_path: Path) -> None:
+    result = run_python(_RUN_CHILD, sys.executable, _DISK, tmp_path / "data", 0)
+    child, parent = map(int, result.stdout.split())
+    message = daemon.snapshot()
+    assert row_of(message, child)["disk_write_bytes"] >= 3 * 8192
+    assert row_of(message, parent)["disk_write_bytes"] < 3 * 8192
+
+
+def test_rows_and_retired_make_up_the_totals_while_processes_come_and_go(daemon: Daemon) -> None:
+    for _ in range(3):
+        for _ in range(20):
+            subprocess.run(["/bin/cat", "/etc/passwd"], stdout=subprocess.DEVNULL, check=True)
+        message = daemon.snapshot()
+        assert_conserved(message)
+    assert message.health["lost"] == dict.fromkeys(message.health["lost"], 0)
