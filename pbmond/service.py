@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: How many processes are sampled in /proc in one tick at most, and how many quiet ones of them:
 #: a sample takes 0.1 to 0.2 ms.
 PROC_BUDGET: Final = 200
-QUIET_BUDGET: Final = 8
+QUIET_BUDGET: Final = 4
 #: How often all of /proc is listed, for processes that forked and never moved a byte.
 RESCAN_NS: Final = 10_000_000_000
 #: First frames for newcomers between two ticks, per second; beyond that they wait for the tick.

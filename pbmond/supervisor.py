@@ -63,6 +63,7 @@ def spawn_publisher(socket_path: Path, uid: int, gid: int, access_group: str) ->
                 stdout=subprocess.DEVNULL,
                 pass_fds=fds,
                 cwd="/",
+                start_new_session=True,  # Ctrl-C in a terminal is the collector's to answer
                 env={
                     "PYTHONPATH": str(_PACKAGE_ROOT),
                     "LC_ALL": "C.UTF-8",
