@@ -140,9 +140,9 @@ INLINE void fill_file(struct file_key *key, const struct process_key *process, v
 	key->generation = generation_of(inode, head);
 }
 
-/* Claim a row for a file and count its first call. */
-INLINE void count_first_file(u32 context, const struct process_key *process,
-			     const struct pending *pending)
+/* The counter of a file that had none; NULL: the table is full, `class` says where to. */
+INLINE struct counter *claim_file(u32 context, const struct process_key *process,
+				  const struct pending *pending, u32 *class)
 {
 	void *inode = READ(void *, pending->object, OFFSETOF_FILE_INODE);
 	struct inode_head head = {};
@@ -157,17 +157,14 @@ INLINE void count_first_file(u32 context, const struct process_key *process,
 		key.inode = PROC_ROOT_INODE;
 		key.generation = 0;
 	}
-	meet_process(context, process);
 	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
 	if (!row)
 		row = first_file(context, &key, pending->object, &head, magic);
-	if (row) {
-		count(&row->counter, pending->direction, pending->bytes, 1);
-		return;
-	}
+	if (row)
+		return &row->counter;
+	*class = file_class(HEAD(u16, &head, OFFSETOF_INODE_MODE), magic);
 	lose(LOST_FILE_DETAIL, 1);
-	count_overflow(process, file_class(HEAD(u16, &head, OFFSETOF_INODE_MODE), magic),
-		       pending->direction, pending->bytes, 1);
+	return NULL;
 }
 
 /* One call on a file that is no socket. True: the rest is for "first". */
@@ -236,26 +233,37 @@ INLINE bool count_file(u32 context, const struct process_key *process, void *fil
 			    direction, bytes);
 }
 
+/* Claim a row for bytes that found none, and count them there. */
+INLINE void count_first(u32 context, const struct process_key *process, struct pending *pending)
+{
+	struct counter *counter;
+	u32 class = 0;
+
+	if (pending->is_flow)
+		counter = claim_flow(context, process, pending, &class);
+	else
+		counter = claim_file(context, process, pending, &class);
+	if (counter)
+		count(counter, pending->direction, pending->bytes, pending->calls);
+	else
+		count_overflow(process, class, pending->direction, pending->bytes, pending->calls);
+}
+
 /* The body of the program "first". */
-INLINE void count_pending(void *ctx, u32 context, void *walkers)
+INLINE void count_pending(void *ctx, u32 context, void *tails)
 {
 	struct notes *notes = notes_of(context);
 
 	if (!notes)
 		return;
 	notes->queued = notes->done = notes->walking = 0;
+	meet_process(context, &notes->process);
 #pragma clang loop unroll(disable)
-	for (u32 n = 0; n < 2 && n < notes->pending_count; n++) {
-		struct pending *pending = &notes->pending[n];
-
-		if (pending->is_flow)
-			count_first_flow(context, &notes->process, pending);
-		else
-			count_first_file(context, &notes->process, pending);
-	}
+	for (u32 n = 0; n < 2 && n < notes->pending_count; n++)
+		count_first(context, &notes->process, &notes->pending[n]);
 	notes->pending_count = 0;
 	if (notes->queued)
-		tail_call(ctx, walkers, WALKER);
+		tail_call(ctx, tails, WALKER);
 }
 
 #endif

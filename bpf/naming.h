@@ -171,6 +171,7 @@ INLINE void append_cgroup(struct notes *notes)
 	void *node = READ(void *, READ(void *, READ(void *, current_task(), OFFSETOF_TASK_CGROUPS),
 				      OFFSETOF_CSS_SET_DFL_CGRP), OFFSETOF_CGROUP_KN);
 
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < CGROUP_STEPS && node; i++) {
 		void *parent = READ(void *, node, OFFSETOF_KERNFS_NODE_PARENT);
 
@@ -274,6 +275,7 @@ INLINE void walk(void *ctx, u32 context, void *walkers)
 		goto rest;
 	if (!notes->walking)
 		begin(notes, &notes->note[n]);
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < PATH_STEPS; i++) {
 		if (step(notes)) {
 			notes->whole = 1;

@@ -321,23 +321,20 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 	return row;
 }
 
-/* Claim a row for a connection and count its first calls. */
-INLINE void count_first_flow(u32 context, const struct process_key *process,
-			     struct pending *pending)
+/* The counter of a connection that had none; NULL: the table is full, `class` says where to. */
+INLINE struct counter *claim_flow(u32 context, const struct process_key *process,
+				  struct pending *pending, u32 *class)
 {
 	struct flow_key *key = &pending->key;
 	struct flow_slot *row = find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
 
-	meet_process(context, process);
 	if (!row)
 		row = first_flow(context, process, key, pending->object, pending->state);
-	if (row) {
-		count(&row->counter, pending->direction, pending->bytes, pending->calls);
-	} else {
-		lose(LOST_CONNECTION_DETAIL, pending->calls);
-		count_overflow(process, socket_class(key, pending->object), pending->direction,
-			       pending->bytes, pending->calls);
-	}
+	if (row)
+		return &row->counter;
+	*class = socket_class(key, pending->object);
+	lose(LOST_CONNECTION_DETAIL, pending->calls);
+	return NULL;
 }
 
 /* Count calls of one connection whose key is complete. True: the rest is for "first". */

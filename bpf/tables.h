@@ -98,10 +98,11 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 
 /* Put slots end-1, end-2, ... on a table's stack of free slots; the loader runs this before
  * anything is attached. */
-#define FILL_RUN 2048
+#define FILL_RUN 512
 
 INLINE void fill_stack(void *unused, u32 end, u32 count)
 {
+#pragma clang loop unroll(disable)
 	for (u32 n = 0; n < FILL_RUN; n++) {
 		u32 slot = end - 1 - n;
 

@@ -136,6 +136,7 @@ CONNECTIONS: Final = (
     _column("remote_address", "address", _end("remote", network.remote_address)),
     _column("remote_port", "integer", _known("remote_port")),
     _column("netns", "integer", _known("netns")),
+    _column("inode", "integer"),
     _word("direction", wire.DIRECTIONS, wire.DIRECTIONS[0]),
     *map(_counter, ("rx_bytes", "tx_bytes", "rx_calls", "tx_calls")),
     *map(_counter, ("rx_bytes_per_s", "tx_bytes_per_s")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
@@ -11,15 +12,20 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pbmond import bpf
 from pbmond.config import Config
-from pbmond.maps import TABLES, Kernel, slot_type
+
+if TYPE_CHECKING:
+    from pbmond.maps import Kernel
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 #: Interpreters that distributions install bcc for.
 _SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
+#: Sizes of a key and of a slot in bytes; the compiler compares them with bpf/pbmon.h, a test with
+#: the numpy types of records.py.
+TABLE_SIZES: Final = {"flow": (64, 136), "file": (32, 104), "overflow": (16, 88)}
 _EVENTS_SIZE: Final = 1 << 23
 _LOADER_TIMEOUT_S: Final = 60.0
 
@@ -39,25 +45,64 @@ class _NoBcc(Exception):  # noqa: N818 - not an error yet: the next interpreter 
     """An interpreter without bcc."""
 
 
+class Attaching:
+    """Programs on their way into the kernel, while the daemon imports what else it needs.
+
+    Making one starts a loader; ``finish`` waits for it. Both raise AttachError if nothing can be
+    counted.
+    """
+
+    def __init__(self, config: Config, log: logging.Logger) -> None:
+        """Start compiling and loading as ``config`` says."""
+        if not bpf.supported():
+            raise AttachError(f"pbmon does not know this machine ({platform.machine()})")
+        if config.sockets == "off" and config.files == "off":
+            raise AttachError("sockets and files are both off: there is nothing to count")
+        self._config = config
+        self._log = log
+        self._pythons = _interpreters(config)
+        self._loader = self._next()
+
+    def _next(self) -> _Loader:
+        for python in self._pythons:
+            return _Loader(python, _request(self._config, self._log))
+        tried = ", ".join(_interpreters(self._config)) or "none"
+        raise AttachError(
+            f"no Python with bcc (tried {tried}): install python3-bpfcc (Debian, Ubuntu) or "
+            "python3-bcc (Fedora), or set bcc_python in the configuration"
+        )
+
+    def finish(self) -> Kernel:
+        """Wait until everything is attached and return it."""
+        while True:
+            try:
+                descriptors, told = self._loader.result()
+            except _NoBcc as error:
+                self._log.debug("%s", error)
+                self._loader = self._next()
+                continue
+            kernel = self._kernel(descriptors, told)
+            _report(kernel, self._log)
+            return kernel
+
+    def _kernel(self, descriptors: dict[str, dict[str, int]], told: Mapping[str, Any]) -> Kernel:
+        from pbmond.maps import Kernel  # noqa: PLC0415 - numpy, imported while the loader works
+
+        return Kernel(
+            descriptors,
+            {
+                "capacities": _capacities(self._config),
+                "events_size": _EVENTS_SIZE,
+                "rungs": _rungs(self._config, told),
+                "unseen": _unseen(self._config, told),
+                "hooks": told["hooks"],
+            },
+        )
+
+
 def attach(config: Config, log: logging.Logger) -> Kernel:
     """Compile, load and attach as ``config`` says; AttachError if nothing can be counted."""
-    if not bpf.supported():
-        raise AttachError(f"pbmon does not know this machine ({platform.machine()})")
-    if config.sockets == "off" and config.files == "off":
-        raise AttachError("sockets and files are both off: there is nothing to count")
-    for python in _interpreters(config):
-        try:
-            kernel = _run(python, config, log)
-        except _NoBcc as error:
-            log.debug("%s", error)
-            continue
-        _report(kernel, log)
-        return kernel
-    tried = ", ".join(_interpreters(config)) or "none"
-    raise AttachError(
-        f"no Python with bcc (tried {tried}): install python3-bpfcc (Debian, Ubuntu) or "
-        "python3-bcc (Fedora), or set bcc_python in the configuration"
-    )
+    return Attaching(config, log).finish()
 
 
 def _interpreters(config: Config) -> Iterator[str]:
@@ -82,10 +127,8 @@ def _request(config: Config, log: logging.Logger) -> dict[str, Any]:
     return {
         "sockets": config.sockets,
         "files": config.files,
-        "tables": [
-            [name, key.itemsize, slot_type(key).itemsize, capacities[name]]
-            for name, key in TABLES.items()
-        ],
+        "reads": config.reads,
+        "tables": [[name, *sizes, capacities[name]] for name, sizes in TABLE_SIZES.items()],
         "processes": config.overflow_capacity,
         "events_size": _EVENTS_SIZE,
         "sources": str(_sources()),
@@ -102,37 +145,33 @@ def _capacities(config: Config) -> dict[str, int]:
     }
 
 
-def _run(python: str, config: Config, log: logging.Logger) -> Kernel:
-    request = _request(config, log)
-    ours, theirs = socket.socketpair()
-    with ours:
+class _Loader:
+    """One run of the loader under one interpreter."""
+
+    def __init__(self, python: str, request: dict[str, Any]) -> None:
+        self._channel, theirs = socket.socketpair()
         with theirs:
             command = [python, "-I", str(_PACKAGE / "loader.py"), str(theirs.fileno())]
             try:
-                loader = subprocess.Popen(  # noqa: S603 - an absolute path from root's own config
+                self._process = subprocess.Popen(  # noqa: S603 - a path from root's own config
                     command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
                 )
             except OSError as error:
                 raise AttachError(f"{python} cannot be run: {error.strerror}") from None
-        ours.settimeout(_LOADER_TIMEOUT_S)
+        self._channel.settimeout(_LOADER_TIMEOUT_S)
+        with contextlib.suppress(OSError):  # one that ended at once says so in result()
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+
+    def result(self) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
+        """Wait for the descriptors, by kind and name, and for what else the loader says."""
         try:
-            ours.sendall(json.dumps(request).encode() + b"\n")
-            descriptors, told = _receive(ours)
+            with self._channel:
+                return _receive(self._channel)
         except OSError as error:
             raise AttachError(f"the loader did not answer: {error}") from None
         finally:
-            loader.kill()
-            loader.wait()
-    return Kernel(
-        descriptors,
-        {
-            "capacities": _capacities(config),
-            "events_size": _EVENTS_SIZE,
-            "rungs": _rungs(config, told),
-            "unseen": _unseen(config, told),
-            "hooks": told["hooks"],
-        },
-    )
+            self._process.kill()
+            self._process.wait()
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
@@ -167,7 +206,7 @@ def _line(channel: socket.socket) -> bytes:
 
 def _rungs(config: Config, told: Mapping[str, Any]) -> dict[str, str]:
     files = "off" if config.files == "off" else "syscall-exit"
-    return {"sockets": told["sockets"], "files": files}
+    return {"sockets": told["sockets"], "files": files, "reads": told["reads"]}
 
 
 def _unseen(config: Config, told: Mapping[str, Any]) -> list[str]:
@@ -188,11 +227,12 @@ def _report(kernel: Kernel, log: logging.Logger) -> None:
     attached = [hook.name for hook in kernel.hooks if hook.error is None]
     failed = [hook.name for hook in kernel.hooks if hook.error is not None]
     log.info(
-        "attached %d hooks%s; sockets by %s, files by %s",
+        "attached %d hooks%s; sockets by %s, files by %s, %s reads",
         len(attached),
         f" ({', '.join(failed)} failed)" if failed else "",
         kernel.rungs["sockets"],
         kernel.rungs["files"],
+        kernel.rungs["reads"],
     )
     for hook in kernel.hooks:
         log.debug("hook %s: %s", hook.name, hook.error or "attached")

@@ -116,9 +116,7 @@ def open_tracepoint(identifier: int, program: int) -> int:
     attributes = ctypes.create_string_buffer(
         struct.pack("<IIQ", _PERF_TYPE_TRACEPOINT, 112, identifier).ljust(112, b"\0"), 112
     )
-    descriptor = int(
-        _LIBC.syscall(_PERF_EVENT_OPEN, attributes, -1, 0, -1, _PERF_FLAG_CLOEXEC)
-    )
+    descriptor = int(_LIBC.syscall(_PERF_EVENT_OPEN, attributes, -1, 0, -1, _PERF_FLAG_CLOEXEC))
     if descriptor < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     try:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from pbmond import __version__
+from pbmond.attach import AttachError, Attaching
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
 from pbmond.rundir import RunDirError, hold
 
@@ -175,10 +176,10 @@ def _serve(config: Config) -> None:
         # that reduce_collector does not reach.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
-        from pbmond.attach import AttachError  # noqa: PLC0415 - imports numpy
-        from pbmond.daemon import serve  # noqa: PLC0415 - imports numpy
-
         try:
-            serve(config, socket_path, account, stop)
+            attaching = Attaching(config, logging.getLogger("pbmond"))
+            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader works
+
+            serve(config, attaching, socket_path, account, stop)
         except AttachError as error:
             raise StartError(str(error)) from None

@@ -17,6 +17,7 @@ from typing import Any, Final
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 SOCKET_RUNGS: Final = ("auto", "tracepoint", "syscall-exit", "off")
 FILE_RUNGS: Final = ("auto", "syscall-exit", "off")
+READ_RUNGS: Final = ("auto", "typed", "probe")
 
 #: Resolves a user name to its uid, or None if there is no such user.
 UidOf = Callable[[str], int | None]
@@ -59,6 +60,7 @@ class Config:
     idle_linger_s: float = 600.0
     sockets: str = "auto"
     files: str = "auto"
+    reads: str = "auto"
     flows_capacity: int = 131_072
     files_capacity: int = 131_072
     overflow_capacity: int = 65_536
@@ -161,6 +163,7 @@ KEYS: Final[Mapping[str, _Key]] = {
     ),
     "sockets": _choice("sockets", SOCKET_RUNGS),
     "files": _choice("files", FILE_RUNGS),
+    "reads": _choice("reads", READ_RUNGS),
     "run_dir": _directory("run_dir"),
     "publisher_user": _Key("publisher_user", _account, "the name of a user"),
     "access_group": _Key("access_group", _account, "the name of a group"),

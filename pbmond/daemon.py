@@ -8,8 +8,9 @@ import secrets
 from pathlib import Path
 from typing import Protocol
 
-from pbmond.attach import attach
+from pbmond.attach import Attaching
 from pbmond.config import Config
+from pbmond.maps import Kernel
 from pbmond.privileges import reduce_collector
 from pbmond.procfs import Procfs
 from pbmond.service import Clock, Collector, Identity, Service
@@ -28,34 +29,43 @@ class Stop(Protocol):
         """From now on only make ``fd`` readable; before, a signal raises SystemExit."""
 
 
-def serve(config: Config, socket_path: Path, account: tuple[int, int], stop: Stop) -> None:
+def serve(
+    config: Config,
+    attaching: Attaching,
+    socket_path: Path,
+    account: tuple[int, int],
+    stop: Stop,
+) -> None:
     """Count and publish until ``stop``; ``account`` is the publisher's uid and gid.
 
     Raises AttachError.
     """
     log = logging.getLogger("pbmond")
     clock, proc = Clock(), Procfs()
-    kernel = attach(config, log)
+    supervisor = Supervisor(spawn_publisher(socket_path, *account, config.access_group), log)
     try:
-        store = _store(config, proc, clock.boot())
-        reduce_collector()
-        identity = Identity(
-            host=os.uname().nodename,
-            boot_id=proc.boot_id(),
-            epoch=secrets.token_hex(8),
-            pid=os.getpid(),
-        )
-        collector = Collector(kernel, proc, store, identity, clock)
-        spawn = spawn_publisher(socket_path, *account, config.access_group)
-        supervisor = Supervisor(spawn, log)
+        supervisor.ensure(clock.monotonic())  # it starts while the programs are being loaded
+        kernel = attaching.finish()
         try:
+            collector = _collector(config, kernel, proc, clock)
+            reduce_collector()
             stop.serve()
             interval_ns = round(config.interval_s * 1e9)
             Service(collector, supervisor, interval_ns, clock, log).run(kernel.events_fd, stop.fd)
         finally:
-            supervisor.close()
+            kernel.close()
     finally:
-        kernel.close()
+        supervisor.close()
+
+
+def _collector(config: Config, kernel: Kernel, proc: Procfs, clock: Clock) -> Collector:
+    identity = Identity(
+        host=os.uname().nodename,
+        boot_id=proc.boot_id(),
+        epoch=secrets.token_hex(8),
+        pid=os.getpid(),
+    )
+    return Collector(kernel, proc, _store(config, proc, clock.boot()), identity, clock)
 
 
 def _store(config: Config, proc: Procfs, started_ns: int) -> Store:

@@ -34,7 +34,7 @@ from pbmond.offsets import defines
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
-_FILL_RUN = 2048  # the bound of the loop in fill_stack(), bpf/tables.h
+_FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
 _NOTES_SIZE = 20944
@@ -45,9 +45,7 @@ _LOST_COUNT = 4
 _SYSCALLS = {
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2"), "exit_in"),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), "exit_out"),
-    **dict.fromkeys(
-        ("sendfile64", "splice", "copy_file_range", "tee", "vmsplice"), "exit_between"
-    ),
+    **dict.fromkeys(("sendfile64", "splice", "copy_file_range", "tee", "vmsplice"), "exit_between"),
 }
 _MESSAGE_SYSCALLS = {
     **dict.fromkeys(("sendto", "sendmsg"), "exit_out"),
@@ -60,6 +58,7 @@ _TAILS = {
     "exit_tails": ("exit_walker", "exit_first", "exit_messages"),
     "raw_tails": ("raw_walker", "raw_first"),
 }
+_READS = ("typed", "probe")  # the better first
 _SOCKET_TRACEPOINTS = ("sock_send_length", "sock_recv_length")
 
 
@@ -114,11 +113,12 @@ class Loading:
     """One compile-load-attach run, retried on the next rung down where the kernel refuses."""
 
     def __init__(self, request: dict[str, Any], channel: socket.socket) -> None:
-        """``request``: sockets, files (rungs wanted), tables, events_size, sources, headers."""
+        """Take a request: sockets, files, reads (rungs wanted), tables, sizes and places."""
         self._request = request
         self._channel = channel
         self._tables = [Table(*table) for table in request["tables"]]
         self._maps: dict[str, int] = {}
+        self._reads = ""
         self._btf = Btf()
         self._constants = defines(self._btf)
 
@@ -138,8 +138,7 @@ class Loading:
                 )
             rungs.remove("tracepoint")
         self._make_maps()
-        with _scratch_directory():
-            self._attach_first(rungs, tracefs)
+        self._attach_first(rungs, tracefs)
 
     def _has_socket_tracepoints(self) -> bool:
         found = [self._btf.tracepoint_parameters(name) for name in _SOCKET_TRACEPOINTS]
@@ -147,7 +146,8 @@ class Loading:
 
     def _attach_first(self, rungs: list[str], tracefs: str) -> None:
         for rung in rungs:
-            programs = self._compile(rung)
+            with _scratch_directory():
+                programs = self._compile(rung)
             links, results = self._attach(programs, rung, tracefs)
             missing = [result for result in results if result["required"] and result["error"]]
             if not missing:
@@ -184,14 +184,18 @@ class Loading:
 
     def _compile(self, rung: str) -> dict[str, int]:
         """Compile and load for one rung; typed loads first, probe reads where helpers lack."""
+        wanted = self._request["reads"]
         refusal = ""
-        for typed in (1, 0):
+        for reads in _READS if wanted == "auto" else (wanted,):
             try:
-                return self._load(rung, typed)
+                programs = self._load(rung, int(reads == "typed"))
             except LoadError:
                 raise
             except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
                 refusal = str(error) or type(error).__name__
+            else:
+                self._reads = reads
+                return programs
         raise LoadError(f"the kernel refused the eBPF programs ({refusal}): is lockdown on?")
 
     def _load(self, rung: str, typed: int) -> dict[str, int]:
@@ -276,7 +280,8 @@ class Loading:
     ) -> None:
         for what, fds in (("maps", self._maps), ("programs", programs), ("links", links)):
             _say(self._channel, {what: list(fds)}, list(fds.values()))
-        _say(self._channel, {"done": True, "sockets": rung, "hooks": results}, [])
+        done = {"done": True, "sockets": rung, "reads": self._reads, "hooks": results}
+        _say(self._channel, done, [])
 
 
 _KEEP: list[Any] = []

@@ -11,6 +11,7 @@ import mmap
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -68,8 +69,8 @@ class Table:
         count = min(slots, self.capacity)
         size = -(-count * self._type.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
         memory = mmap.mmap(self._descriptor, size, mmap.MAP_SHARED)
-        slots: NDArray[np.void] = np.frombuffer(memory, self._type, count)
-        return slots
+        window: NDArray[np.void] = np.frombuffer(memory, self._type, count)
+        return window
 
     def read(self, high: int) -> Rows:
         """Copy the rows in use; ``high`` slots have ever been."""
@@ -92,7 +93,7 @@ class Table:
 
     def unlink(self, rows: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Delete the keys of rows, so that new bytes start new rows; return their slots."""
-        slots = (rows & _SLOT_MASK).astype(np.intp)
+        slots: NDArray[np.intp] = (rows & _SLOT_MASK).astype(np.intp)
         slots = slots[np.equal(self._slots["counter"]["id"][slots], rows)]
         for slot in slots.tolist():
             bpf.delete(self._index, self._slots["key"][slot].tobytes())
@@ -190,10 +191,18 @@ class Kernel:
         return nothing, nothing, nothing
 
     def close(self) -> None:
-        """Detach everything."""
-        for descriptor in self._descriptors:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        """Detach everything.
+
+        The kernel lets each tracepoint go only after a grace period; threads wait for them
+        together.
+        """
+        with ThreadPoolExecutor(len(self._descriptors)) as pool:
+            list(pool.map(_close, self._descriptors))
+
+
+def _close(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def _array(descriptor: int, kind: str, count: int) -> NDArray[Any]:

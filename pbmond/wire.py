@@ -180,7 +180,7 @@ class Message:
     ``time_ns`` is CLOCK_REALTIME, ``now_ns`` CLOCK_BOOTTIME, ``interval_ns`` the real time since
     the snapshot before (0 for the first). ``totals`` maps every counter to an integer and every
     rate to a float or None. ``health`` is the contract's object. ``history`` maps each name of
-    HISTORY to at most 60 samples (bytes/s or None), oldest first. A topic without a table
+    HISTORY to its samples (bytes/s or None), oldest first. A topic without a table
     carries None for it.
     """
 

@@ -5,7 +5,8 @@ Run by probe_cost.py under the system's Python, which has bcc:
     PYTHON per_event.py HEADERS events|empty HOOK...
 
 A line "on" on standard input attaches to the hooks (tracepoints have a slash in their names, raw
-tracepoints none), "off" detaches; each is answered by a line with the number of events consumed.
+tracepoints none), "off" detaches; each is answered, as is the start, by a line with the number of
+events consumed.
 """
 
 from __future__ import annotations
@@ -159,6 +160,7 @@ def _serve(hooks: list[str], programs: dict[str, int], events: int) -> None:
     poll.register(0, select.EPOLLIN)
     links: list[int] = []
     consumed = 0
+    print(0, flush=True)
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == events:

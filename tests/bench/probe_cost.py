@@ -98,7 +98,7 @@ class Other:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
         stack.callback(self._end)
-        self.consumed = 0
+        self.consumed = self._answer()
 
     def _end(self) -> None:
         with self._process as process:
@@ -107,9 +107,12 @@ class Other:
 
     def _tell(self, word: str) -> int:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(word + "\n")
         self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> int:
+        assert self._process.stdout is not None
         return int(self._process.stdout.readline())
 
     @contextmanager

@@ -17,6 +17,7 @@ _PATIENCE_S = 30.0
 _CONFIG = """
 interval = {interval_s}
 sockets = "{sockets}"
+reads = "{reads}"
 files = "{files}"
 run_dir = "{directory}"
 publisher_user = "nobody"
@@ -42,6 +43,7 @@ class Daemon:
         *,
         sockets: str = "auto",
         files: str = "auto",
+        reads: str = "auto",
         interval_s: float = 0.2,
         capacity: int = 131_072,
     ) -> None:
@@ -55,6 +57,7 @@ class Daemon:
                 interval_s=interval_s,
                 sockets=sockets,
                 files=files,
+                reads=reads,
                 directory=directory,
                 capacity=capacity,
             )

@@ -19,7 +19,8 @@ from daemon import Daemon
 from expectations import Rows, check
 from workloads import Expectation, UnavailableError
 
-RUNGS = ("tracepoint", "syscall-exit")
+#: Sockets and reads; the last is what kernels before 5.15 get.
+RUNGS = (("tracepoint", "typed"), ("syscall-exit", "typed"), ("syscall-exit", "probe"))
 ORDERS = ("before", "after")
 #: What a rung cannot see, by workload: words that health.unseen must have for it.
 UNSEEN = {
@@ -56,14 +57,15 @@ def _go(workload: workloads.Workload | str) -> list[Expectation] | str:
         return str(reason)
 
 
-@pytest.fixture(scope="session", params=RUNGS)
+@pytest.fixture(scope="session", params=RUNGS, ids="-".join)
 def observed(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Observed:
+    sockets, reads = request.param
     seen = Observed()
     scratch = tmp_path_factory.mktemp("scratch")
     directory = tmp_path_factory.mktemp("run")
     with ExitStack() as stack:
         early = {name: _start(stack, name, scratch) for name in workloads.NAMES}
-        daemon = stack.enter_context(Daemon(directory, sockets=request.param))
+        daemon = stack.enter_context(Daemon(directory, sockets=sockets, reads=reads))
         for name, workload in early.items():
             seen.expected["before", name] = _go(workload)
         message = daemon.snapshot()
@@ -73,7 +75,8 @@ def observed(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Observed:
             for name in workloads.NAMES:
                 seen.expected["after", name] = _go(_start(late, name, scratch))
             seen.rows["after"] = Rows(daemon.snapshot())
-    assert message.health["rungs"]["sockets"] == request.param
+    rungs = {"sockets": sockets, "files": "syscall-exit", "reads": reads}
+    assert message.health["rungs"] == rungs
     return seen
 
 
@@ -82,7 +85,7 @@ def observed(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Observed:
 def test_every_byte_is_counted_once(
     observed: Observed, order: str, name: str, request: pytest.FixtureRequest
 ) -> None:
-    rung = request.node.callspec.params["observed"]
+    rung, _reads = request.node.callspec.params["observed"]
     expected = observed.expected[order, name]
     if isinstance(expected, str):
         assert name in OPTIONAL or os.geteuid() != 0, f"unavailable: {expected}"

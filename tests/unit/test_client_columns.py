@@ -29,7 +29,7 @@ _WRITTEN = {
         disk_read_bytes_per_s disk_write_bytes_per_s""",
     "connections": """
         pid start_ns class protocol local_address local_port remote_address remote_port netns
-        direction rx_bytes tx_bytes rx_calls tx_calls rx_bytes_per_s tx_bytes_per_s first_ns
+        inode direction rx_bytes tx_bytes rx_calls tx_calls rx_bytes_per_s tx_bytes_per_s first_ns
         last_ns open""",
     "files": """
         pid start_ns class path device inode read_bytes write_bytes read_calls write_calls

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pbmond import wire
-from pbmond.records import FLAG_ACCEPTED, FLAG_UNLINKED, Event, FileSeen, UnixSeen
+from pbmond.records import FLAG_ACCEPTED, FLAG_CONNECTED, FLAG_UNLINKED, Event, FileSeen, UnixSeen
 from pbmond.store import Store
 from tests import factories as make
 from tests.store_views import flow, message, new_store, process
@@ -152,8 +152,10 @@ def test_history_of_a_process_begins_with_it_even_in_a_slot_used_before() -> Non
     ("protocol", "family", "flags", "port", "expected"),
     [
         (6, 2, FLAG_ACCEPTED, 80, "in"),
-        (6, 10, 0, 41000, "out"),
-        (262, 2, 0, 41000, "out"),
+        (6, 10, FLAG_CONNECTED, 41000, "out"),
+        (6, 10, FLAG_CONNECTED, 443, "out"),  # from a port that was listening, too
+        (262, 2, FLAG_CONNECTED, 41000, "out"),
+        (6, 2, 0, 41000, "unknown"),  # older than the daemon, and it does not tell
         (132, 2, FLAG_ACCEPTED, 41000, "in"),
         (6, 2, 0, 443, "in"),  # was listening before the daemon began
         (17, 2, 0, 443, "unknown"),
