@@ -64,7 +64,7 @@ def _process(data: bytes, pid: int, start_ns: int, time_ns: int) -> ProcessSeen:
         name=name,
         exe=exe or None,
         cmdline=cmdline or None,
-        cgroup=_path(cgroup) or b"/",
+        cgroup=_path(cgroup) or None,  # the root says nothing: a v1 hierarchy may say more
         netns=netns or None,
     )
 

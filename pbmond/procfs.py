@@ -78,6 +78,14 @@ class Procfs:
         except (OSError, ValueError):
             return None
 
+    def cgroup(self, pid: int) -> bytes | None:
+        """Return the cgroup path of a process that says most; None if it is gone."""
+        try:
+            with _directory(f"{self._root}/{pid}") as fd:
+                return _cgroup(_read(fd, "cgroup"))
+        except OSError:
+            return None
+
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         """Sample the process (``pid``, ``start_ns``), exact or as ``process`` gave it.
 
@@ -144,7 +152,7 @@ class Procfs:
 def _describe(fd: int, pid: int) -> ProcessSeen | None:
     stat = _parse_stat(_read(fd, "stat"))
     living = _living(fd, stat)
-    uid = _field(_read(fd, "status"), b"Uid:")
+    uid = _uid(_read(fd, "status"))
     if living is None or uid is None:
         return None
     return ProcessSeen(
@@ -169,7 +177,7 @@ def _sample(fd: int, pid: int, start_ns: int, stat: _Stat, living: str) -> ProcS
         start_ns=start_ns,
         read_bytes=read_bytes,
         write_bytes=write_bytes,
-        uid=None if status is None else _field(status, b"Uid:"),
+        uid=None if status is None else _uid(status),
         open_inodes=_open_inodes(fd, living),
         gone=False,
     )
@@ -315,6 +323,13 @@ def _cgroup(text: bytes) -> bytes | None:
         if paths.get(controller, b"/") != b"/":
             return paths[controller]
     return b"/" if paths else None
+
+
+def _uid(status: bytes) -> int | None:
+    """Return the effective uid, the one that permissions go by; it stands after the real one."""
+    _, found, rest = (b"\n" + status).partition(b"\nUid:")
+    words = rest.split(maxsplit=2)
+    return int(words[1]) if found and len(words) > 1 and words[1].isdigit() else None
 
 
 def _field(text: bytes, name: bytes) -> int | None:

@@ -10,7 +10,7 @@ import logging
 import select
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -72,6 +72,9 @@ class Proc(Protocol):
 
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         """Sample one process."""
+
+    def cgroup(self, pid: int) -> bytes | None:
+        """Return the cgroup of one process."""
 
     def self_cost(self, pids: Sequence[int]) -> ProcfsCost:
         """Sum what our own processes have used."""
@@ -141,7 +144,13 @@ class Collector:
 
     def drain(self) -> None:
         """Take the waiting events over, so that the ring buffer does not fill between ticks."""
-        self._take(self._kernel.drain())
+        self._take([self._placed(event) for event in self._kernel.drain()])
+
+    def _placed(self, event: Event) -> Event:
+        """Look up a cgroup that the kernel's side cannot name: one of a v1 hierarchy."""
+        if isinstance(event, ProcessSeen) and event.cgroup is None:
+            return replace(event, cgroup=self._proc.cgroup(event.pid))
+        return event
 
     def _take(self, events: Sequence[Event]) -> None:
         self._events += events

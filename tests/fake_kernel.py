@@ -95,5 +95,8 @@ class FakeProc:
         self.sampled.append(pid)
         return ProcSample(pid, start_ns, 0, 0, None, None, gone=False)
 
+    def cgroup(self, pid: int) -> bytes | None:
+        return {process.pid: process.cgroup for process in self.processes}.get(pid)
+
     def self_cost(self, pids: Sequence[int]) -> Cost:
         return Cost(self.cpu_ns, 1000 * len(pids), None)

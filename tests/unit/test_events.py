@@ -48,7 +48,7 @@ def test_a_process_has_its_names_put_in_order() -> None:
 def test_a_kernel_thread_has_neither_executable_nor_command_line() -> None:
     seen = events.parse(named(events.PROCESS, b""))
     assert isinstance(seen, ProcessSeen)
-    assert (seen.exe, seen.cmdline, seen.cgroup) == (None, None, b"/")
+    assert (seen.exe, seen.cmdline, seen.cgroup) == (None, None, None)
 
 
 def test_names_may_be_any_bytes() -> None:

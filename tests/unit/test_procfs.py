@@ -117,7 +117,7 @@ def test_text_that_is_no_stat_file_is_a_value_error(text: bytes) -> None:
 
 def test_a_name_that_forges_a_status_line_does_not_change_the_user(proc: FakeProc) -> None:
     base = proc.process(42)
-    (base / "status").write_text("Name:\tx\\nUid:\t666\nUid:\t1000\t0\t0\t0\n")  # as escaped
+    (base / "status").write_text("Name:\tx\\nUid:\t666\nUid:\t0\t1000\t0\t0\n")  # as escaped
     seen = Procfs(proc.root).process(42)
     assert seen is not None
     assert seen.uid == 1000

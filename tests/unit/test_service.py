@@ -167,6 +167,14 @@ def test_events_drained_between_ticks_are_in_the_next_reading(world: World) -> N
     assert process(world.message())["name"] == b"brief"
 
 
+def test_a_cgroup_that_the_kernel_cannot_name_is_looked_up(world: World) -> None:
+    world.proc.processes = [factories.seen(cgroup=b"/docker/" + b"0a" * 32)]
+    world.proc.scan = lambda skip: []  # type: ignore[method-assign] # not found that way here
+    world.kernel.events = [factories.seen(cgroup=None)]
+    world.step()
+    assert process(world.message())["container"] == b"docker:" + b"0a" * 32
+
+
 def test_all_of_proc_is_listed_at_the_start_and_every_ten_seconds(world: World) -> None:
     world.proc.processes = [factories.seen(pid=8, name=b"idle")]
     world.step()
