@@ -221,7 +221,7 @@ INLINE void fill_head(struct event *head, u32 kind, const struct process_key *pr
 INLINE void describe_process(struct name_event *event)
 {
 	void *leader = FIELD(void *, current_task(), OFFSETOF_TASK_GROUP_LEADER);
-	void *nsproxy = FIELD(void *, leader, OFFSETOF_TASK_NSPROXY);
+	void *nsproxy = FIELD(void *, current_task(), OFFSETOF_TASK_NSPROXY);
 	void *parent = FIELD(void *, leader, OFFSETOF_TASK_REAL_PARENT);
 	void *cred = FIELD(void *, leader, OFFSETOF_TASK_CRED);
 
@@ -248,7 +248,8 @@ INLINE void finish(struct notes *notes)
 	struct name_event *event = &notes->event;
 	u32 text;
 
-	event->whole = notes->whole;
+	/* append() drops what does not fit, which is the path's beginning. */
+	event->whole = notes->whole && notes->used < TEXT_SIZE - NAME_MAX;
 	event->path_size = notes->used;
 	if (event->head.kind == EVENT_PROCESS) {
 		event->cmdline_size = append_cmdline(notes);

@@ -117,7 +117,7 @@ RAW_TRACEPOINT(sock_send_length)
 		if (count_socket(CONTEXT_RAW, &process, (void *)ctx->values[0], TX, result))
 			tail_call(ctx, MAP(RAW_TAILS), FIRST);
 	} else {
-		batch_failed();
+		batch_passed(result < 0);
 	}
 	return 0;
 }
@@ -231,6 +231,15 @@ RAW_TRACEPOINT(io_uring_complete)
 #endif
 	if (count_request((void *)ctx->values[1], result))
 		tail_call(ctx, MAP(RAW_TAILS), FIRST);
+	return 0;
+}
+
+/* io_uring_cqe_overflow(ctx, user_data, res, ...): the tracepoint above stays silent then, and this
+ * one does not tell the request. */
+RAW_TRACEPOINT(io_uring_cqe_overflow)
+{
+	if ((s32)ctx->values[2] > 0)
+		lose(LOST_COMPLETIONS, 1);
 	return 0;
 }
 #endif

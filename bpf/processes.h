@@ -56,7 +56,8 @@ INLINE void meet_process(u32 context, const struct process_key *process)
 {
 	u8 met = 1;
 
-	if (!map_update(MAP(PROCESSES), process, &met, BPF_NOEXIST))
+	/* With that map full, too, the process has to be told: more than once then. */
+	if (map_update(MAP(PROCESSES), process, &met, BPF_NOEXIST) != -EEXIST)
 		note_process(context, process);
 }
 
@@ -78,21 +79,23 @@ struct disk_bytes {
 
 /* A process's disk bytes are those of its threads, each taken as it exits: signal->ioac would add
  * those of every child that was waited for. */
-INLINE void sum_disk_bytes(const struct process_key *process, void *task, bool last,
+INLINE void sum_disk_bytes(const struct process_key *process, void *task, void *signal,
 			   struct disk_bytes *sum)
 {
 #ifdef OFFSETOF_TASK_IOAC
 	void *accounting = task + OFFSETOF_TASK_IOAC;
-	struct disk_bytes *before = map_lookup(MAP(EXITS), process);
+	struct disk_bytes nothing = {}, *total;
 
 	sum->read_bytes = READ(u64, accounting, OFFSETOF_IOAC_READ_BYTES);
 	sum->write_bytes = READ(u64, accounting, OFFSETOF_IOAC_WRITE_BYTES);
-	if (before) {
-		__sync_fetch_and_add(&before->read_bytes, sum->read_bytes);
-		__sync_fetch_and_add(&before->write_bytes, sum->write_bytes);
-		*sum = *before;
-	} else if (!last) {
-		map_update(MAP(EXITS), process, sum, 0);
+	/* A process of one thread needs no sum over threads. */
+	if (READ(u32, signal, OFFSETOF_SIGNAL_NR_THREADS) > 1 && (sum->read_bytes || sum->write_bytes))
+		map_update(MAP(EXITS), process, &nothing, BPF_NOEXIST);
+	total = map_lookup(MAP(EXITS), process);
+	if (total) {
+		__sync_fetch_and_add(&total->read_bytes, sum->read_bytes);
+		__sync_fetch_and_add(&total->write_bytes, sum->write_bytes);
+		*sum = *total;
 	}
 #endif
 }
@@ -101,16 +104,16 @@ INLINE void count_exit(void)
 {
 	void *task = current_task();
 	void *signal = FIELD(void *, task, OFFSETOF_TASK_SIGNAL);
-	bool last = FIELD(u32, signal, OFFSETOF_SIGNAL_LIVE) == 0;
 	struct process_key process;
 	struct disk_bytes total = {};
 	struct exit_event event = {};
 
 	identify_current(&process);
-	sum_disk_bytes(&process, task, last, &total);
-	if (!last)
+	sum_disk_bytes(&process, task, signal, &total);
+	/* Read after the sum: threads that leave at once may each find themselves the last, and the
+	 * last to add tells the whole. */
+	if (FIELD(u32, signal, OFFSETOF_SIGNAL_LIVE))
 		return;
-	map_delete(MAP(EXITS), &process);
 	if (map_delete(MAP(PROCESSES), &process) && !total.read_bytes && !total.write_bytes)
 		return; /* it never moved a byte: nobody has heard of it */
 	fill_head(&event.head, EVENT_EXIT, &process, 0);

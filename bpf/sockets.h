@@ -154,6 +154,8 @@ INLINE void read_peer(struct flow_key *key, u64 address, u64 size)
 	take_peer(key, &peer);
 }
 
+#define UIO_MAXIOV 1024
+
 /* Which message of sendmmsg a thread is at. A failed message ends the call, so does the last. */
 struct batch {
 	u64 vector;
@@ -164,6 +166,8 @@ struct batch {
 INLINE u32 batch_index(u64 vector, u32 length, bool failed)
 {
 	u64 thread = current_pid_tgid();
+	if (length > UIO_MAXIOV)
+		length = UIO_MAXIOV; /* so does the kernel */
 	struct batch *batch = map_lookup(MAP(BATCHES), &thread);
 	u32 index = batch && batch->vector == vector && batch->next < length ? batch->next : 0;
 	struct batch next = { .vector = vector, .next = index + 1 };
@@ -204,13 +208,13 @@ INLINE void peer_of_call(struct flow_key *key)
 				  batch_index(ARGUMENT(registers, 2), ARGUMENT(registers, 3), false));
 }
 
-/* A message of sendmmsg failed: the next call begins with its first message again. */
-INLINE void batch_failed(void)
+/* A message of sendmmsg without bytes: empty, or failed, which ends the call. */
+INLINE void batch_passed(bool failed)
 {
 	void *registers = task_registers(current_task());
 
 	if (SYSCALL_NUMBER(registers) == NR_SENDMMSG)
-		batch_index(0, 0, true);
+		batch_index(ARGUMENT(registers, 2), ARGUMENT(registers, 3), failed);
 }
 
 INLINE bool takes_peers(const struct flow_key *key)

@@ -3,6 +3,7 @@
 #define PBMON_TABLES_H
 
 #define BPF_NOEXIST 1
+#define EEXIST 17
 
 enum direction { RX, TX };
 

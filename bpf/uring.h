@@ -18,8 +18,8 @@
 #define SPLICE_F_FD_IN_FIXED (1U << 31)
 #define OP_SEND_ZC 47
 #define OP_SENDMSG_ZC 48
-#define OP_READV_FIXED 58
-#define OP_WRITEV_FIXED 59
+#define OP_READV_FIXED 60
+#define OP_WRITEV_FIXED 61
 
 /* Which way the result's bytes went; -1: the result is no byte count, or not ours to count. */
 INLINE int direction_of(u8 opcode)

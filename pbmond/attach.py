@@ -34,6 +34,7 @@ _UNSEEN: Final = (
     "libaio (io_submit)",
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS), multishot reads",
     "memory-mapped files (their transfers show in disk bytes)",
+    "calls whose descriptor another thread replaced while they were blocked",
 )
 
 

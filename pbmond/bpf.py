@@ -11,8 +11,10 @@ import errno
 import fcntl
 import os
 import platform
+import re
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
@@ -33,6 +35,12 @@ _PERF_TYPE_TRACEPOINT = 2
 _PERF_FLAG_CLOEXEC = 8
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 _MEMBARRIER_GLOBAL = 1
+
+
+def processors() -> int:
+    """Return the highest possible processor number + 1: online ones leave gaps, or come later."""
+    text = Path("/sys/devices/system/cpu/possible").read_text()
+    return int(re.split("[-,]", text.strip())[-1]) + 1
 
 
 def supported() -> bool:

@@ -74,6 +74,7 @@ def _store(config: Config, proc: Procfs, started_ns: int) -> Store:
         idle_linger_ns=round(config.idle_linger_s * 1e9),
         history_length=config.history_length,
         visible=config.visible,
+        capacities=(config.flows_capacity, config.files_capacity, config.overflow_capacity),
     )
     store = Store(options, started_ns)
     store.listening(proc.listening())

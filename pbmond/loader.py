@@ -39,7 +39,7 @@ _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
 _NOTES_SIZE = 20944
 _HIGH_WATER_SIZE = 16
-_LOST_COUNT = 4
+_LOST_COUNT = 5
 
 # System call -> program; calls whose bytes go the same way share one.
 _SYSCALLS = {
@@ -166,11 +166,11 @@ class Loading:
             self._map(f"{name}_slots", bpf.ARRAY, (4, table.slot_size), size)
             self._map(f"{name}_free", bpf.STACK, (0, 4), size)
         self._map("lost", bpf.ARRAY, (4, 8), _LOST_COUNT)
-        self._map("high_water", bpf.ARRAY, (4, _HIGH_WATER_SIZE), os.cpu_count() or 1)
+        self._map("high_water", bpf.ARRAY, (4, _HIGH_WATER_SIZE), bpf.processors())
         self._map("events", bpf.RINGBUF, (0, 0), self._request["events_size"])
         self._map("notes", bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), 2)
         self._map("processes", bpf.HASH, (16, 1), self._request["processes"])
-        self._map("exits", bpf.HASH, (16, 16), 8192)
+        self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         for name in _TAILS:
@@ -246,6 +246,7 @@ class Loading:
         if rung == "syscall-exit" or self._request["files"] != "off":
             hooks += [_exit(*item) for item in _SYSCALLS.items()]
             hooks.append(_raw("io_uring_complete", required=False))
+            hooks.append(_raw("io_uring_cqe_overflow", required=False))
         if rung == "syscall-exit":
             hooks += [_exit(*item) for item in _MESSAGE_SYSCALLS.items()]
         return hooks

@@ -25,6 +25,7 @@ _NEEDED: dict[str, list[tuple[str, str]]] = {
     "TASK_CGROUPS": [("task_struct", "cgroups")],
     "TASK_STACK": [("task_struct", "stack")],
     "SIGNAL_LIVE": [("signal_struct", "live")],
+    "SIGNAL_NR_THREADS": [("signal_struct", "nr_threads")],
     "CRED_EUID": [("cred", "euid")],
     "NSPROXY_NET": [("nsproxy", "net_ns")],
     "NET_NS_INUM": [("net", "ns.inum")],

@@ -20,6 +20,9 @@ class RingBuffer:
         """Map the ring behind ``descriptor``; ``size`` is its max_entries in bytes."""
         self._mask = size - 1
         self._consumer = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED)
+        # One store: struct.pack_into() writes a zero first, and a kernel that sees it takes the
+        # ring for full.
+        self._given_back = memoryview(self._consumer).cast("Q")
         self._producer = mmap.mmap(
             descriptor, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE
         )
@@ -37,9 +40,10 @@ class RingBuffer:
             if not length & _DISCARD:
                 yield self._producer[at + _HEADER : at + _HEADER + size]
             position += (size + _HEADER + 7) // 8 * 8
-            _POSITION.pack_into(self._consumer, 0, position)
+            self._given_back[0] = position
 
     def close(self) -> None:
         """Unmap the ring."""
+        self._given_back.release()
         self._consumer.close()
         self._producer.close()

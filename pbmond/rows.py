@@ -88,6 +88,20 @@ def values_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
     return values
 
 
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Which rows of living processes leave: by the CLOCK_BOOTTIME ns of their last byte.
+
+    Idle ones, sooner those whose descriptor is closed; and when more than ``room`` rows would stay,
+    those that have been quiet longest.
+    """
+
+    idle_before_ns: int
+    closed_before_ns: int
+    quiet_before_ns: int
+    room: int
+
+
 class RowTable:
     """One map's rows, matched by ``id``; a row leaves only by ``fold``."""
 
@@ -181,13 +195,18 @@ class RowTable:
 
     # --- retiring -----------------------------------------------------------------------------
 
-    def retire(self, finished: NDArray[np.bool_], idle_before_ns: int) -> NDArray[np.uint64]:
-        """Return the ids of rows whose keys may go: of ``finished`` slots, or idle for long."""
+    def retire(self, finished: NDArray[np.bool_], leave: Leave) -> NDArray[np.uint64]:
+        """Return the ids of rows whose keys may go: of ``finished`` slots, or as ``leave`` says."""
         state = self.state
-        chosen = finished[state.slots]
-        if idle_before_ns >= 0:
-            chosen |= state.last_ns <= np.uint64(idle_before_ns)
-        chosen &= state.slots != NO_SLOT
+        last_ns = state.last_ns.astype(np.int64)
+        live = state.slots != NO_SLOT
+        chosen = finished[state.slots] | (last_ns <= leave.idle_before_ns)
+        chosen |= (state.open == CLOSED) & (last_ns <= leave.closed_before_ns)
+        chosen &= live
+        excess = np.count_nonzero(live) - np.count_nonzero(chosen) - leave.room
+        if excess > 0:
+            quiet = np.flatnonzero(live & ~chosen & (last_ns <= leave.quiet_before_ns))
+            chosen[quiet[np.argsort(last_ns[quiet], kind="stable")[:excess]]] = True
         self._retiring = np.flatnonzero(chosen)[:RETIRE_MAX]
         return self._ids.ids[self._retiring]
 

@@ -28,7 +28,7 @@ from pbmond.records import (
     Rows,
 )
 from pbmond.retired import Retired
-from pbmond.rows import Moved, RowTable, values_of
+from pbmond.rows import Leave, Moved, RowTable, values_of
 from pbmond.snapshot import Snapshot, process_rates, sum_rates
 
 #: Written before a path whose beginning was cut off; whole paths begin with a slash.
@@ -39,8 +39,10 @@ CUT = b"..."
 class StoreOptions:
     """How long rows stay. Of more than ``exited_max`` exited processes the oldest go early.
 
-    ``visible(pid, name, uid)`` is the configuration's include and exclude lists: a process that
-    it hides is counted and never shown.
+    ``capacities`` are those of the kernel's tables of flows, files and overflow: from one that is
+    three quarters full the quietest rows go early, into their process. ``visible(pid, name, uid)``
+    is the configuration's include and exclude lists: a process that it hides is counted and never
+    shown.
     """
 
     exited_linger_ns: int
@@ -48,6 +50,7 @@ class StoreOptions:
     history_length: int
     visible: Callable[[int, bytes, int], bool]
     exited_max: int = 5_000
+    capacities: tuple[int, int, int] = (131_072, 131_072, 65_536)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,21 @@ class Store:
 
     def _retire(self) -> Retire:
         finished = self._finished()
-        idle_before_ns = self._time_ns - self._options.idle_linger_ns
+        tables = (self._flows, self._files, self._overflow)
         return Retire(
             *(
-                table.retire(finished, idle_before_ns)
-                for table in (self._flows, self._files, self._overflow)
+                table.retire(finished, self._leave(capacity))
+                for table, capacity in zip(tables, self._options.capacities, strict=True)
             )
+        )
+
+    def _leave(self, capacity: int) -> Leave:
+        options = self._options
+        return Leave(
+            idle_before_ns=self._time_ns - options.idle_linger_ns,
+            closed_before_ns=self._time_ns - options.exited_linger_ns,
+            quiet_before_ns=self._time_ns - 2 * self._interval_ns if self._interval_ns else -1,
+            room=capacity * 3 // 4,
         )
 
     def fold(

@@ -168,3 +168,37 @@ def test_a_hidden_process_that_left_stays_with_the_excluded() -> None:
     assert list(row) == [(b"(excluded)", 1000)]
     assert row[b"(excluded)", 1000]["disk_read_bytes"] == 6
     assert row[b"(excluded)", 1000]["processes"] == 2
+
+
+# --- rows of living processes -----------------------------------------------------------------------
+
+
+def test_the_row_of_a_closed_connection_leaves_after_a_while_and_its_bytes_stay() -> None:
+    store = new_store()
+    rows = [(make.flow_key(), make.counter(1, "net", (10, 20, 1, 2), detail=77))]
+    store.apply(make.reading(1, flows=rows, events=[make.seen()]))
+    store.apply_proc([make.sample(open_inodes=[])])  # nothing is open any more
+    assert not len(store.apply(make.reading(10, flows=rows)).flows)
+    assert store.apply(make.reading(11, flows=rows)).flows.tolist() == [1]
+    store.fold(make.counters(rows[0][1]), NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(12))
+    row = process(store)
+    assert (row["connections"], row["net_rx_bytes"], row["net_tx_bytes"]) == (0, 10, 20)
+
+
+def test_from_a_table_that_fills_the_quietest_rows_leave_early() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [flow(number, local_port=number) for number in range(1, 9)]
+    assert not len(store.apply(make.reading(1, flows=rows, events=[make.seen()])).flows)
+    rows[0] = flow(1, (11, 20, 2, 2), local_port=1)
+    rows[3] = flow(4, (11, 20, 2, 2), local_port=4)
+    assert not len(store.apply(make.reading(2, flows=rows)).flows)
+    # Six of eight may stay; those that moved at second 2 are not quiet for long enough.
+    assert store.apply(make.reading(3, flows=rows)).flows.tolist() == [2, 3]
+
+
+def test_a_table_with_room_keeps_its_rows() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [flow(number, local_port=number) for number in range(1, 7)]
+    for second in (1, 2, 3, 4):
+        assert not len(store.apply(make.reading(second, flows=rows, events=[make.seen()])).flows)
