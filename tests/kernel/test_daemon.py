@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conservation import assert_conserved
 from daemon import Daemon
+from processes import row_of, run_python
 
-from pbmond import bpf, wire
+from pbmond import bpf
 
 _PBMOND = Path(sys.executable).with_name("pbmond")
 _PATIENCE_S = 10.0
@@ -41,20 +41,8 @@ def assert_gone(programs: set[int]) -> None:
         time.sleep(0.05)
 
 
-def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run ``code`` in a bare interpreter of its own, which ends before this returns."""
-    command = [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True)
-
-
-def row_of(message: wire.Message, pid: int) -> dict[str, Any]:
-    """Return the one process row of ``pid``."""
-    (row,) = (row for row in message.processes.rows() if row["pid"] == pid)
-    return row
-
-
 _MOVE = """
-import os, socket
+import json, os, socket
 one, other = socket.socketpair()
 one.send(b"x" * 331)
 os.write(os.open("/dev/null", os.O_WRONLY), b"x" * 1237)
@@ -96,12 +84,10 @@ def test_a_killed_publisher_comes_back_and_nothing_is_lost(daemon: Daemon) -> No
     before = daemon.snapshot()
     first = daemon.publisher()
     os.kill(first, signal.SIGKILL)
-    result = run_python(
-        "import os; os.write(os.open('/dev/null', 1), b'x' * 1237); print(os.getpid())"
-    )
+    pid = run_python(_MOVE)
     after = daemon.snapshot()
     assert after.epoch == before.epoch
-    assert row_of(after, int(result.stdout))["device_write_bytes"] == 1237
+    assert row_of(after, pid)["device_write_bytes"] == 1237
     assert daemon.publisher() != first
 
 
@@ -126,9 +112,9 @@ def test_the_start_says_in_one_line_what_attached(daemon: Daemon) -> None:
 
 def test_files_off_leaves_files_out_and_says_what_is_unseen(tmp_path: Path) -> None:
     with Daemon(tmp_path, files="off") as daemon:
-        result = run_python(_MOVE)
+        pid = run_python(_MOVE)
         message = daemon.snapshot()
-    row = row_of(message, int(result.stdout))
+    row = row_of(message, pid)
     assert (row["unix_tx_bytes"], row["device_write_bytes"]) == (331, 0)
     assert message.health["rungs"]["files"] == "off"
     assert any("splice" in line for line in message.health["unseen"])
@@ -136,8 +122,8 @@ def test_files_off_leaves_files_out_and_says_what_is_unseen(tmp_path: Path) -> N
 
 def test_sockets_off_leaves_sockets_out(tmp_path: Path) -> None:
     with Daemon(tmp_path, sockets="off") as daemon:
-        result = run_python(_MOVE)
-        row = row_of(daemon.snapshot(), int(result.stdout))
+        pid = run_python(_MOVE)
+        row = row_of(daemon.snapshot(), pid)
     assert (row["unix_tx_bytes"], row["device_write_bytes"]) == (0, 1237)
 
 
@@ -154,9 +140,9 @@ print(os.getpid())
 def test_full_tables_keep_process_totals_exact_and_say_so(tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     with Daemon(tmp_path, capacity=256) as daemon:
-        result = run_python(_MANY_FILES, tmp_path / "many")
+        pid = run_python(_MANY_FILES, tmp_path / "many")
         message = daemon.snapshot()
-    row = row_of(message, int(result.stdout))
+    row = row_of(message, pid)
     assert (row["file_write_bytes"], row["file_write_calls"]) == (37_000, 1000)
     assert message.health["status"] == "incomplete"
     assert message.health["lost"]["calls_without_file"] >= 1000 - 256
@@ -184,8 +170,8 @@ print(os.getpid())
 def test_disk_bytes_of_all_threads_outlive_their_process(
     daemon: Daemon, tmp_path: Path, threads: int
 ) -> None:
-    result = run_python(_DISK, tmp_path / "data", threads)
-    row = row_of(daemon.snapshot(), int(result.stdout))
+    pid = run_python(_DISK, tmp_path / "data", threads)
+    row = row_of(daemon.snapshot(), pid)
     # Direct writes reach the disk as they are; new blocks may dirty pages of the file system too.
     written = (threads + 1) * 3 * 8192
     assert row["file_write_bytes"] == written
@@ -193,15 +179,15 @@ def test_disk_bytes_of_all_threads_outlive_their_process(
 
 
 _RUN_CHILD = """
-import os, subprocess, sys
-subprocess.run([sys.argv[1], "-I", "-S", "-c", *sys.argv[2:]], check=True)
-print(os.getpid())
+import json, os, subprocess, sys
+command = [sys.argv[1], "-I", "-S", "-c", *sys.argv[2:]]
+child = subprocess.run(command, check=True, capture_output=True).stdout
+print(json.dumps([int(child), os.getpid()]))
 """
 
 
 def test_disk_bytes_are_not_those_of_children_too(daemon: Daemon, tmp_path: Path) -> None:
-    result = run_python(_RUN_CHILD, sys.executable, _DISK, tmp_path / "data", 0)
-    child, parent = map(int, result.stdout.split())
+    child, parent = run_python(_RUN_CHILD, sys.executable, _DISK, tmp_path / "data", 0)
     message = daemon.snapshot()
     assert row_of(message, child)["disk_write_bytes"] >= 3 * 8192
     assert row_of(message, parent)["disk_write_bytes"] < 3 * 8192

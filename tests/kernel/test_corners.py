@@ -1,0 +1,106 @@
+"""Corners in which counting once went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from daemon import Daemon
+from processes import row_of, run_python
+
+
+@pytest.fixture(scope="module", params=["tracepoint", "syscall-exit"])
+def daemon(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("run"), sockets=request.param) as running:
+        yield running
+
+
+_SENDMMSG = """
+import ctypes, json, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+receivers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
+vector = (ctypes.c_uint64 * (8 * 3))()
+keep = []
+for number, (receiver, size) in enumerate(zip(receivers, (5, 0, 70))):
+    receiver.bind(("127.0.0.1", 0))
+    port = receiver.getsockname()[1].to_bytes(2, "big")
+    family = socket.AF_INET.to_bytes(2, "little")
+    name = ctypes.create_string_buffer(family + port + b"\\x7f\\0\\0\\1" + bytes(8))
+    data = ctypes.create_string_buffer(size + 1)
+    block = (ctypes.c_uint64 * 2)(ctypes.addressof(data), size)
+    keep += [name, data, block]
+    vector[8 * number : 8 * number + 4] = [
+        ctypes.addressof(name), 16, ctypes.addressof(block), 1,
+    ]
+for _ in range(3):
+    assert libc.sendmmsg(sender.fileno(), vector, 3, 0) == 3
+print(json.dumps([os.getpid(), [receiver.getsockname()[1] for receiver in receivers]]))
+"""
+
+
+def test_an_empty_datagram_does_not_shift_the_peers_of_the_others(daemon: Daemon) -> None:
+    pid, ports = run_python(_SENDMMSG)
+    connections = daemon.snapshot().connections
+    assert connections is not None
+    sent = {row["remote_port"]: row["tx_bytes"] for row in connections.rows() if row["pid"] == pid}
+    assert sent == {ports[0]: 15, ports[2]: 210}
+
+
+_THREADS = """
+import json, mmap, os, sys, threading
+def write(barrier):
+    memory = mmap.mmap(-1, 65536)
+    path = sys.argv[1] + str(threading.get_ident())
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+    os.ftruncate(descriptor, 65536)
+    os.posix_fallocate(descriptor, 0, 65536)
+    os.write(descriptor, memory)
+    barrier.wait()
+    threading.Event().wait()
+barrier = threading.Barrier(9)
+for _ in range(8):
+    threading.Thread(target=write, args=(barrier,), daemon=True).start()
+barrier.wait()
+os.write(1, json.dumps(os.getpid()).encode())
+os._exit(0)
+"""
+
+
+def test_threads_that_end_together_leave_all_their_disk_bytes(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    pids = [run_python(_THREADS, tmp_path / f"{number}-") for number in range(20)]
+    message = daemon.snapshot()
+    written = [row_of(message, pid)["disk_write_bytes"] for pid in pids]
+    assert min(written) >= 8 * 65536
+
+
+_DEEP = """
+import json, os, sys
+os.chdir(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    os.mkdir("d" * 250)
+    os.chdir("d" * 250)
+descriptor = os.open("leaf", os.O_RDWR | os.O_CREAT)
+os.write(descriptor, b"x" * 37)
+print(json.dumps(os.getpid()))
+"""
+
+
+@pytest.mark.parametrize(("depth", "whole"), [(20, True), (90, False)])
+def test_a_path_that_is_too_long_says_that_it_is_cut(
+    daemon: Daemon, tmp_path: Path, depth: int, whole: bool
+) -> None:
+    pid = run_python(_DEEP, tmp_path, depth)
+    files = daemon.snapshot().files
+    assert files is not None
+    (path,) = (row["path"] for row in files.rows() if (row["pid"], row["write_bytes"]) == (pid, 37))
+    if whole:
+        assert path == bytes(tmp_path) + b"/" + (b"d" * 250 + b"/") * depth + b"leaf"
+    else:
+        assert path.startswith(b".../d")
+        assert path.endswith(b"d/leaf")
