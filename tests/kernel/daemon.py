@@ -46,6 +46,7 @@ class Daemon:
         reads: str = "auto",
         interval_s: float = 0.2,
         capacity: int = 131_072,
+        topic: bytes = b"all/flows",
     ) -> None:
         """Start it and wait for its first snapshot; ``directory`` must be empty."""
         self.directory = directory
@@ -72,7 +73,7 @@ class Daemon:
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, 4)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
-        self._socket.setsockopt(zmq.SUBSCRIBE, b"all/flows")
+        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
         self._socket.connect(self.address)
         try:
             self.snapshot()
