@@ -163,7 +163,7 @@ _TRACING_TYPES = (2, 5, 17, 24, 26)  # kprobe, (raw, writable) tracepoint, traci
 
 def tracing_programs() -> frozenset[int]:
     """Return the ids of the loaded programs that may sit in the path of system calls."""
-    found = []
+    found: list[int] = []
     attributes = ctypes.create_string_buffer(16)
     libc = ctypes.CDLL(None)
     number = {"x86_64": 321, "aarch64": 280}[platform.machine()]

@@ -133,7 +133,7 @@ def main() -> None:
     """Compile, then attach and detach as standard input says, until its end."""
     headers, mode, *hooks = sys.argv[1:]
     os.environ["BCC_KERNEL_SOURCE"] = headers
-    import bcc
+    import bcc  # noqa: PLC0415 - it reads the variable when it is imported
 
     stash = bpf.create_map(bpf.HASH, 8, 24, 10240)
     events = bpf.create_map(bpf.RINGBUF, 0, 0, _RING_SIZE)

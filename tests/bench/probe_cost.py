@@ -45,10 +45,10 @@ class Work:
     """The measured calls and what they need; counts what it made."""
 
     def __init__(self, stack: ExitStack, chunks: int) -> None:
-        file = stack.enter_context(tempfile.TemporaryFile())
+        file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack does
         file.write(bytes(4096))
         file.flush()
-        zero = stack.enter_context(Path("/dev/zero").open("rb", buffering=0))
+        zero = stack.enter_context(Path("/dev/zero").open("rb", buffering=0))  # noqa: SIM115
         left, right = (stack.enter_context(_udp()) for _ in range(2))
         left.connect(right.getsockname())
         right.connect(left.getsockname())
@@ -88,7 +88,9 @@ def _udp() -> socket.socket:
 class Other:
     """per_event.py in a process of its own, off the measuring processor."""
 
-    def __init__(self, stack: ExitStack, processors: Processors, mode: str, hooks: list[str]):
+    def __init__(
+        self, stack: ExitStack, processors: Processors, mode: str, hooks: list[str]
+    ) -> None:
         command = [
             "/usr/bin/python3", "-I", str(Path(__file__).with_name("per_event.py")),
             str(ROOT / "bpf" / "headers"), mode, *hooks,

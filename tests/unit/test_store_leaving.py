@@ -170,7 +170,7 @@ def test_a_hidden_process_that_left_stays_with_the_excluded() -> None:
     assert row[b"(excluded)", 1000]["processes"] == 2
 
 
-# --- rows of living processes -----------------------------------------------------------------------
+# --- rows of living processes -------------------------------------------------------------------
 
 
 def test_the_row_of_a_closed_connection_leaves_after_a_while_and_its_bytes_stay() -> None:
