@@ -1,0 +1,53 @@
+"""What the daemon imports: nothing of the client, and each process only what it may."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from imported import imports, loaded
+
+import pbmond
+
+PACKAGE = Path(pbmond.__file__).parent
+#: What runs in the loader's process, under whatever Python has bcc.
+LOADER = {"loader.py", "bpf.py", "btf.py", "offsets.py", "__init__.py"}
+
+
+def tops(files: set[str]) -> set[str]:
+    """Return the top-level modules, outside the standard library, that ``files`` import."""
+    used = {module.split(".")[0] for name, module in imports(PACKAGE) if name in files}
+    return used - sys.stdlib_module_names
+
+
+def test_the_daemon_never_imports_the_client() -> None:
+    assert "pbmon_client" not in {module.split(".")[0] for _name, module in imports(PACKAGE)}
+
+
+def test_the_wire_imports_only_msgpack() -> None:
+    assert tops({"wire.py"}) == {"msgpack"}
+
+
+def test_the_loader_imports_only_bcc() -> None:
+    assert tops(LOADER) == {"bcc", "pbmond"}
+    own = {module for name, module in imports(PACKAGE) if name in LOADER}
+    parts = {module.split(".")[1] for module in own if module.startswith("pbmond.")}
+    assert {f"{part}.py" for part in parts} <= LOADER
+
+
+@pytest.mark.parametrize(
+    ("module", "owner"), [("zmq", "publisher.py"), ("msgpack", "wire.py"), ("bcc", "loader.py")]
+)
+def test_each_outside_dependency_has_one_module(module: str, owner: str) -> None:
+    users = {name for name, used in imports(PACKAGE) if used.split(".")[0] == module}
+    assert users == {owner}
+
+
+def test_the_publisher_loads_no_numpy_and_the_collector_no_zmq() -> None:
+    assert "numpy" not in loaded(PACKAGE, "import pbmond.publisher")
+    assert "zmq" not in loaded(PACKAGE, "import pbmond.cli, pbmond.daemon")
+
+
+def test_the_start_loads_no_numpy_before_the_loader_runs() -> None:
+    assert "numpy" not in loaded(PACKAGE, "import pbmond.cli")
