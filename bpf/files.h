@@ -11,7 +11,7 @@
 
 /* Enough of struct inode, in one read, for a key and a class. */
 struct inode_head {
-	u8 bytes[INODE_SPAN];
+	HEAD_OF(INODE_SPAN);
 } __attribute__((aligned(8)));
 
 /* File systems whose regular files are windows on the kernel, not storage: s_magic of
@@ -150,7 +150,7 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 	struct file_slot *row;
 	u32 magic;
 
-	read_kernel(&head, sizeof(head), inode);
+	READ_HEAD(&head, inode);
 	fill_file(&key, process, inode, &head);
 	magic = READ(u32, (void *)key.superblock, OFFSETOF_SUPERBLOCK_MAGIC);
 	if (is_fleeting(&key, magic)) {
@@ -175,7 +175,7 @@ INLINE bool count_inode(u32 context, const struct process_key *process, void *fi
 	struct file_slot *row;
 
 	fill_file(&key, process, inode, head);
-	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
+	row = find_again(MAP(FILE_HINTS), MAP(FILE_INDEX), MAP(FILE_SLOTS), &key, sizeof(key));
 	if (!row) {
 		struct pending *pending = defer(context, process, file, direction, bytes, 1);
 
@@ -221,7 +221,7 @@ INLINE bool count_file(u32 context, const struct process_key *process, void *fil
 	void *inode = file ? READ(void *, file, OFFSETOF_FILE_INODE) : NULL;
 	struct inode_head head;
 
-	if (!inode || read_kernel(&head, sizeof(head), inode)) {
+	if (!inode || READ_HEAD(&head, inode)) {
 		lose(LOST_BYTES, bytes);
 		return false;
 	}

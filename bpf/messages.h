@@ -52,7 +52,7 @@ INLINE bool fill_notes(struct notes *notes, void *sk)
 	struct flow_key *key = &notes->pending[0].key;
 	struct socket_head head;
 
-	if (read_kernel(&head, sizeof(head), sk))
+	if (READ_HEAD(&head, sk))
 		return false;
 	__builtin_memset(key, 0, sizeof(*key));
 	identify_current(&notes->process);

@@ -14,7 +14,7 @@
 #define TEXT_SIZE 16384
 #define NAME_MAX 256        /* a component with its NUL */
 #define CMDLINE_MAX 4096
-#define PATH_STEPS 96       /* components a walker takes before it calls itself again */
+#define PATH_STEPS 32       /* components a walker takes before it calls itself again */
 #define CGROUP_STEPS 24
 
 struct place {
@@ -72,7 +72,9 @@ INLINE void emit(void *event, u64 size)
 
 INLINE struct notes *notes_of(u32 context)
 {
-	return map_lookup(MAP(NOTES), &context);
+	u32 only = 0;
+
+	return map_lookup(context == CONTEXT_RAW ? MAP(RAW_NOTES) : MAP(EXIT_NOTES), &only);
 }
 
 /* Where to leave bytes to the program "first"; NULL: they are lost, and counted so. What lies in the
@@ -246,7 +248,7 @@ INLINE void begin(struct notes *notes, const struct note *note)
 INLINE void finish(struct notes *notes)
 {
 	struct name_event *event = &notes->event;
-	u32 text;
+	u64 text;
 
 	/* append() drops what does not fit, which is the path's beginning. */
 	event->whole = notes->whole && notes->used < TEXT_SIZE - NAME_MAX;
@@ -258,6 +260,8 @@ INLINE void finish(struct notes *notes)
 		event->cgroup_size += notes->used;
 	}
 	text = notes->used;
+	/* Opaque to the compiler, which would test one copy and use another. */
+	asm volatile("" : "+r"(text));
 	if (text < TEXT_SIZE + CMDLINE_MAX)
 		emit(event, sizeof(*event) + text);
 	notes->walking = 0;

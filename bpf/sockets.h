@@ -28,7 +28,7 @@ struct ends {
 
 /* Enough of struct sock_common, in one read, to fill a key. */
 struct socket_head {
-	u8 bytes[SOCK_COMMON_SPAN];
+	HEAD_OF(SOCK_COMMON_SPAN);
 } __attribute__((aligned(8)));
 
 INLINE u16 host_order(u16 port)
@@ -41,14 +41,20 @@ INLINE void copy_address(u8 *to, const void *from)
 	__builtin_memcpy(to, from, 16);
 }
 
+/* An address in a structure's head, as two numbers: the head may not be ours to copy from. */
+#define COPY_ADDRESS(to, head, offset) do {					\
+	((u64 *)(to))[0] = HEAD(u64, head, offset);				\
+	((u64 *)(to))[1] = HEAD(u64, head, (offset) + 8);			\
+} while (0)
+
 INLINE void fill_ends(const struct socket_head *head, u8 *local, u8 *remote)
 {
 	if (HEAD(u16, head, OFFSETOF_SKC_FAMILY) == AF_INET) {
-		__builtin_memcpy(local, head->bytes + OFFSETOF_SKC_RCV_SADDR, 4);
-		__builtin_memcpy(remote, head->bytes + OFFSETOF_SKC_DADDR, 4);
+		*(u32 *)local = HEAD(u32, head, OFFSETOF_SKC_RCV_SADDR);
+		*(u32 *)remote = HEAD(u32, head, OFFSETOF_SKC_DADDR);
 	} else {
-		copy_address(local, head->bytes + OFFSETOF_SKC_V6_RCV_SADDR);
-		copy_address(remote, head->bytes + OFFSETOF_SKC_V6_DADDR);
+		COPY_ADDRESS(local, head, OFFSETOF_SKC_V6_RCV_SADDR);
+		COPY_ADDRESS(remote, head, OFFSETOF_SKC_V6_DADDR);
 	}
 }
 
@@ -345,7 +351,8 @@ INLINE struct counter *claim_flow(u32 context, const struct process_key *process
 INLINE bool count_flow(u32 context, const struct process_key *process, const struct flow_key *key,
 		       void *sk, u8 state, enum direction direction, u64 bytes, u64 calls)
 {
-	struct flow_slot *row = find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
+	struct flow_slot *row = find_again(MAP(FLOW_HINTS), MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key,
+					   sizeof(*key));
 
 	if (!row) {
 		struct pending *pending = defer(context, process, sk, direction, bytes, calls);
@@ -368,7 +375,7 @@ INLINE bool count_socket(u32 context, const struct process_key *process, void *s
 	struct flow_key key = { .start_ns = process->start_ns, .tgid = process->tgid };
 	struct socket_head head;
 
-	if (read_kernel(&head, sizeof(head), sk)) {
+	if (READ_HEAD(&head, sk)) {
 		lose(LOST_BYTES, bytes);
 		return false;
 	}
@@ -388,7 +395,7 @@ INLINE void remember_opening(void *sk, u32 before, u32 after)
 
 	if ((before != TCP_SYN_RECV && before != TCP_SYN_SENT) || after != TCP_ESTABLISHED)
 		return;
-	if (read_kernel(&head, sizeof(head), sk))
+	if (READ_HEAD(&head, sk))
 		return;
 	ends.family = HEAD(u16, &head, OFFSETOF_SKC_FAMILY);
 	ends.net = HEAD(u64, &head, OFFSETOF_SKC_NET);

@@ -44,6 +44,45 @@ INLINE void *find(void *index, void *slots, const void *key)
 	return slot ? map_lookup(slots, slot) : NULL;
 }
 
+#define HINT_BITS 16
+
+INLINE u32 hint_of(const u64 *key, u32 size)
+{
+	u64 sum = 0;
+
+	for (u32 n = 0; n < size / 8; n++)
+		sum += key[n] * (2 * n + 1);
+	return sum * 0x9e3779b97f4a7c15ull >> (64 - HINT_BITS);
+}
+
+/* Whether a slot is in use for a key: a row has its time only while its key is in the index. */
+INLINE bool is_row_of(const u64 *slot, const u64 *key, u32 size)
+{
+	u64 difference = 0;
+
+	for (u32 n = 0; n < size / 8; n++)
+		difference |= slot[n] ^ key[n];
+	return !difference && ((const struct counter *)((void *)slot + size))->first_ns;
+}
+
+/* find(), for rows that are looked for at every call: first where one with such a key was found the
+ * last time. The hash map takes 50 ns, the hint 5; the slot itself says whether the hint is right. */
+INLINE void *find_again(void *hints, void *index, void *slots, const void *key, u32 size)
+{
+	u32 at = hint_of(key, size);
+	u32 *hint = map_lookup(hints, &at);
+	void *row = hint ? map_lookup(slots, hint) : NULL;
+	u32 *slot;
+
+	if (row && is_row_of(row, key, size))
+		return row;
+	slot = map_lookup(index, key);
+	if (!slot || !hint)
+		return NULL;
+	*hint = *slot;
+	return map_lookup(slots, slot);
+}
+
 /* A slot's id changes with each use, so that user space never takes a new row for the old one. */
 INLINE u64 next_id(u64 id, u32 slot)
 {

@@ -135,9 +135,13 @@ class Btf:
                     return found[0], offset + found[1]
         return None
 
-    def has_function(self, name: str) -> bool:
-        """Tell whether the kernel has a function of that name."""
-        return self._find(name, _FUNC) != 0
+    def function(self, name: str) -> int | None:
+        """Id of a kernel function, None if there is none of that name."""
+        return self._find(name, _FUNC) or None
+
+    def structure(self, name: str) -> int | None:
+        """Id of a structure, None if there is none of that name."""
+        return self._find(name, _STRUCT) or None
 
     def tracepoint_parameters(self, name: str) -> list[str] | None:
         """Names of the pointed-to structures ("" for other types) of a tracepoint's parameters.

@@ -20,6 +20,7 @@ import platform
 import resource
 import shutil
 import socket
+import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -58,7 +59,12 @@ _TAILS = {
     "exit_tails": ("exit_walker", "exit_first", "exit_messages"),
     "raw_tails": ("raw_walker", "raw_first"),
 }
-_READS = ("typed", "probe")  # the better first
+# A tail that is compiled once and loaded for both kinds of program.
+_TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
+_READS = ("cast", "typed", "probe")  # the better first
+_HINTS = 1 << 16  # HINT_BITS of bpf/tables.h
+_CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
+_LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 _SOCKET_TRACEPOINTS = ("sock_send_length", "sock_recv_length")
 
 
@@ -168,7 +174,10 @@ class Loading:
         self._map("lost", bpf.ARRAY, (4, 8), _LOST_COUNT)
         self._map("high_water", bpf.ARRAY, (4, _HIGH_WATER_SIZE), bpf.processors())
         self._map("events", bpf.RINGBUF, (0, 0), self._request["events_size"])
-        self._map("notes", bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), 2)
+        for name in ("flow_hints", "file_hints"):
+            self._map(name, bpf.ARRAY, (4, 4), _HINTS)
+        for name in ("raw_notes", "exit_notes"):
+            self._map(name, bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), 1)
         self._map("processes", bpf.HASH, (16, 1), self._request["processes"])
         self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
@@ -184,11 +193,10 @@ class Loading:
 
     def _compile(self, rung: str) -> dict[str, int]:
         """Compile and load for one rung; typed loads first, probe reads where helpers lack."""
-        wanted = self._request["reads"]
         refusal = ""
-        for reads in _READS if wanted == "auto" else (wanted,):
+        for reads in self._reads_to_try():
             try:
-                programs = self._load(rung, int(reads == "typed"))
+                programs = self._load(rung, reads)
             except LoadError:
                 raise
             except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
@@ -198,16 +206,22 @@ class Loading:
                 return programs
         raise LoadError(f"the kernel refused the eBPF programs ({refusal}): is lockdown on?")
 
-    def _load(self, rung: str, typed: int) -> dict[str, int]:
-        flags = self._flags(rung, typed)
+    def _reads_to_try(self) -> list[str]:
+        wanted = self._request["reads"]
+        if wanted != "auto":
+            return [wanted]
+        can_cast = self._constants["FUNCTION_RDONLY_CAST"]
+        return [reads for reads in _READS if reads != "cast" or can_cast]
+
+    def _load(self, rung: str, reads: str) -> dict[str, int]:
+        flags = self._flags(rung, reads)
         bcc = _import_bcc(self._request["headers"])
         with _quiet(debug=self._request["debug"]):
             module = bcc.BPF(text=self._source(), cflags=flags, allow_rlimit=False)
-            programs = {}
-            for function in self._functions(rung):
-                is_exit = function.startswith("exit_")
-                kind = bcc.BPF.TRACEPOINT if is_exit else bcc.BPF.RAW_TRACEPOINT
-                programs[function] = module.load_func(function, kind).fd
+            programs = {
+                function: self._program(bcc, module, function)
+                for function in self._functions(rung)
+            }
         for name, tails in _TAILS.items():
             for index, tail in enumerate(tails):
                 if tail in programs:
@@ -218,21 +232,40 @@ class Loading:
         _KEEP.append(module)  # its destructor would close the programs
         return programs
 
+    def _program(self, bcc: Any, module: Any, function: str) -> int:  # noqa: ANN401 - no types
+        """Load one function, or its twin once more, this time with the maps of the exit hooks."""
+        source = _TWINS.get(function, function).encode()
+        maps = {}
+        if function in _TWINS:
+            for name in ("notes", "tails"):
+                maps[self._maps[f"raw_{name}"]] = self._maps[f"exit_{name}"]
+            del module.funcs[source]  # or bcc would give us the program that it has
+        start = bcc.lib.bpf_function_start(module.module, source)
+        size = bcc.lib.bpf_function_size(module.module, source)
+        code = (ctypes.c_char * size).from_address(start)
+        _link(code, self._constants["FUNCTION_RDONLY_CAST"], maps)
+        is_exit = function.startswith("exit_")
+        kind = bcc.BPF.TRACEPOINT if is_exit else bcc.BPF.RAW_TRACEPOINT
+        return int(module.load_func(source, kind).fd)
+
     def _source(self) -> str:
         return (Path(self._request["sources"]) / "pbmon.c").read_text()
 
-    def _flags(self, rung: str, typed: int) -> list[str]:
+    def _flags(self, rung: str, reads: str) -> list[str]:
         values = {f"{name.upper()}_FD": fd for name, fd in self._maps.items()}
         values.update(self._constants)
         values.update({f"SIZEOF_{t.name.upper()}_SLOT": t.slot_size for t in self._tables})
         values["SIZEOF_NOTES"] = _NOTES_SIZE
         values["EVENTS_SIZE"] = self._request["events_size"]
-        values["TYPED_LOADS"] = typed
+        values["CAST_LOADS"] = int(reads == "cast")
+        values["TYPED_LOADS"] = int(reads != "probe")
         values["SOCKETS"] = int(rung != "off")
         values["SOCKETS_AT_EXIT"] = int(rung == "syscall-exit")
         values["FILES"] = int(self._request["files"] != "off")
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
-        return [f"-I{self._request['sources']}", *(f"-D{k}={v}" for k, v in values.items())]
+        # Debug information takes a tenth of the time; the verifier's log is all that would use it.
+        debug = [] if self._request["debug"] else ["-g0"]
+        return [*debug, f"-I{self._request['sources']}", *(f"-D{k}={v}" for k, v in values.items())]
 
     def _hooks(self, rung: str) -> list[Hook]:
         hooks = [
@@ -286,6 +319,18 @@ class Loading:
 
 
 _KEEP: list[Any] = []
+
+
+def _link(code: ctypes.Array[ctypes.c_char], cast: int, maps: dict[int, int]) -> None:
+    """Do in place what bcc's compiler cannot: call a kernel function, use other maps."""
+    instruction = struct.Struct("<BBhi")  # operation, registers, offset, immediate
+    for at in range(0, len(code), instruction.size):
+        operation, registers, offset, value = instruction.unpack_from(code, at)
+        if operation == _CALL and value == cast:
+            instruction.pack_into(code, at, operation, _PSEUDO_KFUNC_CALL, offset, value)
+        elif operation == _LOAD_MAP and registers & 0xF0 == _PSEUDO_MAP_FD:
+            value = maps.get(value, value)
+            instruction.pack_into(code, at, operation, registers, offset, value)
 
 
 def _fill(program: int, table: int, capacity: int) -> None:

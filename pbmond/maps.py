@@ -102,6 +102,8 @@ class Table:
             with _not_preempted():
                 for slot in some.tolist():
                     bpf.delete(self._index, self._slots["key"][slot].tobytes())
+        # A program may remember where a key was: it must not find it there any more.
+        self._slots["key"][slots] = np.zeros((), self._type["key"])
         return slots
 
     def release(self, slots: NDArray[np.intp]) -> NDArray[np.void]:

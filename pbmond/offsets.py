@@ -133,6 +133,8 @@ def defines(btf: Btf) -> dict[str, int]:
     found["ARCH_ARM64"] = int(platform.machine() == "aarch64")
     found["SOCK_COMMON_SPAN"] = _span(found, "SKC_", 16)
     found["INODE_SPAN"] = _inode_span(found)
+    found["FUNCTION_RDONLY_CAST"] = btf.function("bpf_rdonly_cast") or 0
+    found["TYPE_SOCKADDR_STORAGE"] = btf.structure("__kernel_sockaddr_storage") or 0
     found["HAS_SENDPAGE"] = int(btf.offset("proto_ops", "sendpage") is not None)
     parameters = btf.tracepoint_parameters("io_uring_complete") or []
     found["URING_COMPLETE_HAS_CQE"] = int("io_uring_cqe" in parameters)

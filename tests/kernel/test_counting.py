@@ -19,8 +19,15 @@ from daemon import Daemon
 from expectations import Rows, check
 from workloads import Expectation, UnavailableError
 
-#: Sockets and reads; the last is what kernels before 5.15 get.
-RUNGS = (("tracepoint", "typed"), ("syscall-exit", "typed"), ("syscall-exit", "probe"))
+#: Sockets and reads, as kernels get them: from 6.3, 6.2, 5.15, and older; last, what one with the
+#: socket tracepoints and without the cast would get.
+RUNGS = (
+    ("tracepoint", "cast"),
+    ("syscall-exit", "cast"),
+    ("syscall-exit", "typed"),
+    ("syscall-exit", "probe"),
+    ("tracepoint", "typed"),
+)
 ORDERS = ("before", "after")
 #: What a rung cannot see, by workload: words that health.unseen must have for it.
 UNSEEN = {
