@@ -10,7 +10,9 @@ import pwd
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -22,6 +24,8 @@ from pbmond.rundir import RunDirError, hold
 
 _FAILURE: Final = 1
 _USAGE: Final = 2
+#: Commands beside the daemon itself: modules whose main() takes what follows.
+_COMMANDS: Final = {"selftest": "pbmond.selftest.cli"}
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -29,14 +33,21 @@ class StartError(Exception):
     """The daemon cannot start here; the message is one line that says what to do."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """The parser of pbmond and of its commands."""
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line; argparse would print the whole usage first."""
-        self.exit(_USAGE, f"pbmond: {message}; see pbmond --help\n")
+        self.exit(_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the daemon; return the exit status: 0 stopped, 1 failed, 2 wrong use."""
+    """Run the daemon or a command; return the exit status: 0 stopped, 1 failed, 2 wrong use."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in _COMMANDS:
+        # Not before it is asked for: the daemon carries nothing that only a command needs.
+        command: Callable[[list[str]], int] = import_module(_COMMANDS[arguments[0]]).main
+        return command(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         if options.check_config and options.config is None:
@@ -60,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def configuration(options: argparse.Namespace) -> Config:
     """Return the file's settings, or the defaults, with what the command line overrides."""
-    config = load(options.config, _uid_of) if options.config else Config()
+    config = load(options.config, uid_of) if options.config else Config()
     overrides: dict[str, Any] = {}
     for name in ("interval", "run_dir", "log_level", "log_file"):
         given = getattr(options, name)
@@ -76,10 +87,11 @@ def configuration(options: argparse.Namespace) -> Config:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="pbmond",
         description="Counts the bytes that processes move, in the kernel, and serves them to "
         "viewers (pbmon-client). Runs in the foreground, as root.",
+        epilog="pbmond selftest proves the counting on this kernel; see pbmond selftest --help.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -98,7 +110,8 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _uid_of(user: str) -> int | None:
+def uid_of(user: str) -> int | None:
+    """Return the uid of ``user``, None if there is no such user."""
     try:
         return pwd.getpwnam(user).pw_uid
     except KeyError:

@@ -219,8 +219,7 @@ class Loading:
         with _quiet(debug=self._request["debug"]):
             module = bcc.BPF(text=self._source(), cflags=flags, allow_rlimit=False)
             programs = {
-                function: self._program(bcc, module, function)
-                for function in self._functions(rung)
+                function: self._program(bcc, module, function) for function in self._functions(rung)
             }
         for name, tails in _TAILS.items():
             for index, tail in enumerate(tails):

@@ -3,6 +3,10 @@
 
 _pbmond() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
+    if [[ ${COMP_WORDS[1]} == selftest ]] && ((COMP_CWORD > 1)); then
+        _pbmond_selftest
+        return
+    fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --config | --log-file)
             compopt -o filenames
@@ -17,9 +21,24 @@ _pbmond() {
         --log-level) choices='debug info warning error' ;;
         --interval) choices='' ;;
         *)
-            choices='--config --run-dir --interval --log-level --log-file --check-config
+            choices='selftest --config --run-dir --interval --log-level --log-file --check-config
                 --version --help'
             ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+_pbmond_selftest() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --config)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --only) choices=$(pbmond selftest --list 2>/dev/null | cut -d' ' -f1) ;;
+        --seed) choices='' ;;
+        *) choices='--json --seed --only --list --config --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }

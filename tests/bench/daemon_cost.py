@@ -19,9 +19,7 @@ from pathlib import Path
 import bench
 from bench import Verdict
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "kernel"))
-
-from daemon import Daemon
+from pbmond.selftest.daemon import Daemon
 
 
 def cpu_ns(daemon: Daemon) -> int:

@@ -100,9 +100,7 @@ class Ring:
 
     def __init__(self, descriptor: int) -> None:
         self._consumer = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED)
-        self._producer = mmap.mmap(
-            descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE
-        )
+        self._producer = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
 
     def consume(self) -> int:
         """Take all events and return how many there were."""
@@ -137,18 +135,14 @@ def main() -> None:
 
     stash = bpf.create_map(bpf.HASH, 8, 24, 10240)
     events = bpf.create_map(bpf.RINGBUF, 0, 0, _RING_SIZE)
-    defines = {
-        "STASH_FD": stash, "EVENTS_FD": events, "LINUX_VERSION_CODE": _version_code()
-    }
+    defines = {"STASH_FD": stash, "EVENTS_FD": events, "LINUX_VERSION_CODE": _version_code()}
     module = bcc.BPF(text=_SOURCE, cflags=[f"-D{k}={v}" for k, v in defines.items()])
 
     kinds = {
         "events": {"enter": bcc.BPF.TRACEPOINT, "leave": bcc.BPF.TRACEPOINT},
         "empty": {"empty": bcc.BPF.TRACEPOINT, "empty_raw": bcc.BPF.RAW_TRACEPOINT},
     }
-    programs = {
-        name: int(module.load_func(name, kind).fd) for name, kind in kinds[mode].items()
-    }
+    programs = {name: int(module.load_func(name, kind).fd) for name, kind in kinds[mode].items()}
     _serve(hooks, programs, events)
 
 

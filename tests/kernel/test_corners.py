@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon import Daemon
 from processes import row_of, run_python
+
+from pbmond.selftest.daemon import Daemon
 
 
 @pytest.fixture(scope="module", params=["tracepoint", "syscall-exit"])

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from conservation import assert_conserved
-from daemon import Daemon
 from processes import row_of, run_python
 
 from pbmond import bpf
+from pbmond.selftest.daemon import Daemon
 
 _PBMOND = Path(sys.executable).with_name("pbmond")
 _PATIENCE_S = 10.0

@@ -41,12 +41,24 @@ def test_the_loader_imports_only_bcc() -> None:
 )
 def test_each_outside_dependency_has_one_module(module: str, owner: str) -> None:
     users = {name for name, used in imports(PACKAGE) if used.split(".")[0] == module}
-    assert users == {owner}
+    # The self-test is a viewer of its own.
+    assert users - {"selftest/daemon.py"} == {owner}
+
+
+def test_the_workloads_import_only_the_standard_library() -> None:
+    files = {name for name, _ in imports(PACKAGE) if name.startswith("selftest/workloads/")}
+    assert tops(files) == {"pbmond"}
+    own = {used for name, used in imports(PACKAGE) if name in files and used.startswith("pbmond")}
+    assert all(used.startswith("pbmond.selftest.workloads") for used in own)
 
 
 def test_the_publisher_loads_no_numpy_and_the_collector_no_zmq() -> None:
     assert "numpy" not in loaded(PACKAGE, "import pbmond.publisher")
-    assert "zmq" not in loaded(PACKAGE, "import pbmond.cli, pbmond.daemon")
+    assert not {"zmq", "pbmond.selftest"} & loaded(PACKAGE, "import pbmond.cli, pbmond.daemon")
+
+
+def test_the_list_of_the_self_tests_paths_loads_neither_zmq_nor_numpy() -> None:
+    assert not {"zmq", "numpy"} & loaded(PACKAGE, "import pbmond.selftest.cli")
 
 
 def test_the_start_loads_no_numpy_before_the_loader_runs() -> None:

@@ -29,11 +29,17 @@ CAPABILITY_NAMES = {
     23: "CAP_SYS_NICE",
     39: "CAP_BPF",
 }
-PROGRAMS = pytest.mark.parametrize(
-    ("name", "program", "section"), [("pbmond", daemon, 8), ("pbmon-client", client, 1)]
-)
-
 Program = Callable[[list[str]], int]
+
+
+def selftest(arguments: list[str]) -> int:
+    return daemon(["selftest", *arguments])
+
+
+PROGRAMS = pytest.mark.parametrize(
+    ("name", "program", "section"),
+    [("pbmond", daemon, 8), ("pbmond-selftest", selftest, 8), ("pbmon-client", client, 1)],
+)
 
 
 def options_of(program: Program, capsys: pytest.CaptureFixture[str]) -> set[str]:
@@ -62,14 +68,15 @@ def test_the_man_page_describes_exactly_the_options(
 def test_the_bash_completion_offers_exactly_the_long_options(
     name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert set(completed_by_bash(name, "--")) == long(options_of(program, capsys))
+    command, *words = name.split("-") if program is selftest else [name]
+    assert set(completed_by_bash(command, *words, "--")) == long(options_of(program, capsys))
 
 
 @PROGRAMS
 def test_the_zsh_completion_offers_exactly_the_options(
     name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (PACKAGING / "completions" / f"_{name}").read_text()
+    text = of_command(name, (PACKAGING / "completions" / f"_{file_of(name)}").read_text())
     specs = re.sub(r"\([^)]*-[^)]*\)", "", text)  # the lists of options that exclude each other
     offered = set(re.findall(r"(?<=['\"{,*])(--?[a-z][a-z-]*)(?=[\[},])", specs))
     assert offered == options_of(program, capsys)
@@ -79,11 +86,27 @@ def test_the_zsh_completion_offers_exactly_the_options(
 def test_the_fish_completion_offers_exactly_the_options(
     name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (PACKAGING / "completions" / f"{name}.fish").read_text()
+    text = (PACKAGING / "completions" / f"{file_of(name)}.fish").read_text()
     lines = [line for line in text.splitlines() if line.startswith("complete ")]
+    conditions = {"pbmond": '-n "$daemon"', "pbmond-selftest": '-n "$selftest"'}
+    lines = [line for line in lines if conditions.get(name, "") in line]
     offered = {f"--{option}" for line in lines for option in re.findall(r" -l (\S+)", line)}
     offered |= {f"-{option}" for line in lines for option in re.findall(r" -s (\S)", line)}
     assert offered == options_of(program, capsys)
+
+
+def file_of(name: str) -> str:
+    """The program whose files complete ``name``: a command of pbmond has none of its own."""
+    return name.removesuffix("-selftest")
+
+
+def of_command(name: str, text: str) -> str:
+    """The part of a zsh completion that is about ``name``."""
+    before, condition, after = text.partition("if [[ $words[2] == selftest ]]; then\n")
+    if not condition:
+        return text
+    inner, _, outer = after.partition("\nfi\n")
+    return inner if name.endswith("selftest") else before + outer
 
 
 def test_completion_sorts_by_fields_that_exist() -> None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
-import socket
 from collections.abc import Iterator
 
-from . import kernel
-from . import ring as uring
-from .program import Run, UnavailableError, fails, program
-from .ring import Ring
-from .sockets import tcp_pair, udp
+from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs import ring as uring
+from pbmond.selftest.workloads.programs.program import Run, fails, program, unseen
+from pbmond.selftest.workloads.programs.ring import Ring
 
 SIZE = 100_003  # of the files that are read: holes, so that set-up writes nothing
 
@@ -54,46 +53,55 @@ def _fixed(run: Run, ring: Ring, flags: int) -> Iterator[None]:
 
 @program
 def plain_inline(run: Run) -> Iterator[None]:
+    """READ and WRITE, done at once."""
     yield from _plain(run, Ring(), 0)
 
 
 @program
 def plain_async(run: Run) -> Iterator[None]:
+    """READ and WRITE by worker threads."""
     yield from _plain(run, Ring(), uring.ASYNC)
 
 
 @program
 def plain_sqpoll(run: Run) -> Iterator[None]:
+    """READ and WRITE, submitted by a kernel thread."""
     yield from _plain(run, Ring(sqpoll=True), 0)
 
 
 @program
 def vectored_inline(run: Run) -> Iterator[None]:
+    """READV and WRITEV, done at once."""
     yield from _vectored(run, Ring(), 0)
 
 
 @program
 def vectored_async(run: Run) -> Iterator[None]:
+    """READV and WRITEV by worker threads."""
     yield from _vectored(run, Ring(), uring.ASYNC)
 
 
 @program
 def vectored_sqpoll(run: Run) -> Iterator[None]:
+    """READV and WRITEV, submitted by a kernel thread."""
     yield from _vectored(run, Ring(sqpoll=True), 0)
 
 
 @program
 def fixed_inline(run: Run) -> Iterator[None]:
+    """READ_FIXED and WRITE_FIXED, done at once."""
     yield from _fixed(run, Ring(), 0)
 
 
 @program
 def fixed_async(run: Run) -> Iterator[None]:
+    """READ_FIXED and WRITE_FIXED by worker threads."""
     yield from _fixed(run, Ring(), uring.ASYNC)
 
 
 @program
 def fixed_sqpoll(run: Run) -> Iterator[None]:
+    """READ_FIXED and WRITE_FIXED, submitted by a kernel thread."""
     yield from _fixed(run, Ring(sqpoll=True), 0)
 
 
@@ -141,16 +149,19 @@ def _pipe(run: Run, flags: int) -> Iterator[None]:
 
 @program
 def pipe_inline(run: Run) -> Iterator[None]:
+    """READ and WRITE on a pipe; one read waits."""
     yield from _pipe(run, 0)
 
 
 @program
 def pipe_async(run: Run) -> Iterator[None]:
+    """The same by worker threads."""
     yield from _pipe(run, uring.ASYNC)
 
 
 @program
 def device(run: Run) -> Iterator[None]:
+    """READ and WRITE on a device."""
     ring, zero = Ring(), os.open("/dev/zero", os.O_RDWR)
     row = run.file(zero, "device")
     run.keep(ring)
@@ -161,6 +172,7 @@ def device(run: Run) -> Iterator[None]:
 
 @program
 def splice_file_to_pipe(run: Run) -> Iterator[None]:
+    """SPLICE: file to pipe."""
     ring, fd, (read_end, write_end) = Ring(), run.open("data", SIZE), os.pipe()
     file_row, pipe_row = run.file(fd), run.pipe(read_end)
     run.keep(ring)
@@ -172,135 +184,134 @@ def splice_file_to_pipe(run: Run) -> Iterator[None]:
     pipe_row.write(moved)
 
 
-def _tcp(run: Run, ring: Ring, flags: int) -> Iterator[None]:
-    """Every opcode that can move bytes over a socket; READ and WRITE are no different."""
-    client, server = tcp_pair()
-    client_row = run.connection(client, direction="out")
-    server_row = run.connection(server, direction="in")
+@program
+def splice_pipe_to_file(run: Run) -> Iterator[None]:
+    """SPLICE: pipe to file."""
+    ring, fd, (read_end, write_end) = Ring(), run.open("data"), os.pipe()
+    file_row, pipe_row = run.file(fd), run.pipe(read_end)
     run.keep(ring)
-    out, back = client.fileno(), server.fileno()
     yield
-    client_row.write(ring.move(uring.SEND, out, 1001, flags=flags))
-    server_row.read(ring.move(uring.RECV, back, 5000, flags=flags))
-    client_row.write(ring.move_message(uring.SENDMSG, out, (7, 8, 100), flags=flags))
-    server_row.read(ring.move_message(uring.RECVMSG, back, (5, 5000), flags=flags))
-    client_row.write(ring.move(uring.WRITE, out, 333, flags=flags))
-    server_row.read(ring.move(uring.READ, back, 5000, flags=flags))
-    client_row.write(ring.move_vector(uring.WRITEV, out, (1, 2, 6), flags))
-    server_row.read(ring.move_vector(uring.READV, back, (3, 3, 500), flags))
+    pipe_row.write(kernel.write(write_end, 3003))
+    anywhere = uring.AT_POSITION
+    ring.submit(uring.SPLICE, fd, anywhere, 1001, anywhere, splice_fd=read_end)
+    moved = ring.result()
+    pipe_row.read(moved)
+    file_row.write(moved)
 
 
 @program
-def tcp_inline(run: Run) -> Iterator[None]:
-    yield from _tcp(run, Ring(), 0)
+def tee(run: Run) -> Iterator[None]:
+    """TEE: the second pipe gets the bytes; the first keeps them."""
+    ring, (first_read, first_write), (second_read, second_write) = Ring(), os.pipe(), os.pipe()
+    first_row, second_row = run.pipe(first_read), run.pipe(second_read)
+    run.keep(ring)
+    yield
+    first_row.write(kernel.write(first_write, 3003))
+    ring.submit(uring.TEE, second_write, 0, 1001, splice_fd=first_read)
+    second_row.write(ring.result())
+    second_row.read(kernel.read(second_read, 5000))
 
 
 @program
-def tcp_async(run: Run) -> Iterator[None]:
-    yield from _tcp(run, Ring(), uring.ASYNC)
-
-
-@program
-def tcp_sqpoll(run: Run) -> Iterator[None]:
-    yield from _tcp(run, Ring(sqpoll=True), 0)
-
-
-@program
-def tcp_waits(run: Run) -> Iterator[None]:
-    """A receive submitted before the bytes are there."""
-    ring, (client, server) = Ring(), tcp_pair()
-    row, memory = run.connection(server, direction="in"), kernel.buffer(500)
+def linked(run: Run) -> Iterator[None]:
+    """A write, then a read that must wait for it, handed over together."""
+    ring, fd = Ring(), run.open("data", SIZE)
+    row, size = run.file(fd), kernel.stretched(901)
+    memory = kernel.buffer(size)
     run.keep(ring, memory)
     yield
-    ring.submit(uring.RECV, server.fileno(), ctypes.addressof(memory), 500)
-    client.send(bytes(301))
+    address = ctypes.addressof(memory)
+    ring.submit(uring.WRITE, fd, address, size, 7, flags=uring.LINK, more=True)
+    ring.submit(uring.READ, fd, address, 303, 3)
+    row.write(ring.result())
     row.read(ring.result())
 
 
+def _direct(run: Run, flags: int) -> Iterator[None]:
+    ring, fd = Ring(), run.open("data", 4096 * 3 + 1001, os.O_DIRECT)
+    row, memory = run.file(fd), mmap.mmap(-1, 4096 * 4)  # page-aligned, as O_DIRECT asks
+    run.keep(ring, memory)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    yield
+    ring.submit(uring.READ, fd, address, 4096 * 4, flags=flags)
+    row.read(ring.result())
+    ring.submit(uring.WRITE, fd, address, 4096 * 3, flags=flags)
+    row.write(ring.result())
+
+
 @program
-def udp_send_to(run: Run) -> Iterator[None]:
-    """Datagrams to a peer named in the message alone, which no hook of the socket's can see."""
-    ring, sender, receiver = Ring(), udp(), udp()
-    row = run.connection(sender)
-    receiver_row = run.connection(receiver)
+def direct_inline(run: Run) -> Iterator[None]:
+    """O_DIRECT: the disk completes it."""
+    yield from _direct(run, 0)
+
+
+@program
+def direct_async(run: Run) -> Iterator[None]:
+    """O_DIRECT by worker threads."""
+    yield from _direct(run, uring.ASYNC)
+
+
+@program
+def provided_buffers(run: Run) -> Iterator[None]:
+    """PROVIDE_BUFFERS: the kernel chooses where to."""
+    ring, fd = Ring(), run.open("data", SIZE)
+    row = run.file(fd)
     run.keep(ring)
-    to = kernel.sockaddr(*receiver.getsockname())
     yield
-    row.write(ring.move_message(uring.SENDMSG, sender.fileno(), (101,), to))
-    row.write(ring.move_message(uring.SENDMSG, sender.fileno(), (3, 300), to, uring.ASYNC))
-    receiver_row.read(ring.move(uring.RECV, receiver.fileno(), 500))
-    receiver_row.read(ring.move_message(uring.RECVMSG, receiver.fileno(), (500,)))
-
-
-@program
-def unix_stream(run: Run) -> Iterator[None]:
-    ring, (left, right) = Ring(), socket.socketpair()
-    left_row, right_row = run.connection(left, "unix"), run.connection(right, "unix")
-    run.keep(ring)
-    yield
-    left_row.write(ring.move(uring.SEND, left.fileno(), 1001))
-    right_row.read(ring.move(uring.RECV, right.fileno(), 501, flags=uring.ASYNC))
-    right_row.read(ring.move(uring.READ, right.fileno(), 5000))
-
-
-@program
-def send_zero_copy(run: Run) -> Iterator[None]:
-    """Two completions for one send: the bytes, then a notice that the memory is free."""
-    ring, (client, server) = Ring(), tcp_pair()
-    row = run.connection(client, direction="out")
-    run.keep(ring, server)
-    memory = kernel.buffer(1003)
-    run.keep(memory)
-    yield
-    ring.submit(uring.SEND_ZC, client.fileno(), ctypes.addressof(memory), 1003)
-    sent, flags = ring.complete()
-    if sent < 0:
-        raise UnavailableError(f"IORING_OP_SEND_ZC: {os.strerror(-sent)}")
-    row.write(sent)
-    server.recv(5000)
-    while flags & uring.CQE_MORE:
-        flags = ring.complete()[1]
-
-
-def _multishot(ring: Ring, opcode: int, fd: int, ioprio: int) -> None:
     ring.provide_buffers(500, 8)
-    ring.submit(opcode, fd, flags=uring.BUFFER_SELECT, ioprio=ioprio, offset=0)
-
-
-def _shot(ring: Ring) -> int:
-    result, _ = ring.complete()
-    if result == -errno.EINVAL:
-        raise UnavailableError("io_uring multishot")
-    return result
+    for size in (303, 101):
+        ring.submit(uring.READ, fd, 0, kernel.stretched(size), 3, flags=uring.BUFFER_SELECT)
+        row.read(ring.result())
 
 
 @program
-def receive_multishot(run: Run) -> Iterator[None]:
-    """One entry, many completions."""
-    ring, (client, server) = Ring(), tcp_pair()
-    row = run.connection(server, direction="in")
-    run.keep(ring, client)
+def buffer_ring(run: Run) -> Iterator[None]:
+    """A registered ring of buffers: the kernel chooses where to."""
+    ring, (read_end, write_end) = Ring(), os.pipe()
+    row = run.pipe(read_end)
+    run.keep(ring)
+    ring.provide_ring(500, 8)
     yield
-    _multishot(ring, uring.RECV, server.fileno(), uring.RECV_MULTISHOT)
-    for size in (101, 303, 55):
-        client.send(bytes(size))
-        row.read(_shot(ring))
+    for size in (303, 101):
+        row.write(kernel.write(write_end, size))
+        ring.submit(uring.READ, read_end, 0, 0, flags=uring.BUFFER_SELECT)
+        row.read(ring.result())
 
 
 @program
+@unseen("IOSQE_CQE_SKIP_SUCCESS")
+def no_completion(run: Run) -> Iterator[None]:
+    """A write that asks for no completion if it succeeds."""
+    ring, fd = Ring(), run.open("data")
+    row, size = run.file(fd), kernel.stretched(901)
+    memory = kernel.buffer(size)
+    run.keep(ring, memory)
+    yield
+    address = ctypes.addressof(memory)
+    ring.submit(uring.WRITE, fd, address, size, flags=uring.LINK | uring.SKIP_SUCCESS, more=True)
+    ring.submit(uring.READ, fd, address, 303)  # linked: it comes after the write
+    row.read(ring.result())
+    row.write(os.fstat(fd).st_size)
+
+
+@program
+@unseen("multishot")
 def read_multishot(run: Run) -> Iterator[None]:
+    """READ_MULTISHOT: one entry, many completions."""
     ring, (read_end, write_end) = Ring(), os.pipe()
     row = run.pipe(read_end)
     run.keep(ring)
     yield
-    _multishot(ring, uring.READ_MULTISHOT, read_end, 0)
+    ring.provide_buffers(500, 8)
+    ring.submit(uring.READ_MULTISHOT, read_end, flags=uring.BUFFER_SELECT)
     for size in (101, 303, 55):
         row.write(kernel.write(write_end, size))
-        row.read(_shot(ring))
+        row.read(ring.shot())
 
 
 @program
 def failures_count_nothing(run: Run) -> Iterator[None]:
+    """EBADF and EPIPE move nothing."""
     ring, fd, (unread, broken) = Ring(), run.open("data", 101), os.pipe()
     row = run.file(fd)
     run.pipe(broken)

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from .kernel import fork_bound
+from pbmond.selftest.workloads.programs.kernel import fork_bound
 
 UNAVAILABLE_ERRNOS = (
     errno.ENOSYS,
@@ -37,7 +37,7 @@ COUNTS = ("read_bytes", "write_bytes", "read_calls", "write_calls")
 
 
 class UnavailableError(Exception):
-    """This kernel, or the rights of this process, do not offer what the program exercises."""
+    """The kernel, or the rights of this process, do not offer what the program exercises."""
 
 
 @contextmanager
@@ -112,7 +112,9 @@ class Child:
             raise UnavailableError(answer["unavailable"])
         if status != 0:
             raise RuntimeError(f"child {self.pid} ended with {status}")
-        return [row | {"pid": self.pid} for row in answer["rows"]]
+        # Its own namespace may give it another pid.
+        own = {"pid": self.pid}
+        return [row | own if row["pid"] == answer["pid"] else row for row in answer["rows"]]
 
 
 class Gate:
@@ -225,7 +227,7 @@ class Run:
         inner = Run(self.scratch)
         try:
             job(inner)
-            memory.write(json.dumps({"rows": inner.report()}).encode())
+            memory.write(json.dumps({"pid": os.getpid(), "rows": inner.report()}).encode())
             status = 0
         except UnavailableError as reason:
             memory.write(json.dumps({"unavailable": str(reason)}).encode())
@@ -243,7 +245,7 @@ class Run:
         return [row.as_json() for row in self.rows] + self.reported
 
 
-def _peer(owner: socket.socket) -> Any:
+def _peer(owner: socket.socket) -> Any:  # noqa: ANN401  as the family writes it
     try:
         return owner.getpeername()
     except OSError:
@@ -256,15 +258,17 @@ def _unix_name(name: object) -> str | None:
     return text or None
 
 
-def start_ticks() -> int:
-    """When this process started, in clock ticks since boot, as the kernel prints it."""
-    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-    return int(fields[19])
+def start_ticks() -> tuple[int, int]:
+    """When this process started, in clock ticks since boot; and the bytes that it took to read."""
+    status = Path("/proc/self/stat").read_bytes()
+    return int(status.rpartition(b")")[2].split()[19]), len(status)
 
 
 Program = Callable[[Run], Iterator[None]]
 PROGRAMS: dict[str, Program] = {}
 LEADERLESS: set[Program] = set()
+#: Words that health.unseen has where a program's bytes need not show.
+UNSEEN: dict[Program, str] = {}
 
 
 def program(function: Program) -> Program:
@@ -277,3 +281,13 @@ def leaderless(function: Program) -> Program:
     """Let ``function`` run in a second thread, after the main thread has ended."""
     LEADERLESS.add(function)
     return function
+
+
+def unseen(words: str) -> Callable[[Program], Program]:
+    """Let bytes of the program be missing, where a line of health.unseen has ``words``."""
+
+    def mark(function: Program) -> Program:
+        UNSEEN[function] = words
+        return function
+
+    return mark

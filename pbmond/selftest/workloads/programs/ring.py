@@ -9,14 +9,15 @@ import os
 import struct
 from collections.abc import Sequence
 
-from . import kernel
-from .program import offered
+from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.program import UnavailableError, offered
 
 READV, WRITEV, READ_FIXED, WRITE_FIXED = 1, 2, 4, 5
 SENDMSG, RECVMSG, READ, WRITE, SEND, RECV = 9, 10, 22, 23, 26, 27
-SPLICE, PROVIDE_BUFFERS, SEND_ZC, READ_MULTISHOT = 30, 31, 47, 49
+SPLICE, PROVIDE_BUFFERS, TEE, SEND_ZC, SENDMSG_ZC, READ_MULTISHOT = 30, 31, 33, 47, 48, 49
 
-FIXED_FILE, ASYNC, BUFFER_SELECT = 1 << 0, 1 << 4, 1 << 5  # sqe flags
+# sqe flags
+FIXED_FILE, LINK, ASYNC, BUFFER_SELECT, SKIP_SUCCESS = 1 << 0, 1 << 2, 1 << 4, 1 << 5, 1 << 6
 CQE_MORE, CQE_NOTIFICATION = 1 << 1, 1 << 3
 RECV_MULTISHOT = 1 << 1  # in sqe->ioprio
 AT_POSITION = (1 << 64) - 1  # as an offset: use and move the file's own position
@@ -24,7 +25,7 @@ AT_POSITION = (1 << 64) - 1  # as an offset: use and move the file's own positio
 _SETUP_SQPOLL = 1 << 1
 _ENTER_GETEVENTS, _ENTER_SQ_WAKEUP = 1, 2
 _NEED_WAKEUP = 1
-_REGISTER_BUFFERS, _REGISTER_FILES = 0, 2
+_REGISTER_BUFFERS, _REGISTER_FILES, _REGISTER_BUFFER_RING = 0, 2, 22
 _OFF_CQ_RING, _OFF_SQES = 0x8000000, 0x10000000
 _ENTRIES = 64
 _SQ_FIELDS = ("head", "tail", "mask", "entries", "flags", "dropped", "array")
@@ -50,6 +51,7 @@ class Ring:
         self._cq_ring = self._map(_OFF_CQ_RING, self._cq["cqes"] + 16 * cq_entries)
         self._sqes = self._map(_OFF_SQES, 64 * sq_entries)
         self._kept: list[object] = []
+        self._held = 0
 
     def _map(self, offset: int, size: int) -> mmap.mmap:
         return mmap.mmap(self.fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE, offset=offset)
@@ -67,16 +69,24 @@ class Ring:
         op_flags: int = 0,
         index: int = 0,
         splice_fd: int = 0,
+        more: bool = False,
     ) -> None:
-        """Hand one entry to the kernel, not waiting for it. ``index``: of a buffer or its group."""
+        """Hand one entry to the kernel, not waiting for it. ``index``: of a buffer or its group.
+
+        ``more``: hold it back, to be handed over together with the next one.
+        """
         tail = _load(self._sq_ring, self._sq["tail"])
         slot = tail & _load(self._sq_ring, self._sq["mask"])
         fields = (opcode, flags, ioprio, fd, offset, address, length, op_flags, 0, index, 0)
         _SQE.pack_into(self._sqes, 64 * slot, *fields, splice_fd, 0, 0)
         _store(self._sq_ring, self._sq["array"] + 4 * slot, slot)
         _store(self._sq_ring, self._sq["tail"], tail + 1)
+        self._held += 1
+        if more:
+            return
+        held, self._held = self._held, 0
         if not self._sqpoll:
-            self._enter(1, 0, 0)
+            self._enter(held, 0, 0)
         elif _load(self._sq_ring, self._sq["flags"]) & _NEED_WAKEUP:
             self._enter(1, 0, _ENTER_SQ_WAKEUP)
 
@@ -97,11 +107,19 @@ class Ring:
             raise OSError(-result, os.strerror(-result))
         return result
 
+    def shot(self) -> int:
+        """The next completion of a multishot entry: its result."""
+        result, _ = self.complete()
+        if result == -errno.EINVAL:
+            raise UnavailableError("io_uring multishot")
+        return result
+
     def move(
         self, opcode: int, fd: int, size: int, offset: int = AT_POSITION, flags: int = 0
     ) -> int:
         """Read, write, send or receive ``size`` bytes; what the kernel returned."""
         where = 0 if opcode in (SEND, RECV, SEND_ZC) else offset
+        size = kernel.stretched(size)
         memory = kernel.buffer(size)
         self.submit(opcode, fd, ctypes.addressof(memory), size, where, flags=flags)
         return self.result()
@@ -139,6 +157,19 @@ class Ring:
         self._kept.append(memory)
         self.submit(PROVIDE_BUFFERS, count, ctypes.addressof(memory), size)
         self.result()
+
+    def provide_ring(self, size: int, count: int) -> None:
+        """Give the kernel the same as a ring of buffers (IORING_REGISTER_PBUF_RING)."""
+        ring, memory = mmap.mmap(-1, mmap.PAGESIZE), kernel.buffer(size * count)
+        for number in range(count):
+            entry = (ctypes.addressof(memory) + size * number, size, number)
+            struct.pack_into("=QIH", ring, 16 * number, *entry)
+        struct.pack_into("=H", ring, 14, count)  # the tail lies in the first entry
+        address = ctypes.addressof(ctypes.c_char.from_buffer(ring))
+        registration = struct.pack("=QIHH24x", address, count, 0, 0)
+        with offered("io_uring buffer ring"):
+            kernel.call("io_uring_register", self.fd, _REGISTER_BUFFER_RING, registration, 1)
+        self._kept += (ring, memory)
 
     def _enter(self, submitted: int, wanted: int, flags: int) -> None:
         try:

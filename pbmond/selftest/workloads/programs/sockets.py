@@ -7,8 +7,14 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 
-from . import kernel
-from .program import Run, UnavailableError, fails, offered, program
+from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.program import (
+    Run,
+    UnavailableError,
+    fails,
+    offered,
+    program,
+)
 
 IP_RECVERR = 11
 MAPPED = "::ffff:127.0.0.1"
@@ -66,21 +72,25 @@ def _plain(run: Run, ends: tuple[socket.socket, socket.socket]) -> Iterator[None
 
 @program
 def tcp_ipv4(run: Run) -> Iterator[None]:
+    """TCP over IPv4."""
     yield from _plain(run, tcp_pair())
 
 
 @program
 def tcp_ipv6(run: Run) -> Iterator[None]:
+    """TCP over IPv6."""
     yield from _plain(run, tcp_pair("::1"))
 
 
 @program
 def tcp_v4_mapped_client(run: Run) -> Iterator[None]:
+    """TCP from a v4-mapped socket."""
     yield from _plain(run, tcp_pair(MAPPED, listen_on="127.0.0.1"))
 
 
 @program
 def tcp_v4_mapped_server(run: Run) -> Iterator[None]:
+    """TCP to a v4-mapped socket."""
     yield from _plain(run, tcp_pair("127.0.0.1", listen_on="::"))
 
 
@@ -98,11 +108,19 @@ def tcp_to_own_address(run: Run) -> Iterator[None]:
 
 @program
 def mptcp(run: Run) -> Iterator[None]:
+    """MPTCP."""
     yield from _plain(run, tcp_pair(protocol=IPPROTO_MPTCP))
 
 
 @program
+def sctp(run: Run) -> Iterator[None]:
+    """SCTP, one to one."""
+    yield from _plain(run, tcp_pair(protocol=socket.IPPROTO_SCTP))
+
+
+@program
 def read_write(run: Run) -> Iterator[None]:
+    """Read and write on a socket."""
     yield from _exchange(
         run, tcp_pair(), lambda fd: kernel.write(fd, 4003), lambda fd: kernel.read(fd, 10_000)
     )
@@ -110,6 +128,7 @@ def read_write(run: Run) -> Iterator[None]:
 
 @program
 def readv_writev(run: Run) -> Iterator[None]:
+    """Readv and writev on a socket."""
     yield from _exchange(
         run,
         tcp_pair(),
@@ -120,6 +139,7 @@ def readv_writev(run: Run) -> Iterator[None]:
 
 @program
 def preadv2_pwritev2(run: Run) -> Iterator[None]:
+    """preadv2 and pwritev2 on a socket."""
     yield from _exchange(
         run,
         tcp_pair(),
@@ -130,6 +150,7 @@ def preadv2_pwritev2(run: Run) -> Iterator[None]:
 
 @program
 def sendmsg_recvmsg(run: Run) -> Iterator[None]:
+    """Sendmsg and recvmsg."""
     yield from _exchange(
         run,
         tcp_pair(),
@@ -140,28 +161,13 @@ def sendmsg_recvmsg(run: Run) -> Iterator[None]:
 
 @program
 def sendmmsg_recvmmsg(run: Run) -> Iterator[None]:
+    """Sendmmsg and recvmmsg."""
     client, server = tcp_pair()
     client_row = run.connection(client, direction="out")
     server_row = run.connection(server, direction="in")
     yield
     client_row.write(*kernel.sendmmsg(client.fileno(), [(101, None), (303, None), (1, None)]))
     server_row.read(*kernel.recvmmsg(server.fileno(), [200, 205]))
-
-
-@program
-def tcp_fast_open(run: Run) -> Iterator[None]:
-    """A sendto that connects on its way."""
-    client = socket.socket()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        to = kernel.sockaddr(*listener.getsockname())
-        yield
-        with offered("TCP fast open"):
-            sent = kernel.sendto(client.fileno(), 1003, to, socket.MSG_FASTOPEN)
-        run.connection(client, direction="out").write(sent)
-        server = listener.accept()[0]
-        run.connection(server, direction="in").read(kernel.recvfrom(server.fileno(), 5000))
 
 
 @program
@@ -197,16 +203,18 @@ def _connected_udp(run: Run, host: str) -> Iterator[None]:
 
 @program
 def udp_connected_ipv4(run: Run) -> Iterator[None]:
+    """UDP over IPv4, connected."""
     yield from _connected_udp(run, "127.0.0.1")
 
 
 @program
 def udp_connected_ipv6(run: Run) -> Iterator[None]:
+    """UDP over IPv6, connected."""
     yield from _connected_udp(run, "::1")
 
 
 def _unconnected(
-    run: Run, sender: socket.socket, receivers: list[socket.socket], mapped: bool = False
+    run: Run, sender: socket.socket, receivers: list[socket.socket], *, mapped: bool = False
 ) -> Iterator[None]:
     """Send a different size to each peer by sendto, sendmsg and sendmmsg, then receive all."""
     ends = [receiver.getsockname()[:2] for receiver in receivers]
@@ -229,16 +237,19 @@ def _unconnected(
 
 @program
 def udp_unconnected_ipv4(run: Run) -> Iterator[None]:
+    """UDP over IPv4, unconnected, to three peers."""
     yield from _unconnected(run, udp(), [udp() for _ in range(3)])
 
 
 @program
 def udp_unconnected_ipv6(run: Run) -> Iterator[None]:
+    """UDP over IPv6, unconnected, to three peers."""
     yield from _unconnected(run, udp("::1"), [udp("::1") for _ in range(3)])
 
 
 @program
 def udp_unconnected_v4_mapped(run: Run) -> Iterator[None]:
+    """UDP from a v4-mapped socket, unconnected, to three peers."""
     sender = udp("::")
     yield from _unconnected(run, sender, [udp() for _ in range(3)], mapped=True)
 
@@ -259,42 +270,33 @@ def udp_connected_but_sent_elsewhere(run: Run) -> Iterator[None]:
 def udp_truncated(run: Run) -> Iterator[None]:
     """What the kernel returned counts: the rest of the datagram is lost, or told by MSG_TRUNC."""
     sender, receiver = udp(), udp()
-    row = run.connection(receiver)
+    row, to = run.connection(receiver), receiver.getsockname()
+    sender_row = run.connection(sender, to=to)
     yield
     for _ in range(2):
-        sender.sendto(bytes(901), receiver.getsockname())
+        sender_row.write(kernel.sendto(sender.fileno(), 901, kernel.sockaddr(*to)))
     row.read(kernel.recvfrom(receiver.fileno(), 101))
     row.read(kernel.recvfrom(receiver.fileno(), 101, socket.MSG_TRUNC))
 
 
 @program
-def peeks_count_nothing(run: Run) -> Iterator[None]:
-    client, server = tcp_pair()
-    row = run.connection(server, direction="in")
-    yield
-    client.send(bytes(1003))
-    for _ in range(25):
-        kernel.recvfrom(server.fileno(), 501, socket.MSG_PEEK)
-        kernel.recvmsg(server.fileno(), (501,), socket.MSG_PEEK)
-        kernel.recvmmsg(server.fileno(), [501], socket.MSG_PEEK)
-    row.read(kernel.recvfrom(server.fileno(), 5000))
-
-
-@program
 def error_queue_reads_count_nothing(run: Run) -> Iterator[None]:
+    """MSG_ERRQUEUE hands a sent datagram back."""
     sender, closed = udp(), udp()
     sender.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
     sender.connect(closed.getsockname())
     closed.close()
     row = run.connection(sender)
     yield
-    row.write(kernel.sendto(sender.fileno(), 333))
-    if kernel.recvmsg(sender.fileno(), (5000,), socket.MSG_ERRQUEUE) != 333:
+    sent = kernel.sendto(sender.fileno(), 333)
+    row.write(sent)
+    if kernel.recvmsg(sender.fileno(), (5000,), socket.MSG_ERRQUEUE) != sent:
         raise AssertionError("the error queue did not hand the datagram back")
 
 
 @program
 def failures_count_nothing(run: Run) -> Iterator[None]:
+    """EAGAIN, EMSGSIZE, EFAULT, ECONNRESET and EPIPE move nothing."""
     client, server = tcp_pair()
     datagrams, peer = udp(), udp()
     datagrams.connect(peer.getsockname())

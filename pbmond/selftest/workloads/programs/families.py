@@ -8,8 +8,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from . import kernel
-from .program import Run, UnavailableError, offered, program
+from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.program import Run, UnavailableError, offered, program
 
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
@@ -63,36 +63,43 @@ def _unix_connection(run: Run, kind: socket.SocketKind, name: str) -> Iterator[N
 
 @program
 def unix_stream_path(run: Run) -> Iterator[None]:
+    """Unix stream, named by a path."""
     yield from _unix_connection(run, socket.SOCK_STREAM, str(run.scratch / "s"))
 
 
 @program
 def unix_seqpacket_path(run: Run) -> Iterator[None]:
+    """Unix seqpacket, named by a path."""
     yield from _unix_connection(run, socket.SOCK_SEQPACKET, str(run.scratch / "s"))
 
 
 @program
 def unix_stream_abstract(run: Run) -> Iterator[None]:
+    """Unix stream, with an abstract name."""
     yield from _unix_connection(run, socket.SOCK_STREAM, f"\0workload-{os.getpid()}")
 
 
 @program
 def unix_seqpacket_abstract(run: Run) -> Iterator[None]:
+    """Unix seqpacket, with an abstract name."""
     yield from _unix_connection(run, socket.SOCK_SEQPACKET, f"\0workload-{os.getpid()}")
 
 
 @program
 def unix_stream_pair(run: Run) -> Iterator[None]:
+    """Unix stream, a pair."""
     yield from _exchange(run, *socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
 
 
 @program
 def unix_datagram_pair(run: Run) -> Iterator[None]:
+    """Unix datagrams, a pair."""
     yield from _exchange(run, *socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
 
 
 @program
 def unix_seqpacket_pair(run: Run) -> Iterator[None]:
+    """Unix seqpacket, a pair."""
     yield from _exchange(run, *socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
 
 
@@ -113,11 +120,13 @@ def _unix_datagrams(run: Run, names: tuple[str, str]) -> Iterator[None]:
 
 @program
 def unix_datagram_path(run: Run) -> Iterator[None]:
+    """Unix datagrams to a path."""
     yield from _unix_datagrams(run, (str(run.scratch / "a"), str(run.scratch / "b")))
 
 
 @program
 def unix_datagram_abstract(run: Run) -> Iterator[None]:
+    """Unix datagrams to an abstract name."""
     name = f"\0workload-{os.getpid()}"
     yield from _unix_datagrams(run, (name + "-a", name + "-b"))
 

@@ -1,32 +1,47 @@
-"""A real daemon of the tests' own: started in a run directory of its own, read by subscription."""
+"""A daemon of one's own: started in a run directory of its own, read by subscription."""
 
 from __future__ import annotations
 
+import ctypes
+import json
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import zmq
 
 from pbmond import wire
 
-_PATIENCE_S = 30.0
-_CONFIG = """
+_PR_SET_PDEATHSIG: Final = 1
+_PATIENCE_S: Final = 30.0
+_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+_CONFIG: Final = """
 interval = {interval_s}
 sockets = "{sockets}"
 reads = "{reads}"
 files = "{files}"
-run_dir = "{directory}"
-publisher_user = "nobody"
+run_dir = {directory}
+publisher_user = {publisher_user}
+bcc_python = {bcc_python}
 [linger]
 exited = 120.0
 [maps]
 flows = {capacity}
 files = {capacity}
 """
+
+
+class DaemonError(Exception):
+    """The daemon did not start, or ended; the message is its own last line."""
+
+
+def _end_with_parent() -> None:
+    """Let SIGTERM reach the process about to be started when this one is killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
 
 
 def now_ns() -> int:
@@ -47,6 +62,8 @@ class Daemon:
         interval_s: float = 0.2,
         capacity: int = 131_072,
         topic: bytes = b"all/flows",
+        publisher_user: str = "nobody",
+        bcc_python: Path | None = None,
     ) -> None:
         """Start it and wait for its first snapshot; ``directory`` must be empty."""
         self.directory = directory
@@ -59,15 +76,21 @@ class Daemon:
                 sockets=sockets,
                 files=files,
                 reads=reads,
-                directory=directory,
+                # A TOML string is a JSON string.
+                directory=json.dumps(str(directory)),
+                publisher_user=json.dumps(publisher_user),
+                bcc_python=json.dumps("" if bcc_python is None else str(bcc_python)),
                 capacity=capacity,
             )
         )
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [Path(sys.executable).with_name("pbmond"), "--config", str(config)],
+            self.process = subprocess.Popen(  # noqa: S603 - this interpreter and a file of ours
+                [sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
+                env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8"},
+                start_new_session=True,  # Ctrl-C is this process's to answer
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet: zmq comes below
             )
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
@@ -82,17 +105,24 @@ class Daemon:
             raise
 
     def snapshot(self, after_ns: int | None = None) -> wire.Message:
-        """Return the first snapshot of all flows read after ``after_ns`` (default: now)."""
+        """Return the first snapshot of all flows read after ``after_ns`` (default: now).
+
+        Raises DaemonError when there is none.
+        """
         after_ns = now_ns() if after_ns is None else after_ns
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise RuntimeError(f"pbmond ended: {self.log.read_text()}")
+                raise DaemonError(self._last_words("the daemon ended"))
             if self._socket.poll(100):
                 _, message = wire.decode(self._socket.recv())
                 if message.now_ns > after_ns:
                     return message
-        raise RuntimeError(f"no snapshot: {self.log.read_text()}")
+        raise DaemonError(self._last_words("the daemon publishes no snapshot"))
+
+    def _last_words(self, otherwise: str) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return lines[-1] if lines else otherwise
 
     def publisher(self) -> int:
         """Return the process id of the publisher."""

@@ -7,10 +7,10 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from . import kernel
-from .families import CLONE_NEWNET, bring_up, own_network
-from .program import Gate, Run, offered, program
-from .sockets import tcp_pair, udp
+from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.families import CLONE_NEWNET, bring_up, own_network
+from pbmond.selftest.workloads.programs.program import Gate, Run, offered, program
+from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
 
 CLONE_NEWPID = 0x20000000
 RTM_NEWLINK, RTM_NEWADDR = 16, 20
@@ -111,6 +111,7 @@ def veth_ipv4(run: Run) -> Iterator[None]:
 
 @program
 def veth_ipv6(run: Run) -> Iterator[None]:
+    """The same over IPv6."""
     yield from _across(run, 1)
 
 

@@ -11,14 +11,15 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from . import kernel
-from .program import Gate, Run, fails, program
+from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.program import Gate, Run, fails, program, unseen
 
 SIZE = 100_003  # of the files that are read: holes, so that set-up writes nothing
 
 
 @program
 def read_write(run: Run) -> Iterator[None]:
+    """Read and write, at the file's position, up to its end."""
     fd = run.open("data", SIZE)
     row = run.file(fd)
     yield
@@ -30,6 +31,7 @@ def read_write(run: Run) -> Iterator[None]:
 
 @program
 def pread64_pwrite64(run: Run) -> Iterator[None]:
+    """pread64 and pwrite64."""
     fd = run.open("data", SIZE)
     row = run.file(fd)
     yield
@@ -47,26 +49,31 @@ def _vectored(run: Run, read: str, write: str, offset: int | None) -> Iterator[N
 
 @program
 def readv_writev(run: Run) -> Iterator[None]:
+    """Readv and writev."""
     yield from _vectored(run, "readv", "writev", None)
 
 
 @program
 def preadv_pwritev(run: Run) -> Iterator[None]:
+    """Preadv and pwritev."""
     yield from _vectored(run, "preadv", "pwritev", 4097)
 
 
 @program
 def preadv2_pwritev2(run: Run) -> Iterator[None]:
+    """preadv2 and pwritev2."""
     yield from _vectored(run, "preadv2", "pwritev2", 4097)
 
 
 @program
 def preadv2_pwritev2_at_position(run: Run) -> Iterator[None]:
+    """preadv2 and pwritev2 with offset -1."""
     yield from _vectored(run, "preadv2", "pwritev2", kernel.AT_POSITION)
 
 
 @program
 def one_byte_calls(run: Run) -> Iterator[None]:
+    """A thousand calls of one byte each way."""
     fd = run.open("data", SIZE)
     row = run.file(fd)
     yield
@@ -87,6 +94,7 @@ def large_calls(run: Run) -> Iterator[None]:
 
 @program
 def append(run: Run) -> Iterator[None]:
+    """O_APPEND."""
     fd = run.open("data", SIZE, os.O_APPEND)
     row = run.file(fd)
     yield
@@ -106,6 +114,7 @@ def direct(run: Run) -> Iterator[None]:
 
 @program
 def duplicated_descriptors(run: Run) -> Iterator[None]:
+    """dup, dup2 and F_DUPFD: one open file."""
     fd = run.open("data", SIZE)
     row = run.file(fd)
     copies = [os.dup(fd), os.dup2(fd, 200), fcntl.fcntl(fd, fcntl.F_DUPFD, 300)]
@@ -152,23 +161,25 @@ def opened_and_closed_at_once(run: Run) -> Iterator[None]:
 
 @program
 def passed_by_scm_rights(run: Run) -> Iterator[None]:
+    """A descriptor that came through a unix socket."""
     fd = run.open("data", SIZE)
     ours, theirs = socket.socketpair()
     gate = Gate()
 
     def receiver(inner: Run) -> None:
         gate.wait()
-        received = socket.recv_fds(theirs, 1, 1)[1][0]
+        message, (received,), _, _ = socket.recv_fds(theirs, 1, 1)
+        inner.connection(theirs, "unix").read(len(message))
         row = inner.file(received)
         row.read(kernel.read(received, 2003))
         row.write(kernel.write(received, 3001))
 
     child = run.fork(receiver)
-    row = run.file(fd)
+    row, message_row = run.file(fd), run.connection(ours, "unix")
     yield
     gate.open()
     row.write(kernel.write(fd, 55))
-    socket.send_fds(ours, [b"x"], [fd])
+    message_row.write(socket.send_fds(ours, [b"x"], [fd]))
     run.join(child)
 
 
@@ -193,6 +204,7 @@ def sixteen_threads(run: Run) -> Iterator[None]:
 
 @program
 def pipe(run: Run) -> Iterator[None]:
+    """A pipe: both ends are one row."""
     read_end, write_end = os.pipe()
     row = run.pipe(read_end)
     yield
@@ -202,6 +214,7 @@ def pipe(run: Run) -> Iterator[None]:
 
 @program
 def fifo(run: Run) -> Iterator[None]:
+    """A named pipe."""
     name = os.fsencode(run.scratch / "fifo")
     os.mkfifo(name)
     fd = run.open("fifo")
@@ -213,6 +226,7 @@ def fifo(run: Run) -> Iterator[None]:
 
 @program
 def failures_count_nothing(run: Run) -> Iterator[None]:
+    """EAGAIN, EFAULT, EINVAL, EBADF, ENOSPC and EPIPE move nothing."""
     fd = run.open("data", 101)
     row = run.file(fd)
     empty, full = os.pipe2(os.O_NONBLOCK)
@@ -238,3 +252,56 @@ def failures_count_nothing(run: Run) -> Iterator[None]:
     row.read(kernel.pread64(fd, 100, 101))  # past the end: nothing
     row.read(kernel.pread64(fd, 7, 0))
     pipe_row.write(kernel.write(full, 3))
+
+
+@program
+def partial_write(run: Run) -> Iterator[None]:
+    """A pipe without room takes a part; then it takes nothing."""
+    read_end, write_end = os.pipe2(os.O_NONBLOCK)
+    row = run.pipe(read_end)
+    yield
+    row.write(kernel.write(write_end, 1 << 20))
+    with fails(errno.EAGAIN):
+        kernel.write(write_end, 99)
+    row.read(kernel.read(read_end, 5001))
+
+
+@program
+def sparse(run: Run) -> Iterator[None]:
+    """Holes are read like anything else; a write beyond the end moves no more than it says."""
+    fd = run.open("data", 1 << 20)
+    row = run.file(fd)
+    yield
+    row.read(kernel.pread64(fd, 70_001, 1001))
+    row.write(kernel.pwrite64(fd, 303, 3 << 30))
+    row.read(kernel.pread64(fd, 5001, (3 << 30) - 1001))
+
+
+@program
+def at_end_of_file(run: Run) -> Iterator[None]:
+    """Reads at the end and beyond it move nothing; one across it moves what there is."""
+    fd = run.open("data", SIZE)
+    row = run.file(fd)
+    yield
+    row.read(kernel.pread64(fd, 99, SIZE), kernel.pread64(fd, 99, SIZE + 4096))
+    row.read(kernel.pread64(fd, 99, SIZE - 7), kernel.vectored("preadv", fd, (5, 99), SIZE - 7))
+    os.lseek(fd, 0, os.SEEK_END)
+    row.read(kernel.read(fd, 99))
+    row.write(kernel.write(fd, 33))
+
+
+@program
+@unseen("memory-mapped files")
+def mapped(run: Run) -> Iterator[None]:
+    """Memory-mapped: no call moves the bytes, the kernel's disk accounting shows their pages."""
+    size = 16 * mmap.PAGESIZE
+    fd = run.open("data")
+    os.posix_fallocate(fd, 0, size)
+    os.fsync(fd)
+    row = run.file(fd)
+    row.calls_unknown()
+    memory = mmap.mmap(fd, size)
+    yield
+    memory[:] = b"x" * size
+    memory.flush()
+    row.write(size)

@@ -7,21 +7,25 @@ import os
 import socket
 from collections.abc import Iterator
 
-from . import kernel
-from .program import Run, fails, program
-from .sockets import tcp_pair
+from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.program import Run, fails, program
+from pbmond.selftest.workloads.programs.sockets import tcp_pair
 
 SIZE = 100_003  # of the files that are read: holes, so that set-up writes nothing
 LARGE = (8 << 20) + 7
 
 
-def _drain(sock: socket.socket, size: int) -> None:
+def _drain(run: Run, sock: socket.socket, size: int) -> None:
+    row = run.connection(sock, direction="in")
     while size:
-        size -= len(sock.recv(size))
+        got = len(sock.recv(size))
+        row.read(got)
+        size -= got
 
 
 @program
 def splice_file_to_pipe(run: Run) -> Iterator[None]:
+    """splice: file to pipe."""
     fd, (read_end, write_end) = run.open("data", SIZE), os.pipe()
     file_row, pipe_row = run.file(fd), run.pipe(read_end)
     yield
@@ -34,6 +38,7 @@ def splice_file_to_pipe(run: Run) -> Iterator[None]:
 
 @program
 def splice_pipe_to_file(run: Run) -> Iterator[None]:
+    """splice: pipe to file."""
     fd, (read_end, write_end) = run.open("data"), os.pipe()
     file_row, pipe_row = run.file(fd), run.pipe(read_end)
     yield
@@ -46,6 +51,7 @@ def splice_pipe_to_file(run: Run) -> Iterator[None]:
 
 @program
 def splice_pipe_to_pipe(run: Run) -> Iterator[None]:
+    """splice: pipe to pipe."""
     (first_read, first_write), (second_read, second_write) = os.pipe(), os.pipe()
     first_row, second_row = run.pipe(first_read), run.pipe(second_read)
     yield
@@ -58,6 +64,7 @@ def splice_pipe_to_pipe(run: Run) -> Iterator[None]:
 
 @program
 def splice_device_to_pipe(run: Run) -> Iterator[None]:
+    """splice: device to pipe."""
     zero, (read_end, write_end) = os.open("/dev/zero", os.O_RDONLY), os.pipe()
     zero_row, pipe_row = run.file(zero, "device"), run.pipe(read_end)
     yield
@@ -68,6 +75,7 @@ def splice_device_to_pipe(run: Run) -> Iterator[None]:
 
 @program
 def splice_pipe_to_device(run: Run) -> Iterator[None]:
+    """splice: pipe to device."""
     null, (read_end, write_end) = os.open("/dev/null", os.O_WRONLY), os.pipe()
     null_row, pipe_row = run.file(null, "device"), run.pipe(read_end)
     yield
@@ -96,23 +104,26 @@ def _through_socket(
         moved = kernel.splice(receiver.fileno(), second_write, size)
         receiver_row.read(moved)
         second_row.write(moved)
-    receiver.setblocking(False)
+    receiver.settimeout(0)
     with fails(errno.EAGAIN):
         kernel.splice(receiver.fileno(), second_write, 99)
 
 
 @program
 def splice_pipe_tcp_pipe(run: Run) -> Iterator[None]:
+    """splice: pipe to TCP socket, TCP socket to pipe."""
     yield from _through_socket(run, tcp_pair(), "loopback")
 
 
 @program
 def splice_pipe_tcp6_pipe(run: Run) -> Iterator[None]:
+    """splice: pipe to TCP socket, TCP socket to pipe, over IPv6."""
     yield from _through_socket(run, tcp_pair("::1"), "loopback")
 
 
 @program
 def splice_pipe_unix_pipe(run: Run) -> Iterator[None]:
+    """splice: pipe to unix socket, unix socket to pipe."""
     yield from _through_socket(run, socket.socketpair(), "unix")
 
 
@@ -130,6 +141,7 @@ def tee_is_a_peek_at_its_input(run: Run) -> Iterator[None]:
 
 @program
 def vmsplice(run: Run) -> Iterator[None]:
+    """vmsplice: memory to pipe, pipe to memory."""
     read_end, write_end = os.pipe()
     row = run.pipe(read_end)
     yield
@@ -139,6 +151,7 @@ def vmsplice(run: Run) -> Iterator[None]:
 
 @program
 def sendfile_to_tcp(run: Run) -> Iterator[None]:
+    """sendfile: file to TCP socket."""
     fd, (sender, receiver) = run.open("data", SIZE), tcp_pair()
     run.keep(receiver)
     file_row, row = run.file(fd), run.connection(sender, direction="out")
@@ -151,6 +164,7 @@ def sendfile_to_tcp(run: Run) -> Iterator[None]:
 
 @program
 def sendfile_to_unix(run: Run) -> Iterator[None]:
+    """sendfile: file to unix socket."""
     fd, (sender, receiver) = run.open("data", SIZE), socket.socketpair()
     run.keep(receiver)
     file_row, row = run.file(fd), run.connection(sender, "unix")
@@ -165,7 +179,7 @@ def sendfile_large_to_tcp(run: Run) -> Iterator[None]:
     """Megabytes, in as many steps as the kernel likes, into a socket that fills up."""
     fd, (sender, receiver) = run.open("data", LARGE), tcp_pair()
     file_row, row = run.file(fd), run.connection(sender, direction="out")
-    reader = run.fork(lambda inner: _drain(receiver, LARGE))
+    reader = run.fork(lambda inner: _drain(inner, receiver, LARGE))
     row.calls_unknown()
     file_row.calls_unknown()
     yield
@@ -180,6 +194,7 @@ def sendfile_large_to_tcp(run: Run) -> Iterator[None]:
 
 @program
 def sendfile_to_file(run: Run) -> Iterator[None]:
+    """sendfile: file to file."""
     source, target = run.open("source", SIZE), run.open("target")
     source_row, target_row = run.file(source), run.file(target)
     yield
@@ -191,6 +206,7 @@ def sendfile_to_file(run: Run) -> Iterator[None]:
 
 @program
 def sendfile_to_pipe(run: Run) -> Iterator[None]:
+    """sendfile: file to pipe."""
     fd, (read_end, write_end) = run.open("data", SIZE), os.pipe()
     file_row, pipe_row = run.file(fd), run.pipe(read_end)
     yield
@@ -201,6 +217,7 @@ def sendfile_to_pipe(run: Run) -> Iterator[None]:
 
 @program
 def copy_file_range(run: Run) -> Iterator[None]:
+    """copy_file_range: file to file."""
     source, target = run.open("source", SIZE), run.open("target")
     source_row, target_row = run.file(source), run.file(target)
     yield

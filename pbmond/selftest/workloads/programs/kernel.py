@@ -1,13 +1,14 @@
 """The system calls of the workloads, each issued by its number, so that it is the one named.
 
 Buffers hold zeros; functions take sizes in bytes and return what the kernel returned, or raise
-OSError.
+OSError. Sizes are as the program wrote them, or stretched by the run's seed.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import random
 import socket
 import struct
 from collections.abc import Sequence
@@ -25,7 +26,11 @@ _NUMBERS = {
     "recvfrom": (45, 207),
     "sendmsg": (46, 211),
     "recvmsg": (47, 212),
+    "getsockopt": (55, 209),
     "exit": (60, 93),
+    "io_setup": (206, 0),
+    "io_getevents": (208, 4),
+    "io_submit": (209, 2),
     "unshare": (272, 97),
     "splice": (275, 76),
     "tee": (276, 77),
@@ -50,6 +55,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _LOCKED_LIBC = ctypes.PyDLL(None, use_errno=True)
 for _library in (_LIBC, _LOCKED_LIBC):
     _library.syscall.restype = ctypes.c_long
+
+_MOST_STRETCH = 0.25
+_stretch = 0.0
+
+_LIBC.mmap.restype = ctypes.c_void_p
 
 AT_POSITION = -1  # offset of preadv2/pwritev2: use and move the file's own position
 
@@ -83,6 +93,21 @@ class Mmsghdr(ctypes.Structure):
     _fields_ = (("header", Msghdr), ("length", ctypes.c_uint32))
 
 
+def stretch_sizes(seed: int) -> None:
+    """Let all sizes grow by the same share, up to a quarter, that ``seed`` chooses; 0: by nothing.
+
+    One factor for all keeps what the programs rely on: equal sizes stay equal, and what fitted into
+    a buffer still fits.
+    """
+    global _stretch  # noqa: PLW0603  set once, when the process becomes a program
+    _stretch = random.Random(seed).uniform(0, _MOST_STRETCH) if seed else 0.0  # noqa: S311
+
+
+def stretched(size: int) -> int:
+    """What the functions below make of ``size``."""
+    return size + int(size * _stretch)
+
+
 def _as_long(argument: object) -> object:
     return ctypes.c_long(argument) if isinstance(argument, int) else argument
 
@@ -104,31 +129,35 @@ def buffer(size: int) -> ctypes.Array[ctypes.c_char]:
 
 def iovecs(sizes: Sequence[int]) -> tuple[ctypes.Array[Iovec], list[ctypes.Array[ctypes.c_char]]]:
     """An iovec array over new buffers, and the buffers, which the caller keeps alive."""
-    buffers = [buffer(size) for size in sizes]
+    buffers = [buffer(stretched(size)) for size in sizes]
     vector = (Iovec * len(sizes))()
     for entry, memory, size in zip(vector, buffers, sizes, strict=True):
         entry.base = ctypes.addressof(memory)
-        entry.length = size
+        entry.length = stretched(size)
     return vector, buffers
 
 
 def read(fd: int, size: int) -> int:
     """read(2)."""
+    size = stretched(size)
     return call("read", fd, buffer(size), size)
 
 
 def write(fd: int, size: int) -> int:
     """write(2)."""
+    size = stretched(size)
     return call("write", fd, buffer(size), size)
 
 
 def pread64(fd: int, size: int, offset: int) -> int:
     """pread64(2)."""
+    size = stretched(size)
     return call("pread64", fd, buffer(size), size, offset)
 
 
 def pwrite64(fd: int, size: int, offset: int) -> int:
     """pwrite64(2)."""
+    size = stretched(size)
     return call("pwrite64", fd, buffer(size), size, offset)
 
 
@@ -158,11 +187,13 @@ def sockaddr_un(name: bytes) -> bytes:
 
 def sendto(fd: int, size: int, to: bytes | None = None, flags: int = 0) -> int:
     """sendto(2); with no ``to`` it is what send(2) becomes."""
+    size = stretched(size)
     return call("sendto", fd, buffer(size), size, flags, to, len(to) if to else 0)
 
 
 def recvfrom(fd: int, size: int, flags: int = 0) -> int:
     """recvfrom(2) with no room for the address: what recv(2) becomes."""
+    size = stretched(size)
     return call("recvfrom", fd, buffer(size), size, flags, None, None)
 
 
@@ -215,17 +246,17 @@ def recvmmsg(fd: int, sizes: Sequence[int], flags: int = 0) -> list[int]:
 
 def sendfile(out_fd: int, in_fd: int, size: int) -> int:
     """sendfile(2) from the input's own position."""
-    return call("sendfile", out_fd, in_fd, None, size)
+    return call("sendfile", out_fd, in_fd, None, stretched(size))
 
 
 def splice(in_fd: int, out_fd: int, size: int, flags: int = 0) -> int:
     """splice(2) at the files' own positions."""
-    return call("splice", in_fd, None, out_fd, None, size, flags)
+    return call("splice", in_fd, None, out_fd, None, stretched(size), flags)
 
 
 def tee(in_fd: int, out_fd: int, size: int) -> int:
     """tee(2)."""
-    return call("tee", in_fd, out_fd, size, 0)
+    return call("tee", in_fd, out_fd, stretched(size), 0)
 
 
 def vmsplice(fd: int, sizes: Sequence[int]) -> int:
@@ -236,7 +267,22 @@ def vmsplice(fd: int, sizes: Sequence[int]) -> int:
 
 def copy_file_range(in_fd: int, out_fd: int, size: int) -> int:
     """copy_file_range(2) at the files' own positions."""
-    return call("copy_file_range", in_fd, None, out_fd, None, size, 0)
+    return call("copy_file_range", in_fd, None, out_fd, None, stretched(size), 0)
+
+
+def getsockopt(fd: int, level: int, option: int, value: ctypes.Array[ctypes.c_char]) -> None:
+    """getsockopt(2) of an option that is asked with a value."""
+    size = ctypes.c_uint32(len(value))
+    call("getsockopt", fd, level, option, value, ctypes.byref(size))
+
+
+def map_readable(fd: int, size: int) -> int:
+    """mmap(2), shared and read-only; the address, since Python gives none of such memory."""
+    address = _LIBC.mmap(None, ctypes.c_size_t(size), 1, 1, fd, ctypes.c_long(0))
+    if address in (None, ctypes.c_void_p(-1).value):
+        number = ctypes.get_errno()
+        raise OSError(number, f"mmap: {os.strerror(number)}")
+    return int(address)
 
 
 def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str = "") -> None:

@@ -10,12 +10,14 @@ import tty
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import kernel
-from .program import Run, UnavailableError, offered, program
+from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.program import Run, UnavailableError, offered, program
 
 CLONE_NEWNS = 0x20000
 MS_REC_PRIVATE = 0x44000
 LOOP_SET_FD, LOOP_CLR_FD, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C82
+
+PATH_MAX, NAME_MAX = 4096, 255
 
 HOSTILE_NAMES = (
     b"line\nbreak",
@@ -39,6 +41,7 @@ def own_mounts() -> None:
 
 @program
 def null_and_zero(run: Run) -> Iterator[None]:
+    """/dev/null and /dev/zero, as devices."""
     null, zero = os.open("/dev/null", os.O_RDWR), os.open("/dev/zero", os.O_RDWR)
     null_row, zero_row = run.file(null, "device"), run.file(zero, "device")
     yield
@@ -50,6 +53,7 @@ def null_and_zero(run: Run) -> Iterator[None]:
 
 @program
 def terminal(run: Run) -> Iterator[None]:
+    """A pseudo terminal, both ends."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     master_row, slave_row = run.file(master, "device"), run.file(slave, "device")
@@ -87,6 +91,7 @@ def pseudo_file_systems(run: Run) -> Iterator[None]:
 
 @program
 def cgroup_file(run: Run) -> Iterator[None]:
+    """A file of the cgroup file system, as a device."""
     found = [Path("/sys/fs/cgroup/cgroup.procs"), *Path("/sys/fs/cgroup").glob("*/cgroup.procs")]
     readable = [path for path in found if path.exists()]
     if not readable:
@@ -99,6 +104,7 @@ def cgroup_file(run: Run) -> Iterator[None]:
 
 @program
 def memfd(run: Run) -> Iterator[None]:
+    """A file that never had a name."""
     fd = os.memfd_create("worked on")
     os.ftruncate(fd, 10_001)
     row = run.file(fd)
@@ -109,6 +115,7 @@ def memfd(run: Run) -> Iterator[None]:
 
 @program
 def unlinked(run: Run) -> Iterator[None]:
+    """A file without a name any more."""
     fd = run.open("gone", 10_001)
     (run.scratch / "gone").unlink()
     row = run.file(fd)
@@ -119,6 +126,7 @@ def unlinked(run: Run) -> Iterator[None]:
 
 @program
 def unlinked_while_counted(run: Run) -> Iterator[None]:
+    """Its row says so as soon as something moves."""
     fd = run.open("going", 10_001)
     yield
     first = kernel.write(fd, 1003)
@@ -140,6 +148,7 @@ def renamed_while_counted(run: Run) -> Iterator[None]:
 
 @program
 def hostile_names(run: Run) -> Iterator[None]:
+    """Newlines, escape sequences, invalid UTF-8 and the like in names of files."""
     fds = [run.open(name) for name in HOSTILE_NAMES]
     rows = [run.file(fd) for fd in fds]
     yield
@@ -163,6 +172,23 @@ def long_path(run: Run) -> Iterator[None]:
 
 
 @program
+def longest_path(run: Run) -> Iterator[None]:
+    """As long as a path can be: 4,096 bytes with the NUL that ends it."""
+    name, fd = os.fsencode(run.scratch), os.open(run.scratch, os.O_RDONLY)
+    while (left := PATH_MAX - 2 - len(name)) > NAME_MAX:
+        part = b"d" * min(NAME_MAX, left - 2)
+        os.mkdir(part, dir_fd=fd)
+        fd, above = os.open(part, os.O_RDONLY, dir_fd=fd), fd
+        os.close(above)
+        name += b"/" + part
+    last = b"f" * left
+    fd = os.open(last, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=fd)
+    row = run.file(fd, path=name + b"/" + last)
+    yield
+    row.write(kernel.write(fd, 1003))
+
+
+@program
 def deep_path(run: Run) -> Iterator[None]:
     """Many short names."""
     yield from _deep(run, "d", 60)
@@ -170,6 +196,7 @@ def deep_path(run: Run) -> Iterator[None]:
 
 @program
 def tmpfs(run: Run) -> Iterator[None]:
+    """A file in memory, in a mount namespace of its own."""
     own_mounts()
     target = run.scratch / "memory"
     target.mkdir()
@@ -205,6 +232,7 @@ def overlay(run: Run) -> Iterator[None]:
 
 @program
 def block_device(run: Run) -> Iterator[None]:
+    """A loop device."""
     if not Path("/dev/loop-control").exists():
         raise UnavailableError("loop device")
     with offered("loop device"):

@@ -1,0 +1,7 @@
+"""``python -m pbmond`` is pbmond."""
+
+import sys
+
+from pbmond.cli import main
+
+sys.exit(main())

@@ -1,0 +1,165 @@
+"""The command ``pbmond selftest``: arguments, progress, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import json
+import os
+import pwd
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from pbmond import __version__
+from pbmond.cli import Parser, uid_of
+from pbmond.config import Config, ConfigError, load
+from pbmond.selftest.workloads import ABOUT, NAMES
+
+_PROGRAM: Final = "pbmond selftest"
+_FAILURE, _USAGE, _INTERRUPTED = 1, 2, 130
+_SEEDS: Final = 1 << 31
+#: The publisher's user where the configured one has not been created (nothing is installed yet).
+_ANY_USER: Final = "nobody"
+
+
+def main(arguments: list[str]) -> int:
+    """Run it; return the exit status: 0 nothing is off, 1 something is, 2 wrong use."""
+    options = _parser().parse_args(arguments)
+    try:
+        names = _chosen(options.only)
+        config = load(options.config, uid_of) if options.config else Config()
+    except ConfigError as error:
+        return _fail(str(error), _USAGE)
+    if options.list:
+        return _print(f"{name}  {ABOUT[name]}" for name in names)
+    if os.geteuid() != 0:
+        return _fail("must run as root: use sudo", _FAILURE)
+    seed = random.randrange(1, _SEEDS) if options.seed is None else options.seed  # noqa: S311
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        return _run(names, config, seed, as_json=options.json)
+    except KeyboardInterrupt:
+        return _fail("interrupted", _INTERRUPTED)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # what is running is taken down on the way out
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=_PROGRAM,
+        description="Moves known bytes through every I/O path of this kernel, under a daemon of "
+        "its own, and compares what was counted. A running daemon is not disturbed.",
+        epilog="Exits with 0 if nothing is off, 1 if something is.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--json", action="store_true", help="print one JSON object instead of a table")
+    add("--seed", metavar="N", type=_seed, help="sizes to use; 0: as written (default: chance)")
+    add("--only", metavar="PATTERN", help="run only paths like 'uring.*', or with this word")
+    add("--list", action="store_true", help="print the paths and what they are, and exit")
+    add("--config", metavar="FILE", type=Path, help="hooks and users as in this configuration")
+    return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= _SEEDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {_SEEDS - 1}")
+    return int(text)
+
+
+def _chosen(pattern: str | None) -> tuple[str, ...]:
+    """Return the paths that ``pattern`` means; ConfigError if there is none."""
+    if pattern is None:
+        return NAMES
+    whole = any(character in pattern for character in "*?[")
+    wanted = pattern if whole else f"*{pattern}*"
+    names = tuple(name for name in NAMES if fnmatchcase(name, wanted))
+    if not names:
+        near = difflib.get_close_matches(pattern, NAMES, 1, 0)
+        raise ConfigError(f"--only {pattern}: no such path; the nearest is {near[0]}; see --list")
+    return names
+
+
+def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> int:
+    # zmq and msgpack, which the list of paths can do without.
+    from pbmond.selftest import report  # noqa: PLC0415
+    from pbmond.selftest.daemon import Daemon, DaemonError  # noqa: PLC0415
+    from pbmond.selftest.session import STEPS, observe  # noqa: PLC0415
+
+    def daemon(directory: Path) -> Daemon:
+        return Daemon(
+            directory,
+            sockets=config.sockets,
+            files=config.files,
+            reads=config.reads,
+            publisher_user=_publisher_user(config),
+            bcc_python=config.bcc_python,
+        )
+
+    started = time.monotonic()
+    bar = report.Bar(STEPS * len(names), shutil.get_terminal_size().columns)
+    try:
+        with _progress(bar.draw, bar.clear()) as step:
+            observed = observe(names, daemon, seed, step)
+    except DaemonError as error:
+        return _fail(str(error).removeprefix("pbmond: "), _FAILURE)
+    kernel = os.uname()
+    took_s = time.monotonic() - started
+    result = report.Report(
+        kernel.release, kernel.machine, __version__, seed, took_s, observed.health, observed.lines
+    )
+    if as_json:
+        _print([json.dumps(report.as_json(result))])
+    else:
+        _print([*report.table(result), "", report.summary(result)])
+    return 0 if result.passed() else _FAILURE
+
+
+def _publisher_user(config: Config) -> str:
+    try:
+        pwd.getpwnam(config.publisher_user)
+    except KeyError:
+        return _ANY_USER
+    return config.publisher_user
+
+
+@contextlib.contextmanager
+def _progress(draw: Callable[[str], str | None], clear: str) -> Iterator[Callable[[str], None]]:
+    """Yield what to call at each step: it draws on a terminal, and nowhere else."""
+
+    def show(text: str | None) -> None:
+        if text is not None and sys.stderr.isatty():
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+    try:
+        yield lambda name: show(draw(name))
+    finally:
+        show(clear)
+
+
+def _print(lines: Iterator[str] | Sequence[str]) -> int:
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"{_PROGRAM}: {message}\n")
+    return status

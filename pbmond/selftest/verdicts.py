@@ -1,0 +1,197 @@
+"""Judges each path: are its bytes where they belong, all of them, and nothing beside? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pbmond import wire
+from pbmond.selftest.compare import WAYS, Difference, counted, device_of, match, told
+from pbmond.selftest.moved import Moved, Row
+from pbmond.selftest.workloads import (
+    Expectation,
+    ExpectedConnection,
+    ExpectedFile,
+    ExpectedProcess,
+)
+
+EXACT, OFF, UNSEEN, NOT_OFFERED = "exact", "off", "unseen", "not offered"
+#: In the order of the summary.
+VERDICTS: Final = (EXACT, OFF, UNSEEN, NOT_OFFERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one program did; ``opened``: its descriptors, "before" or "after" the daemon's start.
+
+    ``refusal``: why the kernel does not offer the way; ``failure``: why the program failed. Where
+    both are None, ``expected`` is what the kernel returned to it.
+    """
+
+    path: str
+    opened: str
+    expected: tuple[Expectation, ...] = ()
+    refusal: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The verdict on the bytes that went one ``way`` ("in", "out"; "-": nothing ran).
+
+    Calls are None where the kernel may take several steps; ``reason`` is for all but "exact".
+    """
+
+    path: str
+    opened: str
+    way: str
+    expected_bytes: int
+    counted_bytes: int
+    expected_calls: int | None
+    counted_calls: int
+    verdict: str
+    reason: str | None
+
+
+def judge(outcome: Outcome, moved: Moved, excuse: str | None) -> list[Line]:
+    """Return a line for each way that bytes went.
+
+    ``excuse``: what health.unseen says of this path; it excuses bytes that are missing, and nothing
+    else.
+    """
+    if outcome.refusal is not None:
+        return [_nothing(outcome, NOT_OFFERED, outcome.refusal)]
+    if outcome.failure is not None:
+        return [_nothing(outcome, OFF, outcome.failure)]
+    return _Judgement(outcome, moved, excuse).lines()
+
+
+def _nothing(outcome: Outcome, verdict: str, reason: str) -> Line:
+    return Line(outcome.path, outcome.opened, "-", 0, 0, None, 0, verdict, reason)
+
+
+class _Judgement:
+    """Everything about one program that ran."""
+
+    def __init__(self, outcome: Outcome, moved: Moved, excuse: str | None) -> None:
+        self._outcome = outcome
+        self._moved = moved
+        self._excuse = excuse
+        self._pids = {each.pid for each in outcome.expected}
+        self._rows: list[Row] = []  # but for the control lines
+        self._differences: list[Difference] = []
+        self._compare()
+
+    def _compare(self) -> None:
+        explained = set()
+        for each in self._outcome.expected:
+            found = match(each, self._moved, older=self._outcome.opened == "before")
+            self._differences += found.differences
+            explained |= {id(row) for row in found.rows}
+            if not (isinstance(each, ExpectedFile) and each.control):
+                self._rows += found.rows
+        self._rows = list({id(row): row for row in self._rows}.values())
+        strays = [row for row in self._family() if id(row) not in explained]
+        self._rows += strays
+        self._differences += (each for row in strays for each in _stray(row, "unexpected"))
+        self._differences += _elsewhere(self._outcome.expected, self._pids, self._moved)
+        self._differences += self._outside_rows()
+
+    def _family(self) -> Iterator[Row]:
+        for pid in self._pids:
+            yield from self._moved.connections.get(pid, ())
+            yield from self._moved.files.get(pid, ())
+
+    def _outside_rows(self) -> Iterator[Difference]:
+        """Compare the counters of the processes with the sums of their rows."""
+        for number, name in enumerate(wire.CLASSES):
+            rows = [row for row in self._family() if row["class"] == number]
+            for way, column in zip(WAYS, wire.counter_names(name), strict=False):
+                sums = sum(counted(row, way, "bytes") for row in rows)
+                whole = sum(
+                    row[column] for pid in self._pids for row in self._moved.processes.get(pid, ())
+                )
+                if sums != whole:
+                    yield Difference(way, f"{whole - sums:+d} bytes of class {name} in no row")
+
+    def lines(self) -> list[Line]:
+        """One for each way that something went; at least one."""
+        lines = [self._line(way) for way in WAYS]
+        return [line for line in lines if line.expected_bytes or line.counted_bytes] or lines[:1]
+
+    def _line(self, way: str) -> Line:
+        told_by = [
+            each
+            for each in self._outcome.expected
+            if not isinstance(each, ExpectedProcess)
+            and not (isinstance(each, ExpectedFile) and each.control)
+        ]
+        calls = [told(each, way, "calls") for each in told_by]
+        line = Line(
+            self._outcome.path,
+            self._outcome.opened,
+            way,
+            sum(told(each, way, "bytes") or 0 for each in told_by),
+            sum(counted(row, way, "bytes") for row in self._rows),
+            None if None in calls else sum(each or 0 for each in calls),
+            sum(counted(row, way, "calls") for row in self._rows),
+            EXACT,
+            None,
+        )
+        return self._judged(line)
+
+    def _judged(self, line: Line) -> Line:
+        found = [each for each in self._differences if each.way in (None, line.way)]
+        if not found:
+            return line
+        if self._excuse is not None and all(each.lacking for each in found):
+            return _with(line, UNSEEN, self._excuse + self._on_disk(line.way))
+        return _with(line, OFF, "; ".join(each.text for each in found))
+
+    def _on_disk(self, way: str) -> str:
+        column = "disk_read_bytes" if way == "in" else "disk_write_bytes"
+        rows = [row for pid in self._pids for row in self._moved.processes.get(pid, ())]
+        size = sum(row[column] for row in rows)
+        return f"; {column} {size:,}" if size else ""
+
+
+def _with(line: Line, verdict: str, reason: str) -> Line:
+    values = (line.expected_bytes, line.counted_bytes, line.expected_calls, line.counted_calls)
+    return Line(line.path, line.opened, line.way, *values, verdict, reason)
+
+
+def _stray(row: Row, what: str) -> Iterator[Difference]:
+    name = row.get("path") or f"inode {row['inode']}"
+    for way in WAYS:
+        size = counted(row, way, "bytes")
+        if size:
+            place = f"{wire.CLASSES[row['class']]} {name!r} of process {row['pid']}"
+            yield Difference(way, f"{size} {what} bytes in {place}")
+
+
+def _elsewhere(
+    expected: Sequence[Expectation], pids: set[int], moved: Moved
+) -> Iterator[Difference]:
+    """Bytes on sockets, pipes and files of the program's own, in rows of processes not its own."""
+    sockets = {each.inode for each in expected if isinstance(each, ExpectedConnection)}
+    files = {
+        (each.device, each.inode)
+        for each in expected
+        if isinstance(each, ExpectedFile) and _is_own(each)
+    }
+    for pid, rows in moved.connections.items():
+        for row in rows:
+            if pid not in pids and row["inode"] in sockets:
+                yield from _stray(row, "strayed")
+    for pid, rows in moved.files.items():
+        for row in rows:
+            if pid not in pids and (device_of(row), row["inode"]) in files:
+                yield from _stray(row, "strayed")
+
+
+def _is_own(expected: ExpectedFile) -> bool:
+    """Whether nobody else can have reason to touch the file: devices are everybody's."""
+    if expected.control or expected.byte_class == "device":
+        return False
+    return not (expected.path or b"").startswith(b"/dev/")
