@@ -147,7 +147,7 @@ class _Judgement:
             return line
         if self._excuse is not None and all(each.lacking for each in found):
             return _with(line, UNSEEN, self._excuse + self._on_disk(line.way))
-        return _with(line, OFF, "; ".join(each.text for each in found))
+        return _with(line, OFF, "; ".join(dict.fromkeys(each.text for each in found)))
 
     def _on_disk(self, way: str) -> str:
         column = "disk_read_bytes" if way == "in" else "disk_write_bytes"
