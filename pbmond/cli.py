@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn
 from pbmond import __version__
 from pbmond.attach import AttachError, Attaching
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
+from pbmond.memory import give_large_blocks_back
 from pbmond.rundir import RunDirError, hold
 
 _FAILURE: Final = 1
@@ -189,6 +190,7 @@ def _serve(config: Config) -> None:
         # that reduce_collector does not reach.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
+        give_large_blocks_back()
         try:
             attaching = Attaching(config, logging.getLogger("pbmond"))
             from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader works
