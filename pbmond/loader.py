@@ -31,6 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from pbmond import bpf
 from pbmond.btf import Btf, BtfError
+from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks
 from pbmond.offsets import defines
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -42,18 +43,6 @@ _NOTES_SIZE = 20944
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
-# System call -> program; calls whose bytes go the same way share one.
-_SYSCALLS = {
-    **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2"), "exit_in"),
-    **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), "exit_out"),
-    **dict.fromkeys(("sendfile64", "splice", "copy_file_range", "tee", "vmsplice"), "exit_between"),
-}
-_MESSAGE_SYSCALLS = {
-    **dict.fromkeys(("sendto", "sendmsg"), "exit_out"),
-    "recvfrom": "exit_recvfrom",
-    "recvmsg": "exit_recvmsg",
-    **dict.fromkeys(("sendmmsg", "recvmmsg"), "exit_messages"),
-}
 # Programs that others tail-call; the order is that of WALKER and FIRST in bpf/naming.h.
 _TAILS = {
     "exit_tails": ("exit_walker", "exit_first", "exit_messages"),
@@ -65,7 +54,6 @@ _READS = ("cast", "typed", "probe")  # the better first
 _HINTS = 1 << 16  # HINT_BITS of bpf/tables.h
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
-_SOCKET_TRACEPOINTS = ("sock_send_length", "sock_recv_length")
 
 
 class LoadError(Exception):
@@ -74,15 +62,6 @@ class LoadError(Exception):
 
 class NoBccError(LoadError):
     """An interpreter without bcc; another one may have it."""
-
-
-class Hook(NamedTuple):
-    """One place in the kernel where a program of ours is to run."""
-
-    program: str
-    kind: str  # "raw_tracepoint" or "tracepoint"
-    name: str
-    required: bool
 
 
 class Table(NamedTuple):
@@ -147,7 +126,7 @@ class Loading:
         self._attach_first(rungs, tracefs)
 
     def _has_socket_tracepoints(self) -> bool:
-        found = [self._btf.tracepoint_parameters(name) for name in _SOCKET_TRACEPOINTS]
+        found = [self._btf.tracepoint_parameters(name) for name in SOCKET_TRACEPOINTS]
         return None not in found
 
     def _attach_first(self, rungs: list[str], tracefs: str) -> None:
@@ -266,25 +245,8 @@ class Loading:
         debug = [] if self._request["debug"] else ["-g0"]
         return [*debug, f"-I{self._request['sources']}", *(f"-D{k}={v}" for k, v in values.items())]
 
-    def _hooks(self, rung: str) -> list[Hook]:
-        hooks = [
-            _raw("sched_process_exec", required=True),
-            _raw("sched_process_exit", required=True),
-        ]
-        if rung != "off":
-            hooks.append(_raw("inet_sock_set_state", required=False))
-        if rung == "tracepoint":
-            hooks += [_raw(name, required=True) for name in _SOCKET_TRACEPOINTS]
-        if rung == "syscall-exit" or self._request["files"] != "off":
-            hooks += [_exit(*item) for item in _SYSCALLS.items()]
-            hooks.append(_raw("io_uring_complete", required=False))
-            hooks.append(_raw("io_uring_cqe_overflow", required=False))
-        if rung == "syscall-exit":
-            hooks += [_exit(*item) for item in _MESSAGE_SYSCALLS.items()]
-        return hooks
-
     def _functions(self, rung: str) -> list[str]:
-        programs = [hook.program for hook in self._hooks(rung)]
+        programs = [hook.program for hook in hooks(rung, self._request["files"])]
         tails = [*_TAILS["raw_tails"], *_TAILS["exit_tails"][:2]]
         return list(dict.fromkeys(["raw_fill", *tails, *programs]))
 
@@ -295,7 +257,7 @@ class Loading:
     ) -> tuple[dict[str, int], list[dict[str, Any]]]:
         links: dict[str, int] = {}
         results = []
-        for hook in self._hooks(rung):
+        for hook in hooks(rung, self._request["files"]):
             error = None
             try:
                 links[hook.name] = _open(hook, programs[hook.program], tracefs)
@@ -339,16 +301,6 @@ def _fill(program: int, table: int, capacity: int) -> None:
     """
     for end in range(capacity, 0, -_FILL_RUN):
         bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
-
-
-def _raw(name: str, *, required: bool) -> Hook:
-    return Hook(f"raw_{name}", "raw_tracepoint", name, required)
-
-
-def _exit(name: str, program: str) -> Hook:
-    # A kernel may lack a call (CONFIG_, architecture); what it lacks cannot be called either.
-    required = name in ("read", "write")
-    return Hook(program, "tracepoint", f"syscalls/sys_exit_{name}", required)
 
 
 def _open(hook: Hook, program: int, tracefs: str) -> int:

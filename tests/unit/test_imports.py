@@ -12,7 +12,7 @@ import pbmond
 
 PACKAGE = Path(pbmond.__file__).parent
 #: What runs in the loader's process, under whatever Python has bcc.
-LOADER = {"loader.py", "bpf.py", "btf.py", "offsets.py", "__init__.py"}
+LOADER = {"loader.py", "bpf.py", "btf.py", "hooks.py", "offsets.py", "__init__.py"}
 
 
 def tops(files: set[str]) -> set[str]:
