@@ -1,0 +1,33 @@
+"""Runs every benchmark, one after the other, and prints what the README quotes, as Markdown.
+
+Run as root, with nothing else going on: ``.venv/bin/python tests/bench/all.py``. About 10 minutes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import bench
+
+BENCHES = {
+    "probe_cost.py": "Added to a system call",
+    "daemon_cost.py": "The daemon",
+    "scale.py": "The daemon at scale",
+}
+
+
+def main() -> int:
+    """Print all tables and verdicts; the exit status is 1 if a figure is missed."""
+    print(bench.machine(), flush=True)
+    status = 0
+    for program, title in BENCHES.items():
+        print(f"\n**{title}**\n", flush=True)
+        command = [sys.executable, str(Path(__file__).with_name(program))]
+        status |= subprocess.run(command, check=False).returncode
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
