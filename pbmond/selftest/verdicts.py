@@ -176,7 +176,7 @@ def _elsewhere(
     """Bytes on sockets, pipes and files of the program's own, in rows of processes not its own."""
     sockets = {each.inode for each in expected if isinstance(each, ExpectedConnection)}
     files = {
-        (each.device, each.inode)
+        (each.device, each.inode): each.path
         for each in expected
         if isinstance(each, ExpectedFile) and _is_own(each)
     }
@@ -186,7 +186,11 @@ def _elsewhere(
                 yield from _stray(row, "strayed")
     for pid, rows in moved.files.items():
         for row in rows:
-            if pid not in pids and (device_of(row), row["inode"]) in files:
+            place = device_of(row), row["inode"]
+            if pid in pids or place not in files:
+                continue
+            # A file that is gone leaves its number to the next one made, which has another path.
+            if files[place] is None or row["path"] in (None, files[place]):
                 yield from _stray(row, "strayed")
 
 
