@@ -61,9 +61,10 @@ class Rows:
         self.kind: Final = kind
         self.table: Final = table
         self._user = user
-        self._owners = owners
+        self.owners: Final = owners
         self._made: dict[str, Sequence[Any]] = {}
         self._owner_rows: list[int | None] | None = None
+        self._index: dict[tuple[int, int], int] | None = None
 
     def __len__(self) -> int:
         return self.table.length
@@ -79,18 +80,23 @@ class Rows:
         """Return the values of a field: the rows' own, else their process's, else None."""
         if name in TABLES[self.kind]:
             return self.column(name)
-        if self._owners is None or name not in TABLES["processes"]:
+        if self.owners is None or name not in TABLES["processes"]:
             return None
-        values = self._owners.column(name)
+        values = self.owners.column(name)
         return [None if row is None else values[row] for row in self.owner_rows()]
 
     def owner_rows(self) -> list[int | None]:
         """Return for each row the index of its process, None if that is no row."""
         if self._owner_rows is None:
-            owners = self._owners or self
-            index = {key: row for row, key in enumerate(owners.identities())}
+            index = (self.owners or self).index()
             self._owner_rows = [index.get(key) for key in self.identities()]
         return self._owner_rows
+
+    def index(self) -> dict[tuple[int, int], int]:
+        """Return the rows of processes by (pid, start_ns)."""
+        if self._index is None:
+            self._index = {key: row for row, key in enumerate(self.identities())}
+        return self._index
 
     def identities(self) -> Iterable[tuple[int, int]]:
         """Yield (pid, start_ns) of each row's process."""
@@ -104,7 +110,7 @@ class Rows:
             name: [values[index] for index in indexes]
             for name, values in self.table.columns.items()
         }
-        return type(self)(self.kind, Table(len(indexes), columns), self._user, self._owners)
+        return type(self)(self.kind, Table(len(indexes), columns), self._user, self.owners)
 
 
 @dataclass(frozen=True, slots=True)

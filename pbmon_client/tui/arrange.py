@@ -1,0 +1,224 @@
+"""From a snapshot to the rows of a view: narrowed, grouped and put in order; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Final
+
+from pbmon_client.columns import TABLES, byte_columns, rate_columns
+from pbmon_client.model import Rows
+from pbmon_client.model import View as Snapshot
+from pbmon_client.tui.listing import GroupListing, Key, Listing, TableListing
+from pbmon_client.tui.search import EVERYTHING, Search, owners_of
+from pbmon_client.tui.tree import Branch, grow
+from pbmon_client.tui.views import BUSIEST, View
+from pbmond.wire import CLASSES
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Only the members of one group: ``view`` is the groups' view, ``label`` for people."""
+
+    view: View
+    key: Key
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be listed, and in which order."""
+
+    view: View
+    within: tuple[Within, ...] = ()
+    search: Search = EVERYTHING
+    active: bool = False
+    hidden: frozenset[str] = frozenset()  # classes
+    sort: str = BUSIEST  # a field's column
+    reverse: bool = False
+    totals: bool = False
+    pinned: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Rows of a listing in order. ``count`` is how many there are before narrowing."""
+
+    listing: Listing
+    order: Sequence[int]
+    count: int
+    pinned: int = 0
+    branches: Sequence[Branch] = ()
+
+    def key(self, place: int) -> Key:
+        """Return the key of the row at a place of the order."""
+        return self.listing.key(self.order[place])
+
+    def place(self, key: Key) -> int | None:
+        """Return the place of a key."""
+        row = self.listing.position(key)
+        if row is None:
+            return None
+        try:
+            return self.order.index(row)
+        except ValueError:
+            return None
+
+
+def table_of(snapshot: Snapshot, name: str) -> Rows | None:
+    """Return a snapshot's table, None while it is not subscribed to."""
+    rows: Rows | None = getattr(snapshot, name)
+    return rows
+
+
+def arrange(snapshot: Snapshot, wish: Wish) -> Arranged | None:
+    """List what is wished for; None while the snapshot has no such table."""
+    rows = table_of(snapshot, wish.view.table)
+    if rows is None:
+        return None
+    chosen = _chosen(snapshot, rows, wish)
+    grouping = wish.view.grouping
+    listing: Listing
+    if grouping is not None:
+        listing = GroupListing(rows, grouping, chosen)
+        indexes: Sequence[int] = range(len(listing))
+        count = len(listing)
+    else:
+        listing = TableListing(rows)
+        indexes = range(len(rows)) if chosen is None else chosen
+        count = len(rows)
+    if wish.active:
+        moved = _sums(listing, wish.view.table, wish.hidden, rates=_rates_known(listing, wish))
+        indexes = [row for row in indexes if moved[row]]
+    return _put_in_order(listing, indexes, count, wish)
+
+
+def _put_in_order(listing: Listing, indexes: Sequence[int], count: int, wish: Wish) -> Arranged:
+    if wish.view.tree and isinstance(listing, TableListing):
+        weights = _weights(listing, wish)
+        branches = grow(listing.rows, set(indexes), weights, reverse=wish.reverse)
+        return Arranged(listing, [branch.row for branch in branches], count, 0, branches)
+    order = _order(listing, indexes, wish)
+    pinned = [row for key in wish.pinned if (row := listing.position(key)) is not None]
+    if pinned:
+        first = set(pinned)
+        order = [*pinned, *(row for row in order if row not in first)]
+    return Arranged(listing, order, count, len(pinned))
+
+
+# --- narrowing ------------------------------------------------------------------------------------
+
+
+def _chosen(snapshot: Snapshot, rows: Rows, wish: Wish) -> Sequence[int] | None:
+    """Return the rows of the table that are wanted at all; None is all of them."""
+    flows = [table for table in (snapshot.connections, snapshot.files) if table is not None]
+    chosen: Sequence[int] | None = wish.search.rows(rows, flows)
+    for within in wish.within:
+        chosen = _both(chosen, _within(snapshot, rows, within))
+    if wish.hidden and rows.kind != "processes":
+        classes = rows.table.columns["class"]
+        hidden = {number for number, name in enumerate(CLASSES) if name in wish.hidden}
+        if hidden.intersection(classes):
+            every = range(len(rows)) if chosen is None else chosen
+            chosen = [row for row in every if classes[row] not in hidden]
+    return chosen
+
+
+def _both(one: Sequence[int] | None, other: Sequence[int]) -> Sequence[int]:
+    if one is None:
+        return other
+    kept = set(other)
+    return [row for row in one if row in kept]
+
+
+def _within(snapshot: Snapshot, rows: Rows, within: Within) -> Sequence[int]:
+    """Return the rows of a table that belong to a group, or to a process of it."""
+    # The owners of rows may be more than the processes that are shown.
+    of_owners = within.view.table == "processes" and rows.kind != "processes"
+    table = rows.owners if of_owners else table_of(snapshot, within.view.table)
+    if table is None:
+        return ()
+    if within.view.grouping is not None:
+        keys: Iterable[Key] = within.view.grouping.keys(table)
+        members = [row for row, key in enumerate(keys) if key == within.key]
+    else:
+        row = TableListing(table).position(within.key)
+        members = [] if row is None else [row]
+    if table.kind == rows.kind:
+        return members
+    if table.kind == "processes":
+        wanted = set(members)
+        return [row for row, owner in enumerate(rows.owner_rows()) if owner in wanted]
+    return owners_of(rows, table, members)
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def _order(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
+    if wish.sort == BUSIEST:
+        return _busiest(listing, indexes, wish)
+    values = listing.raw(wish.sort)
+    if values is None:
+        return _busiest(listing, indexes, wish)
+    return ordered(indexes, values, reverse=wish.reverse)
+
+
+def ordered(indexes: Iterable[int], values: Sequence[Any], *, reverse: bool) -> list[int]:
+    """Sort indexes by their values: numbers from the largest, text from A, unknown ones last.
+
+    Equal values stay as they are.
+    """
+    known: list[int] = []
+    unknown: list[int] = []
+    for row in indexes:
+        value = values[row]
+        (unknown if value is None or value != value else known).append(row)  # noqa: PLR0124 - NaN
+    first = values[known[0]] if known else 0
+    big_first = isinstance(first, (int, float))
+    return sorted(known, key=values.__getitem__, reverse=big_first != reverse) + unknown
+
+
+def _busiest(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
+    by_total = _sums(listing, wish.view.table, wish.hidden, rates=False)
+    order = sorted(indexes, key=by_total.__getitem__, reverse=not wish.reverse)
+    if wish.totals:
+        return order
+    by_rate = _sums(listing, wish.view.table, wish.hidden, rates=True)
+    return sorted(order, key=by_rate.__getitem__, reverse=not wish.reverse)
+
+
+def _weights(listing: Listing, wish: Wish) -> Sequence[Any]:
+    """Return what the branches of a tree are ordered by."""
+    if wish.sort != BUSIEST:
+        values = listing.raw(wish.sort)
+        if values is not None:
+            return values
+    return _sums(listing, wish.view.table, wish.hidden, rates=not wish.totals)
+
+
+def _sums(listing: Listing, table: str, hidden: Collection[str], *, rates: bool) -> Sequence[float]:
+    """Return for each row the sum of its traffic in the classes that show; unknown counts as 0."""
+    names = (rate_columns if rates else byte_columns)(table)
+    if table == "processes":
+        names = tuple(name for name in names if name.split("_")[0] not in hidden)
+    columns = [_without_nan(values) for name in names if (values := listing.raw(name)) is not None]
+    if not columns:
+        return [0.0] * len(listing)
+    return list(map(sum, zip(*columns, strict=True))) if len(columns) > 1 else columns[0]
+
+
+def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
+    if None in values:
+        return [value or 0.0 for value in values]
+    # One sum tells whether any of them is NaN, at a fraction of the cost of looking.
+    return [0.0 if isnan(value) else value for value in values] if isnan(sum(values)) else values
+
+
+def _rates_known(listing: Listing, wish: Wish) -> bool:
+    name: Final = rate_columns(wish.view.table)[0]
+    values = listing.raw(name) or ()
+    return name in TABLES[wish.view.table] and any(
+        value is not None and not isnan(value) for value in values
+    )
