@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import isfinite
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from pbmon_client.columns import TABLES, UserName, byte_columns, rate_columns
 from pbmon_client.format import safe, safe_text
@@ -15,6 +15,7 @@ from pbmond.wire import Message, Table
 #: Tells of a row, by index: True, False, or None where the question does not apply to its table.
 Test = Callable[[int], bool | None]
 Find = Callable[[str], Sequence[Any] | None]
+Made = TypeVar("Made")
 
 
 class Filter(Protocol):
@@ -65,6 +66,7 @@ class Rows:
         self._made: dict[str, Sequence[Any]] = {}
         self._owner_rows: list[int | None] | None = None
         self._index: dict[tuple[int, int], int] | None = None
+        self._derived: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return self.table.length
@@ -97,6 +99,13 @@ class Rows:
         if self._index is None:
             self._index = {key: row for row, key in enumerate(self.identities())}
         return self._index
+
+    def derived(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return something made of these rows, which is made once for each key."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        made: Made = self._derived[key]
+        return made
 
     def identities(self) -> Iterable[tuple[int, int]]:
         """Yield (pid, start_ns) of each row's process."""

@@ -92,7 +92,9 @@ class App:
         state.newest = news.snapshot
         state.came_s = now_s
         state.silence = ""
-        state.curves.record(news.snapshot, state.place.view)
+        state.curves.record(news.planes)
+        if news.wish is not None:
+            state.keep(news.snapshot, news.wish, news.rows)
         return []
 
     def key(self, key: str, now_s: float) -> list[Effect]:
@@ -152,7 +154,7 @@ class App:
             process = state.selected_process()
         grouped = state.place.view.grouping is not None and state.settings.detail
         flows = state.needs_flows or grouped
-        return Want(flows, None if process is None else process[0], state.interval_s)
+        return Want(flows, None if process is None else process[0], state.interval_s, state.wish())
 
     # --- keys -------------------------------------------------------------------------------------
 

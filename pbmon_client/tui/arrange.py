@@ -10,9 +10,9 @@ from typing import Any, Final
 from pbmon_client.columns import TABLES, byte_columns, rate_columns
 from pbmon_client.model import Rows
 from pbmon_client.model import View as Snapshot
-from pbmon_client.tui.listing import GroupListing, Key, Listing, TableListing
-from pbmon_client.tui.search import EVERYTHING, Search, owners_of
-from pbmon_client.tui.tree import Branch, grow
+from pbmon_client.tui.listing import Key, Listing, TableListing, listing_of
+from pbmon_client.tui.search import EVERYTHING, Search, owners_of, rows_of
+from pbmon_client.tui.tree import Tree, grow
 from pbmon_client.tui.views import BUSIEST, View
 from pbmond.wire import CLASSES
 
@@ -49,7 +49,7 @@ class Arranged:
     order: Sequence[int]
     count: int
     pinned: int = 0
-    branches: Sequence[Branch] = ()
+    tree: Tree | None = None
 
     def key(self, place: int) -> Key:
         """Return the key of the row at a place of the order."""
@@ -79,15 +79,11 @@ def arrange(snapshot: Snapshot, wish: Wish) -> Arranged | None:
         return None
     chosen = _chosen(snapshot, rows, wish)
     grouping = wish.view.grouping
-    listing: Listing
-    if grouping is not None:
-        listing = GroupListing(rows, grouping, chosen)
-        indexes: Sequence[int] = range(len(listing))
-        count = len(listing)
-    else:
-        listing = TableListing(rows)
-        indexes = range(len(rows)) if chosen is None else chosen
-        count = len(rows)
+    listing = listing_of(rows, grouping, chosen)
+    indexes: Sequence[int] = range(len(listing))
+    if grouping is None and chosen is not None:
+        indexes = chosen
+    count = len(listing)
     if wish.active:
         moved = _sums(listing, wish.view.table, wish.hidden, rates=_rates_known(listing, wish))
         indexes = [row for row in indexes if moved[row]]
@@ -97,8 +93,8 @@ def arrange(snapshot: Snapshot, wish: Wish) -> Arranged | None:
 def _put_in_order(listing: Listing, indexes: Sequence[int], count: int, wish: Wish) -> Arranged:
     if wish.view.tree and isinstance(listing, TableListing):
         weights = _weights(listing, wish)
-        branches = grow(listing.rows, set(indexes), weights, reverse=wish.reverse)
-        return Arranged(listing, [branch.row for branch in branches], count, 0, branches)
+        tree = grow(listing.rows, indexes, weights, reverse=wish.reverse)
+        return Arranged(listing, tree.order, count, 0, tree)
     order = _order(listing, indexes, wish)
     pinned = [row for key in wish.pinned if (row := listing.position(key)) is not None]
     if pinned:
@@ -139,18 +135,26 @@ def _within(snapshot: Snapshot, rows: Rows, within: Within) -> Sequence[int]:
     table = rows.owners if of_owners else table_of(snapshot, within.view.table)
     if table is None:
         return ()
+    if of_owners and within.view.grouping is None and isinstance(within.key, tuple):
+        return _of_process(rows, *within.key)
     if within.view.grouping is not None:
-        keys: Iterable[Key] = within.view.grouping.keys(table)
-        members = [row for row, key in enumerate(keys) if key == within.key]
+        groups = listing_of(table, within.view.grouping, None)
+        group = groups.position(within.key)
+        members: Sequence[int] = () if group is None else groups.members(group)
     else:
-        row = TableListing(table).position(within.key)
-        members = [] if row is None else [row]
+        row = listing_of(table, None, None).position(within.key)
+        members = () if row is None else (row,)
     if table.kind == rows.kind:
         return members
-    if table.kind == "processes":
-        wanted = set(members)
-        return [row for row, owner in enumerate(rows.owner_rows()) if owner in wanted]
-    return owners_of(rows, table, members)
+    if rows.kind == "processes":
+        return owners_of(rows, table, members)
+    return rows_of(rows, table, members)
+
+
+def _of_process(rows: Rows, pid: int, start_ns: int) -> list[int]:
+    starts = rows.table.columns["start_ns"]
+    pids = rows.table.columns["pid"]
+    return [row for row, each in enumerate(pids) if each == pid and starts[row] == start_ns]
 
 
 # --- order ----------------------------------------------------------------------------------------
@@ -181,12 +185,11 @@ def ordered(indexes: Iterable[int], values: Sequence[Any], *, reverse: bool) -> 
 
 
 def _busiest(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
-    by_total = _sums(listing, wish.view.table, wish.hidden, rates=False)
-    order = sorted(indexes, key=by_total.__getitem__, reverse=not wish.reverse)
-    if wish.totals:
-        return order
-    by_rate = _sums(listing, wish.view.table, wish.hidden, rates=True)
-    return sorted(order, key=by_rate.__getitem__, reverse=not wish.reverse)
+    order = list(indexes)
+    for rates in (False,) if wish.totals else (False, True):
+        sums = _sums(listing, wish.view.table, wish.hidden, rates=rates)
+        order.sort(key=sums.__getitem__, reverse=not wish.reverse)
+    return order
 
 
 def _weights(listing: Listing, wish: Wish) -> Sequence[Any]:
@@ -200,20 +203,14 @@ def _weights(listing: Listing, wish: Wish) -> Sequence[Any]:
 
 def _sums(listing: Listing, table: str, hidden: Collection[str], *, rates: bool) -> Sequence[float]:
     """Return for each row the sum of its traffic in the classes that show; unknown counts as 0."""
+    return listing.sums(_traffic(table, hidden, rates=rates))
+
+
+def _traffic(table: str, hidden: Collection[str], *, rates: bool) -> tuple[str, ...]:
     names = (rate_columns if rates else byte_columns)(table)
-    if table == "processes":
-        names = tuple(name for name in names if name.split("_")[0] not in hidden)
-    columns = [_without_nan(values) for name in names if (values := listing.raw(name)) is not None]
-    if not columns:
-        return [0.0] * len(listing)
-    return list(map(sum, zip(*columns, strict=True))) if len(columns) > 1 else columns[0]
-
-
-def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
-    if None in values:
-        return [value or 0.0 for value in values]
-    # One sum tells whether any of them is NaN, at a fraction of the cost of looking.
-    return [0.0 if isnan(value) else value for value in values] if isnan(sum(values)) else values
+    if table != "processes" or not hidden:
+        return names
+    return tuple(name for name in names if name.split("_")[0] not in hidden)
 
 
 def _rates_known(listing: Listing, wish: Wish) -> bool:

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from pbmon_client import model, network
-from pbmon_client.tui.feed import MAIN, Came, Failed, Mailbox, News, Stream, Want, narrowing
+from pbmon_client.tui.feed import (
+    MAIN,
+    Failed,
+    Mailbox,
+    News,
+    Stream,
+    Want,
+    narrowing,
+    prepared,
+)
 from pbmon_client.users import user_name
 from pbmond import wire
 
@@ -268,7 +277,7 @@ class Demo:
             )
             snapshot = self._stream.take(played, recorded.scope, self._want.interval_s)
             if snapshot is not None:
-                self.mailbox.put(Came(MAIN, snapshot))
+                self.mailbox.put(prepared(MAIN, snapshot, self._want.wish))
         if first is None or first is message:
             return 0, 0
         step_ns = message.interval_ns or 10**9

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pbmon_client import model, rates
 from pbmon_client.columns import UserName
 from pbmon_client.subscription import Subscription, SubscriptionError, connect_problem, wait
+from pbmon_client.tui.arrange import Arranged, Wish, arrange
+from pbmon_client.tui.history import Planes, planes_of
 from pbmon_client.users import user_name
 from pbmond.wire import Message, WireError
 
@@ -26,10 +28,16 @@ _FIRST_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """A snapshot, for the whole (MAIN) or of one process (DETAIL)."""
+    """A snapshot, for the whole (MAIN) or of one process (DETAIL).
+
+    ``rows`` are those of ``wish``, arranged while nobody waited for them.
+    """
 
     part: str
     snapshot: model.View
+    wish: Wish | None = None
+    rows: Arranged | None = None
+    planes: Planes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +59,12 @@ News = Came | Silent | Failed
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What to subscribe to: all connections and files or not, and one process's flows."""
+    """What is needed: all connections and files or not, and one process's flows."""
 
     flows: bool = False
     pid: int | None = None
     interval_s: float | None = None
+    wish: Wish | None = None  # what is on the screen
 
 
 def narrowing(selection: model.Selection) -> model.Selection:
@@ -98,6 +107,13 @@ class Mailbox:
         """Close the descriptors, once no other thread uses them."""
         os.close(self.fd)
         os.close(self._wake)
+
+
+def prepared(part: str, snapshot: model.View, wish: Wish | None) -> Came:
+    """Do for a snapshot what a screen with these rows will need of it."""
+    if part != MAIN or wish is None:
+        return Came(part, snapshot)
+    return Came(part, snapshot, wish, arrange(snapshot, wish), planes_of(snapshot, wish.view))
 
 
 class Stream:
@@ -255,7 +271,7 @@ class _Receiver:
                 )
             snapshot = self._streams[part].take(message, subscription.scope, self._have.interval_s)
             if snapshot is not None:
-                self._mailbox.put(Came(part, snapshot))
+                self._mailbox.put(prepared(part, snapshot, self._have.wish))
 
     def _on_silence(self) -> None:
         self._quiet_since = time.monotonic()

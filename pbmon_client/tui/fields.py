@@ -46,7 +46,7 @@ class Look:
 Write = Callable[[Find, Look, int], list[str]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Field:
     """A column of a view. ``rank``: the smaller, the longer it stays when the screen is narrow.
 
@@ -72,6 +72,11 @@ class Field:
     def traffic(self) -> str | None:
         """The class whose bytes these are; of connections and files it is a field of the row."""
         return None if self.counter is None else self.counter.split("_")[0]
+
+    @property
+    def rises(self) -> bool:
+        """Whether its first row has the least value, as text from A has."""
+        return not self.right
 
     def source(self, units: Units) -> str:
         """Name the column to sort by."""

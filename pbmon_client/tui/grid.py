@@ -11,7 +11,7 @@ from pbmon_client.tui.fields import Field, Look, fitting
 from pbmon_client.tui.header import centre
 from pbmon_client.tui.numbers import magnitude
 from pbmon_client.tui.state import State
-from pbmon_client.tui.views import BUSIEST, VIEWS
+from pbmon_client.tui.views import VIEWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +75,14 @@ def titles(
     hits = []
     at = 1
     for field, cells in columns:
-        on = field.name == name or (name == BUSIEST and field.counter is not None)
         text = field.title
         if field.name == name:
-            text = _with_arrow(text, cells, _rises(field) != reverse, right=field.right)
-        runs += [("title on" if on else "title", cell(text, cells, right=field.right)),
+            text = _with_arrow(text, cells, field.rises != reverse, right=field.right)
+        runs += [("title on" if field.name == name else "title", cell(text, cells, right=field.right)),
                  ("title", " ")]  # fmt: skip
         hits.append(Hit(line, at, at + cells, "sort", field.name))
         at += cells + 1
     return fill(runs, width, "title"), hits
-
-
-def _rises(field: Field) -> bool:
-    """Tell whether a field's first row has the least value, as text from A has."""
-    return not field.right
 
 
 def _with_arrow(text: str, cells: int, rises: bool, *, right: bool) -> str:  # noqa: FBT001 - a fact
@@ -125,8 +119,8 @@ def body(
     lines = []
     for at in range(len(shown)):
         cells_of_row = [(roles[i][at], texts[i][at]) for i in range(len(columns))]
-        if rows.branches:
-            _indent(cells_of_row, columns, rows.branches[top + at].lead)
+        if rows.tree is not None:
+            _indent(cells_of_row, columns, rows.tree.lead(shown[at]))
         lines.append(
             _row(
                 cells_of_row,
@@ -144,7 +138,7 @@ def _whole(state: State, rows: Arranged, at: int, *, exited: bool) -> str | None
     """Return the role of a row that is drawn in one."""
     if at == state.place.at:
         return "selected"
-    if exited or (rows.branches and not rows.branches[at].wanted):
+    if exited or (rows.tree is not None and rows.order[at] not in rows.tree.wanted):
         return "exited"
     return None
 

@@ -13,6 +13,8 @@ from pbmond import wire
 
 _NET: Final = frozenset(wire.CLASSES.index(name) for name in ("net", "loopback"))
 _NOBODY: Final = 0xFFFFFFFF
+_IN: Final = wire.DIRECTIONS.index("in")
+_OUT: Final = wire.DIRECTIONS.index("out")
 _PLURALS: Final = {"unix": "unix sockets", "socket": "other sockets"}
 
 
@@ -122,28 +124,25 @@ HOSTS: Final = Grouping("connections", _hosts, {"host": _host, "class": _class})
 
 def _ports(rows: Rows) -> Iterable[Key]:
     columns = rows.table.columns
+    names = ("class", "protocol", "local_port", "remote_port", "direction")
+    # The port that names the service is the one that was connected to; where it is not known who
+    # began, the lower one. Written out because a call for each row would cost more than the rest.
     return [
-        (protocol, _service(direction, local, remote), direction)
+        (
+            protocol,
+            local
+            if direction == _IN
+            else remote
+            if direction == _OUT
+            else min(local or remote, remote or local),
+            direction,
+        )
         if number in _NET
         else (number, None, 0)
         for number, protocol, local, remote, direction in zip(
-            *(
-                columns[name]
-                for name in ("class", "protocol", "local_port", "remote_port", "direction")
-            ),
-            strict=True,
+            *(columns[name] for name in names), strict=True
         )
     ]
-
-
-def _service(direction: int, local: int, remote: int) -> int:
-    """Return the port that names the service: the one that was connected to."""
-    if direction == 1:
-        return local
-    if direction == 2:
-        return remote
-    # Not known who began: services have the lower ports.
-    return min(local or remote, remote or local)
 
 
 def _port(_rows: Rows, key: Any, _row: int) -> int | None:  # noqa: ANN401

@@ -11,6 +11,7 @@ from pbmon_client.tui.graphs import Sample, peak, spark
 from pbmon_client.tui.health import Notice, status, warnings
 from pbmon_client.tui.numbers import clock, duration
 from pbmon_client.tui.state import State
+from pbmon_client.tui.views import BUSIEST
 from pbmond.wire import HISTORY
 
 _CURVES: Final = (
@@ -64,6 +65,7 @@ def _title(state: State, width: int, now_s: float) -> Line:
         [("text", clock(snapshot.message.time_ns))],
         [("dim", every)],
         [("dim" if units == "bytes/s" else "text", units)],
+        [("dim", _sorting(state))],
     ]
     if state.settings.active:
         parts.append([("text", "active only")])
@@ -72,6 +74,16 @@ def _title(state: State, width: int, now_s: float) -> Line:
         if line_cells(left) + 2 + line_cells(part) + line_cells(right) <= width:
             left += [("text", "  "), *part]
     return spread(left, right, width)
+
+
+def _sorting(state: State) -> str:
+    """Name the column that sorts, with an arrow to where its values grow smaller."""
+    view = state.place.view
+    name, reverse = state.sort_of(view)
+    field = next((field for field in view.fields if field.name == name), None)
+    words = BUSIEST if field is None else field.title.strip().lower() or name
+    rises = field is not None and field.rises
+    return f"{'▲' if rises != reverse else '▼'} {words}"
 
 
 def _right(state: State, snapshot: Snapshot, now_s: float) -> Line:

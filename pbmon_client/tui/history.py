@@ -16,7 +16,7 @@ from typing import Final
 from pbmon_client.model import View as Snapshot
 from pbmon_client.tui.arrange import table_of
 from pbmon_client.tui.graphs import Sample
-from pbmon_client.tui.listing import GroupListing, Key, Listing, TableListing
+from pbmon_client.tui.listing import Key, Listing, listing_of
 from pbmon_client.tui.views import PROCESSES, PROGRAMS, UNITS, USERS, View
 from pbmond.wire import HISTORY
 
@@ -44,24 +44,33 @@ class _Plane:
     whole: bool  # whether a row that is not there stood still
 
 
+Planes = Mapping[str, _Plane]
+
+
+def planes_of(snapshot: Snapshot, view: View) -> Planes:
+    """Take a snapshot's rates, by the view looked at and by those that are always kept."""
+    if not snapshot.message.interval_ns:
+        return {}  # the first of a run: nothing is known yet
+    planes: dict[str, _Plane] = {}
+    for each in (*_ALWAYS, *(() if view in _ALWAYS or view.tree else (view,))):
+        listing = _listing(snapshot, each)
+        if listing is not None:
+            planes[each.name] = _plane(listing, curve_names(each.table))
+    host = tuple(snapshot.totals.get(name) or 0.0 for name in HISTORY)
+    planes[_HOST] = _Plane({_HOST: host}, whole=True)
+    return planes
+
+
 class Curves:
     """Keeps the last planes; ``key``s are those of the views' listings."""
 
     def __init__(self) -> None:
-        self._planes: deque[dict[str, _Plane]] = deque(maxlen=LENGTH)
+        self._planes: deque[Planes] = deque(maxlen=LENGTH)
 
-    def record(self, snapshot: Snapshot, view: View) -> None:
-        """Keep a snapshot's rates by the view looked at, and by those that are always kept."""
-        if not snapshot.message.interval_ns:
-            return  # the first of a run: nothing is known yet
-        planes: dict[str, _Plane] = {}
-        for each in (*_ALWAYS, *(() if view in _ALWAYS or view.tree else (view,))):
-            listing = _listing(snapshot, each)
-            if listing is not None:
-                planes[each.name] = _plane(listing, curve_names(each.table))
-        host = tuple(snapshot.totals.get(name) or 0.0 for name in HISTORY)
-        planes[_HOST] = _Plane({_HOST: host}, whole=True)
-        self._planes.append(planes)
+    def record(self, planes: Planes) -> None:
+        """Keep a snapshot's planes."""
+        if planes:
+            self._planes.append(planes)
 
     def host(self) -> list[list[Sample]]:
         """Return the curves of the host's totals."""
@@ -87,7 +96,7 @@ def _listing(snapshot: Snapshot, view: View) -> Listing | None:
     rows = table_of(snapshot, view.table)
     if rows is None:
         return None
-    return TableListing(rows) if view.grouping is None else GroupListing(rows, view.grouping, None)
+    return listing_of(rows, view.grouping, None)
 
 
 def _plane(listing: Listing, names: tuple[str, ...]) -> _Plane:

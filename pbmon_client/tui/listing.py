@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, Final, Protocol
 
 from pbmon_client.columns import TABLES
@@ -32,6 +33,9 @@ class Listing(Protocol):
 
     def raw(self, name: str) -> Sequence[Any] | None:
         """Return the values of a field for sorting, None (or NaN) where not known."""
+
+    def sums(self, names: tuple[str, ...]) -> Sequence[float]:
+        """Return for each row the sum of some numbers; what is not known counts as 0."""
 
     def window(self, rows: Sequence[int]) -> Find:
         """Return what finds the contract's values of some rows, by field."""
@@ -70,6 +74,10 @@ class TableListing:
         """Return the wire's own values where they sort as their text does."""
         return raw_column(self.rows, name)
 
+    def sums(self, names: tuple[str, ...]) -> Sequence[float]:
+        """Add up the columns, once for all who ask."""
+        return table_sums(self.rows, names)
+
     def window(self, rows: Sequence[int]) -> Find:
         """Take the rows out of the table."""
         return self.rows.take(rows).find
@@ -77,6 +85,21 @@ class TableListing:
     def members(self, row: int) -> Sequence[int]:
         """Return the row itself."""
         return (row,)
+
+
+def table_sums(rows: Rows, names: tuple[str, ...]) -> Sequence[float]:
+    """Return for each row the sum of some of the table's numbers, unknown ones as 0."""
+
+    def add() -> Sequence[float]:
+        columns = [_without_nan(rows.table.columns[name]) for name in names]
+        return list(map(sum, zip(*columns, strict=True))) if columns else [0.0] * len(rows)
+
+    return rows.derived(("sums", names), add)
+
+
+def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
+    # One sum tells whether any of them is NaN, at a fraction of the cost of looking.
+    return [0.0 if isnan(value) else value for value in values] if isnan(sum(values)) else values
 
 
 def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
@@ -97,7 +120,7 @@ def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
 _RAW_TEXT: Final = frozenset({"name", "exe", "cmdline", "cgroup", "unit", "container", "path"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grouping:
     """How rows of ``table`` become groups: by what, and the fields that say which group it is.
 
@@ -110,6 +133,23 @@ class Grouping:
     labels: Mapping[str, Callable[[Rows, Key, int], Any]]
 
 
+_COUNTS: Final = ("members", "processes")
+
+
+def group_keys(rows: Rows, grouping: Grouping) -> list[Key]:
+    """Return each row's group."""
+    return rows.derived(("keys", grouping), lambda: list(grouping.keys(rows)))
+
+
+def listing_of(rows: Rows, grouping: Grouping | None, chosen: Sequence[int] | None) -> Listing:
+    """List rows, or the groups of those that were chosen (None: of all)."""
+    if grouping is None:
+        return rows.derived("listing", lambda: TableListing(rows))
+    if chosen is not None:
+        return GroupListing(rows, grouping, chosen)
+    return rows.derived(("groups", grouping), lambda: GroupListing(rows, grouping, None))
+
+
 class GroupListing:
     """Groups of rows, in the order of their first rows; numbers are the sums of their members'."""
 
@@ -118,15 +158,14 @@ class GroupListing:
         self._grouping = grouping
         self._chosen = chosen
         numbers: dict[Key, int] = {}
-        keys: Iterable[Key] = grouping.keys(rows)
+        keys = group_keys(rows, grouping)
         if chosen is not None:
-            every = list(keys)
-            keys = [every[row] for row in chosen]
+            keys = [keys[row] for row in chosen]
         self._numbers = [numbers.setdefault(key, len(numbers)) for key in keys]
         self._rows_of: list[list[int]] | None = None
         self._keys = list(numbers)
         self._positions = numbers
-        self._made: dict[str, Sequence[Any]] = {}
+        self._made: dict[Hashable, Sequence[Any]] = {}
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -157,6 +196,13 @@ class GroupListing:
             self._made[name] = values
         return self._made[name]
 
+    def sums(self, names: tuple[str, ...]) -> Sequence[float]:
+        """Add up what the members' columns add up to."""
+        key = ("sums", names)
+        if key not in self._made:
+            self._made[key] = self._sums(table_sums(self.rows, names), rates=False)
+        return self._made[key]
+
     def window(self, rows: Sequence[int]) -> Find:
         """Return the values of some groups."""
 
@@ -164,6 +210,8 @@ class GroupListing:
             label = self._grouping.labels.get(name)
             if label is not None and name not in self._made:
                 return [self._label(label, row) for row in rows]
+            if name in _COUNTS and name not in self._made:
+                return self._counts(name, rows)
             values = self.raw(name)
             return None if values is None else [values[row] for row in rows]
 
@@ -173,10 +221,8 @@ class GroupListing:
         label = self._grouping.labels.get(name)
         if label is not None:
             return [self._label(label, row) for row in range(len(self))]
-        if name == "members":
-            return [len(self.members(row)) for row in range(len(self))]
-        if name == "processes":
-            return self._distinct_processes()
+        if name in _COUNTS:
+            return self._counts(name, range(len(self)))
         column = TABLES[self.rows.kind].get(name)
         if column is None or column.kind not in ("bytes", "rate", "integer"):
             return None
@@ -185,12 +231,12 @@ class GroupListing:
     def _label(self, label: Callable[[Rows, Key, int], Any], row: int) -> Any:  # noqa: ANN401
         return label(self.rows, self._keys[row], self.members(row)[0])
 
-    def _distinct_processes(self) -> list[int]:
-        owners: list[set[tuple[int, int]]] = [set() for _ in self._keys]
+    def _counts(self, name: str, rows: Iterable[int]) -> list[int]:
+        """Count the members of groups, or the processes that those belong to."""
+        if name == "members":
+            return [len(self.members(row)) for row in rows]
         pids, starts = (self.rows.table.columns[name] for name in ("pid", "start_ns"))
-        for row in range(len(self)):
-            owners[row].update((pids[member], starts[member]) for member in self.members(row))
-        return list(map(len, owners))
+        return [len({(pids[each], starts[each]) for each in self.members(row)}) for row in rows]
 
     def _sums(self, column: Sequence[Any], *, rates: bool) -> list[Any]:
         values = column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,21 +36,18 @@ class Words:
 def _containing(rows: Rows, word: str, user: UserName) -> list[int]:
     if rows.kind == "processes":
         return _processes(rows, word, user)
-    owners = rows.owners
-    own = set() if owners is None else set(_processes(owners, word, user))
     raw = word.encode()
     columns = rows.table.columns
-    texts: list[Sequence[bytes | None]] = [columns[name] for name in _NAMES.get(rows.kind, ())]
-    tests: list[Callable[[int], bool]] = []
+    found: set[int] = set()
+    if rows.owners is not None:
+        found.update(rows_of(rows, rows.owners, _processes(rows.owners, word, user)))
+    for name in _NAMES.get(rows.kind, ()):
+        texts = columns[name]
+        found.update(row for row, text in enumerate(texts) if text and raw in text.lower())
     if rows.kind == "connections":
-        tests = [_addresses(rows, side, word) for side in ("local", "remote")]
-    return [
-        row
-        for row, owner in enumerate(rows.owner_rows())
-        if owner in own
-        or any((value := text[row]) is not None and raw in value.lower() for text in texts)
-        or any(test(row) for test in tests)
-    ]
+        for side in ("local", "remote"):
+            found.update(_addresses(rows, side, word))
+    return sorted(found)
 
 
 def _processes(rows: Rows, word: str, user: UserName) -> list[int]:
@@ -69,17 +66,32 @@ def _processes(rows: Rows, word: str, user: UserName) -> list[int]:
     ]
 
 
-def _addresses(rows: Rows, side: str, word: str) -> Callable[[int], bool]:
-    """Make the test of one end; each address is written once, however many rows have it."""
+def _addresses(rows: Rows, side: str, word: str) -> list[int]:
+    """Return the rows with an end that is written so: an address's part, a port, or both."""
     columns = rows.table.columns
-    ends = list(zip(columns["family"], columns[side], columns[f"{side}_port"], strict=True))
-    found = {end for end in set(ends) if word in _end(*end)}
-    return lambda row: ends[row] in found
+    ends = rows.derived(
+        ("ends", side), lambda: list(zip(columns["family"], columns[side], strict=True))
+    )
+    # Each address is written once, however many rows have it.
+    texts = rows.derived(("addresses", side), lambda: {end: _address(*end) for end in set(ends)})
+    ports = columns[f"{side}_port"]
+    if word.isdigit() and len(word) < 6:
+        number = int(word)
+        with_port = [row for row, port in enumerate(ports) if port == number]
+    else:
+        with_port = []
+    address, colon, port = word.rpartition(":")
+    if colon and port.isdigit() and len(port) < 6:
+        number = int(port)
+        wanted = {end for end, text in texts.items() if text.endswith(address.strip("[]"))}
+        both = [r for r, end in enumerate(ends) if ports[r] == number and end in wanted]
+        with_port += both
+    found = {end for end, text in texts.items() if word in text}
+    return with_port + [row for row, end in enumerate(ends) if end in found] if found else with_port
 
 
-def _end(family: int, raw: bytes, port: int) -> str:
-    address = network.inet_address(family, raw)
-    return "" if address is None else f"{address}:{port}"
+def _address(family: int, raw: bytes) -> str:
+    return network.inet_address(family, raw) or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +126,20 @@ class Search:
             test = self.filter.bind(table.find)
             more.update(owners_of(rows, table, filter(test, range(len(table)))))
         return sorted(more)
+
+
+def rows_of(rows: Rows, table: Rows, chosen: Iterable[int]) -> list[int]:
+    """Return the connections or files of the processes that rows of another table belong to."""
+    pids, starts = (table.table.columns[name] for name in ("pid", "start_ns"))
+    owners = {(pids[row], starts[row]) for row in chosen}
+    numbers = {pid for pid, _start in owners}
+    times = rows.table.columns["start_ns"]
+    # By the number alone first: making a pair for each row would cost more than all the rest.
+    return [
+        row
+        for row, pid in enumerate(rows.table.columns["pid"])
+        if pid in numbers and (pid, times[row]) in owners
+    ]
 
 
 def owners_of(processes: Rows, table: Rows, rows: Iterable[int]) -> list[int]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+import threading
 from pathlib import Path
+from typing import Final
 
 from pbmon_client.options import Options
 from pbmon_client.tui.app import App
@@ -18,6 +22,8 @@ from pbmon_client.tui.views import BY_NAME, View
 
 def run(chosen: Options) -> str:
     """Run until the user quits; return why it failed, or ""."""
+    _be_responsive()
+    _load_filters_soon()
     # The daemon answers while urwid, which takes longest to load, is still being imported.
     source = Feed(chosen.socket, chosen.selection) if chosen.demo is None else Demo(
         chosen.demo, chosen.selection
@@ -42,6 +48,28 @@ def run(chosen: Options) -> str:
     if problem:
         app.notify(problem, terminal.now_s())
     return terminal.Terminal(app, source, path).run()
+
+
+def _be_responsive() -> None:
+    """Let key presses wait for nothing: neither for the feed's thread nor for the collector.
+
+    A snapshot is a hundred thousand objects that die together; looking for cycles among them
+    every few hundred costs more than all the rest.
+    """
+    sys.setswitchinterval(_SWITCH_S)
+    gc.set_threshold(_COLLECT_AFTER, 50, 50)
+
+
+def _load_filters_soon() -> None:
+    """Load the filter's parser before its first key is typed, and after the first screen."""
+    timer = threading.Timer(_FILTERS_S, understand, ["pid = 0"])
+    timer.daemon = True
+    timer.start()
+
+
+_FILTERS_S: Final = 1.5
+_SWITCH_S: Final = 0.001
+_COLLECT_AFTER: Final = 50_000
 
 
 def apply(app: App, chosen: Options) -> None:

@@ -18,7 +18,7 @@ from pbmon_client.tui.views import BUSIEST, BY_NAME, TREE, View
 
 #: A snapshot older than this many intervals is out of date.
 STALE_INTERVALS: Final = 3
-_ARRANGEMENTS: Final = 4
+_ARRANGEMENTS: Final = 6
 
 
 @dataclass(slots=True)
@@ -133,17 +133,23 @@ class State:
     def arranged(self) -> Arranged | None:
         """Return the rows of the view on the screen; None while there are none to show."""
         snapshot = self.snapshot
-        if snapshot is None:
-            return None
-        wish = self.wish()
-        key = (id(snapshot), wish)
-        held = self._arranged.get(key)
+        return None if snapshot is None else self.arranged_as(snapshot, self.wish())
+
+    def arranged_as(self, snapshot: Snapshot, wish: Wish) -> Arranged | None:
+        """Return what is wished for, as it was arranged before if it was."""
+        held = self._arranged.get((id(snapshot), wish))
+        if held is not None and held[0] is snapshot:
+            return held[1]
+        rows = arrange(snapshot, wish)
+        self.keep(snapshot, wish, rows)
+        return rows
+
+    def keep(self, snapshot: Snapshot, wish: Wish, rows: Arranged | None) -> None:
+        """Remember rows that were arranged."""
         # The snapshot is kept beside the rows, so that its id cannot become another's.
-        if held is None or held[0] is not snapshot:
-            held = self._arranged[key] = (snapshot, arrange(snapshot, wish))
-            while len(self._arranged) > _ARRANGEMENTS:
-                self._arranged.popitem(last=False)
-        return held[1]
+        self._arranged[id(snapshot), wish] = (snapshot, rows)
+        while len(self._arranged) > _ARRANGEMENTS:
+            self._arranged.popitem(last=False)
 
     def settle(self) -> Arranged | None:
         """Find the selected row again by its identity; where it has gone, stay in its place."""

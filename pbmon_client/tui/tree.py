@@ -10,32 +10,40 @@ from pbmon_client.model import Rows
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
-    """One process in the tree; ``lead`` is drawn before its name.
+class Tree:
+    """Rows of processes in the order of the tree.
 
-    ``wanted`` tells that it was asked for, and is not only there as the parent of one that was.
+    ``wanted`` are those that were asked for; the others are there as their ancestors.
     """
 
-    row: int
-    lead: str
-    wanted: bool
+    order: list[int]
+    wanted: Collection[int]
+    parents: Sequence[int | None]
+    last: Collection[int]  # the last ones among their siblings
+
+    def lead(self, row: int) -> str:
+        """Return what is drawn before a process's name."""
+        parts: list[str] = []
+        at = row
+        while (parent := self.parents[at]) is not None:
+            is_last = at in self.last
+            if at == row:
+                parts.append("└ " if is_last else "├ ")
+            else:
+                parts.append("  " if is_last else "│ ")
+            at = parent
+        return "".join(reversed(parts))
 
 
-def grow(
-    rows: Rows, wanted: Collection[int], weights: Sequence[Any], *, reverse: bool
-) -> list[Branch]:
-    """Return the wanted processes and their ancestors, each under its parent.
+def grow(rows: Rows, wanted: Collection[int], weights: Sequence[Any], *, reverse: bool) -> Tree:
+    """Arrange the wanted processes and their ancestors, each under its parent.
 
     Siblings are in the order of what their whole branches weigh if weights are numbers, the
     heaviest first, else in the order of their own texts.
     """
-    parents = _parents(rows)
-    kept = set(wanted)
-    for row in wanted:
-        parent = parents[row]
-        while parent is not None and parent not in kept:
-            kept.add(parent)
-            parent = parents[parent]
+    parents = rows.derived("parents", lambda: _parents(rows))
+    chosen = set(wanted)
+    kept = _with_ancestors(chosen, parents)
     children: dict[int | None, list[int]] = {}
     for row in sorted(kept):
         children.setdefault(parents[row], []).append(row)
@@ -43,8 +51,10 @@ def grow(
     if numeric:
         weights = _branch_weights(weights, parents, kept)
     for siblings in children.values():
-        _sort(siblings, weights, descending=numeric != reverse)
-    return _flatten(children, wanted)
+        if len(siblings) > 1:
+            _sort(siblings, weights, descending=numeric != reverse)
+    last = {siblings[-1] for siblings in children.values()}
+    return Tree(_flatten(children), chosen, parents, last)
 
 
 def _parents(rows: Rows) -> list[int | None]:
@@ -55,21 +65,25 @@ def _parents(rows: Rows) -> list[int | None]:
     for row, pid in enumerate(pids):
         if pid not in newest or starts[row] > starts[newest[pid]]:
             newest[pid] = row
-    parents = []
+    parents: list[int | None] = []
     for row, ppid in enumerate(rows.table.columns["ppid"]):
         parent = newest.get(ppid) if ppid else None
-        # A parent is older than its child; another process with its pid is not the parent.
-        younger = parent is not None and starts[parent] > starts[row]
-        parents.append(None if parent == row or younger else parent)
-    return _without_circles(parents, starts)
+        # A parent is older than its child, else it only has the parent's old number. Equal times
+        # are told by the row, so that no two processes can be each other's parents.
+        if parent is not None and (starts[parent], parent) >= (starts[row], row):
+            parent = None
+        parents.append(parent)
+    return parents
 
 
-def _without_circles(parents: list[int | None], starts: Sequence[int]) -> list[int | None]:
-    # Equal start times could make two processes each other's parents.
-    return [
-        None if parent is not None and starts[parent] == starts[row] and parent > row else parent
-        for row, parent in enumerate(parents)
-    ]
+def _with_ancestors(wanted: Collection[int], parents: Sequence[int | None]) -> set[int]:
+    kept = set(wanted)
+    for row in wanted:
+        parent = parents[row]
+        while parent is not None and parent not in kept:
+            kept.add(parent)
+            parent = parents[parent]
+    return kept
 
 
 def _branch_weights(
@@ -93,17 +107,13 @@ def _sort(siblings: list[int], weights: Sequence[Any], *, descending: bool) -> N
     siblings[:] = known + [row for row in siblings if weights[row] is None]
 
 
-def _flatten(children: dict[int | None, list[int]], wanted: Collection[int]) -> list[Branch]:
-    branches: list[Branch] = []
-    # Each entry: the row, what is drawn before its name, and before its children's.
-    stack = [(row, "", "") for row in reversed(children.get(None, []))]
+def _flatten(children: dict[int | None, list[int]]) -> list[int]:
+    order: list[int] = []
+    stack = children.get(None, [])[::-1]
     while stack:
-        row, lead, below = stack.pop()
-        branches.append(Branch(row, lead, row in wanted))
-        mine = children.get(row, [])
-        for at, child in reversed(list(enumerate(mine))):
-            last = at == len(mine) - 1
-            stack.append(
-                (child, below + ("└ " if last else "├ "), below + ("  " if last else "│ "))
-            )
-    return branches
+        row = stack.pop()
+        order.append(row)
+        mine = children.get(row)
+        if mine:
+            stack.extend(reversed(mine))
+    return order

@@ -23,7 +23,7 @@ from pbmon_client.tui.listing import Grouping
 BUSIEST: Final = "busiest"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One way to look at a snapshot. ``table`` is where its rows, or their members, come from."""
 
