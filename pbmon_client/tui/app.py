@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pbmon_client.tui import actions, popups, screen
@@ -85,14 +85,14 @@ class App:
         if news.part == DETAIL:
             state.newest_detail = news.snapshot
             if state.frozen is not None and state.frozen.detail is None:
-                state.frozen = Frozen(state.frozen.snapshot, news.snapshot, state.frozen.since_s)
+                state.frozen = replace(state.frozen, detail=news.snapshot)
             return []
         if state.newest and state.newest.message.epoch != news.snapshot.message.epoch:
             self.notify("the daemon was restarted: its counters begin again", now_s)
         state.newest = news.snapshot
         state.came_s = now_s
         state.silence = ""
-        state.curves.record(news.planes)
+        state.newest_curves.record(news.planes)
         if news.wish is not None:
             state.keep(news.snapshot, news.wish, news.rows)
         return []
@@ -198,7 +198,8 @@ class App:
         if state.frozen is not None:
             state.frozen = None
         elif state.newest is not None:
-            state.frozen = Frozen(state.newest, state.newest_detail, now_s)
+            curves = state.newest_curves.copy()
+            state.frozen = Frozen(state.newest, state.newest_detail, curves, now_s)
 
     def _copy(self, now_s: float) -> list[Effect]:
         text = actions.row_json(self.state)

@@ -39,7 +39,8 @@ def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list
 def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
     names: tuple[str, ...] = _PROCESS if view.table == "processes" else (*_FLOW, *_PROCESS[:3])
     if view.grouping is not None:
-        names = ("uid", "exe", "unit", "container", "class", "members", "processes")
+        counted = "members" if view.table == "processes" else "processes"
+        names = (counted, "uid", "exe", "unit", "container", "class")
     found = []
     for name in names:
         known = value(name)
@@ -50,7 +51,7 @@ def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
     return found
 
 
-_WORDS: Final = {"cmdline": "runs", "processes": "of processes", "members": "members"}
+_WORDS: Final = {"cmdline": "runs", "members": "processes"}
 
 
 def _moments(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:

@@ -78,8 +78,8 @@ def titles(
         text = field.title
         if field.name == name:
             text = _with_arrow(text, cells, field.rises != reverse, right=field.right)
-        runs += [("title on" if field.name == name else "title", cell(text, cells, right=field.right)),
-                 ("title", " ")]  # fmt: skip
+        role = "title on" if field.name == name else "title"
+        runs += [(role, cell(text, cells, right=field.right)), ("title", " ")]
         hits.append(Hit(line, at, at + cells, "sort", field.name))
         at += cells + 1
     return fill(runs, width, "title"), hits

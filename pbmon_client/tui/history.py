@@ -72,6 +72,12 @@ class Curves:
         if planes:
             self._planes.append(planes)
 
+    def copy(self) -> Curves:
+        """Return the curves as they are now; these here go on."""
+        copied = Curves()
+        copied._planes = self._planes.copy()
+        return copied
+
     def host(self) -> list[list[Sample]]:
         """Return the curves of the host's totals."""
         return self._curves(_HOST, _HOST, len(HISTORY))

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +47,7 @@ def run(chosen: Options) -> str:
     )
     apply(app, chosen)
     if problem:
-        app.notify(problem, terminal.now_s())
+        app.notify(problem, time.monotonic())
     return terminal.Terminal(app, source, path).run()
 
 

@@ -42,6 +42,7 @@ class Frozen:
 
     snapshot: Snapshot
     detail: Snapshot | None
+    curves: Curves
     since_s: float
 
 
@@ -67,7 +68,7 @@ class State:
     opened: bool = False  # the details fill the screen
     detail_top: int = 0
     seen: set[str] = field(default_factory=set)
-    curves: Curves = field(default_factory=Curves)
+    newest_curves: Curves = field(default_factory=Curves)
     name_of: NameOf | None = None
     service_of: ServiceOf | None = None
     ascii_only: bool = False
@@ -81,6 +82,11 @@ class State:
     def snapshot(self) -> Snapshot | None:
         """The snapshot on the screen."""
         return self.newest if self.frozen is None else self.frozen.snapshot
+
+    @property
+    def curves(self) -> Curves:
+        """The curves on the screen."""
+        return self.newest_curves if self.frozen is None else self.frozen.curves
 
     @property
     def units(self) -> Units:

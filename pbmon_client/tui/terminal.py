@@ -19,6 +19,8 @@ from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
 from pbmon_client.tui.cells import ASCII, Line
 from pbmon_client.tui.feed import News, Want
 
+Clock = Callable[[], float]
+
 _TICK_S: Final = 1.0
 _WHEEL: Final = {4: -1, 5: 1}
 
@@ -92,8 +94,9 @@ class Window(urwid.Widget):
     _selectable = True
     no_cache: Final = ["render"]
 
-    def __init__(self, app: App, carry_out: Callable[[list[Effect]], None]) -> None:
+    def __init__(self, app: App, carry_out: Callable[[list[Effect]], None], clock: Clock) -> None:
         super().__init__()
+        self._clock = clock
         self._app = app
         self._carry_out = carry_out
 
@@ -102,12 +105,12 @@ class Window(urwid.Widget):
     def render(self, size: Any, focus: bool = False) -> LinesCanvas:  # noqa: ANN401, ARG002, FBT001, FBT002
         """Draw the screen."""
         width, height = size
-        frame = self._app.draw(width, height, time.monotonic())
+        frame = self._app.draw(width, height, self._clock())
         return LinesCanvas(frame.lines, size, frame.cursor)
 
     def keypress(self, size: Any, key: str) -> str | None:  # noqa: ANN401, ARG002
         """Hand over a key."""
-        self._carry_out(self._app.key(key, time.monotonic()))
+        self._carry_out(self._app.key(key, self._clock()))
         self._invalidate()
         return None
 
@@ -126,7 +129,7 @@ class Window(urwid.Widget):
         if button in _WHEEL:
             self._app.wheel(_WHEEL[button])
         elif button == 1:
-            self._app.click(col, row, time.monotonic())
+            self._app.click(col, row, self._clock())
         self._carry_out([])
         self._invalidate()
         return True
@@ -135,11 +138,6 @@ class Window(urwid.Widget):
 def encoding() -> str:
     """Return the terminal's encoding, as urwid takes it from the locale."""
     return urwid.util.get_encoding()
-
-
-def now_s() -> float:
-    """Return the clock that the interface is driven by."""
-    return time.monotonic()
 
 
 def is_unicode(encoding: str) -> bool:
@@ -151,15 +149,22 @@ class Terminal:
     """Runs the interface until it is quit; the terminal is restored however it ends."""
 
     def __init__(
-        self, app: App, source: Source, path: Path | None, *, screen: Screen | None = None
+        self,
+        app: App,
+        source: Source,
+        path: Path | None,
+        *,
+        screen: Screen | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._app = app
         self._source = source
         self._path = path
         self._saved = settings.write(app.state.settings)
         self._failure = ""
+        self._clock = clock
         self._theme: str | None = None
-        self.window: Final = Window(app, self._carry_out)
+        self.window: Final = Window(app, self._carry_out, clock)
         self._screen: Final = screen or Screen()
         self.loop: Final = urwid.MainLoop(self.window, screen=self._screen, handle_mouse=True)
         self._paint()
@@ -167,7 +172,7 @@ class Terminal:
     def run(self) -> str:
         """Show the interface; return why it failed, or "" if the user quit."""
         loop = self.loop
-        loop.event_loop.watch_file(self._source.fd, self._on_news)
+        loop.event_loop.watch_file(self._source.fd, self.on_news)
         loop.set_alarm_in(_TICK_S, self._on_tick)
         before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
         try:
@@ -181,8 +186,9 @@ class Terminal:
             self._source.close()
         return self._failure
 
-    def _on_news(self) -> None:
-        now_s = time.monotonic()
+    def on_news(self) -> None:
+        """Hand the feed's news to the interface."""
+        now_s = self._clock()
         for news in self._source.news():
             self._carry_out(self._app.receive(news, now_s))
         self._carry_out([])
@@ -194,7 +200,7 @@ class Terminal:
         loop.set_alarm_in(_TICK_S, self._on_tick)
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        now_s = time.monotonic()
+        now_s = self._clock()
         for effect in effects:
             if isinstance(effect, Quit):
                 self._failure = effect.failure

@@ -34,7 +34,7 @@ class World:
 
     def message(self, *, flows: bool, pid: int | None = None) -> wire.Message:
         """Return the snapshot of now; ``pid`` narrows it to one process."""
-        tables = {"processes": self._processes}
+        tables: dict[str, Any] = {"processes": self._processes}
         if flows:
             tables |= {"connections": self._connections, "files": self._files}
         if pid is not None:
