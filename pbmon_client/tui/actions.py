@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pbmon_client.columns import TABLES
 from pbmon_client.tui import detail
+from pbmon_client.tui.grid import columns_of
 from pbmon_client.tui.palette import THEMES
 from pbmon_client.tui.state import Place, State
 from pbmon_client.tui.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
@@ -89,7 +90,7 @@ def sort_by(state: State, name: str) -> None:
 
 
 def _sort_turn(state: State, by: int) -> None:
-    names = [BUSIEST, *(field.name for field in state.columns)]
+    names = [BUSIEST, *(field.name for field, _cells in columns_of(state, state.width))]
     now, reverse = state.sort_of(state.place.view)
     at = names.index(now) if now in names else 0
     state.settings.sort[state.place.view.name] = (names[(at + by) % len(names)], reverse and False)

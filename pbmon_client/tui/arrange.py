@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Any, Final
+from typing import Any
 
-from pbmon_client.columns import TABLES, byte_columns, rate_columns
+from pbmon_client.columns import byte_columns, rate_columns
 from pbmon_client.model import Rows
 from pbmon_client.model import View as Snapshot
 from pbmon_client.tui.listing import Key, Listing, TableListing, listing_of
@@ -214,8 +214,5 @@ def _traffic(table: str, hidden: Collection[str], *, rates: bool) -> tuple[str, 
 
 
 def _rates_known(listing: Listing, wish: Wish) -> bool:
-    name: Final = rate_columns(wish.view.table)[0]
-    values = listing.raw(name) or ()
-    return name in TABLES[wish.view.table] and any(
-        value is not None and not isnan(value) for value in values
-    )
+    columns = [listing.raw(name) or () for name in rate_columns(wish.view.table)]
+    return any(value is not None and not isnan(value) for column in columns for value in column)

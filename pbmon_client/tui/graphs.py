@@ -71,7 +71,7 @@ def _braille(left: int, right: int, floor: int) -> str:
 
 
 def _bars(samples: Sequence[Sample], cells: int, rows: int, top: float) -> list[str]:
-    shown = list(samples[-cells:])
+    shown = list(samples[-cells:]) if cells > 0 else []
     heights = [0] * (cells - len(shown)) + [_height(value, top, rows * 2) for value in shown]
     marks = " .#"
     return [

@@ -88,6 +88,8 @@ def titles(
 def _with_arrow(text: str, cells: int, rises: bool, *, right: bool) -> str:  # noqa: FBT001 - a fact
     arrow = "▲" if rises else "▼"
     room = cells - 1
+    if len(text) > room and " " in text:
+        return text.replace(" ", arrow, 1)
     return f"{arrow}{text[-room:]}" if right else f"{text[:room]}{arrow}"
 
 

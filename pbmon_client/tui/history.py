@@ -40,7 +40,7 @@ def curve_names(table: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Plane:
-    rates: Mapping[Key, tuple[float, ...]]
+    rates: Mapping[Key, tuple[Sample, ...]]
     whole: bool  # whether a row that is not there stood still
 
 
@@ -108,13 +108,17 @@ def _listing(snapshot: Snapshot, view: View) -> Listing | None:
 def _plane(listing: Listing, names: tuple[str, ...]) -> _Plane:
     columns = [listing.raw(name) or () for name in names]
     moved = [
-        (sum(values), row)
+        (sum(value for value in values if value and not isnan(value)), row)
         for row, values in enumerate(zip(*columns, strict=True))
-        if any(values) and not any(value is None or isnan(value) for value in values)
+        if any(values)
     ]
     whole = len(moved) <= _MOST
     if not whole:
         moved = nlargest(_MOST, moved)
     return _Plane(
-        {listing.key(row): tuple(column[row] for column in columns) for _sum, row in moved}, whole
+        {listing.key(row): tuple(_known(c[row]) for c in columns) for _sum, row in moved}, whole
     )
+
+
+def _known(value: Sample) -> Sample:
+    return None if value is None or isnan(value) else value

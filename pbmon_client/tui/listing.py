@@ -134,6 +134,7 @@ class Grouping:
 
 
 _COUNTS: Final = ("members", "processes")
+_PARTS: Final = ("connections", "files")
 
 
 def group_keys(rows: Rows, grouping: Grouping) -> list[Key]:
@@ -224,8 +225,11 @@ class GroupListing:
         if name in _COUNTS:
             return self._counts(name, range(len(self)))
         column = TABLES[self.rows.kind].get(name)
-        if column is None or column.kind not in ("bytes", "rate", "integer"):
-            return None
+        adds_up = column is not None and (
+            column.kind in ("bytes", "rate") or name.endswith("_calls") or name in _PARTS
+        )
+        if column is None or not adds_up:
+            return None  # the sum of numbers that only name something says nothing
         return self._sums(self.rows.table.columns[name], rates=column.kind == "rate")
 
     def _label(self, label: Callable[[Rows, Key, int], Any], row: int) -> Any:  # noqa: ANN401

@@ -79,7 +79,7 @@ def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
     tabs, hits = grid.tabs(state, width, len(lines))
     lines.append(tabs)
     columns = grid.columns_of(state, width)
-    state.columns = tuple(field for field, _cells in columns)
+    state.width = width
     titles, more = grid.titles(state, columns, width, len(lines))
     hits += more
     lines.append(titles)

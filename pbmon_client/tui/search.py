@@ -75,17 +75,12 @@ def _addresses(rows: Rows, side: str, word: str) -> list[int]:
     # Each address is written once, however many rows have it.
     texts = rows.derived(("addresses", side), lambda: {end: _address(*end) for end in set(ends)})
     ports = columns[f"{side}_port"]
-    if word.isdigit() and len(word) < 6:
-        number = int(word)
-        with_port = [row for row, port in enumerate(ports) if port == number]
-    else:
-        with_port = []
-    address, colon, port = word.rpartition(":")
-    if colon and port.isdigit() and len(port) < 6:
-        number = int(port)
+    address, colon, digits = word.rpartition(":")
+    number = int(digits) if digits.isascii() and digits.isdigit() else -1
+    with_port = [row for row, port in enumerate(ports) if port == number]
+    if colon:
         wanted = {end for end, text in texts.items() if text.endswith(address.strip("[]"))}
-        both = [r for r, end in enumerate(ends) if ports[r] == number and end in wanted]
-        with_port += both
+        with_port = [row for row in with_port if ends[row] in wanted]
     found = {end for end, text in texts.items() if word in text}
     return with_port + [row for row, end in enumerate(ends) if end in found] if found else with_port
 

@@ -66,12 +66,12 @@ def load(path: Path) -> Settings:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise SettingsError(f"{_shown(path)}: {reason}; settings ignored") from None
+        raise SettingsError(f"settings ignored: {reason} in {_shown(path)}") from None
     try:
         return _read(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         message = safe_text(str(error)) or "not TOML"
-        raise SettingsError(f"{_shown(path)}: {message}; settings ignored") from None
+        raise SettingsError(f"settings ignored: {message} in {_shown(path)}") from None
 
 
 def _shown(path: Path) -> str:
@@ -150,8 +150,9 @@ def write(settings: Settings) -> str:
 
 
 def _quoted(text: str) -> str:
-    # A JSON string without lone surrogates is a TOML basic string.
-    return json.dumps(text.encode("utf-8", "replace").decode()).replace("\x7f", "\\u007f")
+    # A JSON string without surrogates is a TOML basic string.
+    whole = text.encode("utf-8", "replace").decode()
+    return json.dumps(whole, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def save(path: Path, settings: Settings) -> None:

@@ -43,7 +43,7 @@ def run(chosen: Options) -> str:
         settings,
         name_of=names.host,
         service_of=names.service,
-        ascii_only=not terminal.is_unicode(terminal.encoding()),
+        ascii_only=not terminal.follow_locale(os.environ),
     )
     apply(app, chosen)
     if problem:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pbmon_client.model import View as Snapshot
 from pbmon_client.tui.arrange import Arranged, Wish, Within, arrange
-from pbmon_client.tui.fields import Field, Look, NameOf, ServiceOf
+from pbmon_client.tui.fields import Look, NameOf, ServiceOf
 from pbmon_client.tui.history import Curves
 from pbmon_client.tui.listing import Key
 from pbmon_client.tui.numbers import Units
@@ -73,7 +73,7 @@ class State:
     service_of: ServiceOf | None = None
     ascii_only: bool = False
     page: int = 10  # rows of the table when it was last drawn
-    columns: tuple[Field, ...] = ()  # its columns then
+    width: int = 80  # of the screen then
     _arranged: OrderedDict[tuple[int, Wish], tuple[Snapshot, Arranged | None]] = field(
         default_factory=OrderedDict
     )

@@ -52,8 +52,8 @@ class LinesCanvas(urwid.Canvas):
     ) -> None:
         super().__init__()
         self._size = size
-        code = encoding()
-        ascii_only = not is_unicode(code)
+        code = urwid.util.get_encoding()
+        ascii_only = code == "ascii"
         self._rows = [
             [
                 (role, None, (text.translate(ASCII) if ascii_only else text).encode(
@@ -135,14 +135,17 @@ class Window(urwid.Widget):
         return True
 
 
-def encoding() -> str:
-    """Return the terminal's encoding, as urwid takes it from the locale."""
-    return urwid.util.get_encoding()
+def follow_locale(environment: Mapping[str, str]) -> bool:
+    """Let urwid write what the locale's terminal can read; tell whether that is Unicode.
 
-
-def is_unicode(encoding: str) -> bool:
-    """Tell whether an encoding has the characters that graphs are made of."""
-    return encoding.lower().replace("-", "") == "utf8"
+    Python itself takes the C locale for UTF-8, and urwid takes Python's word for it.
+    """
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    locale = next((value for name in names if (value := environment.get(name))), "")
+    if "utf" not in locale.lower():
+        urwid.set_encoding("ascii")
+        return False
+    return True
 
 
 class Terminal:

@@ -1,4 +1,4 @@
-"""Messages of a large host for the client's benchmarks: as many processes and flows as asked for."""
+"""Messages of a large host, for the client's benchmarks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class World:
     """``processes`` rows, ``flows`` connections and files (half each), a share of which moves."""
 
     def __init__(self, processes: int, flows: int, active: float = 0.2) -> None:
-        self._random = random.Random(1)  # noqa: S311 - the same world in every run
+        self._random = random.Random(1)
         self._active = active
         self._seq = 0
         self._processes = self._table("processes", processes, self._process)

@@ -102,7 +102,9 @@ def tcp(remote: str, remote_port: int, local_port: int, *, opened: bool, **waves
 
 
 def loopback(port: int, peer: int, *, opened: bool, **waves: Wave) -> Flow:
-    flow = tcp("127.0.0.1", port if opened else peer, peer if opened else port, opened=opened, **waves)
+    flow = tcp(
+        "127.0.0.1", port if opened else peer, peer if opened else port, opened=opened, **waves
+    )
     return Flow(flow.fields | {"class": 1, "local": flow.fields["remote"]}, flow.into, flow.out)
 
 
@@ -153,7 +155,8 @@ def world() -> list[Process]:
                         out=Wave(7_400_000, 6)),
                     tcp("2001:db8:7::41", 55810, 443, opened=False, into=Wave(12_000, 4),
                         out=Wave(2_900_000, 4, 0.5)),
-                    loopback(8000, 39022, opened=True, into=Wave(5_600_000, 6), out=Wave(44_000, 6)),
+                    loopback(8000, 39022, opened=True, into=Wave(5_600_000, 6),
+                             out=Wave(44_000, 6)),
                 ],
                 files=[stored("/var/log/nginx/access.log", 9107, out=Wave(18_400, 6)),
                        stored("/srv/www/media/tour.mp4", 55120, into=Wave(4_200_000, 6, 0.4))]),
@@ -168,9 +171,11 @@ def world() -> list[Process]:
         Process(2040, 1, "gunicorn", 1001, "gunicorn: worker [shop.wsgi]", "docker.service",
                 86_000, "/usr/local/bin/python3.12", CONTAINER,
                 connections=[
-                    loopback(8000, 39022, opened=False, into=Wave(44_000, 6), out=Wave(5_600_000, 6)),
+                    loopback(8000, 39022, opened=False, into=Wave(44_000, 6),
+                             out=Wave(5_600_000, 6)),
                     loopback(8000, 39024, opened=False, into=Wave(9_100, 8), out=Wave(820_000, 8)),
-                    loopback(5432, 47210, opened=True, into=Wave(3_300_000, 6), out=Wave(210_000, 6)),
+                    loopback(5432, 47210, opened=True, into=Wave(3_300_000, 6),
+                             out=Wave(210_000, 6)),
                     loopback(6379, 50012, opened=True, into=Wave(640_000, 5), out=Wave(88_000, 5)),
                 ]),
         Process(2311, 1, "postgres", 70, "postgres: 16/main", "postgresql.service", 260_000,

@@ -8,6 +8,7 @@ import pytest
 from client_messages import HEALTH, message, process
 from tui_driver import Driver, started
 
+from pbmon_client.tui.cells import TIMES
 from pbmon_client.tui.feed import silence_words
 from pbmon_client.tui.settings import Settings
 from pbmond import wire
@@ -119,7 +120,7 @@ def test_unknown_rates_of_the_first_seconds_are_question_marks() -> None:
 def test_exited_rows_are_dim_and_show_when_they_ended() -> None:
     gone = process(2, b"gone", state=1, exited_ns=1_500_000_000)
     driver = started([message([busy(), gone], seq=2)])
-    assert "gone ×22:13:21" in driver.rows()[1]
+    assert f"gone {TIMES}22:13:21" in driver.rows()[1]
     driver.type("home")
     assert driver.role_of("gone") == "exited"
 
@@ -127,7 +128,7 @@ def test_exited_rows_are_dim_and_show_when_they_ended() -> None:
 def test_a_hundred_cells_of_name_leave_room_for_the_exit_time() -> None:
     gone = process(2, b"n" * 100, state=1, exited_ns=1_500_000_000)
     driver = started([message([gone], seq=2)])
-    assert "… ×22:13:21" in driver.rows()[0]
+    assert f"… {TIMES}22:13:21" in driver.rows()[0]
 
 
 def test_an_empty_host_says_so() -> None:
