@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from pbmon_client import model, rates
 from pbmon_client.columns import UserName
@@ -72,6 +72,26 @@ def narrowing(selection: model.Selection) -> model.Selection:
     return model.Selection(
         pids=selection.pids, uids=selection.uids, names=selection.names, flows=True
     )
+
+
+class Source(Protocol):
+    """Where snapshots come from: the daemon, or a recorded stream."""
+
+    @property
+    def fd(self) -> int:
+        """The descriptor that becomes readable when there are news."""
+
+    def news(self) -> list[News]:
+        """Take the news."""
+
+    def want(self, want: Want) -> None:
+        """Say what is needed from now on."""
+
+    def wake(self) -> None:
+        """Make ``fd`` readable; may be called from any thread."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Mailbox:

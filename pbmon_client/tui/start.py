@@ -12,8 +12,7 @@ from typing import Final
 
 from pbmon_client.options import Options
 from pbmon_client.tui.app import App
-from pbmon_client.tui.demo import Demo
-from pbmon_client.tui.feed import Feed
+from pbmon_client.tui.feed import Feed, Source
 from pbmon_client.tui.fields import Field
 from pbmon_client.tui.names import Names
 from pbmon_client.tui.search import understand
@@ -26,9 +25,7 @@ def run(chosen: Options) -> str:
     _be_responsive()
     _load_filters_soon()
     # The daemon answers while urwid, which takes longest to load, is still being imported.
-    source = Feed(chosen.socket, chosen.selection) if chosen.demo is None else Demo(
-        chosen.demo, chosen.selection
-    )  # fmt: skip
+    source = _source(chosen)
     path: Path | None = default_path(os.environ)
     problem = ""
     try:
@@ -49,6 +46,14 @@ def run(chosen: Options) -> str:
     if problem:
         app.notify(problem, time.monotonic())
     return terminal.Terminal(app, source, path).run()
+
+
+def _source(chosen: Options) -> Source:
+    if chosen.demo is None:
+        return Feed(chosen.socket, chosen.selection)
+    from pbmon_client.tui.demo import Demo  # noqa: PLC0415 - only this option needs it
+
+    return Demo(chosen.demo, chosen.selection)
 
 
 def _be_responsive() -> None:

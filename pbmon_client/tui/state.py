@@ -152,6 +152,10 @@ class State:
 
     def keep(self, snapshot: Snapshot, wish: Wish, rows: Arranged | None) -> None:
         """Remember rows that were arranged."""
+        kept = (self.newest, self.newest_detail, self.snapshot, snapshot)
+        for key, (old, _rows) in list(self._arranged.items()):
+            if not any(old is each for each in kept):
+                del self._arranged[key]
         # The snapshot is kept beside the rows, so that its id cannot become another's.
         self._arranged[id(snapshot), wish] = (snapshot, rows)
         while len(self._arranged) > _ARRANGEMENTS:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import urwid
 from urwid.display.raw import Screen
@@ -17,29 +17,14 @@ from urwid.display.raw import Screen
 from pbmon_client.tui import kill, palette, settings
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
 from pbmon_client.tui.cells import ASCII, Line
-from pbmon_client.tui.feed import News, Want
+from pbmon_client.tui.feed import Source
 
 Clock = Callable[[], float]
 
 _TICK_S: Final = 1.0
+#: How long a lone Esc may still become the start of a longer sequence.
+_ESCAPE_S: Final = 0.025
 _WHEEL: Final = {4: -1, 5: 1}
-
-
-class Source(Protocol):
-    """Where snapshots come from: the daemon, or a recorded stream."""
-
-    @property
-    def fd(self) -> int:
-        """The descriptor that becomes readable when there are news."""
-
-    def news(self) -> list[News]:
-        """Take the news."""
-
-    def want(self, want: Want) -> None:
-        """Say what is needed from now on."""
-
-    def close(self) -> None:
-        """End it."""
 
 
 class LinesCanvas(urwid.Canvas):
@@ -169,6 +154,7 @@ class Terminal:
         self._theme: str | None = None
         self.window: Final = Window(app, self._carry_out, clock)
         self._screen: Final = screen or Screen()
+        self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
         self.loop: Final = urwid.MainLoop(self.window, screen=self._screen, handle_mouse=True)
         self._paint()
 
