@@ -66,7 +66,7 @@ class Client:
             os.environ |= {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8",
                            "XDG_CONFIG_HOME": str(socket.parent)}  # fmt: skip
             command = [sys.executable, "-m", "pbmon_client", "--socket", str(socket), *arguments]
-            os.execv(sys.executable, command)  # noqa: S606 - the interpreter that runs this
+            os.execv(sys.executable, command)
         size = struct.pack("HHHH", LINES, COLUMNS, 0, 0)
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, size)
 

@@ -1,4 +1,4 @@
-"""Publishes a made-up large host, a snapshot a second: ``large_publisher.py SOCKET PROCESSES FLOWS``.
+"""Publishes a made-up large host each second: ``large_publisher.py SOCKET PROCESSES FLOWS``.
 
 Grants what ``--scope`` says, as the daemon would: "all", or "own" for ordinary users.
 """
