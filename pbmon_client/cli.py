@@ -55,14 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: options.Options) -> None:
-    asked = chosen.selection
+    if chosen.output == "screen" and _is_screen():
+        from pbmon_client.tui import start  # noqa: PLC0415 - loads more than all the rest
+
+        if failure := start.run(chosen):
+            raise _FailureError(failure)
+        return
+    if chosen.demo is not None:
+        _print_demo(chosen)
+        return
+    asked = _asked(chosen)
     kind = "flows" if asked.needs_flows else "processes"
     pid = next(iter(asked.pids)) if asked.needs_flows and len(asked.pids) == 1 else None
     try:
         with Subscription(
             chosen.socket, os.geteuid(), kind, pid, output_fd=sys.stdout.fileno()
         ) as source:
-            _Viewer(source, chosen).run()
+            _Viewer(source, chosen, asked).run()
     except SubscriptionError as error:
         raise _FailureError(f"{error}; name another with --socket") from None
     except WireError as error:
@@ -72,13 +81,38 @@ def _run(chosen: options.Options) -> None:
         ) from None
 
 
+def _asked(chosen: options.Options) -> model.Selection:
+    """Return what to take out of the snapshots; a view of ``--once`` narrows them by itself."""
+    if chosen.output != "once":
+        return chosen.selection
+    from pbmon_client.tui import once  # noqa: PLC0415 - only this option needs it
+
+    return once.wide(chosen.view, chosen.selection)
+
+
+def _print_demo(chosen: options.Options) -> None:
+    """Print a view of a recorded stream: of its first snapshot with known rates."""
+    from pbmon_client.tui import demo  # noqa: PLC0415 - only this option needs it
+
+    if chosen.output != "once" or chosen.demo is None:
+        raise _FailureError("--demo needs a terminal; with --once it prints a view")
+    try:
+        shown = demo.first_known(chosen.demo, _asked(chosen))
+    except demo.DemoError as error:
+        raise _FailureError(str(error)) from None
+    _write(_once(chosen)(shown, ""))
+
+
 class _Viewer:
     """Shows what comes, until enough has been shown."""
 
-    def __init__(self, source: Subscription, chosen: options.Options) -> None:
+    def __init__(
+        self, source: Subscription, chosen: options.Options, asked: model.Selection
+    ) -> None:
         self._source = source
         self._options = chosen
-        self._screen = chosen.output == "table" and _is_screen()
+        self._asked = asked
+        self._screen = chosen.output in ("screen", "table") and _redraws()
         self._render = _renderer(chosen, screen=self._screen)
         self._last: Message | None = None  # that came
         self._shown: Message | None = None  # as it came, with the daemon's own rates
@@ -105,7 +139,7 @@ class _Viewer:
         else:
             timed = message
         self._view = model.view(
-            timed, self._options.selection, os.geteuid(), self._source.scope, users.user_name
+            timed, self._asked, os.geteuid(), self._source.scope, users.user_name
         )
         _write(self._render(self._view, ""))
         self._shown = message
@@ -168,9 +202,10 @@ def _renderer(chosen: options.Options, *, screen: bool) -> Render:
     from pbmon_client import table  # noqa: PLC0415
 
     encoding = sys.stdout.encoding
+    if chosen.output == "once":
+        return _once(chosen)
     if not screen:
-        columns = os.environ.get("COLUMNS", "")
-        width = (int(columns[:4]) if columns.isascii() and columns.isdigit() else 0) or 80
+        width = _paper_width()
         return lambda view, notice: (table.render(view, width, notice=notice) + "\n").encode(
             encoding, "replace"
         )
@@ -183,8 +218,28 @@ def _renderer(chosen: options.Options, *, screen: bool) -> Render:
     return draw
 
 
-def _is_screen() -> bool:
+def _once(chosen: options.Options) -> Render:
+    from pbmon_client.tui import once  # noqa: PLC0415
+
+    encoding = sys.stdout.encoding
+    return lambda snapshot, _notice: once.render(
+        snapshot, chosen.view, chosen.selection, _paper_width()
+    ).encode(encoding, "replace")
+
+
+def _paper_width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns[:4]):
+        return int(columns[:4])
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 80
+
+
+def _redraws() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _is_screen() -> bool:
+    return _redraws() and sys.stdin is not None and sys.stdin.isatty()
 
 
 def _write(data: bytes) -> None:

@@ -63,10 +63,10 @@ def fit(text: str, cells: int, *, keep_end: bool = False) -> str:
     return kept + " " * (cells - width(kept))
 
 
-def human(value: float | None) -> str:
+def human(value: float | None, kilo: int = 1000) -> str:
     """Write a number of bytes (or bytes/s) in at most five characters: ``999``, ``1.5M``, ``?``.
 
-    K is 1000. ``?`` is unknown; ``<1`` is more than nothing.
+    K is ``kilo``. ``?`` is unknown; ``<1`` is more than nothing.
     """
     if value is None:
         return _UNKNOWN
@@ -75,7 +75,7 @@ def human(value: float | None) -> str:
     if value < 999.5:
         return f"{value:.0f}"
     for suffix in _SUFFIXES:
-        value /= 1000
+        value /= kilo
         if value < 99.95:
             return f"{value:.1f}{suffix}"
         if value < 999.5:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import isfinite
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from pbmon_client.columns import TABLES, UserName, byte_columns, rate_columns
 from pbmon_client.format import safe, safe_text
@@ -15,6 +15,7 @@ from pbmond.wire import Message, Table
 #: Tells of a row, by index: True, False, or None where the question does not apply to its table.
 Test = Callable[[int], bool | None]
 Find = Callable[[str], Sequence[Any] | None]
+Made = TypeVar("Made")
 
 
 class Filter(Protocol):
@@ -61,9 +62,11 @@ class Rows:
         self.kind: Final = kind
         self.table: Final = table
         self._user = user
-        self._owners = owners
+        self.owners: Final = owners
         self._made: dict[str, Sequence[Any]] = {}
         self._owner_rows: list[int | None] | None = None
+        self._index: dict[tuple[int, int], int] | None = None
+        self._derived: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return self.table.length
@@ -79,18 +82,30 @@ class Rows:
         """Return the values of a field: the rows' own, else their process's, else None."""
         if name in TABLES[self.kind]:
             return self.column(name)
-        if self._owners is None or name not in TABLES["processes"]:
+        if self.owners is None or name not in TABLES["processes"]:
             return None
-        values = self._owners.column(name)
+        values = self.owners.column(name)
         return [None if row is None else values[row] for row in self.owner_rows()]
 
     def owner_rows(self) -> list[int | None]:
         """Return for each row the index of its process, None if that is no row."""
         if self._owner_rows is None:
-            owners = self._owners or self
-            index = {key: row for row, key in enumerate(owners.identities())}
+            index = (self.owners or self).index()
             self._owner_rows = [index.get(key) for key in self.identities()]
         return self._owner_rows
+
+    def index(self) -> dict[tuple[int, int], int]:
+        """Return the rows of processes by (pid, start_ns)."""
+        if self._index is None:
+            self._index = {key: row for row, key in enumerate(self.identities())}
+        return self._index
+
+    def derived(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return something made of these rows, which is made once for each key."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        made: Made = self._derived[key]
+        return made
 
     def identities(self) -> Iterable[tuple[int, int]]:
         """Yield (pid, start_ns) of each row's process."""
@@ -104,7 +119,7 @@ class Rows:
             name: [values[index] for index in indexes]
             for name, values in self.table.columns.items()
         }
-        return type(self)(self.kind, Table(len(indexes), columns), self._user, self._owners)
+        return type(self)(self.kind, Table(len(indexes), columns), self._user, self.owners)
 
 
 @dataclass(frozen=True, slots=True)

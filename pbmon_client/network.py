@@ -87,3 +87,30 @@ def protocol(family: int, kind: int, number: int) -> str:
     if family == _UNIX:
         return _UNIX_TYPES.get(kind) or f"type-{kind}"
     return _FAMILIES.get(family) or f"family-{family}"
+
+
+_INET_NUMBERS: Final = {name: number for number, name in _INET_PROTOCOLS.items()}
+_UNIX_NUMBERS: Final = {name: number for number, name in _UNIX_TYPES.items()}
+_FAMILY_NUMBERS: Final = {name: number for number, name in _FAMILIES.items()}
+
+
+def _number_of(name: str, numbers: dict[str, int], prefix: str) -> int | None:
+    if name in numbers:
+        return numbers[name]
+    rest = name.removeprefix(prefix)
+    return int(rest) if rest != name and rest.isascii() and rest.isdigit() else None
+
+
+def inet_protocol_number(name: str) -> int | None:
+    """Return the number of an IP protocol by the name that ``protocol`` writes."""
+    return _number_of(name, _INET_NUMBERS, "ip-")
+
+
+def unix_type_number(name: str) -> int | None:
+    """Return the type of a unix socket by the name that ``protocol`` writes."""
+    return _number_of(name, _UNIX_NUMBERS, "type-")
+
+
+def family_number(name: str) -> int | None:
+    """Return an address family by the name that ``protocol`` writes for those without IP."""
+    return _number_of(name, _FAMILY_NUMBERS, "family-")

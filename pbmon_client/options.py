@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, NoReturn
 
 from pbmon_client.columns import CONNECTIONS, FIELDS, FILES, PROCESSES, TABLES, Column
@@ -18,15 +19,23 @@ from pbmon_client.users import user_id
 
 DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
 DEFAULT_WAIT_S: Final = 2.0
+#: The views of the interface, in its order; named here so that --help need not load them.
+VIEW_NAMES: Final = (
+    *("processes", "programs", "users", "units"),
+    *("connections", "hosts", "ports", "files", "tree"),
+)
 
-Output = Literal["table", "json", "ndjson", "csv"]
+_FLOW_VIEWS: Final = ("connections", "hosts", "ports", "files")
+
+Output = Literal["screen", "table", "once", "json", "ndjson", "csv"]
 
 _INTRO: Final = """\
 Show which process, connection and file is moving the bytes, now and since
 pbmond started. Needs no privileges: everybody sees their own processes; root
 and the members of group pbmon see all.
 
-Without an output option: a table, busiest first, refreshed until Ctrl-C.
+Without an output option: an interface for the terminal (? shows its keys);
+where there is no terminal, a table, busiest first, for every snapshot.
 """
 
 _EPILOG: Final = """\
@@ -54,7 +63,8 @@ filters:
   process if its own match, or those of one of its connections or files.
 
 examples:
-  pbmon-client --active                         who is moving bytes now
+  pbmon-client                                  look around
+  pbmon-client --once --view hosts --top 10     ten busiest hosts, for a mail
   pbmon-client --flows -p 4711                  where process 4711 moves them
   pbmon-client --json | jq '.processes[] | select(.net_tx_bytes > 1e9) | .name'
   pbmon-client --ndjson -d 10 > traffic.ndjson  a record every ten seconds
@@ -83,6 +93,9 @@ class Options:
     selection: Selection
     socket: str
     wait_s: float
+    view: str | None
+    filter_text: str | None
+    demo: Path | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -94,10 +107,14 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read a command line (None: the program's own); a mistake in it is SystemExit 2."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    output: Output = given.output or "table"
+    output: Output = given.output or ("screen" if given.count is None else "table")
+    if given.demo is not None and output not in ("screen", "once"):
+        parser.error("--demo is for the interface and for --once")
+    if given.view is not None and output not in ("screen", "once"):
+        parser.error("--view is for the interface and for --once")
     return Options(
         output=output,
-        count=given.count if given.count is not None else int(output in ("json", "csv")),
+        count=given.count if given.count is not None else int(output in ("json", "csv", "once")),
         interval_s=given.interval,
         selection=Selection(
             pids=frozenset(given.pids),
@@ -105,14 +122,17 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
             names=tuple(given.names),
             filter=_filter(parser, given.filter),
             active=given.active,
-            sort=_sort(parser, given.sort, flows=given.flows),
+            sort=_sort(parser, given.sort, flows=given.flows or given.view in _FLOW_VIEWS),
             reverse=given.reverse,
             top=given.top,
-            busiest_first=output == "table",
+            busiest_first=output in ("screen", "table"),
             flows=given.flows,
         ),
         socket=_socket(parser, given.socket),
         wait_s=given.wait,
+        view=given.view or ("connections" if given.flows else None),
+        filter_text=given.filter,
+        demo=given.demo,
     )
 
 
@@ -150,7 +170,7 @@ def _socket(parser: argparse.ArgumentParser, text: str | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pbmon-client",
-        usage="pbmon-client [--json | --ndjson | --csv] [options]",
+        usage="pbmon-client [--json | --ndjson | --csv | --once] [options]",
         description=_INTRO,
         epilog=_epilog(),
         formatter_class=_wide_help,
@@ -191,11 +211,20 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         ("csv", "one snapshot's rows under a header, and exit; with --flows all three tables, "
                 "told apart by column \"table\". Text that begins with = + - @ gets a ' "
                 "before it, so that no spreadsheet runs it; JSON has it unchanged"),
+        ("once", "one view as plain text, and exit"),
     ):  # fmt: skip
         one.add_argument(f"--{name}", dest="output", action="store_const", const=name, help=text)
     group.add_argument(
+        "--view", choices=VIEW_NAMES, metavar="VIEW",
+        help=f"what the interface begins with, and what --once prints: {', '.join(VIEW_NAMES)}",
+    )  # fmt: skip
+    group.add_argument(
+        "--demo", type=Path, metavar="FILE",
+        help="show a recorded stream (--ndjson output) instead of the daemon's snapshots",
+    )  # fmt: skip
+    group.add_argument(
         "-n", "--count", type=_whole(0), metavar="N",
-        help="end after N snapshots; 0 is never (default: 1 for --json and --csv, else 0)",
+        help="end after N snapshots; 0 is never (default: 1 for --json, --csv and --once, else 0)",
     )  # fmt: skip
     group.add_argument(
         "-d", "--interval", type=_seconds, metavar="SECONDS",

@@ -12,7 +12,7 @@ from pbmond.wire import Message, Table
 
 #: What tells a row from every other row of its table, in one daemon run. A first byte's time is
 #: part of it because a retired key can come back, and then counts from zero.
-_IDENTITY: Final = {
+IDENTITY: Final = {
     "processes": ("pid", "start_ns"),
     "connections": (
         *("pid", "start_ns", "first_ns", "family", "protocol"),
@@ -51,7 +51,7 @@ def over(message: Message, shown: Message | None) -> Message:
         return message
     interval_ns = message.now_ns - shown.now_ns
     tables: dict[str, Any] = {}
-    for name, identity in _IDENTITY.items():
+    for name, identity in IDENTITY.items():
         now, before = getattr(message, name), getattr(shown, name)
         if now is not None and before is not None:
             tables[name] = _table_over(name, now, before, identity, interval_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterable
 from math import ceil
 from types import TracebackType
 from typing import Final, Self
@@ -36,8 +37,8 @@ class Subscription:
     def __init__(
         self, path: str, uid: int, kind: str, pid: int | None = None, output_fd: int | None = None
     ) -> None:
-        self._all: Final = str(Topic(None, kind, pid)).encode()
-        self._own: Final = str(Topic(uid, kind, pid)).encode()
+        self._uid: Final = uid
+        self._name_topics(kind, pid)
         self._settled: bytes | None = None  # the topic in use
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
@@ -107,6 +108,18 @@ class Subscription:
         self._settled = self._settled or self._own
         return decode(held)[1]
 
+    def _name_topics(self, kind: str, pid: int | None) -> None:
+        self._all = str(Topic(None, kind, pid)).encode()
+        self._own = str(Topic(self._uid, kind, pid)).encode()
+
+    def retarget(self, kind: str, pid: int | None = None) -> None:
+        """Ask for other snapshots from now on; those that still come for the old topic are lost."""
+        for topic in (self._all, self._own):
+            self._socket.unsubscribe(topic)
+        self._name_topics(kind, pid)
+        self._settled = None
+        self._subscribe()
+
     def start_over(self) -> None:
         """Ask for both scopes again: a daemon that comes back may grant otherwise."""
         if self._settled is not None:
@@ -124,12 +137,25 @@ class Subscription:
             self._settled = self._all
             self._socket.unsubscribe(self._own)
 
+    def join(self, poller: zmq.Poller) -> None:
+        """Let a poller wake when there is something to receive."""
+        poller.register(self._socket, zmq.POLLIN)
+
     def _frame(self, deadline: float | None) -> bytes | None:
         left = None if deadline is None else ceil(max(0.0, deadline - time.monotonic()) * 1000)
         ready = dict(self._poller.poll(left))
         if self._output_fd in ready:
             raise OutputClosed
         return self._socket.recv() if self._socket in ready else None
+
+
+def wait(subscriptions: Iterable[Subscription], wake_fd: int, timeout_s: float) -> None:
+    """Wait until one of them has something to receive or a descriptor can be read."""
+    poller = zmq.Poller()
+    poller.register(wake_fd, zmq.POLLIN)
+    for subscription in subscriptions:
+        subscription.join(poller)
+    poller.poll(ceil(max(0.0, timeout_s) * 1000))
 
 
 def connect_problem(path: str) -> OSError | None:

@@ -103,9 +103,7 @@ def render(view: View, width: int, height: int | None = None, notice: str = "") 
 
     ``notice`` is a line that must be seen, such as that the daemon is silent.
     """
-    lines = [_title(view, width)]
-    lines += [fit(line, width).rstrip() for line in (notice, *_warnings(view.health)) if line]
-    lines.append(_total(view, width))
+    lines = _heading(view, width, notice)
     sections = [(_processes_fields(width), view.processes, "processes")]
     if view.connections is not None and view.files is not None:
         sections.append((_CONNECTIONS, view.connections, "connections"))
@@ -116,6 +114,17 @@ def render(view: View, width: int, height: int | None = None, notice: str = "") 
             room = max(2, (height - len(lines)) // (len(sections) - number))
         lines += _section(fields, rows, name, width, room)
     return "\n".join(lines[:height]) + "\n"
+
+
+def heading(view: View, width: int) -> str:
+    """Write the lines above the rows: host, time, scope, warnings, totals."""
+    return "\n".join(_heading(view, width, "")) + "\n"
+
+
+def _heading(view: View, width: int, notice: str) -> list[str]:
+    lines = [_title(view, width)]
+    lines += [fit(line, width).rstrip() for line in (notice, *_warnings(view.health)) if line]
+    return [*lines, _total(view, width)]
 
 
 def _title(view: View, width: int) -> str:

@@ -292,6 +292,7 @@ def decode(frame: bytes) -> tuple[Topic, Message]:
     return topic, _message(value)
 
 
+_TEXT_TYPES: Final = frozenset({bytes, type(None)})
 _SCALARS: Final = {
     "schema": str,
     "host": str,
@@ -352,7 +353,7 @@ def _unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # 
     if kind == "text":
         if type(value) is not list or len(value) != length:
             raise WireError(f"{name} is not a list of {length}")
-        if any(item is not None and type(item) is not bytes for item in value):
+        if not {*map(type, value)} <= _TEXT_TYPES:
             raise WireError(f"{name} holds something other than bytes")
         return value
     if type(value) is not bytes or len(value) != length * _WIDTHS[kind]:

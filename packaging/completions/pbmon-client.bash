@@ -19,9 +19,10 @@ _pbmon_client() {
                 {net,loopback,unix,socket}_{rx,tx}_bytes{,_per_s} \
                 {file,pipe,device,disk}_{read,write}_bytes{,_per_s})
             ;;
+        --view) choices='processes programs users units connections hosts ports files tree' ;;
         -n | --count | -d | --interval | --name | --filter | --top | --wait) choices='' ;;
         *)
-            choices='--json --ndjson --csv --count --interval --flows --pid --user --name
+            choices='--json --ndjson --csv --once --view --demo --count --interval --flows --pid --user --name
                 --filter --sort --reverse --top --active --socket --wait --version --help'
             ;;
     esac

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
 from client_messages import HEALTH, flow, message, process
+from fake_publisher import PATIENCE_S, Publisher
 
 import pbmon_client
 from pbmond import wire
@@ -27,42 +27,6 @@ ROOT = Path(pbmon_client.__file__).parent.parent
 UID = os.geteuid()
 ALL = wire.Topic(None, "processes")
 OWN = wire.Topic(UID, "processes")
-PATIENCE_S = 20.0  # for what must happen; a loaded machine is no failure
-
-
-class Publisher:
-    """Publishes what a test hands it, as the daemon does: the last message again to a newcomer."""
-
-    def __init__(self, path: Path) -> None:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.bind(f"ipc://{path}")
-        self.wanted: set[str] = set()
-
-    def hear(self, done: Callable[[set[str]], bool]) -> None:
-        """Wait until the topics that are wanted are as told."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not done(self.wanted):
-            assert time.monotonic() < deadline, f"wanted are only {self.wanted}"
-            if self._socket.poll(50):
-                frame = bytes(self._socket.recv())
-                change = self.wanted.add if frame[0] else self.wanted.discard
-                change(frame[1:].decode())
-
-    def expect(self, *topics: wire.Topic) -> None:
-        self.hear(lambda wanted: {str(topic) for topic in topics} <= wanted)
-
-    def send(self, topic: wire.Topic, sent: wire.Message) -> None:
-        self._socket.send(wire.encode(topic, sent))
-
-    def send_raw(self, frame: bytes) -> None:
-        self._socket.send(frame)
-
-    def close(self) -> None:
-        self._socket.close()
-        self._context.term()
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from pbmon_client import options
 @pytest.mark.parametrize(
     ("line", "output", "count"),
     [
-        ("", "table", 0),
+        ("", "screen", 0),
+        ("-n 2", "table", 2),
+        ("--once", "once", 1),
         ("--json", "json", 1),
         ("--json -n 2", "json", 2),
         ("--ndjson", "ndjson", 0),

@@ -1,0 +1,268 @@
+"""The interface without its terminal: keys, clicks, snapshots in; screens and effects out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pbmon_client.tui import actions, popups, screen
+from pbmon_client.tui.feed import DETAIL, Came, Failed, News, Want
+from pbmon_client.tui.fields import NameOf, ServiceOf
+from pbmon_client.tui.header import unseen_warnings
+from pbmon_client.tui.keys import ACTIONS
+from pbmon_client.tui.search import understand
+from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.state import Frozen, State, begin
+from pbmon_client.tui.typing_line import edit
+
+_NOTICE_S: Final = 5.0
+_WHEEL_ROWS: Final = 3
+_DOUBLE_CLICK_S: Final = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Put a text on the clipboard."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Send a signal to a process."""
+
+    pid: int
+    start_ns: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redraw:
+    """Draw everything anew, as after another program wrote over the screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """End; ``failure`` says why, if it is one."""
+
+    failure: str = ""
+
+
+Effect = Copy | Kill | Redraw | Quit
+
+
+class App:
+    """Reacts to events; whoever owns the terminal draws and carries out the effects."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name_of: NameOf | None = None,
+        service_of: ServiceOf | None = None,
+        ascii_only: bool = False,
+    ) -> None:
+        self.state: Final[State] = begin(settings)
+        self.state.name_of = name_of
+        self.state.service_of = service_of
+        self.state.ascii_only = ascii_only
+        self._popup: popups.Popup | None = None
+        self._hits: list[screen.Hit] = []
+        self._clicked: tuple[float, int] | None = None
+        self._before_typing = ""
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def receive(self, news: News, now_s: float) -> list[Effect]:
+        """Take what the feed has to tell."""
+        state = self.state
+        if isinstance(news, Failed):
+            return [Quit(news.words)]
+        if not isinstance(news, Came):
+            state.silence = news.words
+            return []
+        if news.part == DETAIL:
+            state.newest_detail = news.snapshot
+            if state.frozen is not None and state.frozen.detail is None:
+                state.frozen = replace(state.frozen, detail=news.snapshot)
+            return []
+        if state.newest and state.newest.message.epoch != news.snapshot.message.epoch:
+            self.notify("the daemon was restarted: its counters begin again", now_s)
+        state.newest = news.snapshot
+        state.came_s = now_s
+        state.silence = ""
+        state.newest_curves.record(news.planes)
+        if news.wish is not None:
+            state.keep(news.snapshot, news.wish, news.rows)
+        return []
+
+    def key(self, key: str, now_s: float) -> list[Effect]:
+        """Take a key, by urwid's name for it."""
+        if self._popup is not None:
+            return self._popup_key(key)
+        if self.state.typed is not None and self._typing_key(key):
+            return []
+        action = ACTIONS.get(key)
+        return [] if action is None else self._act(action, now_s)
+
+    def click(self, x: int, y: int, now_s: float) -> None:
+        """Take a click of the left button."""
+        if self._popup is not None:
+            self._popup = None
+            return
+        hit = next((h for h in self._hits if h.line == y and h.start <= x < h.end), None)
+        if hit is None:
+            return
+        if hit.what == "view":
+            self._act(f"view {_view_number(str(hit.value))}", now_s)
+        elif hit.what == "sort":
+            actions.sort_by(self.state, str(hit.value))
+        else:
+            again = self._clicked is not None and self._clicked[1] == hit.value
+            if again and self._clicked and now_s - self._clicked[0] <= _DOUBLE_CLICK_S:
+                actions.open_row(self.state)
+            else:
+                actions.select(self.state, int(hit.value))
+            self._clicked = (now_s, int(hit.value))
+
+    def wheel(self, direction: int) -> None:
+        """Take a turn of the wheel: -1 is up."""
+        if self._popup is not None:
+            self._popup.key("up" if direction < 0 else "down")
+        else:
+            actions.move(self.state, direction * _WHEEL_ROWS)
+
+    def notify(self, text: str, now_s: float) -> None:
+        """Show a line at the bottom for a while."""
+        self.state.notice = text
+        self.state.notice_until_s = now_s + _NOTICE_S
+
+    # --- drawing ----------------------------------------------------------------------------------
+
+    def draw(self, width: int, height: int, now_s: float) -> screen.Frame:
+        """Draw the screen."""
+        frame = screen.draw(self.state, self._popup, width, height, now_s)
+        self._hits = frame.hits
+        return frame
+
+    def want(self) -> Want:
+        """Say what should be subscribed to."""
+        state = self.state
+        process = None
+        if state.opened or state.settings.detail:
+            process = state.selected_process()
+        grouped = state.place.view.grouping is not None and state.settings.detail
+        flows = state.needs_flows or grouped
+        return Want(flows, None if process is None else process[0], state.interval_s, state.wish())
+
+    # --- keys -------------------------------------------------------------------------------------
+
+    def _act(self, action: str, now_s: float) -> list[Effect]:
+        change = actions.ACTIONS.get(action)
+        if change is not None:
+            change(self.state)
+            return []
+        if action == "quit":
+            return [Quit()]
+        if action == "redraw":
+            return [Redraw()]
+        if action == "copy":
+            return self._copy(now_s)
+        self._special(action, now_s)
+        return []
+
+    def _special(self, action: str, now_s: float) -> None:
+        state = self.state
+        if action == "pause":
+            self._pause(now_s)
+        elif action == "filter":
+            self._before_typing = state.search.text
+            state.typed = state.search.text
+            state.cursor = len(state.typed)
+        elif action == "help":
+            self._popup = popups.Help()
+        elif action == "columns":
+            view = state.place.view
+            self._popup = popups.Columns(view.name, view.fields, state.settings.hidden)
+        elif action == "signal":
+            self._ask(now_s)
+        elif action == "acknowledge":
+            for warning in unseen_warnings(state):
+                state.seen.add(warning.key)
+                if warning.lasting and warning.key not in state.settings.seen:
+                    state.settings.seen.append(warning.key)
+
+    def _pause(self, now_s: float) -> None:
+        state = self.state
+        if state.frozen is not None:
+            state.frozen = None
+        elif state.newest is not None:
+            curves = state.newest_curves.copy()
+            state.frozen = Frozen(state.newest, state.newest_detail, curves, now_s)
+
+    def _copy(self, now_s: float) -> list[Effect]:
+        text = actions.row_json(self.state)
+        if text is None:
+            return []
+        self.notify("the row is on the clipboard, as JSON (if the terminal allows it)", now_s)
+        return [Copy(text)]
+
+    def _ask(self, now_s: float) -> None:
+        """Ask which signal to send, if the process is the user's own."""
+        chosen = self.state.selected()
+        process = self.state.selected_process()
+        if chosen is None or process is None:
+            self.notify("select a process to send it a signal", now_s)
+            return
+        rows, row = chosen
+        find = rows.listing.window([row])
+        uid, name, state = ((find(each) or [None])[0] for each in ("uid", "name", "state"))
+        if state == "exited":
+            self.notify(f"{name} has exited already", now_s)
+        elif os.geteuid() not in (0, uid):
+            self.notify(f"{name} is not your process", now_s)
+        else:
+            self._popup = popups.Question(*process, name or "?")
+
+    def _popup_key(self, key: str) -> list[Effect]:
+        popup = self._popup
+        if popup is None or popup.key(key):
+            return []
+        self._popup = None
+        if isinstance(popup, popups.Question) and popup.answer is not None:
+            return [Kill(popup.pid, popup.start_ns, popup.answer)]
+        return []
+
+    def _typing_key(self, key: str) -> bool:
+        """Take a key for the filter line; False if it is not for it."""
+        state = self.state
+        if key in ("enter", "esc", "ctrl c"):
+            if key != "enter":
+                state.search = understand("")
+            elif state.search.error:
+                state.search = understand(self._before_typing)
+            state.typed = None
+            return True
+        done = edit(state.typed or "", state.cursor, key)
+        if done is None:
+            return False
+        text, state.cursor = done
+        if text != state.typed:
+            state.typed = text
+            self._search(text)
+        return True
+
+    def _search(self, text: str) -> None:
+        """Match while typing; what is not an expression yet leaves the last matches."""
+        found = understand(text)
+        if found.error:
+            now = self.state.search
+            found = type(found)(now.text, now.words, now.filter, found.error)
+        self.state.search = found
+
+
+def _view_number(name: str) -> int:
+    from pbmon_client.tui.views import VIEWS  # noqa: PLC0415
+
+    return [view.name for view in VIEWS].index(name) + 1

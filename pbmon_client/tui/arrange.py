@@ -1,0 +1,218 @@
+"""From a snapshot to the rows of a view: narrowed, grouped and put in order; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+from pbmon_client.columns import byte_columns, rate_columns
+from pbmon_client.model import Rows
+from pbmon_client.model import View as Snapshot
+from pbmon_client.tui.listing import Key, Listing, TableListing, listing_of
+from pbmon_client.tui.search import EVERYTHING, Search, owners_of, rows_of
+from pbmon_client.tui.tree import Tree, grow
+from pbmon_client.tui.views import BUSIEST, View
+from pbmond.wire import CLASSES
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Only the members of one group: ``view`` is the groups' view, ``label`` for people."""
+
+    view: View
+    key: Key
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be listed, and in which order."""
+
+    view: View
+    within: tuple[Within, ...] = ()
+    search: Search = EVERYTHING
+    active: bool = False
+    hidden: frozenset[str] = frozenset()  # classes
+    sort: str = BUSIEST  # a field's column
+    reverse: bool = False
+    totals: bool = False
+    pinned: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Rows of a listing in order. ``count`` is how many there are before narrowing."""
+
+    listing: Listing
+    order: Sequence[int]
+    count: int
+    pinned: int = 0
+    tree: Tree | None = None
+
+    def key(self, place: int) -> Key:
+        """Return the key of the row at a place of the order."""
+        return self.listing.key(self.order[place])
+
+    def place(self, key: Key) -> int | None:
+        """Return the place of a key."""
+        row = self.listing.position(key)
+        if row is None:
+            return None
+        try:
+            return self.order.index(row)
+        except ValueError:
+            return None
+
+
+def table_of(snapshot: Snapshot, name: str) -> Rows | None:
+    """Return a snapshot's table, None while it is not subscribed to."""
+    rows: Rows | None = getattr(snapshot, name)
+    return rows
+
+
+def arrange(snapshot: Snapshot, wish: Wish) -> Arranged | None:
+    """List what is wished for; None while the snapshot has no such table."""
+    rows = table_of(snapshot, wish.view.table)
+    if rows is None:
+        return None
+    chosen = _chosen(snapshot, rows, wish)
+    grouping = wish.view.grouping
+    listing = listing_of(rows, grouping, chosen)
+    indexes: Sequence[int] = range(len(listing))
+    if grouping is None and chosen is not None:
+        indexes = chosen
+    count = len(listing)
+    if wish.active:
+        moved = _sums(listing, wish.view.table, wish.hidden, rates=_rates_known(listing, wish))
+        indexes = [row for row in indexes if moved[row]]
+    return _put_in_order(listing, indexes, count, wish)
+
+
+def _put_in_order(listing: Listing, indexes: Sequence[int], count: int, wish: Wish) -> Arranged:
+    if wish.view.tree and isinstance(listing, TableListing):
+        weights = _weights(listing, wish)
+        tree = grow(listing.rows, indexes, weights, reverse=wish.reverse)
+        return Arranged(listing, tree.order, count, 0, tree)
+    order = _order(listing, indexes, wish)
+    pinned = [row for key in wish.pinned if (row := listing.position(key)) is not None]
+    if pinned:
+        first = set(pinned)
+        order = [*pinned, *(row for row in order if row not in first)]
+    return Arranged(listing, order, count, len(pinned))
+
+
+# --- narrowing ------------------------------------------------------------------------------------
+
+
+def _chosen(snapshot: Snapshot, rows: Rows, wish: Wish) -> Sequence[int] | None:
+    """Return the rows of the table that are wanted at all; None is all of them."""
+    flows = [table for table in (snapshot.connections, snapshot.files) if table is not None]
+    chosen: Sequence[int] | None = wish.search.rows(rows, flows)
+    for within in wish.within:
+        chosen = _both(chosen, _within(snapshot, rows, within))
+    if wish.hidden and rows.kind != "processes":
+        classes = rows.table.columns["class"]
+        hidden = {number for number, name in enumerate(CLASSES) if name in wish.hidden}
+        if hidden.intersection(classes):
+            every = range(len(rows)) if chosen is None else chosen
+            chosen = [row for row in every if classes[row] not in hidden]
+    return chosen
+
+
+def _both(one: Sequence[int] | None, other: Sequence[int]) -> Sequence[int]:
+    if one is None:
+        return other
+    kept = set(other)
+    return [row for row in one if row in kept]
+
+
+def _within(snapshot: Snapshot, rows: Rows, within: Within) -> Sequence[int]:
+    """Return the rows of a table that belong to a group, or to a process of it."""
+    # The owners of rows may be more than the processes that are shown.
+    of_owners = within.view.table == "processes" and rows.kind != "processes"
+    table = rows.owners if of_owners else table_of(snapshot, within.view.table)
+    if table is None:
+        return ()
+    if of_owners and within.view.grouping is None and isinstance(within.key, tuple):
+        return _of_process(rows, *within.key)
+    if within.view.grouping is not None:
+        groups = listing_of(table, within.view.grouping, None)
+        group = groups.position(within.key)
+        members: Sequence[int] = () if group is None else groups.members(group)
+    else:
+        row = listing_of(table, None, None).position(within.key)
+        members = () if row is None else (row,)
+    if table.kind == rows.kind:
+        return members
+    if rows.kind == "processes":
+        return owners_of(rows, table, members)
+    return rows_of(rows, table, members)
+
+
+def _of_process(rows: Rows, pid: int, start_ns: int) -> list[int]:
+    starts = rows.table.columns["start_ns"]
+    pids = rows.table.columns["pid"]
+    return [row for row, each in enumerate(pids) if each == pid and starts[row] == start_ns]
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def _order(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
+    if wish.sort == BUSIEST:
+        return _busiest(listing, indexes, wish)
+    values = listing.raw(wish.sort)
+    if values is None:
+        return _busiest(listing, indexes, wish)
+    return ordered(indexes, values, reverse=wish.reverse)
+
+
+def ordered(indexes: Iterable[int], values: Sequence[Any], *, reverse: bool) -> list[int]:
+    """Sort indexes by their values: numbers from the largest, text from A, unknown ones last.
+
+    Equal values stay as they are.
+    """
+    known: list[int] = []
+    unknown: list[int] = []
+    for row in indexes:
+        value = values[row]
+        (unknown if value is None or value != value else known).append(row)  # noqa: PLR0124 - NaN
+    first = values[known[0]] if known else 0
+    big_first = isinstance(first, (int, float))
+    return sorted(known, key=values.__getitem__, reverse=big_first != reverse) + unknown
+
+
+def _busiest(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
+    order = list(indexes)
+    for rates in (False,) if wish.totals else (False, True):
+        sums = _sums(listing, wish.view.table, wish.hidden, rates=rates)
+        order.sort(key=sums.__getitem__, reverse=not wish.reverse)
+    return order
+
+
+def _weights(listing: Listing, wish: Wish) -> Sequence[Any]:
+    """Return what the branches of a tree are ordered by."""
+    if wish.sort != BUSIEST:
+        values = listing.raw(wish.sort)
+        if values is not None:
+            return values
+    return _sums(listing, wish.view.table, wish.hidden, rates=not wish.totals)
+
+
+def _sums(listing: Listing, table: str, hidden: Collection[str], *, rates: bool) -> Sequence[float]:
+    """Return for each row the sum of its traffic in the classes that show; unknown counts as 0."""
+    return listing.sums(_traffic(table, hidden, rates=rates))
+
+
+def _traffic(table: str, hidden: Collection[str], *, rates: bool) -> tuple[str, ...]:
+    names = (rate_columns if rates else byte_columns)(table)
+    if table != "processes" or not hidden:
+        return names
+    return tuple(name for name in names if name.split("_")[0] not in hidden)
+
+
+def _rates_known(listing: Listing, wish: Wish) -> bool:
+    columns = [listing.raw(name) or () for name in rate_columns(wish.view.table)]
+    return any(value is not None and not isnan(value) for column in columns for value in column)

@@ -1,0 +1,163 @@
+"""The top of the screen: host, clock, scope, health, totals with graphs, warnings; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pbmon_client.model import View as Snapshot
+from pbmon_client.tui.cells import Line, cell, clean, fill, line_cells, spread
+from pbmon_client.tui.graphs import Sample, peak, spark
+from pbmon_client.tui.health import Notice, status, warnings
+from pbmon_client.tui.numbers import clock, duration
+from pbmon_client.tui.state import State
+from pbmon_client.tui.views import BUSIEST
+from pbmond.wire import HISTORY
+
+_CURVES: Final = (
+    ("net", (("in", "in", HISTORY[0]), ("out", "out", HISTORY[1]))),
+    ("file", (("read", "read", HISTORY[2]), ("write", "write", HISTORY[3]))),
+)
+_LONGEST_GRAPH: Final = 60
+_SCOPES: Final = {"all": "every user", "own": "your processes only"}
+
+
+def header(state: State, width: int, now_s: float, *, graphs: bool) -> list[Line]:
+    """Draw the top lines: one, or with ``graphs`` three."""
+    lines = [_title(state, width, now_s)]
+    snapshot = state.snapshot
+    if not graphs:
+        return lines
+    if snapshot is None:
+        return [*lines, [("text", " " * width)], [("text", " " * width)]]
+    curves = _host_curves(state, snapshot)
+    return [*lines, *(_totals(state, snapshot, curves, at, width) for at in range(len(_CURVES)))]
+
+
+def unseen_warnings(state: State) -> list[Notice]:
+    """Return the warnings that nobody acknowledged yet."""
+    snapshot = state.snapshot
+    if snapshot is None:
+        return []
+    seen = state.seen.union(state.settings.seen)
+    return [warning for warning in warnings(snapshot) if warning.key not in seen]
+
+
+def warning_lines(state: State, width: int, most: int) -> list[Line]:
+    """Draw the warnings, each on a line, as long as there is room."""
+    lines = []
+    for warning in unseen_warnings(state)[:most]:
+        key: Line = [("key", " x"), ("dim", " seen ")]
+        lines.append(spread([("text", " "), (warning.role, clean(warning.text))], key, width))
+    return lines
+
+
+def _title(state: State, width: int, now_s: float) -> Line:
+    left: Line = [("text", " "), ("brand", "pbmon")]
+    snapshot = state.snapshot
+    if snapshot is None:
+        return fill(left, width)
+    every_s = state.interval_s or snapshot.message.interval_ns / 1e9
+    every = f"every {round(every_s, 1):g} s" if every_s else "first look"
+    units = state.units.words
+    parts: list[Line] = [
+        [("strong", clean(snapshot.host))],
+        [("text", clock(snapshot.message.time_ns))],
+        [("dim", every)],
+        [("dim" if units == "bytes/s" else "text", units)],
+        [("dim", _sorting(state))],
+    ]
+    if state.settings.active:
+        parts.append([("text", "active only")])
+    right = _right(state, snapshot, now_s)
+    for part in parts:
+        if line_cells(left) + 2 + line_cells(part) + line_cells(right) <= width:
+            left += [("text", "  "), *part]
+    return spread(left, right, width)
+
+
+def _sorting(state: State) -> str:
+    """Name the column that sorts, with an arrow to where its values grow smaller."""
+    view = state.place.view
+    name, reverse = state.sort_of(view)
+    field = next((field for field in view.fields if field.name == name), None)
+    words = BUSIEST if field is None else field.title.strip().lower() or name
+    rises = field is not None and field.rises
+    return f"{'▲' if rises != reverse else '▼'} {words}"
+
+
+def _right(state: State, snapshot: Snapshot, now_s: float) -> Line:
+    right: Line = []
+    stale_s = state.stale_s(now_s)
+    if state.frozen is not None:
+        right = [("paused", f" PAUSED {duration(now_s - state.frozen.since_s)} "), ("text", "  ")]
+    elif stale_s is not None:
+        right = [("alert", f" {duration(stale_s)} OLD "), ("text", "  ")]
+    scope = "warn" if snapshot.scope == "own" else "dim"
+    role, word = status(snapshot)
+    return [
+        *right,
+        (scope, _SCOPES.get(snapshot.scope, snapshot.scope)),
+        ("text", "  "),
+        (role, clean(word)),
+        ("text", " "),
+    ]
+
+
+def _host_curves(state: State, snapshot: Snapshot) -> list[Sequence[Sample]]:
+    """Return the host's curves: the daemon's, else what was seen here."""
+    history = snapshot.message.history
+    theirs = [history.get(name) for name in HISTORY]
+    if all(isinstance(curve, list) and curve for curve in theirs) and not state.interval_s:
+        return [[_sample(value) for value in curve or ()] for curve in theirs]
+    return [list(curve) for curve in state.curves.host()]
+
+
+def _sample(value: object) -> Sample:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _totals(
+    state: State, snapshot: Snapshot, curves: Sequence[Sequence[Sample]], at: int, width: int
+) -> Line:
+    """Draw the totals of one class: bytes in and bytes out, each with its curve."""
+    name, ways = _CURVES[at]
+    mine = curves[2 * at : 2 * at + 2]
+    top = peak(*mine)
+    half = (width - 6) // 2
+    line: Line = [("dim", f" {name:<5}")]
+    for (word, role, rate), curve in zip(ways, mine, strict=True):
+        total = rate.removesuffix("_per_s")
+        value = snapshot.totals.get(total if state.settings.totals else rate)
+        number = state.units.write(value).rjust(state.units.cells)
+        room = max(0, min(_LONGEST_GRAPH, half - 6 - len(number) - 3))
+        graph = spark(curve, room, top)
+        run: Line = [("dim", f"{word:<6}"), ("strong", number), ("text", " "), (role, graph)]
+        line += fill(run, half)
+    return fill(line, width)
+
+
+def waiting(state: State, width: int, height: int, sources: str) -> list[Line]:
+    """Draw the middle of a screen that has no snapshot yet."""
+    words = state.silence or "waiting for the first snapshot"
+    texts: list[Line] = [[("strong", words)]]
+    if state.silence:
+        texts += [
+            [],
+            [("text", "start it:           "), ("key", "sudo systemctl start pbmond")],
+            [("text", "or from a checkout: "), ("key", "sudo packaging/quickstart")],
+            [("text", "or name its socket: "), ("key", "pbmon-client --socket PATH")],
+            [],
+            [("dim", f"{sources}; it shows here as soon as it runs")],
+        ]
+    body: list[Line] = [[("text", " " * width)]] * max(0, (height - len(texts)) // 3)
+    widest = max((line_cells(line) for line in texts), default=0)
+    left = max(1, (width - widest) // 2)
+    body += [fill([("text", " " * left), *line], width) for line in texts]
+    body += [[("text", " " * width)]] * (height - len(body))
+    return body[:height]
+
+
+def centre(text: str, width: int, role: str = "dim") -> Line:
+    """Draw a text in the middle of a line."""
+    return [(role, cell(" " * max(0, (width - len(text)) // 2) + text, width))]

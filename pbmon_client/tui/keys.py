@@ -1,0 +1,139 @@
+"""The one table of keys: what each does; the bindings, the footer and the help come from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_NAMES: Final = {
+    "page up": "PgUp",
+    "page down": "PgDn",
+    "home": "Home",
+    "end": "End",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "enter": "Enter",
+    "esc": "Esc",
+    "tab": "Tab",
+    "shift tab": "Shift-Tab",
+    " ": "Space",
+    "backspace": "Backspace",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Some keys (urwid's names for them) that do one thing.
+
+    ``hint`` is its word in the footer, where the most important hints (``rank``) find room.
+    """
+
+    keys: tuple[str, ...]
+    action: str
+    help: str
+    hint: str = ""
+    rank: int = 99
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Bindings under one heading of the help."""
+
+    title: str
+    bindings: tuple[Binding, ...]
+
+
+SECTIONS: Final = (
+    Section("Moving", (
+        Binding(("up", "k", "ctrl p"), "up", "row up"),
+        Binding(("down", "j", "ctrl n"), "down", "row down"),
+        Binding(("page up", "ctrl b", "meta v"), "page up", "page up"),
+        Binding(("page down", "ctrl f", "ctrl v"), "page down", "page down"),
+        Binding(("home", "g", "meta <"), "home", "first row"),
+        Binding(("end", "G", "meta >"), "end", "last row"),
+        Binding(("enter",), "open", "open: a group's members, a row's details", "open", 3),
+        Binding(("esc", "backspace"), "back", "back; clear the filter"),
+    )),
+    Section("Views", (
+        *(Binding((str(number),), f"view {number}", "") for number in range(1, 10)),
+        Binding(("tab",), "next view", "next view (1 to 9: that one)", "view", 7),
+        Binding(("shift tab",), "previous view", "view before"),
+        Binding(("t",), "tree", "processes as a tree, and back"),
+        Binding(("d",), "detail", "detail pane on and off"),
+    )),
+    Section("Rows", (
+        Binding(("/", "f4"), "filter", "filter: words, or an expression of --filter", "filter", 1),
+        Binding(("s", "right", ">"), "sort next", "sort by the next column", "sort", 2),
+        Binding(("S", "left", "<"), "sort previous", "sort by the column before"),
+        Binding(("r",), "reverse", "reverse the order"),
+        Binding(("o",), "active", "only rows that move bytes", "active", 8),
+        Binding(("p",), "pin", "pin the row to the top, and off"),
+        Binding((" ",), "pause", "pause: the screen freezes, data goes on", "pause", 4),
+        Binding(("+", "="), "slower", "longer interval of display"),
+        Binding(("-",), "faster", "shorter interval of display"),
+    )),
+    Section("Numbers and columns", (
+        Binding(("a",), "totals", "bytes in all, or rates", "totals", 5),
+        Binding(("b",), "bits", "bits or bytes"),
+        Binding(("B",), "binary", "K is 1024 or 1000"),
+        Binding(("e",), "exact", "exact numbers or short ones"),
+        Binding(("C", "f2"), "columns", "choose classes and columns", "columns", 9),
+        Binding(("c",), "command", "full command lines or names"),
+        Binding(("n",), "names", "names of hosts and services, or numbers"),
+    )),
+    Section("More", (
+        Binding(("K", "f9"), "signal", "send a signal to the process, after a question"),
+        Binding(("y",), "copy", "copy the row as JSON to the clipboard"),
+        Binding(("x",), "acknowledge", "seen: put the warnings away"),
+        Binding(("T",), "theme", "dark, light or monochrome"),
+        Binding(("ctrl l",), "redraw", "draw the screen anew"),
+        Binding(("?", "h", "f1"), "help", "this help", "help", 0),
+        Binding(("q", "f10", "ctrl c"), "quit", "quit", "quit", 6),
+    )),
+)  # fmt: skip
+MOUSE: Final = (
+    ("click", "select a row; sort by a title; change the view"),
+    ("double click", "open"),
+    ("wheel", "scroll"),
+)
+ACTIONS: Final = {
+    key: binding.action
+    for section in SECTIONS
+    for binding in section.bindings
+    for key in binding.keys
+}
+
+
+def key_name(key: str) -> str:
+    """Write a key as people know it: ``Ctrl-P``, ``PgUp``, ``F1``."""
+    if key in _NAMES:
+        return _NAMES[key]
+    for prefix, word in (("ctrl ", "Ctrl-"), ("meta ", "Alt-")):
+        if key.startswith(prefix):
+            return word + key.removeprefix(prefix).upper()
+    return key.upper() if len(key) > 1 else key
+
+
+def hints() -> list[tuple[str, str]]:
+    """Return the footer's hints as (key, word), the most important first."""
+    bindings = [b for section in SECTIONS for b in section.bindings if b.hint]
+    bindings.sort(key=lambda binding: binding.rank)
+    return [(key_name(binding.keys[0]), binding.hint) for binding in bindings]
+
+
+def help_entries() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the help as headings with (keys, text) under each."""
+    made = [
+        (
+            section.title,
+            [
+                (" ".join(map(key_name, binding.keys)), binding.help)
+                for binding in section.bindings
+                if binding.help
+            ],
+        )
+        for section in SECTIONS
+    ]
+    return [*made, ("Mouse", list(MOUSE))]

@@ -1,0 +1,170 @@
+"""Boxes over the screen: the help, the choice of columns, the question before a signal; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from pbmon_client.tui.cells import Line, cell, clean
+from pbmon_client.tui.fields import CLASSES, Field
+from pbmon_client.tui.keys import help_entries
+
+_MOVES: Final = {
+    **dict.fromkeys(("up", "k", "ctrl p"), -1),
+    **dict.fromkeys(("down", "j", "ctrl n"), 1),
+    **dict.fromkeys(("page up", "ctrl b"), -10),
+    **dict.fromkeys(("page down", "ctrl f", " "), 10),
+    **dict.fromkeys(("home", "g"), -1000),
+    **dict.fromkeys(("end", "G"), 1000),
+}
+_CLOSE: Final = frozenset({"esc", "q", "enter", "f10", "ctrl c"})
+
+
+class Popup(Protocol):
+    """A box that has the keys while it is there."""
+
+    def key(self, key: str) -> bool:
+        """Take a key; False closes the box."""
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """Draw the box for a screen of this size."""
+
+
+def frame(title: str, body: Sequence[Line], cells: int) -> list[Line]:
+    """Draw a border around lines of ``cells`` cells."""
+    head = f" {title} "
+    top: Line = [
+        ("box rule", "┌─"),
+        ("box title", head),
+        ("box rule", "─" * max(0, cells - len(head) - 1) + "┐"),
+    ]
+    lines: list[Line] = [top]
+    lines += [[("box rule", "│"), *line, ("box rule", "│")] for line in body]
+    lines.append([("box rule", "└" + "─" * cells + "┘")])
+    return lines
+
+
+@dataclass(slots=True)
+class Help:
+    """All keys, from the table of keys."""
+
+    top: int = 0
+    _last: int = 0
+
+    def key(self, key: str) -> bool:
+        """Scroll; other keys close."""
+        if key in _MOVES:
+            self.top = max(0, min(self._last, self.top + _MOVES[key]))
+            return True
+        return False
+
+    def draw(self, width: int, height: int) -> list[Line]:
+        """Draw as much as has room, in two columns where the screen is wide."""
+        cells = min(width - 2, 130 if width >= 112 else 74)
+        lines = _two_columns(cells) if cells >= 108 else _help_lines(help_entries(), cells)
+        room = max(1, height - 4)
+        self._last = max(0, len(lines) - room)
+        self.top = min(self.top, self._last)
+        title = "keys" if not self._last else "keys (↑ ↓ scroll)"
+        return frame(title, lines[self.top : self.top + room], cells)
+
+
+def _help_lines(entries: Sequence[tuple[str, list[tuple[str, str]]]], cells: int) -> list[Line]:
+    lines: list[Line] = []
+    for heading, keys in entries:
+        lines.append([("box title", cell(f" {heading}", cells))])
+        for names, text in keys:
+            lines.append(
+                [("box key", cell(f"   {names}", 24)), ("box", cell(text, max(0, cells - 24)))]
+            )
+    return lines
+
+
+def _two_columns(cells: int) -> list[Line]:
+    entries = help_entries()
+    half = cells // 2
+    left = _help_lines(entries[:3], half)
+    right = _help_lines(entries[3:], cells - half)
+    rows = max(len(left), len(right))
+    left += [[("box", " " * half)]] * (rows - len(left))
+    right += [[("box", " " * (cells - half))]] * (rows - len(right))
+    return [[*a, *b] for a, b in zip(left, right, strict=True)]
+
+
+@dataclass(slots=True)
+class Columns:
+    """The choice of the classes and columns that show; changes ``hidden`` in place."""
+
+    view: str
+    fields: Sequence[Field]
+    hidden: dict[str, list[str]]
+    at: int = 0
+    _entries: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._entries = [("", name) for name in CLASSES]
+        self._entries += [(self.view, each.name) for each in self.fields if each.counter is None][
+            1:
+        ]
+
+    def key(self, key: str) -> bool:
+        """Move, or show and hide; other keys close."""
+        if key in (" ", "x"):
+            group, name = self._entries[self.at]
+            names = self.hidden.setdefault(group, [])
+            (names.remove if name in names else names.append)(name)
+            return True
+        if key in _MOVES:
+            self.at = max(0, min(len(self._entries) - 1, self.at + _MOVES[key]))
+            return True
+        return False
+
+    def draw(self, _width: int, height: int) -> list[Line]:
+        """Draw the list around the chosen entry."""
+        room = max(3, min(height - 6, len(self._entries)))
+        top = max(0, min(self.at - room // 2, len(self._entries) - room))
+        lines: list[Line] = []
+        for at, (group, name) in enumerate(self._entries[top : top + room], top):
+            mark = " " if name in self.hidden.get(group, ()) else "x"
+            kind = "class" if not group else "column"
+            text = cell(f" [{mark}] {name:<18} {kind}", 34)
+            lines.append([("box on" if at == self.at else "box", text)])
+        lines.append([("box key", cell(" Space shows and hides, Esc closes", 34))])
+        return frame("columns", lines, 34)
+
+
+#: The signals that can be sent, by the key that chooses one.
+SIGNALS: Final = {"t": ("TERM", 15), "k": ("KILL", 9), "i": ("INT", 2), "h": ("HUP", 1)}
+
+
+@dataclass(slots=True)
+class Question:
+    """Asks which signal to send; ``answer`` is its number once one was chosen."""
+
+    pid: int
+    start_ns: int
+    name: str
+    answer: int | None = None
+
+    def key(self, key: str) -> bool:
+        """Take the answer; any other key is no."""
+        if key in SIGNALS:
+            self.answer = SIGNALS[key][1]
+        return False
+
+    def draw(self, width: int, _height: int) -> list[Line]:
+        """Draw the question."""
+        cells = min(width - 2, 60)
+        choice: Line = [("box", "  ")]
+        for key, (name, _number) in SIGNALS.items():
+            choice += [("box key", key), ("box", f" SIG{name}   ")]
+        used = 2 + sum(len(key) + len(name) + 7 for key, (name, _n) in SIGNALS.items())
+        lines: list[Line] = [
+            [("box", " " * cells)],
+            [("box", cell(f"  Send a signal to {clean(self.name)} ({self.pid})?", cells))],
+            [("box", " " * cells)],
+            [*choice, ("box", " " * max(0, cells - used))],
+            [("box", cell("  any other key: no", cells))],
+        ]
+        return frame("signal", lines, cells)

@@ -1,0 +1,245 @@
+"""What the interface remembers from one key press or snapshot to the next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from pbmon_client.model import View as Snapshot
+from pbmon_client.tui.arrange import Arranged, Wish, Within, arrange
+from pbmon_client.tui.fields import Look, NameOf, ServiceOf
+from pbmon_client.tui.history import Curves
+from pbmon_client.tui.listing import Key
+from pbmon_client.tui.numbers import Units
+from pbmon_client.tui.search import EVERYTHING, Search
+from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.views import BUSIEST, BY_NAME, TREE, View
+
+#: A snapshot older than this many intervals is out of date.
+STALE_INTERVALS: Final = 3
+_ARRANGEMENTS: Final = 6
+
+
+@dataclass(slots=True)
+class Place:
+    """A view that is looked at, within which groups, and where in it.
+
+    ``selected`` None is the first row, whichever that is. ``at`` is the selected row's place in
+    the order, ``line`` its line on the screen.
+    """
+
+    view: View
+    within: tuple[Within, ...] = ()
+    selected: Key | None = None
+    at: int = 0
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What a paused screen shows; ``since_s`` is when it began."""
+
+    snapshot: Snapshot
+    detail: Snapshot | None
+    curves: Curves
+    since_s: float
+
+
+@dataclass(slots=True)
+class State:
+    """Everything. Times in seconds are of a monotonic clock, and are passed in."""
+
+    settings: Settings
+    place: Place
+    back: list[Place] = field(default_factory=list)
+    search: Search = EVERYTHING
+    typed: str | None = None  # the filter line while it is being typed
+    cursor: int = 0
+    pinned: dict[str, tuple[Key, ...]] = field(default_factory=dict)
+    interval_s: float | None = None
+    newest: Snapshot | None = None
+    newest_detail: Snapshot | None = None
+    frozen: Frozen | None = None
+    came_s: float | None = None
+    silence: str = ""
+    notice: str = ""
+    notice_until_s: float = 0.0
+    opened: bool = False  # the details fill the screen
+    detail_top: int = 0
+    seen: set[str] = field(default_factory=set)
+    newest_curves: Curves = field(default_factory=Curves)
+    name_of: NameOf | None = None
+    service_of: ServiceOf | None = None
+    ascii_only: bool = False
+    page: int = 10  # rows of the table when it was last drawn
+    width: int = 80  # of the screen then
+    _arranged: OrderedDict[tuple[int, Wish], tuple[Snapshot, Arranged | None]] = field(
+        default_factory=OrderedDict
+    )
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot on the screen."""
+        return self.newest if self.frozen is None else self.frozen.snapshot
+
+    @property
+    def curves(self) -> Curves:
+        """The curves on the screen."""
+        return self.newest_curves if self.frozen is None else self.frozen.curves
+
+    @property
+    def units(self) -> Units:
+        """How traffic is written."""
+        chosen = self.settings
+        return Units(chosen.totals, chosen.bits, chosen.binary, chosen.exact)
+
+    @property
+    def look(self) -> Look:
+        """How values are written."""
+        snapshot = self.snapshot
+        now_ns = 0 if snapshot is None else snapshot.message.time_ns
+        look = Look(
+            units=self.units,
+            wall_ns=0 if snapshot is None else now_ns - snapshot.message.now_ns,
+            now_ns=now_ns,
+            full_command=self.settings.full_command,
+            ascii_only=self.ascii_only,
+        )
+        if not self.settings.names or self.name_of is None or self.service_of is None:
+            return look
+        return replace(look, name_of=self.name_of, service_of=self.service_of)
+
+    @property
+    def hidden_classes(self) -> frozenset[str]:
+        """The classes that do not show."""
+        return frozenset(self.settings.hidden.get("", ()))
+
+    def sort_of(self, view: View) -> tuple[str, bool]:
+        """Return the field that a view is sorted by, and whether in reverse."""
+        return self.settings.sort.get(view.name, (BUSIEST, False))
+
+    def wish(self) -> Wish:
+        """Say what is to be listed."""
+        view = self.place.view
+        name, reverse = self.sort_of(view)
+        chosen = next((field for field in view.fields if field.name == name), None)
+        return Wish(
+            view=view,
+            within=self.place.within,
+            search=self.search,
+            active=self.settings.active,
+            hidden=self.hidden_classes,
+            sort=BUSIEST if chosen is None else chosen.source(self.units),
+            reverse=reverse,
+            totals=self.settings.totals,
+            pinned=self.pinned.get(view.name, ()),
+        )
+
+    def arranged(self) -> Arranged | None:
+        """Return the rows of the view on the screen; None while there are none to show."""
+        snapshot = self.snapshot
+        return None if snapshot is None else self.arranged_as(snapshot, self.wish())
+
+    def arranged_as(self, snapshot: Snapshot, wish: Wish) -> Arranged | None:
+        """Return what is wished for, as it was arranged before if it was."""
+        held = self._arranged.get((id(snapshot), wish))
+        if held is not None and held[0] is snapshot:
+            return held[1]
+        rows = arrange(snapshot, wish)
+        self.keep(snapshot, wish, rows)
+        return rows
+
+    def keep(self, snapshot: Snapshot, wish: Wish, rows: Arranged | None) -> None:
+        """Remember rows that were arranged."""
+        kept = (self.newest, self.newest_detail, self.snapshot, snapshot)
+        for key, (old, _rows) in list(self._arranged.items()):
+            if not any(old is each for each in kept):
+                del self._arranged[key]
+        # The snapshot is kept beside the rows, so that its id cannot become another's.
+        self._arranged[id(snapshot), wish] = (snapshot, rows)
+        while len(self._arranged) > _ARRANGEMENTS:
+            self._arranged.popitem(last=False)
+
+    def settle(self) -> Arranged | None:
+        """Find the selected row again by its identity; where it has gone, stay in its place."""
+        rows = self.arranged()
+        place = self.place
+        if rows is None or not rows.order:
+            return rows
+        if place.selected is None:
+            place.at = min(rows.pinned, len(rows.order) - 1) if rows.pinned else 0
+            return rows
+        at = rows.place(place.selected)
+        if at is None:
+            at = min(place.at, len(rows.order) - 1)
+            place.selected = rows.key(at)
+        place.at = at
+        return rows
+
+    def selected(self) -> tuple[Arranged, int] | None:
+        """Return the rows and the index of the selected one in their listing."""
+        rows = self.settle()
+        if rows is None or not rows.order:
+            return None
+        return rows, rows.order[self.place.at]
+
+    def selected_process(self) -> tuple[int, int] | None:
+        """Return (pid, start_ns) of the process selected, or of the row's process."""
+        chosen = self.selected()
+        if chosen is None or self.place.view.grouping is not None:
+            return None
+        rows, row = chosen
+        columns = [rows.listing.raw(name) for name in ("pid", "start_ns")]
+        if columns[0] is None or columns[1] is None:
+            return None
+        return columns[0][row], columns[1][row]
+
+    @property
+    def needs_flows(self) -> bool:
+        """Whether connections and files of everybody are needed."""
+        within = any(each.view.needs_flows for each in self.place.within)
+        return self.place.view.needs_flows or self.search.needs_flows or within
+
+    def detail_of(self, pid: int) -> Snapshot | None:
+        """Return the snapshot that has a process's connections and files."""
+        shown = self.snapshot
+        if shown is not None and shown.connections is not None:
+            return shown
+        found = self.newest_detail if self.frozen is None else self.frozen.detail
+        if found is not None and pid in found.processes.table.columns["pid"]:
+            return found
+        return None
+
+    def history_of(self, pid: int) -> Snapshot | None:
+        """Return the snapshot whose history is a process's own."""
+        found = self.newest_detail if self.frozen is None else self.frozen.detail
+        if found is None or list(found.processes.table.columns["pid"]) != [pid]:
+            return None
+        return found
+
+    def stale_s(self, now_s: float) -> float | None:
+        """Return the age of what is shown in seconds if it is out of date, else None."""
+        if self.newest is None or self.came_s is None or self.frozen is not None:
+            return None
+        interval_s = max((self.newest.message.interval_ns or 10**9) / 1e9, self.interval_s or 0)
+        age_s = now_s - self.came_s
+        return age_s if age_s > STALE_INTERVALS * interval_s else None
+
+    def look_at(self, view: View) -> None:
+        """Change to a view of everything."""
+        if view is not self.place.view or self.place.within:
+            selected = self._carried(view)
+            self.back.clear()
+            self.place = Place(view, selected=selected)
+        self.opened = False
+
+    def _carried(self, view: View) -> Key | None:
+        """Keep the selection between processes and their tree."""
+        pair = {view.name, self.place.view.name}
+        return self.place.selected if pair == {"processes", TREE.name} else None
+
+
+def begin(settings: Settings) -> State:
+    """Make the state at the start."""
+    return State(settings=settings, place=Place(BY_NAME[settings.view]))

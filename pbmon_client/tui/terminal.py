@@ -1,0 +1,227 @@
+"""urwid: shows the drawn lines in a terminal, and brings keys, clicks and news to the interface."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import urwid
+from urwid.display.raw import Screen
+
+from pbmon_client.tui import kill, palette, settings
+from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
+from pbmon_client.tui.cells import ASCII, Line
+from pbmon_client.tui.feed import Source
+
+Clock = Callable[[], float]
+
+_TICK_S: Final = 1.0
+#: How long a lone Esc may still become the start of a longer sequence.
+_ESCAPE_S: Final = 0.025
+_WHEEL: Final = {4: -1, 5: 1}
+
+
+class LinesCanvas(urwid.Canvas):
+    """Drawn lines as urwid wants them: runs of bytes in the terminal's encoding."""
+
+    cacheable = False
+
+    def __init__(
+        self, lines: list[Line], size: tuple[int, int], cursor: tuple[int, int] | None
+    ) -> None:
+        super().__init__()
+        self._size = size
+        code = urwid.util.get_encoding()
+        ascii_only = code == "ascii"
+        self._rows = [
+            [
+                (role, None, (text.translate(ASCII) if ascii_only else text).encode(
+                    code, "replace"))
+                for role, text in line
+            ]
+            for line in lines
+        ]  # fmt: skip
+        if cursor is not None:
+            self.cursor = cursor
+
+    def rows(self) -> int:
+        """Return the height."""
+        return self._size[1]
+
+    def cols(self) -> int:
+        """Return the width."""
+        return self._size[0]
+
+    def content(
+        self,
+        trim_left: int = 0,
+        trim_top: int = 0,
+        cols: int = 0,
+        rows: int = 0,  # noqa: ARG002 - urwid's signature
+        attr: Mapping[Any, Any] | None = None,
+    ) -> Iterator[list[tuple[Any, Any, bytes]]]:
+        """Yield the lines; this canvas is the whole screen, and is never trimmed."""
+        if trim_left or trim_top or attr or cols not in (0, self._size[0]):
+            raise urwid.CanvasError("the screen is drawn as a whole")
+        yield from self._rows
+
+
+class Window(urwid.Widget):
+    """The one widget: draws the interface, and hands it the input."""
+
+    _sizing = frozenset([urwid.BOX])
+    _selectable = True
+    no_cache: Final = ["render"]
+
+    def __init__(self, app: App, carry_out: Callable[[list[Effect]], None], clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._app = app
+        self._carry_out = carry_out
+
+    # The signatures below are urwid's; a box widget's size is (columns, rows).
+
+    def render(self, size: Any, focus: bool = False) -> LinesCanvas:  # noqa: ANN401, ARG002, FBT001, FBT002
+        """Draw the screen."""
+        width, height = size
+        frame = self._app.draw(width, height, self._clock())
+        return LinesCanvas(frame.lines, size, frame.cursor)
+
+    def keypress(self, size: Any, key: str) -> str | None:  # noqa: ANN401, ARG002
+        """Hand over a key."""
+        self._carry_out(self._app.key(key, self._clock()))
+        self._invalidate()
+        return None
+
+    def mouse_event(  # noqa: PLR0917
+        self,
+        size: Any,  # noqa: ANN401, ARG002
+        event: str,
+        button: int,
+        col: int,
+        row: int,
+        focus: bool,  # noqa: ARG002, FBT001
+    ) -> bool:
+        """Hand over a click or a turn of the wheel."""
+        if event != "mouse press":
+            return False
+        if button in _WHEEL:
+            self._app.wheel(_WHEEL[button])
+        elif button == 1:
+            self._app.click(col, row, self._clock())
+        self._carry_out([])
+        self._invalidate()
+        return True
+
+
+def follow_locale(environment: Mapping[str, str]) -> bool:
+    """Let urwid write what the locale's terminal can read; tell whether that is Unicode.
+
+    Python itself takes the C locale for UTF-8, and urwid takes Python's word for it.
+    """
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    locale = next((value for name in names if (value := environment.get(name))), "")
+    if "utf" not in locale.lower():
+        urwid.set_encoding("ascii")
+        return False
+    return True
+
+
+class Terminal:
+    """Runs the interface until it is quit; the terminal is restored however it ends."""
+
+    def __init__(
+        self,
+        app: App,
+        source: Source,
+        path: Path | None,
+        *,
+        screen: Screen | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._source = source
+        self._path = path
+        self._saved = settings.write(app.state.settings)
+        self._failure = ""
+        self._clock = clock
+        self._theme: str | None = None
+        self.window: Final = Window(app, self._carry_out, clock)
+        self._screen: Final = screen or Screen()
+        self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
+        self.loop: Final = urwid.MainLoop(self.window, screen=self._screen, handle_mouse=True)
+        self._paint()
+
+    def run(self) -> str:
+        """Show the interface; return why it failed, or "" if the user quit."""
+        loop = self.loop
+        loop.event_loop.watch_file(self._source.fd, self.on_news)
+        loop.set_alarm_in(_TICK_S, self._on_tick)
+        before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            loop.run()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._save()
+            self._source.close()
+        return self._failure
+
+    def on_news(self) -> None:
+        """Hand the feed's news to the interface."""
+        now_s = self._clock()
+        for news in self._source.news():
+            self._carry_out(self._app.receive(news, now_s))
+        self._carry_out([])
+        self.window._invalidate()
+
+    def _on_tick(self, loop: urwid.MainLoop, _data: object) -> None:
+        # The age of what is shown and the length of a pause change with time alone.
+        self.window._invalidate()
+        loop.set_alarm_in(_TICK_S, self._on_tick)
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        now_s = self._clock()
+        for effect in effects:
+            if isinstance(effect, Quit):
+                self._failure = effect.failure
+                raise urwid.ExitMainLoop
+            if isinstance(effect, Copy):
+                self._screen.copy_to_clipboard(effect.text)
+            elif isinstance(effect, Kill):
+                problem = kill.send(effect.pid, effect.start_ns, effect.number)
+                name = signal.Signals(effect.number).name
+                self._app.notify(problem or f"sent {name} to {effect.pid}", now_s)
+            elif isinstance(effect, Redraw):
+                self._screen.clear()
+        if self._app.state.settings.theme != self._theme:
+            self._paint()
+        self._source.want(self._app.want())
+
+    def _paint(self) -> None:
+        chosen = self._app.state.settings.theme
+        self._theme = chosen
+        theme = chosen if chosen in palette.THEMES else palette.guess(os.environ)
+        self._screen.register_palette(palette.entries(theme, self._screen.colors))
+        self._screen.clear()
+
+    def _save(self) -> None:
+        state = self._app.state
+        state.settings.view = state.place.view.name if not state.back else state.back[0].view.name
+        if self._path is None or settings.write(state.settings) == self._saved:
+            return
+        with suppress(settings.SettingsError):  # nobody is there any more to be told
+            settings.save(self._path, state.settings)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """End on a signal as on a key: the terminal is restored on the way out."""
+    raise urwid.ExitMainLoop
