@@ -1,6 +1,57 @@
-/* The messages of one sendmmsg or recvmmsg, counted on the way out of the system call. */
+/* Receives that are not one result of one call, counted on the way out of the system call: the
+ * messages of sendmmsg and recvmmsg, and pages of a TCP socket that are mapped instead of copied. */
 #ifndef PBMON_MESSAGES_H
 #define PBMON_MESSAGES_H
+
+INLINE void *socket_argument(u64 descriptor)
+{
+	void *file = file_of(descriptor);
+	void *inode = file ? READ(void *, file, OFFSETOF_FILE_INODE) : NULL;
+
+	if (!inode || (READ(u16, inode, OFFSETOF_INODE_MODE) & S_IFMT) != S_IFSOCK)
+		return NULL;
+	return READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK);
+}
+
+#define TCP_ZEROCOPY_RECEIVE 35
+
+/* struct tcp_zerocopy_receive of include/uapi/linux/tcp.h: what was mapped, and (since 5.11, where the
+ * program's struct is long enough) what was copied. */
+INLINE u64 mapped_bytes(u64 where, u64 size_at)
+{
+	struct {
+		u64 address;
+		u32 length;
+		u32 skip;
+		u32 waiting;
+		s32 error;
+		u64 copy_address;
+		s32 copied;
+		u32 flags;
+	} answer = {};
+	u32 size = 0;
+
+	if (read_user(&size, sizeof(size), (void *)size_at))
+		return 0;
+	if (size < sizeof(answer))
+		read_user(&answer, 16, (void *)where);
+	else
+		read_user(&answer, sizeof(answer), (void *)where);
+	return answer.length + (answer.copied > 0 ? answer.copied : 0);
+}
+
+/* getsockopt(descriptor, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, size); true as in count_flow(). */
+INLINE bool count_mapped(void *registers)
+{
+	u64 bytes = mapped_bytes(ARGUMENT(registers, 4), ARGUMENT(registers, 5));
+	void *sk = socket_argument(ARGUMENT(registers, 1));
+	struct process_key process;
+
+	if (!bytes || !sk)
+		return false;
+	identify_current(&process);
+	return count_socket(CONTEXT_EXIT, &process, sk, RX, bytes);
+}
 
 #if SOCKETS_AT_EXIT
 #define MESSAGES 2          /* index of this program among its tails */
@@ -35,16 +86,6 @@ INLINE void count_message(struct notes *notes, void *sk, u64 where, enum directi
 		lose(LOST_CONNECTION_DETAIL, 1);
 		count_overflow(process, socket_class(key, sk), direction, length, 1);
 	}
-}
-
-INLINE void *socket_argument(u64 descriptor)
-{
-	void *file = file_of(descriptor);
-	void *inode = file ? READ(void *, file, OFFSETOF_FILE_INODE) : NULL;
-
-	if (!inode || (READ(u16, inode, OFFSETOF_INODE_MODE) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	return READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK);
 }
 
 INLINE bool fill_notes(struct notes *notes, void *sk)

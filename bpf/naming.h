@@ -41,12 +41,43 @@ struct pending {
 	struct flow_key key;
 };
 
+/* A request of io_submit is known by its ring and the address of its iocb in its process. */
+struct aio_key {
+	struct process_key process;
+	u64 ring;
+	u64 iocb;           /* 0: the ring itself */
+};
+
+/* Where the bytes of a request go. */
+struct aio_request {
+	u64 id;             /* of the row */
+	u32 slot;           /* or NO_ROW, NO_TARGET */
+	u8 is_flow;
+	u8 direction;
+	u8 class;
+	u8 zero;
+};
+
+/* One call at a time, one of its requests at a time. It all lies here because the verifier does not
+ * follow what is in a map: the paths through one request are one path again before the next. */
+struct aio_work {
+	struct aio_key key;
+	struct aio_request request;
+	u32 descriptor;     /* that the request was for, within one call */
+	u32 slots;          /* of the ring */
+	u32 from;           /* where results lie that were taken without a call */
+	u32 passed;         /* how many */
+	u32 unknown;        /* where the request at hand belongs is not known yet */
+	u32 zero;
+	s64 result;         /* of the request at hand; not above 0: it counts nothing */
+};
+
 /* What "first" and the walker work on. `text` has room behind TEXT_SIZE for the last name written. */
 struct notes {
 	u32 pending_count;
 	u32 queued;
 	u32 done;
-	u32 message;        /* of sendmmsg or recvmmsg: which comes next */
+	u32 message;        /* of sendmmsg or recvmmsg, or request of io_submit: which comes next */
 	struct pending pending[2];
 	struct note note[NOTES_MAX];
 	struct process_key process;
@@ -55,7 +86,9 @@ struct notes {
 	u32 walking;
 	u32 used;           /* bytes of text */
 	u8 whole;
-	u8 pad[7];
+	u8 pad[3];
+	u32 resume;         /* the tail that goes on when the walker is done; 0: none */
+	struct aio_work aio;
 	struct name_event event; /* goes out as one with the text behind it */
 	char text[TEXT_SIZE + CMDLINE_MAX];
 };
@@ -296,6 +329,11 @@ INLINE void walk(void *ctx, u32 context, void *walkers)
 	}
 rest:
 	notes->queued = notes->done = notes->walking = 0;
+	if (notes->resume) {
+		tail_call(ctx, walkers, notes->resume);
+		lose(LOST_COMPLETIONS, 1);
+		notes->message = notes->resume = 0;
+	}
 }
 
 #endif

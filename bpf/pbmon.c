@@ -17,7 +17,6 @@
 #include "sockets.h"
 #include "files.h"
 #include "uring.h"
-#include "messages.h"
 
 /* The attach types, each in one macro: the bodies know nothing of them. */
 struct syscall_exit {
@@ -31,6 +30,9 @@ struct raw_arguments {
 };
 #define SYSCALL_EXIT(name) int exit_##name(struct syscall_exit *ctx)
 #define RAW_TRACEPOINT(name) int raw_##name(struct raw_arguments *ctx)
+
+#include "messages.h"
+#include "aio.h"
 
 #if SIZEOF_FLOW_SLOT != 136 || SIZEOF_FILE_SLOT != 104 || SIZEOF_OVERFLOW_SLOT != 88
 #error "pbmond/records.py and bpf/pbmon.h disagree about a slot"
@@ -211,15 +213,38 @@ SYSCALL_EXIT(between)
 	return two_ends(ctx, in, out);
 }
 
+/* io_setup, io_submit, io_getevents, io_pgetevents */
+SYSCALL_EXIT(aio)
+{
+	count_aio(ctx);
+	return 0;
+}
+
+/* io_uring_submit_req(req) */
+RAW_TRACEPOINT(io_uring_submit_req)
+{
+	remember_shots((void *)ctx->values[0]);
+	return 0;
+}
+
+/* io_uring_task_add(req, mask) */
+RAW_TRACEPOINT(io_uring_task_add)
+{
+	remember_shots((void *)ctx->values[0]);
+	return 0;
+}
+
 /* io_uring_complete(ctx, req, user_data, res, ...) on older kernels, (ctx, req, cqe) on newer. */
 RAW_TRACEPOINT(io_uring_complete)
 {
 #if URING_COMPLETE_HAS_CQE
-	s32 result = READ(s32, ctx->values[2], 8 /* struct io_uring_cqe: user_data, res */);
+	u64 user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res */);
+	s32 result = READ(s32, ctx->values[2], 8);
 #else
+	u64 user_data = ctx->values[2];
 	s32 result = ctx->values[3];
 #endif
-	if (count_request((void *)ctx->values[1], result))
+	if (count_completion(ctx->values[0], (void *)ctx->values[1], user_data, result))
 		tail_call(ctx, MAP(RAW_TAILS), FIRST);
 	return 0;
 }
@@ -230,6 +255,20 @@ RAW_TRACEPOINT(io_uring_cqe_overflow)
 {
 	if ((s32)ctx->values[2] > 0)
 		lose(LOST_COMPLETIONS, 1);
+	return 0;
+}
+#endif
+
+/* --- sockets, past every call that receives ------------------------------------------------ */
+
+#if SOCKETS
+SYSCALL_EXIT(getsockopt)
+{
+	void *registers = task_registers(current_task());
+
+	if (!ctx->result && ARGUMENT(registers, 2) == IPPROTO_TCP &&
+	    ARGUMENT(registers, 3) == TCP_ZEROCOPY_RECEIVE && count_mapped(registers))
+		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 #endif

@@ -1,4 +1,9 @@
-/* Bytes moved by io_uring requests on files: results of opcodes that are byte counts. */
+/* Bytes moved by io_uring requests on files: results of opcodes that are byte counts.
+ *
+ * A multishot request posts many results, and the tracepoint names it with the last alone. So the
+ * requests that may do that are remembered by their ring and user data when they are submitted, or
+ * woken (one that is older than the daemon).
+ */
 #ifndef PBMON_URING_H
 #define PBMON_URING_H
 
@@ -18,6 +23,7 @@
 #define SPLICE_F_FD_IN_FIXED (1U << 31)
 #define OP_SEND_ZC 47
 #define OP_SENDMSG_ZC 48
+#define OP_READ_MULTISHOT 49
 #define OP_READV_FIXED 60
 #define OP_WRITEV_FIXED 61
 
@@ -29,6 +35,7 @@ INLINE int direction_of(u8 opcode)
 	case OP_READV:
 	case OP_READ_FIXED:
 	case OP_READV_FIXED:
+	case OP_READ_MULTISHOT:
 		return RX;
 	case OP_WRITE:
 	case OP_WRITEV:
@@ -76,7 +83,102 @@ INLINE void *splice_source(void *request)
 #endif
 }
 
-INLINE bool count_request(void *request, s32 result)
+#if HAS_SHOTS
+struct shots_key {
+	u64 ring;
+	u64 user_data;
+};
+struct shots {
+	void *request;
+	u64 shared;         /* two requests of the ring have the same user data: which, nobody knows */
+};
+
+INLINE bool has_shots(u8 opcode)
+{
+	return opcode == OP_READ_MULTISHOT ||
+	       (SOCKETS_AT_EXIT && (opcode == OP_RECV || opcode == OP_RECVMSG || opcode == OP_SEND ||
+				    opcode == OP_SENDMSG));
+}
+
+INLINE void fill_shots_key(struct shots_key *key, void *request)
+{
+	key->ring = READ(u64, request, OFFSETOF_REQUEST_RING);
+	key->user_data = READ(u64, request, OFFSETOF_REQUEST_USER_DATA);
+}
+
+INLINE void remember_shots(void *request)
+{
+	struct shots shots = { .request = request };
+	struct shots_key key;
+
+	if (!has_shots(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
+		return;
+	fill_shots_key(&key, request);
+	struct shots *known = map_lookup(MAP(SHOTS), &key);
+	if (known && known->request == request)
+		return;
+	shots.shared = known != NULL;
+	map_update(MAP(SHOTS), &key, &shots, 0);
+}
+
+/* With its last result a request is done; one of two with the same user data leaves the other. */
+INLINE void forget_shots(void *request)
+{
+	struct shots_key key;
+
+	fill_shots_key(&key, request);
+	struct shots *known = map_lookup(MAP(SHOTS), &key);
+	if (known && !known->shared)
+		map_delete(MAP(SHOTS), &key);
+}
+
+/* The request that a result without one is of; NULL: it is none that moves bytes. */
+INLINE void *request_of_shot(u64 ring, u64 user_data, bool *shared)
+{
+	struct shots_key key = { .ring = ring, .user_data = user_data }, found;
+	struct shots *known = map_lookup(MAP(SHOTS), &key);
+
+	if (!known)
+		return NULL;
+	*shared = known->shared;
+	fill_shots_key(&found, known->request);
+	if (found.ring != ring || found.user_data != user_data ||
+	    !has_shots(READ(u8, known->request, OFFSETOF_REQUEST_OPCODE)))
+		return NULL;
+	return known->request;
+}
+
+/* What precedes the payload of each message of a multishot RECVMSG: struct io_uring_recvmsg_out, the
+ * name and the control data, each with the room that the request gave it. */
+INLINE s32 overhead_of_shot(void *request)
+{
+#if SOCKETS_AT_EXIT && defined(OFFSETOF_ASYNC_MESSAGE_NAME_LENGTH)
+	if (READ(u8, request, OFFSETOF_REQUEST_OPCODE) == OP_RECVMSG) {
+		void *message = READ(void *, request, OFFSETOF_REQUEST_ASYNC_DATA);
+
+		return 16 + READ(u32, message, OFFSETOF_ASYNC_MESSAGE_NAME_LENGTH) +
+		       READ(u32, message, OFFSETOF_ASYNC_MESSAGE_CONTROL_LENGTH);
+	}
+#endif
+	return 0;
+}
+#else
+#define remember_shots(request)
+#endif
+
+/* Bytes of one of several files of one class: which, nobody knows. */
+INLINE void count_shared(const struct process_key *process, void *file, s32 bytes)
+{
+	void *inode = READ(void *, file, OFFSETOF_FILE_INODE);
+	void *superblock = READ(void *, inode, OFFSETOF_INODE_SB);
+	u32 class = file_class(READ(u16, inode, OFFSETOF_INODE_MODE),
+			       READ(u32, superblock, OFFSETOF_SUPERBLOCK_MAGIC));
+
+	lose(LOST_FILE_DETAIL, 1);
+	count_overflow(process, class, RX, bytes, 1);
+}
+
+INLINE bool count_request(void *request, s32 result, bool shared)
 {
 	struct process_key process;
 	u8 opcode;
@@ -90,6 +192,10 @@ INLINE bool count_request(void *request, s32 result)
 	if (direction < 0)
 		return false;
 	identify_other(task_of_request(request), &process);
+	if (shared && opcode == OP_READ_MULTISHOT) {
+		count_shared(&process, READ(void *, request, OFFSETOF_REQUEST_FILE), result);
+		return false;
+	}
 	bool spliced = opcode == OP_SPLICE;
 #pragma clang loop unroll(disable)
 	for (int end = 0; end <= spliced; end++) {
@@ -100,6 +206,24 @@ INLINE bool count_request(void *request, s32 result)
 				    spliced);
 	}
 	return first;
+}
+
+/* A completion: `request` is NULL where a request that goes on posts one. */
+INLINE bool count_completion(u64 ring, void *request, u64 user_data, s32 result)
+{
+	bool shared = false;
+
+#if HAS_SHOTS
+	if (request) {
+		if (has_shots(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
+			forget_shots(request);
+	} else if (result > 0) {
+		request = request_of_shot(ring, user_data, &shared);
+		if (request)
+			result -= overhead_of_shot(request);
+	}
+#endif
+	return count_request(request, result, shared);
 }
 
 #endif

@@ -30,9 +30,7 @@ _EVENTS_SIZE: Final = 1 << 22
 _LOADER_TIMEOUT_S: Final = 60.0
 
 _UNSEEN: Final = (
-    "TCP_ZEROCOPY_RECEIVE",
-    "libaio (io_submit)",
-    "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS), multishot reads",
+    "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
     "memory-mapped files (their transfers show in disk bytes)",
     "calls whose descriptor another thread replaced while they were blocked",
 )
@@ -219,7 +217,7 @@ def _unseen(config: Config, told: Mapping[str, Any]) -> list[str]:
     if config.files == "off" and told["sockets"] == "tracepoint":
         unseen.append("splice out of TCP sockets (files are off)")
     if told["sockets"] == "syscall-exit":
-        unseen += ["sockets of the kernel's own (NFS, iSCSI)", "io_uring multishot receives"]
+        unseen.append("sockets of the kernel's own (NFS, iSCSI)")
     unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
     return unseen
 

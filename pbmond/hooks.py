@@ -8,11 +8,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SOCKET_TRACEPOINTS = ("sock_send_length", "sock_recv_length")
+# Where io_uring requests that post many results are met.
+SHOT_TRACEPOINTS = ("io_uring_submit_req", "io_uring_task_add")
 # System call -> program; calls whose bytes go the same way share one.
 _SYSCALLS = {
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2"), "exit_in"),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), "exit_out"),
     **dict.fromkeys(("sendfile64", "splice", "copy_file_range", "tee", "vmsplice"), "exit_between"),
+    **dict.fromkeys(("io_setup", "io_submit", "io_getevents", "io_pgetevents"), "exit_aio"),
 }
 _MESSAGE_SYSCALLS = {
     **dict.fromkeys(("sendto", "sendmsg"), "exit_out"),
@@ -39,12 +42,14 @@ def hooks(sockets: str, files: str) -> list[Hook]:
     ]
     if sockets != "off":
         found.append(_raw("inet_sock_set_state", required=False))
+        found.append(_exit("getsockopt", "exit_getsockopt"))
     if sockets == "tracepoint":
         found += [_raw(name, required=True) for name in SOCKET_TRACEPOINTS]
     if sockets == "syscall-exit" or files != "off":
         found += [_exit(*item) for item in _SYSCALLS.items()]
         found.append(_raw("io_uring_complete", required=False))
         found.append(_raw("io_uring_cqe_overflow", required=False))
+        found += [_raw(name, required=False) for name in SHOT_TRACEPOINTS]
     if sockets == "syscall-exit":
         found += [_exit(*item) for item in _MESSAGE_SYSCALLS.items()]
     return found

@@ -39,13 +39,13 @@ _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
-_NOTES_SIZE = 20944
+_NOTES_SIZE = 21024
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
-# Programs that others tail-call; the order is that of WALKER and FIRST in bpf/naming.h.
+# Programs that others tail-call, in the order of WALKER, FIRST, MESSAGES and AIO in bpf/.
 _TAILS = {
-    "exit_tails": ("exit_walker", "exit_first", "exit_messages"),
+    "exit_tails": ("exit_walker", "exit_first", "exit_messages", "exit_aio"),
     "raw_tails": ("raw_walker", "raw_first"),
 }
 # A tail that is compiled once and loaded for both kinds of program.
@@ -161,8 +161,12 @@ class Loading:
         self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
-        for name in _TAILS:
-            self._map(name, bpf.PROG_ARRAY, (4, 4), 3)
+        self._map("shots", bpf.LRU_HASH, (16, 16), 8192)
+        self._map("aio_requests", bpf.LRU_HASH, (32, 16), 32768)
+        self._map("aio_taken", bpf.LRU_HASH, (32, 1), 8192)
+        self._map("aio_rings", bpf.LRU_HASH, (32, 4), 1024)
+        for name, tails in _TAILS.items():
+            self._map(name, bpf.PROG_ARRAY, (4, 4), len(tails))
 
     def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
         flags = bpf.MMAPABLE if kind == bpf.ARRAY else 0

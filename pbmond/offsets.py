@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 
 from pbmond.btf import Btf, BtfError
+from pbmond.hooks import SHOT_TRACEPOINTS
 
 # OFFSETOF_<name>: (structure, member); a list names alternatives, newest kernel first.
 _NEEDED: dict[str, list[tuple[str, str]]] = {
@@ -102,6 +103,11 @@ _OPTIONAL: dict[str, tuple[str, str]] = {
     "SPLICE_FLAGS": ("io_splice", "flags"),
     "SPLICE_NODE": ("io_splice", "rsrc_node"),
     "RSRC_NODE_FILE": ("io_rsrc_node", "file_ptr"),
+    "REQUEST_RING": ("io_kiocb", "ctx"),
+    "REQUEST_USER_DATA": ("io_kiocb", "cqe.user_data"),
+    "REQUEST_ASYNC_DATA": ("io_kiocb", "async_data"),
+    "ASYNC_MESSAGE_NAME_LENGTH": ("io_async_msghdr", "namelen"),
+    "ASYNC_MESSAGE_CONTROL_LENGTH": ("io_async_msghdr", "controllen"),
 }
 _REGISTERS = {
     "x86_64": {
@@ -138,7 +144,15 @@ def defines(btf: Btf) -> dict[str, int]:
     found["HAS_SENDPAGE"] = int(btf.offset("proto_ops", "sendpage") is not None)
     parameters = btf.tracepoint_parameters("io_uring_complete") or []
     found["URING_COMPLETE_HAS_CQE"] = int("io_uring_cqe" in parameters)
+    found["HAS_SHOTS"] = int(_has_shots(btf))
     return found
+
+
+def _has_shots(btf: Btf) -> bool:
+    """Tell whether requests can post many results here, and the hooks on them name the request."""
+    heads = [btf.tracepoint_parameters(name) or [""] for name in SHOT_TRACEPOINTS]
+    named = all(parameters[0] in ("", "io_kiocb") for parameters in heads)
+    return named and btf.offset("io_kiocb", "cqe.user_data") is not None
 
 
 def _first(btf: Btf, name: str, places: list[tuple[str, str]]) -> int:

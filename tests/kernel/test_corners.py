@@ -105,3 +105,32 @@ def test_a_path_that_is_too_long_says_that_it_is_cut(
     else:
         assert path.startswith(b".../d")
         assert path.endswith(b"d/leaf")
+
+
+_TWO_SHOTS = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from pbmond.selftest.workloads.programs import kernel, ring as uring
+ring, pipes = uring.Ring(), [os.pipe(), os.pipe()]
+ring.provide_buffers(500, 16)
+for read_end, _ in pipes:
+    ring.submit(uring.READ_MULTISHOT, read_end, flags=uring.BUFFER_SELECT)
+moved = 0
+for size in (101, 303, 55):
+    for _, write_end in pipes:
+        kernel.write(write_end, size)
+        moved += ring.shot()
+print(json.dumps([os.getpid(), moved]))
+"""
+
+
+def test_two_multishot_reads_with_the_same_user_data_are_the_processs_and_said_to_lack_a_file(
+    daemon: Daemon,
+) -> None:
+    before = daemon.snapshot().health["lost"]["calls_without_file"]
+    pid, moved = run_python(_TWO_SHOTS, Path(__file__).parents[2])
+    message = daemon.snapshot()
+    row = row_of(message, pid)
+    assert (row["pipe_read_bytes"], row["pipe_read_calls"]) == (moved, 6)
+    assert message.health["lost"]["calls_without_file"] - before == 6
+    assert message.health["lost"]["bytes"] == 0

@@ -42,6 +42,7 @@ _NUMBERS = {
     "copy_file_range": (326, 285),
     "preadv2": (327, 286),
     "pwritev2": (328, 287),
+    "io_pgetevents": (333, 292),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),

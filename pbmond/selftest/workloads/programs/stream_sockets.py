@@ -18,12 +18,14 @@ from pbmond.selftest.workloads.programs.program import (
     fails,
     offered,
     program,
-    unseen,
 )
 from pbmond.selftest.workloads.programs.sockets import tcp_pair
 
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 TCP_ULP, TCP_ZEROCOPY_RECEIVE = 31, 35
+# struct tcp_zerocopy_receive: address, length, how many bytes to receive in another way, how many
+# wait, error, copy address and length, flags, control messages; at first it had the first three.
+_ZEROCOPY, _ZEROCOPY_FIRST = struct.Struct("=QIIIiQiIQQII"), 16
 SOL_TLS, TLS_TX, TLS_RX, TLS_1_2, TLS_AES_GCM_128 = 282, 1, 2, 0x0303, 51
 
 
@@ -89,14 +91,11 @@ def sent_without_copy(run: Run) -> Iterator[None]:
         client.recvmsg(1, 1000, socket.MSG_ERRQUEUE)
 
 
-@program
-@unseen("TCP_ZEROCOPY_RECEIVE")
-def received_without_copy(run: Run) -> Iterator[None]:
-    """TCP_ZEROCOPY_RECEIVE: pages are mapped, no call returns them."""
+def _received_without_copy(run: Run, extra: int) -> Iterator[None]:
     client, server = tcp_pair()
     size, (read_end, write_end) = 8 * mmap.PAGESIZE, os.pipe()
     pipe_row, client_row = run.pipe(read_end), run.connection(client, direction="out")
-    row = run.connection(server, direction="in")
+    row, memory = run.connection(server, direction="in"), kernel.buffer(mmap.PAGESIZE)
     with offered("mmap of a TCP socket"):
         address = kernel.map_readable(server.fileno(), size)
     yield
@@ -105,15 +104,31 @@ def received_without_copy(run: Run) -> Iterator[None]:
     sent = kernel.splice(read_end, client.fileno(), size)
     pipe_row.read(sent)
     client_row.write(sent)
+    if extra:
+        client_row.write(kernel.sendto(client.fileno(), extra))
     row.calls_unknown()
-    # struct tcp_zerocopy_receive: address, length, and how many bytes to receive in another way.
-    request = ctypes.create_string_buffer(struct.pack("=QII", address, size, 0), 16)
+    room = (ctypes.addressof(memory), len(memory)) if extra else (0, 0)
+    fields = _ZEROCOPY.pack(address, size, 0, 0, 0, *room, 0, 0, 0, 0, 0)
+    request = ctypes.create_string_buffer(fields, _ZEROCOPY.size if extra else _ZEROCOPY_FIRST)
     with offered("TCP_ZEROCOPY_RECEIVE"):
         kernel.getsockopt(server.fileno(), socket.IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, request)
-    mapped = int(struct.unpack_from("=QI", request)[1])
-    if mapped == 0:
-        raise UnavailableError("TCP_ZEROCOPY_RECEIVE maps no page here")
-    row.read(mapped)
+    answer = _ZEROCOPY.unpack(request.raw.ljust(_ZEROCOPY.size, b"\0"))
+    mapped, copied = int(answer[1]), int(answer[6])
+    if mapped == 0 or (extra and copied == 0):
+        raise UnavailableError("TCP_ZEROCOPY_RECEIVE maps no page here, or copies nothing")
+    row.read(mapped + copied)
+
+
+@program
+def received_without_copy(run: Run) -> Iterator[None]:
+    """TCP_ZEROCOPY_RECEIVE: pages are mapped, and no call that receives returns them."""
+    yield from _received_without_copy(run, 0)
+
+
+@program
+def received_partly_copied(run: Run) -> Iterator[None]:
+    """TCP_ZEROCOPY_RECEIVE: pages are mapped, and the rest is copied."""
+    yield from _received_without_copy(run, 303)
 
 
 @program

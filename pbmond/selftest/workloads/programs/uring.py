@@ -295,7 +295,6 @@ def no_completion(run: Run) -> Iterator[None]:
 
 
 @program
-@unseen("multishot")
 def read_multishot(run: Run) -> Iterator[None]:
     """READ_MULTISHOT: one entry, many completions."""
     ring, (read_end, write_end) = Ring(), os.pipe()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from pbmond.selftest.workloads.programs import kernel
 from pbmond.selftest.workloads.programs import ring as uring
-from pbmond.selftest.workloads.programs.program import Run, UnavailableError, program, unseen
+from pbmond.selftest.workloads.programs.program import Run, UnavailableError, program
 from pbmond.selftest.workloads.programs.ring import Ring
 from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
 
@@ -146,7 +146,6 @@ def sendmsg_zero_copy(run: Run) -> Iterator[None]:
 
 
 @program
-@unseen("multishot receives")
 def receive_multishot(run: Run) -> Iterator[None]:
     """RECV, multishot: one entry, many completions."""
     ring, (client, server) = Ring(), tcp_pair()
@@ -163,7 +162,6 @@ def receive_multishot(run: Run) -> Iterator[None]:
 
 
 @program
-@unseen("multishot receives")
 def receive_message_multishot(run: Run) -> Iterator[None]:
     """RECVMSG, multishot: each completion has a header of its own, which is no payload."""
     ring, sender, receiver = Ring(), udp(), udp()

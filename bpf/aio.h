@@ -1,0 +1,339 @@
+/* Bytes of io_submit (libaio): counted when the program takes a result, in the row that its request
+ * was given when it was submitted.
+ *
+ * A result names its request by the address of the iocb. That block may have been used again by the
+ * time the result is seen, and its descriptor may be another file's, so io_submit's way out notes
+ * each request's row. Results come by io_getevents, or are taken from the mapped ring without a call
+ * (QEMU, Seastar): the next call on that ring finds its head moved.
+ */
+#ifndef PBMON_AIO_H
+#define PBMON_AIO_H
+
+#if FILES || SOCKETS_AT_EXIT
+#define AIO 3               /* index of this program among its tails */
+#define AIO_QUICK 34        /* items that it takes before it calls itself again, 33 times at most, */
+#define AIO_SLOW 3          /* and those whose file it looks for */
+#define AIO_RING_MAGIC 0xa10a10a1
+#define AIO_RING_HEADER 32  /* sizeof(struct aio_ring) */
+#define IO_EVENT_SIZE 32
+#define NO_ROW (~0U)       /* the table is full */
+#define NO_TARGET (~1U)    /* a request that moves no bytes, or whose bytes others count */
+/* The compiler would go on from what it knows of the path so far, once for each of them. */
+#define FORGET_PATH() asm volatile("" ::: "memory")
+
+/* include/uapi/linux/aio_abi.h: the beginnings of both, as far as they are of use here. */
+struct iocb {
+	u64 data;
+	u32 key;
+	u32 rw_flags;
+	u16 opcode;         /* IOCB_CMD_* */
+	s16 priority;
+	u32 descriptor;
+};
+struct io_event {
+	u64 data;
+	u64 iocb;           /* its address in the program */
+	s64 result;
+};
+
+/* fs/aio.c: the beginning of the ring, which the program has mapped. */
+struct aio_ring {
+	u32 id;
+	u32 slots;
+	u32 head;
+	u32 tail;
+	u32 magic;
+};
+
+INLINE int aio_direction(u16 opcode)
+{
+	switch (opcode) {
+	case 0: /* IOCB_CMD_PREAD */
+	case 7: /* IOCB_CMD_PREADV */
+		return RX;
+	case 1: /* IOCB_CMD_PWRITE */
+	case 8: /* IOCB_CMD_PWRITEV */
+		return TX;
+	}
+	return -1;
+}
+
+INLINE void place_request(struct aio_request *request, const struct counter *counter, u32 class)
+{
+	request->slot = counter ? (u32)counter->id : NO_ROW;
+	request->id = counter ? counter->id : 0;
+	request->class = counter ? counter->class : class;
+}
+
+#if SOCKETS_AT_EXIT
+INLINE bool find_flow(struct notes *notes, void *sk)
+{
+	struct pending *pending = &notes->pending[0];
+	struct socket_head head;
+	u32 class = 0;
+
+	if (READ_HEAD(&head, sk))
+		return false;
+	pending->object = sk;
+	pending->state = 0;
+	pending->calls = 1;
+	__builtin_memset(&pending->key, 0, sizeof(pending->key));
+	pending->key.start_ns = notes->process.start_ns;
+	pending->key.tgid = notes->process.tgid;
+	fill_flow(&pending->key, sk, &head);
+	notes->aio.request.is_flow = 1;
+	struct counter *counter = claim_flow(CONTEXT_EXIT, &notes->process, pending, &class);
+	place_request(&notes->aio.request, counter, class);
+	return true;
+}
+#endif
+
+/* The row of what the request at hand reads or writes. False: it moves no bytes, or the socket
+ * tracepoints count them. */
+INLINE bool find_target(struct notes *notes)
+{
+	struct pending *pending = &notes->pending[0];
+	struct aio_request *request = &notes->aio.request;
+	struct iocb iocb;
+	u32 class = 0;
+
+	if (read_user(&iocb, sizeof(iocb), (void *)notes->aio.key.iocb))
+		return false;
+	notes->aio.descriptor = iocb.descriptor;
+	int direction = aio_direction(iocb.opcode);
+	pending->object = file_of(iocb.descriptor);
+	void *inode = pending->object ? READ(void *, pending->object, OFFSETOF_FILE_INODE) : NULL;
+	if (direction < 0 || !inode)
+		return false;
+	request->is_flow = 0;
+	request->direction = direction;
+	if ((READ(u16, inode, OFFSETOF_INODE_MODE) & S_IFMT) == S_IFSOCK) {
+#if SOCKETS_AT_EXIT
+		return find_flow(notes, READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK));
+#else
+		return false;
+#endif
+	}
+#if FILES
+	struct counter *counter = claim_file(CONTEXT_EXIT, &notes->process, pending, &class);
+	place_request(request, counter, class);
+#endif
+	return FILES;
+}
+
+INLINE bool count_in_row(struct counter *counter, const struct aio_request *request, u64 bytes)
+{
+	if (counter->id != request->id || !counter->first_ns)
+		return false;
+	count(counter, request->direction, bytes, 1);
+	return true;
+}
+
+/* False: the row has left, because its file was closed and quiet for long. */
+INLINE bool count_result(const struct notes *notes)
+{
+	const struct aio_request *request = &notes->aio.request;
+	u64 bytes = notes->aio.result;
+	u32 slot = request->slot;
+
+	if (request->is_flow) {
+		struct flow_slot *row = map_lookup(MAP(FLOW_SLOTS), &slot);
+
+		return row && count_in_row(&row->counter, request, bytes);
+	}
+	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
+
+	return row && count_in_row(&row->counter, request, bytes);
+}
+
+/* Whoever deletes a request's note counts its result, once. False: it had none, because it is older
+ * than the daemon or another thread was first. */
+INLINE bool take_note(struct aio_work *aio)
+{
+	struct aio_request *noted = map_lookup(MAP(AIO_REQUESTS), &aio->key);
+
+	if (!noted)
+		return false;
+	aio->request = *noted;
+	return !map_delete(MAP(AIO_REQUESTS), &aio->key);
+}
+
+/* A result that the head of the ring has passed: taken without a call, or by a call of another
+ * thread that has not come to its end. That one must find it marked. */
+INLINE void take_passed(struct aio_work *aio, u32 item)
+{
+	u64 where = aio->key.ring + AIO_RING_HEADER +
+		    IO_EVENT_SIZE * (u64)((aio->from + item) % aio->slots);
+	struct io_event event;
+	u8 taken = 1;
+
+	if (read_user(&event, sizeof(event), (void *)where))
+		return;
+	aio->key.iocb = event.iocb;
+	if (map_update(MAP(AIO_TAKEN), &aio->key, &taken, BPF_NOEXIST))
+		return;
+	if (take_note(aio))
+		aio->result = event.result;
+	else
+		map_delete(MAP(AIO_TAKEN), &aio->key);
+}
+
+/* A result that io_getevents handed out. */
+INLINE void take_result(struct aio_work *aio, u64 where)
+{
+	struct io_event event;
+
+	if (read_user(&event, sizeof(event), (void *)where)) {
+		lose(LOST_COMPLETIONS, 1);
+		return;
+	}
+	aio->key.iocb = event.iocb;
+	if (take_note(aio)) {
+		aio->result = event.result;
+	} else if (map_delete(MAP(AIO_TAKEN), &aio->key)) {
+		aio->result = event.result;
+		aio->unknown = event.result > 0;
+	}
+}
+
+/* A note that is still there is of a result that nobody saw, because the ring went round since. */
+INLINE void note_request(struct aio_work *aio)
+{
+	if (map_lookup(MAP(AIO_REQUESTS), &aio->key))
+		lose(LOST_COMPLETIONS, 1);
+	map_update(MAP(AIO_REQUESTS), &aio->key, &aio->request, 0);
+}
+
+/* A request that io_submit took: mostly, its row is that of the one before. */
+INLINE void take_request(struct aio_work *aio, u64 where)
+{
+	struct iocb iocb;
+
+	if (read_user(&aio->key.iocb, sizeof(aio->key.iocb), (void *)where) ||
+	    read_user(&iocb, sizeof(iocb), (void *)aio->key.iocb))
+		return;
+	map_delete(MAP(AIO_TAKEN), &aio->key);
+	int direction = aio_direction(iocb.opcode);
+	if (direction < 0)
+		return;
+	aio->request.direction = direction;
+	if (aio->descriptor != iocb.descriptor)
+		aio->unknown = 1;
+	else if (aio->request.slot != NO_TARGET)
+		note_request(aio);
+}
+
+/* One item: a passed result first, then the requests of io_submit or the results of io_getevents.
+ * False: find_item() has to do the rest. */
+INLINE bool take_item(struct notes *notes, void *registers, bool submits, u32 item)
+{
+	struct aio_work *aio = &notes->aio;
+
+	aio->result = aio->unknown = 0;
+	if (item < aio->passed)
+		take_passed(aio, item);
+	else if (submits)
+		take_request(aio, ARGUMENT(registers, 3) + sizeof(u64) * (item - aio->passed));
+	else
+		take_result(aio, ARGUMENT(registers, 4) + IO_EVENT_SIZE * (item - aio->passed));
+	FORGET_PATH();
+	return !aio->unknown && (aio->result <= 0 || count_result(notes));
+}
+
+INLINE void find_item(struct notes *notes, bool submits)
+{
+	struct aio_request *request = &notes->aio.request;
+
+	if (notes->aio.unknown && !find_target(notes))
+		request->slot = NO_TARGET;
+	FORGET_PATH();
+	if (request->slot == NO_TARGET)
+		return;
+	if (submits && notes->aio.unknown)
+		note_request(&notes->aio);
+	else if (!count_result(notes))
+		count_overflow(&notes->process, request->class, request->direction,
+			       notes->aio.result, 1);
+}
+
+/* How far the head of the ring has moved without us. Only a program that takes results itself has the
+ * ring's pages in its page table. */
+INLINE void look_at_ring(struct aio_work *aio, u32 handed_out)
+{
+	u32 *known = map_lookup(MAP(AIO_RINGS), &aio->key);
+	struct aio_ring ring;
+
+	aio->passed = 0;
+	if (read_user(&ring, sizeof(ring), (void *)aio->key.ring) || ring.magic != AIO_RING_MAGIC)
+		return;
+	if (!ring.slots || ring.head >= ring.slots || handed_out >= ring.slots)
+		return;
+	if (known && *known < ring.slots) {
+		aio->slots = ring.slots;
+		aio->from = *known;
+		aio->passed = (ring.head + 2 * (u64)ring.slots - *known - handed_out) % ring.slots;
+	}
+	map_update(MAP(AIO_RINGS), &aio->key, &ring.head, 0);
+}
+
+INLINE void begin_aio(struct notes *notes, u64 ring, u32 handed_out)
+{
+	identify_current(&notes->process);
+	notes->queued = notes->done = notes->walking = 0;
+	notes->aio.key.process = notes->process;
+	notes->aio.key.ring = ring;
+	notes->aio.key.iocb = 0;
+	notes->aio.descriptor = ~0U; /* no file has it */
+	look_at_ring(&notes->aio, handed_out);
+	meet_process(CONTEXT_EXIT, &notes->process);
+}
+
+/* io_setup: a new ring, perhaps at the address of an old one. */
+INLINE void forget_ring(struct notes *notes, void *registers)
+{
+	struct aio_key *key = &notes->aio.key;
+
+	identify_current(&key->process);
+	key->iocb = 0;
+	if (!read_user(&key->ring, sizeof(key->ring), (void *)ARGUMENT(registers, 2)))
+		map_delete(MAP(AIO_RINGS), key);
+}
+
+/* The result counts requests, or results. What lies beyond the kernel's limit of tail calls is lost,
+ * and counted so; a request only lacks its note then. */
+INLINE void count_aio(struct syscall_exit *ctx)
+{
+	void *registers = task_registers(current_task());
+	struct notes *notes = notes_of(CONTEXT_EXIT);
+	bool submits = ctx->number == NR_IO_SUBMIT;
+
+	if (notes && ctx->number == NR_IO_SETUP)
+		forget_ring(notes, registers);
+	if (!notes || ctx->result <= 0)
+		return;
+	if (!notes->message)
+		begin_aio(notes, ARGUMENT(registers, 1), submits ? 0 : ctx->result);
+	u32 end = notes->aio.passed + ctx->result;
+	bool done = true;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AIO_QUICK && notes->message < end && done; i++)
+		done = take_item(notes, registers, submits, notes->message++);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < AIO_SLOW && !done && notes->queued < NOTES_MAX; i++) {
+		find_item(notes, submits);
+		done = notes->message >= end ||
+		       take_item(notes, registers, submits, notes->message++);
+	}
+	notes->message -= !done; /* taking an item once more does no harm */
+	if (notes->message < end) {
+		notes->resume = AIO;
+		tail_call(ctx, MAP(EXIT_TAILS), notes->queued ? WALKER : AIO);
+		lose(LOST_COMPLETIONS, submits ? 0 : end - notes->message);
+	}
+	notes->message = notes->resume = 0;
+	if (notes->queued)
+		tail_call(ctx, MAP(EXIT_TAILS), WALKER);
+}
+#endif
+
+#endif
