@@ -1,8 +1,9 @@
 """What the probes add to a system call, side by side with a per-event monitor and empty programs.
 
 Run as root: ``.venv/bin/python tests/bench/probe_cost.py``. The variants take turns in every round,
-so that whatever the machine does besides meets all of them alike; what a variant adds is the median
-over the rounds of its difference to the same round's "nothing attached".
+so that whatever the machine does besides meets all of them alike. Right before and after each of
+them the same calls are measured with nothing attached; what a variant adds is the median over the
+rounds of its difference to those two. A measurement is the lower quartile of its chunks.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import quantiles
 
 import bench
 import numpy as np
@@ -31,14 +35,29 @@ from pbmond.records import Rows
 
 ROOT = Path(__file__).resolve().parents[2]
 CHUNK_NS = 3_000_000
-NOTHING, CONTROL = "nothing attached", "nothing, once more (noise)"
+NOTHING, CONTROL = "nothing attached", "nothing, as a variant (noise)"
 ON, OFF, SYSCALL_EXIT = "pbmon", "pbmon, files off", "pbmon, sockets by syscall-exit"
 EMPTY, EVENTS = "empty programs on pbmon's hooks", "one event a call"
 UNRELATED, FILE, ZERO, UDP = "getppid", "pread file", "read /dev/zero", "UDP send+recv"
 _TRACED = ("read", "pread64", "write", "pwrite64", "sendto", "recvfrom", "sendmsg", "recvmsg")
 
-Samples = dict[tuple[str, str], list[float]]
 Attached = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """By variant and operation, one value a round: ns a call with it, and without around it."""
+
+    variants: tuple[str, ...]
+    operations: tuple[str, ...]
+    with_it: Mapping[tuple[str, str], list[float]]
+    without: Mapping[tuple[str, str], list[float]]
+
+    def added(self, variant: str, operation: str) -> float:
+        """Return what a variant adds to an operation, in ns."""
+        key = variant, operation
+        pairs = zip(self.with_it[key], self.without[key], strict=True)
+        return bench.median([with_it - without for with_it, without in pairs])
 
 
 class Work:
@@ -65,12 +84,12 @@ class Work:
         self._rounds = {name: calls.rounds(CHUNK_NS) for name, calls in self.calls.items()}
         self._chunks = chunks
 
-    def measure(self) -> dict[str, list[float]]:
-        """Return the samples of every operation, in ns."""
+    def measure(self) -> dict[str, float]:
+        """Return ns a call of every operation."""
         for calls in self.calls.values():
             calls.run(500)
         return {
-            name: calls.measure(self._rounds[name], self._chunks)
+            name: quantiles(calls.measure(self._rounds[name], self._chunks))[0]
             for name, calls in self.calls.items()
         }
 
@@ -171,7 +190,6 @@ def _variants(stack: ExitStack, processors: Processors, work: Work) -> dict[str,
         work.measure()
     events = [f"syscalls/sys_{way}_{name}" for name in _TRACED for way in ("enter", "exit")]
     return {
-        NOTHING: nothing,
         ON: pbmon.attached,
         OFF: Pbmon(Config(files="off"), processors, work).attached,
         SYSCALL_EXIT: Pbmon(Config(sockets="syscall-exit"), processors, work).attached,
@@ -182,8 +200,9 @@ def _variants(stack: ExitStack, processors: Processors, work: Work) -> dict[str,
 
 
 def measure(rounds: int, chunks: int, patience_s: float) -> Samples:
-    """Return, for each variant and operation, one value a round: the median of its chunks."""
-    samples: Samples = {}
+    """Measure every variant in each of ``rounds``."""
+    with_it: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    without: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     processors = bench.pin()
     bench.wait_for_quiet(frozenset(), patience_s)
     with ExitStack() as stack:
@@ -192,51 +211,44 @@ def measure(rounds: int, chunks: int, patience_s: float) -> Samples:
         ours = bench.tracing_programs()
         for number in range(rounds):
             for variant, attached in variants.items():
-                for operation, value in _undisturbed(attached, work, ours, patience_s).items():
-                    samples.setdefault((variant, operation), []).append(value)
+                before, during, after = _undisturbed(attached, work, ours, patience_s)
+                for operation, value in during.items():
+                    with_it[variant, operation].append(value)
+                    without[variant, operation].append((before[operation] + after[operation]) / 2)
             print(f"round {number + 1} of {rounds}", file=sys.stderr)
-    return samples
+    return Samples(tuple(variants), tuple(work.calls), with_it, without)
 
 
 def _undisturbed(
     attached: Attached, work: Work, ours: frozenset[int], patience_s: float
-) -> dict[str, float]:
-    """Measure one variant, again if somebody else's programs came meanwhile."""
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Measure before, with and after one variant, again if somebody else's programs came."""
     while True:
         bench.wait_for_quiet(ours, patience_s)
+        before = work.measure()
         with attached():
             time.sleep(0.05)
-            values = work.measure()
-        time.sleep(0.05)
+            during = work.measure()
+        bench.wait_for_quiet(ours, patience_s)  # ours go a moment after they are detached
+        after = work.measure()
         if not bench.tracing_programs() - ours:
-            return {operation: bench.median(chunks) for operation, chunks in values.items()}
-
-
-def added(samples: Mapping[tuple[str, str], list[float]], variant: str, operation: str) -> float:
-    """Return what a variant adds to an operation, in ns."""
-    pairs = zip(samples[variant, operation], samples[NOTHING, operation], strict=True)
-    return bench.median([with_it - without for with_it, without in pairs])
+            return before, during, after
 
 
 def _table(samples: Samples) -> str:
-    variants = dict.fromkeys(variant for variant, _ in samples)
-    operations = dict.fromkeys(operation for _, operation in samples)
-    rows = []
-    for variant in variants:
-        row = [variant]
-        for operation in operations:
-            values = samples[variant, operation]
-            plus = "" if variant == NOTHING else f" {added(samples, variant, operation):+.0f}"
-            row.append(f"{bench.median(values):.0f} ({min(values):.0f}){plus}")
-        rows.append(row)
-    header = ["ns a call: median (least), added", *operations]
-    return bench.table(header, rows)
+    rows = [[NOTHING], *([variant] for variant in samples.variants)]
+    for operation in samples.operations:
+        nothing = [ns for variant in samples.variants for ns in samples.without[variant, operation]]
+        rows[0].append(f"{bench.median(nothing):.0f} ({min(nothing):.0f})")
+        for row in rows[1:]:
+            values = samples.with_it[row[0], operation]
+            plus = samples.added(row[0], operation)
+            row.append(f"{bench.median(values):.0f} ({min(values):.0f}) {plus:+.0f}")
+    return bench.table(["ns a call: median (least), added", *samples.operations], rows)
 
 
 def _verdicts(samples: Samples) -> list[Verdict]:
-    def plus(variant: str, operation: str) -> float:
-        return added(samples, variant, operation)
-
+    plus = samples.added
     noise = max(5.0, 2 * abs(plus(CONTROL, UNRELATED)))
     verdicts = [
         Verdict("unrelated call, files on", plus(ON, UNRELATED), 50, "ns"),
