@@ -15,6 +15,7 @@ import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
@@ -27,6 +28,7 @@ _BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _SYSCALLS.get(platform.machine(), (-1, -1,
 
 _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE = 0, 2, 3
 _PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 10, 13, 15, 17
+_TASK_FD_QUERY, _ENABLE_STATS = 20, 32
 
 HASH, PROG_ARRAY, ARRAY, PERCPU_ARRAY, LRU_HASH, STACK, RINGBUF = 1, 3, 2, 6, 9, 23, 27
 MMAPABLE = 1 << 10
@@ -35,6 +37,20 @@ _PERF_TYPE_TRACEPOINT = 2
 _PERF_FLAG_CLOEXEC = 8
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 _MEMBARRIER_GLOBAL = 1
+
+_STATS_RUN_TIME = 0
+_NAME_SIZE = 256
+
+
+class Runs(NamedTuple):
+    """A program's runs: ``time_ns`` and ``calls`` only grow while the kernel's statistics are on.
+
+    ``missed``: calls in which the kernel skipped the program (it was busy on that processor).
+    """
+
+    time_ns: int
+    calls: int
+    missed: int
 
 
 def processors() -> int:
@@ -139,10 +155,37 @@ def open_tracepoint(identifier: int, program: int) -> int:
 def is_loaded(program: int) -> bool:
     """Tell whether the kernel holds a program of that id."""
     try:
-        os.close(_call(_PROG_GET_FD_BY_ID, struct.pack("<II4x", program, 0)))
+        os.close(open_program(program))
     except FileNotFoundError:
         return False
     return True
+
+
+def open_program(program: int) -> int:
+    """Return a descriptor of the program of that id; FileNotFoundError if there is none."""
+    return _call(_PROG_GET_FD_BY_ID, struct.pack("<II4x", program, 0))
+
+
+def attached(pid: int, descriptor: int) -> tuple[int, str] | None:
+    """Return what a process's descriptor attaches: the id of the program, and the tracepoint.
+
+    None: it attaches nothing, to nothing that has a name, or is gone. Needs CAP_SYS_ADMIN.
+    """
+    name = ctypes.create_string_buffer(_NAME_SIZE)
+    # pid, fd, flags, buf_len, buf, then what comes back: prog_id, fd_type, probe_offset, probe_addr
+    packed = struct.pack("<4IQ", pid, descriptor, 0, _NAME_SIZE, ctypes.addressof(name))
+    attributes = ctypes.create_string_buffer(packed, 48)
+    if _LIBC.syscall(_BPF, _TASK_FD_QUERY, attributes, 48) < 0:
+        if ctypes.get_errno() == errno.EPERM:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        return None
+    program = int(struct.unpack_from("<I", attributes, 24)[0])
+    return (program, name.value.decode("ascii", "replace")) if name.value else None
+
+
+def count_runs() -> int:
+    """Switch the statistics of all programs on (since 5.8); closing what it returns ends that."""
+    return _call(_ENABLE_STATS, struct.pack("<I", _STATS_RUN_TIME))
 
 
 def run_once(program: int, arguments: Iterable[int]) -> None:
@@ -153,17 +196,17 @@ def run_once(program: int, arguments: Iterable[int]) -> None:
     _call(_PROG_TEST_RUN, struct.pack("<I4x8x16x8xII QQ 16x", program, size, 0, address, 0))
 
 
-def missed_runs(program: int) -> int:
-    """Count the calls in which the kernel skipped a program (it was busy on that processor).
+def runs(program: int) -> Runs:
+    """Return how often a program (a descriptor) ran, and how often it could not.
 
-    struct bpf_prog_info.recursion_misses; kernels that do not tell give 0.
+    struct bpf_prog_info: run_time_ns, run_cnt, recursion_misses; what a kernel does not tell is 0.
     """
     info = ctypes.create_string_buffer(256)
     try:
         _call(_OBJ_GET_INFO, struct.pack("<IIQ", program, 256, ctypes.addressof(info)))
     except OSError:
-        return 0
-    return int(struct.unpack_from("<Q", info, 208)[0])
+        return Runs(0, 0, 0)
+    return Runs(*struct.unpack_from("<3Q", info, 192))
 
 
 def wait_for_readers() -> None:

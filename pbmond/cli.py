@@ -10,7 +10,7 @@ import pwd
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,7 @@ from pbmond.rundir import RunDirError, hold
 _FAILURE: Final = 1
 _USAGE: Final = 2
 #: Commands beside the daemon itself: modules whose main() takes what follows.
-_COMMANDS: Final = {"selftest": "pbmond.selftest.cli"}
+_COMMANDS: Final = {"probes": "pbmond.probes.cli", "selftest": "pbmond.selftest.cli"}
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -92,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="pbmond",
         description="Counts the bytes that processes move, in the kernel, and serves them to "
         "viewers (pbmon-client). Runs in the foreground, as root.",
-        epilog="pbmond selftest proves the counting on this kernel; see pbmond selftest --help.",
+        epilog="pbmond selftest proves the counting on this kernel; pbmond probes measures what "
+        "each hook of a running daemon costs. See their --help.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -104,6 +105,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--check-config", action="store_true", help="say whether --config is valid, and exit")
     add("--version", action="version", version=f"pbmond {__version__}")
     return parser
+
+
+def print_lines(lines: Iterable[str]) -> int:
+    """Write a command's lines to standard output and return 0, also if nobody reads them all."""
+    try:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _fail(message: str, status: int) -> int:

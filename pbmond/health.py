@@ -6,16 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pbmond.records import ProbeRuns
+
 #: A loss is news for this many ticks; its number stays for good.
 _TICKS_OF_NEWS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What the daemon's processes used: CPU percent of one core since the last tick, or None."""
+class ProcessCost:
+    """What a process of the daemon has used so far; ``role``: "collector" or "publisher"."""
 
-    cpu_percent: float | None
+    role: str
+    pid: int
+    cpu_ns: int
     rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What pbmon itself has used by ``time_ns`` (of any clock that does not stop or jump)."""
+
+    time_ns: int
+    processes: Sequence[ProcessCost]
+    probes: ProbeRuns
 
 
 class Health:
@@ -26,6 +39,7 @@ class Health:
         self._unseen = list(unseen)
         self._lost: dict[str, int] = {}
         self._news: dict[str, int] = {}  # reason -> ticks for which it is still news
+        self._cost: Cost | None = None
 
     def tick(
         self, lost: Mapping[str, int], maps: Mapping[str, Mapping[str, int]], cost: Cost
@@ -36,6 +50,7 @@ class Health:
             if count > self._lost.get(reason, 0):
                 self._news[reason] = _TICKS_OF_NEWS
         self._lost = dict(lost)
+        before, self._cost = self._cost, cost
         reasons = [f"lost: {reason}" for reason in sorted(self._news)]
         reasons += [
             f"map full: {name}" for name, use in maps.items() if use["used"] >= use["capacity"]
@@ -47,9 +62,39 @@ class Health:
             "rungs": self._rungs,
             "unseen": self._unseen,
             "maps": {name: dict(use) for name, use in maps.items()},
-            "cost": {
-                "daemon_cpu_percent": cost.cpu_percent,
-                "daemon_rss_bytes": cost.rss_bytes,
-                "probe_ns_per_call": None,
-            },
+            "cost": _since(before or cost, cost),
         }
+
+
+def _since(before: Cost, cost: Cost) -> dict[str, Any]:
+    """Return the cost of the time between two ticks, in percent of one core; None: not known."""
+    elapsed_ns = cost.time_ns - before.time_ns
+    cpu_ns = {process.pid: process.cpu_ns for process in before.processes}
+    percents = [_percent(cpu_ns.get(p.pid), p.cpu_ns, elapsed_ns) for p in cost.processes]
+    # Without calls the kernel's statistics are off, or there was nothing to measure.
+    calls = cost.probes.calls - before.probes.calls
+    measured = calls > 0 and elapsed_ns > 0
+    probe_ns = cost.probes.time_ns - before.probes.time_ns
+    known = [percent for percent in percents if percent is not None]
+    return {
+        "daemon_cpu_percent": sum(known) if known and len(known) == len(percents) else None,
+        "daemon_rss_bytes": sum(process.rss_bytes for process in cost.processes) or None,
+        "processes": [
+            {
+                "role": process.role,
+                "pid": process.pid,
+                "cpu_percent": percent,
+                "rss_bytes": process.rss_bytes,
+            }
+            for process, percent in zip(cost.processes, percents, strict=True)
+        ],
+        "probe_ns_per_call": probe_ns / calls if measured else None,
+        "probe_calls_per_s": 1e9 * calls / elapsed_ns if measured else None,
+    }
+
+
+def _percent(before_ns: int | None, now_ns: int, elapsed_ns: int) -> float | None:
+    # Less than before: another process, with the same pid.
+    if before_ns is None or now_ns < before_ns or elapsed_ns <= 0:
+        return None
+    return 100 * (now_ns - before_ns) / elapsed_ns

@@ -25,6 +25,10 @@ _MESSAGE_SYSCALLS = {
 }
 
 
+# Programs that the kernel takes 20 ms and more to verify: their hooks share one.
+_SHARED = ("exit_between", "exit_messages")
+
+
 class Hook(NamedTuple):
     """One place in the kernel where a program of ours is to run."""
 
@@ -32,6 +36,11 @@ class Hook(NamedTuple):
     kind: str  # "raw_tracepoint" or "tracepoint"
     name: str
     required: bool
+
+    @property
+    def loaded(self) -> str:
+        """Name the loaded program: each hook has its own, so that its runs can be told apart."""
+        return self.program if self.program in _SHARED else self.name
 
 
 def hooks(sockets: str, files: str) -> list[Hook]:

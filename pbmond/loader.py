@@ -50,6 +50,8 @@ _TAILS = {
 }
 # A tail that is compiled once and loaded for both kinds of program.
 _TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
+# What no hook runs itself.
+_UNHOOKED = ("raw_fill", *_TAILS["raw_tails"], *_TAILS["exit_tails"][:2])
 _READS = ("cast", "typed", "probe")  # the better first
 _HINTS = 1 << 16  # HINT_BITS of bpf/tables.h
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
@@ -202,7 +204,8 @@ class Loading:
         with _quiet(debug=self._request["debug"]):
             module = bcc.BPF(text=self._source(), cflags=flags, allow_rlimit=False)
             programs = {
-                function: self._program(bcc, module, function) for function in self._functions(rung)
+                name: self._program(bcc, module, function)
+                for name, function in self._functions(rung).items()
             }
         for name, tails in _TAILS.items():
             for index, tail in enumerate(tails):
@@ -215,13 +218,13 @@ class Loading:
         return programs
 
     def _program(self, bcc: Any, module: Any, function: str) -> int:  # noqa: ANN401 - no types
-        """Load one function, or its twin once more, this time with the maps of the exit hooks."""
+        """Load one function, or its twin with the maps of the exit hooks; each call once more."""
         source = _TWINS.get(function, function).encode()
         maps = {}
         if function in _TWINS:
             for name in ("notes", "tails"):
                 maps[self._maps[f"raw_{name}"]] = self._maps[f"exit_{name}"]
-            del module.funcs[source]  # or bcc would give us the program that it has
+        module.funcs.pop(source, None)  # or bcc would give us the program that it has
         start = bcc.lib.bpf_function_start(module.module, source)
         size = bcc.lib.bpf_function_size(module.module, source)
         code = (ctypes.c_char * size).from_address(start)
@@ -249,10 +252,10 @@ class Loading:
         debug = [] if self._request["debug"] else ["-g0"]
         return [*debug, f"-I{self._request['sources']}", *(f"-D{k}={v}" for k, v in values.items())]
 
-    def _functions(self, rung: str) -> list[str]:
-        programs = [hook.program for hook in hooks(rung, self._request["files"])]
-        tails = [*_TAILS["raw_tails"], *_TAILS["exit_tails"][:2]]
-        return list(dict.fromkeys(["raw_fill", *tails, *programs]))
+    def _functions(self, rung: str) -> dict[str, str]:
+        """Return the function of each program to load, by the program's name."""
+        programs = {hook.loaded: hook.program for hook in hooks(rung, self._request["files"])}
+        return {name: name for name in _UNHOOKED} | programs
 
     # --- attaching ----------------------------------------------------------------------------
 
@@ -264,7 +267,7 @@ class Loading:
         for hook in hooks(rung, self._request["files"]):
             error = None
             try:
-                links[hook.name] = _open(hook, programs[hook.program], tracefs)
+                links[hook.name] = _open(hook, programs[hook.loaded], tracefs)
             except OSError as failure:
                 error = failure.strerror or str(failure)
             results.append({"name": hook.name, "required": hook.required, "error": error})
@@ -277,7 +280,11 @@ class Loading:
         links: dict[str, int],
         results: list[dict[str, Any]],
     ) -> None:
-        for what, fds in (("maps", self._maps), ("programs", programs), ("links", links)):
+        # What the hooks call is told apart: its runs count as those of its caller.
+        hooked = {name: fd for name, fd in programs.items() if name not in _UNHOOKED}
+        called = {name: programs[name] for name in _UNHOOKED}
+        kinds = {"maps": self._maps, "programs": hooked, "called": called, "links": links}
+        for what, fds in kinds.items():
             _say(self._channel, {what: list(fds)}, list(fds.values()))
         done = {"done": True, "sockets": rung, "reads": self._reads, "hooks": results}
         _say(self._channel, done, [])

@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import bpf, events
-from pbmond.records import COUNTER, FILE_KEY, FLOW_KEY, OVERFLOW_KEY, Event, FileSeen, Rows
+from pbmond.records import (
+    COUNTER,
+    FILE_KEY,
+    FLOW_KEY,
+    OVERFLOW_KEY,
+    Event,
+    FileSeen,
+    ProbeRuns,
+    Rows,
+)
 from pbmond.ringbuffer import RingBuffer
 
 #: The counting tables, in the order of struct high_water: name and type of the key.
@@ -125,10 +134,14 @@ class Kernel:
     def __init__(
         self, descriptors: Mapping[str, Mapping[str, int]], told: Mapping[str, Any]
     ) -> None:
-        """``descriptors``: maps, programs and links by name; ``told``: what the loader said."""
+        """``descriptors``: by kind and name; ``told``: what the loader said.
+
+        Kinds: maps, programs (those that hooks run), called (by those), links.
+        """
         maps = descriptors["maps"]
         self._descriptors = [fd for kind in descriptors.values() for fd in kind.values()]
         self._programs = dict(descriptors["programs"])
+        self._runs = ProbeRuns(0, 0)
         self._tables = {name: Table(maps, name, told["capacities"][name]) for name in TABLES}
         self._lost = _array(maps["lost"], "<u8", len(LOST))
         self._high = _array(maps["high_water"], "<u4", 4 * bpf.processors()).reshape(-1, 4)
@@ -165,8 +178,14 @@ class Kernel:
 
     def lost(self) -> dict[str, int]:
         """Return what is missing since the start, by reason."""
-        missed = sum(bpf.missed_runs(program) for program in self._programs.values())
+        runs = [bpf.runs(program) for program in self._programs.values()]
+        self._runs = ProbeRuns(sum(each.time_ns for each in runs), sum(each.calls for each in runs))
+        missed = sum(each.missed for each in runs)
         return {**dict(zip(LOST, self._lost.tolist(), strict=True)), "skipped_calls": missed}
+
+    def runs(self) -> ProbeRuns:
+        """Return what all programs ran, as of the last ``lost``: one system call tells both."""
+        return self._runs
 
     def usage(self) -> dict[str, dict[str, int]]:
         """Return used and capacity of each table, as of the last read."""

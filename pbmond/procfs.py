@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -34,12 +34,11 @@ _TICK_NS: Final = START_TICK_NS
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What some processes have used so far, summed; ``pss_bytes`` is None unless known of all."""
+class Used:
+    """What a process has used so far; CPU time in steps of START_TICK_NS."""
 
     cpu_ns: int
     rss_bytes: int
-    pss_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +120,14 @@ class Procfs:
         """Return the UUID of this boot; OSError if the kernel does not show it."""
         return Path(self._root, "sys/kernel/random/boot_id").read_text("ascii").strip()
 
-    def self_cost(self, pids: Iterable[int], *, with_pss: bool = False) -> Cost:
-        """Sum what the living ones of ``pids`` have used; CPU time in steps of START_TICK_NS.
-
-        The proportional set size is asked for apart: the kernel walks all pages to tell it.
-        """
-        cpu_ticks = rss_pages = pss_kib = 0
-        pss_known = with_pss
-        for pid in pids:
-            with suppress(OSError, ValueError), _directory(f"{self._root}/{pid}") as fd:
+    def used(self, pid: int) -> Used | None:
+        """Return what a process has used so far; None if it is gone or cannot be read."""
+        try:
+            with _directory(f"{self._root}/{pid}") as fd:
                 stat = _parse_stat(_read(fd, "stat"))
-                cpu_ticks += stat.cpu_ticks
-                rss_pages += stat.rss_pages
-                pss = _field(_try_read(fd, "smaps_rollup") or b"", b"Pss:") if with_pss else None
-                pss_known = pss_known and pss is not None
-                pss_kib += pss or 0
-        return Cost(
-            cpu_ticks * _TICK_NS,
-            rss_pages * os.sysconf("SC_PAGESIZE"),
-            pss_kib * 1024 if pss_known else None,
-        )
+        except (OSError, ValueError):
+            return None
+        return Used(stat.cpu_ticks * _TICK_NS, stat.rss_pages * os.sysconf("SC_PAGESIZE"))
 
     def _pids(self) -> Iterator[int]:
         return (int(name) for name in os.listdir(self._root) if name.isdecimal())  # noqa: PTH208 - a Path per process is dear

@@ -159,6 +159,14 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeRuns:
+    """What our programs ran while the kernel's BPF statistics were on; both only grow."""
+
+    time_ns: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProcSample:
     """What /proc said about one process in this tick; None is what could not be read.
 

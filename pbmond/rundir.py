@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PID_FILE = "pbmond.pid"
@@ -44,6 +44,21 @@ def hold(run_dir: Path) -> Iterator[Path]:
             os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+
+
+def holder(run_dir: Path) -> int:
+    """Return the process id of the daemon that holds ``run_dir``; RunDirError if none does.
+
+    A daemon that was killed leaves its id behind: the process must have the pid file open.
+    """
+    path = run_dir / PID_FILE
+    with suppress(OSError, ValueError):
+        pid, file = int(path.read_text("ascii")), path.stat()
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if os.path.samestat(descriptor.stat(), file):
+                    return pid
+    raise RunDirError(f"{run_dir}: no daemon runs there; start pbmond, or name its --run-dir")
 
 
 def _make(run_dir: Path) -> None:

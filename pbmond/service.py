@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from pbmond import wire
 from pbmond.feed import MAX_TOPICS, Demand
-from pbmond.health import Cost, Health
-from pbmond.records import Event, ProcessExited, ProcessSeen, ProcSample, Reading, Rows
+from pbmond.health import Cost, Health, ProcessCost
+from pbmond.records import Event, ProbeRuns, ProcessExited, ProcessSeen, ProcSample, Reading, Rows
 from pbmond.snapshot import Meta, Snapshot
 from pbmond.store import Store
 from pbmond.wire import Message, Topic
 
 if TYPE_CHECKING:
-    from pbmond.procfs import Cost as ProcfsCost
+    from pbmond.procfs import Used
 
 #: How many processes are sampled in /proc in one tick at most, and how many quiet ones of them:
 #: a sample takes 0.1 to 0.2 ms.
@@ -55,6 +55,9 @@ class Kernel(Protocol):
     def lost(self) -> dict[str, int]:
         """Return what is missing since the start, by reason."""
 
+    def runs(self) -> ProbeRuns:
+        """Return what the programs ran, as of the last ``lost``."""
+
     def delete(
         self, flows: NDArray[np.uint64], files: NDArray[np.uint64], overflow: NDArray[np.uint64]
     ) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
@@ -76,8 +79,8 @@ class Proc(Protocol):
     def cgroup(self, pid: int) -> bytes | None:
         """Return the cgroup of one process."""
 
-    def self_cost(self, pids: Sequence[int]) -> ProcfsCost:
-        """Sum what our own processes have used."""
+    def used(self, pid: int) -> Used | None:
+        """Return what a process of ours has used so far; None if it is gone."""
 
 
 class Feed(Protocol):
@@ -138,7 +141,6 @@ class Collector:
         self._events: list[Event] = []
         self._rescan_ns = 0
         self._listed: set[int] = set()  # pids that need not be looked up in a scan
-        self._cost_before: tuple[int, int] | None = None  # monotonic ns, CPU ns
         self._seq = 0
         self._current: tuple[Snapshot, Meta] | None = None
 
@@ -201,13 +203,13 @@ class Collector:
         )
 
     def _cost(self, publisher_pid: int | None) -> Cost:
-        pids = [self._identity.pid] + ([] if publisher_pid is None else [publisher_pid])
-        now, used = self._clock.monotonic(), self._proc.self_cost(pids)
-        before, self._cost_before = self._cost_before, (now, used.cpu_ns)
-        # A publisher that was replaced takes its past CPU time with it: not known for one tick.
-        if before is None or now <= before[0] or used.cpu_ns < before[1]:
-            return Cost(None, used.rss_bytes)
-        return Cost(100 * (used.cpu_ns - before[1]) / (now - before[0]), used.rss_bytes)
+        now = self._clock.monotonic()
+        processes = []
+        for role, pid in (("collector", self._identity.pid), ("publisher", publisher_pid)):
+            used = None if pid is None else self._proc.used(pid)
+            if pid is not None and used is not None:
+                processes.append(ProcessCost(role, pid, used.cpu_ns, used.rss_bytes))
+        return Cost(now, processes, self._kernel.runs())
 
 
 class Service:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond.procfs import Cost
+from pbmond.procfs import Used
 from pbmond.records import (
     COUNTER,
     FILE_KEY,
     FLOW_KEY,
     OVERFLOW_KEY,
     Event,
+    ProbeRuns,
     ProcessSeen,
     ProcSample,
     Rows,
@@ -32,6 +33,7 @@ class FakeKernel:
         self.overflow: list[tuple[Any, Any]] = []
         self.events: list[Event] = []
         self.losses = {"events": 0}
+        self.probes = ProbeRuns(0, 0)
         self.deleted: list[Any] = []
         self.rungs: Mapping[str, str] = {"sockets": "tracepoint", "files": "syscall-exit"}
         self.unseen: Sequence[str] = ("swap",)
@@ -53,6 +55,9 @@ class FakeKernel:
 
     def lost(self) -> dict[str, int]:
         return dict(self.losses)
+
+    def runs(self) -> ProbeRuns:
+        return self.probes
 
     def usage(self) -> dict[str, dict[str, int]]:
         return {"flows": {"used": len(self.flows), "capacity": 100}}
@@ -85,7 +90,7 @@ class FakeProc:
         self.processes: list[ProcessSeen] = []
         self.scans = 0
         self.sampled: list[int] = []
-        self.cpu_ns = 0
+        self.cpu_ns = {1: 0, 99: 0}  # by pid: collector, publisher
 
     def scan(self, skip: Container[int]) -> list[ProcessSeen]:
         self.scans += 1
@@ -98,5 +103,5 @@ class FakeProc:
     def cgroup(self, pid: int) -> bytes | None:
         return {process.pid: process.cgroup for process in self.processes}.get(pid)
 
-    def self_cost(self, pids: Sequence[int]) -> Cost:
-        return Cost(self.cpu_ns, 1000 * len(pids), None)
+    def used(self, pid: int) -> Used | None:
+        return Used(self.cpu_ns[pid], 1000 * pid) if pid in self.cpu_ns else None

@@ -3,9 +3,13 @@
 
 _pbmond() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
-    if [[ ${COMP_WORDS[1]} == selftest ]] && ((COMP_CWORD > 1)); then
-        _pbmond_selftest
-        return
+    if ((COMP_CWORD > 1)); then
+        case ${COMP_WORDS[1]} in
+            probes | selftest)
+                "_pbmond_${COMP_WORDS[1]}"
+                return
+                ;;
+        esac
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --config | --log-file)
@@ -21,9 +25,23 @@ _pbmond() {
         --log-level) choices='debug info warning error' ;;
         --interval) choices='' ;;
         *)
-            choices='selftest --config --run-dir --interval --log-level --log-file --check-config
+            choices='probes selftest --config --run-dir --interval --log-level --log-file --check-config
                 --version --help'
             ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+_pbmond_probes() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --run-dir)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return
+            ;;
+        --seconds) choices='' ;;
+        *) choices='--seconds --json --run-dir --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }

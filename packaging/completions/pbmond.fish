@@ -1,7 +1,9 @@
 # Fish completion for pbmond: /usr/share/fish/vendor_completions.d/pbmond.fish
 complete -c pbmond -f
-set -l daemon 'not __fish_seen_subcommand_from selftest'
+set -l daemon 'not __fish_seen_subcommand_from probes selftest'
+set -l probes '__fish_seen_subcommand_from probes'
 set -l selftest '__fish_seen_subcommand_from selftest'
+complete -c pbmond -n "$daemon" -a probes -d 'Measure what each hook costs'
 complete -c pbmond -n "$daemon" -a selftest -d 'Prove the counting on this kernel'
 complete -c pbmond -n "$daemon" -l config -r -F -d 'Read the configuration from this file'
 complete -c pbmond -n "$daemon" -l run-dir -x -a '(__fish_complete_directories)' -d 'Keep socket and lock here'
@@ -11,6 +13,10 @@ complete -c pbmond -n "$daemon" -l log-file -r -F -d 'Append messages to this fi
 complete -c pbmond -n "$daemon" -l check-config -d 'Say whether the configuration is valid'
 complete -c pbmond -n "$daemon" -l version -d 'Print the version'
 complete -c pbmond -n "$daemon" -s h -l help -d 'Print a summary of the options'
+complete -c pbmond -n "$probes" -l seconds -x -d 'How long to measure'
+complete -c pbmond -n "$probes" -l json -d 'Print one JSON object instead of a table'
+complete -c pbmond -n "$probes" -l run-dir -x -a '(__fish_complete_directories)' -d 'Of the daemon'
+complete -c pbmond -n "$probes" -s h -l help -d 'Print a summary of the options'
 complete -c pbmond -n "$selftest" -l json -d 'Print one JSON object instead of a table'
 complete -c pbmond -n "$selftest" -l seed -x -d 'Sizes to use'
 complete -c pbmond -n "$selftest" -l only -x -a '(pbmond selftest --list | string replace "  " \t)' -d 'Run only these paths'

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Final
 
 from pbmond import __version__
-from pbmond.cli import Parser, uid_of
+from pbmond.cli import Parser, print_lines, uid_of
 from pbmond.config import Config, ConfigError, load
 from pbmond.selftest.workloads import ABOUT, NAMES
 
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         return _fail(str(error), _USAGE)
     if options.list:
-        return _print(f"{name}  {ABOUT[name]}" for name in names)
+        return print_lines(f"{name}  {ABOUT[name]}" for name in names)
     if os.geteuid() != 0:
         return _fail("must run as root: use sudo", _FAILURE)
     seed = random.randrange(1, _SEEDS) if options.seed is None else options.seed  # noqa: S311
@@ -121,9 +121,9 @@ def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> i
         kernel.release, kernel.machine, __version__, seed, took_s, observed.health, observed.lines
     )
     if as_json:
-        _print([json.dumps(report.as_json(result))])
+        print_lines([json.dumps(report.as_json(result))])
     else:
-        _print([*report.table(result), "", report.summary(result)])
+        print_lines([*report.table(result), "", report.summary(result)])
     return 0 if result.passed() else _FAILURE
 
 
@@ -148,16 +148,6 @@ def _progress(draw: Callable[[str], str | None], clear: str) -> Iterator[Callabl
         yield lambda name: show(draw(name))
     finally:
         show(clear)
-
-
-def _print(lines: Iterator[str] | Sequence[str]) -> int:
-    try:
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads has seen enough; Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def _fail(message: str, status: int) -> int:

@@ -18,7 +18,13 @@ HEALTH: dict[str, Any] = {
     "rungs": {"sockets": "tracepoint", "files": "syscall-exit"},
     "unseen": [],
     "maps": {"flows": {"used": 3, "capacity": 10}},
-    "cost": {"daemon_cpu_percent": 0.1, "daemon_rss_bytes": 1, "probe_ns_per_call": None},
+    "cost": {
+        "daemon_cpu_percent": 0.1,
+        "daemon_rss_bytes": 1,
+        "processes": [{"role": "collector", "pid": 7, "cpu_percent": 0.1, "rss_bytes": 1}],
+        "probe_ns_per_call": None,
+        "probe_calls_per_s": None,
+    },
     "reasons": [],
 }
 

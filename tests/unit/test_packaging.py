@@ -32,13 +32,22 @@ CAPABILITY_NAMES = {
 Program = Callable[[list[str]], int]
 
 
+def probes(arguments: list[str]) -> int:
+    return daemon(["probes", *arguments])
+
+
 def selftest(arguments: list[str]) -> int:
     return daemon(["selftest", *arguments])
 
 
 PROGRAMS = pytest.mark.parametrize(
     ("name", "program", "section"),
-    [("pbmond", daemon, 8), ("pbmond-selftest", selftest, 8), ("pbmon-client", client, 1)],
+    [
+        ("pbmond", daemon, 8),
+        ("pbmond-probes", probes, 8),
+        ("pbmond-selftest", selftest, 8),
+        ("pbmon-client", client, 1),
+    ],
 )
 
 
@@ -68,7 +77,7 @@ def test_the_man_page_describes_exactly_the_options(
 def test_the_bash_completion_offers_exactly_the_long_options(
     name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command, *words = name.split("-") if program is selftest else [name]
+    command, *words = name.split("-") if name.startswith("pbmond-") else [name]
     assert set(completed_by_bash(command, *words, "--")) == long(options_of(program, capsys))
 
 
@@ -88,8 +97,8 @@ def test_the_fish_completion_offers_exactly_the_options(
 ) -> None:
     text = (PACKAGING / "completions" / f"{file_of(name)}.fish").read_text()
     lines = [line for line in text.splitlines() if line.startswith("complete ")]
-    conditions = {"pbmond": '-n "$daemon"', "pbmond-selftest": '-n "$selftest"'}
-    lines = [line for line in lines if conditions.get(name, "") in line]
+    whose = {"pbmond": "daemon", "pbmond-probes": "probes", "pbmond-selftest": "selftest"}
+    lines = [line for line in lines if name not in whose or f'-n "${whose[name]}"' in line]
     offered = {f"--{option}" for line in lines for option in re.findall(r" -l (\S+)", line)}
     offered |= {f"-{option}" for line in lines for option in re.findall(r" -s (\S)", line)}
     assert offered == options_of(program, capsys)
@@ -97,16 +106,15 @@ def test_the_fish_completion_offers_exactly_the_options(
 
 def file_of(name: str) -> str:
     """The program whose files complete ``name``: a command of pbmond has none of its own."""
-    return name.removesuffix("-selftest")
+    return "pbmond" if name.startswith("pbmond-") else name
 
 
 def of_command(name: str, text: str) -> str:
     """The part of a zsh completion that is about ``name``."""
-    before, condition, after = text.partition("if [[ $words[2] == selftest ]]; then\n")
-    if not condition:
-        return text
-    inner, _, outer = after.partition("\nfi\n")
-    return inner if name.endswith("selftest") else before + outer
+    branch = r"^if \[\[ \$words\[2\] == (\w+) \]\]; then\n(.*?)^fi\n"
+    commands = dict(re.findall(branch, text, re.MULTILINE | re.DOTALL))
+    outside = re.sub(branch, "", text, flags=re.MULTILINE | re.DOTALL)
+    return str(commands.get(name.removeprefix("pbmond-"), outside))
 
 
 def test_completion_sorts_by_fields_that_exist() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbmond import procfs
-from pbmond.procfs import Procfs
+from pbmond.procfs import Procfs, Used
 from pbmond.records import START_TICK_NS, same_start
 
 
@@ -262,19 +262,8 @@ def test_the_boot_id_is_read_without_its_newline(proc: FakeProc) -> None:
     assert Procfs(proc.root).boot_id() == "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
-def test_costs_are_summed_over_the_processes_that_are_there(proc: FakeProc) -> None:
-    for pid in (42, 43):
-        base = proc.process(pid)
-        (base / "smaps_rollup").write_text("00400000-7ff [rollup]\nRss: 99 kB\nPss:   10 kB\n")
-    cost = Procfs(proc.root).self_cost([42, 43, 44], with_pss=True)
-    assert cost.cpu_ns == 2 * 12 * START_TICK_NS
-    assert cost.rss_bytes == 2 * 411 * os.sysconf("SC_PAGESIZE")
-    assert cost.pss_bytes == 2 * 10 * 1024
-
-
-def test_a_sum_of_proportional_sizes_is_unknown_when_a_part_is(proc: FakeProc) -> None:
-    base = proc.process(42)
-    (base / "smaps_rollup").write_text("Pss:   10 kB\n")
-    proc.process(43)
-    assert Procfs(proc.root).self_cost([42, 43], with_pss=True).pss_bytes is None
-    assert Procfs(proc.root).self_cost([42]).pss_bytes is None
+def test_what_a_process_has_used_is_known_while_it_is_there(proc: FakeProc) -> None:
+    proc.process(42)
+    used = Used(12 * START_TICK_NS, 411 * os.sysconf("SC_PAGESIZE"))
+    assert Procfs(proc.root).used(42) == used
+    assert Procfs(proc.root).used(43) is None

@@ -205,14 +205,14 @@ def test_a_process_may_vanish_or_be_refused_at_every_single_call(
     asks: tuple[Callable[[], Any], ...] = (
         lambda: root.process(42),
         lambda: root.sample(42, start_ns),
-        lambda: root.self_cost([42], with_pss=True),
+        lambda: root.used(42),
         root.listening,
     )
     for ask in asks:
         descriptors = open_descriptors()
         with failing(10**6, error) as made:
             ask()
-        assert len(made) > 3
+        assert len(made) >= 3
         for nth in range(len(made)):
             with failing(nth, error, once=once):
                 ask()  # whatever it says, it must say it

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pbmond.rundir import PID_FILE, RunDirError, hold
+from pbmond.rundir import PID_FILE, RunDirError, hold, holder
 
 
 def test_it_is_made_so_that_everybody_can_enter(tmp_path: Path) -> None:
@@ -71,3 +71,19 @@ def test_a_place_that_cannot_be_is_one_line(tmp_path: Path, name: str) -> None:
         pass
     assert "--run-dir" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_holder_is_found_while_it_holds(tmp_path: Path) -> None:
+    with hold(tmp_path):
+        assert holder(tmp_path) == os.getpid()
+    with pytest.raises(RunDirError, match="no daemon runs there"):
+        holder(tmp_path)
+
+
+@pytest.mark.parametrize("text", [f"{os.getpid()}\n", "123456789\n", "x", ""])
+def test_a_stale_pid_file_names_no_holder(tmp_path: Path, text: str) -> None:
+    """Also when another process has got the pid meanwhile."""
+    (tmp_path / PID_FILE).write_text(text)
+    with pytest.raises(RunDirError) as error:
+        holder(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path}: no daemon runs there; ")

@@ -11,6 +11,7 @@ import pytest
 
 from pbmond import wire
 from pbmond.feed import MAX_TOPICS, Demand
+from pbmond.records import ProbeRuns
 from pbmond.service import NEWCOMERS_PER_S, RESCAN_NS, Clock, Collector, Identity, Service
 from pbmond.store import Store, StoreOptions
 from pbmond.wire import Message, Topic
@@ -217,7 +218,8 @@ def test_the_keys_of_an_exited_process_are_deleted_and_no_byte_is_lost(world: Wo
 def test_health_tells_losses_rungs_maps_and_cost(world: World) -> None:
     world.step()
     world.kernel.losses = {"events": 2}
-    world.proc.cpu_ns = SECOND // 100
+    world.proc.cpu_ns = {1: SECOND // 100, 99: SECOND // 50}
+    world.kernel.probes = ProbeRuns(time_ns=50_000, calls=200)
     world.step(SECOND)
     health = world.message().health
     assert health["status"] == "incomplete"
@@ -225,17 +227,25 @@ def test_health_tells_losses_rungs_maps_and_cost(world: World) -> None:
     assert health["rungs"] == {"sockets": "tracepoint", "files": "syscall-exit"}
     assert health["unseen"] == ["swap"]
     assert health["maps"] == {"flows": {"used": 0, "capacity": 100}}
-    assert health["cost"]["daemon_cpu_percent"] == 1.0
-    assert health["cost"]["daemon_rss_bytes"] == 2000
+    assert health["cost"] == {
+        "daemon_cpu_percent": 3.0,
+        "daemon_rss_bytes": 100_000,
+        "processes": [
+            {"role": "collector", "pid": 1, "cpu_percent": 1.0, "rss_bytes": 1000},
+            {"role": "publisher", "pid": 99, "cpu_percent": 2.0, "rss_bytes": 99_000},
+        ],
+        "probe_ns_per_call": 250.0,
+        "probe_calls_per_s": 200.0,
+    }
 
 
-def test_the_cost_is_unknown_first_and_when_a_publisher_took_its_past_along(world: World) -> None:
-    costs = []
-    for now, cpu_ns in enumerate((SECOND, SECOND, SECOND // 2, SECOND)):
-        world.proc.cpu_ns = cpu_ns
-        world.step(now * SECOND)
-        costs.append(world.message().health["cost"]["daemon_cpu_percent"])
-    assert costs == [None, 0.0, None, 50.0]
+def test_the_cost_of_a_publisher_that_is_gone_is_nobodys(world: World) -> None:
+    world.step()
+    del world.proc.cpu_ns[99]
+    world.step(SECOND)
+    cost = world.message().health["cost"]
+    assert [process["role"] for process in cost["processes"]] == ["collector"]
+    assert (cost["daemon_cpu_percent"], cost["daemon_rss_bytes"]) == (0.0, 1000)
 
 
 # --- publishing -------------------------------------------------------------------------------

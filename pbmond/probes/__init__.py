@@ -1,0 +1,1 @@
+"""The command ``pbmond probes``: what each hook of a running daemon costs."""
