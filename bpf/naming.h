@@ -58,18 +58,30 @@ struct aio_request {
 	u8 zero;
 };
 
+/* The file that a descriptor was found to be, earlier in the same call. */
+#define AIO_FOUND 16
+struct aio_found {
+	u64 call;           /* which; 0: none */
+	u32 descriptor;
+	u32 zero;
+	struct aio_request request;
+};
+
 /* One call at a time, one of its requests at a time. It all lies here because the verifier does not
  * follow what is in a map: the paths through one request are one path again before the next. */
 struct aio_work {
 	struct aio_key key;
 	struct aio_request request;
-	u32 descriptor;     /* that the request was for, within one call */
+	u64 call;           /* counts the calls */
+	u64 lost;           /* results of this call */
+	s64 result;         /* of the request at hand; not above 0: it counts nothing */
+	u32 unknown;        /* where the request at hand belongs is not known yet */
+	u32 descriptor;     /* that it is for */
 	u32 slots;          /* of the ring */
 	u32 from;           /* where results lie that were taken without a call */
 	u32 passed;         /* how many */
-	u32 unknown;        /* where the request at hand belongs is not known yet */
 	u32 zero;
-	s64 result;         /* of the request at hand; not above 0: it counts nothing */
+	struct aio_found found[AIO_FOUND];
 };
 
 /* What "first" and the walker work on. `text` has room behind TEXT_SIZE for the last name written. */

@@ -26,7 +26,7 @@ _MESSAGE_SYSCALLS = {
 
 
 # Programs that the kernel takes 20 ms and more to verify: their hooks share one.
-_SHARED = ("exit_between", "exit_messages")
+_SHARED = ("exit_between", "exit_messages", "exit_aio")
 
 
 class Hook(NamedTuple):

@@ -39,7 +39,7 @@ _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
-_NOTES_SIZE = 21024
+_NOTES_SIZE = 21552
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 

@@ -109,7 +109,8 @@ def _received_without_copy(run: Run, extra: int) -> Iterator[None]:
     row.calls_unknown()
     room = (ctypes.addressof(memory), len(memory)) if extra else (0, 0)
     fields = _ZEROCOPY.pack(address, size, 0, 0, 0, *room, 0, 0, 0, 0, 0)
-    request = ctypes.create_string_buffer(fields, _ZEROCOPY.size if extra else _ZEROCOPY_FIRST)
+    size_told = _ZEROCOPY.size if extra else _ZEROCOPY_FIRST
+    request = ctypes.create_string_buffer(fields[:size_told], size_told)
     with offered("TCP_ZEROCOPY_RECEIVE"):
         kernel.getsockopt(server.fileno(), socket.IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, request)
     answer = _ZEROCOPY.unpack(request.raw.ljust(_ZEROCOPY.size, b"\0"))
