@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from pbmond import wire
 from pbmond.feed import MAX_TOPICS, Demand
 from pbmond.health import Cost, Health
-from pbmond.records import Event, ProcessExited, ProcessSeen, ProcSample, Reading, Rows
+from pbmond.records import (
+    Event,
+    HostReading,
+    ProcessExited,
+    ProcessSeen,
+    ProcSample,
+    Reading,
+    Rows,
+)
 from pbmond.snapshot import Meta, Snapshot
 from pbmond.store import Store
 from pbmond.wire import Message, Topic
@@ -80,6 +88,13 @@ class Proc(Protocol):
         """Sum what our own processes have used."""
 
 
+class Host(Protocol):
+    """What the host counts by itself."""
+
+    def read(self, now_ns: int) -> HostReading:
+        """Read it; ``now_ns`` is CLOCK_MONOTONIC."""
+
+
 class Feed(Protocol):
     """The publisher; ``pbmond.supervisor.Supervisor`` is it."""
 
@@ -127,10 +142,18 @@ class Collector:
     """Turns the kernel's counters into snapshots: one ``tick`` each, without any waiting."""
 
     def __init__(
-        self, kernel: Kernel, proc: Proc, store: Store, identity: Identity, clock: Clock
+        self,
+        kernel: Kernel,
+        proc: Proc,
+        store: Store,
+        identity: Identity,
+        clock: Clock,
+        *,
+        host: Host,
     ) -> None:
         self._kernel = kernel
         self._proc = proc
+        self._host = host
         self._store = store
         self._identity = identity
         self._clock = clock
@@ -190,6 +213,7 @@ class Collector:
         self.drain()
         events, self._events = tuple(self._events), []
         flows, files, overflow = self._kernel.read()
+        host = self._host.read(now)  # next to the counters that it is compared with
         return Reading(
             time_ns=self._clock.boot(),
             wall_ns=self._clock.wall(),
@@ -198,6 +222,7 @@ class Collector:
             overflow=overflow,
             events=events,
             lost=self._kernel.lost(),
+            host=host,
         )
 
     def _cost(self, publisher_pid: int | None) -> Cost:

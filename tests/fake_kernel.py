@@ -16,6 +16,7 @@ from pbmond.records import (
     FLOW_KEY,
     OVERFLOW_KEY,
     Event,
+    HostReading,
     ProcessSeen,
     ProcSample,
     Rows,
@@ -100,3 +101,13 @@ class FakeProc:
 
     def self_cost(self, pids: Sequence[int]) -> Cost:
         return Cost(self.cpu_ns, 1000 * len(pids), None)
+
+
+class FakeHost:
+    """A host whose counters are what the test says."""
+
+    def __init__(self) -> None:
+        self.reading = factories.host_reading()
+
+    def read(self, now_ns: int) -> HostReading:
+        return self.reading

@@ -20,6 +20,25 @@ HEALTH = {
 }  # fmt: skip
 
 
+
+def _counts(*names: str) -> dict[str, int]:
+    return dict.fromkeys((*names, *map(wire.interval_name, names)), 10**12)
+
+
+COVERAGE = {
+    "interfaces": [
+        {"name": b"eth%d" % at, "present": True, "addresses": 2,
+         **_counts(*wire.INTERFACE_COUNTERS, *wire.PAYLOAD_COUNTERS)}
+        for at in range(20)
+    ],
+    "elsewhere": _counts(*wire.PAYLOAD_COUNTERS),
+    "disks": [{"name": b"sd%d" % at, "present": True, "stacked": False,
+               **_counts(*wire.DISK_COUNTERS)} for at in range(20)],
+    "attributed": _counts(*wire.ATTRIBUTED_COUNTERS),
+    **_counts(*wire.HOST_COUNTERS),
+}  # fmt: skip
+
+
 class World:
     """``processes`` rows, ``flows`` connections and files (half each), a share of which moves."""
 
@@ -49,7 +68,7 @@ class World:
             host="large", boot_id="boot", epoch="epoch", seq=self._seq,
             time_ns=1_780_000_000 * SECOND + self._seq * SECOND,
             now_ns=400_000 * SECOND + self._seq * SECOND, interval_ns=SECOND,
-            health=HEALTH, totals=totals, history=history,
+            health=HEALTH, coverage=COVERAGE, totals=totals, history=history,
             retired=self._table("retired", 0, dict), **tables,
         )  # fmt: skip
 

@@ -154,8 +154,8 @@ def _perform(model: Model, operation: tuple[Any, ...], time_s: int) -> list[Any]
 
 def _run(store: Store, model: Model, tick: Tick, time_s: int) -> None:
     samples = [sample for each in tick.operations for sample in _perform(model, each, time_s)]
-    parts = {table: model.read(table, tick.skip, tick.twice) for table in TABLES}
-    reading = make.reading(time_s, **parts, events=model.events)
+    flows, files, overflow = (model.read(table, tick.skip, tick.twice) for table in TABLES)
+    reading = make.reading(time_s, flows, files, overflow, model.events)
     model.events = []
     retire = store.apply(reading)
     ids = {table: set(getattr(retire, table).tolist()) for table in TABLES}
