@@ -324,8 +324,7 @@ def _message(value: Any) -> Message:  # noqa: ANN401 - anything that msgpack can
 
 
 def _counts(*names: str, **others: tuple[type, ...]) -> dict[str, tuple[type, ...]]:
-    both = (*names, *map(interval_name, names))
-    return {**others, **dict.fromkeys(both, (int, type(None)))}
+    return {**others, **dict.fromkeys((*names, *map(interval_name, names)), (int, type(None)))}
 
 
 #: Maps of ``coverage`` and the types in them; those that have a name come in lists.
