@@ -39,6 +39,7 @@ def _head(view: View) -> dict[str, Any]:
         "interval_ns": message.interval_ns,
         "viewer": {"uid": view.uid, "scope": view.scope},
         "health": view.health,
+        "coverage": view.coverage,
         "totals": view.totals,
     }
 

@@ -126,7 +126,7 @@ class Rows:
 class View:
     """One snapshot as asked for. ``scope`` is "all" or "own"; tables not asked for are None.
 
-    ``health`` is the contract's object, and ``host`` a name, both made safe.
+    ``health`` and ``coverage`` are the contract's objects, and ``host`` a name, all made safe.
     """
 
     message: Message
@@ -134,6 +134,7 @@ class View:
     uid: int
     scope: str
     health: Mapping[str, Any]
+    coverage: Mapping[str, Any]
     totals: Mapping[str, int | float | None]
     retired: Rows
     processes: Rows
@@ -157,6 +158,7 @@ def view(message: Message, selection: Selection, uid: int, scope: str, user: Use
         uid=uid,
         scope=scope,
         health=_plain_map(message.health, 0),
+        coverage=_plain_map(message.coverage, 0),
         totals=_plain_map(message.totals, 0),
         retired=Rows("retired", message.retired, user),
         processes=tables["processes"],
@@ -244,7 +246,7 @@ def _order(values: Sequence[Any], *, descending: bool) -> list[int]:
     return sorted(known, key=values.__getitem__, reverse=descending) + unknown
 
 
-_DEPTH: Final = 6  # of the health object; a deeper one is nobody's
+_DEPTH: Final = 6  # of the health and coverage objects; a deeper one is nobody's
 
 
 def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - anything that msgpack can hold

@@ -16,6 +16,7 @@ from pbmon_client.columns import CONNECTIONS, FIELDS, FILES, PROCESSES, TABLES, 
 from pbmon_client.format import safe_text
 from pbmon_client.model import Filter, Selection
 from pbmon_client.users import user_id
+from pbmond import wire
 
 DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
 DEFAULT_WAIT_S: Final = 2.0
@@ -48,6 +49,16 @@ fields:
                each of the *_bytes also as *_bytes_per_s
   connections  {connections}
   files        {files}
+
+coverage (JSON; each counter since the daemon began, and as COUNTER_interval):
+  interfaces   {interfaces},
+               the host's own; and of the processes you see
+               {payload}
+  elsewhere    {payload},
+               in other network namespaces or by no interface's address
+  disks        {disks}
+  attributed   {attributed}, of the processes you see
+               {host}
 
 filters:
   FIELD = VALUE, also != < <= > >=
@@ -293,8 +304,16 @@ def _epilog() -> str:
             subsequent_indent=" " * 15,
         ).lstrip()
 
+    payload = " ".join(wire.PAYLOAD_COUNTERS)
     return _EPILOG.format(
-        processes=names(PROCESSES), connections=names(CONNECTIONS), files=names(FILES)
+        processes=names(PROCESSES),
+        connections=names(CONNECTIONS),
+        files=names(FILES),
+        interfaces=f"name present addresses {' '.join(wire.INTERFACE_COUNTERS)}",
+        payload=payload,
+        disks=f"name present stacked {' '.join(wire.DISK_COUNTERS)}",
+        attributed=" ".join(wire.ATTRIBUTED_COUNTERS),
+        host=" ".join(wire.HOST_COUNTERS),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from pbmon_client import coverage
 from pbmon_client.columns import rate_columns
 from pbmond.wire import Message, Table
 
@@ -59,7 +60,13 @@ def over(message: Message, shown: Message | None) -> Message:
     for rate in rate_columns("processes"):
         counter = rate.removesuffix("_per_s")
         totals[rate] = (totals[counter] - shown.totals[counter]) * 1e9 / interval_ns
-    return replace(message, interval_ns=interval_ns, totals=totals, **tables)
+    return replace(
+        message,
+        interval_ns=interval_ns,
+        coverage=coverage.over(message.coverage, shown.coverage),
+        totals=totals,
+        **tables,
+    )
 
 
 def _table_over(

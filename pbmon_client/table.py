@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pbmon_client import coverage
 from pbmon_client.columns import TABLES
 from pbmon_client.format import fit, human, safe_text
 from pbmon_client.model import Rows, View
@@ -117,14 +118,15 @@ def render(view: View, width: int, height: int | None = None, notice: str = "") 
 
 
 def heading(view: View, width: int) -> str:
-    """Write the lines above the rows: host, time, scope, warnings, totals."""
+    """Write the lines above the rows: host, time, scope, warnings, totals, coverage."""
     return "\n".join(_heading(view, width, "")) + "\n"
 
 
 def _heading(view: View, width: int, notice: str) -> list[str]:
     lines = [_title(view, width)]
     lines += [fit(line, width).rstrip() for line in (notice, *_warnings(view.health)) if line]
-    return [*lines, _total(view, width)]
+    covered = coverage.line(view.coverage, view.message.interval_ns, width)
+    return [*lines, _total(view, width), *([covered] if covered else [])]
 
 
 def _title(view: View, width: int) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pbmond.attach import Attaching
 from pbmond.config import Config
+from pbmond.hostcounters import HostCounters
 from pbmond.maps import Kernel
 from pbmond.privileges import reduce_collector
 from pbmond.procfs import Procfs
@@ -41,13 +42,13 @@ def serve(
     Raises AttachError.
     """
     log = logging.getLogger("pbmond")
-    clock, proc = Clock(), Procfs()
+    clock, proc, host = Clock(), Procfs(), HostCounters()
     supervisor = Supervisor(spawn_publisher(socket_path, *account, config.access_group), log)
     try:
         supervisor.ensure(clock.monotonic())  # it starts while the programs are being loaded
         kernel = attaching.finish()
         try:
-            collector = _collector(config, kernel, proc, clock)
+            collector = _collector(config, kernel, proc, host, clock)
             reduce_collector()
             stop.serve()
             interval_ns = round(config.interval_s * 1e9)
@@ -56,16 +57,22 @@ def serve(
             kernel.close()
     finally:
         supervisor.close()
+        host.close()
 
 
-def _collector(config: Config, kernel: Kernel, proc: Procfs, clock: Clock) -> Collector:
+def _collector(
+    config: Config, kernel: Kernel, proc: Procfs, host: HostCounters, clock: Clock
+) -> Collector:
+    began = host.read(clock.monotonic())  # first of all: the programs count already
     identity = Identity(
         host=os.uname().nodename,
         boot_id=proc.boot_id(),
         epoch=secrets.token_hex(8),
         pid=os.getpid(),
     )
-    return Collector(kernel, proc, _store(config, proc, clock.boot()), identity, clock)
+    store = _store(config, proc, clock.boot())
+    store.host(began)
+    return Collector(kernel, proc, store, identity, clock, host=host)
 
 
 def _store(config: Config, proc: Procfs, started_ns: int) -> Store:

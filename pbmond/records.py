@@ -6,6 +6,7 @@ sizes with the compiled programs before anything is attached.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -143,6 +144,25 @@ Event = ProcessSeen | ProcessExited | FileSeen | UnixSeen
 
 
 @dataclass(frozen=True, slots=True)
+class HostReading:
+    """What the host counted by itself, since boot; None is what could not be read.
+
+    ``netns`` is the inode number of the network namespace that it is about. By name:
+    ``interfaces`` bytes in and out, then packets in and out; ``addresses`` of 16 bytes, IPv4 mapped
+    into IPv6, of the interfaces that have any (the same object until they change); ``disks`` bytes
+    read and written of whole disks; those that are ``stacked`` move the bytes of other disks.
+    """
+
+    netns: int | None
+    interfaces: Mapping[bytes, tuple[int, int, int, int]] | None
+    addresses: Mapping[bytes, frozenset[bytes]] | None
+    disks: Mapping[bytes, tuple[int, int]] | None
+    stacked: frozenset[bytes]
+    retransmitted_segments: int | None
+    forwarded_packets: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """All that one tick read from the kernel; times are CLOCK_BOOTTIME ns unless named otherwise.
 
@@ -156,6 +176,7 @@ class Reading:
     overflow: Rows
     events: tuple[Event, ...]
     lost: dict[str, int]
+    host: HostReading
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from pbmond import wire
 from pbmond.feed import MAX_TOPICS, Demand
 from pbmond.health import Cost, Health, ProcessCost
-from pbmond.records import Event, ProbeRuns, ProcessExited, ProcessSeen, ProcSample, Reading, Rows
+from pbmond.records import (
+    Event,
+    HostReading,
+    ProbeRuns,
+    ProcessExited,
+    ProcessSeen,
+    ProcSample,
+    Reading,
+    Rows,
+)
 from pbmond.snapshot import Meta, Snapshot
 from pbmond.store import Store
 from pbmond.wire import Message, Topic
@@ -83,6 +92,13 @@ class Proc(Protocol):
         """Return what a process of ours has used so far; None if it is gone."""
 
 
+class Host(Protocol):
+    """What the host counts by itself."""
+
+    def read(self, now_ns: int) -> HostReading:
+        """Read it; ``now_ns`` is CLOCK_MONOTONIC."""
+
+
 class Feed(Protocol):
     """The publisher; ``pbmond.supervisor.Supervisor`` is it."""
 
@@ -130,10 +146,18 @@ class Collector:
     """Turns the kernel's counters into snapshots: one ``tick`` each, without any waiting."""
 
     def __init__(
-        self, kernel: Kernel, proc: Proc, store: Store, identity: Identity, clock: Clock
+        self,
+        kernel: Kernel,
+        proc: Proc,
+        store: Store,
+        identity: Identity,
+        clock: Clock,
+        *,
+        host: Host,
     ) -> None:
         self._kernel = kernel
         self._proc = proc
+        self._host = host
         self._store = store
         self._identity = identity
         self._clock = clock
@@ -192,6 +216,7 @@ class Collector:
         self.drain()
         events, self._events = tuple(self._events), []
         flows, files, overflow = self._kernel.read()
+        host = self._host.read(now)  # next to the counters that it is compared with
         return Reading(
             time_ns=self._clock.boot(),
             wall_ns=self._clock.wall(),
@@ -200,6 +225,7 @@ class Collector:
             overflow=overflow,
             events=events,
             lost=self._kernel.lost(),
+            host=host,
         )
 
     def _cost(self, publisher_pid: int | None) -> Cost:

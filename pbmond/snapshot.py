@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pbmond import wire
 from pbmond.columns import CONNECTION_COLUMNS, FILE_COLUMNS, RowSelection
+from pbmond.coverage import CoverageRows
 from pbmond.history import Plane, host_samples, sum_samples
 from pbmond.processes import DISK, EXCLUDED, FREE, TEXTS, ProcessRows
 from pbmond.retired import RetiredRows
@@ -61,6 +62,7 @@ class Snapshot:
     files: RowView
     planes: tuple[Plane, ...]
     listening: frozenset[tuple[int, int]]
+    coverage: CoverageRows
 
     def message(self, topic: wire.Topic, meta: Meta) -> wire.Message:
         """Return the message of ``topic``; a PID or user that is not there gives empty tables."""
@@ -71,6 +73,7 @@ class Snapshot:
             pid_slots = shown & (self.processes.info["pid"] == topic.pid)
         else:
             pid_slots = shown
+        totals = self._totals(scope, topic.uid)
         return wire.Message(
             host=meta.host,
             boot_id=meta.boot_id,
@@ -80,7 +83,8 @@ class Snapshot:
             now_ns=self.time_ns,
             interval_ns=self.interval_ns,
             health=meta.health,
-            totals=self._totals(scope, topic.uid),
+            coverage=self._coverage(scope, topic.uid, totals),
+            totals=totals,
             history=self._history(topic, scope, pid_slots),
             retired=self._retired_table(scope & ~shown, topic.uid),
             processes=self._everyone if topic.uid is None else self._process_table(shown),
@@ -135,6 +139,13 @@ class Snapshot:
                 for name, rate in zip(wire.RATES, rates, strict=True)
             },
         }
+
+    def _coverage(
+        self, scope: NDArray[np.bool_], uid: int | None, totals: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        disk = tuple(totals[name] for name in wire.ATTRIBUTED_COUNTERS)
+        now = self.processes.deltas[DISK:, scope].sum(axis=1).tolist()
+        return self.coverage.message(uid, disk, tuple(now))
 
     def _retired_index(self, uid: int | None) -> list[int]:
         groups = self.retired.groups

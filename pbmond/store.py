@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
+from pbmond.coverage import Coverage
 from pbmond.history import RATE_INDEXES, History, Plane
 from pbmond.processes import UNKNOWN_UID, ProcessTable
 from pbmond.records import (
@@ -21,6 +22,7 @@ from pbmond.records import (
     OVERFLOW_KEY,
     Event,
     FileSeen,
+    HostReading,
     ProcessExited,
     ProcessSeen,
     ProcSample,
@@ -74,6 +76,7 @@ class Store:
         self._files = RowTable(FILE_KEY)
         self._overflow = RowTable(OVERFLOW_KEY)
         self._history = History(options.history_length)
+        self._coverage = Coverage()
         self._listening: frozenset[tuple[int, int]] = frozenset()
         self._tick = 0
         self._time_ns = 0
@@ -83,6 +86,10 @@ class Store:
     def listening(self, ports: Iterable[tuple[int, int]]) -> None:
         """Take the (netns, port) pairs that were listening before the daemon looked."""
         self._listening = frozenset(ports)
+
+    def host(self, reading: HostReading) -> None:
+        """Take what the host had counted when the daemon began to count."""
+        self._coverage.begin(reading)
 
     # --- a tick -------------------------------------------------------------------------------
 
@@ -98,6 +105,7 @@ class Store:
         self._processes.begin(self._tick, reading.time_ns, self._interval_ns)
         self._free_finished()
         self._apply_events(reading.events)
+        self._coverage.begin(reading.host)
         for table, rows in self._tables((reading.flows, reading.files, reading.overflow)):
             unknown, moved = table.advance(rows, reading.time_ns)
             keys = table.state.keys[unknown]
@@ -120,9 +128,14 @@ class Store:
                 self._flows.names[event.id] = event
 
     def _count(self, table: RowTable, slots: NDArray[np.int32], moved: Moved) -> None:
-        state = table.state
-        classes = (state.keys if table is self._overflow else state.counters)["class"]
-        self._processes.add(slots, classes[moved.index], moved.deltas)
+        state, index, deltas = table.state, moved.index, moved.deltas
+        classes = (state.keys if table is self._overflow else state.counters)["class"][index]
+        self._processes.add(slots, classes, deltas)
+        uids = self._processes.info["uid"][slots]
+        if table is self._flows:
+            self._coverage.add(state.keys, state.counters, index, uids, deltas)
+        elif table is self._overflow:
+            self._coverage.add_elsewhere(uids, classes, deltas)
 
     # --- leaving ------------------------------------------------------------------------------
 
@@ -185,6 +198,8 @@ class Store:
         first = counters["class"].astype(np.intp)[:, np.newaxis] * 4
         np.add.at(sums, first + np.arange(4), values_of(counters))
         self._retired.add((None, UNKNOWN_UID), 0, sums)
+        nobody = np.full(len(counters), UNKNOWN_UID, np.uint32)
+        self._coverage.add_elsewhere(nobody, counters["class"], values_of(counters))
 
     # --- /proc --------------------------------------------------------------------------------
 
@@ -234,4 +249,5 @@ class Store:
             files=self._files.view(),
             planes=self._history.planes(),
             listening=self._listening,
+            coverage=self._coverage.freeze(first=not self._interval_ns),
         )

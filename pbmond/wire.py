@@ -9,6 +9,7 @@ array, so that 100,000 rows are packed and unpacked by memcpy; a text column is 
 from __future__ import annotations
 
 import array
+import re
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,19 @@ HISTORY: Final = (
     "file_read_bytes_per_s",
     "file_write_bytes_per_s",
 )
+
+#: Counters of ``coverage``, since the daemon's first reading; each has its ``interval_name`` too.
+INTERFACE_COUNTERS: Final = ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
+PAYLOAD_COUNTERS: Final = ("payload_rx_bytes", "payload_tx_bytes")
+DISK_COUNTERS: Final = ("read_bytes", "write_bytes")
+ATTRIBUTED_COUNTERS: Final = ("disk_read_bytes", "disk_write_bytes")
+HOST_COUNTERS: Final = ("tcp_retransmitted_segments", "forwarded_packets")
+
+
+def interval_name(counter: str) -> str:
+    """Name what a counter of ``coverage`` moved in the interval."""
+    return f"{counter}_interval"
+
 
 # Column kinds: array.array-like codes of fixed width, "16s" (sixteen raw bytes), or "text".
 # A rate that is not known yet is NaN on the wire and null for users.
@@ -179,9 +193,9 @@ class Message:
 
     ``time_ns`` is CLOCK_REALTIME, ``now_ns`` CLOCK_BOOTTIME, ``interval_ns`` the real time since
     the snapshot before (0 for the first). ``totals`` maps every counter to an integer and every
-    rate to a float or None. ``health`` is the contract's object. ``history`` maps each name of
-    HISTORY to its samples (bytes/s or None), oldest first. A topic without a table
-    carries None for it.
+    rate to a float or None. ``health`` and ``coverage`` are the contract's objects. ``history``
+    maps each name of HISTORY to its samples (bytes/s or None), oldest first. A topic without a
+    table carries None for it.
     """
 
     host: str
@@ -192,6 +206,7 @@ class Message:
     now_ns: int
     interval_ns: int
     health: Mapping[str, Any]
+    coverage: Mapping[str, Any]
     totals: Mapping[str, Any]
     history: Mapping[str, Any]
     retired: Table
@@ -217,34 +232,24 @@ class Topic:
         return f"{scope}/{self.kind}" + ("" if self.pid is None else f"/{self.pid}")
 
 
+_TOPIC: Final = re.compile(rb"(?:all|uid/([0-9]{1,10}))/(?:processes|(flows)(?:/([0-9]{1,10}))?)")
+
+
 def parse_topic(text: bytes) -> Topic:
     """Parse a topic; WireError unless it is exactly what ``str(Topic)`` writes."""
-    parts = text.split(b"/")
-    try:
-        if parts[0] == b"uid":
-            uid: int | None = _number(parts[1])
-            rest = parts[2:]
-        elif parts[0] == b"all":
-            uid, rest = None, parts[1:]
-        else:
-            raise WireError(f"unknown scope in topic {text[:80]!r}")
-        kind = rest[0]
-    except IndexError:
-        raise WireError(f"incomplete topic {text[:80]!r}") from None
-    if kind == b"processes" and len(rest) == 1:
-        return Topic(uid, "processes")
-    if kind == b"flows" and len(rest) == 1:
-        return Topic(uid, "flows")
-    if kind == b"flows" and len(rest) == 2:
-        return Topic(uid, "flows", _number(rest[1]))
-    raise WireError(f"unknown topic {text[:80]!r}")
+    match = _TOPIC.fullmatch(text)
+    if match is None:
+        raise WireError(f"unknown topic {text[:80]!r}")
+    uid, flows, pid = match.groups()
+    return Topic(_number(uid), "processes" if flows is None else "flows", _number(pid))
 
 
-def _number(text: bytes) -> int:
-    value = int(text) if text.isdigit() and len(text) <= 10 else -1
-    if not 0 <= value < 1 << 32 or str(value).encode() != text:
-        raise WireError(f"not a number in a topic: {text[:20]!r}")
-    return value
+def _number(text: bytes | None) -> int | None:
+    if text is None:
+        return None
+    if int(text) >= 1 << 32 or str(int(text)).encode() != text:
+        raise WireError(f"not a number in a topic: {text!r}")
+    return int(text)
 
 
 # --- codec ------------------------------------------------------------------------------------
@@ -293,18 +298,10 @@ def decode(frame: bytes) -> tuple[Topic, Message]:
 
 
 _TEXT_TYPES: Final = frozenset({bytes, type(None)})
-_SCALARS: Final = {
-    "schema": str,
-    "host": str,
-    "boot_id": str,
-    "epoch": str,
-    "seq": int,
-    "time_ns": int,
-    "now_ns": int,
-    "interval_ns": int,
-    "health": dict,
-    "totals": dict,
-    "history": dict,
+_SCALARS: Final[dict[str, type]] = {
+    **dict.fromkeys(("schema", "host", "boot_id", "epoch"), str),
+    **dict.fromkeys(("seq", "time_ns", "now_ns", "interval_ns"), int),
+    **dict.fromkeys(("health", "totals", "history"), dict),
 }
 _OPTIONAL: Final = ("connections", "files")
 
@@ -318,11 +315,46 @@ def _message(value: Any) -> Message:  # noqa: ANN401 - anything that msgpack can
     for name, kind in _SCALARS.items():
         if type(value[name]) is not kind:
             raise WireError(f"{name} is not {kind.__name__}")
+    check_coverage(value["coverage"])
     _check_totals(value["totals"])
     for name, schema in TABLES.items():
         if not (value[name] is None and name in _OPTIONAL):
             value[name] = _unpack_table(name, value[name], schema)
     return Message(**value)
+
+
+def _counts(*names: str, **others: tuple[type, ...]) -> dict[str, tuple[type, ...]]:
+    return {**others, **dict.fromkeys((*names, *map(interval_name, names)), (int, type(None)))}
+
+
+#: Maps of ``coverage`` and the types in them; those that have a name come in lists.
+_COVERAGE: Final = {
+    "interfaces": _counts(
+        *(*INTERFACE_COUNTERS, *PAYLOAD_COUNTERS),
+        name=(bytes,), present=(bool,), addresses=(int, type(None)),
+    ),
+    "elsewhere": _counts(*PAYLOAD_COUNTERS),
+    "disks": _counts(*DISK_COUNTERS, name=(bytes,), present=(bool,), stacked=(bool,)),
+    "attributed": _counts(*ATTRIBUTED_COUNTERS),
+}  # fmt: skip
+
+
+def check_coverage(value: Any) -> None:  # noqa: ANN401 - anything that msgpack can hold
+    """Raise WireError unless ``value`` is a coverage object; what is not known is None in it."""
+    lists = {name: "name" in kinds for name, kinds in _COVERAGE.items()}
+    parts = {name: (list, type(None)) if many else (dict,) for name, many in lists.items()}
+    _check_map("coverage", value, _counts(*HOST_COUNTERS, **parts))
+    for name, kinds in _COVERAGE.items():
+        for row in (value[name] or ()) if lists[name] else (value[name],):
+            _check_map(f"coverage.{name}", row, kinds)
+
+
+def _check_map(where: str, value: Any, kinds: Mapping[str, tuple[type, ...]]) -> None:  # noqa: ANN401
+    if not isinstance(value, dict) or value.keys() != kinds.keys():
+        raise WireError(f"{where} does not have the schema's fields")
+    for name, item in value.items():
+        if type(item) not in kinds[name]:
+            raise WireError(f"{where}.{name} has a wrong type")
 
 
 def _check_totals(totals: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from pbmond.records import (
     FLOW_KEY,
     OVERFLOW_KEY,
     Event,
+    HostReading,
     ProcessExited,
     ProcessSeen,
     ProcSample,
@@ -29,6 +31,8 @@ STARTED_NS = 1000 * SECOND
 #: Start of a process that is younger than the daemon; no multiple of records.START_TICK_NS.
 START_NS = 1000 * SECOND + 123
 WALL_NS = 1_700_000_000 * SECOND
+#: Inode number of the host's network namespace.
+NETNS = 4026531840
 META = Meta("host", "boot", "epoch", 1, {"status": "complete"})
 
 
@@ -97,6 +101,8 @@ def reading(
     files: Sequence[tuple[Any, Any]] = (),
     overflow: Sequence[tuple[Any, Any]] = (),
     events: Sequence[Event] = (),
+    *,
+    host: HostReading | None = None,
 ) -> Reading:
     """Make the reading of the tick ``time_s`` after the daemon began."""
     time_ns = STARTED_NS + round(time_s * SECOND)
@@ -108,7 +114,30 @@ def reading(
         overflow=rows(OVERFLOW_KEY, overflow),
         events=tuple(events),
         lost={},
+        host=host or host_reading(),
     )
+
+
+def host_reading(**more: Any) -> HostReading:
+    """Make a HostReading of a host with lo and eth0, and one disk; nothing has moved yet."""
+    values: dict[str, Any] = {
+        "netns": NETNS,
+        "interfaces": {b"lo": (0, 0, 0, 0), b"eth0": (0, 0, 0, 0)},
+        "addresses": ADDRESSES,
+        "disks": {b"vda": (0, 0)},
+        "stacked": frozenset(),
+        "retransmitted_segments": 0,
+        "forwarded_packets": 0,
+        **more,
+    }
+    return HostReading(**values)
+
+
+def address(text: str) -> bytes:
+    """Return an address of 16 bytes, IPv4 mapped into IPv6."""
+    if ":" in text:
+        return socket.inet_pton(socket.AF_INET6, text)
+    return bytes(10) + b"\xff\xff" + socket.inet_aton(text)
 
 
 def seen(
@@ -163,3 +192,10 @@ def sample(
 def gone(pid: int = 7, start_ns: int = START_NS) -> ProcSample:
     """Make the ProcSample of a process that is not there any more."""
     return ProcSample(pid, start_ns, None, None, None, None, gone=True)
+
+
+#: Addresses of the host that ``host_reading`` makes.
+ADDRESSES = {
+    b"lo": frozenset(map(address, ("127.0.0.1", "::1"))),
+    b"eth0": frozenset(map(address, ("192.0.2.1", "2001:db8::1", "fe80::1"))),
+}

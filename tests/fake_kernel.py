@@ -16,6 +16,7 @@ from pbmond.records import (
     FLOW_KEY,
     OVERFLOW_KEY,
     Event,
+    HostReading,
     ProbeRuns,
     ProcessSeen,
     ProcSample,
@@ -105,3 +106,13 @@ class FakeProc:
 
     def used(self, pid: int) -> Used | None:
         return Used(self.cpu_ns[pid], 1000 * pid) if pid in self.cpu_ns else None
+
+
+class FakeHost:
+    """A host whose counters are what the test says."""
+
+    def __init__(self) -> None:
+        self.reading = factories.host_reading()
+
+    def read(self, now_ns: int) -> HostReading:
+        return self.reading

@@ -115,10 +115,22 @@ def _message(value: Mapping[str, Any]) -> wire.Message:
         now_ns=now_ns,
         interval_ns=value["interval_ns"],
         health=value["health"],
+        coverage=_coverage(value["coverage"]),
         totals=value["totals"],
         history={},
         **tables,
     )
+
+
+def _coverage(value: Mapping[str, Any]) -> dict[str, Any]:
+    lists = {
+        part: [{**row, "name": row["name"].encode()} for row in rows]
+        for part, rows in value.items()
+        if isinstance(rows, list)
+    }
+    found = {**value, **lists}
+    wire.check_coverage(found)
+    return found
 
 
 def _table(kind: str, rows: list[Mapping[str, Any]]) -> wire.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from pbmon_client import coverage
 from pbmon_client.model import View as Snapshot
 from pbmon_client.tui.cells import Line, cell, clean, fill, line_cells, spread
 from pbmon_client.tui.graphs import Sample, peak, spark
@@ -23,15 +24,16 @@ _SCOPES: Final = {"all": "every user", "own": "your processes only"}
 
 
 def header(state: State, width: int, now_s: float, *, graphs: bool) -> list[Line]:
-    """Draw the top lines: one, or with ``graphs`` three."""
+    """Draw the top lines: one, or with ``graphs`` four."""
     lines = [_title(state, width, now_s)]
     snapshot = state.snapshot
     if not graphs:
         return lines
     if snapshot is None:
-        return [*lines, [("text", " " * width)], [("text", " " * width)]]
+        return [*lines, *[[("text", " " * width)]] * (len(_CURVES) + 1)]
     curves = _host_curves(state, snapshot)
-    return [*lines, *(_totals(state, snapshot, curves, at, width) for at in range(len(_CURVES)))]
+    lines += [_totals(state, snapshot, curves, at, width) for at in range(len(_CURVES))]
+    return [*lines, _coverage(state, snapshot, width)]
 
 
 def unseen_warnings(state: State) -> list[Notice]:
@@ -135,6 +137,18 @@ def _totals(
         run: Line = [("dim", f"{word:<6}"), ("strong", number), ("text", " "), (role, graph)]
         line += fill(run, half)
     return fill(line, width)
+
+
+def _coverage(state: State, snapshot: Snapshot, width: int) -> Line:
+    """Draw how much of what the host itself counted belongs to processes."""
+    words = coverage.line(
+        snapshot.coverage,
+        snapshot.message.interval_ns,
+        width - 1,
+        state.units.write,
+        totals=state.settings.totals,
+    )
+    return [("dim", cell(f" {clean(words or 'coverage: too little moved to tell')}", width))]
 
 
 def waiting(state: State, width: int, height: int, sources: str) -> list[Line]:

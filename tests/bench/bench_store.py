@@ -25,6 +25,7 @@ from pbmond.records import (
     OVERFLOW_KEY,
     Event,
     FileSeen,
+    HostReading,
     ProcessExited,
     ProcessSeen,
     ProcSample,
@@ -38,6 +39,22 @@ SECOND = 1_000_000_000
 STARTED_NS = 1_000 * SECOND
 META = Meta("host", "boot", "epoch", 1, {})
 TOPICS = ("all/processes", "all/flows", "uid/1000/processes")
+
+
+_NETNS = 4026531840
+#: Connections have four local addresses, three of them the host's.
+_HOST = HostReading(
+    netns=_NETNS,
+    interfaces=dict.fromkeys((b"lo", b"eth0", b"eth1"), (0, 0, 0, 0)),
+    addresses={
+        b"lo": frozenset({bytes(10) + b"\xff\xff\x7f\0\0\1"}),
+        b"eth0": frozenset(bytes(10) + b"\xff\xff\xc0\0\2" + bytes([at]) for at in range(3)),
+    },
+    disks={b"vda": (0, 0)},
+    stacked=frozenset(),
+    retransmitted_segments=0,
+    forwarded_packets=0,
+)
 
 
 class FakeTable:
@@ -91,6 +108,10 @@ class FakeKernel:
         self._names += [_seen(pid, now_ns) for pid in new.tolist()]
         slots = self._add(self.flows, flows, now_ns, 0)
         self.flows.keys["family"][slots], self.flows.keys["protocol"][slots] = 2, 6
+        words = self.flows.keys["local"][slots].view("<u4").reshape(-1, 4)
+        words[:, 0] = 0xC0 | 2 << 16 | self._random.integers(0, 4, len(slots)) << 24
+        self.flows.keys["local"][slots] = words.view("V16")[:, 0]
+        self.flows.counters["netns"][slots] = _NETNS
         slots = self._add(self.files, files, now_ns, 4)
         self._names += [
             FileSeen(row, b"/var/lib/app/%d/data" % (row % 5000), whole=True)
@@ -135,6 +156,7 @@ class FakeKernel:
             overflow=Rows(np.zeros(0, OVERFLOW_KEY), np.zeros(0, COUNTER)),
             events=names,
             lost={},
+            host=_HOST,
         )
 
 

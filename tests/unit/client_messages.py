@@ -29,6 +29,44 @@ HEALTH: dict[str, Any] = {
 }
 
 
+def counts(names: Sequence[str], total: Any = None, interval: Any = None) -> dict[str, Any]:
+    """Make counters of coverage: each of ``total`` and ``interval`` is by name, or for all."""
+    values = {}
+    for name in names:
+        for key, value in ((name, total), (wire.interval_name(name), interval)):
+            values[key] = value.get(name, 0) if isinstance(value, Mapping) else value
+    return values
+
+
+def interface(
+    name: bytes, total: Any = 0, interval: Any = 0, *, addresses: int | None = 1
+) -> dict[str, Any]:
+    """Make an interface of coverage."""
+    names = (*wire.INTERFACE_COUNTERS, *wire.PAYLOAD_COUNTERS)
+    counters = counts(names, total, interval)
+    return {"name": name, "present": True, "addresses": addresses, **counters}
+
+
+def disk(
+    name: bytes, total: Any = 0, interval: Any = 0, *, stacked: bool = False
+) -> dict[str, Any]:
+    """Make a disk of coverage."""
+    counters = counts(wire.DISK_COUNTERS, total, interval)
+    return {"name": name, "present": True, "stacked": stacked, **counters}
+
+
+def coverage(**parts: Any) -> dict[str, Any]:
+    """Make a coverage of a host without anything; what is not given is 0."""
+    return {
+        "interfaces": [],
+        "elsewhere": counts(wire.PAYLOAD_COUNTERS, 0, 0),
+        "disks": [],
+        "attributed": counts(wire.ATTRIBUTED_COUNTERS, 0, 0),
+        **counts(wire.HOST_COUNTERS, 0, 0),
+        **parts,
+    }
+
+
 def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> wire.Table:
     """Make a table; a field that a row does not name is zero, NaN or None."""
     columns: dict[str, Any] = {}
@@ -89,6 +127,7 @@ def message(
         "now_ns": seq * 10**9,
         "interval_ns": 0 if seq == 1 else 10**9,
         "health": HEALTH,
+        "coverage": coverage(),
         "totals": _totals([*processes, *retired]),
         "history": {},
         "retired": table("retired", retired),

@@ -231,11 +231,56 @@ def messages(count: int = SNAPSHOTS, *, flows: bool = True) -> Iterator[wire.Mes
             seq=second + 100,
             host="web-1",
             health=HEALTH,
+            coverage=_coverage(processes, rows, second),
             time_ns=WALL_NS + second * SECOND,
             now_ns=BOOT_NS + second * SECOND,
             interval_ns=SECOND,
             history={name: list(samples) for name, samples in history.items()},
         )  # fmt: skip
+
+
+def _coverage(processes: list[Process], rows: list[dict[str, Any]], second: int) -> dict[str, Any]:
+    """Return what the host counted: payload in packets with their headers, and the disk."""
+    interfaces = []
+    for name, kind, most in (("lo", 1, 65_483), ("eth0", 0, 1_448)):
+        moved = []
+        for since in (0, second):
+            sums = {
+                way: sum(_between(p, getattr(f, wave), since, second)
+                         for p in processes for f in p.connections if f.fields["class"] == kind)
+                for way, wave in (("rx", "into"), ("tx", "out"))
+            }  # fmt: skip
+            moved.append({
+                **{f"payload_{way}_bytes": payload for way, payload in sums.items()},
+                **{f"{way}_bytes": payload + payload // most * 66 for way, payload in sums.items()},
+                **{f"{way}_packets": payload // most for way, payload in sums.items()},
+            })  # fmt: skip
+        interfaces.append(client_messages.interface(name.encode(), *moved, addresses=2))
+    attributed = {name: sum(row[name] for row in rows) for name in wire.ATTRIBUTED_COUNTERS}
+    now = {
+        name: round(sum(row[wire.rate_name(name)] for row in rows))
+        for name in wire.ATTRIBUTED_COUNTERS
+    }
+    on_disk = [
+        {name: round(each[f"disk_{name}"] * 1.04) for name in wire.DISK_COUNTERS}
+        for each in (attributed, now)
+    ]
+    return client_messages.coverage(
+        interfaces=interfaces,
+        disks=[client_messages.disk(b"nvme0n1", *on_disk)],
+        attributed=client_messages.counts(wire.ATTRIBUTED_COUNTERS, attributed, now),
+        **client_messages.counts(
+            wire.HOST_COUNTERS,
+            {"tcp_retransmitted_segments": 3 * second, "forwarded_packets": 0},
+            {"tcp_retransmitted_segments": 3, "forwarded_packets": 0},
+        ),
+    )
+
+
+def _between(process: Process, wave: Wave | None, since: int, second: int) -> int:
+    """Return the bytes of the seconds from ``since`` to ``second``."""
+    last = _seconds(process, second)
+    return 0 if wave is None else sum(wave.at(each) for each in range(since, last + 1))
 
 
 def _seconds(process: Process, second: int) -> int:

@@ -48,7 +48,7 @@ def test_an_object_has_the_fields_of_the_contract_in_its_order() -> None:
     result = as_json(make(process(1), connections=[flow(1)], files=[flow(1)], retired=[{"uid": 1}]))
     assert list(result) == [
         *("schema", "host", "boot_id", "epoch", "seq", "time", "time_ns", "interval_ns", "viewer"),
-        *("health", "totals", "retired", "processes", "connections", "files"),
+        *("health", "coverage", "totals", "retired", "processes", "connections", "files"),
     ]
     for kind in ("retired", "processes", "connections", "files"):
         assert [list(row) for row in result[kind]] == [list(TABLES[kind])]

@@ -18,7 +18,7 @@ def message(**rows: Any) -> wire.Message:
     tables: dict[str, Any] = {
         name: table(wire.TABLES[name], rows.get(name, [])) for name in wire.TABLES
     }
-    return wire.Message("host", "boot", "epoch", 1, 0, 0, 0, {}, {}, {}, **tables)
+    return wire.Message("host", "boot", "epoch", 1, 0, 0, 0, {}, {}, {}, {}, **tables)
 
 
 def test_only_what_was_added_counts() -> None:

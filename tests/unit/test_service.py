@@ -16,7 +16,7 @@ from pbmond.service import NEWCOMERS_PER_S, RESCAN_NS, Clock, Collector, Identit
 from pbmond.store import Store, StoreOptions
 from pbmond.wire import Message, Topic
 from tests import factories
-from tests.fake_kernel import FakeKernel, FakeProc
+from tests.fake_kernel import FakeHost, FakeKernel, FakeProc
 
 SECOND = 1_000_000_000
 ALL = Topic(None, "processes")
@@ -66,6 +66,7 @@ class World:
     def __init__(self) -> None:
         self.now = 0
         self.kernel, self.proc, self.feed = FakeKernel(), FakeProc(), FakeFeed()
+        self.host = FakeHost()
         self.stop_read, self.stop_write = os.pipe()
         options = StoreOptions(2 * SECOND, 60 * SECOND, 60, lambda *_: True)
         store = Store(options, factories.STARTED_NS)
@@ -75,7 +76,7 @@ class World:
             monotonic=lambda: self.now,
         )
         identity = Identity("host", "boot", "epoch", 1)
-        self.collector = Collector(self.kernel, self.proc, store, identity, clock)
+        self.collector = Collector(self.kernel, self.proc, store, identity, clock, host=self.host)
         log = logging.getLogger("test")
         self.service = Service(self.collector, self.feed, SECOND, clock, log)
         self.service.start()

@@ -18,7 +18,7 @@ from pbmond.store import Store, StoreOptions
 from pbmond.supervisor import Supervisor, spawn_publisher
 from pbmond.wire import Message, Topic
 from tests import factories
-from tests.fake_kernel import FakeKernel, FakeProc
+from tests.fake_kernel import FakeHost, FakeKernel, FakeProc
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up being root")
 
@@ -38,7 +38,7 @@ class Running:
         clock, log = Clock(), logging.getLogger("test")
         store = Store(StoreOptions(SECOND, SECOND, 60, lambda *_: True), clock.boot())
         identity = Identity("host", "boot", "epoch", os.getpid())
-        collector = Collector(self.kernel, FakeProc(), store, identity, clock)
+        collector = Collector(self.kernel, FakeProc(), store, identity, clock, host=FakeHost())
         spawn = spawn_publisher(self.path, nobody.pw_uid, nobody.pw_gid, "pbmon")
         self.supervisor = Supervisor(spawn, log)
         service = Service(collector, self.supervisor, SECOND // 10, clock, log)

@@ -19,6 +19,8 @@ TABLES = ("flows", "files", "overflow")
 KEYS = {"flows": FLOW_KEY, "files": FILE_KEY, "overflow": OVERFLOW_KEY}
 KINDS = {"flows": ("net", "loopback", "unix"), "files": ("file", "pipe"), "overflow": ("net",)}
 HIDDEN_PID = 3
+#: Of connections: of an interface of the host, and of none.
+LOCALS = tuple(bytes(each).ljust(16, b"\0") for each in ((192, 0, 2, 1), (198, 51, 100, 1)))
 
 
 @dataclass
@@ -57,14 +59,15 @@ class Model:
 
     def key(self, table: str, pid: int, start_ns: int, number: int, name: str) -> Any:
         if table == "flows":
-            return make.flow_key(pid, start_ns, local_port=number)
+            local = LOCALS[number % len(LOCALS)]
+            return make.flow_key(pid, start_ns, local_port=number, local=local)
         if table == "files":
             return make.file_key(pid, start_ns, number)
         return make.overflow_key(pid, start_ns, name)
 
     def tell(self, row: dict[str, Any]) -> Any:
         self.told[row["id"]] = row["kind"], list(row["values"])
-        return make.counter(row["id"], row["kind"], row["values"])
+        return make.counter(row["id"], row["kind"], row["values"], netns=make.NETNS)
 
     def delete(self, table: str, ids: set[int], growth: int) -> Any:
         finals = []
@@ -154,8 +157,8 @@ def _perform(model: Model, operation: tuple[Any, ...], time_s: int) -> list[Any]
 
 def _run(store: Store, model: Model, tick: Tick, time_s: int) -> None:
     samples = [sample for each in tick.operations for sample in _perform(model, each, time_s)]
-    parts = {table: model.read(table, tick.skip, tick.twice) for table in TABLES}
-    reading = make.reading(time_s, **parts, events=model.events)
+    flows, files, overflow = (model.read(table, tick.skip, tick.twice) for table in TABLES)
+    reading = make.reading(time_s, flows, files, overflow, model.events)
     model.events = []
     retire = store.apply(reading)
     ids = {table: set(getattr(retire, table).tolist()) for table in TABLES}
@@ -198,12 +201,32 @@ def test_rows_and_retired_are_the_totals_whatever_happens(ticks: list[Tick]) -> 
             assert totals[name] >= before[name], f"{name} went down"
             assert totals[name] == sum(each.totals[name] for each in scopes.values()), name
         assert _sums(everyone) == totals
+        _assert_covered(everyone, list(scopes.values()), model)
         for uid, message in scopes.items():
             assert _sums(message) == {name: message.totals[name] for name in wire.COUNTERS}
             frame = wire.encode(wire.Topic(uid, "flows"), message)
             assert wire.decode(frame)[1].processes.length == message.processes.length
         assert HIDDEN_PID not in everyone.processes.columns["pid"]
         before = totals
+
+
+def _payload(message: wire.Message, name: str) -> dict[bytes, int]:
+    parts = {row["name"]: row[name] for row in message.coverage["interfaces"]}
+    return {**parts, b"elsewhere": message.coverage["elsewhere"][name]}
+
+
+def _assert_covered(everyone: wire.Message, scopes: list[wire.Message], model: Model) -> None:
+    """Interfaces and elsewhere hold what the net and loopback counters hold, each byte once."""
+    for way in ("rx", "tx"):
+        name = f"payload_{way}_bytes"
+        parts = _payload(everyone, name)
+        expected = sum(model.totals()[f"{kind}_{way}_bytes"] for kind in ("net", "loopback"))
+        assert sum(parts.values()) == expected
+        shared = [_payload(scope, name) for scope in scopes]
+        assert {place: sum(each[place] for each in shared) for place in parts} == parts
+        if everyone.interval_ns:
+            moved = _payload(everyone, wire.interval_name(name))
+            assert all(0 <= moved[place] <= parts[place] for place in parts)
 
 
 @settings(deadline=None, max_examples=60)

@@ -41,7 +41,7 @@ def world() -> Driver:
 
 
 def test_at_80x24_name_pid_net_and_file_columns_are_all_visible() -> None:
-    titles = three().lines()[4]
+    titles = three().lines()[5]
     for title in ("PID", "NAME", "NET RX", "NET TX", "FILE R", "FILE W"):
         assert title in titles
 
@@ -56,7 +56,7 @@ def test_every_line_fills_the_screen_at_any_size(size: tuple[int, int]) -> None:
 
 
 def test_narrow_screens_drop_columns_by_importance() -> None:
-    narrow, wide = three(width=60).lines()[4], three(width=200, height=50).lines()[4]
+    narrow, wide = three(width=60).lines()[5], three(width=200, height=50).lines()[5]
     assert "DISK" not in narrow
     assert "FILE W" in narrow
     assert "CMDLINE" in wide
@@ -144,9 +144,9 @@ def test_equal_rows_keep_their_order() -> None:
         (["G"], "p49"),
         (["end", "home"], "p00"),
         (["G", "g"], "p00"),
-        (["page down"], "p11"),
-        (["page down", "page down", "page up"], "p11"),
-        (["ctrl v"], "p11"),
+        (["page down"], "p10"),
+        (["page down", "page down", "page up"], "p10"),
+        (["ctrl v"], "p10"),
         (["ctrl f", "meta v"], "p00"),
         (["up"], "p00"),
     ],
@@ -179,7 +179,7 @@ def test_movements_of_arrows_vi_and_emacs(keys: list[str], name: str) -> None:
 )
 def test_every_view_has_a_key(world: Driver, key: str, view: str, first: str) -> None:
     world.type(key)
-    tab = next(text for role, text in world.roles(4) if role == "tab on")
+    tab = next(text for role, text in world.roles(5) if role == "tab on")
     assert view in tab
     assert first in world.rows()[0]
 
@@ -202,7 +202,7 @@ def test_a_group_sums_its_members_and_opens_to_them(world: Driver) -> None:
         world.type("down")
     assert world.selected().split()[:3] == ["postgres", "70", "2"]
     world.type("enter")
-    assert "users: postgres" in world.lines()[4]
+    assert "users: postgres" in world.lines()[5]
     assert set(world.names()) == {"postgres"}
     world.type("esc")
     assert "postgres" in world.selected()
@@ -281,10 +281,10 @@ def test_s_and_arrows_change_the_sort_column_and_r_reverses() -> None:
 
 def test_a_click_on_a_title_sorts_and_another_reverses() -> None:
     driver = three()
-    x = driver.lines()[4].index("NAME")
-    driver.click(x, 4)
+    x = driver.lines()[5].index("NAME")
+    driver.click(x, 5)
     assert driver.names() == ["one", "three", "two"]
-    driver.click(x, 4)
+    driver.click(x, 5)
     assert driver.names() == ["two", "three", "one"]
 
 
@@ -328,10 +328,10 @@ def test_a_b_and_e_change_how_traffic_is_written() -> None:
 def test_classes_and_columns_can_be_hidden() -> None:
     driver = three()
     driver.type("C", "down", " ", "esc")
-    assert "FILE" not in driver.lines()[4]
-    assert "LO RX" in driver.lines()[4]
+    assert "FILE" not in driver.lines()[5]
+    assert "LO RX" in driver.lines()[5]
     driver.type("f2", "down", " ", "esc")
-    assert "FILE" in driver.lines()[4]
+    assert "FILE" in driver.lines()[5]
 
 
 def test_a_hidden_class_hides_its_connections(world: Driver) -> None:
@@ -540,11 +540,11 @@ def test_the_mouse_selects_scrolls_opens_and_changes_views(world: Driver) -> Non
     world.click(5, first + 2)
     assert world.selected() == world.lines()[first + 2]
     world.click(5, first + 2)
-    assert "── " in world.lines()[4]
+    assert "── " in world.lines()[5]
     world.type("esc")
     world.click(5, first, button=5)
     assert world.app.state.place.at == 5
-    world.click(world.lines()[4].index("files"), 4)
+    world.click(world.lines()[5].index("files"), 5)
     assert world.app.state.place.view.name == "files"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from client_messages import counts, coverage, disk, interface
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,6 +51,11 @@ def message(length: int = 2, **changes: Any) -> Message:
         "now_ns": 2,
         "interval_ns": 3,
         "health": {"status": "complete"},
+        "coverage": coverage(
+            interfaces=[interface(b"eth0\xff", 1 << 63, None), interface(b"lo", addresses=None)],
+            disks=[disk(b"vda", 5, 1), disk(b"dm-0", None, None, stacked=True)],
+            elsewhere=counts(wire.PAYLOAD_COUNTERS, 7, None),
+        ),
         "totals": {**dict.fromkeys(wire.COUNTERS, 1 << 63), **dict.fromkeys(wire.RATES)},
         "history": {name: [None, 1.5] for name in wire.HISTORY},
         "retired": table("retired", length),
@@ -91,9 +97,19 @@ def test_every_column_comes_out_as_it_went_in(length: int) -> None:
             assert raw(after.columns[key]) == raw(want), (name, key)
     for name in ("host", "boot_id", "epoch", "seq", "time_ns", "now_ns", "interval_ns", "health"):
         assert getattr(got, name) == getattr(sent, name)
+    assert got.coverage == sent.coverage
     assert got.totals == sent.totals
     assert got.history == sent.history
     assert got.schema == "pbmon/1"
+
+
+def test_what_the_host_does_not_tell_is_null_in_coverage() -> None:
+    silent = coverage(
+        interfaces=None, disks=None, **counts(wire.HOST_COUNTERS), elsewhere=counts(
+            wire.PAYLOAD_COUNTERS), attributed=counts(wire.ATTRIBUTED_COUNTERS),
+    )  # fmt: skip
+    _, got = wire.decode(wire.encode(Topic(None, "processes"), message(coverage=silent)))
+    assert got.coverage == silent
 
 
 def test_a_table_that_a_topic_does_not_carry_is_none() -> None:
@@ -152,6 +168,26 @@ def test_encode_refuses_columns_that_differ_from_the_schema() -> None:
             wire.encode(Topic(None, "processes"), message(processes=Table(2, columns)))
 
 
+def wrong_coverages(good: dict[str, Any]) -> list[dict[str, Any]]:
+    row, drive = good["interfaces"][0], good["disks"][0]
+    rows: list[Any] = [
+        {**row, "name": "text"}, {**row, "rx_bytes": 1.5}, {**row, "rx_bytes": True},
+        {**row, "present": None}, {**row, "addresses": b""}, {**row, "more": 1}, [], {}, None,
+        {key: value for key, value in row.items() if key != "tx_packets_interval"},
+    ]  # fmt: skip
+    disks = [{**drive, "stacked": 1}, {**drive, "read_bytes": "1"}, {**drive, "addresses": 1}]
+    no_lists: list[Any] = [{}, "", {"eth0": row}]
+    return [
+        *({**good, "interfaces": [row, wrong]} for wrong in rows),
+        *({**good, "disks": [wrong]} for wrong in disks),
+        *({**good, "interfaces": wrong} for wrong in no_lists),
+        *({**good, "elsewhere": wrong} for wrong in [*rows[-4:-1], good["attributed"]]),
+        {**good, "attributed": {**good["attributed"], "disk_read_bytes": 0.5}},
+        {**good, "forwarded_packets": b"1"},
+        {key: value for key, value in good.items() if key != "disks"},
+    ]
+
+
 def mutations() -> list[tuple[str, Any]]:
     start = body()
     wrong: list[Any] = [None, -1, "x", b"x", [], {}, 1.5]
@@ -165,6 +201,7 @@ def mutations() -> list[tuple[str, Any]]:
             and not (value == -1 and name in ("seq", "time_ns", "now_ns", "interval_ns"))
             and not (value == "x" and name in ("host", "boot_id", "epoch"))
         ),
+        *(("coverage", value) for value in wrong_coverages(start["coverage"])),
         ("totals", {**start["totals"], "net_rx_bytes": True}),
         ("totals", {**start["totals"], "net_rx_bytes_per_s": 1}),
         ("seq", True),
