@@ -44,6 +44,12 @@ struct aio_ring {
 	u32 magic;
 };
 
+/* What was seen of a ring at the last call. */
+struct aio_seen {
+	u32 head;
+	u32 unattended;     /* results have been taken without a call */
+};
+
 INLINE int aio_direction(u16 opcode)
 {
 	switch (opcode) {
@@ -198,10 +204,12 @@ INLINE void take_result(struct aio_work *aio, u64 where)
 	}
 }
 
-/* A note that is still there is of a result that nobody saw, because the ring went round since. */
+/* Where results are taken without a call, a note that is still there is of one that nobody saw,
+ * because the ring went round since. */
 INLINE void note_request(struct aio_work *aio)
 {
-	aio->lost += map_lookup(MAP(AIO_REQUESTS), &aio->key) != NULL;
+	if (aio->unattended)
+		aio->lost += map_lookup(MAP(AIO_REQUESTS), &aio->key) != NULL;
 	map_update(MAP(AIO_REQUESTS), &aio->key, &aio->request, 0);
 }
 
@@ -273,24 +281,28 @@ INLINE void find_item(struct notes *notes, bool submits)
 			       notes->aio.result, 1);
 }
 
-/* How far the head of the ring has moved without us. Only a program that takes results itself has the
- * ring's pages in its page table. */
+/* How far the head of the ring has moved without us. */
 INLINE void look_at_ring(struct aio_work *aio, u32 handed_out)
 {
-	u32 *known = map_lookup(MAP(AIO_RINGS), &aio->key);
+	struct aio_seen *known = map_lookup(MAP(AIO_RINGS), &aio->key), seen = {};
 	struct aio_ring ring;
 
-	aio->passed = 0;
+	aio->passed = aio->unattended = 0;
 	if (read_user(&ring, sizeof(ring), (void *)aio->key.ring) || ring.magic != AIO_RING_MAGIC)
 		return;
 	if (!ring.slots || ring.head >= ring.slots || handed_out >= ring.slots)
 		return;
-	if (known && *known < ring.slots) {
+	if (known && known->head < ring.slots) {
+		u64 moved = ring.head + 2 * (u64)ring.slots - known->head - handed_out;
+
 		aio->slots = ring.slots;
-		aio->from = *known;
-		aio->passed = (ring.head + 2 * (u64)ring.slots - *known - handed_out) % ring.slots;
+		aio->from = known->head;
+		aio->passed = moved % ring.slots;
+		aio->unattended = known->unattended || aio->passed;
 	}
-	map_update(MAP(AIO_RINGS), &aio->key, &ring.head, 0);
+	seen.head = ring.head;
+	seen.unattended = aio->unattended;
+	map_update(MAP(AIO_RINGS), &aio->key, &seen, 0);
 }
 
 INLINE void begin_aio(struct notes *notes, u64 ring, u32 handed_out)
@@ -340,8 +352,9 @@ INLINE void count_aio(struct syscall_exit *ctx)
 		find_item(notes, submits);
 	if (notes->message < end) {
 		notes->resume = AIO;
+		notes->rest = submits ? 0 : end - notes->message;
 		tail_call(ctx, MAP(EXIT_TAILS), notes->queued ? WALKER : AIO);
-		notes->aio.lost += submits ? 0 : end - notes->message;
+		notes->aio.lost += notes->rest;
 	}
 	if (notes->aio.lost)
 		lose(LOST_COMPLETIONS, notes->aio.lost);

@@ -80,7 +80,7 @@ struct aio_work {
 	u32 slots;          /* of the ring */
 	u32 from;           /* where results lie that were taken without a call */
 	u32 passed;         /* how many */
-	u32 zero;
+	u32 unattended;     /* results of this ring have been taken so before */
 	struct aio_found found[AIO_FOUND];
 };
 
@@ -98,8 +98,9 @@ struct notes {
 	u32 walking;
 	u32 used;           /* bytes of text */
 	u8 whole;
-	u8 pad[3];
-	u32 resume;         /* the tail that goes on when the walker is done; 0: none */
+	u8 resume;          /* the tail that goes on when the walker is done; 0: none */
+	u16 pad;
+	u32 rest;           /* results that are lost if it cannot */
 	struct aio_work aio;
 	struct name_event event; /* goes out as one with the text behind it */
 	char text[TEXT_SIZE + CMDLINE_MAX];
@@ -343,7 +344,7 @@ rest:
 	notes->queued = notes->done = notes->walking = 0;
 	if (notes->resume) {
 		tail_call(ctx, walkers, notes->resume);
-		lose(LOST_COMPLETIONS, 1);
+		lose(LOST_COMPLETIONS, notes->rest);
 		notes->message = notes->resume = 0;
 	}
 }

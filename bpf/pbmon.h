@@ -96,7 +96,8 @@ enum pbmon_lost {
 	LOST_FILE_DETAIL,       /* the same for files */
 	LOST_BYTES,             /* bytes in no row at all */
 	LOST_EVENTS,            /* events refused by a full ring buffer: a name may be missing */
-	LOST_COMPLETIONS,       /* io_uring results that found the completion ring full */
+	LOST_COMPLETIONS,       /* results of io_uring that found the completion ring full, and of
+	                         * io_submit that nobody saw */
 	LOST_COUNT,
 };
 

@@ -166,7 +166,7 @@ class Loading:
         self._map("shots", bpf.LRU_HASH, (16, 16), 8192)
         self._map("aio_requests", bpf.LRU_HASH, (32, 16), 32768)
         self._map("aio_taken", bpf.LRU_HASH, (32, 1), 8192)
-        self._map("aio_rings", bpf.LRU_HASH, (32, 4), 1024)
+        self._map("aio_rings", bpf.LRU_HASH, (32, 8), 1024)
         for name, tails in _TAILS.items():
             self._map(name, bpf.PROG_ARRAY, (4, 4), len(tails))
 

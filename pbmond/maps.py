@@ -39,7 +39,7 @@ LOST: Final = (
     "calls_without_file",
     "bytes",
     "events",
-    "io_uring_completions",
+    "async_results",
 )
 _SLOT_MASK: Final = np.uint64(0xFFFFFFFF)
 _FIRST_WINDOW: Final = 4096

@@ -46,9 +46,9 @@ class Context:
         length = kernel.stretched(size)
         self.prepare(number, opcode, fd, ctypes.addressof(memory), length, offset)
 
-    def submit(self, count: int = 1) -> None:
-        """Hand the first ``count`` iocbs over, in one call."""
-        start = ctypes.addressof(self._iocbs)
+    def submit(self, count: int = 1, first: int = 0) -> None:
+        """Hand ``count`` iocbs over, in one call."""
+        start = ctypes.addressof(self._iocbs) + _IOCB.size * first
         pointers = (ctypes.c_void_p * count)(*(start + _IOCB.size * n for n in range(count)))
         if kernel.call("io_submit", self._context, count, pointers) != count:
             raise AssertionError("io_submit did not take all")
@@ -239,14 +239,15 @@ def threads_on_one_ring(run: Run) -> Iterator[None]:
     """Four threads submit to one context, and each takes whatever results there are."""
     rounds, size = 50, 303
     fds = [run.open(f"data-{number}", 100_003) for number in range(4)]
-    contexts, rows = [Context(1) for _ in fds], [run.file(fd) for fd in fds]
+    contexts, rows = [Context(rounds) for _ in fds], [run.file(fd) for fd in fds]
     for context in contexts[1:]:
         context.share(contexts[0])
 
     def work(context: Context, fd: int) -> None:
-        for _ in range(rounds):
-            context.prepare_plain(0, _PREAD, fd, size)
-            context.submit()
+        # A thread takes whichever result comes, so that its own iocb may still be in use.
+        for number in range(rounds):
+            context.prepare_plain(number, _PREAD, fd, size)
+            context.submit(1, number)
             context.take_any()
 
     yield
