@@ -89,8 +89,6 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 71
 #define NR_VMSPLICE 75
 #define NR_TEE 77
-#define NR_IO_SETUP 0
-#define NR_IO_SUBMIT 2
 #else
 #define ARGUMENT_1 OFFSETOF_DI
 #define ARGUMENT_2 OFFSETOF_SI
@@ -105,8 +103,6 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 40
 #define NR_VMSPLICE 278
 #define NR_TEE 276
-#define NR_IO_SETUP 206
-#define NR_IO_SUBMIT 209
 #endif
 #define ARGUMENT(registers, number) FIELD(u64, registers, ARGUMENT_##number)
 

@@ -213,10 +213,22 @@ SYSCALL_EXIT(between)
 	return two_ends(ctx, in, out);
 }
 
-/* io_setup, io_submit, io_getevents, io_pgetevents */
-SYSCALL_EXIT(aio)
+SYSCALL_EXIT(io_setup)
 {
-	count_aio(ctx);
+	forget_ring(ctx);
+	return 0;
+}
+
+SYSCALL_EXIT(io_submit)
+{
+	count_aio(ctx, true, AIO_REQUESTS_TAIL);
+	return 0;
+}
+
+/* io_getevents, io_pgetevents */
+SYSCALL_EXIT(io_results)
+{
+	count_aio(ctx, false, AIO_RESULTS_TAIL);
 	return 0;
 }
 

@@ -15,7 +15,9 @@ _SYSCALLS = {
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2"), "exit_in"),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), "exit_out"),
     **dict.fromkeys(("sendfile64", "splice", "copy_file_range", "tee", "vmsplice"), "exit_between"),
-    **dict.fromkeys(("io_setup", "io_submit", "io_getevents", "io_pgetevents"), "exit_aio"),
+    "io_setup": "exit_io_setup",
+    "io_submit": "exit_io_submit",
+    **dict.fromkeys(("io_getevents", "io_pgetevents"), "exit_io_results"),
 }
 _MESSAGE_SYSCALLS = {
     **dict.fromkeys(("sendto", "sendmsg"), "exit_out"),
@@ -26,7 +28,7 @@ _MESSAGE_SYSCALLS = {
 
 
 # Programs that the kernel takes 20 ms and more to verify: their hooks share one.
-_SHARED = ("exit_between", "exit_messages", "exit_aio")
+_SHARED = ("exit_between", "exit_messages", "exit_io_submit", "exit_io_results")
 
 
 class Hook(NamedTuple):

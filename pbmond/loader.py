@@ -43,10 +43,11 @@ _NOTES_SIZE = 21552
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
-# Programs that others tail-call, in the order of WALKER, FIRST, MESSAGES and AIO in bpf/.
+# Programs that others tail-call, in the order of the indexes WALKER, FIRST, ... in bpf/.
+_EXIT_TAILS = ("walker", "first", "messages", "io_submit", "io_results")
 _TAILS = {
-    "exit_tails": ("exit_walker", "exit_first", "exit_messages", "exit_aio"),
-    "raw_tails": ("raw_walker", "raw_first"),
+    "exit_tails": [f"exit_{name}" for name in _EXIT_TAILS],
+    "raw_tails": ["raw_walker", "raw_first"],
 }
 # A tail that is compiled once and loaded for both kinds of program.
 _TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}

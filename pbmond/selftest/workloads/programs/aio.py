@@ -165,8 +165,8 @@ def unix_socket(run: Run) -> Iterator[None]:
 
 @program
 def one_call_of_many(run: Run) -> Iterator[None]:
-    """Six hundred requests in one io_submit, their results in one io_getevents."""
-    count, fd = 600, run.open("data", 100_003)
+    """Nine hundred requests in one io_submit, their results in one io_getevents."""
+    count, fd = 900, run.open("data", 100_003)
     context, row = Context(count), run.file(fd)
     yield
     for number in range(count):
