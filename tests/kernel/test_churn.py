@@ -15,6 +15,7 @@ import pytest
 from conservation import assert_conserved
 
 from pbmond import wire
+from pbmond.records import START_TICK_NS
 from pbmond.selftest.daemon import Daemon, now_ns
 from pbmond.selftest.workloads.programs import elf
 from pbmond.selftest.workloads.programs.elf import Call
@@ -30,7 +31,8 @@ EXITED = wire.STATES.index("exited")
 COUNTERS = tuple(name for name in wire.COUNTERS if not name.startswith("disk_"))
 
 Moved = tuple[int, ...]  # by COUNTERS
-Process = tuple[int, int]  # pid, start_ns
+#: A pid and its start in ticks of /proc: of a process that /proc told first more is not known yet.
+Process = tuple[int, int]
 
 _SPAWN = """
 import json, os, sys
@@ -119,10 +121,12 @@ class Seen:
         shown: set[Process] = set()
         for uid, pid, start_ns, state, values in rows:
             if uid == UID and pid != self._spawner:
-                process = pid, start_ns
+                process = pid, start_ns // START_TICK_NS
                 assert process not in shown
                 shown.add(process)
-                if state == EXITED:
+                if not any(values):
+                    assert process not in self.exited
+                elif state == EXITED:
                     assert self.exited.setdefault(process, values) == values
                 else:
                     assert process not in self.exited

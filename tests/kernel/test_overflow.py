@@ -26,13 +26,14 @@ SIZE = 37
 LOSSES = {"lost: calls_without_file", "lost: calls_without_connection"}
 
 _MOVE = """
-import os, socket, sys
+import os, resource, socket, sys
 scratch, keys, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_NOFILE, (keys + 100, keys + 100))
+files = [os.open(f"{scratch}/{number}", os.O_RDWR | os.O_CREAT) for number in range(keys)]
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for number in range(keys):
-    descriptor = os.open(f"{scratch}/{number}", os.O_RDWR | os.O_CREAT)
+# Faster than a row can be quiet for two ticks, and make room.
+for number, descriptor in enumerate(files):
     assert os.write(descriptor, b"x" * size) == size
-    os.close(descriptor)
     # A connection is its two ends, so that each peer is another one; nobody need listen.
     assert sender.sendto(b"x" * size, (f"127.1.{number >> 8}.{number & 255}", 9)) == size
 print(os.getpid(), flush=True)
@@ -110,7 +111,7 @@ def test_overflow_is_said_while_it_lasts_and_process_totals_stay_exact(tmp_path:
     run_dir, scratch = tmp_path / "run", tmp_path / "scratch"
     run_dir.mkdir()
     scratch.mkdir()
-    with Daemon(run_dir, capacity=CAPACITY, exited_linger_s=1.0) as daemon:
+    with Daemon(run_dir, capacity=CAPACITY, interval_s=1.0, exited_linger_s=1.0) as daemon:
         before = daemon.snapshot()
         with moved(scratch) as pid:
             seen = [before, *snapshots(daemon, before.now_ns, until_ns=now_ns())]
