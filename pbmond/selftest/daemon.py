@@ -28,7 +28,7 @@ run_dir = {directory}
 publisher_user = {publisher_user}
 bcc_python = {bcc_python}
 [linger]
-exited = 120.0
+exited = {exited_linger_s}
 [maps]
 flows = {capacity}
 files = {capacity}
@@ -61,6 +61,7 @@ class Daemon:
         reads: str = "auto",
         interval_s: float = 0.2,
         capacity: int = 131_072,
+        exited_linger_s: float = 120.0,
         topic: bytes = b"all/flows",
         publisher_user: str = "nobody",
         bcc_python: Path | None = None,
@@ -81,6 +82,7 @@ class Daemon:
                 publisher_user=json.dumps(publisher_user),
                 bcc_python=json.dumps("" if bcc_python is None else str(bcc_python)),
                 capacity=capacity,
+                exited_linger_s=exited_linger_s,
             )
         )
         with self.log.open("wb") as log:

@@ -1,0 +1,184 @@
+"""Processes that come and go by the thousand, so that every PID is used again and again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conservation import assert_conserved
+
+from pbmond import wire
+from pbmond.records import START_TICK_NS
+from pbmond.selftest.daemon import Daemon, now_ns
+from pbmond.selftest.workloads.programs import elf
+from pbmond.selftest.workloads.programs.elf import Call
+
+SIZES = 200
+PROCESSES = SIZES * SIZES
+#: Nobody's: so that the retired totals of these processes are a row of their own.
+UID = 64_321
+INPUT, OUTPUT = 6, 7
+
+EXITED = wire.STATES.index("exited")
+#: What the processes move is exact; what reaches the disk is the page cache's affair.
+COUNTERS = tuple(name for name in wire.COUNTERS if not name.startswith("disk_"))
+
+Moved = tuple[int, ...]  # by COUNTERS
+#: A pid and its start in ticks of /proc: of a process that /proc told first more is not known yet.
+Process = tuple[int, int]
+
+_SPAWN = """
+import json, os, sys
+scratch, sizes = sys.argv[1], int(sys.argv[2])
+output = os.open(scratch + "/output", os.O_WRONLY)
+pids = []
+for writes in range(sizes):
+    for first in range(0, sizes, 8):
+        for reads in range(first, first + 8):
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 6, f"{scratch}/input-{reads}", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 7),
+            ]
+            pids.append(os.posix_spawn(f"{scratch}/mover-{writes}", [b"mover"], {},
+                                       file_actions=actions))
+        for pid in pids[-8:]:
+            assert os.waitpid(pid, 0)[1] == 0
+print(json.dumps(pids), flush=True)
+sys.stdin.read()
+"""
+
+
+def moved(ordinal: int) -> Moved:
+    """What the process of that ordinal reads and writes: no other moves the same."""
+    writes, reads = divmod(ordinal, SIZES)
+    counters = dict.fromkeys(COUNTERS, 0)
+    counters["file_write_bytes"], counters["file_write_calls"] = 2 * writes + 1, 1
+    counters["file_read_bytes"], counters["file_read_calls"] = reads + 1, 1
+    return tuple(counters.values())
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """The programs, each of which writes its own number of bytes, and what they read."""
+    # pytest's own directories are closed to others.
+    with tempfile.TemporaryDirectory(prefix="pbmon-churn-", dir="/var/tmp") as directory:
+        _fill(Path(directory))
+        yield Path(directory)
+
+
+def _fill(scratch: Path) -> None:
+    scratch.chmod(0o755)
+    for number in range(SIZES):
+        (scratch / f"input-{number}").write_bytes(bytes(number + 1))
+        size = 2 * number + 1
+        program = scratch / f"mover-{number}"
+        program.write_bytes(
+            elf.build(
+                [
+                    Call("read", (INPUT, elf.BUFFER, 1 << 20), None),
+                    Call("write", (OUTPUT, elf.BUFFER, size), size),
+                ]
+            )
+        )
+        program.chmod(0o755)
+    (scratch / "output").touch()
+    (scratch / "output").chmod(0o666)
+
+
+@pytest.fixture
+def few_pids() -> Iterator[None]:
+    """Make PIDs wrap after some thousand; processes that have a higher one keep it."""
+    setting = Path("/proc/sys/kernel/pid_max")
+    before = setting.read_text()
+    tasks = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
+    setting.write_text(str(max(4096, 3 * tasks)))
+    try:
+        yield
+    finally:
+        setting.write_text(before)
+
+
+class Seen:
+    """All processes of UID that any snapshot showed, but ``spawner``."""
+
+    def __init__(self, spawner: int) -> None:
+        self._spawner = spawner
+        self.exited: dict[Process, Moved] = {}
+
+    def take(self, message: wire.Message) -> int:
+        """Check one snapshot against those before; return how many processes it shows."""
+        columns = message.processes.columns
+        counters = zip(*(columns[name] for name in COUNTERS), strict=True)
+        names = ("uid", "pid", "start_ns", "state")
+        rows = zip(*(columns[name] for name in names), counters, strict=True)
+        shown: set[Process] = set()
+        for uid, pid, start_ns, state, values in rows:
+            if uid == UID and pid != self._spawner:
+                process = pid, start_ns // START_TICK_NS
+                assert process not in shown
+                shown.add(process)
+                if not any(values):
+                    assert process not in self.exited
+                elif state == EXITED:
+                    assert self.exited.setdefault(process, values) == values
+                else:
+                    assert process not in self.exited
+        return len(shown)
+
+    def by_pid(self) -> dict[int, list[Moved]]:
+        """What the processes of each PID moved, oldest first."""
+        found: dict[int, list[Moved]] = defaultdict(list)
+        for (pid, _), values in sorted(self.exited.items()):
+            found[pid].append(values)
+        return found
+
+
+@contextmanager
+def spawning(scratch: Path, told: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the spawner, which writes the PIDs to ``told`` and then stays."""
+    with (
+        told.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _SPAWN, scratch, str(SIZES)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            user=UID,
+        ) as spawner,
+    ):
+        yield spawner
+
+
+def test_forty_thousand_processes_of_few_pids_are_a_row_each(
+    scratch: Path, few_pids: None, tmp_path: Path
+) -> None:
+    told, run_dir = tmp_path / "pids", tmp_path / "run"
+    run_dir.mkdir()
+    with (
+        Daemon(run_dir, topic=b"all/processes", exited_linger_s=3.0) as daemon,
+        spawning(scratch, told) as spawner,
+    ):
+        seen, left, last_ns = Seen(spawner.pid), 1, now_ns()
+        while left or not told.stat().st_size:
+            message = daemon.snapshot(last_ns)
+            last_ns = message.now_ns
+            assert_conserved(message)
+            left = seen.take(message)
+            assert spawner.poll() is None
+    pids = json.loads(told.read_bytes())
+    assert len(pids) == PROCESSES > 4 * len(set(pids))
+    expected: dict[int, list[Moved]] = defaultdict(list)
+    for ordinal, pid in enumerate(pids):
+        expected[pid].append(moved(ordinal))
+    assert seen.by_pid() == expected
+    (row,) = (row for row in message.retired.rows() if row["uid"] == UID)
+    everything = zip(*map(moved, range(PROCESSES)), strict=True)
+    assert row["processes"] == PROCESSES
+    assert tuple(row[name] for name in COUNTERS) == tuple(map(sum, everything))
+    assert message.health["lost"] == dict.fromkeys(message.health["lost"], 0)
