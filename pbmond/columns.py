@@ -22,11 +22,15 @@ _UNKNOWN, _IN, _OUT = (wire.DIRECTIONS.index(name) for name in ("unknown", "in",
 
 @dataclass(frozen=True, slots=True)
 class RowSelection:
-    """The rows ``index`` of ``view``; ``exited`` is by slot, ``listening`` (netns, port)."""
+    """The rows ``index`` of ``view``.
+
+    ``exited`` and ``starts_ns`` are by slot; ``listening``: (netns, port).
+    """
 
     view: RowView
     index: NDArray[np.intp]
     exited: NDArray[np.bool_]
+    starts_ns: NDArray[np.uint64]
     interval_ns: int
     listening: frozenset[tuple[int, int]]
 
@@ -54,6 +58,10 @@ def _rate(column: int) -> Make:
         return np.asarray(rows.view.state.deltas[rows.index, column] / (rows.interval_ns / 1e9))
 
     return make
+
+
+def _start_ns(rows: RowSelection) -> NDArray[np.uint64]:
+    return rows.starts_ns[rows.view.state.slots[rows.index]]
 
 
 def _last_ns(rows: RowSelection) -> NDArray[np.uint64]:
@@ -120,7 +128,7 @@ def _direction(rows: RowSelection) -> NDArray[np.uint8]:
 
 CONNECTION_COLUMNS: Final[dict[str, Make]] = {
     "pid": _key("pid"),
-    "start_ns": _key("start_ns"),
+    "start_ns": _start_ns,
     "class": _counter("class"),
     "family": _key("family"),
     "type": _key("type"),
@@ -146,7 +154,7 @@ CONNECTION_COLUMNS: Final[dict[str, Make]] = {
 }
 FILE_COLUMNS: Final[dict[str, Make]] = {
     "pid": _key("pid"),
-    "start_ns": _key("start_ns"),
+    "start_ns": _start_ns,
     "class": _counter("class"),
     "path": _path,
     "unlinked": _unlinked,

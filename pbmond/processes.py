@@ -32,6 +32,7 @@ TEXTS = ("name", "exe", "cmdline", "cgroup", "unit", "container")
 INFO = np.dtype(
     [
         ("start_ns", "<u8"),
+        ("told_ns", "<u8"),  # the same as viewers know it, who tell processes apart by it
         ("exited_ns", "<u8"),
         ("seen_ns", "<u8"),  # time of the newest ProcessSeen
         ("sampled_ns", "<u8"),  # tick of the newest ProcSample
@@ -152,6 +153,8 @@ class ProcessTable:
             del self._slots[pid, known_ns]
             self._slots[pid, start_ns] = slot
             self.info["start_ns"][slot] = start_ns
+            if self.info["born"][slot] == self._tick:  # nobody has seen it yet
+                self.info["told_ns"][slot] = start_ns
         return slot
 
     def _add(self, pid: int, start_ns: int) -> int:
@@ -169,7 +172,8 @@ class ProcessTable:
         # Of a process as old as the daemon, the bytes before it cannot be told from those since.
         disk_known = start_ns >= self._started_ns
         info = self.info[slot]
-        info["pid"], info["start_ns"], info["born"] = pid, start_ns, self._tick
+        info["pid"], info["born"] = pid, self._tick
+        info["start_ns"] = info["told_ns"] = start_ns
         info["uid"], info["state"], info["disk_known"] = UNKNOWN_UID, RUNNING, disk_known
         info["disk_ns"] = start_ns
         self._disk_elapsed_s[slot] = self._interval_ns / 1e9 if disk_known else np.nan

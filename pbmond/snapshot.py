@@ -20,7 +20,8 @@ from pbmond.rows import RowView, row_counts
 
 _BYTE_ROWS = np.array([wire.COUNTERS.index(name) for name in wire.BYTE_COUNTERS])
 _DISK_RATES = _BYTE_ROWS >= DISK
-_INFO_COLUMNS = ("pid", "start_ns", "ppid", "uid", "netns", "state", "exited_ns")
+_INFO_COLUMNS = {name: name for name in ("pid", "ppid", "uid", "netns", "state", "exited_ns")}
+_INFO_COLUMNS["start_ns"] = "told_ns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,9 @@ class Snapshot:
         rows = self.processes
         index = np.flatnonzero(shown)
         order = index.tolist()
-        columns: dict[str, Any] = {name: rows.info[name][index] for name in _INFO_COLUMNS}
+        columns: dict[str, Any] = {
+            name: rows.info[field][index] for name, field in _INFO_COLUMNS.items()
+        }
         for name in TEXTS:
             columns[name] = list(map(rows.texts[name].__getitem__, order))
         columns["connections"] = self._counts[0][index]
@@ -201,6 +204,7 @@ class Snapshot:
             view=view,
             index=index,
             exited=self._exited,
+            starts_ns=self.processes.info["told_ns"],
             interval_ns=self.interval_ns,
             listening=self.listening,
         )

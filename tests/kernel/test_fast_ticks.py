@@ -18,7 +18,7 @@ from pbmond import wire
 from pbmond.attach import attach
 from pbmond.config import Config
 from pbmond.maps import Kernel
-from pbmond.records import Reading
+from pbmond.records import HostReading, Reading
 from pbmond.selftest.daemon import now_ns
 from pbmond.snapshot import Meta
 from pbmond.store import Store, StoreOptions
@@ -28,6 +28,8 @@ CALLS = 4 * BLOCKS  # a byte is read and sent, received and written
 CALL_COUNTS = ("rx_calls", "tx_calls")
 INTERVAL_S = 0.01
 LINGER_NS = 600_000_000_000
+#: The host's own counters play no part here.
+NO_HOST = HostReading(None, None, None, None, frozenset(), None, None)
 META = Meta("host", "boot", "epoch", 1, {})
 
 
@@ -55,7 +57,7 @@ class Ticks:
         events = tuple(kernel.drain())
         flows, files, overflow = kernel.read()
         lost = kernel.lost()
-        reading = Reading(now_ns(), time.time_ns(), flows, files, overflow, events, lost)
+        reading = Reading(now_ns(), time.time_ns(), flows, files, overflow, events, lost, NO_HOST)
         retire = store.apply(reading)
         finals = kernel.delete(retire.flows, retire.files, retire.overflow)
         store.fold(*finals)

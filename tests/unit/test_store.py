@@ -13,6 +13,7 @@ from tests import factories as make
 from tests.store_views import flow, message, new_store, process, processes
 
 OLD_NS = make.STARTED_NS - make.SECOND + 77  # a process older than the daemon
+COARSE_NS = make.START_NS // 10_000_000 * 10_000_000  # as /proc tells it
 NEXT_NS = make.START_NS + 5 * make.SECOND  # the next process of the same PID
 
 # --- counters and rates ---------------------------------------------------------------------------
@@ -186,8 +187,7 @@ def test_of_many_processes_of_one_pid_only_the_latest_runs() -> None:
 @pytest.mark.parametrize("proc_first", [True, False])
 def test_the_coarse_start_of_proc_and_the_exact_one_are_one_process(proc_first: bool) -> None:
     store = new_store()
-    coarse_ns = make.START_NS // 10_000_000 * 10_000_000
-    found = make.seen(start_ns=coarse_ns, name=b"nginx")
+    found = make.seen(start_ns=COARSE_NS, name=b"nginx")
     if proc_first:
         store.apply(make.reading(1, events=[found]))
         store.apply(make.reading(2, flows=[flow()]))
@@ -195,8 +195,25 @@ def test_the_coarse_start_of_proc_and_the_exact_one_are_one_process(proc_first: 
         store.apply(make.reading(1, flows=[flow()]))
         store.apply(make.reading(2, flows=[flow()], events=[found]))
     row = process(store)
-    assert (row["start_ns"], row["name"], row["net_rx_bytes"]) == (make.START_NS, b"nginx", 10)
+    assert (row["name"], row["net_rx_bytes"]) == (b"nginx", 10)
     assert row["state"] == wire.STATES.index("running")
+
+
+def test_a_process_keeps_the_start_by_which_viewers_know_it() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen(start_ns=COARSE_NS)]))
+    assert process(store)["start_ns"] == COARSE_NS
+    store.apply(make.reading(2, flows=[flow()]))
+    (connection,) = message(store).connections.rows()  # type: ignore[union-attr]  # the topic has them
+    assert (process(store)["start_ns"], connection["start_ns"]) == (COARSE_NS, COARSE_NS)
+
+
+def test_the_exact_start_is_told_where_it_is_known_in_time() -> None:
+    store = new_store()
+    found = make.seen(start_ns=COARSE_NS)
+    store.apply(make.reading(1, events=[found, make.seen()], flows=[flow()]))
+    (connection,) = message(store).connections.rows()  # type: ignore[union-attr]  # the topic has them
+    assert (process(store)["start_ns"], connection["start_ns"]) == (make.START_NS, make.START_NS)
 
 
 def test_a_pid_used_twice_within_one_clock_tick_is_two_processes() -> None:
