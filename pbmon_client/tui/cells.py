@@ -36,7 +36,7 @@ _CONTESTED: Final = dict.fromkeys(
 )
 _LONGEST: Final = 4096  # characters looked at to fill a line; a name may have a million
 #: What an ASCII terminal gets in place of the characters that the interface itself uses.
-ASCII: Final = str.maketrans(
+_ASCII: Final = str.maketrans(
     {
         **dict(zip("▁▂▃▄▅▆▇█", "__..--=#", strict=True)),
         **dict(zip("…─│┌┐└┘├┬┴▲▼·•†→←↔", "~-|++++|++^v.*+><-", strict=True)),
@@ -56,6 +56,16 @@ def clean(text: str) -> str:
     if any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in text):
         return f"{_LRM}{text}{_LRM}"
     return text
+
+
+def in_ascii(text: str) -> str:
+    """Write clean text in ASCII, in as many cells: what has no likeness is a ``?`` in each."""
+    text = text.translate(_ASCII)
+    return text if text.isascii() else "".join(map(_likeness, text))
+
+
+def _likeness(char: str) -> str:
+    return char if char.isascii() else "?" * width(char)
 
 
 def cell(text: str, cells: int, *, right: bool = False, keep_end: bool = False) -> str:

@@ -16,7 +16,7 @@ from urwid.display.raw import Screen
 
 from pbmon_client.tui import kill, palette, settings
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
-from pbmon_client.tui.cells import ASCII, Line
+from pbmon_client.tui.cells import Line, in_ascii
 from pbmon_client.tui.feed import Source
 
 Clock = Callable[[], float]
@@ -41,12 +41,11 @@ class LinesCanvas(urwid.Canvas):
         ascii_only = code == "ascii"
         self._rows = [
             [
-                (role, None, (text.translate(ASCII) if ascii_only else text).encode(
-                    code, "replace"))
+                (role, None, (in_ascii(text) if ascii_only else text).encode(code, "replace"))
                 for role, text in line
             ]
             for line in lines
-        ]  # fmt: skip
+        ]
         if cursor is not None:
             self.cursor = cursor
 

@@ -13,6 +13,7 @@ from pbmon_client.tui.cells import (
     clean,
     crop,
     fill,
+    in_ascii,
     line_cells,
     over,
     plain,
@@ -42,6 +43,13 @@ def test_two_ends_of_a_line_fit_it(left: list[str], right: list[str], cells: int
 def test_a_crop_has_the_cells_between_its_ends(texts: list[str], start: int, size: int) -> None:
     line = fill([("text", text) for text in texts], 60)
     assert line_cells(crop(line, start, start + size)) == size
+
+
+@given(TEXT)
+def test_ascii_takes_as_many_cells(text: str) -> None:
+    shown = in_ascii(text)
+    assert shown.isascii()
+    assert len(shown) == cells_of(text)
 
 
 def test_half_a_wide_character_becomes_a_space() -> None:

@@ -209,10 +209,9 @@ def test_choices_are_remembered_and_a_broken_file_is_reported(tmux: Start) -> No
     assert window.settings.read_text() == "totals = perhaps\n"
 
 
-def test_hostile_names_neither_move_the_cursor_nor_shift_columns(tmux: Start) -> None:
-    """The demo's names in Hebrew, in wide and in combining characters, seen by a real terminal."""
-    window = tmux()
-    file = window.settings.parents[2] / "hostile.ndjson"
+def hostile_stream(folder: Path) -> Path:
+    """Write a demo with names in Hebrew, in wide and in combining characters."""
+    file = folder / "hostile.ndjson"
     line = demo_world.lines().splitlines()[5].decode()
     for name, hostile in (
         ("redis-server", "\\u05e9\\u05dc\\u05d5\\u05dd12"), ("postgres", "\\u65e5\\u672c\\u8a9e"),
@@ -220,12 +219,27 @@ def test_hostile_names_neither_move_the_cursor_nor_shift_columns(tmux: Start) ->
     ):  # fmt: skip
         line = line.replace(f'"name":"{name}"', f'"name":"{hostile}"')
     file.write_text(line + "\n")
-    window.command(*client("--demo", str(file)))
+    return file
+
+
+def test_hostile_names_neither_move_the_cursor_nor_shift_columns(tmux: Start) -> None:
+    window = tmux()
+    window.command(*client("--demo", str(hostile_stream(window.settings.parents[2]))))
     shown = window.until("日本語", "backup").splitlines()
     top = next(at for at, row in enumerate(shown) if "PID USER" in row)
     ends = {len(row.replace("\u0301", "").replace("\u0308", "").replace("\u200e", "")
                 .replace("日本語", "......")) for row in shown[top : top + 10]}  # fmt: skip
     assert len(ends) == 1
+    window.type("q")
+    window.until("ended with 0")
+
+
+def test_names_that_ascii_cannot_show_keep_their_cells(tmux: Start) -> None:
+    window = tmux(LC_ALL="C")
+    window.command(*client("--demo", str(hostile_stream(window.settings.parents[2]))))
+    shown = window.until("??????", "backup").splitlines()
+    top = next(at for at, row in enumerate(shown) if "PID USER" in row)
+    assert {len(row) for row in shown[top : top + 10]} == {80}
     window.type("q")
     window.until("ended with 0")
 
