@@ -6,7 +6,7 @@ A line is a list of (role, text) runs; a role is a name of ``palette``. Text in 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pbmon_client.format import fit, width
@@ -56,6 +56,16 @@ def clean(text: str) -> str:
     if any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in text):
         return f"{_LRM}{text}{_LRM}"
     return text
+
+
+def reads_unicode(environment: Mapping[str, str]) -> bool:
+    """Tell whether the locale's terminal shows Unicode.
+
+    Python itself takes the C locale for UTF-8, and cannot be asked.
+    """
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    locale = next((value for name in names if (value := environment.get(name))), "")
+    return "utf" in locale.lower()
 
 
 def in_ascii(text: str) -> str:

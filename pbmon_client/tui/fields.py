@@ -8,6 +8,7 @@ from dataclasses import field as made_by
 from typing import Any, Final
 
 from pbmon_client.columns import TABLES
+from pbmon_client.network import inet_protocol_number
 from pbmon_client.tui.cells import DASH, TIMES, clean
 from pbmon_client.tui.listing import Find
 from pbmon_client.tui.numbers import Units, clock
@@ -190,9 +191,12 @@ def write_end(side: str) -> Write:
 
 def endpoint(address: str | None, port: int | None, protocol: str, look: Look) -> str:
     """Write an address and a port, with their names where those are wanted and known."""
+    if address is None and port is None:
+        # Of IP there is always a peer, though nobody may know it; other sockets need no name.
+        return DASH if inet_protocol_number(protocol) is None else "?"
     host = "?" if address is None else look.name_of(address) or address
     if port is None:
-        return host if address is not None else DASH
+        return host
     service = look.service_of(protocol, port) or str(port)
     return f"[{host}]:{service}" if ":" in host else f"{host}:{service}"
 

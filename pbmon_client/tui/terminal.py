@@ -16,7 +16,7 @@ from urwid.display.raw import Screen
 
 from pbmon_client.tui import kill, palette, settings
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
-from pbmon_client.tui.cells import Line, in_ascii
+from pbmon_client.tui.cells import Line, in_ascii, reads_unicode
 from pbmon_client.tui.feed import Source
 
 Clock = Callable[[], float]
@@ -120,16 +120,11 @@ class Window(urwid.Widget):
 
 
 def follow_locale(environment: Mapping[str, str]) -> bool:
-    """Let urwid write what the locale's terminal can read; tell whether that is Unicode.
-
-    Python itself takes the C locale for UTF-8, and urwid takes Python's word for it.
-    """
-    names = ("LC_ALL", "LC_CTYPE", "LANG")
-    locale = next((value for name in names if (value := environment.get(name))), "")
-    if "utf" not in locale.lower():
-        urwid.set_encoding("ascii")
-        return False
-    return True
+    """Let urwid write what the locale's terminal can read; tell whether that is Unicode."""
+    if reads_unicode(environment):
+        return True
+    urwid.set_encoding("ascii")
+    return False
 
 
 class Terminal:

@@ -136,9 +136,7 @@ def test_an_empty_host_says_so() -> None:
 
 
 def test_ten_thousand_processes_are_listed_and_reached() -> None:
-    rows = [
-        process(pid, b"p%05d" % pid, net_tx_bytes_per_s=float(pid)) for pid in range(1, 10_001)
-    ]
+    rows = [process(pid, b"p%05d" % pid, net_tx_bytes_per_s=float(pid)) for pid in range(1, 10_001)]
     driver = started([message(rows, seq=2)])
     assert "10,000" in driver.lines()[-1]
     assert driver.names()[:2] == ["p10000", "p09999"]
