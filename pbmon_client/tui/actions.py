@@ -91,9 +91,9 @@ def sort_by(state: State, name: str) -> None:
 
 def _sort_turn(state: State, by: int) -> None:
     names = [BUSIEST, *(field.name for field, _cells in columns_of(state, state.width))]
-    now, reverse = state.sort_of(state.place.view)
+    now, _reverse = state.sort_of(state.place.view)
     at = names.index(now) if now in names else 0
-    state.settings.sort[state.place.view.name] = (names[(at + by) % len(names)], reverse and False)
+    state.settings.sort[state.place.view.name] = (names[(at + by) % len(names)], False)
 
 
 def _reverse(state: State) -> None:

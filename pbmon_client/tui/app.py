@@ -182,6 +182,8 @@ class App:
             state.cursor = len(state.typed)
         elif action == "help":
             self._popup = popups.Help()
+        elif action == "health":
+            self._popup = popups.Health(lambda: state.snapshot)
         elif action == "columns":
             view = state.place.view
             self._popup = popups.Columns(view.name, view.fields, state.settings.hidden)

@@ -93,6 +93,31 @@ def cell(text: str, cells: int, *, right: bool = False, keep_end: bool = False) 
     return f"{_LRM}{shown}{_LRM}" if marked else shown
 
 
+def wrap(text: str, cells: int) -> list[str]:
+    """Break clean text into lines of at most ``cells`` (from 2) cells, at spaces where it can."""
+    lines: list[str] = []
+    line = ""
+    for word in text.strip(_LRM)[:_LONGEST].split():
+        joined = f"{line} {word}" if line else word
+        if cells_of(word) > cells:  # what no line has room for is cut wherever it is full
+            *full, joined = _pieces(joined, cells)
+            lines += full
+        elif cells_of(joined) > cells:
+            lines.append(line)
+            joined = word
+        line = joined
+    return [clean(each.rstrip()) for each in (*lines, line) if each]
+
+
+def _pieces(text: str, cells: int) -> list[str]:
+    pieces = [""]
+    for char in text:
+        if cells_of(pieces[-1] + char) > cells:
+            pieces.append("")
+        pieces[-1] += char
+    return pieces
+
+
 def cells_of(text: str) -> int:
     """Count the cells of clean text."""
     return len(text) if text.isascii() else width(text.replace(_LRM, ""))

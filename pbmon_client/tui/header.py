@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pbmon_client.model import View as Snapshot
-from pbmon_client.tui.cells import Line, cell, clean, fill, line_cells, spread
+from pbmon_client.tui.cells import Line, cell, cells_of, clean, fill, line_cells, spread
 from pbmon_client.tui.graphs import Sample, peak, spark
 from pbmon_client.tui.health import Notice, status, warnings
 from pbmon_client.tui.numbers import clock, duration
@@ -19,6 +19,7 @@ _CURVES: Final = (
     ("file", (("read", "read", HISTORY[2]), ("write", "write", HISTORY[3]))),
 )
 _LONGEST_GRAPH: Final = 60
+_HOST_CELLS: Final = 24
 _SCOPES: Final = {"all": "every user", "own": "your processes only"}
 
 
@@ -44,36 +45,61 @@ def unseen_warnings(state: State) -> list[Notice]:
 
 
 def warning_lines(state: State, width: int, most: int) -> list[Line]:
-    """Draw the warnings, each on a line, as long as there is room."""
+    """Draw why nothing comes, and the warnings, each on a line, as long as there is room."""
     lines = []
+    if state.silence and state.frozen is None:
+        words = clean(f"{state.silence}; to start it: sudo systemctl start pbmond")
+        lines.append(
+            fill([("text", " "), ("alert", cell(words, min(cells_of(words), width - 1)))], width)
+        )
     for warning in unseen_warnings(state)[:most]:
+        text = clean(warning.text)
         key: Line = [("key", " x"), ("dim", " seen ")]
-        lines.append(spread([("text", " "), (warning.role, clean(warning.text))], key, width))
+        if cells_of(text) > width - 1 - line_cells(key):
+            key = [("key", " H"), ("dim", " all "), *key]
+            text = cell(text, width - 1 - line_cells(key))
+        lines.append(spread([("text", " "), (warning.role, text)], key, width))
     return lines
 
 
 def _title(state: State, width: int, now_s: float) -> Line:
-    left: Line = [("text", " "), ("brand", "pbmon")]
     snapshot = state.snapshot
+    brand: Line = [("text", " "), ("brand", "pbmon")]
     if snapshot is None:
-        return fill(left, width)
+        return fill(brand, width)
     every_s = state.interval_s or snapshot.message.interval_ns / 1e9
     every = f"every {round(every_s, 1):g} s" if every_s else "first look"
     units = state.units.words
-    parts: list[Line] = [
-        [("strong", clean(snapshot.host))],
-        [("text", clock(snapshot.message.time_ns))],
-        [("dim", every)],
-        [("dim" if units == "bytes/s" else "text", units)],
-        [("dim", _sorting(state))],
+    host = clean(snapshot.host)
+    right = _right(state, snapshot, now_s)
+    # The smaller the number, the longer a part stays when the screen is narrow.
+    parts: list[tuple[int, Line]] = [
+        (6, brand[1:]),
+        (0, [("strong", cell(host, min(cells_of(host), _HOST_CELLS)))]),
+        (1, [("text", clock(snapshot.message.time_ns))]),
+        (3, [("dim", every)]),
+        (4, [("dim" if units == "bytes/s" else "text", units)]),
+        (2, [("dim", _sorting(state))]),
     ]
     if state.settings.active:
-        parts.append([("text", "active only")])
-    right = _right(state, snapshot, now_s)
-    for part in parts:
-        if line_cells(left) + 2 + line_cells(part) + line_cells(right) <= width:
-            left += [("text", "  "), *part]
-    return spread(left, right, width)
+        parts.append((5, [("text", "active only")]))
+    return spread(_as_fits(parts, width - line_cells(right)), right, width)
+
+
+def _as_fits(parts: Sequence[tuple[int, Line]], cells: int) -> Line:
+    """Join those parts that have room, the most important ones first."""
+    kept: set[int] = set()
+    used = 0
+    for rank, part in sorted(parts, key=lambda each: each[0]):
+        size = line_cells(part) + (2 if kept else 1)
+        if used + size <= cells:
+            kept.add(rank)
+            used += size
+    line: Line = []
+    for rank, part in parts:
+        if rank in kept:
+            line += [("text", "  " if line else " "), *part]
+    return line
 
 
 def _sorting(state: State) -> str:
@@ -124,14 +150,14 @@ def _totals(
     name, ways = _CURVES[at]
     mine = curves[2 * at : 2 * at + 2]
     top = peak(*mine)
-    half = (width - 6) // 2
+    label = 6 + state.units.cells + 3
+    half = min((width - 6) // 2, label + _LONGEST_GRAPH)
     line: Line = [("dim", f" {name:<5}")]
     for (word, role, rate), curve in zip(ways, mine, strict=True):
         total = rate.removesuffix("_per_s")
         value = snapshot.totals.get(total if state.settings.totals else rate)
         number = state.units.write(value).rjust(state.units.cells)
-        room = max(0, min(_LONGEST_GRAPH, half - 6 - len(number) - 3))
-        graph = spark(curve, room, top)
+        graph = spark(curve, max(0, half - label), top)
         run: Line = [("dim", f"{word:<6}"), ("strong", number), ("text", " "), (role, graph)]
         line += fill(run, half)
     return fill(line, width)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from pbmon_client.tui.cells import Line, cell, clean
+from pbmon_client.model import View as Snapshot
+from pbmon_client.tui.cells import Line, cell, cells_of, clean, wrap
 from pbmon_client.tui.fields import CLASSES, Field
+from pbmon_client.tui.health import report
 from pbmon_client.tui.keys import help_entries
 
 _MOVES: Final = {
@@ -18,7 +20,6 @@ _MOVES: Final = {
     **dict.fromkeys(("home", "g"), -1000),
     **dict.fromkeys(("end", "G"), 1000),
 }
-_CLOSE: Final = frozenset({"esc", "q", "enter", "f10", "ctrl c"})
 
 
 class Popup(Protocol):
@@ -45,12 +46,14 @@ def frame(title: str, body: Sequence[Line], cells: int) -> list[Line]:
     return lines
 
 
-@dataclass(slots=True)
-class Help:
-    """All keys, from the table of keys."""
+class Pages:
+    """Text that scrolls; other keys close it."""
 
-    top: int = 0
-    _last: int = 0
+    title = ""
+
+    def __init__(self) -> None:
+        self.top = 0
+        self._last = 0
 
     def key(self, key: str) -> bool:
         """Scroll; other keys close."""
@@ -60,14 +63,71 @@ class Help:
         return False
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """Draw as much as has room, in two columns where the screen is wide."""
-        cells = min(width - 2, 130 if width >= 112 else 74)
-        lines = _two_columns(cells) if cells >= 108 else _help_lines(help_entries(), cells)
+        """Draw as much as has room."""
+        cells = self.width(width - 2)
+        lines = self.lines(cells)
         room = max(1, height - 4)
         self._last = max(0, len(lines) - room)
         self.top = min(self.top, self._last)
-        title = "keys" if not self._last else "keys (↑ ↓ scroll)"
-        return frame(title, lines[self.top : self.top + room], cells)
+        keys = "Esc closes" if not self._last else "↑ ↓ scroll, Esc closes"
+        return frame(f"{self.title} ({keys})", lines[self.top : self.top + room], cells)
+
+    def width(self, most: int) -> int:
+        """Return how wide the text is to be."""
+        return min(most, 74)
+
+    def lines(self, cells: int) -> list[Line]:
+        """Return the text."""
+        raise NotImplementedError
+
+
+class Help(Pages):
+    """All keys, from the table of keys."""
+
+    title = "keys"
+
+    def width(self, most: int) -> int:
+        """Two columns where the screen is wide."""
+        return min(most, 150) if most >= _TWO_COLUMNS else min(most, 74)
+
+    def lines(self, cells: int) -> list[Line]:
+        """Return the keys with what they do."""
+        return _two_columns(cells) if cells >= _TWO_COLUMNS else _help_lines(help_entries(), cells)
+
+
+_TWO_COLUMNS: Final = 108
+
+
+class Health(Pages):
+    """All that the daemon says of its picture: what it counts, lost, cannot see, and costs."""
+
+    title = "health"
+
+    def __init__(self, snapshot: Callable[[], Snapshot | None]) -> None:
+        super().__init__()
+        self._snapshot = snapshot
+
+    def lines(self, cells: int) -> list[Line]:
+        """Return the health of the snapshot on the screen."""
+        snapshot = self._snapshot()
+        made: list[Line] = []
+        for heading, entries in report({} if snapshot is None else snapshot.health):
+            made.append([("box title", cell(f" {heading}", cells))])
+            for name, text in entries:
+                made += _entry(clean(name), clean(text), cells)
+        return made
+
+
+def _entry(name: str, text: str, cells: int) -> list[Line]:
+    """Draw a value after its name, on as many lines as it takes."""
+    label = f"   {name}"
+    start = 3 if not name else max(26, cells_of(label) + 1)
+    rows = wrap(text, cells - start) or [""]
+    labels = [label, *[""] * (len(rows) - 1)]
+    return [
+        [("box key", cell(left, start)), ("box", cell(row, cells - start))]
+        for left, row in zip(labels, rows, strict=True)
+    ]
 
 
 def _help_lines(entries: Sequence[tuple[str, list[tuple[str, str]]]], cells: int) -> list[Line]:

@@ -18,6 +18,7 @@ from pbmon_client.tui.cells import (
     over,
     plain,
     spread,
+    wrap,
 )
 
 TEXT = st.text(max_size=30).map(lambda text: clean(safe_text(text)))
@@ -50,6 +51,18 @@ def test_ascii_takes_as_many_cells(text: str) -> None:
     shown = in_ascii(text)
     assert shown.isascii()
     assert len(shown) == cells_of(text)
+
+
+@given(TEXT, st.integers(2, 30))
+def test_wrapped_lines_fit_and_lose_nothing_but_spaces(text: str, cells: int) -> None:
+    lines = wrap(text, cells)
+    assert all(cells_of(line) <= cells for line in lines)
+    shown = "".join(lines).replace("\u200e", "")
+    assert shown.replace(" ", "") == "".join(text.replace("\u200e", "").split())
+
+
+def test_lines_break_at_spaces() -> None:
+    assert wrap("one two three-is-long four", 8) == ["one two", "three-is", "-long", "four"]
 
 
 def test_half_a_wide_character_becomes_a_space() -> None:

@@ -91,6 +91,57 @@ def test_curves_of_a_process_are_the_daemons_once_they_came() -> None:
     assert "▁█" in driver.lines()[heading + 1]
 
 
+def test_an_opened_row_shows_its_attributes_whole() -> None:
+    command = b"\0".join(b"--option-%d=value" % number for number in range(20))
+    row = rate(1, b"one", 5.0, cmdline=command, exe=b"/usr/bin/one", cgroup=b"/a.slice/b.service",
+               unit=b"b.service", container=b"docker:" + b"f" * 64)  # fmt: skip
+    driver = started([message([row], [], [], seq=2)], height=40)
+    driver.type("enter")
+    text = driver.text()
+    assert "--option-19=value" in text
+    for label, value in (("exe", "/usr/bin/one"), ("cgroup", "/a.slice/b.service"),
+                         ("unit", "b.service"), ("user", "mara"), ("container", "docker:fff"),
+                         ("started", "22:13:20")):  # fmt: skip
+        assert any(line.split()[:1] == [label] and value in line for line in driver.lines()), label
+
+
+def test_facts_stay_where_they_are_while_an_age_grows() -> None:
+    row = rate(1, b"one", 5.0, cmdline=b"one", unit=b"one.service", start_ns=1_000_000_000)
+
+    def column(seconds: int) -> int:
+        now_ns = (1 + seconds) * 10**9
+        driver = started([message([row], [], [], seq=2, now_ns=now_ns)], width=120)
+        return next(line for line in driver.lines() if "runs one" in line).index("one.service")
+
+    assert {column(seconds) for seconds in (5, 59, 60, 61, 3599, 3600)} == {column(10)}
+
+
+def test_curves_tell_their_highest_value_where_there_is_room() -> None:
+    driver = three(width=200, height=50)
+    history = {name: [7_000.0, 300.0] for name in wire.HISTORY}
+    driver.detail(message([THREE[1]], [], [], seq=2, history=history))
+    assert driver.text().count("max   7.0K") == 4
+
+
+def test_the_footer_has_the_keys_of_what_is_shown(world: Driver) -> None:
+    assert "sort" in world.lines()[-1]
+    world.type("enter")
+    assert world.lines()[-1].split()[:2] == ["Esc", "back"]
+    assert "scroll" in world.lines()[-1]
+    assert "sort" not in world.lines()[-1]
+    world.type("esc", "4", "enter", " ")
+    assert world.lines()[-1].split()[:2] == ["Esc", "back"]
+    assert "Space go on" in world.lines()[-1]
+
+
+def test_a_narrow_header_keeps_host_clock_interval_and_sort() -> None:
+    first = three(width=60, height=15).lines()[0]
+    for part in ("host", "22:13:22", "every 1 s", "▼ busiest", "every user", "complete"):
+        assert part in first
+    long = started([message(THREE, seq=2, host="h" * 60)], width=60, height=15).lines()[0]
+    assert "h…  22:13:22" in long
+
+
 # --- selection ----------------------------------------------------------------------------------
 
 

@@ -58,6 +58,21 @@ def test_a_snapshot_older_than_three_intervals_is_greyed_and_its_age_is_shown() 
     assert " OLD " not in driver.lines()[0]
 
 
+def test_a_daemon_that_went_away_is_told_of_above_the_greyed_rows() -> None:
+    driver = started([message([busy()], seq=2)])
+    driver.wait(6)
+    driver.silence(silence_words(PATH, ConnectionRefusedError()))
+    line = next(line for line in driver.lines() if "nobody listens" in line)
+    assert "pbmond is not running" in line
+    assert driver.role_of("nobody listens") == "alert"
+    assert driver.role_of("busy") == "stale"
+    driver.type(" ")
+    assert "nobody listens" not in driver.text()  # a paused screen is frozen whole
+    driver.type(" ")
+    driver.receive(message([busy()], seq=3))
+    assert "nobody listens" not in driver.text()
+
+
 def test_a_longer_interval_of_display_is_not_out_of_date() -> None:
     driver = started([message([busy()], seq=2)])
     driver.type("+", "+")
@@ -99,6 +114,34 @@ def test_what_a_kernel_cannot_show_is_remembered_once_it_was_acknowledged() -> N
     other = HEALTH | {"unseen": ["libaio", "another"]}
     again.receive(message([busy()], seq=3, health=other))
     assert "another" in again.text()
+
+
+def test_a_warning_that_is_cut_short_is_whole_in_the_health() -> None:
+    unseen = [f"thing {number} with many words" for number in range(9)]
+    driver = started([message([busy()], seq=2, health=HEALTH | {"unseen": unseen})])
+    line = next(line for line in driver.lines() if "unseen here" in line)
+    assert line.endswith("… H all  x seen")
+    driver.type("H", "page down")
+    assert "thing 8 with many words" in driver.text()
+    driver.type("esc")
+    assert "thing 8" not in driver.text()
+
+
+def test_the_health_shows_all_that_the_daemon_says_of_itself() -> None:
+    health = {
+        "status": "incomplete",
+        "lost": {"events": 12_345},
+        "unseen": [],
+        "maps": {"flows": {"used": 7, "capacity": 1000}},
+        "cost": {"daemon_cpu_percent": 0.44, "daemon_rss_bytes": 81_000_000, "probe": None},
+    }
+    driver = started([message([busy()], seq=2, health=health)], height=40)
+    driver.type("f3")
+    shown = {line.strip("│ ") for line in driver.lines()}
+    lines = [" ".join(line.split()) for line in shown]
+    for text in ("events 12,345", "flows 7 of 1,000 used", "daemon cpu percent 0.4 %",
+                 "daemon rss 81.0MB", "probe not known"):  # fmt: skip
+        assert any(text in line for line in lines), text
 
 
 def test_a_limited_scope_is_visible() -> None:
