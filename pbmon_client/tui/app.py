@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pbmon_client.tui import actions, popups, screen
-from pbmon_client.tui.feed import DETAIL, Came, Failed, News, Want
+from pbmon_client.tui.feed import DETAIL, Came, Crashed, Failed, News, Want
 from pbmon_client.tui.fields import NameOf, ServiceOf
 from pbmon_client.tui.header import unseen_warnings
 from pbmon_client.tui.keys import ACTIONS
@@ -77,6 +77,8 @@ class App:
     def receive(self, news: News, now_s: float) -> list[Effect]:
         """Take what the feed has to tell."""
         state = self.state
+        if isinstance(news, Crashed):
+            raise news.error
         if isinstance(news, Failed):
             return [Quit(news.words)]
         if not isinstance(news, Came):

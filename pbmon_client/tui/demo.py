@@ -16,6 +16,7 @@ from typing import Any, Final
 from pbmon_client import model, network
 from pbmon_client.tui.feed import (
     MAIN,
+    Crashed,
     Failed,
     Mailbox,
     News,
@@ -252,6 +253,8 @@ class Demo:
                     return
         except DemoError as error:
             self.mailbox.put(Failed(str(error)))
+        except Exception as error:  # noqa: BLE001 - raised again where the terminal is restored
+            self.mailbox.put(Crashed(error))
 
     def _play(self, shift: int, shift_ns: int) -> tuple[int, int]:
         """Play the file once, its numbers and clocks going on where they were.

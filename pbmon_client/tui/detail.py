@@ -30,6 +30,7 @@ _NAMES: Final = {
 }
 #: From this many lines on the curves are large, and how large they are from how many on.
 _LARGE_LINES: Final = 14
+_LARGE_LINES_ALONE: Final = 9  # where there are no parts to list
 _CURVE_ROWS: Final = ((60, 10), (34, 7), (0, 4))
 _CURVE_CELLS: Final = 60
 _LABEL_CELLS: Final = len("file write   max  ")
@@ -95,10 +96,9 @@ def pane(state: State, width: int, height: int) -> list[Line]:
     if about is None:
         return [_rule("", width), *[blank] * (height - 1)]
     lines = [_rule(_heading(about), width)]
-    large = height >= _LARGE_LINES
-    curves = _large(about, state, width, height) if large else _small(about, state, width)
-    lines += curves
-    alone = about.view.name in ("connections", "files")
+    alone = not about.view.has_parts
+    large = height >= (_LARGE_LINES_ALONE if alone else _LARGE_LINES)
+    lines += _large(about, state, width, height) if large else _small(about, state, width)
     if state.opened and large:
         most = height if alone else max(3, (height - len(lines)) // 2)
         lines += listed(about.value, state.look, about.view, width, most)
@@ -173,5 +173,7 @@ def _label(about: Subject, state: State, name: str, curve: Sequence[Sample], cel
         ("dim", f"{_NAMES[name][0]} "),
         ("strong", units.write(_now(curve, about, name)).rjust(units.cells)),
     ]
-    most: Line = [("dim", f"max {units.write(peak(curve) or None):>{units.cells}}")]
-    return spread(left, most, cells) if cells >= _LABEL_CELLS + 2 * units.cells else left
+    known = any(value is not None for value in curve)
+    if not known or cells < _LABEL_CELLS + 2 * units.cells:
+        return left
+    return spread(left, [("dim", f"max {units.write(peak(curve)):>{units.cells}}")], cells)

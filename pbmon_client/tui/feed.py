@@ -24,6 +24,8 @@ DETAIL: Final = "detail"
 _SILENT_INTERVALS: Final = 3
 _SILENT_S: Final = 1.0
 _FIRST_S: Final = 1.0
+#: A screen need not wait long for the wider scope: it shows that as soon as it comes.
+_SETTLE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,14 @@ class Failed:
     words: str
 
 
-News = Came | Silent | Failed
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The thread met a mistake of the program; whoever owns the terminal raises it."""
+
+    error: Exception
+
+
+News = Came | Silent | Failed | Crashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +220,14 @@ class Feed:
     def _run(self) -> None:
         uid = os.geteuid()
         try:
-            with Subscription(self._path, uid, "processes") as main:
+            with Subscription(self._path, uid, "processes", settle_s=_SETTLE_S) as main:
                 _Receiver(self._path, main, self._selection, uid, self.mailbox).run(
                     self._orders, lambda: None if self._stopped else self._want
                 )
         except SubscriptionError as error:
             self.mailbox.put(Failed(f"{error}; name another with --socket"))
+        except Exception as error:  # noqa: BLE001 - raised again where the terminal is restored
+            self.mailbox.put(Crashed(error))
 
 
 class _Receiver:
@@ -266,7 +277,9 @@ class _Receiver:
             elif DETAIL in self._parts:
                 self._parts[DETAIL].retarget("flows", want.pid)
             else:
-                self._parts[DETAIL] = Subscription(self._path, self._uid, "flows", want.pid)
+                self._parts[DETAIL] = Subscription(
+                    self._path, self._uid, "flows", want.pid, settle_s=_SETTLE_S
+                )
         self._have = want
 
     def _receive(self) -> None:

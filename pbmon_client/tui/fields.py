@@ -209,6 +209,12 @@ def write_host(find: Find, look: Look, _cells: int) -> list[str]:
     ]
 
 
+def write_unit(find: Find, _look: Look, _cells: int) -> list[str]:
+    """Write a container's unit; a unit itself has been named already."""
+    pairs = zip(_values(find, "unit"), _values(find, "container"), strict=True)
+    return ["" if container is None else clean(unit or "") for unit, container in pairs]
+
+
 def write_port(find: Find, look: Look, _cells: int) -> list[str]:
     """Write a service's port and its name."""
     written = []

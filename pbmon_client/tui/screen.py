@@ -17,7 +17,7 @@ from pbmon_client.tui.state import State
 #: Heights from which the parts that can do without appear.
 _GRAPHS_LINES: Final = 18
 _DETAIL_LINES: Final = 22
-_LONE_LINES: Final = 14
+_LONE_LINES: Final = 9
 _LEAST: Final = (20, 5)
 
 
@@ -76,7 +76,7 @@ def _detail_lines(state: State, height: int, room: int) -> int:
     if not state.settings.detail or height < _DETAIL_LINES:
         return 0
     lines = 7 if height < 32 else 9 if height < 40 else (room * 2) // 5
-    if state.place.view.name in ("connections", "files"):  # which have no parts to list
+    if not state.place.view.has_parts:
         lines = min(lines, _LONE_LINES)
     return min(room - 10, lines)
 

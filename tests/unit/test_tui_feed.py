@@ -17,12 +17,14 @@ from fake_publisher import PATIENCE_S, Publisher
 
 from pbmon_client import jsonout, model
 from pbmon_client.tui import demo
+from pbmon_client.tui.app import App
 from pbmon_client.tui.arrange import Wish
 from pbmon_client.tui.demo import Demo, DemoError
 from pbmon_client.tui.feed import (
     DETAIL,
     MAIN,
     Came,
+    Crashed,
     Failed,
     Feed,
     News,
@@ -33,6 +35,7 @@ from pbmon_client.tui.feed import (
     silence_words,
 )
 from pbmon_client.tui.search import understand
+from pbmon_client.tui.settings import Settings
 from pbmon_client.tui.views import PROCESSES
 from pbmond import wire
 
@@ -137,6 +140,25 @@ def test_a_path_that_can_be_no_socket_ends_the_feed() -> None:
     with contextlib.closing(Feed("/" + "x" * 200, model.Selection())) as feed:
         news = first(feed, lambda news: isinstance(news, Failed))
         assert "name another with --socket" in news.words  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("played", [False, True])
+def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
+    played: bool, path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(model, "view", mistaken)
+    nothing = model.Selection()
+    source = Demo(demo_world.FILE, nothing) if played else Feed(str(path), nothing)
+    with contextlib.closing(source):
+        if not played:
+            publisher.expect(ALL)
+            publisher.send(ALL, message([process(1)], seq=2))
+        news = first(source, lambda news: isinstance(news, Crashed))
+    with pytest.raises(RuntimeError, match="a mistake"):
+        App(Settings()).receive(news, 0.0)
 
 
 def test_closing_ends_the_thread_at_once(feed: Feed) -> None:
