@@ -20,6 +20,7 @@ _CURVES: Final = (
 )
 _LONGEST_GRAPH: Final = 60
 _HOST_CELLS: Final = 24
+_JITTERY_S: Final = 0.8
 _SCOPES: Final = {"all": "every user", "own": "your processes only"}
 
 
@@ -68,7 +69,7 @@ def _title(state: State, width: int, now_s: float) -> Line:
     if snapshot is None:
         return fill(brand, width)
     every_s = state.interval_s or snapshot.message.interval_ns / 1e9
-    every = f"every {round(every_s, 1):g} s" if every_s else "first look"
+    every = f"every {_steady(every_s):g} s" if every_s else "first look"
     units = state.units.words
     host = clean(snapshot.host)
     right = _right(state, snapshot, now_s)
@@ -84,6 +85,11 @@ def _title(state: State, width: int, now_s: float) -> Line:
     if state.settings.active:
         parts.append((5, [("text", "active only")]))
     return spread(_as_fits(parts, width - line_cells(right)), right, width)
+
+
+def _steady(seconds: float) -> float:
+    """Round an interval so that a daemon's jitter does not make it flicker."""
+    return round(seconds * 2) / 2 if seconds > _JITTERY_S else round(seconds, 1)
 
 
 def _as_fits(parts: Sequence[tuple[int, Line]], cells: int) -> Line:

@@ -134,6 +134,14 @@ def test_the_footer_has_the_keys_of_what_is_shown(world: Driver) -> None:
     assert "Space go on" in world.lines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("interval_s", "shown"), [(0.9, "1 s"), (1.1, "1 s"), (0.5, "0.5 s"), (4.97, "5 s")]
+)
+def test_a_jittering_interval_stands_still(interval_s: float, shown: str) -> None:
+    driver = started([message(THREE, seq=2, interval_ns=round(interval_s * 1e9))])
+    assert f"every {shown} " in driver.lines()[0]
+
+
 def test_a_narrow_header_keeps_host_clock_interval_and_sort() -> None:
     first = three(width=60, height=15).lines()[0]
     for part in ("host", "22:13:22", "every 1 s", "▼ busiest", "every user", "complete"):
