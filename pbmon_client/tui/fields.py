@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made_by
+from math import isnan
 from typing import Any, Final
 
 from pbmon_client.columns import TABLES
@@ -51,9 +52,10 @@ Write = Callable[[Find, Look, int], list[str]]
 class Field:
     """A column of a view. ``rank``: the smaller, the longer it stays when the screen is narrow.
 
-    ``sort`` names what it sorts by; ``counter`` is its byte counter, for traffic; ``write`` makes
-    the texts of the rows that are drawn, for a number of cells. A field that stretches takes what
-    is left of the line up to ``most``, and columns of little importance leave it ``ideal`` cells.
+    ``sort`` names what it sorts by, if it can; ``counter`` is its byte counter, for traffic, and
+    ``others`` are those of a sum; ``write`` makes the texts of the rows that are drawn, for a
+    number of cells. A field that stretches takes what is left of the line up to ``most``, and
+    columns of little importance leave it ``ideal`` cells.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Field:
     counter: str | None = None
     ideal: int = 0
     most: int = 1000
+    others: tuple[str, ...] = ()
 
     @property
     def traffic(self) -> str | None:
@@ -87,7 +90,9 @@ class Field:
 
     def width(self, units: Units) -> int:
         """Return the least number of cells."""
-        return self.cells if self.counter is None else max(units.cells, len(self.title))
+        if self.counter is None and not self.others:
+            return self.cells
+        return max(units.cells, len(self.title))
 
 
 # --- makers -------------------------------------------------------------------------------------
@@ -151,6 +156,23 @@ def traffic(table: str, pair: str, rank: int) -> Field:
 
     title = TABLES[table][counter].title
     return Field(pair, title, 6, rank, counter, write, right=True, counter=counter)
+
+
+def other_traffic(counters: tuple[str, ...]) -> Field:
+    """Make a field of the sum of all traffic that has no field of its own."""
+
+    def write(find: Find, look: Look, _cells: int) -> list[str]:
+        ending = "" if look.units.totals else "_per_s"
+        columns = [_values(find, name + ending) for name in counters]
+        return [look.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
+
+    return Field("other", "OTHER", 6, 4, "", write, right=True, others=counters)
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """Add up what is known; None if nothing is (NaN is the wire's unknown)."""
+    known = [value for value in values if value is not None and not isnan(value)]
+    return sum(known) if known else None
 
 
 # --- writers of more than one column --------------------------------------------------------------
@@ -240,9 +262,28 @@ def fitting(
 ) -> list[tuple[Field, int]]:
     """Choose the fields that a line of ``cells`` has room for, and their widths.
 
-    The least important ones give way; what is left over goes to those that stretch.
+    The least important ones give way; what is left over goes to those that stretch. Traffic that
+    gave way shows in a sum, so that no row is busy for no visible reason.
     """
     shown = [f for f in fields if f.name not in hidden and f.traffic not in hidden]
+    kept = _kept(shown, cells, units)
+    if _left_out(shown, kept):
+        fewer = _kept(shown, cells - 1 - other_traffic(("",)).width(units), units)
+        last = max((at for at, field in enumerate(fewer) if field.counter), default=None)
+        if last is not None:
+            other = other_traffic(_left_out(shown, fewer))
+            kept = [*fewer[: last + 1], other, *fewer[last + 1 :]]
+    used = sum(1 + field.width(units) for field in kept) - 1
+    return _stretched(kept, max(0, cells - used), units)
+
+
+def _left_out(shown: Sequence[Field], kept: Sequence[Field]) -> tuple[str, ...]:
+    # Disk bytes are bytes of files, or of what the kernel did for them, a second time.
+    classes = {*CLASSES} - {"disk"}
+    return tuple(f.counter for f in shown if f.counter and f.traffic in classes and f not in kept)
+
+
+def _kept(shown: Sequence[Field], cells: int, units: Units) -> list[Field]:
     kept: list[Field] = []
     used = -1
     for rank in sorted({field.rank for field in shown}):
@@ -254,8 +295,7 @@ def fitting(
             break
         kept += together
         used += need
-    kept.sort(key=fields.index)
-    return _stretched(kept, max(0, cells - used), units)
+    return sorted(kept, key=shown.index)
 
 
 def _stretched(kept: Sequence[Field], spare: int, units: Units) -> list[tuple[Field, int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pbmon_client.tui.arrange import Arranged
 from pbmon_client.tui.cells import CRUMB, Line, cell, cells_of, clean, fill
-from pbmon_client.tui.fields import Field, Look, fitting
+from pbmon_client.tui.fields import Field, Look, fitting, known_sum
 from pbmon_client.tui.header import centre
 from pbmon_client.tui.numbers import magnitude
 from pbmon_client.tui.state import State
@@ -80,7 +80,8 @@ def titles(
             text = _with_arrow(text, cells, field.rises != reverse, right=field.right)
         role = "title on" if field.name == name else "title"
         runs += [(role, cell(text, cells, right=field.right)), ("title", " ")]
-        hits.append(Hit(line, at, at + cells, "sort", field.name))
+        if field.sort:
+            hits.append(Hit(line, at, at + cells, "sort", field.name))
         at += cells + 1
     return fill(runs, width, "title"), hits
 
@@ -146,16 +147,12 @@ def _whole(state: State, rows: Arranged, at: int, *, exited: bool) -> str | None
 
 
 def _roles(field: Field, rows: Arranged, shown: Sequence[int], look: Look) -> list[str]:
-    if field.counter is None:
+    counters = field.others or ((field.counter,) if field.counter else ())
+    if not counters:
         return ["text"] * len(shown)
     totals = look.units.totals
-    values = rows.listing.raw(field.source(look.units)) or ()
-    return [_magnitude(values[row], totals=totals) for row in shown]
-
-
-def _magnitude(value: float | None, *, totals: bool) -> str:
-    known = value if value is not None and value == value else None  # noqa: PLR0124 - NaN
-    return magnitude(known, totals=totals)
+    columns = [rows.listing.raw(each if totals else f"{each}_per_s") or () for each in counters]
+    return [magnitude(known_sum(column[row] for column in columns), totals=totals) for row in shown]
 
 
 def _indent(

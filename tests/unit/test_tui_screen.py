@@ -62,6 +62,33 @@ def test_narrow_screens_drop_columns_by_importance() -> None:
     assert "CMDLINE" in wide
 
 
+def test_traffic_without_a_column_shows_in_a_sum() -> None:
+    local = process(1, b"local", loopback_rx_bytes_per_s=2e6, pipe_write_bytes_per_s=3e6,
+                    loopback_rx_bytes=7)  # fmt: skip
+    driver = started([message([local, rate(2, b"sender", 100.0)], seq=2)])
+    assert driver.lines()[4].endswith("OTHER")
+    assert [row.split()[-1] for row in driver.rows()] == ["5.0M", "·"]
+    driver.type("a")
+    assert next(row for row in driver.rows() if "local" in row).split()[-1] == "7"
+    wide = started([message([local], seq=2)], width=300, height=50)
+    assert "OTHER" not in wide.text()
+    driver.app.state.settings.hidden[""] = ["loopback"]
+    driver.type("a")
+    assert [row.split()[-1] for row in driver.rows()] == ["3.0M", "·"]
+
+
+def test_the_sum_of_others_is_no_column_to_sort_by() -> None:
+    driver = three()
+    title = driver.lines()[4].index("OTHER")
+    driver.click(title, 4)
+    assert "▼ busiest" in driver.lines()[0]
+    seen = set()
+    for _ in range(9):
+        driver.type("s")
+        seen.add(driver.app.state.sort_of(driver.app.state.place.view)[0])
+    assert "other" not in seen
+
+
 def test_a_terminal_that_is_too_small_says_so_and_does_not_fail() -> None:
     assert three(width=12, height=4).lines()[0].strip() == "too small"
 
@@ -388,7 +415,7 @@ def test_classes_and_columns_can_be_hidden() -> None:
     driver = three()
     driver.type("C", "down", " ", "esc")
     assert "FILE" not in driver.lines()[4]
-    assert "LO RX" in driver.lines()[4]
+    assert "DISK W" in driver.lines()[4]
     driver.type("f2", "down", " ", "esc")
     assert "FILE" in driver.lines()[4]
 

@@ -154,7 +154,7 @@ def test_a_limited_scope_is_visible() -> None:
 def test_unknown_rates_of_the_first_seconds_are_question_marks() -> None:
     unknown = dict.fromkeys(wire.RATES, float("nan"))
     driver = started([message([process(1, b"first", **unknown)], seq=1)])
-    assert driver.rows()[0].split()[3:] == ["?"] * 6
+    assert driver.rows()[0].split()[3:] == ["?"] * 5
     assert "first look" in driver.lines()[0]
     driver.type("s", "s", "s", "2", "s", "s", "s", "9", "o")
     assert "PID" in driver.text()
