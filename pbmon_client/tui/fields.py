@@ -237,6 +237,19 @@ def write_unit(find: Find, _look: Look, _cells: int) -> list[str]:
     return ["" if container is None else clean(unit or "") for unit, container in pairs]
 
 
+def short_container(container: str) -> str:
+    """Cut a container's id as its own tools do; ``runtime:`` stays before it."""
+    runtime, _, identifier = container.partition(":")
+    return f"{runtime}:{identifier[:12]}" if len(identifier) == 64 else container
+
+
+def write_container(find: Find, _look: Look, _cells: int) -> list[str]:
+    """Write a container by its runtime and the start of its id."""
+    return [
+        "" if each is None else clean(short_container(each)) for each in find("container") or ()
+    ]
+
+
 def write_port(find: Find, look: Look, _cells: int) -> list[str]:
     """Write a service's port and its name."""
     written = []

@@ -204,7 +204,9 @@ class Terminal:
         chosen = self._app.state.settings.theme
         self._theme = chosen
         theme = chosen if chosen in palette.THEMES else palette.guess(os.environ)
-        self._screen.register_palette(palette.entries(theme, self._screen.colors))
+        screen = self._screen
+        grey = palette.has_grey(screen.term, bold_brightens=screen.fg_bright_is_bold)
+        screen.register_palette(palette.entries(theme, screen.colors, grey=grey))
         self._screen.clear()
 
     def _save(self) -> None:

@@ -11,6 +11,7 @@ from pbmon_client.tui.fields import (
     number,
     text,
     traffic,
+    write_container,
     write_direction,
     write_end,
     write_host,
@@ -83,7 +84,7 @@ _PROCESS_FIELDS: Final = (
     *_TRAFFIC,
     *_COUNTS,
     text("processes", "unit", 20, 8),
-    text("processes", "container", 19, 13),
+    text("processes", "container", 19, 13, write=write_container),
     text("processes", "cmdline", 20, 10, stretch=4),
 )
 PROCESSES: Final = View("processes", "processes", _PROCESS_FIELDS)

@@ -299,6 +299,12 @@ def test_containers_are_grouped_beside_units(world: Driver) -> None:
     assert any("docker:3f9c1d2ab47e" in row for row in world.rows())
 
 
+def test_a_container_is_named_as_its_own_tools_do() -> None:
+    driver = started(messages(3), width=300, height=50)
+    row = next(row for row in driver.rows() if "gunicorn" in row)
+    assert " docker:3f9c1d2ab47e " in row
+
+
 def test_ports_are_the_services(world: Driver) -> None:
     world.type("7")
     text = "\n".join(world.rows())

@@ -84,6 +84,17 @@ def test_every_theme_has_every_role_in_every_depth() -> None:
             assert {entry[0] for entry in palette.entries(theme, colours)} == palette.ROLES
 
 
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_black_on_black_where_bold_black_is_no_grey(theme: palette.Theme) -> None:
+    assert any(entry[1].startswith("dark gray") for entry in palette.entries(theme, 16))
+    for entry in palette.entries(theme, 16, grey=False):
+        assert "dark gray" not in entry[1]
+        assert "dark gray" not in entry[4]
+    assert palette.has_grey("linux", bold_brightens=True)
+    assert palette.has_grey("xterm", bold_brightens=False)
+    assert not palette.has_grey("screen", bold_brightens=True)
+
+
 def test_the_monochrome_theme_uses_no_colour_on_a_terminal_that_has_them() -> None:
     for entry in palette.entries("mono", 256):
         for part in (entry[1], entry[2], entry[4], entry[5]):
