@@ -148,6 +148,14 @@ class App:
         self._hits = frame.hits
         return frame
 
+    def ages(self, now_s: float) -> bool:
+        """Tell whether the screen changes with time alone: a pause, an age, a notice's end."""
+        state = self.state
+        if state.notice and now_s >= state.notice_until_s:
+            state.notice = ""
+            return True
+        return state.frozen is not None or state.stale_s(now_s) is not None
+
     def want(self) -> Want:
         """Say what should be subscribed to."""
         state = self.state

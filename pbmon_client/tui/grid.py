@@ -182,7 +182,8 @@ def _row(
         return [(whole, line + " " * (width - cells_of(line)))]
     runs: Line = [("pin", mark)]
     for (role, text), (field, cells) in zip(texts, columns, strict=True):
-        shown = cell(text, cells, right=field.right, keep_end=field.keep_end) + " "
+        before = " " if len(runs) > 1 else ""
+        shown = before + cell(text, cells, right=field.right, keep_end=field.keep_end)
         if runs[-1][0] == role:
             runs[-1] = (role, runs[-1][1] + shown)
         else:

@@ -178,8 +178,8 @@ class Terminal:
         self.window._invalidate()
 
     def _on_tick(self, loop: urwid.MainLoop, _data: object) -> None:
-        # The age of what is shown and the length of a pause change with time alone.
-        self.window._invalidate()
+        if self._app.ages(self._clock()):
+            self.window._invalidate()
         loop.set_alarm_in(_TICK_S, self._on_tick)
 
     def _carry_out(self, effects: list[Effect]) -> None:

@@ -73,6 +73,18 @@ def test_a_daemon_that_went_away_is_told_of_above_the_greyed_rows() -> None:
     assert "nobody listens" not in driver.text()
 
 
+def test_only_a_pause_an_age_and_a_notice_change_with_time_alone() -> None:
+    driver = started([message([busy()], seq=2)])
+    assert not driver.app.ages(driver.now_s)
+    driver.app.notify("something", driver.now_s)
+    assert not driver.app.ages(driver.now_s + 1)
+    assert driver.app.ages(driver.now_s + 6)
+    assert driver.app.ages(driver.now_s + 6)  # of the snapshot by now
+    driver.receive(message([busy()], seq=3))
+    driver.type(" ")
+    assert driver.app.ages(driver.now_s)
+
+
 def test_a_longer_interval_of_display_is_not_out_of_date() -> None:
     driver = started([message([busy()], seq=2)])
     driver.type("+", "+")
