@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pbmon_client import model, network
+from pbmon_client.format import safe_text
 from pbmon_client.tui.feed import (
     MAIN,
     Crashed,
@@ -83,12 +84,12 @@ def _snapshot(line: str, where: str) -> Recorded:
     try:
         value = json.loads(line)
         users = {
-            row["uid"]: row["user"]
+            row["uid"]: safe_text(str(row["user"]))
             for table in ("processes", "retired")
             for row in value[table]
             if row["uid"] is not None
         }
-        return Recorded(_message(value), str(value["viewer"]["scope"]), users)
+        return Recorded(_message(value), safe_text(str(value["viewer"]["scope"])), users)
     except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise DemoError(f"{where} is no snapshot of pbmon-client --ndjson ({what})") from None

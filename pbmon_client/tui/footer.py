@@ -18,7 +18,8 @@ def footer(
     if state.typed is not None:
         return _typing(state, count, width)
     if state.notice and now_s < state.notice_until_s:
-        return spread([("warn", f" {clean(state.notice)}")], [("dim", count)], width), None
+        words = cell(f" {clean(state.notice)}", max(0, width - len(count)))
+        return spread([("warn", words)], [("dim", count)], width), None
     right: Line = [("dim", count)]
     left: Line = []
     if state.search.text:

@@ -25,13 +25,13 @@ _SCOPES: Final = {"all": "every user", "own": "your processes only"}
 
 
 def header(state: State, width: int, now_s: float, *, graphs: bool) -> list[Line]:
-    """Draw the top lines: one, or with ``graphs`` three."""
+    """Draw the top lines: two, or with ``graphs`` three."""
     lines = [_title(state, width, now_s)]
     snapshot = state.snapshot
-    if not graphs:
-        return lines
     if snapshot is None:
-        return [*lines, [("text", " " * width)], [("text", " " * width)]]
+        return [*lines, *[[("text", " " * width)]] * (2 if graphs else 1)]
+    if not graphs:
+        return [*lines, _in_a_line(state, snapshot, width)]
     curves = _host_curves(state, snapshot)
     return [*lines, *(_totals(state, snapshot, curves, at, width) for at in range(len(_CURVES)))]
 
@@ -160,13 +160,26 @@ def _totals(
     half = min((width - 6) // 2, label + _LONGEST_GRAPH)
     line: Line = [("dim", f" {name:<5}")]
     for (word, role, rate), curve in zip(ways, mine, strict=True):
-        total = rate.removesuffix("_per_s")
-        value = snapshot.totals.get(total if state.settings.totals else rate)
-        number = state.units.write(value).rjust(state.units.cells)
+        number = _total(state, snapshot, rate)
         graph = spark(curve, max(0, half - label), top)
         run: Line = [("dim", f"{word:<6}"), ("strong", number), ("text", " "), (role, graph)]
         line += fill(run, half)
     return fill(line, width)
+
+
+def _in_a_line(state: State, snapshot: Snapshot, width: int) -> Line:
+    """Draw all totals on one line, without curves."""
+    line: Line = []
+    for name, ways in _CURVES:
+        line.append(("dim", f" {name}"))
+        for word, _role, rate in ways:
+            line += [("dim", f" {word}"), ("strong", f"{_total(state, snapshot, rate)} ")]
+    return fill(line, width)
+
+
+def _total(state: State, snapshot: Snapshot, rate: str) -> str:
+    name = rate.removesuffix("_per_s") if state.settings.totals else rate
+    return state.units.write(snapshot.totals.get(name)).rjust(state.units.cells)
 
 
 def waiting(state: State, width: int, height: int, sources: str) -> list[Line]:

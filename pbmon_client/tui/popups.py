@@ -194,37 +194,47 @@ class Columns:
         return frame("columns", lines, 34)
 
 
-#: The signals that can be sent, by the key that chooses one.
-SIGNALS: Final = {"t": ("TERM", 15), "k": ("KILL", 9), "i": ("INT", 2), "h": ("HUP", 1)}
+#: The signals that can be sent, the mildest first, and what they do.
+SIGNALS: Final = (
+    (15, "TERM", "end in order"),
+    (2, "INT", "interrupt, as Ctrl-C does"),
+    (1, "HUP", "hang up; many daemons then read their settings"),
+    (19, "STOP", "stop for a while"),
+    (18, "CONT", "go on after a stop"),
+    (9, "KILL", "end at once, whatever is lost"),
+)
 
 
 @dataclass(slots=True)
 class Question:
-    """Asks which signal to send; ``answer`` is its number once one was chosen."""
+    """Asks which signal to send; ``answer`` is its number once one was chosen.
+
+    Only Enter sends: a letter would be the next key of somebody who moves with the keys of vi.
+    """
 
     pid: int
     start_ns: int
     name: str
+    at: int = 0
     answer: int | None = None
 
     def key(self, key: str) -> bool:
-        """Take the answer; any other key is no."""
-        if key in SIGNALS:
-            self.answer = SIGNALS[key][1]
+        """Choose, or take the answer; any other key is no."""
+        if key in _MOVES:
+            self.at = max(0, min(len(SIGNALS) - 1, self.at + _MOVES[key]))
+            return True
+        if key == "enter":
+            self.answer = SIGNALS[self.at][0]
         return False
 
     def draw(self, width: int, _height: int) -> list[Line]:
         """Draw the question."""
         cells = min(width - 2, 60)
-        choice: Line = [("box", "  ")]
-        for key, (name, _number) in SIGNALS.items():
-            choice += [("box key", key), ("box", f" SIG{name}   ")]
-        used = 2 + sum(len(key) + len(name) + 7 for key, (name, _n) in SIGNALS.items())
-        lines: list[Line] = [
-            [("box", " " * cells)],
-            [("box", cell(f"  Send a signal to {clean(self.name)} ({self.pid})?", cells))],
-            [("box", " " * cells)],
-            [*choice, ("box", " " * max(0, cells - used))],
-            [("box", cell("  any other key: no", cells))],
-        ]
+        question = f"  Send a signal to {clean(self.name)} ({self.pid})?"
+        lines: list[Line] = [[("box", cell(question, cells))], [("box", " " * cells)]]
+        for at, (_number, name, words) in enumerate(SIGNALS):
+            role = "box on" if at == self.at else "box"
+            lines.append([(role, cell(f"    SIG{name:<6} {words}", cells))])
+        lines.append([("box", " " * cells)])
+        lines.append([("box key", cell("  ↑ ↓ choose, Enter sends, any other key: no", cells))])
         return frame("signal", lines, cells)

@@ -198,6 +198,20 @@ def test_a_recorded_stream_reads_back_as_what_was_printed() -> None:
         assert json.loads(jsonout.render(view, row_a_line=False)) == json.loads(line)
 
 
+def test_a_hostile_recording_is_made_safe(tmp_path: Path) -> None:
+    row = json.loads(demo_world.FILE.read_bytes().splitlines()[3])
+    hostile = "\x1b[2J\u202e\n"
+    row["viewer"]["scope"] = row["host"] = row["processes"][0]["user"] = hostile
+    row["processes"][0]["name"] = row["files"][0]["path"] = hostile
+    file = tmp_path / "hostile.ndjson"
+    file.write_text(json.dumps(row) + "\n")
+    shown = demo.first_known(file, model.Selection(flows=True))
+    assert shown.files is not None
+    texts = [shown.scope, shown.host, shown.files.column("path")[0]]
+    texts += [shown.processes.column(name)[0] for name in ("user", "name")]
+    assert all(text.isprintable() for text in texts)
+
+
 def test_a_demo_plays_the_snapshots_in_order() -> None:
     with contextlib.closing(Demo(demo_world.FILE, model.Selection())) as played:
         news = first(played, came(MAIN))

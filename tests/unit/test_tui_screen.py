@@ -170,7 +170,9 @@ def test_a_jittering_interval_stands_still(interval_s: float, shown: str) -> Non
 
 
 def test_a_narrow_header_keeps_host_clock_interval_and_sort() -> None:
-    first = three(width=60, height=15).lines()[0]
+    driver = three(width=60, height=15)
+    assert " ".join(driver.lines()[1].split()) == "net in · out 600 file read · write ·"
+    first = driver.lines()[0]
     for part in ("host", "22:13:22", "every 1 s", "▼ busiest", "every user", "complete"):
         assert part in first
     long = started([message(THREE, seq=2, host="h" * 60)], width=60, height=15).lines()[0]
@@ -604,8 +606,18 @@ def test_the_answer_to_the_question_names_the_process_by_its_identity() -> None:
     own = rate(77, b"mine", 5.0, uid=UID, start_ns=123_000)
     driver = started([message([own], seq=2)])
     driver.app.key("K", 0.0)
-    kill = driver.app.key("t", 0.0)[0]
+    kill = driver.app.key("enter", 0.0)[0]
     assert (kill.pid, kill.start_ns, kill.number) == (77, 123_000, 15)  # type: ignore[union-attr]
+
+
+def test_moving_with_vi_keys_answers_no_question() -> None:
+    own = rate(77, b"mine", 5.0, uid=UID)
+    driver = started([message([own], seq=2)])
+    assert not [effect for key in "Kkkjjq" for effect in driver.app.key(key, 0.0)]
+    driver.app.key("K", 0.0)
+    driver.app.key("j", 0.0)
+    kill = driver.app.key("enter", 0.0)[0]
+    assert kill.number == 2  # type: ignore[union-attr]
 
 
 def test_an_exited_process_is_not_asked_about() -> None:
