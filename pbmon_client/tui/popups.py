@@ -198,7 +198,7 @@ class Columns:
 SIGNALS: Final = (
     (15, "TERM", "end in order"),
     (2, "INT", "interrupt, as Ctrl-C does"),
-    (1, "HUP", "hang up; many daemons then read their settings"),
+    (1, "HUP", "hang up; daemons read their settings anew"),
     (19, "STOP", "stop for a while"),
     (18, "CONT", "go on after a stop"),
     (9, "KILL", "end at once, whatever is lost"),
