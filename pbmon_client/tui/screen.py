@@ -107,6 +107,8 @@ def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
 def _coming(state: State, width: int, space: int) -> Sequence[Line]:
     blank: Line = fill([], width)
     words = f"{state.place.view.table} come with the next snapshot"
+    if state.frozen is not None:
+        words = f"paused before {state.place.view.table} came (Space goes on)"
     lines = [blank] * (space // 3) + [centre(words, width)]
     return [*lines, *[blank] * (space - len(lines))][:space]
 

@@ -117,6 +117,14 @@ def test_a_paused_screen_freezes_whole_while_data_go_on() -> None:
     assert driver.names() == ["late"]
 
 
+def test_a_view_that_a_pause_came_before_says_so() -> None:
+    driver = three()
+    driver.type(" ", "5")
+    assert "paused before connections came (Space goes on)" in driver.text()
+    driver.type(" ")
+    assert "connections come with the next snapshot" in driver.text()
+
+
 def test_plus_and_minus_change_the_interval_of_display() -> None:
     driver = three()
     driver.type("+")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -118,6 +119,28 @@ def test_keys_typed_in_a_terminal_change_its_screen(tmux: Start) -> None:
     window.type("q", "q")
     window.until("ended with 0")
     window.restored()
+
+
+def test_clicks_the_wheel_and_the_clipboard_work_in_a_terminal(tmux: Start) -> None:
+    window = tmux((120, 40))
+    window.run("set-option", "-g", "set-clipboard", "on")
+    window.command(*demo())
+    shown = window.until("── backup 28700", "kthreadd").splitlines()
+    line = next(at for at, row in enumerate(shown, 1) if " redis-server " in row)
+    window.type("-l", f"\x1b[<0;20;{line}M\x1b[<0;20;{line}m")  # SGR: a press and a release
+    window.until("── redis-server 2512")
+    title = next(at for at, row in enumerate(shown, 1) if "PID USER" in row)
+    column = shown[title - 1].index("NAME") + 1
+    window.type("-l", f"\x1b[<0;{column};{title}M\x1b[<0;{column};{title}m")
+    window.until("▲ name")
+    window.type("Home")
+    window.type("-l", f"\x1b[<65;20;{line}M")
+    window.until("── git 31502")
+    window.type("y")
+    window.until("on the clipboard")
+    assert json.loads(window.run("show-buffer"))["name"] == "git"
+    window.type("q")
+    window.until("ended with 0")
 
 
 def test_resizing_redraws_live(tmux: Start) -> None:
