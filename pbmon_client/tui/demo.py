@@ -233,6 +233,10 @@ class Demo:
         """Make ``fd`` readable; may be called from any thread."""
         self.mailbox.wake()
 
+    def hurry(self) -> None:
+        """Step back for a moment: a key press is to be drawn."""
+        self.mailbox.hurry()
+
     def want(self, want: Want) -> None:
         """Note the interval of display; everything else is in the file."""
         self._want = want
@@ -281,7 +285,7 @@ class Demo:
             )
             snapshot = self._stream.take(played, recorded.scope, self._want.interval_s)
             if snapshot is not None:
-                self.mailbox.put(prepared(MAIN, snapshot, self._want.wish))
+                self.mailbox.put(prepared(MAIN, snapshot, self._want.wish, self.mailbox.give_way))
         if first is None or first is message:
             return 0, 0
         step_ns = message.interval_ns or 10**9

@@ -26,6 +26,8 @@ _SILENT_S: Final = 1.0
 _FIRST_S: Final = 1.0
 #: A screen need not wait long for the wider scope: it shows that as soon as it comes.
 _SETTLE_S: Final = 0.05
+#: The time that a key press is given before the next snapshot is worked on.
+_DRAWN_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class Source(Protocol):
     def wake(self) -> None:
         """Make ``fd`` readable; may be called from any thread."""
 
+    def hurry(self) -> None:
+        """Step back for a moment: a key press is to be drawn."""
+
     def close(self) -> None:
         """End it."""
 
@@ -109,6 +114,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._news: dict[str, News] = {}
+        self._drawn_by = 0.0
         self.fd, self._wake = os.pipe()
         for fd in (self.fd, self._wake):
             os.set_blocking(fd, False)
@@ -124,6 +130,16 @@ class Mailbox:
         with suppress(BlockingIOError):
             os.write(self._wake, b"!")
 
+    def hurry(self) -> None:
+        """Let whoever fills the mailbox step back until a key press was drawn."""
+        self._drawn_by = time.monotonic() + _DRAWN_S
+
+    def give_way(self) -> None:
+        """Wait, between two pieces of work, while the other thread is in a hurry."""
+        left = self._drawn_by - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
     def take(self) -> list[News]:
         """Take what is there."""
         with suppress(BlockingIOError):
@@ -138,11 +154,19 @@ class Mailbox:
         os.close(self._wake)
 
 
-def prepared(part: str, snapshot: model.View, wish: Wish | None) -> Came:
+def prepared(
+    part: str,
+    snapshot: model.View,
+    wish: Wish | None,
+    give_way: Callable[[], None] = lambda: None,
+) -> Came:
     """Do for a snapshot what a screen with these rows will need of it."""
     if part != MAIN or wish is None:
         return Came(part, snapshot)
-    return Came(part, snapshot, wish, arrange(snapshot, wish), planes_of(snapshot, wish.view))
+    give_way()
+    rows = arrange(snapshot, wish)
+    give_way()
+    return Came(part, snapshot, wish, rows, planes_of(snapshot, wish.view))
 
 
 class Stream:
@@ -204,6 +228,10 @@ class Feed:
     def wake(self) -> None:
         """Make ``fd`` readable; may be called from any thread."""
         self.mailbox.wake()
+
+    def hurry(self) -> None:
+        """Step back for a moment: a key press is to be drawn."""
+        self.mailbox.hurry()
 
     def want(self, want: Want) -> None:
         """Change what is subscribed to."""
@@ -284,6 +312,7 @@ class _Receiver:
 
     def _receive(self) -> None:
         for part, subscription in self._parts.items():
+            self._mailbox.give_way()
             try:
                 message = subscription.receive(0, newest=True)
             except WireError as error:
@@ -304,7 +333,7 @@ class _Receiver:
                 )
             snapshot = self._streams[part].take(message, subscription.scope, self._have.interval_s)
             if snapshot is not None:
-                self._mailbox.put(prepared(part, snapshot, self._have.wish))
+                self._mailbox.put(prepared(part, snapshot, self._have.wish, self._mailbox.give_way))
 
     def _on_silence(self) -> None:
         self._quiet_since = time.monotonic()

@@ -149,7 +149,9 @@ class Terminal:
         self.window: Final = Window(app, self._carry_out, clock)
         self._screen: Final = screen or Screen()
         self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
-        self.loop: Final = urwid.MainLoop(self.window, screen=self._screen, handle_mouse=True)
+        self.loop: Final = urwid.MainLoop(
+            self.window, screen=self._screen, handle_mouse=True, input_filter=self._on_input
+        )
         self._paint()
 
     def run(self) -> str:
@@ -176,6 +178,10 @@ class Terminal:
             self._carry_out(self._app.receive(news, now_s))
         self._carry_out([])
         self.window._invalidate()
+
+    def _on_input(self, keys: list[Any], _raw: list[int]) -> list[Any]:
+        self._source.hurry()
+        return keys
 
     def _on_tick(self, loop: urwid.MainLoop, _data: object) -> None:
         if self._app.ages(self._clock()):

@@ -27,6 +27,7 @@ from pbmon_client.tui.feed import (
     Crashed,
     Failed,
     Feed,
+    Mailbox,
     News,
     Silent,
     Stream,
@@ -159,6 +160,21 @@ def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
         news = first(source, lambda news: isinstance(news, Crashed))
     with pytest.raises(RuntimeError, match="a mistake"):
         App(Settings()).receive(news, 0.0)
+
+
+def test_whoever_fills_the_mailbox_gives_way_to_a_key_press(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    mailbox = Mailbox()
+    mailbox.give_way()
+    assert not waited
+    mailbox.hurry()
+    mailbox.give_way()
+    assert len(waited) == 1
+    assert 0 < waited[0] <= 0.05
+    mailbox.close()
 
 
 def test_closing_ends_the_thread_at_once(feed: Feed) -> None:

@@ -42,6 +42,9 @@ class Source:
     def wake(self) -> None:
         """Nobody sleeps here."""
 
+    def hurry(self) -> None:
+        """Nobody works beside."""
+
     def close(self) -> None:
         """Nothing is open."""
 
