@@ -118,10 +118,13 @@ class Health(Pages):
         return made
 
 
+_NAME_CELLS: Final = 30
+
+
 def _entry(name: str, text: str, cells: int) -> list[Line]:
     """Draw a value after its name, on as many lines as it takes."""
     label = f"   {name}"
-    start = 3 if not name else max(26, cells_of(label) + 1)
+    start = 3 if not name else max(_NAME_CELLS, cells_of(label) + 1)
     rows = wrap(text, cells - start) or [""]
     labels = [label, *[""] * (len(rows) - 1)]
     return [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmon_client.format import safe_text, width
+from pbmon_client.tui import cells as cells_module
 from pbmon_client.tui.cells import (
     cell,
     cells_of,
@@ -51,6 +54,14 @@ def test_ascii_takes_as_many_cells(text: str) -> None:
     shown = in_ascii(text)
     assert shown.isascii()
     assert len(shown) == cells_of(text)
+
+
+def test_all_that_the_interface_itself_draws_has_a_likeness_in_ascii() -> None:
+    folder = Path(cells_module.__file__).parent
+    drawn = {char for file in folder.glob("*.py") for char in file.read_text() if ord(char) > 126}
+    drawn |= {cells_module.TIMES, cells_module.DASH, cells_module.CRUMB}
+    assert "↑" in drawn
+    assert "?" not in {in_ascii(char) for char in drawn}
 
 
 @given(TEXT, st.integers(2, 30))
