@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from pbmon_client.tui.arrange import Arranged
 from pbmon_client.tui.cells import CRUMB, Line, cell, cells_of, clean, fill
@@ -94,13 +95,21 @@ def _with_arrow(text: str, cells: int, rises: bool, *, right: bool) -> str:  # n
     return f"{arrow}{text[-room:]}" if right else f"{text[:room]}{arrow}"
 
 
+_COMMAND_CELLS: Final = 72
+
+
 def columns_of(state: State, width: int) -> list[tuple[Field, int]]:
     """Choose the columns of the view that have room."""
     view = state.place.view
     hidden = {*state.settings.hidden.get(view.name, ())}
     if not view.needs_flows:
         hidden |= state.hidden_classes
-    return fitting(view.fields, width - 1, state.units, hidden)
+    fields: Sequence[Field] = view.fields
+    if state.settings.full_command:  # which the names then are, as wide as there is room
+        hidden.add("cmdline")
+        wide: dict[str, Any] = {"stretch": 6, "ideal": _COMMAND_CELLS, "most": 1000}
+        fields = [replace(f, **wide) if f.name == "name" else f for f in fields]
+    return fitting(fields, width - 1, state.units, hidden)
 
 
 def body(

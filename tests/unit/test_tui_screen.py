@@ -201,6 +201,15 @@ def test_c_shows_command_lines_instead_of_names() -> None:
     assert "/bin/one --fast" in driver.rows()[0]
 
 
+def test_a_full_command_line_takes_the_room_that_there_is() -> None:
+    long = b"/usr/bin/one\0" + b"\0".join(b"--option-%02d" % number for number in range(4))
+    driver = started([message([process(1, b"one", cmdline=long)], seq=2)], width=240, height=40)
+    assert "CMDLINE" in driver.text()
+    driver.type("c")
+    assert driver.rows()[0].index("--option-03") < driver.lines()[4].index("NET RX")
+    assert "CMDLINE" not in driver.text()
+
+
 def test_names_of_hosts_and_services_show_once_they_are_asked_for(world: Driver) -> None:
     state = world.app.state
     state.name_of = {"198.51.100.7": "vault.example.net"}.get
