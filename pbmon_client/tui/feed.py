@@ -176,6 +176,7 @@ class Stream:
         self._selection = selection
         self._uid = uid
         self._user = user
+        self._scope = ""
         self._last: Message | None = None
         self._shown: Message | None = None
 
@@ -186,6 +187,9 @@ class Stream:
 
     def take(self, message: Message, scope: str, interval_s: float | None) -> model.View | None:
         """Return the snapshot to show now, if any."""
+        if scope != self._scope:  # the wider one came after all, with the same number
+            self.forget()
+            self._scope = scope
         if not rates.newer(message, self._last):
             return None
         self._last = message

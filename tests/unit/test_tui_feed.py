@@ -103,6 +103,17 @@ def test_the_own_scope_serves_where_nothing_else_is_granted(
     assert news.snapshot.scope == "own"
 
 
+def test_the_wider_scope_is_shown_as_soon_as_it_comes(publisher: Publisher, feed: Feed) -> None:
+    publisher.expect(ALL, OWN)
+    publisher.send(OWN, message([process(1)], seq=4))
+    first(feed, came(MAIN))
+    publisher.send(ALL, message([process(1), process(2)], seq=4))
+    news = first(feed, came(MAIN))
+    assert isinstance(news, Came)
+    assert news.snapshot.scope == "all"
+    assert len(news.snapshot.processes) == 2
+
+
 def test_flows_and_one_process_are_subscribed_to_only_while_they_are_wanted(
     publisher: Publisher, feed: Feed
 ) -> None:
