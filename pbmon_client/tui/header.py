@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pbmon_client.model import View as Snapshot
-from pbmon_client.tui.cells import Line, cell, cells_of, clean, fill, line_cells, spread
+from pbmon_client.tui.cells import Line, cell, cells_of, clean, fill, line_cells, spread, wrap
 from pbmon_client.tui.graphs import Sample, peak, spark
 from pbmon_client.tui.health import Notice, status, warnings
 from pbmon_client.tui.numbers import clock, duration
@@ -185,7 +185,7 @@ def _total(state: State, snapshot: Snapshot, rate: str) -> str:
 def waiting(state: State, width: int, height: int, sources: str) -> list[Line]:
     """Draw the middle of a screen that has no snapshot yet."""
     words = state.silence or "waiting for the first snapshot"
-    texts: list[Line] = [[("strong", words)]]
+    texts: list[Line] = [[("strong", line)] for line in wrap(clean(words), max(2, width - 2))]
     if state.silence:
         texts += [
             [],

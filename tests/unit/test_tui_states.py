@@ -36,6 +36,14 @@ def test_without_a_daemon_the_screen_waits_and_says_how_to_start_it() -> None:
     assert "busy" in driver.text()
 
 
+def test_a_narrow_screen_says_all_of_why_nothing_comes() -> None:
+    driver = Driver(width=60, height=15)
+    driver.silence(silence_words(PATH, FileNotFoundError()))
+    words = " ".join(" ".join(driver.lines()).split())
+    assert f"pbmond is not running (there is no socket {PATH})" in words
+    assert "sudo systemctl start pbmond" in words
+
+
 def test_a_restarted_daemon_is_announced_and_its_rows_are_shown() -> None:
     driver = started([message([busy()], seq=7)])
     driver.receive(message([process(5, b"fresh")], seq=1, epoch="epoch-2"))
