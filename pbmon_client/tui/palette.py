@@ -25,7 +25,7 @@ class Shade:
 
 _DARK: Final[Mapping[str, Shade]] = {
     "text": Shade(),
-    "dim": Shade("default", "dark gray", rich="#6c7086"),
+    "dim": Shade("default", "dark gray", rich="#7f849c"),
     "rule": Shade("default", "dark gray", rich="#45475a"),
     "brand": Shade("bold", "light cyan", rich="#89dceb,bold"),
     "strong": Shade("bold", "white", rich="#ffffff,bold"),
@@ -56,7 +56,7 @@ _DARK: Final[Mapping[str, Shade]] = {
     "write": Shade("default", "light magenta", rich="#cba6f7"),
 }
 _LIGHT_CHANGES: Final[Mapping[str, Shade]] = {
-    "dim": Shade("default", "dark gray", rich="#8c8fa1"),
+    "dim": Shade("default", "dark gray", rich="#6c6f85"),
     "rule": Shade("default", "light gray", rich="#ccd0da"),
     "brand": Shade("bold", "dark cyan", rich="#04728b,bold"),
     "strong": Shade("bold", "black", rich="#000000,bold"),
