@@ -201,19 +201,16 @@ def _renderer(chosen: options.Options, *, screen: bool) -> Render:
         return csvout.Writer(flows=chosen.selection.flows).render
     from pbmon_client import table  # noqa: PLC0415
 
-    encoding = sys.stdout.encoding
     if chosen.output == "once":
         return _once(chosen)
     if not screen:
         width = _paper_width()
-        return lambda view, notice: (table.render(view, width, notice=notice) + "\n").encode(
-            encoding, "replace"
-        )
+        return lambda view, notice: _encoded(table.render(view, width, notice=notice) + "\n")
 
     def draw(view: model.View, notice: str) -> bytes:
         size = os.get_terminal_size(sys.stdout.fileno())
         text = table.render(view, size.columns or 80, (size.lines or 24) - 1, notice)
-        return ("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J").encode(encoding, "replace")
+        return b"\x1b[H" + _encoded(text).replace(b"\n", b"\x1b[K\n") + b"\x1b[J"
 
     return draw
 
@@ -221,10 +218,17 @@ def _renderer(chosen: options.Options, *, screen: bool) -> Render:
 def _once(chosen: options.Options) -> Render:
     from pbmon_client.tui import once  # noqa: PLC0415
 
-    encoding = sys.stdout.encoding
-    return lambda snapshot, _notice: once.render(
-        snapshot, chosen.view, chosen.selection, _paper_width()
-    ).encode(encoding, "replace")
+    return lambda snapshot, _notice: _encoded(
+        once.render(snapshot, chosen.view, chosen.selection, _paper_width())
+    )
+
+
+def _encoded(text: str) -> bytes:
+    """Encode a table for the locale's terminal or file."""
+    from pbmon_client.tui.cells import in_ascii, reads_unicode  # noqa: PLC0415
+
+    shown = text if reads_unicode(os.environ) else in_ascii(text)
+    return shown.encode(sys.stdout.encoding, "replace")
 
 
 def _paper_width() -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
+from typing import Final
 
 _SUFFIXES = "KMGTPE"
 _UNKNOWN = "?"
@@ -39,7 +41,17 @@ def safe_cmdline(raw: bytes) -> str:
 
 def width(text: str) -> int:
     """Count the terminal cells of printable text: wide characters take two, combining none."""
-    return len(text) if text.isascii() else sum(map(_cells, text))
+    if text.isascii() or _NARROW.fullmatch(text):
+        return len(text)
+    return sum(map(_cells, text))
+
+
+#: Characters of one cell each, among them those that the interface itself draws with; asking the
+#: character database for each of them would be half of what a screen costs.
+_NARROW: Final = re.compile(
+    r"[ -~\xa1-\xac\xae-\u02ff\u2013-\u2014\u2018-\u2020\u2022\u2026\u203a"
+    r"\u2190-\u21ff\u2500-\u259f\u25b2\u25bc\u2800-\u28ff]*"
+)
 
 
 def _cells(char: str) -> int:

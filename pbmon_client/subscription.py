@@ -35,9 +35,17 @@ class Subscription:
     """
 
     def __init__(
-        self, path: str, uid: int, kind: str, pid: int | None = None, output_fd: int | None = None
+        self,
+        path: str,
+        uid: int,
+        kind: str,
+        pid: int | None = None,
+        output_fd: int | None = None,
+        *,
+        settle_s: float = SETTLE_S,
     ) -> None:
         self._uid: Final = uid
+        self._settle_s: Final = settle_s
         self._name_topics(kind, pid)
         self._settled: bytes | None = None  # the topic in use
         self._context = zmq.Context()
@@ -97,7 +105,7 @@ class Subscription:
             elif topic != self._own or self._settled == self._all:
                 continue  # another topic that begins like ours, or what was given back
             if self._settled is None and held is None:
-                deadline = time.monotonic() + SETTLE_S
+                deadline = time.monotonic() + self._settle_s
             held = frame
             if self._settled is not None:
                 if not newest:

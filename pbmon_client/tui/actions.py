@@ -90,10 +90,11 @@ def sort_by(state: State, name: str) -> None:
 
 
 def _sort_turn(state: State, by: int) -> None:
-    names = [BUSIEST, *(field.name for field, _cells in columns_of(state, state.width))]
-    now, reverse = state.sort_of(state.place.view)
+    fields = [field for field, _cells in columns_of(state, state.width)]
+    names = [BUSIEST, *(field.name for field in fields if field.sort)]
+    now, _reverse = state.sort_of(state.place.view)
     at = names.index(now) if now in names else 0
-    state.settings.sort[state.place.view.name] = (names[(at + by) % len(names)], reverse and False)
+    state.settings.sort[state.place.view.name] = (names[(at + by) % len(names)], False)
 
 
 def _reverse(state: State) -> None:

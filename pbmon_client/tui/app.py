@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pbmon_client.tui import actions, popups, screen
-from pbmon_client.tui.feed import DETAIL, Came, Failed, News, Want
+from pbmon_client.tui.feed import DETAIL, Came, Crashed, Failed, News, Want
 from pbmon_client.tui.fields import NameOf, ServiceOf
 from pbmon_client.tui.header import unseen_warnings
 from pbmon_client.tui.keys import ACTIONS
@@ -77,6 +77,8 @@ class App:
     def receive(self, news: News, now_s: float) -> list[Effect]:
         """Take what the feed has to tell."""
         state = self.state
+        if isinstance(news, Crashed):
+            raise news.error
         if isinstance(news, Failed):
             return [Quit(news.words)]
         if not isinstance(news, Came):
@@ -146,6 +148,14 @@ class App:
         self._hits = frame.hits
         return frame
 
+    def ages(self, now_s: float) -> bool:
+        """Tell whether the screen changes with time alone: a pause, an age, a notice's end."""
+        state = self.state
+        if state.notice and now_s >= state.notice_until_s:
+            state.notice = ""
+            return True
+        return state.frozen is not None or state.stale_s(now_s) is not None
+
     def want(self) -> Want:
         """Say what should be subscribed to."""
         state = self.state
@@ -182,6 +192,8 @@ class App:
             state.cursor = len(state.typed)
         elif action == "help":
             self._popup = popups.Help()
+        elif action == "health":
+            self._popup = popups.Health(lambda: state.snapshot)
         elif action == "columns":
             view = state.place.view
             self._popup = popups.Columns(view.name, view.fields, state.settings.hidden)

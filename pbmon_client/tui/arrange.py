@@ -161,6 +161,20 @@ def _of_process(rows: Rows, pid: int, start_ns: int) -> list[int]:
 
 
 def _order(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
+    if not isinstance(listing, TableListing):
+        return _sorted(listing, indexes, wish)
+    # All rows are put in order once, and that is what a key press which narrows them takes from:
+    # it would wait longer for the rest to be sorted anew.
+    whole = listing.rows.derived(
+        ("order", wish.sort, wish.reverse, wish.totals, wish.hidden),
+        lambda: _sorted(listing, range(len(listing)), wish),
+    )
+    if len(indexes) == len(listing):
+        return list(whole)
+    return list(filter({*indexes}.__contains__, whole))
+
+
+def _sorted(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
     if wish.sort == BUSIEST:
         return _busiest(listing, indexes, wish)
     values = listing.raw(wish.sort)

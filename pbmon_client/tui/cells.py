@@ -6,7 +6,7 @@ A line is a list of (role, text) runs; a role is a name of ``palette``. Text in 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pbmon_client.format import fit, width
@@ -36,10 +36,10 @@ _CONTESTED: Final = dict.fromkeys(
 )
 _LONGEST: Final = 4096  # characters looked at to fill a line; a name may have a million
 #: What an ASCII terminal gets in place of the characters that the interface itself uses.
-ASCII: Final = str.maketrans(
+_ASCII: Final = str.maketrans(
     {
         **dict(zip("▁▂▃▄▅▆▇█", "__..--=#", strict=True)),
-        **dict(zip("…─│┌┐└┘├┬┴▲▼·•†→←↔", "~-|++++|++^v.*+><-", strict=True)),
+        **dict(zip("…─│┌┐└┘├▲▼·•→←↑↓", "~-|++++|^v.*><^v", strict=True)),
         TIMES: "x",
         DASH: "-",
         CRUMB: ">",
@@ -58,6 +58,26 @@ def clean(text: str) -> str:
     return text
 
 
+def reads_unicode(environment: Mapping[str, str]) -> bool:
+    """Tell whether the locale's terminal shows Unicode.
+
+    Python itself takes the C locale for UTF-8, and cannot be asked.
+    """
+    names = ("LC_ALL", "LC_CTYPE", "LANG")
+    locale = next((value for name in names if (value := environment.get(name))), "")
+    return "utf" in locale.lower()
+
+
+def in_ascii(text: str) -> str:
+    """Write clean text in ASCII, in as many cells: what has no likeness is a ``?`` in each."""
+    text = text.translate(_ASCII)
+    return text if text.isascii() else "".join(map(_likeness, text))
+
+
+def _likeness(char: str) -> str:
+    return char if char.isascii() else "?" * width(char)
+
+
 def cell(text: str, cells: int, *, right: bool = False, keep_end: bool = False) -> str:
     """Cut or pad clean text to exactly ``cells`` cells."""
     if text.isascii() and len(text) <= cells:
@@ -71,6 +91,31 @@ def cell(text: str, cells: int, *, right: bool = False, keep_end: bool = False) 
         body = shown.rstrip()
         shown = " " * (len(shown) - len(body)) + body
     return f"{_LRM}{shown}{_LRM}" if marked else shown
+
+
+def wrap(text: str, cells: int) -> list[str]:
+    """Break clean text into lines of at most ``cells`` (from 2) cells, at spaces where it can."""
+    lines: list[str] = []
+    line = ""
+    for word in text.strip(_LRM)[:_LONGEST].split():
+        joined = f"{line} {word}" if line else word
+        if cells_of(word) > cells:  # what no line has room for is cut wherever it is full
+            *full, joined = _pieces(joined, cells)
+            lines += full
+        elif cells_of(joined) > cells:
+            lines.append(line)
+            joined = word
+        line = joined
+    return [clean(each.rstrip()) for each in (*lines, line) if each]
+
+
+def _pieces(text: str, cells: int) -> list[str]:
+    pieces = [""]
+    for char in text:
+        if cells_of(pieces[-1] + char) > cells:
+            pieces.append("")
+        pieces[-1] += char
+    return pieces
 
 
 def cells_of(text: str) -> int:

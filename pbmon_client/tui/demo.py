@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from pbmon_client import model, network
+from pbmon_client.format import safe_text
 from pbmon_client.tui.feed import (
     MAIN,
+    Crashed,
     Failed,
     Mailbox,
     News,
@@ -82,12 +84,12 @@ def _snapshot(line: str, where: str) -> Recorded:
     try:
         value = json.loads(line)
         users = {
-            row["uid"]: row["user"]
+            row["uid"]: safe_text(str(row["user"]))
             for table in ("processes", "retired")
             for row in value[table]
             if row["uid"] is not None
         }
-        return Recorded(_message(value), str(value["viewer"]["scope"]), users)
+        return Recorded(_message(value), safe_text(str(value["viewer"]["scope"])), users)
     except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise DemoError(f"{where} is no snapshot of pbmon-client --ndjson ({what})") from None
@@ -243,6 +245,10 @@ class Demo:
         """Make ``fd`` readable; may be called from any thread."""
         self.mailbox.wake()
 
+    def hurry(self) -> None:
+        """Step back for a moment: a key press is to be drawn."""
+        self.mailbox.hurry()
+
     def want(self, want: Want) -> None:
         """Note the interval of display; everything else is in the file."""
         self._want = want
@@ -264,6 +270,8 @@ class Demo:
                     return
         except DemoError as error:
             self.mailbox.put(Failed(str(error)))
+        except Exception as error:  # noqa: BLE001 - raised again where the terminal is restored
+            self.mailbox.put(Crashed(error))
 
     def _play(self, shift: int, shift_ns: int) -> tuple[int, int]:
         """Play the file once, its numbers and clocks going on where they were.
@@ -289,7 +297,7 @@ class Demo:
             )
             snapshot = self._stream.take(played, recorded.scope, self._want.interval_s)
             if snapshot is not None:
-                self.mailbox.put(prepared(MAIN, snapshot, self._want.wish))
+                self.mailbox.put(prepared(MAIN, snapshot, self._want.wish, self.mailbox.give_way))
         if first is None or first is message:
             return 0, 0
         step_ns = message.interval_ns or 10**9

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pbmon_client.model import View as Snapshot
 from pbmon_client.tui.arrange import Within
-from pbmon_client.tui.cells import Line, clean, fill, line_cells
-from pbmon_client.tui.facts import facts
+from pbmon_client.tui.cells import Line, clean, fill, line_cells, spread
+from pbmon_client.tui.facts import facts, listed
 from pbmon_client.tui.graphs import Sample, area, peak, spark
 from pbmon_client.tui.history import curve_names
 from pbmon_client.tui.listing import Find
@@ -28,9 +28,12 @@ _NAMES: Final = {
     "read_bytes_per_s": ("read", "read"),
     "write_bytes_per_s": ("write", "write"),
 }
-#: From this many lines on the curves are large.
+#: From this many lines on the curves are large, and how large they are from how many on.
 _LARGE_LINES: Final = 14
-_LARGE_ROWS: Final = 4
+_LARGE_LINES_ALONE: Final = 9  # where there are no parts to list
+_CURVE_ROWS: Final = ((60, 10), (34, 7), (0, 4))
+_CURVE_CELLS: Final = 60
+_LABEL_CELLS: Final = len("file write   max  ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,16 @@ def pane(state: State, width: int, height: int) -> list[Line]:
     if about is None:
         return [_rule("", width), *[blank] * (height - 1)]
     lines = [_rule(_heading(about), width)]
-    large = height >= _LARGE_LINES
-    lines += _large(about, state, width) if large else _small(about, state, width)
-    alone = about.view.name in ("connections", "files")
-    most = height if alone else 5 if large else 1
-    lines += facts(about.value, state.look, about.view, width, most)
+    alone = not about.view.has_parts
+    large = height >= (_LARGE_LINES_ALONE if alone else _LARGE_LINES)
+    lines += _large(about, state, width, height) if large else _small(about, state, width)
+    if state.opened and large:
+        most = height if alone else max(3, (height - len(lines)) // 2)
+        lines += listed(about.value, state.look, about.view, width, most)
+    else:
+        lines += facts(
+            about.value, state.look, about.view, width, height if alone else 5 if large else 1
+        )
     if not alone:
         lines += parts(about.parts, about.within, state, width, height - len(lines))
     return [*lines, *[blank] * (height - len(lines))][:height]
@@ -126,7 +134,8 @@ def _now(curve: Sequence[Sample], about: Subject, name: str) -> Sample:
 def _small(about: Subject, state: State, width: int) -> list[Line]:
     """Draw a line for each pair of curves."""
     names = curve_names(about.view.table)
-    half = (width - 2) // 2
+    label = 15 + state.units.cells
+    half = min((width - 2) // 2, label + _CURVE_CELLS)
     lines: list[Line] = []
     for first in range(0, len(names), 2):
         pair = names[first : first + 2]
@@ -135,25 +144,36 @@ def _small(about: Subject, state: State, width: int) -> list[Line]:
         for name, curve in zip(pair, about.curves[first : first + 2], strict=True):
             words, role = _NAMES[name]
             number = state.units.write(_now(curve, about, name)).rjust(state.units.cells)
-            room = max(0, min(60, half - 15 - state.units.cells))
             run: Line = [("dim", f"{words:<11}"), ("text", number + " ")]
-            line += fill([*run, (role, spark(curve, room, top))], half)
+            line += fill([*run, (role, spark(curve, max(0, half - label), top))], half)
         lines.append(fill(line, width))
     return lines
 
 
-def _large(about: Subject, state: State, width: int) -> list[Line]:
+def _large(about: Subject, state: State, width: int, height: int) -> list[Line]:
     """Draw the curves side by side, several lines high."""
     names = curve_names(about.view.table)
     each = (width - 1) // len(names)
-    cells = min(60, each - 2)
-    lines: list[Line] = [[("text", " ")] for _ in range(_LARGE_ROWS + 1)]
+    cells = min(_CURVE_CELLS, each - 2)
+    rows = next(rows for least, rows in _CURVE_ROWS if height >= least)
+    lines: list[Line] = [[("text", " ")] for _ in range(rows + 1)]
     for at, (name, curve) in enumerate(zip(names, about.curves, strict=True)):
-        words, role = _NAMES[name]
         pair = about.curves[at - at % 2 : at - at % 2 + 2]
-        number = state.units.write(_now(curve, about, name))
-        lines[0].extend(fill([("dim", f"{words} "), ("strong", number)], each))
-        drawn = area(curve, cells, _LARGE_ROWS, peak(*pair), ascii_only=state.ascii_only)
+        lines[0].extend(fill(_label(about, state, name, curve, cells), each))
+        drawn = area(curve, cells, rows, peak(*pair), ascii_only=state.ascii_only)
         for line, text in zip(lines[1:], drawn, strict=True):
-            line.extend(fill([(role, text)], each))
+            line.extend(fill([(_NAMES[name][1], text)], each))
     return [fill(line, width) for line in lines]
+
+
+def _label(about: Subject, state: State, name: str, curve: Sequence[Sample], cells: int) -> Line:
+    """Write what a curve is of, its last value, and its highest at the right end."""
+    units = state.units
+    left: Line = [
+        ("dim", f"{_NAMES[name][0]} "),
+        ("strong", units.write(_now(curve, about, name)).rjust(units.cells)),
+    ]
+    known = any(value is not None for value in curve)
+    if not known or cells < _LABEL_CELLS + 2 * units.cells:
+        return left
+    return spread(left, [("dim", f"max {units.write(peak(curve)):>{units.cells}}")], cells)

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.tui.cells import Line, cells_of, clean, fill
+from pbmon_client.tui.cells import Line, cell, cells_of, clean, fill, wrap
 from pbmon_client.tui.fields import Look
 from pbmon_client.tui.numbers import duration, moment
 from pbmon_client.tui.views import View
 
 ValueOf = Callable[[str], Any]
-_PROCESS: Final = ("cmdline", "user", "unit", "container", "exe", "cgroup")
+_PROCESS: Final = ("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid")
 _FLOW: Final = ("class", "protocol", "device", "inode", "netns")
 
 
 def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
-    """Draw what is known of a row in at most ``most`` lines."""
-    found = _found(value, look, view)
+    """Draw what is known of a row in at most ``most`` lines, one after the other."""
     lines: list[Line] = []
     line: Line = [("text", " ")]
     used = 1
-    for name, text in found:
+    for name, text in _found(value, look, view):
         size = len(name) + 1 + cells_of(text)
         if used > 1 and used + 2 + size > width:
             lines.append(fill(line, width))
@@ -29,11 +28,27 @@ def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list
         if used > 1:
             line.append(("text", "  "))
             used += 2
-        line += [("dim", f"{name} "), ("text", text)]
+        room = max(1, width - used - len(name) - 1)
+        line += [("dim", f"{name} "), ("text", text if size <= room else cell(text, room))]
         used += size
     if used > 1:
         lines.append(fill(line, width))
     return lines[:most]
+
+
+def listed(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
+    """Draw what is known of a row whole, each fact from a line of its own."""
+    lines: list[Line] = []
+    for name, text in _found(value, look, view):
+        rows = wrap(text, max(2, width - _LABEL_CELLS)) or [""]
+        for at, row in enumerate(rows):
+            label = f" {name}" if not at else ""
+            line: Line = [("dim", cell(label, _LABEL_CELLS)), ("text", row)]
+            lines.append(fill(line, width))
+    return lines[:most]
+
+
+_LABEL_CELLS: Final = 12
 
 
 def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
@@ -51,7 +66,9 @@ def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
     return found
 
 
-_WORDS: Final = {"cmdline": "runs", "members": "processes"}
+_WORDS: Final = {"cmdline": "runs", "members": "processes", "ppid": "parent"}
+#: An age is written this wide, so that what stands behind it does not move every second.
+_AGE_CELLS: Final = len("(59 m 59 s)")
 
 
 def _moments(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
@@ -75,4 +92,4 @@ def _since(word: str, start: int | None, look: Look, end: int | None) -> list[tu
         return []
     until = look.now_ns - look.wall_ns if end is None else end
     age = duration((until - start) / 1e9)
-    return [(word, f"{moment(start + look.wall_ns, look.now_ns)} ({age})")]
+    return [(word, f"{moment(start + look.wall_ns, look.now_ns)} {f'({age})':<{_AGE_CELLS}}")]

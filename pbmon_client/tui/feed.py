@@ -24,6 +24,10 @@ DETAIL: Final = "detail"
 _SILENT_INTERVALS: Final = 3
 _SILENT_S: Final = 1.0
 _FIRST_S: Final = 1.0
+#: A screen need not wait long for the wider scope: it shows that as soon as it comes.
+_SETTLE_S: Final = 0.05
+#: The time that a key press is given before the next snapshot is worked on.
+_DRAWN_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,14 @@ class Failed:
     words: str
 
 
-News = Came | Silent | Failed
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The thread met a mistake of the program; whoever owns the terminal raises it."""
+
+    error: Exception
+
+
+News = Came | Silent | Failed | Crashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,9 @@ class Source(Protocol):
     def wake(self) -> None:
         """Make ``fd`` readable; may be called from any thread."""
 
+    def hurry(self) -> None:
+        """Step back for a moment: a key press is to be drawn."""
+
     def close(self) -> None:
         """End it."""
 
@@ -100,6 +114,7 @@ class Mailbox:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._news: dict[str, News] = {}
+        self._drawn_by = 0.0
         self.fd, self._wake = os.pipe()
         for fd in (self.fd, self._wake):
             os.set_blocking(fd, False)
@@ -115,6 +130,16 @@ class Mailbox:
         with suppress(BlockingIOError):
             os.write(self._wake, b"!")
 
+    def hurry(self) -> None:
+        """Let whoever fills the mailbox step back until a key press was drawn."""
+        self._drawn_by = time.monotonic() + _DRAWN_S
+
+    def give_way(self) -> None:
+        """Wait, between two pieces of work, while the other thread is in a hurry."""
+        left = self._drawn_by - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
     def take(self) -> list[News]:
         """Take what is there."""
         with suppress(BlockingIOError):
@@ -129,11 +154,19 @@ class Mailbox:
         os.close(self._wake)
 
 
-def prepared(part: str, snapshot: model.View, wish: Wish | None) -> Came:
+def prepared(
+    part: str,
+    snapshot: model.View,
+    wish: Wish | None,
+    give_way: Callable[[], None] = lambda: None,
+) -> Came:
     """Do for a snapshot what a screen with these rows will need of it."""
     if part != MAIN or wish is None:
         return Came(part, snapshot)
-    return Came(part, snapshot, wish, arrange(snapshot, wish), planes_of(snapshot, wish.view))
+    give_way()
+    rows = arrange(snapshot, wish)
+    give_way()
+    return Came(part, snapshot, wish, rows, planes_of(snapshot, wish.view))
 
 
 class Stream:
@@ -143,6 +176,7 @@ class Stream:
         self._selection = selection
         self._uid = uid
         self._user = user
+        self._scope = ""
         self._last: Message | None = None
         self._shown: Message | None = None
 
@@ -153,6 +187,9 @@ class Stream:
 
     def take(self, message: Message, scope: str, interval_s: float | None) -> model.View | None:
         """Return the snapshot to show now, if any."""
+        if scope != self._scope:  # the wider one came after all, with the same number
+            self.forget()
+            self._scope = scope
         if not rates.newer(message, self._last):
             return None
         self._last = message
@@ -196,6 +233,10 @@ class Feed:
         """Make ``fd`` readable; may be called from any thread."""
         self.mailbox.wake()
 
+    def hurry(self) -> None:
+        """Step back for a moment: a key press is to be drawn."""
+        self.mailbox.hurry()
+
     def want(self, want: Want) -> None:
         """Change what is subscribed to."""
         if want != self._want:
@@ -211,12 +252,14 @@ class Feed:
     def _run(self) -> None:
         uid = os.geteuid()
         try:
-            with Subscription(self._path, uid, "processes") as main:
+            with Subscription(self._path, uid, "processes", settle_s=_SETTLE_S) as main:
                 _Receiver(self._path, main, self._selection, uid, self.mailbox).run(
                     self._orders, lambda: None if self._stopped else self._want
                 )
         except SubscriptionError as error:
             self.mailbox.put(Failed(f"{error}; name another with --socket"))
+        except Exception as error:  # noqa: BLE001 - raised again where the terminal is restored
+            self.mailbox.put(Crashed(error))
 
 
 class _Receiver:
@@ -266,11 +309,14 @@ class _Receiver:
             elif DETAIL in self._parts:
                 self._parts[DETAIL].retarget("flows", want.pid)
             else:
-                self._parts[DETAIL] = Subscription(self._path, self._uid, "flows", want.pid)
+                self._parts[DETAIL] = Subscription(
+                    self._path, self._uid, "flows", want.pid, settle_s=_SETTLE_S
+                )
         self._have = want
 
     def _receive(self) -> None:
         for part, subscription in self._parts.items():
+            self._mailbox.give_way()
             try:
                 message = subscription.receive(0, newest=True)
             except WireError as error:
@@ -291,7 +337,7 @@ class _Receiver:
                 )
             snapshot = self._streams[part].take(message, subscription.scope, self._have.interval_s)
             if snapshot is not None:
-                self._mailbox.put(prepared(part, snapshot, self._have.wish))
+                self._mailbox.put(prepared(part, snapshot, self._have.wish, self._mailbox.give_way))
 
     def _on_silence(self) -> None:
         self._quiet_since = time.monotonic()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made_by
+from math import isnan
 from typing import Any, Final
 
 from pbmon_client.columns import TABLES
+from pbmon_client.network import inet_protocol_number
 from pbmon_client.tui.cells import DASH, TIMES, clean
 from pbmon_client.tui.listing import Find
 from pbmon_client.tui.numbers import Units, clock
@@ -50,9 +52,10 @@ Write = Callable[[Find, Look, int], list[str]]
 class Field:
     """A column of a view. ``rank``: the smaller, the longer it stays when the screen is narrow.
 
-    ``sort`` names what it sorts by; ``counter`` is its byte counter, for traffic; ``write`` makes
-    the texts of the rows that are drawn, for a number of cells. A field that stretches takes what
-    is left of the line up to ``most``, and columns of little importance leave it ``ideal`` cells.
+    ``sort`` names what it sorts by, if it can; ``counter`` is its byte counter, for traffic, and
+    ``others`` are those of a sum; ``write`` makes the texts of the rows that are drawn, for a
+    number of cells. A field that stretches takes what is left of the line up to ``most``, and
+    columns of little importance leave it ``ideal`` cells.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Field:
     counter: str | None = None
     ideal: int = 0
     most: int = 1000
+    others: tuple[str, ...] = ()
 
     @property
     def traffic(self) -> str | None:
@@ -86,7 +90,9 @@ class Field:
 
     def width(self, units: Units) -> int:
         """Return the least number of cells."""
-        return self.cells if self.counter is None else max(units.cells, len(self.title))
+        if self.counter is None and not self.others:
+            return self.cells
+        return max(units.cells, len(self.title))
 
 
 # --- makers -------------------------------------------------------------------------------------
@@ -152,6 +158,23 @@ def traffic(table: str, pair: str, rank: int) -> Field:
     return Field(pair, title, 6, rank, counter, write, right=True, counter=counter)
 
 
+def other_traffic(counters: tuple[str, ...]) -> Field:
+    """Make a field of the sum of all traffic that has no field of its own."""
+
+    def write(find: Find, look: Look, _cells: int) -> list[str]:
+        ending = "" if look.units.totals else "_per_s"
+        columns = [_values(find, name + ending) for name in counters]
+        return [look.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
+
+    return Field("other", "OTHER", 6, 4, "", write, right=True, others=counters)
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """Add up what is known; None if nothing is (NaN is the wire's unknown)."""
+    known = [value for value in values if value is not None and not isnan(value)]
+    return sum(known) if known else None
+
+
 # --- writers of more than one column --------------------------------------------------------------
 
 
@@ -190,9 +213,12 @@ def write_end(side: str) -> Write:
 
 def endpoint(address: str | None, port: int | None, protocol: str, look: Look) -> str:
     """Write an address and a port, with their names where those are wanted and known."""
+    if address is None and port is None:
+        # Of IP there is always a peer, though nobody may know it; other sockets need no name.
+        return DASH if inet_protocol_number(protocol) is None else "?"
     host = "?" if address is None else look.name_of(address) or address
     if port is None:
-        return host if address is not None else DASH
+        return host
     service = look.service_of(protocol, port) or str(port)
     return f"[{host}]:{service}" if ":" in host else f"{host}:{service}"
 
@@ -202,6 +228,25 @@ def write_host(find: Find, look: Look, _cells: int) -> list[str]:
     return [
         "(peer not known)" if host is None else clean(look.name_of(host) or host)
         for host in _values(find, "host")
+    ]
+
+
+def write_unit(find: Find, _look: Look, _cells: int) -> list[str]:
+    """Write a container's unit; a unit itself has been named already."""
+    pairs = zip(_values(find, "unit"), _values(find, "container"), strict=True)
+    return ["" if container is None else clean(unit or "") for unit, container in pairs]
+
+
+def short_container(container: str) -> str:
+    """Cut a container's id as its own tools do; ``runtime:`` stays before it."""
+    runtime, _, identifier = container.partition(":")
+    return f"{runtime}:{identifier[:12]}" if len(identifier) == 64 else container
+
+
+def write_container(find: Find, _look: Look, _cells: int) -> list[str]:
+    """Write a container by its runtime and the start of its id."""
+    return [
+        "" if each is None else clean(short_container(each)) for each in find("container") or ()
     ]
 
 
@@ -230,9 +275,28 @@ def fitting(
 ) -> list[tuple[Field, int]]:
     """Choose the fields that a line of ``cells`` has room for, and their widths.
 
-    The least important ones give way; what is left over goes to those that stretch.
+    The least important ones give way; what is left over goes to those that stretch. Traffic that
+    gave way shows in a sum, so that no row is busy for no visible reason.
     """
     shown = [f for f in fields if f.name not in hidden and f.traffic not in hidden]
+    kept = _kept(shown, cells, units)
+    if _left_out(shown, kept):
+        fewer = _kept(shown, cells - 1 - other_traffic(("",)).width(units), units)
+        last = max((at for at, field in enumerate(fewer) if field.counter), default=None)
+        if last is not None:
+            other = other_traffic(_left_out(shown, fewer))
+            kept = [*fewer[: last + 1], other, *fewer[last + 1 :]]
+    used = sum(1 + field.width(units) for field in kept) - 1
+    return _stretched(kept, max(0, cells - used), units)
+
+
+def _left_out(shown: Sequence[Field], kept: Sequence[Field]) -> tuple[str, ...]:
+    # Disk bytes are bytes of files, or of what the kernel did for them, a second time.
+    classes = {*CLASSES} - {"disk"}
+    return tuple(f.counter for f in shown if f.counter and f.traffic in classes and f not in kept)
+
+
+def _kept(shown: Sequence[Field], cells: int, units: Units) -> list[Field]:
     kept: list[Field] = []
     used = -1
     for rank in sorted({field.rank for field in shown}):
@@ -244,8 +308,7 @@ def fitting(
             break
         kept += together
         used += need
-    kept.sort(key=fields.index)
-    return _stretched(kept, max(0, cells - used), units)
+    return sorted(kept, key=shown.index)
 
 
 def _stretched(kept: Sequence[Field], spare: int, units: Units) -> list[tuple[Field, int]]:

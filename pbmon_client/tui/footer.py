@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pbmon_client.tui.arrange import Arranged
 from pbmon_client.tui.cells import Line, cell, cells_of, clean, line_cells, spread
-from pbmon_client.tui.keys import hints
+from pbmon_client.tui.keys import Scene, hints
 from pbmon_client.tui.state import State
 
 _PROMPT = " filter: "
@@ -18,7 +18,8 @@ def footer(
     if state.typed is not None:
         return _typing(state, count, width)
     if state.notice and now_s < state.notice_until_s:
-        return spread([("warn", f" {clean(state.notice)}")], [("dim", count)], width), None
+        words = cell(f" {clean(state.notice)}", max(0, width - len(count)))
+        return spread([("warn", words)], [("dim", count)], width), None
     right: Line = [("dim", count)]
     left: Line = []
     if state.search.text:
@@ -32,10 +33,18 @@ def footer(
 
 
 def _hints(state: State) -> list[tuple[str, str]]:
-    found = hints()
-    if state.opened or state.place.within:
-        return [("Esc", "back"), *found]
-    return found
+    found = hints(_scene(state))
+    if state.frozen is None:
+        return found
+    return [(key, "go on" if word == "pause" else word) for key, word in found]
+
+
+def _scene(state: State) -> Scene:
+    if state.snapshot is None:
+        return "waiting"
+    if state.opened:
+        return "opened"
+    return "members" if state.place.within else "view"
 
 
 def _count(rows: Arranged | None) -> str:

@@ -63,11 +63,16 @@ def _height(value: Sample, top: float, dots: int) -> int:
 
 
 def _braille(left: int, right: int, floor: int) -> str:
-    code = 0
-    for height, dots in zip((left, right), _DOTS, strict=True):
-        for dot in dots[: max(0, min(4, height - floor))]:
-            code |= dot
+    return _CELLS[max(0, min(4, left - floor))][max(0, min(4, right - floor))]
+
+
+def _cell(left: int, right: int) -> str:
+    code = sum(_DOTS[0][:left]) + sum(_DOTS[1][:right])
     return chr(0x2800 + code) if code else " "
+
+
+#: The cells by the heights of their columns.
+_CELLS: Final = tuple(tuple(_cell(left, right) for right in range(5)) for left in range(5))
 
 
 def _bars(samples: Sequence[Sample], cells: int, rows: int, top: float) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from pbmon_client.tui.arrange import Arranged
 from pbmon_client.tui.cells import CRUMB, Line, cell, cells_of, clean, fill
-from pbmon_client.tui.fields import Field, Look, fitting
+from pbmon_client.tui.fields import Field, Look, fitting, known_sum
 from pbmon_client.tui.header import centre
 from pbmon_client.tui.numbers import magnitude
 from pbmon_client.tui.state import State
@@ -80,7 +81,8 @@ def titles(
             text = _with_arrow(text, cells, field.rises != reverse, right=field.right)
         role = "title on" if field.name == name else "title"
         runs += [(role, cell(text, cells, right=field.right)), ("title", " ")]
-        hits.append(Hit(line, at, at + cells, "sort", field.name))
+        if field.sort:
+            hits.append(Hit(line, at, at + cells, "sort", field.name))
         at += cells + 1
     return fill(runs, width, "title"), hits
 
@@ -93,13 +95,21 @@ def _with_arrow(text: str, cells: int, rises: bool, *, right: bool) -> str:  # n
     return f"{arrow}{text[-room:]}" if right else f"{text[:room]}{arrow}"
 
 
+_COMMAND_CELLS: Final = 72
+
+
 def columns_of(state: State, width: int) -> list[tuple[Field, int]]:
     """Choose the columns of the view that have room."""
     view = state.place.view
     hidden = {*state.settings.hidden.get(view.name, ())}
     if not view.needs_flows:
         hidden |= state.hidden_classes
-    return fitting(view.fields, width - 1, state.units, hidden)
+    fields: Sequence[Field] = view.fields
+    if state.settings.full_command:  # which the names then are, as wide as there is room
+        hidden.add("cmdline")
+        wide: dict[str, Any] = {"stretch": 6, "ideal": _COMMAND_CELLS, "most": 1000}
+        fields = [replace(f, **wide) if f.name == "name" else f for f in fields]
+    return fitting(fields, width - 1, state.units, hidden)
 
 
 def body(
@@ -146,16 +156,12 @@ def _whole(state: State, rows: Arranged, at: int, *, exited: bool) -> str | None
 
 
 def _roles(field: Field, rows: Arranged, shown: Sequence[int], look: Look) -> list[str]:
-    if field.counter is None:
+    counters = field.others or ((field.counter,) if field.counter else ())
+    if not counters:
         return ["text"] * len(shown)
     totals = look.units.totals
-    values = rows.listing.raw(field.source(look.units)) or ()
-    return [_magnitude(values[row], totals=totals) for row in shown]
-
-
-def _magnitude(value: float | None, *, totals: bool) -> str:
-    known = value if value is not None and value == value else None  # noqa: PLR0124 - NaN
-    return magnitude(known, totals=totals)
+    columns = [rows.listing.raw(each if totals else f"{each}_per_s") or () for each in counters]
+    return [magnitude(known_sum(column[row] for column in columns), totals=totals) for row in shown]
 
 
 def _indent(
@@ -185,7 +191,8 @@ def _row(
         return [(whole, line + " " * (width - cells_of(line)))]
     runs: Line = [("pin", mark)]
     for (role, text), (field, cells) in zip(texts, columns, strict=True):
-        shown = cell(text, cells, right=field.right, keep_end=field.keep_end) + " "
+        before = " " if len(runs) > 1 else ""
+        shown = before + cell(text, cells, right=field.right, keep_end=field.keep_end)
         if runs[-1][0] == role:
             runs[-1] = (role, runs[-1][1] + shown)
         else:

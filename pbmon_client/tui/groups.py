@@ -8,6 +8,7 @@ from typing import Any, Final
 from pbmon_client import network
 from pbmon_client.format import safe
 from pbmon_client.model import Rows
+from pbmon_client.tui.fields import short_container
 from pbmon_client.tui.listing import Grouping, Key
 from pbmond import wire
 
@@ -79,9 +80,7 @@ def _place(rows: Rows, key: Any, row: int) -> str:  # noqa: ANN401
     container = _container(rows, key, row)
     if container is None:
         return _unit(rows, key, row) or "(no unit)"
-    runtime, _, identifier = container.partition(":")
-    short = identifier[:12] if len(identifier) == 64 else identifier
-    return f"{runtime}:{short}"
+    return short_container(container)
 
 
 UNITS: Final = Grouping(

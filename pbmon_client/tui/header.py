@@ -7,7 +7,7 @@ from typing import Final
 
 from pbmon_client import coverage
 from pbmon_client.model import View as Snapshot
-from pbmon_client.tui.cells import Line, cell, clean, fill, line_cells, spread
+from pbmon_client.tui.cells import Line, cell, cells_of, clean, fill, line_cells, spread, wrap
 from pbmon_client.tui.graphs import Sample, peak, spark
 from pbmon_client.tui.health import Notice, status, warnings
 from pbmon_client.tui.numbers import clock, duration
@@ -20,17 +20,19 @@ _CURVES: Final = (
     ("file", (("read", "read", HISTORY[2]), ("write", "write", HISTORY[3]))),
 )
 _LONGEST_GRAPH: Final = 60
+_HOST_CELLS: Final = 24
+_JITTERY_S: Final = 0.8
 _SCOPES: Final = {"all": "every user", "own": "your processes only"}
 
 
 def header(state: State, width: int, now_s: float, *, graphs: bool) -> list[Line]:
-    """Draw the top lines: one, or with ``graphs`` four."""
+    """Draw the top lines: two, or with ``graphs`` four."""
     lines = [_title(state, width, now_s)]
     snapshot = state.snapshot
-    if not graphs:
-        return lines
     if snapshot is None:
-        return [*lines, *[[("text", " " * width)]] * (len(_CURVES) + 1)]
+        return [*lines, *[[("text", " " * width)]] * (len(_CURVES) + 1 if graphs else 1)]
+    if not graphs:
+        return [*lines, _in_a_line(state, snapshot, width)]
     curves = _host_curves(state, snapshot)
     lines += [_totals(state, snapshot, curves, at, width) for at in range(len(_CURVES))]
     return [*lines, _coverage(state, snapshot, width)]
@@ -46,36 +48,66 @@ def unseen_warnings(state: State) -> list[Notice]:
 
 
 def warning_lines(state: State, width: int, most: int) -> list[Line]:
-    """Draw the warnings, each on a line, as long as there is room."""
+    """Draw why nothing comes, and the warnings, each on a line, as long as there is room."""
     lines = []
+    if state.silence and state.frozen is None:
+        words = clean(f"{state.silence}; to start it: sudo systemctl start pbmond")
+        lines.append(
+            fill([("text", " "), ("alert", cell(words, min(cells_of(words), width - 1)))], width)
+        )
     for warning in unseen_warnings(state)[:most]:
+        text = clean(warning.text)
         key: Line = [("key", " x"), ("dim", " seen ")]
-        lines.append(spread([("text", " "), (warning.role, clean(warning.text))], key, width))
+        if cells_of(text) > width - 1 - line_cells(key):
+            key = [("key", " H"), ("dim", " all "), *key]
+            text = cell(text, width - 1 - line_cells(key))
+        lines.append(spread([("text", " "), (warning.role, text)], key, width))
     return lines
 
 
 def _title(state: State, width: int, now_s: float) -> Line:
-    left: Line = [("text", " "), ("brand", "pbmon")]
     snapshot = state.snapshot
+    brand: Line = [("text", " "), ("brand", "pbmon")]
     if snapshot is None:
-        return fill(left, width)
+        return fill(brand, width)
     every_s = state.interval_s or snapshot.message.interval_ns / 1e9
-    every = f"every {round(every_s, 1):g} s" if every_s else "first look"
+    every = f"every {_steady(every_s):g} s" if every_s else "first look"
     units = state.units.words
-    parts: list[Line] = [
-        [("strong", clean(snapshot.host))],
-        [("text", clock(snapshot.message.time_ns))],
-        [("dim", every)],
-        [("dim" if units == "bytes/s" else "text", units)],
-        [("dim", _sorting(state))],
+    host = clean(snapshot.host)
+    right = _right(state, snapshot, now_s)
+    # The smaller the number, the longer a part stays when the screen is narrow.
+    parts: list[tuple[int, Line]] = [
+        (6, brand[1:]),
+        (0, [("strong", cell(host, min(cells_of(host), _HOST_CELLS)))]),
+        (1, [("text", clock(snapshot.message.time_ns))]),
+        (3, [("dim", every)]),
+        (4, [("dim" if units == "bytes/s" else "text", units)]),
+        (2, [("dim", _sorting(state))]),
     ]
     if state.settings.active:
-        parts.append([("text", "active only")])
-    right = _right(state, snapshot, now_s)
-    for part in parts:
-        if line_cells(left) + 2 + line_cells(part) + line_cells(right) <= width:
-            left += [("text", "  "), *part]
-    return spread(left, right, width)
+        parts.append((5, [("text", "active only")]))
+    return spread(_as_fits(parts, width - line_cells(right)), right, width)
+
+
+def _steady(seconds: float) -> float:
+    """Round an interval so that a daemon's jitter does not make it flicker."""
+    return round(seconds * 2) / 2 if seconds > _JITTERY_S else round(seconds, 1)
+
+
+def _as_fits(parts: Sequence[tuple[int, Line]], cells: int) -> Line:
+    """Join those parts that have room, the most important ones first."""
+    kept: set[int] = set()
+    used = 0
+    for rank, part in sorted(parts, key=lambda each: each[0]):
+        size = line_cells(part) + (2 if kept else 1)
+        if used + size <= cells:
+            kept.add(rank)
+            used += size
+    line: Line = []
+    for rank, part in parts:
+        if rank in kept:
+            line += [("text", "  " if line else " "), *part]
+    return line
 
 
 def _sorting(state: State) -> str:
@@ -126,14 +158,12 @@ def _totals(
     name, ways = _CURVES[at]
     mine = curves[2 * at : 2 * at + 2]
     top = peak(*mine)
-    half = (width - 6) // 2
+    label = 6 + state.units.cells + 3
+    half = min((width - 6) // 2, label + _LONGEST_GRAPH)
     line: Line = [("dim", f" {name:<5}")]
     for (word, role, rate), curve in zip(ways, mine, strict=True):
-        total = rate.removesuffix("_per_s")
-        value = snapshot.totals.get(total if state.settings.totals else rate)
-        number = state.units.write(value).rjust(state.units.cells)
-        room = max(0, min(_LONGEST_GRAPH, half - 6 - len(number) - 3))
-        graph = spark(curve, room, top)
+        number = _total(state, snapshot, rate)
+        graph = spark(curve, max(0, half - label), top)
         run: Line = [("dim", f"{word:<6}"), ("strong", number), ("text", " "), (role, graph)]
         line += fill(run, half)
     return fill(line, width)
@@ -151,10 +181,25 @@ def _coverage(state: State, snapshot: Snapshot, width: int) -> Line:
     return [("dim", cell(f" {clean(words or 'coverage: too little moved to tell')}", width))]
 
 
+def _in_a_line(state: State, snapshot: Snapshot, width: int) -> Line:
+    """Draw all totals on one line, without curves."""
+    line: Line = []
+    for name, ways in _CURVES:
+        line.append(("dim", f" {name}"))
+        for word, _role, rate in ways:
+            line += [("dim", f" {word}"), ("strong", f"{_total(state, snapshot, rate)} ")]
+    return fill(line, width)
+
+
+def _total(state: State, snapshot: Snapshot, rate: str) -> str:
+    name = rate.removesuffix("_per_s") if state.settings.totals else rate
+    return state.units.write(snapshot.totals.get(name)).rjust(state.units.cells)
+
+
 def waiting(state: State, width: int, height: int, sources: str) -> list[Line]:
     """Draw the middle of a screen that has no snapshot yet."""
     words = state.silence or "waiting for the first snapshot"
-    texts: list[Line] = [[("strong", words)]]
+    texts: list[Line] = [[("strong", line)] for line in wrap(clean(words), max(2, width - 2))]
     if state.silence:
         texts += [
             [],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pbmon_client.format import human
 from pbmon_client.model import View as Snapshot
 
 
@@ -58,6 +59,51 @@ def status(snapshot: Snapshot) -> tuple[str, str]:
     if off:
         return "warn", f"without {', '.join(off)}"
     return "good", "complete"
+
+
+Report = list[tuple[str, list[tuple[str, str]]]]
+
+
+def report(health: Mapping[str, Any]) -> Report:
+    """Write all of a health object as headings with (name, value) under each.
+
+    What a newer daemon adds shows as well; names are the contract's.
+    """
+    made: Report = []
+    for name, value in health.items():
+        entries = _entries("", value)
+        made.append((_words(name), entries or [("", "none")]))
+    return made
+
+
+def _entries(name: str, value: Any) -> list[tuple[str, str]]:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        if set(value) == {"used", "capacity"}:
+            return [(name, f"{value['used']:,} of {value['capacity']:,} used")]
+        return [
+            entry
+            for key, item in value.items()
+            for entry in _entries(f"{name} {_words(key)}".strip(), item)
+        ]
+    if isinstance(value, list):
+        return [entry for item in value for entry in _entries(name, item)]
+    return [(name.removesuffix(" bytes"), _value(name, value))]
+
+
+def _value(name: str, value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return "not known"
+    if isinstance(value, (bool, str)):
+        return str(value)
+    if name.endswith("rss bytes"):
+        return f"{human(value)}B"
+    if name.endswith("percent"):
+        return f"{value:.1f} %"
+    return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:.1f}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _items(value: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - whatever a daemon sends

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 _NAMES: Final = {
     "page up": "PgUp",
@@ -23,11 +23,21 @@ _NAMES: Final = {
 }
 
 
+#: What the screen shows: a view of everything, the members of a group, one row's details, or
+#: nothing yet.
+Scene = Literal["view", "members", "opened", "waiting"]
+_ROWS: Final[tuple[Scene, ...]] = ("view", "members")
+_BACK: Final[tuple[Scene, ...]] = ("members", "opened")
+_DATA: Final[tuple[Scene, ...]] = ("view", "members", "opened")
+_ALL: Final[tuple[Scene, ...]] = ("view", "members", "opened", "waiting")
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """Some keys (urwid's names for them) that do one thing.
 
-    ``hint`` is its word in the footer, where the most important hints (``rank``) find room.
+    ``hint`` is its word in the footer of some scenes, where the most important ones (``rank``)
+    find room.
     """
 
     keys: tuple[str, ...]
@@ -35,6 +45,7 @@ class Binding:
     help: str
     hint: str = ""
     rank: int = 99
+    scenes: tuple[Scene, ...] = _ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +58,35 @@ class Section:
 
 SECTIONS: Final = (
     Section("Moving", (
-        Binding(("up", "k", "ctrl p"), "up", "row up"),
+        Binding(("up", "k", "ctrl p"), "up", "row up", "scroll", 1, ("opened",)),
         Binding(("down", "j", "ctrl n"), "down", "row down"),
         Binding(("page up", "ctrl b", "meta v"), "page up", "page up"),
         Binding(("page down", "ctrl f", "ctrl v"), "page down", "page down"),
         Binding(("home", "g", "meta <"), "home", "first row"),
         Binding(("end", "G", "meta >"), "end", "last row"),
         Binding(("enter",), "open", "open: a group's members, a row's details", "open", 3),
-        Binding(("esc", "backspace"), "back", "back; clear the filter"),
+        Binding(("esc", "backspace"), "back", "back; clear the filter", "back", -1, _BACK),
     )),
     Section("Views", (
         *(Binding((str(number),), f"view {number}", "") for number in range(1, 10)),
-        Binding(("tab",), "next view", "next view (1 to 9: that one)", "view", 7),
+        Binding(("tab",), "next view", "next view (1 to 9: that one)", "view", 7, ("view",)),
         Binding(("shift tab",), "previous view", "view before"),
         Binding(("t",), "tree", "processes as a tree, and back"),
         Binding(("d",), "detail", "detail pane on and off"),
     )),
     Section("Rows", (
-        Binding(("/", "f4"), "filter", "filter: words, or an expression of --filter", "filter", 1),
+        Binding(("/", "f4"), "filter", "filter by words, or as --filter does", "filter", 1),
         Binding(("s", "right", ">"), "sort next", "sort by the next column", "sort", 2),
         Binding(("S", "left", "<"), "sort previous", "sort by the column before"),
         Binding(("r",), "reverse", "reverse the order"),
         Binding(("o",), "active", "only rows that move bytes", "active", 8),
         Binding(("p",), "pin", "pin the row to the top, and off"),
-        Binding((" ",), "pause", "pause: the screen freezes, data goes on", "pause", 4),
+        Binding((" ",), "pause", "pause: the screen freezes, data goes on", "pause", 4, _DATA),
         Binding(("+", "="), "slower", "longer interval of display"),
         Binding(("-",), "faster", "shorter interval of display"),
     )),
     Section("Numbers and columns", (
-        Binding(("a",), "totals", "bytes in all, or rates", "totals", 5),
+        Binding(("a",), "totals", "bytes in all, or rates", "totals", 5, _DATA),
         Binding(("b",), "bits", "bits or bytes"),
         Binding(("B",), "binary", "K is 1024 or 1000"),
         Binding(("e",), "exact", "exact numbers or short ones"),
@@ -84,17 +95,19 @@ SECTIONS: Final = (
         Binding(("n",), "names", "names of hosts and services, or numbers"),
     )),
     Section("More", (
-        Binding(("K", "f9"), "signal", "send a signal to the process, after a question"),
-        Binding(("y",), "copy", "copy the row as JSON to the clipboard"),
+        Binding(("K", "f9"), "signal", "send a signal to the process (asks first)", "signal", 5,
+                ("opened",)),
+        Binding(("y",), "copy", "copy the row as JSON to the clipboard", "copy", 6, ("opened",)),
+        Binding(("H", "f3"), "health", "health: what is counted, lost, unseen; the cost"),
         Binding(("x",), "acknowledge", "seen: put the warnings away"),
         Binding(("T",), "theme", "dark, light or monochrome"),
         Binding(("ctrl l",), "redraw", "draw the screen anew"),
-        Binding(("?", "h", "f1"), "help", "this help", "help", 0),
-        Binding(("q", "f10", "ctrl c"), "quit", "quit", "quit", 6),
+        Binding(("?", "h", "f1"), "help", "this help", "help", 0, _ALL),
+        Binding(("q", "f10", "ctrl c"), "quit", "quit", "quit", 6, _ALL),
     )),
 )  # fmt: skip
 MOUSE: Final = (
-    ("click", "select a row; sort by a title; change the view"),
+    ("click", "select a row, sort by a title, change view"),
     ("double click", "open"),
     ("wheel", "scroll"),
 )
@@ -116,11 +129,11 @@ def key_name(key: str) -> str:
     return key.upper() if len(key) > 1 else key
 
 
-def hints() -> list[tuple[str, str]]:
-    """Return the footer's hints as (key, word), the most important first."""
-    bindings = [b for section in SECTIONS for b in section.bindings if b.hint]
-    bindings.sort(key=lambda binding: binding.rank)
-    return [(key_name(binding.keys[0]), binding.hint) for binding in bindings]
+def hints(scene: Scene) -> list[tuple[str, str]]:
+    """Return the footer's hints in a scene as (key, word), the most important first."""
+    found = [b for section in SECTIONS for b in section.bindings if b.hint and scene in b.scenes]
+    found.sort(key=lambda binding: binding.rank)
+    return [(key_name(binding.keys[0]), binding.hint) for binding in found]
 
 
 def help_entries() -> list[tuple[str, list[tuple[str, str]]]]:

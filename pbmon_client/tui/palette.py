@@ -25,7 +25,7 @@ class Shade:
 
 _DARK: Final[Mapping[str, Shade]] = {
     "text": Shade(),
-    "dim": Shade("default", "dark gray", rich="#6c7086"),
+    "dim": Shade("default", "dark gray", rich="#7f849c"),
     "rule": Shade("default", "dark gray", rich="#45475a"),
     "brand": Shade("bold", "light cyan", rich="#89dceb,bold"),
     "strong": Shade("bold", "white", rich="#ffffff,bold"),
@@ -56,7 +56,7 @@ _DARK: Final[Mapping[str, Shade]] = {
     "write": Shade("default", "light magenta", rich="#cba6f7"),
 }
 _LIGHT_CHANGES: Final[Mapping[str, Shade]] = {
-    "dim": Shade("default", "dark gray", rich="#8c8fa1"),
+    "dim": Shade("default", "dark gray", rich="#6c6f85"),
     "rule": Shade("default", "light gray", rich="#ccd0da"),
     "brand": Shade("bold", "dark cyan", rich="#04728b,bold"),
     "strong": Shade("bold", "black", rich="#000000,bold"),
@@ -96,13 +96,18 @@ ROLES: Final = frozenset(_DARK)
 _CUBE: Final = (0, 95, 135, 175, 215, 255)
 
 
-def entries(theme: Theme, colours: int) -> list[Entry]:
-    """Return the palette for a terminal of 1, 16, 88, 256 or 2**24 colours."""
+def entries(theme: Theme, colours: int, *, grey: bool = True) -> list[Entry]:
+    """Return the palette for a terminal of 1, 16, 88, 256 or 2**24 colours.
+
+    Without ``grey``, bold black may be black, and nothing is written in it.
+    """
     rich = colours >= 256
     made = []
     for role, shade in _SHADES[theme].items():
         mono = theme == "mono"
         basic = (shade.mono, "default") if mono else (shade.basic, shade.basic_ground)
+        if not grey:
+            basic = (basic[0].replace("dark gray", "default"), basic[1])
         high = (shade.rich, shade.rich_ground) if rich and not mono else basic
         if colours == 256:
             high = (_nearest(high[0]), _nearest(high[1]))
@@ -122,6 +127,14 @@ def _nearest(spec: str) -> str:
     of_grey = sum(abs(8 + 10 * grey - value) for value in (red, green, blue))
     number = 232 + grey if of_grey < of_cube else 16 + 36 * cube[0] + 6 * cube[1] + cube[2]
     return f"h{number}{comma}{settings}"
+
+
+def has_grey(term: str, *, bold_brightens: bool) -> bool:
+    """Tell whether a terminal of 16 colours shows grey where it is told bold black.
+
+    Many show black; the Linux console does not.
+    """
+    return not bold_brightens or term == "linux"
 
 
 def guess(environment: Mapping[str, str]) -> Theme:

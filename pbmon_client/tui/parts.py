@@ -9,7 +9,7 @@ from typing import Final
 from pbmon_client.model import Rows
 from pbmon_client.model import View as Snapshot
 from pbmon_client.tui.arrange import Wish, Within, table_of
-from pbmon_client.tui.cells import DASH, Line, cell, clean, fill
+from pbmon_client.tui.cells import DASH, Line, cell, cells_of, clean, fill
 from pbmon_client.tui.fields import ARROWS, Look, endpoint
 from pbmon_client.tui.numbers import magnitude
 from pbmon_client.tui.state import State
@@ -17,8 +17,9 @@ from pbmon_client.tui.views import CONNECTIONS, FILES, View
 
 #: From this width on connections and files are side by side.
 _WIDE_CELLS: Final = 120
-_OWNER_CELLS: Final = 18
-
+#: A process's number and name before what is its own, in a group of many.
+_OWNER_CELLS: Final = 23
+_OWNER_CELLS_NARROW: Final = 18
 
 Describe = Callable[[Rows, int, Look], tuple[str, bool]]
 
@@ -126,7 +127,8 @@ def _side_by_side(
 def _owners(rows: Rows) -> list[str]:
     names = rows.find("name") or [None] * len(rows)
     return [
-        f"{clean(name or '?')} {pid}" for name, pid in zip(names, rows.column("pid"), strict=True)
+        f"{pid:>7} {clean(name or '?')}"
+        for name, pid in zip(names, rows.column("pid"), strict=True)
     ]
 
 
@@ -152,7 +154,7 @@ def _file(rows: Rows, at: int, _look: Look) -> tuple[str, bool]:
 def _title(name: str, count: int, state: State, width: int) -> Line:
     cells = state.units.cells
     ways = ("in", "out") if name == "connections" else ("read", "write")
-    words = f" {count:,} {name}" if count else f" no {name}"
+    words = f" {count:,} {name}" if count > 1 else f" {'one' if count else 'no'} {name[:-1]}"
     columns = "".join(f" {word:>{cells}}" for word in (*ways, "total"))
     return [("title", cell(words, max(0, width - len(columns))) + columns)]
 
@@ -164,7 +166,9 @@ def _line(part: Part, state: State, width: int) -> Line:
         for value in (part.into, part.out)
     ]
     numbers.append(("dim", " " + units.write(part.total).rjust(units.cells)))
-    owner = cell(part.owner, _OWNER_CELLS) + "  " if part.owner else ""
-    room = max(0, width - 1 - 3 * (units.cells + 1) - (_OWNER_CELLS + 2) * bool(owner))
+    owner = ""
+    if part.owner:
+        owner = cell(part.owner, _OWNER_CELLS if width >= 80 else _OWNER_CELLS_NARROW) + " "
+    room = max(0, width - 1 - 3 * (units.cells + 1) - cells_of(owner))
     role = "exited" if part.closed else "text"
     return [(role, f" {owner}" + cell(part.text, room, keep_end=part.keep_end)), *numbers]

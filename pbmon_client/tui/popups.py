@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from pbmon_client.tui.cells import Line, cell, clean
+from pbmon_client.model import View as Snapshot
+from pbmon_client.tui.cells import Line, cell, cells_of, clean, wrap
 from pbmon_client.tui.fields import CLASSES, Field
+from pbmon_client.tui.health import report
 from pbmon_client.tui.keys import help_entries
 
 _MOVES: Final = {
@@ -18,7 +20,6 @@ _MOVES: Final = {
     **dict.fromkeys(("home", "g"), -1000),
     **dict.fromkeys(("end", "G"), 1000),
 }
-_CLOSE: Final = frozenset({"esc", "q", "enter", "f10", "ctrl c"})
 
 
 class Popup(Protocol):
@@ -45,12 +46,14 @@ def frame(title: str, body: Sequence[Line], cells: int) -> list[Line]:
     return lines
 
 
-@dataclass(slots=True)
-class Help:
-    """All keys, from the table of keys."""
+class Pages:
+    """Text that scrolls; other keys close it."""
 
-    top: int = 0
-    _last: int = 0
+    title = ""
+
+    def __init__(self) -> None:
+        self.top = 0
+        self._last = 0
 
     def key(self, key: str) -> bool:
         """Scroll; other keys close."""
@@ -60,14 +63,74 @@ class Help:
         return False
 
     def draw(self, width: int, height: int) -> list[Line]:
-        """Draw as much as has room, in two columns where the screen is wide."""
-        cells = min(width - 2, 130 if width >= 112 else 74)
-        lines = _two_columns(cells) if cells >= 108 else _help_lines(help_entries(), cells)
+        """Draw as much as has room."""
+        cells = self.width(width - 2)
+        lines = self.lines(cells)
         room = max(1, height - 4)
         self._last = max(0, len(lines) - room)
         self.top = min(self.top, self._last)
-        title = "keys" if not self._last else "keys (↑ ↓ scroll)"
-        return frame(title, lines[self.top : self.top + room], cells)
+        keys = "Esc closes" if not self._last else "↑ ↓ scroll, Esc closes"
+        return frame(f"{self.title} ({keys})", lines[self.top : self.top + room], cells)
+
+    def width(self, most: int) -> int:
+        """Return how wide the text is to be."""
+        return min(most, 74)
+
+    def lines(self, cells: int) -> list[Line]:
+        """Return the text."""
+        raise NotImplementedError
+
+
+class Help(Pages):
+    """All keys, from the table of keys."""
+
+    title = "keys"
+
+    def width(self, most: int) -> int:
+        """Two columns where the screen is wide."""
+        return min(most, 150) if most >= _TWO_COLUMNS else min(most, 74)
+
+    def lines(self, cells: int) -> list[Line]:
+        """Return the keys with what they do."""
+        return _two_columns(cells) if cells >= _TWO_COLUMNS else _help_lines(help_entries(), cells)
+
+
+_TWO_COLUMNS: Final = 108
+
+
+class Health(Pages):
+    """All that the daemon says of its picture: what it counts, lost, cannot see, and costs."""
+
+    title = "health"
+
+    def __init__(self, snapshot: Callable[[], Snapshot | None]) -> None:
+        super().__init__()
+        self._snapshot = snapshot
+
+    def lines(self, cells: int) -> list[Line]:
+        """Return the health of the snapshot on the screen."""
+        snapshot = self._snapshot()
+        made: list[Line] = []
+        for heading, entries in report({} if snapshot is None else snapshot.health):
+            made.append([("box title", cell(f" {heading}", cells))])
+            for name, text in entries:
+                made += _entry(clean(name), clean(text), cells)
+        return made
+
+
+_NAME_CELLS: Final = 30
+
+
+def _entry(name: str, text: str, cells: int) -> list[Line]:
+    """Draw a value after its name, on as many lines as it takes."""
+    label = f"   {name}"
+    start = 3 if not name else max(_NAME_CELLS, cells_of(label) + 1)
+    rows = wrap(text, cells - start) or [""]
+    labels = [label, *[""] * (len(rows) - 1)]
+    return [
+        [("box key", cell(left, start)), ("box", cell(row, cells - start))]
+        for left, row in zip(labels, rows, strict=True)
+    ]
 
 
 def _help_lines(entries: Sequence[tuple[str, list[tuple[str, str]]]], cells: int) -> list[Line]:
@@ -134,37 +197,47 @@ class Columns:
         return frame("columns", lines, 34)
 
 
-#: The signals that can be sent, by the key that chooses one.
-SIGNALS: Final = {"t": ("TERM", 15), "k": ("KILL", 9), "i": ("INT", 2), "h": ("HUP", 1)}
+#: The signals that can be sent, the mildest first, and what they do.
+SIGNALS: Final = (
+    (15, "TERM", "end in order"),
+    (2, "INT", "interrupt, as Ctrl-C does"),
+    (1, "HUP", "hang up; daemons read their settings anew"),
+    (19, "STOP", "stop for a while"),
+    (18, "CONT", "go on after a stop"),
+    (9, "KILL", "end at once, whatever is lost"),
+)
 
 
 @dataclass(slots=True)
 class Question:
-    """Asks which signal to send; ``answer`` is its number once one was chosen."""
+    """Asks which signal to send; ``answer`` is its number once one was chosen.
+
+    Only Enter sends: a letter would be the next key of somebody who moves with the keys of vi.
+    """
 
     pid: int
     start_ns: int
     name: str
+    at: int = 0
     answer: int | None = None
 
     def key(self, key: str) -> bool:
-        """Take the answer; any other key is no."""
-        if key in SIGNALS:
-            self.answer = SIGNALS[key][1]
+        """Choose, or take the answer; any other key is no."""
+        if key in _MOVES:
+            self.at = max(0, min(len(SIGNALS) - 1, self.at + _MOVES[key]))
+            return True
+        if key == "enter":
+            self.answer = SIGNALS[self.at][0]
         return False
 
     def draw(self, width: int, _height: int) -> list[Line]:
         """Draw the question."""
         cells = min(width - 2, 60)
-        choice: Line = [("box", "  ")]
-        for key, (name, _number) in SIGNALS.items():
-            choice += [("box key", key), ("box", f" SIG{name}   ")]
-        used = 2 + sum(len(key) + len(name) + 7 for key, (name, _n) in SIGNALS.items())
-        lines: list[Line] = [
-            [("box", " " * cells)],
-            [("box", cell(f"  Send a signal to {clean(self.name)} ({self.pid})?", cells))],
-            [("box", " " * cells)],
-            [*choice, ("box", " " * max(0, cells - used))],
-            [("box", cell("  any other key: no", cells))],
-        ]
+        question = f"  Send a signal to {clean(self.name)} ({self.pid})?"
+        lines: list[Line] = [[("box", cell(question, cells))], [("box", " " * cells)]]
+        for at, (_number, name, words) in enumerate(SIGNALS):
+            role = "box on" if at == self.at else "box"
+            lines.append([(role, cell(f"    SIG{name:<6} {words}", cells))])
+        lines.append([("box", " " * cells)])
+        lines.append([("box key", cell("  ↑ ↓ choose, Enter sends, any other key: no", cells))])
         return frame("signal", lines, cells)

@@ -17,6 +17,7 @@ from pbmon_client.tui.state import State
 #: Heights from which the parts that can do without appear.
 _GRAPHS_LINES: Final = 18
 _DETAIL_LINES: Final = 22
+_LONE_LINES: Final = 9
 _LEAST: Final = (20, 5)
 
 
@@ -36,7 +37,10 @@ def draw(state: State, popup: Popup | None, width: int, height: int, now_s: floa
         return Frame([centre(words, width)] + [[("text", " " * width)]] * (height - 1), [])
     frame = _drawn(state, width, height, now_s)
     if state.stale_s(now_s) is not None:
-        frame.lines[1:-1] = [recolour(line, "stale") for line in frame.lines[1:-1]]
+        frame.lines[1:-1] = [
+            line if line[1:2] and line[1][0] == "alert" else recolour(line, "stale")
+            for line in frame.lines[1:-1]
+        ]
     if popup is not None:
         box = popup.draw(width, height)
         cells = max(map(line_cells, box), default=0)
@@ -71,7 +75,10 @@ def _detail_lines(state: State, height: int, room: int) -> int:
     """Return the lines for the pane: a third of a small screen, more of a large one."""
     if not state.settings.detail or height < _DETAIL_LINES:
         return 0
-    return min(room - 10, 7 if height < 32 else 9 if height < 40 else (room * 2) // 5)
+    lines = 7 if height < 32 else 9 if height < 40 else (room * 2) // 5
+    if not state.place.view.has_parts:
+        lines = min(lines, _LONE_LINES)
+    return min(room - 10, lines)
 
 
 def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
@@ -100,6 +107,8 @@ def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
 def _coming(state: State, width: int, space: int) -> Sequence[Line]:
     blank: Line = fill([], width)
     words = f"{state.place.view.table} come with the next snapshot"
+    if state.frozen is not None:
+        words = f"paused before {state.place.view.table} came (Space goes on)"
     lines = [blank] * (space // 3) + [centre(words, width)]
     return [*lines, *[blank] * (space - len(lines))][:space]
 

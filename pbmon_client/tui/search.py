@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import compress
+from operator import and_, or_
 from typing import Final
 
 from pbmon_client import network
@@ -38,16 +41,31 @@ def _containing(rows: Rows, word: str, user: UserName) -> list[int]:
         return _processes(rows, word, user)
     raw = word.encode()
     columns = rows.table.columns
-    found: set[int] = set()
+    # Each test is a flag for every row, made and joined without a step of Python for each: that
+    # is what a key press waits for.
+    tests: list[Iterable[bool]] = []
     if rows.owners is not None:
-        found.update(rows_of(rows, rows.owners, _processes(rows.owners, word, user)))
-    for name in _NAMES.get(rows.kind, ()):
-        texts = columns[name]
-        found.update(row for row, text in enumerate(texts) if text and raw in text.lower())
+        tests += _owned(rows, rows.owners, _processes(rows.owners, word, user))
+    tests += [
+        [text is not None and raw in text.lower() for text in columns[name]]
+        for name in _NAMES.get(rows.kind, ())
+        if any(columns[name])
+    ]
     if rows.kind == "connections":
         for side in ("local", "remote"):
-            found.update(_addresses(rows, side, word))
-    return sorted(found)
+            tests += _ends(rows, side, word)
+    return list(compress(range(len(rows)), reduce(_either, tests))) if tests else []
+
+
+def _either(one: Iterable[bool], other: Iterable[bool]) -> Iterable[bool]:
+    return map(or_, one, other)
+
+
+def _owned(rows: Rows, owners: Rows, chosen: Collection[int]) -> list[Iterable[bool]]:
+    """Tell of each row whether it belongs to one of some processes; nothing if none does."""
+    pids, starts = (owners.table.columns[name] for name in ("pid", "start_ns"))
+    wanted = {(pids[row], starts[row]) for row in chosen}
+    return [map(wanted.__contains__, rows.identities())] if wanted else []
 
 
 def _processes(rows: Rows, word: str, user: UserName) -> list[int]:
@@ -66,23 +84,29 @@ def _processes(rows: Rows, word: str, user: UserName) -> list[int]:
     ]
 
 
-def _addresses(rows: Rows, side: str, word: str) -> list[int]:
-    """Return the rows with an end that is written so: an address's part, a port, or both."""
+def _ends(rows: Rows, side: str, word: str) -> list[Iterable[bool]]:
+    """Tell of each row whether an end is written so: an address's part, a port, or both."""
     columns = rows.table.columns
-    ends = rows.derived(
-        ("ends", side), lambda: list(zip(columns["family"], columns[side], strict=True))
-    )
+    families, addresses = columns["family"], columns[side]
     # Each address is written once, however many rows have it.
-    texts = rows.derived(("addresses", side), lambda: {end: _address(*end) for end in set(ends)})
-    ports = columns[f"{side}_port"]
-    address, colon, digits = word.rpartition(":")
-    number = int(digits) if digits.isascii() and digits.isdigit() else -1
-    with_port = [row for row, port in enumerate(ports) if port == number]
-    if colon:
-        wanted = {end for end, text in texts.items() if text.endswith(address.strip("[]"))}
-        with_port = [row for row in with_port if ends[row] in wanted]
+    texts = rows.derived(
+        ("addresses", side),
+        lambda: {end: _address(*end) for end in set(zip(families, addresses, strict=True))},
+    )
+
+    def among(found: set[tuple[int, bytes]]) -> Iterable[bool]:
+        return map(found.__contains__, zip(families, addresses, strict=True))
+
     found = {end for end, text in texts.items() if word in text}
-    return with_port + [row for row, end in enumerate(ends) if end in found] if found else with_port
+    tests = [among(found)] if found else []
+    address, colon, digits = word.rpartition(":")
+    if digits.isascii() and digits.isdigit():
+        ports: Iterable[bool] = map(int(digits).__eq__, columns[f"{side}_port"])
+        if colon:
+            hosts = {end for end, text in texts.items() if text.endswith(address.strip("[]"))}
+            ports = map(and_, ports, among(hosts))
+        tests.append(ports)
+    return tests
 
 
 def _address(family: int, raw: bytes) -> str:
@@ -123,17 +147,10 @@ class Search:
         return sorted(more)
 
 
-def rows_of(rows: Rows, table: Rows, chosen: Iterable[int]) -> list[int]:
+def rows_of(rows: Rows, table: Rows, chosen: Collection[int]) -> list[int]:
     """Return the connections or files of the processes that rows of another table belong to."""
-    pids, starts = (table.table.columns[name] for name in ("pid", "start_ns"))
-    owners = {(pids[row], starts[row]) for row in chosen}
-    numbers = {pid for pid, _start in owners}
-    times = rows.table.columns["start_ns"]
-    # By the number alone first: making a pair for each row would cost more than all the rest.
     return [
-        row
-        for row, pid in enumerate(rows.table.columns["pid"])
-        if pid in numbers and (pid, times[row]) in owners
+        row for flags in _owned(rows, table, chosen) for row in compress(range(len(rows)), flags)
     ]
 
 

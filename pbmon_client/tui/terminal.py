@@ -16,7 +16,7 @@ from urwid.display.raw import Screen
 
 from pbmon_client.tui import kill, palette, settings
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
-from pbmon_client.tui.cells import ASCII, Line
+from pbmon_client.tui.cells import Line, in_ascii, reads_unicode
 from pbmon_client.tui.feed import Source
 
 Clock = Callable[[], float]
@@ -41,12 +41,11 @@ class LinesCanvas(urwid.Canvas):
         ascii_only = code == "ascii"
         self._rows = [
             [
-                (role, None, (text.translate(ASCII) if ascii_only else text).encode(
-                    code, "replace"))
+                (role, None, (in_ascii(text) if ascii_only else text).encode(code, "replace"))
                 for role, text in line
             ]
             for line in lines
-        ]  # fmt: skip
+        ]
         if cursor is not None:
             self.cursor = cursor
 
@@ -121,16 +120,11 @@ class Window(urwid.Widget):
 
 
 def follow_locale(environment: Mapping[str, str]) -> bool:
-    """Let urwid write what the locale's terminal can read; tell whether that is Unicode.
-
-    Python itself takes the C locale for UTF-8, and urwid takes Python's word for it.
-    """
-    names = ("LC_ALL", "LC_CTYPE", "LANG")
-    locale = next((value for name in names if (value := environment.get(name))), "")
-    if "utf" not in locale.lower():
-        urwid.set_encoding("ascii")
-        return False
-    return True
+    """Let urwid write what the locale's terminal can read; tell whether that is Unicode."""
+    if reads_unicode(environment):
+        return True
+    urwid.set_encoding("ascii")
+    return False
 
 
 class Terminal:
@@ -155,7 +149,9 @@ class Terminal:
         self.window: Final = Window(app, self._carry_out, clock)
         self._screen: Final = screen or Screen()
         self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
-        self.loop: Final = urwid.MainLoop(self.window, screen=self._screen, handle_mouse=True)
+        self.loop: Final = urwid.MainLoop(
+            self.window, screen=self._screen, handle_mouse=True, input_filter=self._on_input
+        )
         self._paint()
 
     def run(self) -> str:
@@ -183,9 +179,13 @@ class Terminal:
         self._carry_out([])
         self.window._invalidate()
 
+    def _on_input(self, keys: list[Any], _raw: list[int]) -> list[Any]:
+        self._source.hurry()
+        return keys
+
     def _on_tick(self, loop: urwid.MainLoop, _data: object) -> None:
-        # The age of what is shown and the length of a pause change with time alone.
-        self.window._invalidate()
+        if self._app.ages(self._clock()):
+            self.window._invalidate()
         loop.set_alarm_in(_TICK_S, self._on_tick)
 
     def _carry_out(self, effects: list[Effect]) -> None:
@@ -210,7 +210,9 @@ class Terminal:
         chosen = self._app.state.settings.theme
         self._theme = chosen
         theme = chosen if chosen in palette.THEMES else palette.guess(os.environ)
-        self._screen.register_palette(palette.entries(theme, self._screen.colors))
+        screen = self._screen
+        grey = palette.has_grey(screen.term, bold_brightens=screen.fg_bright_is_bold)
+        screen.register_palette(palette.entries(theme, screen.colors, grey=grey))
         self._screen.clear()
 
     def _save(self) -> None:

@@ -11,11 +11,13 @@ from pbmon_client.tui.fields import (
     number,
     text,
     traffic,
+    write_container,
     write_direction,
     write_end,
     write_host,
     write_name,
     write_port,
+    write_unit,
 )
 from pbmon_client.tui.listing import Grouping
 
@@ -37,6 +39,11 @@ class View:
     def needs_flows(self) -> bool:
         """Whether connections and files are needed."""
         return self.table != "processes"
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether connections or files belong to its rows, rather than being them."""
+        return self.grouping is not None or self.table == "processes"
 
     @property
     def members(self) -> str:
@@ -77,7 +84,7 @@ _PROCESS_FIELDS: Final = (
     *_TRAFFIC,
     *_COUNTS,
     text("processes", "unit", 20, 8),
-    text("processes", "container", 19, 13),
+    text("processes", "container", 19, 13, write=write_container),
     text("processes", "cmdline", 20, 10, stretch=4),
 )
 PROCESSES: Final = View("processes", "processes", _PROCESS_FIELDS)
@@ -115,7 +122,7 @@ UNITS: Final = View(
         _MEMBERS,
         *_TRAFFIC,
         *_COUNTS,
-        text("processes", "unit", 24, 10, stretch=2),
+        text("processes", "unit", 24, 10, stretch=2, title="ITS UNIT", write=write_unit),
     ),
     groups.UNITS,
 )
@@ -126,7 +133,7 @@ CONNECTIONS: Final = View(
     (
         _PID,
         _OWNER,
-        text("connections", "protocol", 5, 3, title="PROTO"),
+        text("connections", "protocol", 5, 3, title="PROTO", stretch=1, most=9),
         text("connections", "local_address", 15, 4, stretch=2, title="LOCAL",
              write=write_end("local"), keep_end=True, ideal=21, most=60),
         text("connections", "direction", 1, 4, title=" ", write=write_direction),

@@ -1,6 +1,6 @@
 """Runs every benchmark, one after the other, and prints what the README quotes, as Markdown.
 
-Run as root, with nothing else going on: ``.venv/bin/python tests/bench/all.py``. About 10 minutes.
+Run as root, with nothing else going on: ``.venv/bin/python tests/bench/all.py``. About 13 minutes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ BENCHES = {
     "probe_cost.py": "Added to a system call",
     "daemon_cost.py": "The daemon",
     "scale.py": "The daemon at scale",
+    "bench_tui.py": "The terminal interface",
 }
 
 

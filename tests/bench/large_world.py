@@ -42,9 +42,7 @@ class World:
         totals: dict[str, Any] = dict.fromkeys(wire.COUNTERS, 0)
         for name in wire.RATES:
             totals[name] = sum(self._processes.columns[name])
-        history = {
-            name: [self._random.random() * 1e7 for _ in range(60)] for name in wire.HISTORY
-        }
+        history = {name: [self._random.random() * 1e7 for _ in range(60)] for name in wire.HISTORY}
         return wire.Message(
             host="large", boot_id="boot", epoch="epoch", seq=self._seq,
             time_ns=1_780_000_000 * SECOND + self._seq * SECOND,

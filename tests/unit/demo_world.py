@@ -24,14 +24,19 @@ BOOT_NS = 400_000 * SECOND  # on CLOCK_BOOTTIME, at the first snapshot
 WALL_NS = 1_780_000_000 * SECOND
 USERS = {0: "root", 33: "www-data", 70: "postgres", 112: "redis", 1000: "mara", 1001: "jonas"}
 HEALTH = client_messages.HEALTH | {
-    "unseen": ["TCP_ZEROCOPY_RECEIVE", "libaio (io_submit)"],
+    "unseen": ["memory-mapped files (their transfers show in disk bytes)"],
     "maps": {
         "flows": {"used": 61, "capacity": 131072},
         "files": {"used": 48, "capacity": 131072},
         "overflow": {"used": 0, "capacity": 16384},
     },
     "cost": {
-        "daemon_cpu_percent": 0.4, "daemon_rss_bytes": 41_000_000, "probe_ns_per_call": None,
+        "daemon_cpu_percent": 0.4, "daemon_rss_bytes": 60_000_000,
+        "processes": [
+            {"role": "collector", "pid": 611, "cpu_percent": 0.3, "rss_bytes": 41_000_000},
+            {"role": "publisher", "pid": 614, "cpu_percent": 0.1, "rss_bytes": 19_000_000},
+        ],
+        "probe_ns_per_call": None, "probe_calls_per_s": None,
     },
 }  # fmt: skip
 

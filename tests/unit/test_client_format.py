@@ -45,6 +45,13 @@ def test_wide_characters_take_two_cells_and_combining_ones_none() -> None:
     assert [fmt.width(text) for text in ("ab", "名前", "e\u0301")] == [2, 4, 1]
 
 
+def test_what_counts_as_one_cell_is_one_cell_wide() -> None:
+    every = [chr(code) for code in range(0x20, 0x3000) if chr(code).isprintable()]
+    narrow = [char for char in every if fmt._NARROW.fullmatch(char)]
+    assert len(narrow) > 1000
+    assert {fmt._cells(char) for char in narrow} == {1}
+
+
 @given(st.text(max_size=40).map(fmt.safe_text), st.integers(1, 30), st.booleans())
 @settings(deadline=None)
 def test_fitted_text_fills_its_cells_exactly(text: str, cells: int, keep_end: bool) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmon_client.format import safe_text, width
+from pbmon_client.tui import cells as cells_module
 from pbmon_client.tui.cells import (
     cell,
     cells_of,
     clean,
     crop,
     fill,
+    in_ascii,
     line_cells,
     over,
     plain,
     spread,
+    wrap,
 )
 
 TEXT = st.text(max_size=30).map(lambda text: clean(safe_text(text)))
@@ -42,6 +47,33 @@ def test_two_ends_of_a_line_fit_it(left: list[str], right: list[str], cells: int
 def test_a_crop_has_the_cells_between_its_ends(texts: list[str], start: int, size: int) -> None:
     line = fill([("text", text) for text in texts], 60)
     assert line_cells(crop(line, start, start + size)) == size
+
+
+@given(TEXT)
+def test_ascii_takes_as_many_cells(text: str) -> None:
+    shown = in_ascii(text)
+    assert shown.isascii()
+    assert len(shown) == cells_of(text)
+
+
+def test_all_that_the_interface_itself_draws_has_a_likeness_in_ascii() -> None:
+    folder = Path(cells_module.__file__).parent
+    drawn = {char for file in folder.glob("*.py") for char in file.read_text() if ord(char) > 126}
+    drawn |= {cells_module.TIMES, cells_module.DASH, cells_module.CRUMB}
+    assert "↑" in drawn
+    assert "?" not in {in_ascii(char) for char in drawn}
+
+
+@given(TEXT, st.integers(2, 30))
+def test_wrapped_lines_fit_and_lose_nothing_but_spaces(text: str, cells: int) -> None:
+    lines = wrap(text, cells)
+    assert all(cells_of(line) <= cells for line in lines)
+    shown = "".join(lines).replace("\u200e", "")
+    assert shown.replace(" ", "") == "".join(text.replace("\u200e", "").split())
+
+
+def test_lines_break_at_spaces() -> None:
+    assert wrap("one two three-is-long four", 8) == ["one two", "three-is", "-long", "four"]
 
 
 def test_half_a_wide_character_becomes_a_space() -> None:

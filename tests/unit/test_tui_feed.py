@@ -17,14 +17,17 @@ from fake_publisher import PATIENCE_S, Publisher
 
 from pbmon_client import jsonout, model
 from pbmon_client.tui import demo
+from pbmon_client.tui.app import App
 from pbmon_client.tui.arrange import Wish
 from pbmon_client.tui.demo import Demo, DemoError
 from pbmon_client.tui.feed import (
     DETAIL,
     MAIN,
     Came,
+    Crashed,
     Failed,
     Feed,
+    Mailbox,
     News,
     Silent,
     Stream,
@@ -33,6 +36,7 @@ from pbmon_client.tui.feed import (
     silence_words,
 )
 from pbmon_client.tui.search import understand
+from pbmon_client.tui.settings import Settings
 from pbmon_client.tui.views import PROCESSES
 from pbmond import wire
 
@@ -99,6 +103,17 @@ def test_the_own_scope_serves_where_nothing_else_is_granted(
     assert news.snapshot.scope == "own"
 
 
+def test_the_wider_scope_is_shown_as_soon_as_it_comes(publisher: Publisher, feed: Feed) -> None:
+    publisher.expect(ALL, OWN)
+    publisher.send(OWN, message([process(1)], seq=4))
+    first(feed, came(MAIN))
+    publisher.send(ALL, message([process(1), process(2)], seq=4))
+    news = first(feed, came(MAIN))
+    assert isinstance(news, Came)
+    assert news.snapshot.scope == "all"
+    assert len(news.snapshot.processes) == 2
+
+
 def test_flows_and_one_process_are_subscribed_to_only_while_they_are_wanted(
     publisher: Publisher, feed: Feed
 ) -> None:
@@ -139,6 +154,40 @@ def test_a_path_that_can_be_no_socket_ends_the_feed() -> None:
         assert "name another with --socket" in news.words  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("played", [False, True])
+def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
+    played: bool, path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(model, "view", mistaken)
+    nothing = model.Selection()
+    source = Demo(demo_world.FILE, nothing) if played else Feed(str(path), nothing)
+    with contextlib.closing(source):
+        if not played:
+            publisher.expect(ALL)
+            publisher.send(ALL, message([process(1)], seq=2))
+        news = first(source, lambda news: isinstance(news, Crashed))
+    with pytest.raises(RuntimeError, match="a mistake"):
+        App(Settings()).receive(news, 0.0)
+
+
+def test_whoever_fills_the_mailbox_gives_way_to_a_key_press(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    mailbox = Mailbox()
+    mailbox.give_way()
+    assert not waited
+    mailbox.hurry()
+    mailbox.give_way()
+    assert len(waited) == 1
+    assert 0 < waited[0] <= 0.05
+    mailbox.close()
+
+
 def test_closing_ends_the_thread_at_once(feed: Feed) -> None:
     began = time.monotonic()
     feed.close()
@@ -174,6 +223,20 @@ def test_a_recorded_stream_reads_back_as_what_was_printed() -> None:
     for line, recorded in zip(lines, demo.read(demo_world.FILE), strict=True):
         view = model.view(recorded.message, everything, 0, recorded.scope, recorded.user)
         assert json.loads(jsonout.render(view, row_a_line=False)) == json.loads(line)
+
+
+def test_a_hostile_recording_is_made_safe(tmp_path: Path) -> None:
+    row = json.loads(demo_world.FILE.read_bytes().splitlines()[3])
+    hostile = "\x1b[2J\u202e\n"
+    row["viewer"]["scope"] = row["host"] = row["processes"][0]["user"] = hostile
+    row["processes"][0]["name"] = row["files"][0]["path"] = hostile
+    file = tmp_path / "hostile.ndjson"
+    file.write_text(json.dumps(row) + "\n")
+    shown = demo.first_known(file, model.Selection(flows=True))
+    assert shown.files is not None
+    texts = [shown.scope, shown.host, shown.files.column("path")[0]]
+    texts += [shown.processes.column(name)[0] for name in ("user", "name")]
+    assert all(text.isprintable() for text in texts)
 
 
 def test_a_demo_plays_the_snapshots_in_order() -> None:

@@ -29,6 +29,7 @@ SCREENS = {
     "tree": ("9", "down", "down"),
     "opened": ("down", "enter"),
     "help": ("?",),
+    "health": ("H",),
     "filter": ("/", "n", "g", "i"),
 }
 LOOKS = {"mono": (Settings(theme="mono"), 1), "dark": (Settings(theme="dark"), 256)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmon_client.tui.cells import ASCII
+from pbmon_client.tui.cells import in_ascii
 from pbmon_client.tui.graphs import area, peak, spark
 
 SAMPLES = st.lists(st.none() | st.floats(0, 1e12), max_size=80)
@@ -50,4 +50,4 @@ def test_every_graph_has_exactly_its_size(
     for ascii_only in (False, True):
         lines = area(samples, cells, rows, top, ascii_only=ascii_only)
         assert [len(line) for line in lines] == [cells] * rows
-    assert spark(samples, cells, top).translate(ASCII).isascii()
+    assert in_ascii(spark(samples, cells, top)).isascii()

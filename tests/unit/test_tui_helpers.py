@@ -100,6 +100,11 @@ def test_a_process_that_has_exited_is_told_of(child: subprocess.Popen[bytes]) ->
 # --- once -----------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+
+
 def once(capfdbinary: pytest.CaptureFixture[bytes], *arguments: str) -> str:
     assert cli.main(["--once", "--demo", str(demo_world.FILE), *arguments]) == 0
     out, err = capfdbinary.readouterr()
@@ -114,6 +119,17 @@ def test_once_prints_a_view_as_plain_text(capfdbinary: pytest.CaptureFixture[byt
     assert "198.51.100.7:873" in text
     assert "… and 13 more" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1"])
+def test_once_is_ascii_where_the_locale_is_not_unicode(
+    locale: str, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    text = once(capfdbinary, "--view", "connections", "--top", "3")
+    assert text.isascii()
+    assert "~ and 13 more" in text
+    assert "?" not in text  # which would mean that something is not known
 
 
 @pytest.mark.parametrize("view", options.VIEW_NAMES)
@@ -196,4 +212,3 @@ def test_urwid_is_not_loaded_before_the_daemon_was_asked() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert "urwid" not in done.stdout.split()
-

@@ -36,6 +36,14 @@ def test_without_a_daemon_the_screen_waits_and_says_how_to_start_it() -> None:
     assert "busy" in driver.text()
 
 
+def test_a_narrow_screen_says_all_of_why_nothing_comes() -> None:
+    driver = Driver(width=60, height=15)
+    driver.silence(silence_words(PATH, FileNotFoundError()))
+    words = " ".join(" ".join(driver.lines()).split())
+    assert f"pbmond is not running (there is no socket {PATH})" in words
+    assert "sudo systemctl start pbmond" in words
+
+
 def test_a_restarted_daemon_is_announced_and_its_rows_are_shown() -> None:
     driver = started([message([busy()], seq=7)])
     driver.receive(message([process(5, b"fresh")], seq=1, epoch="epoch-2"))
@@ -56,6 +64,33 @@ def test_a_snapshot_older_than_three_intervals_is_greyed_and_its_age_is_shown() 
     assert {role for line in range(3, 23) for role, _text in driver.roles(line)} == {"stale"}
     driver.receive(message([busy()], seq=3))
     assert " OLD " not in driver.lines()[0]
+
+
+def test_a_daemon_that_went_away_is_told_of_above_the_greyed_rows() -> None:
+    driver = started([message([busy()], seq=2)])
+    driver.wait(6)
+    driver.silence(silence_words(PATH, ConnectionRefusedError()))
+    line = next(line for line in driver.lines() if "nobody listens" in line)
+    assert "pbmond is not running" in line
+    assert driver.role_of("nobody listens") == "alert"
+    assert driver.role_of("busy") == "stale"
+    driver.type(" ")
+    assert "nobody listens" not in driver.text()  # a paused screen is frozen whole
+    driver.type(" ")
+    driver.receive(message([busy()], seq=3))
+    assert "nobody listens" not in driver.text()
+
+
+def test_only_a_pause_an_age_and_a_notice_change_with_time_alone() -> None:
+    driver = started([message([busy()], seq=2)])
+    assert not driver.app.ages(driver.now_s)
+    driver.app.notify("something", driver.now_s)
+    assert not driver.app.ages(driver.now_s + 1)
+    assert driver.app.ages(driver.now_s + 6)
+    assert driver.app.ages(driver.now_s + 6)  # of the snapshot by now
+    driver.receive(message([busy()], seq=3))
+    driver.type(" ")
+    assert driver.app.ages(driver.now_s)
 
 
 def test_a_longer_interval_of_display_is_not_out_of_date() -> None:
@@ -101,6 +136,34 @@ def test_what_a_kernel_cannot_show_is_remembered_once_it_was_acknowledged() -> N
     assert "another" in again.text()
 
 
+def test_a_warning_that_is_cut_short_is_whole_in_the_health() -> None:
+    unseen = [f"thing {number} with many words" for number in range(9)]
+    driver = started([message([busy()], seq=2, health=HEALTH | {"unseen": unseen})])
+    line = next(line for line in driver.lines() if "unseen here" in line)
+    assert line.endswith("… H all  x seen")
+    driver.type("H", "page down")
+    assert "thing 8 with many words" in driver.text()
+    driver.type("esc")
+    assert "thing 8" not in driver.text()
+
+
+def test_the_health_shows_all_that_the_daemon_says_of_itself() -> None:
+    health = {
+        "status": "incomplete",
+        "lost": {"events": 12_345},
+        "unseen": [],
+        "maps": {"flows": {"used": 7, "capacity": 1000}},
+        "cost": {"daemon_cpu_percent": 0.44, "daemon_rss_bytes": 81_000_000, "probe": None},
+    }
+    driver = started([message([busy()], seq=2, health=health)], height=40)
+    driver.type("f3")
+    shown = {line.strip("│ ") for line in driver.lines()}
+    lines = [" ".join(line.split()) for line in shown]
+    for text in ("events 12,345", "flows 7 of 1,000 used", "daemon cpu percent 0.4 %",
+                 "daemon rss 81.0MB", "probe not known"):  # fmt: skip
+        assert any(text in line for line in lines), text
+
+
 def test_a_limited_scope_is_visible() -> None:
     driver = Driver()
     driver.receive(message([busy()], seq=2), scope="own")
@@ -111,7 +174,7 @@ def test_a_limited_scope_is_visible() -> None:
 def test_unknown_rates_of_the_first_seconds_are_question_marks() -> None:
     unknown = dict.fromkeys(wire.RATES, float("nan"))
     driver = started([message([process(1, b"first", **unknown)], seq=1)])
-    assert driver.rows()[0].split()[3:] == ["?"] * 6
+    assert driver.rows()[0].split()[3:] == ["?"] * 5
     assert "first look" in driver.lines()[0]
     driver.type("s", "s", "s", "2", "s", "s", "s", "9", "o")
     assert "PID" in driver.text()
@@ -136,9 +199,7 @@ def test_an_empty_host_says_so() -> None:
 
 
 def test_ten_thousand_processes_are_listed_and_reached() -> None:
-    rows = [
-        process(pid, b"p%05d" % pid, net_tx_bytes_per_s=float(pid)) for pid in range(1, 10_001)
-    ]
+    rows = [process(pid, b"p%05d" % pid, net_tx_bytes_per_s=float(pid)) for pid in range(1, 10_001)]
     driver = started([message(rows, seq=2)])
     assert "10,000" in driver.lines()[-1]
     assert driver.names()[:2] == ["p10000", "p09999"]

@@ -16,7 +16,10 @@ from pbmon_client.tui.views import VIEWS, View
 from pbmond.wire import CLASSES
 
 #: Done by the interface itself, not by a change of its state alone.
-SPECIAL = {"pause", "filter", "help", "columns", "signal", "acknowledge", "copy", "redraw", "quit"}
+SPECIAL = {
+    *("pause", "filter", "help", "columns", "signal", "health"),
+    *("acknowledge", "copy", "redraw", "quit"),
+}
 BY_VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 
 
@@ -44,8 +47,12 @@ def test_the_help_names_every_key_but_the_nine_of_the_views() -> None:
     assert {key_name(key) for key in ACTIONS} - set("123456789") <= shown
 
 
-def test_the_most_important_hint_is_the_help() -> None:
-    assert hints()[0] == ("?", "help")
+def test_the_hints_are_of_what_the_screen_shows() -> None:
+    assert hints("view")[0] == ("?", "help")
+    assert hints("members")[0] == ("Esc", "back")
+    assert dict(hints("opened")).keys() >= {"Esc", "↑", "Space", "K", "y"}
+    assert not {"s", "/", "Enter", "C"} & dict(hints("opened")).keys()
+    assert dict(hints("waiting")).keys() == {"?", "q"}
 
 
 def test_the_views_of_the_command_line_are_those_of_the_interface() -> None:
@@ -75,6 +82,17 @@ def test_every_theme_has_every_role_in_every_depth() -> None:
     for theme in palette.THEMES:
         for colours in (1, 16, 88, 256, 1 << 24):
             assert {entry[0] for entry in palette.entries(theme, colours)} == palette.ROLES
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_black_on_black_where_bold_black_is_no_grey(theme: palette.Theme) -> None:
+    assert any(entry[1].startswith("dark gray") for entry in palette.entries(theme, 16))
+    for entry in palette.entries(theme, 16, grey=False):
+        assert "dark gray" not in entry[1]
+        assert "dark gray" not in entry[4]
+    assert palette.has_grey("linux", bold_brightens=True)
+    assert palette.has_grey("xterm", bold_brightens=False)
+    assert not palette.has_grey("screen", bold_brightens=True)
 
 
 def test_the_monochrome_theme_uses_no_colour_on_a_terminal_that_has_them() -> None:

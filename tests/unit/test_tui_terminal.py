@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -120,6 +121,28 @@ def test_keys_typed_in_a_terminal_change_its_screen(tmux: Start) -> None:
     window.restored()
 
 
+def test_clicks_the_wheel_and_the_clipboard_work_in_a_terminal(tmux: Start) -> None:
+    window = tmux((120, 40))
+    window.run("set-option", "-g", "set-clipboard", "on")
+    window.command(*demo())
+    shown = window.until("── backup 28700", "kthreadd").splitlines()
+    line = next(at for at, row in enumerate(shown, 1) if " redis-server " in row)
+    window.type("-l", f"\x1b[<0;20;{line}M\x1b[<0;20;{line}m")  # SGR: a press and a release
+    window.until("── redis-server 2512")
+    title = next(at for at, row in enumerate(shown, 1) if "PID USER" in row)
+    column = shown[title - 1].index("NAME") + 1
+    window.type("-l", f"\x1b[<0;{column};{title}M\x1b[<0;{column};{title}m")
+    window.until("▲ name")
+    window.type("Home")
+    window.type("-l", f"\x1b[<65;20;{line}M")
+    window.until("── git 31502")
+    window.type("y")
+    window.until("on the clipboard")
+    assert json.loads(window.run("show-buffer"))["name"] == "git"
+    window.type("q")
+    window.until("ended with 0")
+
+
 def test_resizing_redraws_live(tmux: Start) -> None:
     window = tmux((100, 30))
     window.command(*demo("--view", "programs"))
@@ -209,10 +232,9 @@ def test_choices_are_remembered_and_a_broken_file_is_reported(tmux: Start) -> No
     assert window.settings.read_text() == "totals = perhaps\n"
 
 
-def test_hostile_names_neither_move_the_cursor_nor_shift_columns(tmux: Start) -> None:
-    """The demo's names in Hebrew, in wide and in combining characters, seen by a real terminal."""
-    window = tmux()
-    file = window.settings.parents[2] / "hostile.ndjson"
+def hostile_stream(folder: Path) -> Path:
+    """Write a demo with names in Hebrew, in wide and in combining characters."""
+    file = folder / "hostile.ndjson"
     line = demo_world.lines().splitlines()[5].decode()
     for name, hostile in (
         ("redis-server", "\\u05e9\\u05dc\\u05d5\\u05dd12"), ("postgres", "\\u65e5\\u672c\\u8a9e"),
@@ -220,12 +242,27 @@ def test_hostile_names_neither_move_the_cursor_nor_shift_columns(tmux: Start) ->
     ):  # fmt: skip
         line = line.replace(f'"name":"{name}"', f'"name":"{hostile}"')
     file.write_text(line + "\n")
-    window.command(*client("--demo", str(file)))
+    return file
+
+
+def test_hostile_names_neither_move_the_cursor_nor_shift_columns(tmux: Start) -> None:
+    window = tmux()
+    window.command(*client("--demo", str(hostile_stream(window.settings.parents[2]))))
     shown = window.until("日本語", "backup").splitlines()
     top = next(at for at, row in enumerate(shown) if "PID USER" in row)
     ends = {len(row.replace("\u0301", "").replace("\u0308", "").replace("\u200e", "")
                 .replace("日本語", "......")) for row in shown[top : top + 10]}  # fmt: skip
     assert len(ends) == 1
+    window.type("q")
+    window.until("ended with 0")
+
+
+def test_names_that_ascii_cannot_show_keep_their_cells(tmux: Start) -> None:
+    window = tmux(LC_ALL="C")
+    window.command(*client("--demo", str(hostile_stream(window.settings.parents[2]))))
+    shown = window.until("??????", "backup").splitlines()
+    top = next(at for at, row in enumerate(shown) if "PID USER" in row)
+    assert {len(row) for row in shown[top : top + 10]} == {80}
     window.type("q")
     window.until("ended with 0")
 

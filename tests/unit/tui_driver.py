@@ -42,6 +42,9 @@ class Source:
     def wake(self) -> None:
         """Nobody sleeps here."""
 
+    def hurry(self) -> None:
+        """Nobody works beside."""
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -200,3 +203,18 @@ def started(messages: Iterable[wire.Message], **options: Any) -> Driver:
         driver.receive(message)
         driver.wait(message.interval_ns / 1e9)
     return driver
+
+
+def rate(pid: int, name: bytes, bytes_per_s: float, **fields: Any) -> dict[str, Any]:
+    """Make a process that sends."""
+    return client_messages.process(
+        pid, name, net_tx_bytes_per_s=bytes_per_s, net_tx_bytes=int(bytes_per_s * 10), **fields
+    )
+
+
+THREE = [rate(1, b"one", 100.0), rate(2, b"two", 300.0), rate(3, b"three", 200.0)]
+
+
+def three(**options: Any) -> Driver:
+    """Return an interface that shows three processes."""
+    return started([client_messages.message(THREE, seq=2)], **options)
