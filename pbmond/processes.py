@@ -280,6 +280,9 @@ class ProcessTable:
         if sample.uid is not None and sample.uid != self.info["uid"][slot]:
             self.info["uid"][slot] = sample.uid
             self._update_visible(slot)
+        if sample.name is not None and sample.name != self._texts["name"][slot]:
+            self._texts["name"][slot] = sample.name  # prctl(PR_SET_NAME), which no event tells
+            self._update_visible(slot)
         return slot
 
     def _sample_disk_growth(self, slot: int, values: tuple[int, int]) -> None:

@@ -167,6 +167,7 @@ def _sample(fd: int, pid: int, start_ns: int, stat: _Stat, living: str) -> ProcS
         uid=None if status is None else _uid(status),
         open_inodes=_open_inodes(fd, living),
         gone=False,
+        name=stat.name,
     )
 
 

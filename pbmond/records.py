@@ -204,3 +204,4 @@ class ProcSample:
     uid: int | None
     open_inodes: frozenset[tuple[int, int]] | None
     gone: bool
+    name: bytes | None = None

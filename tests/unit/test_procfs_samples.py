@@ -37,6 +37,7 @@ def test_a_sample_has_the_processs_own_disk_bytes_not_its_childrens(proc: FakePr
     proc.process(42)
     sample = Procfs(proc.root).sample(42, START_NS)
     assert (sample.read_bytes, sample.write_bytes, sample.uid) == (4097, 8193, 1000)
+    assert sample.name == b"cat"
 
 
 def test_disk_bytes_are_summed_over_the_living_threads(proc: FakeProc) -> None:

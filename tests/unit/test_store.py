@@ -229,6 +229,15 @@ def test_a_sample_tells_a_new_user() -> None:
     assert process(store)["uid"] == 1000
 
 
+def test_a_sample_tells_the_name_that_a_process_gave_itself() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen(name=b"python3")]))
+    store.apply_proc([make.sample(name=b"worker")])
+    assert process(store)["name"] == b"worker"
+    store.apply(make.reading(2, events=[make.seen(time_s=2, name=b"sh")]))  # by exec
+    assert process(store)["name"] == b"sh"
+
+
 def test_many_processes_find_room() -> None:
     store = new_store()
     pids = range(1, 1001)
