@@ -16,7 +16,28 @@ SECOND = 10**9
 HEALTH = {
     "status": "complete", "reasons": [], "lost": {}, "unseen": [], "maps": {},
     "rungs": {"sockets": "tracepoint", "files": "syscall-exit"},
-    "cost": {"daemon_cpu_percent": 0.4, "daemon_rss_bytes": 1, "probe_ns_per_call": None},
+    "cost": {
+        "daemon_cpu_percent": 0.4, "daemon_rss_bytes": 1, "processes": [],
+        "probe_ns_per_call": None, "probe_calls_per_s": None,
+    },
+}  # fmt: skip
+
+
+def _counts(*names: str) -> dict[str, int]:
+    return {each: 10**8 for name in names for each in (name, wire.interval_name(name))}
+
+
+COVERAGE = {
+    "interfaces": [
+        {"name": b"eth0", "present": True, "addresses": 1,
+         **_counts(*wire.INTERFACE_COUNTERS, *wire.PAYLOAD_COUNTERS)},
+    ],
+    "elsewhere": _counts(*wire.PAYLOAD_COUNTERS),
+    "disks": [
+        {"name": b"vda", "present": True, "stacked": False, **_counts(*wire.DISK_COUNTERS)},
+    ],
+    "attributed": _counts(*wire.ATTRIBUTED_COUNTERS),
+    **_counts(*wire.HOST_COUNTERS),
 }  # fmt: skip
 
 
@@ -47,7 +68,7 @@ class World:
             host="large", boot_id="boot", epoch="epoch", seq=self._seq,
             time_ns=1_780_000_000 * SECOND + self._seq * SECOND,
             now_ns=400_000 * SECOND + self._seq * SECOND, interval_ns=SECOND,
-            health=HEALTH, totals=totals, history=history,
+            health=HEALTH, coverage=COVERAGE, totals=totals, history=history,
             retired=self._table("retired", 0, dict), **tables,
         )  # fmt: skip
 
