@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import zmq
@@ -24,6 +25,9 @@ import zmq
 from pbmond.feed import FeedError, pack_demand, receive_frame
 from pbmond.grants import Connection, Grants
 from pbmond.privileges import become
+
+#: What ps and pbmon itself show, instead of the interpreter's name; the kernel keeps 15 bytes.
+NAME: Final = b"pbmond-publish"
 
 #: Bounds on what viewers can cost. A frame of 100,000 flows and as many files has about 30 MB.
 MEMORY_BYTES: Final = 512 << 20
@@ -256,6 +260,7 @@ def _limit() -> None:
 def main(arguments: list[str]) -> int:
     """Run the process until the collector goes away (0) or something goes wrong (1)."""
     feed_fd, listen_fd, uid, gid = map(int, arguments[:4])
+    Path("/proc/self/comm").write_bytes(NAME)
     _limit()
     become(uid, gid)
     xpub = open_socket(zmq.Context(), listen_fd)

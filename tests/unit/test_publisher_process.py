@@ -21,7 +21,7 @@ import zmq
 
 from pbmond.feed import Demand, pair
 from pbmond.grants import Grants
-from pbmond.publisher import REFUSALS, Misled, Publisher, open_socket
+from pbmond.publisher import NAME, REFUSALS, Misled, Publisher, open_socket
 from pbmond.supervisor import Supervisor, spawn_publisher
 from pbmond.wire import Topic
 
@@ -183,6 +183,11 @@ def test_a_large_frame_arrives_whole(stage: Stage) -> None:
 
 
 # --- what the process is ----------------------------------------------------------------------
+
+
+def test_it_has_a_name_of_its_own(stage: Stage) -> None:
+    comm = Path(f"/proc/{stage.supervisor.pid}/comm")
+    stage.until(lambda: comm.read_bytes() == NAME + b"\n")
 
 
 def test_it_has_no_privilege_left(stage: Stage) -> None:
