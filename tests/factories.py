@@ -182,6 +182,7 @@ def sample(
     disk: tuple[int, int] | None = None,
     uid: int | None = None,
     open_inodes: Sequence[tuple[int, int]] | None = None,
+    *,
     name: bytes | None = None,
 ) -> ProcSample:
     """Make a ProcSample of a living process."""
