@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pbmond import wire
 from pbmond.selftest.daemon import Daemon
 from pbmond.selftest.moved import moved
-from pbmond.selftest.verdicts import Line, Outcome, judge
+from pbmond.selftest.verdicts import OFF, Line, Outcome, judge
 from pbmond.selftest.workloads import (
     EXCUSES,
     Runner,
@@ -86,15 +87,30 @@ def observe(
             for opened in ORDERS:
                 earlier = running.snapshot()
                 outcomes = [go(name, workload, opened) for name, workload in ready.items()]
-                message = running.snapshot()
-                lines += _judged(outcomes, earlier, message)
+                message, judged = _settled(running, outcomes, earlier)
+                lines += judged
                 if opened == "before":
                     ready = {name: start(stack, name) for name in names}
             lines.sort(key=lambda line: names.index(line.path))
             return Observed(message.health, tuple(lines))
 
 
-def _judged(outcomes: list[Outcome], earlier: Any, later: Any) -> Iterator[Line]:  # noqa: ANN401
+def _settled(
+    running: Daemon, outcomes: list[Outcome], earlier: wire.Message
+) -> tuple[wire.Message, list[Line]]:
+    """Judge by the next snapshot; where a line is off, by the one after it.
+
+    The harness can read what a program writes before that call returns, which is when it counts.
+    """
+    for _ in range(2):
+        message = running.snapshot()
+        lines = list(_judged(outcomes, earlier, message))
+        if all(line.verdict != OFF for line in lines):
+            break
+    return message, lines
+
+
+def _judged(outcomes: list[Outcome], earlier: wire.Message, later: wire.Message) -> Iterator[Line]:
     between = moved(earlier, later)
     for outcome in outcomes:
         excuse = _excuse(EXCUSES.get(outcome.path), later.health["unseen"])
