@@ -31,6 +31,7 @@ _LOADER_TIMEOUT_S: Final = 60.0
 
 _UNSEEN: Final = (
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
+    "results of io_submit taken without a call, where several threads use one context",
     "memory-mapped files (their transfers show in disk bytes)",
     "calls whose descriptor another thread replaced while they were blocked",
 )

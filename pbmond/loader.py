@@ -39,7 +39,7 @@ _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
-_NOTES_SIZE = 21552
+_NOTES_SIZE = 21544
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
@@ -164,9 +164,9 @@ class Loading:
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         self._map("shots", bpf.LRU_HASH, (16, 16), 8192)
-        self._map("aio_requests", bpf.LRU_HASH, (32, 16), 32768)
-        self._map("aio_taken", bpf.LRU_HASH, (32, 1), 8192)
-        self._map("aio_rings", bpf.LRU_HASH, (32, 8), 1024)
+        self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
+        self._map("aio_taken", bpf.LRU_HASH, (24, 1), 8192)
+        self._map("aio_rings", bpf.LRU_HASH, (24, 12), 1024)
         for name, tails in _TAILS.items():
             self._map(name, bpf.PROG_ARRAY, (4, 4), len(tails))
 
