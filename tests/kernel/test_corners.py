@@ -161,8 +161,8 @@ def test_a_result_older_than_the_daemon_whose_file_is_closed_is_said_to_be_lost(
 ) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    command = [sys.executable, "-I", "-S", "-c", _CLOSED, str(Path(__file__).parents[2]), str(tmp_path)]
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, bufsize=0) as process:
+    command = [sys.executable, "-I", "-S", "-c", _CLOSED, Path(__file__).parents[2], tmp_path]
+    with subprocess.Popen([*map(str, command)], stdin=PIPE, stdout=PIPE, bufsize=0) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
