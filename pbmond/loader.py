@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from pbmond import bpf
 from pbmond.btf import Btf, BtfError
-from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks
+from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks, lack
 from pbmond.offsets import defines
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -265,9 +265,10 @@ class Loading:
         links: dict[str, int] = {}
         results = []
         for hook in hooks(rung, self._request["files"]):
-            error = None
+            error = lack(hook, self._constants)
             try:
-                links[hook.name] = _open(hook, programs[hook.loaded], tracefs)
+                if error is None:
+                    links[hook.name] = _open(hook, programs[hook.loaded], tracefs)
             except OSError as failure:
                 error = failure.strerror or str(failure)
             results.append({"name": hook.name, "required": hook.required, "error": error})
