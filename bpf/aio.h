@@ -5,6 +5,11 @@
  * time the result is seen, and its descriptor may be another file's, so io_submit's way out notes
  * each request's row. Results come by io_getevents, or are taken from the mapped ring without a call
  * (QEMU, Seastar): the next call on that ring finds its head moved.
+ *
+ * That holds for one thread. Where several use a ring, a result may be handed out before the io_submit
+ * that took its request has come to its end, which leaves a note behind; and the head may have been
+ * moved by a call that has not. So there the iocb, which nobody uses again before its result is handed
+ * out, comes before the note, and nobody looks at the head.
  */
 #ifndef PBMON_AIO_H
 #define PBMON_AIO_H
@@ -13,15 +18,13 @@
 #define AIO_REQUESTS_TAIL 3 /* indexes of the two programs among their tails */
 #define AIO_RESULTS_TAIL 4
 #define AIO_RUN 32          /* items that one takes before it calls itself again, 33 times at most */
-#define AIO_RING_MAGIC 0xa10a10a1
-#define AIO_RING_HEADER 32  /* sizeof(struct aio_ring) */
-#define IO_EVENT_SIZE 32
+#define AIO_FINDS 16        /* files that one call looks for where there is a note, too */
 #define NO_ROW (~0U)       /* the table is full */
 #define NO_TARGET (~1U)    /* a request that moves no bytes, or whose bytes others count */
 /* The compiler would go on from what it knows of the path so far, once for each of them. */
 #define FORGET_PATH() asm volatile("" ::: "memory")
 
-/* include/uapi/linux/aio_abi.h: the beginnings of both, as far as they are of use here. */
+/* include/uapi/linux/aio_abi.h: its beginning, as far as it is of use here. */
 struct iocb {
 	u64 data;
 	u32 key;
@@ -30,26 +33,13 @@ struct iocb {
 	s16 priority;
 	u32 descriptor;
 };
-struct io_event {
-	u64 data;
-	u64 iocb;           /* its address in the program */
-	s64 result;
-};
+#include "aio_ring.h"
 
-/* fs/aio.c: the beginning of the ring, which the program has mapped. */
-struct aio_ring {
-	u32 id;
-	u32 slots;
-	u32 head;
-	u32 tail;
-	u32 magic;
-};
-
-/* What was seen of a ring at the last call. */
-struct aio_seen {
-	u32 head;
-	u32 unattended;     /* results have been taken without a call */
-};
+/* Threads and children of vfork() share the rings of their memory. */
+INLINE u64 address_space(void)
+{
+	return (u64)FIELD(void *, current_task(), OFFSETOF_TASK_MM);
+}
 
 INLINE int aio_direction(u16 opcode)
 {
@@ -94,36 +84,32 @@ INLINE bool find_flow(struct notes *notes, void *sk)
 }
 #endif
 
-/* The row of what the request at hand reads or writes. False: it moves no bytes, or the socket
- * tracepoints count them. */
+/* Where the bytes of the request at hand go, as its iocb said. False: its file is gone. */
 INLINE bool find_target(struct notes *notes)
 {
 	struct pending *pending = &notes->pending[0];
 	struct aio_request *request = &notes->aio.request;
-	struct iocb iocb;
 	u32 class = 0;
 
-	if (read_user(&iocb, sizeof(iocb), (void *)notes->aio.key.iocb))
-		return false;
-	int direction = aio_direction(iocb.opcode);
-	pending->object = file_of(iocb.descriptor);
+	pending->object = file_of(notes->aio.descriptor);
 	void *inode = pending->object ? READ(void *, pending->object, OFFSETOF_FILE_INODE) : NULL;
-	if (direction < 0 || !inode)
+	if (!inode)
 		return false;
+	request->slot = NO_TARGET;
 	request->is_flow = 0;
-	request->direction = direction;
+	request->direction = notes->aio.direction;
 	if ((READ(u16, inode, OFFSETOF_INODE_MODE) & S_IFMT) == S_IFSOCK) {
 #if SOCKETS_AT_EXIT
 		return find_flow(notes, READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK));
 #else
-		return false;
+		return true;
 #endif
 	}
 #if FILES
 	struct counter *counter = claim_file(CONTEXT_EXIT, &notes->process, pending, &class);
 	place_request(request, counter, class);
 #endif
-	return FILES;
+	return true;
 }
 
 INLINE bool count_in_row(struct counter *counter, const struct aio_request *request, u64 bytes)
@@ -155,36 +141,37 @@ INLINE bool count_result(const struct notes *notes)
 	return row && count_in_row(&row->counter, request, bytes);
 }
 
-/* Whoever deletes a request's note counts its result, once. False: it had none, because it is older
- * than the daemon or another thread was first. */
-INLINE bool take_note(struct aio_work *aio)
+INLINE struct aio_found *found_of(struct aio_work *aio)
 {
-	struct aio_request *noted = map_lookup(MAP(AIO_REQUESTS), &aio->key);
-
-	if (!noted)
-		return false;
-	aio->request = *noted;
-	return !map_delete(MAP(AIO_REQUESTS), &aio->key);
+	return &aio->found[aio->descriptor & (AIO_FOUND - 1)];
 }
 
-/* A result that the head of the ring has passed: taken without a call, or by a call of another
- * thread that has not come to its end. That one must find it marked. */
-INLINE void take_passed(struct aio_work *aio, u32 item)
+/* Where the request at hand belongs, as its iocb says. Mostly, the same file has been looked for in
+ * the same call; else it is not known yet. */
+INLINE void read_request(struct aio_work *aio)
 {
-	u64 where = aio->key.ring + AIO_RING_HEADER +
-		    IO_EVENT_SIZE * (u64)((aio->from + item) % aio->slots);
-	struct io_event event;
-	u8 taken = 1;
+	struct iocb iocb;
 
-	if (read_user(&event, sizeof(event), (void *)where))
+	aio->unknown = 1;
+	aio->descriptor = ~0U; /* none, if the iocb is gone */
+	if (read_user(&iocb, sizeof(iocb), (void *)aio->key.iocb))
 		return;
-	aio->key.iocb = event.iocb;
-	if (map_update(MAP(AIO_TAKEN), &aio->key, &taken, BPF_NOEXIST))
-		return;
-	if (take_note(aio))
-		aio->result = event.result;
-	else
-		map_delete(MAP(AIO_TAKEN), &aio->key);
+	int direction = aio_direction(iocb.opcode);
+	aio->descriptor = iocb.descriptor;
+	aio->direction = direction;
+	if (direction < 0) {
+		aio->request.slot = NO_TARGET;
+	} else {
+		struct aio_found *found = found_of(aio);
+
+		if (found->call != aio->call || found->descriptor != iocb.descriptor) {
+			aio->unknown = !aio->noted || aio->finds < AIO_FINDS;
+			return;
+		}
+		aio->request = found->request;
+		aio->request.direction = direction;
+	}
+	aio->unknown = 0;
 }
 
 /* A result that io_getevents handed out. */
@@ -197,12 +184,12 @@ INLINE void take_result(struct aio_work *aio, u64 where)
 		return;
 	}
 	aio->key.iocb = event.iocb;
-	if (take_note(aio)) {
-		aio->result = event.result;
-	} else if (map_delete(MAP(AIO_TAKEN), &aio->key)) {
-		aio->result = event.result;
-		aio->unknown = event.result > 0;
-	}
+	aio->noted = take_note(aio);
+	if (!aio->noted && !map_delete(MAP(AIO_TAKEN), &aio->key))
+		return;
+	aio->result = event.result;
+	if (event.result > 0 && (aio->shared || !aio->noted))
+		read_request(aio);
 }
 
 /* Where results are taken without a call, a note that is still there is of one that nobody saw,
@@ -214,32 +201,14 @@ INLINE void note_request(struct aio_work *aio)
 	map_update(MAP(AIO_REQUESTS), &aio->key, &aio->request, 0);
 }
 
-INLINE struct aio_found *found_of(struct aio_work *aio)
-{
-	return &aio->found[aio->descriptor & (AIO_FOUND - 1)];
-}
-
-/* A request that io_submit took: mostly, its file has been looked for in the same call. */
+/* A request that io_submit took. */
 INLINE void take_request(struct aio_work *aio, u64 where)
 {
-	struct iocb iocb;
-
-	if (read_user(&aio->key.iocb, sizeof(aio->key.iocb), (void *)where) ||
-	    read_user(&iocb, sizeof(iocb), (void *)aio->key.iocb))
-		return;
-	int direction = aio_direction(iocb.opcode);
-	if (direction < 0)
+	if (read_user(&aio->key.iocb, sizeof(aio->key.iocb), (void *)where))
 		return;
 	map_delete(MAP(AIO_TAKEN), &aio->key);
-	aio->descriptor = iocb.descriptor;
-	struct aio_found *found = found_of(aio);
-	if (found->call != aio->call || found->descriptor != iocb.descriptor) {
-		aio->unknown = 1;
-		return;
-	}
-	aio->request = found->request;
-	aio->request.direction = direction;
-	if (aio->request.slot != NO_TARGET)
+	read_request(aio);
+	if (!aio->unknown)
 		note_request(aio);
 }
 
@@ -249,7 +218,7 @@ INLINE bool take_item(struct notes *notes, void *registers, bool submits, u32 it
 {
 	struct aio_work *aio = &notes->aio;
 
-	aio->result = aio->unknown = 0;
+	aio->result = aio->unknown = aio->noted = 0;
 	if (item < aio->passed)
 		take_passed(aio, item);
 	else if (submits)
@@ -257,63 +226,40 @@ INLINE bool take_item(struct notes *notes, void *registers, bool submits, u32 it
 	else
 		take_result(aio, ARGUMENT(registers, 4) + IO_EVENT_SIZE * (item - aio->passed));
 	FORGET_PATH();
-	return !aio->unknown && (aio->result <= 0 || count_result(notes));
+	return !aio->unknown && (aio->result <= 0 || aio->request.slot == NO_TARGET ||
+				 count_result(notes));
 }
 
 INLINE void find_item(struct notes *notes, bool submits)
 {
-	struct aio_request *request = &notes->aio.request;
+	struct aio_work *aio = &notes->aio;
 
-	if (notes->aio.unknown) {
-		if (!find_target(notes))
-			request->slot = NO_TARGET;
-		struct aio_found *found = found_of(&notes->aio);
-		found->call = notes->aio.call;
-		found->descriptor = notes->aio.descriptor;
-		found->request = *request;
+	aio->finds++;
+	if (aio->unknown && find_target(notes)) {
+		struct aio_found *found = found_of(aio);
+		found->call = aio->call;
+		found->descriptor = aio->descriptor;
+		found->request = aio->request;
+	} else if (aio->unknown && !aio->noted) {
+		aio->lost += aio->result > 0;
+		return;
 	}
 	FORGET_PATH();
-	if (request->slot == NO_TARGET)
-		return;
-	if (submits && notes->aio.unknown)
-		note_request(&notes->aio);
-	else if (!count_result(notes))
-		count_overflow(&notes->process, request->class, request->direction,
-			       notes->aio.result, 1);
-}
-
-/* How far the head of the ring has moved without us. */
-INLINE void look_at_ring(struct aio_work *aio, u32 handed_out)
-{
-	struct aio_seen *known = map_lookup(MAP(AIO_RINGS), &aio->key), seen = {};
-	struct aio_ring ring;
-
-	aio->passed = aio->unattended = 0;
-	if (read_user(&ring, sizeof(ring), (void *)aio->key.ring) || ring.magic != AIO_RING_MAGIC)
-		return;
-	if (!ring.slots || ring.head >= ring.slots || handed_out >= ring.slots)
-		return;
-	if (known && known->head < ring.slots) {
-		u64 moved = ring.head + 2 * (u64)ring.slots - known->head - handed_out;
-
-		aio->slots = ring.slots;
-		aio->from = known->head;
-		aio->passed = moved % ring.slots;
-		aio->unattended = known->unattended || aio->passed;
-	}
-	seen.head = ring.head;
-	seen.unattended = aio->unattended;
-	map_update(MAP(AIO_RINGS), &aio->key, &seen, 0);
+	if (submits && aio->unknown)
+		note_request(aio);
+	else if (aio->request.slot != NO_TARGET && !count_result(notes))
+		count_overflow(&notes->process, aio->request.class, aio->request.direction,
+			       aio->result, 1);
 }
 
 INLINE void begin_aio(struct notes *notes, u64 ring, u32 handed_out)
 {
 	identify_current(&notes->process);
 	notes->queued = notes->done = notes->walking = 0;
-	notes->aio.key.process = notes->process;
+	notes->aio.key.memory = address_space();
 	notes->aio.key.ring = ring;
 	notes->aio.key.iocb = 0;
-	notes->aio.lost = 0;
+	notes->aio.lost = notes->aio.finds = 0;
 	notes->aio.call++;
 	look_at_ring(&notes->aio, handed_out);
 	meet_process(CONTEXT_EXIT, &notes->process);
@@ -327,7 +273,7 @@ INLINE void forget_ring(struct syscall_exit *ctx)
 	if (!notes || ctx->result)
 		return;
 	struct aio_key *key = &notes->aio.key;
-	identify_current(&key->process);
+	key->memory = address_space();
 	key->iocb = 0;
 	if (!read_user(&key->ring, sizeof(key->ring),
 		       (void *)ARGUMENT(task_registers(current_task()), 2)))

@@ -14,6 +14,8 @@ INLINE void *socket_argument(u64 descriptor)
 }
 
 #define TCP_ZEROCOPY_RECEIVE 35
+#define ZEROCOPY_MAPPED 16 /* its struct as far as what was mapped, and what was copied */
+#define ZEROCOPY_COPIED 36
 
 /* struct tcp_zerocopy_receive of include/uapi/linux/tcp.h: what was mapped, and (since 5.11, where the
  * program's struct is long enough) what was copied. */
@@ -27,16 +29,15 @@ INLINE u64 mapped_bytes(u64 where, u64 size_at)
 		s32 error;
 		u64 copy_address;
 		s32 copied;
-		u32 flags;
 	} answer = {};
 	u32 size = 0;
 
 	if (read_user(&size, sizeof(size), (void *)size_at))
 		return 0;
-	if (size < sizeof(answer))
-		read_user(&answer, 16, (void *)where);
+	if (size < ZEROCOPY_COPIED)
+		read_user(&answer, ZEROCOPY_MAPPED, (void *)where);
 	else
-		read_user(&answer, sizeof(answer), (void *)where);
+		read_user(&answer, ZEROCOPY_COPIED, (void *)where);
 	return answer.length + (answer.copied > 0 ? answer.copied : 0);
 }
 

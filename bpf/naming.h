@@ -41,9 +41,9 @@ struct pending {
 	struct flow_key key;
 };
 
-/* A request of io_submit is known by its ring and the address of its iocb in its process. */
+/* A request of io_submit is known by its ring and the address of its iocb in its memory. */
 struct aio_key {
-	struct process_key process;
+	u64 memory;         /* struct mm_struct */
 	u64 ring;
 	u64 iocb;           /* 0: the ring itself */
 };
@@ -75,12 +75,16 @@ struct aio_work {
 	u64 call;           /* counts the calls */
 	u64 lost;           /* results of this call */
 	s64 result;         /* of the request at hand; not above 0: it counts nothing */
-	u32 unknown;        /* where the request at hand belongs is not known yet */
+	u8 unknown;         /* where the request at hand belongs is not known yet */
+	u8 noted;           /* it had a note */
+	u8 direction;
+	u8 finds;           /* files looked for in this call */
 	u32 descriptor;     /* that it is for */
 	u32 slots;          /* of the ring */
 	u32 from;           /* where results lie that were taken without a call */
 	u32 passed;         /* how many */
-	u32 unattended;     /* results of this ring have been taken so before */
+	u16 unattended;     /* results of this ring have been taken so before */
+	u16 shared;         /* several threads use this ring */
 	struct aio_found found[AIO_FOUND];
 };
 

@@ -14,6 +14,7 @@
 #include "tables.h"
 #include "naming.h"
 #include "processes.h"
+#include "peers.h"
 #include "sockets.h"
 #include "files.h"
 #include "uring.h"
@@ -250,13 +251,15 @@ RAW_TRACEPOINT(io_uring_task_add)
 RAW_TRACEPOINT(io_uring_complete)
 {
 #if URING_COMPLETE_HAS_CQE
-	u64 user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res */);
+	u64 user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res, flags */);
 	s32 result = READ(s32, ctx->values[2], 8);
+	u32 flags = READ(u32, ctx->values[2], 12);
 #else
 	u64 user_data = ctx->values[2];
 	s32 result = ctx->values[3];
+	u32 flags = ctx->values[4];
 #endif
-	if (count_completion(ctx->values[0], (void *)ctx->values[1], user_data, result))
+	if (count_completion(ctx->values[0], (void *)ctx->values[1], user_data, result, flags))
 		tail_call(ctx, MAP(RAW_TAILS), FIRST);
 	return 0;
 }

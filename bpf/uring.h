@@ -208,8 +208,10 @@ INLINE bool count_request(void *request, s32 result, bool shared)
 	return first;
 }
 
-/* A completion: `request` is NULL where a request that goes on posts one. */
-INLINE bool count_completion(u64 ring, void *request, u64 user_data, s32 result)
+#define CQE_BUFFER 1 /* IORING_CQE_F_BUFFER: what shots of bytes have, and those of polls have not */
+
+/* A completion: `request` is NULL where a request that goes on posts one, or another ring does. */
+INLINE bool count_completion(u64 ring, void *request, u64 user_data, s32 result, u32 flags)
 {
 	bool shared = false;
 
@@ -217,7 +219,7 @@ INLINE bool count_completion(u64 ring, void *request, u64 user_data, s32 result)
 	if (request) {
 		if (has_shots(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
 			forget_shots(request);
-	} else if (result > 0) {
+	} else if (result > 0 && flags & CQE_BUFFER) {
 		request = request_of_shot(ring, user_data, &shared);
 		if (request)
 			result -= overhead_of_shot(request);

@@ -31,6 +31,7 @@ _LOADER_TIMEOUT_S: Final = 60.0
 
 _UNSEEN: Final = (
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
+    "results of io_submit taken without a call, where several threads use one context",
     "memory-mapped files (their transfers show in disk bytes)",
     "calls whose descriptor another thread replaced while they were blocked",
 )
@@ -216,6 +217,8 @@ def _unseen(config: Config, told: Mapping[str, Any]) -> list[str]:
         unseen.append("files and pipes of 32-bit programs")
     if config.files == "off" and told["sockets"] == "tracepoint":
         unseen.append("splice out of TCP sockets (files are off)")
+    if told["sockets"] != "off":
+        unseen.append("io_uring receives without a copy (IORING_OP_RECV_ZC)")
     if told["sockets"] == "syscall-exit":
         unseen.append("sockets of the kernel's own (NFS, iSCSI)")
     unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]

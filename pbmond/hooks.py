@@ -66,6 +66,13 @@ def hooks(sockets: str, files: str) -> list[Hook]:
     return found
 
 
+def lack(hook: Hook, constants: dict[str, int]) -> str | None:
+    """Say why a hook is of no use on this kernel (``constants``: of offsets.py); None: it is."""
+    if hook.name == "io_uring_complete" and not constants["URING_COMPLETE_HAS_REQUEST"]:
+        return "does not name the request before Linux 5.18, so files of io_uring are not counted"
+    return None
+
+
 def _raw(name: str, *, required: bool) -> Hook:
     return Hook(f"raw_{name}", "raw_tracepoint", name, required)
 

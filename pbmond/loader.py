@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from pbmond import bpf
 from pbmond.btf import Btf, BtfError
-from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks
+from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks, lack
 from pbmond.offsets import defines
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -39,7 +39,7 @@ _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
-_NOTES_SIZE = 21552
+_NOTES_SIZE = 21544
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
@@ -165,9 +165,9 @@ class Loading:
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         self._map("shots", bpf.LRU_HASH, (16, 16), 8192)
-        self._map("aio_requests", bpf.LRU_HASH, (32, 16), 32768)
-        self._map("aio_taken", bpf.LRU_HASH, (32, 1), 8192)
-        self._map("aio_rings", bpf.LRU_HASH, (32, 8), 1024)
+        self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
+        self._map("aio_taken", bpf.LRU_HASH, (24, 1), 8192)
+        self._map("aio_rings", bpf.LRU_HASH, (24, 12), 1024)
         for name, tails in _TAILS.items():
             self._map(name, bpf.PROG_ARRAY, (4, 4), len(tails))
 
@@ -266,9 +266,10 @@ class Loading:
         links: dict[str, int] = {}
         results = []
         for hook in hooks(rung, self._request["files"]):
-            error = None
+            error = lack(hook, self._constants)
             try:
-                links[hook.name] = _open(hook, programs[hook.loaded], tracefs)
+                if error is None:
+                    links[hook.name] = _open(hook, programs[hook.loaded], tracefs)
             except OSError as failure:
                 error = failure.strerror or str(failure)
             results.append({"name": hook.name, "required": hook.required, "error": error})

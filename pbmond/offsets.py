@@ -144,8 +144,18 @@ def defines(btf: Btf) -> dict[str, int]:
     found["HAS_SENDPAGE"] = int(btf.offset("proto_ops", "sendpage") is not None)
     parameters = btf.tracepoint_parameters("io_uring_complete") or []
     found["URING_COMPLETE_HAS_CQE"] = int("io_uring_cqe" in parameters)
+    found["URING_COMPLETE_HAS_REQUEST"] = int(has_request(parameters))
     found["HAS_SHOTS"] = int(_has_shots(btf))
     return found
+
+
+def has_request(parameters: list[str]) -> bool:
+    """Tell whether io_uring_complete names the request; ``parameters`` as Btf gives them.
+
+    (ring, request, user data, result, flags, ...) since Linux 5.18, later (ring, request, cqe);
+    before, (ring, user data, result) or one more.
+    """
+    return "io_uring_cqe" in parameters or len(parameters) > 4
 
 
 def _has_shots(btf: Btf) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from processes import row_of, run_python
@@ -134,3 +137,37 @@ def test_two_multishot_reads_with_the_same_user_data_are_the_processs_and_said_t
     assert (row["pipe_read_bytes"], row["pipe_read_calls"]) == (moved, 6)
     assert message.health["lost"]["calls_without_file"] - before == 6
     assert message.health["lost"]["bytes"] == 0
+
+
+_CLOSED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from pbmond.selftest.workloads.programs import aio, kernel
+from pbmond.selftest.workloads.programs.program import Run
+context, fd = aio.Context(), Run(Path(sys.argv[2])).open("data", 1001)
+context.prepare_plain(0, 0, fd, 303)
+context.submit()
+os.close(fd)
+print(flush=True)
+input()
+print(context.results(), flush=True)
+input()
+"""
+
+
+def test_a_result_older_than_the_daemon_whose_file_is_closed_is_said_to_be_lost(
+    tmp_path: Path,
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    command = [sys.executable, "-I", "-S", "-c", _CLOSED, Path(__file__).parents[2], tmp_path]
+    with subprocess.Popen([*map(str, command)], stdin=PIPE, stdout=PIPE, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        with Daemon(run_dir) as daemon:
+            process.stdin.write(b"\n")
+            assert process.stdout.readline() == b"[303]\n"
+            assert daemon.snapshot().health["lost"]["async_results"] == 1
+        process.stdin.write(b"\n")

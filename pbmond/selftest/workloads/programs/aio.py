@@ -5,16 +5,18 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import select
 import socket
 import struct
 import time
 from collections.abc import Iterator
+from queue import SimpleQueue
 from threading import Thread
 
 from pbmond.selftest.workloads.programs import kernel
 from pbmond.selftest.workloads.programs.program import Run, UnavailableError, offered, program
 
-_PREAD, _PWRITE, _PREADV, _PWRITEV = 0, 1, 7, 8
+_PREAD, _PWRITE, _POLL, _PREADV, _PWRITEV = 0, 1, 5, 7, 8
 _IOCB = struct.Struct("=QIIHhIQQqQII")
 _EVENT = struct.Struct("=QQqq")
 _RING_MAGIC, _RING_HEADER = 0xA10A10A1, 32
@@ -24,13 +26,22 @@ class Context:
     """One aio context. Its iocbs lie in one block of memory: they are used again and again."""
 
     def __init__(self, requests: int = 1) -> None:
-        context = ctypes.c_ulong(0)
-        with offered("aio"):
-            kernel.call("io_setup", max(requests, 8), ctypes.byref(context))
-        self._context = context.value
+        self._requests = requests
+        self._set_up()
         self._iocbs = ctypes.create_string_buffer(_IOCB.size * requests)
         self._events = ctypes.create_string_buffer(_EVENT.size * requests)
         self._buffers: list[object] = []
+
+    def _set_up(self) -> None:
+        context = ctypes.c_ulong(0)
+        with offered("aio"):
+            kernel.call("io_setup", max(self._requests, 8), ctypes.byref(context))
+        self._context = context.value
+
+    def start_anew(self) -> None:
+        """Destroy the context, with what has not been taken, and make another."""
+        kernel.call("io_destroy", self._context)
+        self._set_up()
 
     def prepare(  # noqa: PLR0917 - the fields of an iocb, in its order
         self, number: int, opcode: int, fd: int, address: int, length: int, offset: int = 0
@@ -79,9 +90,11 @@ class Context:
         """Use the ring of ``other`` from now on."""
         self._context = other._context
 
-    def take_any(self) -> None:
-        """Take one result, of whichever request."""
+    def take_any(self) -> tuple[int, int]:
+        """Take one result: the number of its iocb, and what the kernel says it moved."""
         kernel.call("io_getevents", self._context, 1, 1, self._events, None)
+        number, _, result, _ = _EVENT.unpack_from(self._events)
+        return number, result
 
     @staticmethod
     def _sorted(events: bytes) -> list[int]:
@@ -235,6 +248,24 @@ def taken_from_the_ring(run: Run) -> Iterator[None]:
 
 
 @program
+def polls(run: Run) -> Iterator[None]:
+    """The results of 200 polls are no bytes, though their iocbs were those of reads before."""
+    count, fd, (left, right) = 200, run.open("data", 100_003), socket.socketpair()
+    context, row = Context(count), run.connection(left, "unix")
+    run.keep(right)
+    yield
+    for number in range(count):
+        context.prepare_plain(number, _PREAD, fd, 11)
+    context.submit(count)
+    context.start_anew()
+    for number in range(count):
+        context.prepare(number, _POLL, left.fileno(), select.POLLOUT, 0)
+    context.submit(count)
+    context.results(count)
+    row.write(kernel.write(left.fileno(), 77))
+
+
+@program
 def threads_on_one_ring(run: Run) -> Iterator[None]:
     """Four threads submit to one context, and each takes whatever results there are."""
     rounds, size = 50, 303
@@ -258,3 +289,38 @@ def threads_on_one_ring(run: Run) -> Iterator[None]:
         thread.join()
     for row in rows:
         row.read(*[kernel.stretched(size)] * rounds)
+
+
+@program
+def threads_sharing_iocbs(run: Run) -> Iterator[None]:
+    """One thread submits, another takes results and gives the iocbs back, for other files."""
+    rounds, size = 2000, 1000
+    fds = [run.open(f"data-{number}", 100_003) for number in range(4)]
+    rows = [run.file(fd) for fd in fds]
+    context, reaper = Context(8), Context(8)
+    reaper.share(context)
+    free: SimpleQueue[int] = SimpleQueue()
+    memory = kernel.buffer(size)
+    taken: list[list[int]] = [[] for _ in fds]
+    owner = [0] * 8
+
+    def take() -> None:
+        for _ in range(rounds):
+            number, result = reaper.take_any()
+            taken[owner[number]].append(result)
+            free.put(number)
+
+    yield
+    for number in range(8):
+        free.put(number)
+    thread = Thread(target=take)
+    thread.start()
+    for turn in range(rounds):
+        number = free.get()
+        owner[number] = turn * turn % 7 % len(fds)
+        length = 1 + turn * 7919 % size
+        context.prepare(number, _PREAD, fds[owner[number]], ctypes.addressof(memory), length)
+        context.submit(1, number)
+    thread.join()
+    for row, results in zip(rows, taken, strict=True):
+        row.read(*results)

@@ -29,6 +29,7 @@ _NUMBERS = {
     "getsockopt": (55, 209),
     "exit": (60, 93),
     "io_setup": (206, 0),
+    "io_destroy": (207, 1),
     "io_getevents": (208, 4),
     "io_submit": (209, 2),
     "unshare": (272, 97),

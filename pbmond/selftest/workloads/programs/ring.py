@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pbmond.selftest.workloads.programs import kernel
 from pbmond.selftest.workloads.programs.program import UnavailableError, offered
 
-READV, WRITEV, READ_FIXED, WRITE_FIXED = 1, 2, 4, 5
+READV, WRITEV, READ_FIXED, WRITE_FIXED, POLL_ADD = 1, 2, 4, 5, 6
 SENDMSG, RECVMSG, READ, WRITE, SEND, RECV = 9, 10, 22, 23, 26, 27
 SPLICE, PROVIDE_BUFFERS, TEE, SEND_ZC, SENDMSG_ZC, READ_MULTISHOT = 30, 31, 33, 47, 48, 49
 
@@ -20,6 +20,7 @@ SPLICE, PROVIDE_BUFFERS, TEE, SEND_ZC, SENDMSG_ZC, READ_MULTISHOT = 30, 31, 33, 
 FIXED_FILE, LINK, ASYNC, BUFFER_SELECT, SKIP_SUCCESS = 1 << 0, 1 << 2, 1 << 4, 1 << 5, 1 << 6
 CQE_MORE, CQE_NOTIFICATION = 1 << 1, 1 << 3
 RECV_MULTISHOT = 1 << 1  # in sqe->ioprio
+POLL_ADD_MULTI = 1 << 0  # in sqe->len
 AT_POSITION = (1 << 64) - 1  # as an offset: use and move the file's own position
 
 _SETUP_SQPOLL = 1 << 1

@@ -25,7 +25,7 @@ SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 TCP_ULP, TCP_ZEROCOPY_RECEIVE = 31, 35
 # struct tcp_zerocopy_receive: address, length, how many bytes to receive in another way, how many
 # wait, error, copy address and length, flags, control messages; at first it had the first three.
-_ZEROCOPY, _ZEROCOPY_FIRST = struct.Struct("=QIIIiQiIQQII"), 16
+_ZEROCOPY, _ZEROCOPY_FIRST, _ZEROCOPY_COPIED = struct.Struct("=QIIIiQiIQQII"), 16, 36
 SOL_TLS, TLS_TX, TLS_RX, TLS_1_2, TLS_AES_GCM_128 = 282, 1, 2, 0x0303, 51
 
 
@@ -91,7 +91,7 @@ def sent_without_copy(run: Run) -> Iterator[None]:
         client.recvmsg(1, 1000, socket.MSG_ERRQUEUE)
 
 
-def _received_without_copy(run: Run, extra: int) -> Iterator[None]:
+def _received_without_copy(run: Run, extra: int, size_told: int) -> Iterator[None]:
     client, server = tcp_pair()
     size, (read_end, write_end) = 8 * mmap.PAGESIZE, os.pipe()
     pipe_row, client_row = run.pipe(read_end), run.connection(client, direction="out")
@@ -109,7 +109,6 @@ def _received_without_copy(run: Run, extra: int) -> Iterator[None]:
     row.calls_unknown()
     room = (ctypes.addressof(memory), len(memory)) if extra else (0, 0)
     fields = _ZEROCOPY.pack(address, size, 0, 0, 0, *room, 0, 0, 0, 0, 0)
-    size_told = _ZEROCOPY.size if extra else _ZEROCOPY_FIRST
     request = ctypes.create_string_buffer(fields[:size_told], size_told)
     with offered("TCP_ZEROCOPY_RECEIVE"):
         kernel.getsockopt(server.fileno(), socket.IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, request)
@@ -123,13 +122,19 @@ def _received_without_copy(run: Run, extra: int) -> Iterator[None]:
 @program
 def received_without_copy(run: Run) -> Iterator[None]:
     """TCP_ZEROCOPY_RECEIVE: pages are mapped, and no call that receives returns them."""
-    yield from _received_without_copy(run, 0)
+    yield from _received_without_copy(run, 0, _ZEROCOPY_FIRST)
 
 
 @program
 def received_partly_copied(run: Run) -> Iterator[None]:
     """TCP_ZEROCOPY_RECEIVE: pages are mapped, and the rest is copied."""
-    yield from _received_without_copy(run, 303)
+    yield from _received_without_copy(run, 303, _ZEROCOPY.size)
+
+
+@program
+def received_partly_copied_short(run: Run) -> Iterator[None]:
+    """TCP_ZEROCOPY_RECEIVE with a struct that ends behind how many bytes are copied."""
+    yield from _received_without_copy(run, 303, _ZEROCOPY_COPIED)
 
 
 @program

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import mmap
 import os
+import select
 from collections.abc import Iterator
 
 from pbmond.selftest.workloads.programs import kernel
@@ -306,6 +307,26 @@ def read_multishot(run: Run) -> Iterator[None]:
     for size in (101, 303, 55):
         row.write(kernel.write(write_end, size))
         row.read(ring.shot())
+
+
+@program
+def polled_meanwhile(run: Run) -> Iterator[None]:
+    """A multishot poll with the user data of a READ_MULTISHOT: its results are no bytes."""
+    ring, (read_end, write_end), event = Ring(), os.pipe(), os.eventfd(0)
+    row, event_row = run.pipe(read_end), run.file(event, "device")
+    run.keep(ring)
+    yield
+    ring.provide_buffers(500, 8)
+    ring.submit(uring.READ_MULTISHOT, read_end, flags=uring.BUFFER_SELECT)
+    ring.submit(uring.POLL_ADD, event, 0, uring.POLL_ADD_MULTI, op_flags=select.POLLIN)
+    for size in (101, 303, 55):
+        row.write(kernel.write(write_end, size))
+        row.read(ring.shot())
+        os.eventfd_write(event, 1)
+        event_row.write(8)
+        ring.shot()
+        os.eventfd_read(event)
+        event_row.read(8)
 
 
 @program
