@@ -53,11 +53,13 @@ def hooks(sockets: str, files: str) -> list[Hook]:
     ]
     if sockets != "off":
         found.append(_raw("inet_sock_set_state", required=False))
-        found.append(_exit("getsockopt", "exit_getsockopt"))
     if sockets == "tracepoint":
         found += [_raw(name, required=True) for name in SOCKET_TRACEPOINTS]
+    # One exit of a system call that is hooked costs every system call, so none where none must be.
     if sockets == "syscall-exit" or files != "off":
         found += [_exit(*item) for item in _SYSCALLS.items()]
+        if sockets != "off":
+            found.append(_exit("getsockopt", "exit_getsockopt"))
         found.append(_raw("io_uring_complete", required=False))
         found.append(_raw("io_uring_cqe_overflow", required=False))
         found += [_raw(name, required=False) for name in SHOT_TRACEPOINTS]
