@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import ceil
 from types import TracebackType
 from typing import Final, Self
@@ -90,11 +90,18 @@ class Subscription:
         """The scope of the messages received: "all" or "own"."""
         return "all" if self._settled == self._all else "own"
 
-    def receive(self, timeout_s: float | None, *, newest: bool = False) -> Message | None:
+    def receive(
+        self,
+        timeout_s: float | None,
+        *,
+        newest: bool = False,
+        pause: Callable[[], None] = lambda: None,
+    ) -> Message | None:
         """Return the next message, or None after ``timeout_s``.
 
-        ``newest`` skips to the last one that is waiting. WireError if the daemon speaks another
-        schema; OutputClosed if the output's reader went away meanwhile.
+        ``newest`` skips to the last one that is waiting; ``pause`` is that of decode().
+        WireError if the daemon speaks another schema; OutputClosed if the output's reader went away
+        meanwhile.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         held: bytes | None = None
@@ -114,7 +121,7 @@ class Subscription:
         if held is None:
             return None
         self._settled = self._settled or self._own
-        return decode(held)[1]
+        return decode(held, pause)[1]
 
     def _name_topics(self, kind: str, pid: int | None) -> None:
         self._all = str(Topic(None, kind, pid)).encode()

@@ -3,7 +3,8 @@
 Imports nothing but msgpack and the standard library, because the client shares this module.
 A frame is ``topic NUL msgpack-map``. Tables are columnar: a numeric column is one little-endian
 array, so that 100,000 rows are packed and unpacked by memcpy; a text column is a list of bytes
-(names from the kernel may be any bytes) or None.
+(names from the kernel may be any bytes) or None, packed by itself: whoever unpacks it can pause
+between two of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import array
 import re
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -162,6 +163,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 }
 
 Column = Sequence[Any]
+Pause = Callable[[], None]
 
 
 class WireError(ValueError):
@@ -245,11 +247,9 @@ def parse_topic(text: bytes) -> Topic:
 
 
 def _number(text: bytes | None) -> int | None:
-    if text is None:
-        return None
-    if int(text) >= 1 << 32 or str(int(text)).encode() != text:
+    if text is not None and (int(text) >= 1 << 32 or str(int(text)).encode() != text):
         raise WireError(f"not a number in a topic: {text!r}")
-    return int(text)
+    return None if text is None else int(text)
 
 
 # --- codec ------------------------------------------------------------------------------------
@@ -274,8 +274,8 @@ def _pack_table(table: Table, schema: Mapping[str, str]) -> dict[str, Any]:
     for name, kind in schema.items():
         column = table.columns[name]
         if kind == "text":
-            packed[name] = list(column)
-            size = len(packed[name])
+            size = len(column)
+            packed[name] = msgpack.packb(list(column), use_bin_type=True)
         else:
             packed[name] = bytes(memoryview(column).cast("B"))
             size = len(packed[name]) // _WIDTHS[kind]
@@ -284,17 +284,22 @@ def _pack_table(table: Table, schema: Mapping[str, str]) -> dict[str, Any]:
     return packed
 
 
-def decode(frame: bytes) -> tuple[Topic, Message]:
-    """Decode one frame. Any bytes may be passed; whatever is not a valid frame is a WireError."""
+def _unpack(packed: bytes) -> Any:  # noqa: ANN401 - anything that msgpack can hold
+    try:
+        return msgpack.unpackb(packed, raw=False, strict_map_key=True)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise WireError(f"not msgpack: {error}") from None
+
+
+def decode(frame: bytes, pause: Pause = lambda: None) -> tuple[Topic, Message]:
+    """Decode one frame. Any bytes may be passed; whatever is not a valid frame is a WireError.
+
+    ``pause`` is called between pieces of work of some milliseconds that nothing can interrupt.
+    """
     head, separator, body = frame.partition(b"\x00")
     if not separator:
         raise WireError("no NUL after the topic")
-    topic = parse_topic(head)
-    try:
-        value = msgpack.unpackb(body, raw=False, strict_map_key=True)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise WireError(f"not msgpack: {error}") from None
-    return topic, _message(value)
+    return parse_topic(head), _message(_unpack(body), pause)
 
 
 _TEXT_TYPES: Final = frozenset({bytes, type(None)})
@@ -306,7 +311,7 @@ _SCALARS: Final[dict[str, type]] = {
 _OPTIONAL: Final = ("connections", "files")
 
 
-def _message(value: Any) -> Message:  # noqa: ANN401 - anything that msgpack can hold
+def _message(value: Any, pause: Pause) -> Message:  # noqa: ANN401 - anything that msgpack can hold
     names = {item.name for item in fields(Message)}
     if not isinstance(value, dict) or value.keys() != names:
         raise WireError("the body is not a map of the schema's fields")
@@ -317,9 +322,9 @@ def _message(value: Any) -> Message:  # noqa: ANN401 - anything that msgpack can
             raise WireError(f"{name} is not {kind.__name__}")
     check_coverage(value["coverage"])
     _check_totals(value["totals"])
-    for name, schema in TABLES.items():
+    for name in TABLES:
         if not (value[name] is None and name in _OPTIONAL):
-            value[name] = _unpack_table(name, value[name], schema)
+            value[name] = _unpack_table(name, value[name], pause)
     return Message(**value)
 
 
@@ -360,34 +365,34 @@ def _check_map(where: str, value: Any, kinds: Mapping[str, tuple[type, ...]]) ->
 def _check_totals(totals: dict[str, Any]) -> None:
     if totals.keys() != {*COUNTERS, *RATES}:
         raise WireError("totals do not have the schema's fields")
-    if any(type(totals[name]) is not int for name in COUNTERS):
-        raise WireError("a total is not an integer")
-    if any(type(totals[name]) not in (float, type(None)) for name in RATES):
-        raise WireError("a rate in totals is not a float")
+    for names, kinds in ((COUNTERS, (int,)), (RATES, (float, type(None)))):
+        if any(type(totals[name]) not in kinds for name in names):
+            raise WireError("a total is not an integer, or a rate no float")
 
 
-def _unpack_table(name: str, value: Any, schema: Mapping[str, str]) -> Table:  # noqa: ANN401
+def _unpack_table(name: str, value: Any, pause: Pause) -> Table:  # noqa: ANN401
+    schema = TABLES[name]
     if not isinstance(value, dict) or value.keys() != {"length", *schema}:
         raise WireError(f"table {name} does not have the schema's columns")
     length = value["length"]
     if type(length) is not int or length < 0:
         raise WireError(f"table {name} has no length")
-    return Table(
-        length,
-        {
-            column: _unpack_column(f"{name}.{column}", value[column], kind, length)
-            for column, kind in schema.items()
-        },
-    )
+    columns: dict[str, Column] = {}
+    for column, kind in schema.items():
+        if kind in ("text", "16s"):
+            pause()
+        columns[column] = _unpack_column(f"{name}.{column}", value[column], kind, length)
+    return Table(length, columns)
 
 
 def _unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # noqa: ANN401
     if kind == "text":
-        if type(value) is not list or len(value) != length:
-            raise WireError(f"{name} is not a list of {length}")
-        if not {*map(type, value)} <= _TEXT_TYPES:
+        texts: Column = _unpack(value) if type(value) is bytes else ()
+        if type(texts) is not list or len(texts) != length:
+            raise WireError(f"{name} is not a packed list of {length}")
+        if not {*map(type, texts)} <= _TEXT_TYPES:
             raise WireError(f"{name} holds something other than bytes")
-        return value
+        return texts
     if type(value) is not bytes or len(value) != length * _WIDTHS[kind]:
         raise WireError(f"{name} is not {length} values of {kind}")
     if kind == "16s":

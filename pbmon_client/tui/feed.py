@@ -318,7 +318,7 @@ class _Receiver:
         for part, subscription in self._parts.items():
             self._mailbox.give_way()
             try:
-                message = subscription.receive(0, newest=True)
+                message = subscription.receive(0, newest=True, pause=self._mailbox.give_way)
             except WireError as error:
                 self._quiet_since = time.monotonic()
                 self._mailbox.put(

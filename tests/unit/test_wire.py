@@ -252,6 +252,24 @@ def test_any_bytes_raise_only_wire_error(data: bytes) -> None:
             wire.decode(frame)
 
 
+LONG = ("text", "16s")
+
+
+def test_a_decoder_pauses_between_columns_that_take_long() -> None:
+    pauses = []
+    wire.decode(VALID, lambda: pauses.append(1))
+    long = [kind for table in wire.TABLES.values() for kind in table.values() if kind in LONG]
+    assert len(pauses) == len(long) - sum(kind in LONG for kind in wire.FILE.values())
+
+
+@pytest.mark.parametrize("value", [[], b"", b"\x90", b"\x91\x01", b"\xc1", None])
+def test_a_text_column_that_is_no_packed_list_of_texts_is_a_wire_error(value: Any) -> None:
+    changed = body()
+    changed["processes"]["name"] = value
+    with pytest.raises(WireError):
+        wire.decode(frame_of(changed))
+
+
 VALID = wire.encode(Topic(None, "flows"), message(connections=table("connections", 2)))
 
 
