@@ -260,9 +260,8 @@ def encode(topic: Topic, message: Message) -> bytes:
     body: dict[str, Any] = {}
     for item in fields(message):
         value = getattr(message, item.name)
-        body[item.name] = (
-            _pack_table(value, TABLES[item.name]) if isinstance(value, Table) else value
-        )
+        is_table = isinstance(value, Table)
+        body[item.name] = _pack_table(value, TABLES[item.name]) if is_table else value
     packed: bytes = msgpack.packb(body, use_bin_type=True)
     return b"%s\x00%s" % (str(topic).encode(), packed)
 
@@ -302,7 +301,6 @@ def decode(frame: bytes, pause: Pause = lambda: None) -> tuple[Topic, Message]:
     return parse_topic(head), _message(_unpack(body), pause)
 
 
-_TEXT_TYPES: Final = frozenset({bytes, type(None)})
 _SCALARS: Final[dict[str, type]] = {
     **dict.fromkeys(("schema", "host", "boot_id", "epoch"), str),
     **dict.fromkeys(("seq", "time_ns", "now_ns", "interval_ns"), int),
@@ -390,15 +388,14 @@ def _unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # 
         texts: Column = _unpack(value) if type(value) is bytes else ()
         if type(texts) is not list or len(texts) != length:
             raise WireError(f"{name} is not a packed list of {length}")
-        if not {*map(type, texts)} <= _TEXT_TYPES:
+        if not {*map(type, texts)} <= {bytes, type(None)}:
             raise WireError(f"{name} holds something other than bytes")
         return texts
     if type(value) is not bytes or len(value) != length * _WIDTHS[kind]:
         raise WireError(f"{name} is not {length} values of {kind}")
     if kind == "16s":
         return [item for (item,) in struct.iter_unpack("16s", value)]
-    column = array.array(_CODES[kind])
-    column.frombytes(value)
+    column = array.array(_CODES[kind], value)
     if sys.byteorder == "big":
         column.byteswap()
     return column
