@@ -217,10 +217,9 @@ def _unseen(config: Config, told: Mapping[str, Any]) -> list[str]:
         unseen.append("files and pipes of 32-bit programs")
     if config.files == "off" and told["sockets"] == "tracepoint":
         unseen.append("splice out of TCP sockets, TCP_ZEROCOPY_RECEIVE (files are off)")
-    if told["sockets"] != "off":
-        unseen.append("io_uring receives without a copy (IORING_OP_RECV_ZC)")
     if told["sockets"] == "syscall-exit":
         unseen.append("sockets of the kernel's own (NFS, iSCSI)")
+    unseen += told["unseen"]
     unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
     return unseen
 

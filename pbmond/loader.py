@@ -32,7 +32,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 from pbmond import bpf
 from pbmond.btf import Btf, BtfError
 from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks, lack
-from pbmond.offsets import defines
+from pbmond.offsets import defines, unseen
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
@@ -289,6 +289,7 @@ class Loading:
         for what, fds in kinds.items():
             _say(self._channel, {what: list(fds)}, list(fds.values()))
         done = {"done": True, "sockets": rung, "reads": self._reads, "hooks": results}
+        done["unseen"] = unseen(self._btf, sockets=rung != "off")
         _say(self._channel, done, [])
 
 

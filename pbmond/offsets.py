@@ -149,6 +149,16 @@ def defines(btf: Btf) -> dict[str, int]:
     return found
 
 
+def unseen(btf: Btf, *, sockets: bool) -> list[str]:
+    """Return what this kernel does past every hook, or does not tell about; for people."""
+    found = []
+    if sockets and btf.structure("io_zcrx_ifq") is not None:
+        found.append("io_uring receives without a copy (IORING_OP_RECV_ZC)")
+    if btf.offset("bpf_prog_info", "recursion_misses") is None:
+        found.append("calls during bpf(2) of others on their processor (Linux 5.12 counts them)")
+    return found
+
+
 def has_request(parameters: list[str]) -> bool:
     """Tell whether io_uring_complete names the request; ``parameters`` as Btf gives them.
 

@@ -1,11 +1,14 @@
-"""Hooks that a kernel has and that are of no use there."""
+"""Hooks that a kernel has and that are of no use there, and what passes every hook."""
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from pbmond.btf import Btf
 from pbmond.hooks import Hook, hooks, lack
-from pbmond.offsets import has_request
+from pbmond.offsets import has_request, unseen
 
 _COMPLETE = Hook("raw_io_uring_complete", "raw_tracepoint", "io_uring_complete", required=False)
 
@@ -30,3 +33,33 @@ def test_a_completion_without_its_request_is_not_taken_for_one(
 
 def test_without_files_no_hook_makes_other_system_calls_slower() -> None:
     assert {hook.kind for hook in hooks("tracepoint", "off")} == {"raw_tracepoint"}
+
+
+class FakeBtf:
+    """The types of a kernel, by name."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def structure(self, name: str) -> int | None:
+        return 1 if name in self._names else None
+
+    def offset(self, structure: str, path: str) -> int | None:
+        return 208 if f"{structure}.{path}" in self._names else None
+
+
+@pytest.mark.parametrize(
+    ("names", "sockets", "words"),
+    [
+        (("bpf_prog_info.recursion_misses",), True, []),
+        ((), True, ["5.12"]),
+        (("bpf_prog_info.recursion_misses", "io_zcrx_ifq"), True, ["RECV_ZC"]),
+        (("bpf_prog_info.recursion_misses", "io_zcrx_ifq"), False, []),
+    ],
+)
+def test_what_passes_every_hook_of_a_kernel_is_said(
+    names: tuple[str, ...], sockets: bool, words: list[str]
+) -> None:
+    said = unseen(cast("Btf", FakeBtf(*names)), sockets=sockets)
+    assert len(said) == len(words)
+    assert all(word in line for word, line in zip(words, said, strict=True))
