@@ -16,6 +16,8 @@ from pbmond.wire import Message, Table
 Test = Callable[[int], bool | None]
 Find = Callable[[str], Sequence[Any] | None]
 Made = TypeVar("Made")
+#: So many rows are worth to be treated one by one.
+_FEW: Final = 64
 
 
 class Filter(Protocol):
@@ -84,8 +86,13 @@ class Rows:
             return self.column(name)
         if self.owners is None or name not in TABLES["processes"]:
             return None
-        values = self.owners.column(name)
-        return [None if row is None else values[row] for row in self.owner_rows()]
+        owners = self.owner_rows()
+        if len(self) < min(_FEW, len(self.owners)):  # not everybody's values are made for them
+            known = [row for row in owners if row is not None]
+            values = iter(self.owners.take(known).column(name))
+            return [None if row is None else next(values) for row in owners]
+        everybody = self.owners.column(name)
+        return [None if row is None else everybody[row] for row in owners]
 
     def owner_rows(self) -> list[int | None]:
         """Return for each row the index of its process, None if that is no row."""
@@ -97,7 +104,7 @@ class Rows:
     def index(self) -> dict[tuple[int, int], int]:
         """Return the rows of processes by (pid, start_ns)."""
         if self._index is None:
-            self._index = {key: row for row, key in enumerate(self.identities())}
+            self._index = dict(zip(self.identities(), range(len(self)), strict=True))
         return self._index
 
     def derived(self, key: Hashable, make: Callable[[], Made]) -> Made:

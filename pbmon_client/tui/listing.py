@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from math import isnan
 from operator import add
 from typing import Any, Final, Protocol
@@ -161,11 +162,12 @@ class GroupListing:
         self.rows: Final = rows
         self._grouping = grouping
         self._chosen = chosen
-        numbers: dict[Key, int] = {}
         keys = group_keys(rows, grouping)
         if chosen is not None:
             keys = [keys[row] for row in chosen]
-        self._numbers = [numbers.setdefault(key, len(numbers)) for key in keys]
+        # Without a step of Python for each row, as below: that is what a key press waits for.
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        self._numbers = list(map(numbers.__getitem__, keys))
         self._rows_of: list[list[int]] | None = None
         self._keys = list(numbers)
         self._positions = numbers
@@ -251,12 +253,13 @@ class GroupListing:
             values = [column[row] for row in self._chosen]
         sums: list[Any] = [0.0 if rates else 0] * len(self)
         unknown: set[int] = set()
-        for group, value in zip(self._numbers, values, strict=True):
-            if value:  # most are zero
-                if value == value:  # noqa: PLR0124 - NaN, the wire's unknown, is not
-                    sums[group] += value
-                else:
-                    unknown.add(group)
+        # Most are zero, and cost no step of Python.
+        moved = zip(compress(self._numbers, values), filter(None, values), strict=True)
+        for group, value in moved:
+            if value == value:  # noqa: PLR0124 - NaN, the wire's unknown, is not
+                sums[group] += value
+            else:
+                unknown.add(group)
         for group in unknown:
             if not sums[group]:
                 sums[group] = None

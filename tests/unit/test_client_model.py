@@ -164,3 +164,13 @@ def test_health_is_made_fit_for_a_terminal_and_for_json() -> None:
     assert result["reasons"] == [r"\x1b[2J", r"\xff", None, None, 1.5, None, True]
     assert r"\u202ekey" in result
     assert str(result[r"\u202ekey"]).count("[") < 10
+
+
+@pytest.mark.parametrize("processes", [2, 200])
+def test_flows_have_the_fields_of_their_process_however_many_there_are(processes: int) -> None:
+    names = [process(pid, b"p%d" % pid) for pid in range(1, processes + 1)]
+    flows = [flow(pid, family=2) for pid in (2, 777, 1, 2)]
+    sent = message(names, flows, [], seq=2)
+    result = model.view(received(sent), Selection(flows=True), 1000, "all", str)
+    assert result.connections is not None
+    assert result.connections.find("name") == ["p2", None, "p1", "p2"]
