@@ -33,6 +33,7 @@ struct iocb {
 	s16 priority;
 	u32 descriptor;
 };
+
 #include "aio_ring.h"
 
 /* Threads and children of vfork() share the rings of their memory. */
@@ -65,18 +66,13 @@ INLINE void place_request(struct aio_request *request, const struct counter *cou
 INLINE bool find_flow(struct notes *notes, void *sk)
 {
 	struct pending *pending = &notes->pending[0];
-	struct socket_head head;
 	u32 class = 0;
 
-	if (READ_HEAD(&head, sk))
+	if (!fill_key(&pending->key, &notes->process, sk))
 		return false;
 	pending->object = sk;
 	pending->state = 0;
 	pending->calls = 1;
-	__builtin_memset(&pending->key, 0, sizeof(pending->key));
-	pending->key.start_ns = notes->process.start_ns;
-	pending->key.tgid = notes->process.tgid;
-	fill_flow(&pending->key, sk, &head);
 	notes->aio.request.is_flow = 1;
 	struct counter *counter = claim_flow(CONTEXT_EXIT, &notes->process, pending, &class);
 	place_request(&notes->aio.request, counter, class);
@@ -266,11 +262,11 @@ INLINE void begin_aio(struct notes *notes, u64 ring, u32 handed_out)
 }
 
 /* io_setup: a new ring, perhaps at the address of an old one. */
-INLINE void forget_ring(struct syscall_exit *ctx)
+INLINE void forget_ring(s64 result)
 {
 	struct notes *notes = notes_of(CONTEXT_EXIT);
 
-	if (!notes || ctx->result)
+	if (!notes || result)
 		return;
 	struct aio_key *key = &notes->aio.key;
 	key->memory = address_space();
@@ -283,17 +279,17 @@ INLINE void forget_ring(struct syscall_exit *ctx)
 /* The result counts requests, or results. What lies beyond the kernel's limit of tail calls is lost,
  * and counted so; a request only lacks its note then. Each way is a program of its own: the verifier
  * takes half as long for two of them. */
-INLINE void count_aio(struct syscall_exit *ctx, bool submits, u32 tail)
+INLINE void count_aio(void *ctx, bool submits, s64 result, u32 tail)
 {
 	void *registers = task_registers(current_task());
 	struct notes *notes = notes_of(CONTEXT_EXIT);
 	bool done = true;
 
-	if (!notes || ctx->result <= 0)
+	if (!notes || result <= 0)
 		return;
 	if (!notes->message)
-		begin_aio(notes, ARGUMENT(registers, 1), submits ? 0 : ctx->result);
-	u32 end = notes->aio.passed + ctx->result;
+		begin_aio(notes, ARGUMENT(registers, 1), submits ? 0 : result);
+	u32 end = notes->aio.passed + result;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < AIO_RUN && notes->message < end && done; i++)
 		done = take_item(notes, registers, submits, notes->message++);

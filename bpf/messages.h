@@ -91,16 +91,9 @@ INLINE void count_message(struct notes *notes, void *sk, u64 where, enum directi
 
 INLINE bool fill_notes(struct notes *notes, void *sk)
 {
-	struct flow_key *key = &notes->pending[0].key;
-	struct socket_head head;
-
-	if (READ_HEAD(&head, sk))
-		return false;
-	__builtin_memset(key, 0, sizeof(*key));
 	identify_current(&notes->process);
-	key->start_ns = notes->process.start_ns;
-	key->tgid = notes->process.tgid;
-	fill_flow(key, sk, &head);
+	if (!fill_key(&notes->pending[0].key, &notes->process, sk))
+		return false;
 	notes->queued = notes->done = notes->walking = 0;
 	return true;
 }

@@ -18,6 +18,8 @@
 #include "sockets.h"
 #include "files.h"
 #include "uring.h"
+#include "messages.h"
+#include "aio.h"
 
 /* The attach types, each in one macro: the bodies know nothing of them. */
 struct syscall_exit {
@@ -31,9 +33,6 @@ struct raw_arguments {
 };
 #define SYSCALL_EXIT(name) int exit_##name(struct syscall_exit *ctx)
 #define RAW_TRACEPOINT(name) int raw_##name(struct raw_arguments *ctx)
-
-#include "messages.h"
-#include "aio.h"
 
 #if SIZEOF_FLOW_SLOT != 136 || SIZEOF_FILE_SLOT != 104 || SIZEOF_OVERFLOW_SLOT != 88
 #error "pbmond/records.py and bpf/pbmon.h disagree about a slot"
@@ -216,20 +215,20 @@ SYSCALL_EXIT(between)
 
 SYSCALL_EXIT(io_setup)
 {
-	forget_ring(ctx);
+	forget_ring(ctx->result);
 	return 0;
 }
 
 SYSCALL_EXIT(io_submit)
 {
-	count_aio(ctx, true, AIO_REQUESTS_TAIL);
+	count_aio(ctx, true, ctx->result, AIO_REQUESTS_TAIL);
 	return 0;
 }
 
 /* io_getevents, io_pgetevents */
 SYSCALL_EXIT(io_results)
 {
-	count_aio(ctx, false, AIO_RESULTS_TAIL);
+	count_aio(ctx, false, ctx->result, AIO_RESULTS_TAIL);
 	return 0;
 }
 

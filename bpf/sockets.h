@@ -124,6 +124,20 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 	}
 }
 
+/* The whole key of a process's row for sk, in a place that is not a program's stack. False: sk is bad. */
+INLINE bool fill_key(struct flow_key *key, const struct process_key *process, void *sk)
+{
+	struct socket_head head;
+
+	if (READ_HEAD(&head, sk))
+		return false;
+	__builtin_memset(key, 0, sizeof(*key));
+	key->start_ns = process->start_ns;
+	key->tgid = process->tgid;
+	fill_flow(key, sk, &head);
+	return true;
+}
+
 #define SOCK_BINDPORT_LOCK 8
 
 /* A port that connect() chose lies in a bind bucket with fastreuse -1 (__inet_hash_connect()); one

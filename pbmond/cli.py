@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ConfigError("--check-config: name the file with --config FILE")
         config = configuration(options)
     except ConfigError as error:
-        return _fail(str(error), _USAGE)
+        return fail("pbmond", str(error), _USAGE)
     if options.check_config:
         sys.stdout.write(f"{options.config}: valid\n")
         return 0
@@ -63,10 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
         _log_to(config)
         _serve(config)
     except (StartError, RunDirError) as error:
-        return _fail(str(error), _FAILURE)
+        return fail("pbmond", str(error), _FAILURE)
     except Exception as error:  # the last resort: one line, the rest for debugging
         logging.getLogger("pbmond").debug("unexpected", exc_info=True)
-        return _fail(f"unexpected {type(error).__name__}: {error}", _FAILURE)
+        return fail("pbmond", f"unexpected {type(error).__name__}: {error}", _FAILURE)
     return 0
 
 
@@ -118,8 +118,9 @@ def print_lines(lines: Iterable[str]) -> int:
     return 0
 
 
-def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"pbmond: {message}\n")
+def fail(program: str, message: str, status: int) -> int:
+    """Say in one line on standard error why ``program`` ends; return its exit ``status``."""
+    sys.stderr.write(f"{program}: {message}\n")
     return status
 
 

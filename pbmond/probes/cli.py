@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
 from pbmond import __version__
-from pbmond.cli import Parser, print_lines
+from pbmond.cli import Parser, fail, print_lines
 from pbmond.config import Config
 from pbmond.probes import report
 from pbmond.probes.measure import MeasureError, attachments, measure
@@ -25,13 +24,13 @@ def main(arguments: list[str]) -> int:
     """Run it; return the exit status: 0 measured, 1 failed, 2 wrong use."""
     options = _parser().parse_args(arguments)
     if os.geteuid() != 0:
-        return _fail("must run as root: use sudo", _FAILURE)
+        return fail(_PROGRAM, "must run as root: use sudo", _FAILURE)
     try:
         return _run(options.run_dir, options.seconds, as_json=options.json)
     except (MeasureError, RunDirError) as error:
-        return _fail(str(error), _FAILURE)
+        return fail(_PROGRAM, str(error), _FAILURE)
     except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED)
+        return fail(_PROGRAM, "interrupted", _INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,8 +81,3 @@ def _run(run_dir: Path, seconds: float, *, as_json: bool) -> int:
         "pid": pid,
     }
     return print_lines([json.dumps(about | report.as_json(measured))])
-
-
-def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"{_PROGRAM}: {message}\n")
-    return status

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Final
 
 from pbmond import __version__
-from pbmond.cli import Parser, print_lines, uid_of
+from pbmond.cli import Parser, fail, print_lines, uid_of
 from pbmond.config import Config, ConfigError, load
 from pbmond.selftest.workloads import ABOUT, NAMES
 
@@ -38,18 +38,18 @@ def main(arguments: list[str]) -> int:
         names = _chosen(options.only)
         config = load(options.config, uid_of) if options.config else Config()
     except ConfigError as error:
-        return _fail(str(error), _USAGE)
+        return fail(_PROGRAM, str(error), _USAGE)
     if options.list:
         return print_lines(f"{name}  {ABOUT[name]}" for name in names)
     if os.geteuid() != 0:
-        return _fail("must run as root: use sudo", _FAILURE)
+        return fail(_PROGRAM, "must run as root: use sudo", _FAILURE)
     seed = random.randrange(1, _SEEDS) if options.seed is None else options.seed  # noqa: S311
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
         return _run(names, config, seed, as_json=options.json)
     except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED)
+        return fail(_PROGRAM, "interrupted", _INTERRUPTED)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -114,7 +114,7 @@ def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> i
         with _progress(bar.draw, bar.clear()) as step:
             observed = observe(names, daemon, seed, step)
     except DaemonError as error:
-        return _fail(str(error).removeprefix("pbmond: "), _FAILURE)
+        return fail(_PROGRAM, str(error).removeprefix("pbmond: "), _FAILURE)
     kernel = os.uname()
     took_s = time.monotonic() - started
     result = report.Report(
@@ -148,8 +148,3 @@ def _progress(draw: Callable[[str], str | None], clear: str) -> Iterator[Callabl
         yield lambda name: show(draw(name))
     finally:
         show(clear)
-
-
-def _fail(message: str, status: int) -> int:
-    sys.stderr.write(f"{_PROGRAM}: {message}\n")
-    return status

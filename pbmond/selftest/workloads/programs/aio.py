@@ -52,9 +52,9 @@ class Context:
 
     def prepare_plain(self, number: int, opcode: int, fd: int, size: int, offset: int = 0) -> None:
         """Fill iocb ``number`` with PREAD or PWRITE of ``size`` bytes, stretched."""
-        memory = kernel.buffer(kernel.stretched(size))
-        self._buffers.append(memory)
         length = kernel.stretched(size)
+        memory = kernel.buffer(length)
+        self._buffers.append(memory)
         self.prepare(number, opcode, fd, ctypes.addressof(memory), length, offset)
 
     def submit(self, count: int = 1, first: int = 0) -> None:
