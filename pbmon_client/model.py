@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import isfinite
+from operator import eq
 from typing import Any, Final, Protocol, Self, TypeVar
 
 from pbmon_client.columns import TABLES, UserName, byte_columns, rate_columns
@@ -114,13 +115,18 @@ class Rows:
         made: Made = self._derived[key]
         return made
 
+    def has(self, key: Hashable) -> bool:
+        """Tell whether something was already made of these rows."""
+        return key in self._derived
+
     def identities(self) -> Iterable[tuple[int, int]]:
         """Yield (pid, start_ns) of each row's process."""
         return zip(self.table.columns["pid"], self.table.columns["start_ns"], strict=True)
 
     def take(self, indexes: Sequence[int]) -> Self:
         """Return the rows at these indexes, in this order."""
-        if len(indexes) == len(self) and all(a == b for a, b in enumerate(indexes)):
+        every = range(len(self))
+        if indexes == every or (len(indexes) == len(self) and all(map(eq, indexes, every))):
             return self
         columns = {
             name: [values[index] for index in indexes]

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import zmq
 
-from pbmond.wire import Message, Topic, decode
+from pbmond.wire import Message, Topic, decode, topic_of
 
 #: How long a message of the own scope waits for one of all, in seconds.
 SETTLE_S: Final = 0.15
@@ -104,9 +104,9 @@ class Subscription:
         meanwhile.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        held: bytes | None = None
+        held: memoryview | None = None
         while (frame := self._frame(deadline)) is not None:
-            topic = frame.partition(b"\0")[0]
+            topic = topic_of(frame)
             if topic == self._all:
                 self._settle_on_all()
             elif topic != self._own or self._settled == self._all:
@@ -156,12 +156,13 @@ class Subscription:
         """Let a poller wake when there is something to receive."""
         poller.register(self._socket, zmq.POLLIN)
 
-    def _frame(self, deadline: float | None) -> bytes | None:
+    def _frame(self, deadline: float | None) -> memoryview | None:
         left = None if deadline is None else ceil(max(0.0, deadline - time.monotonic()) * 1000)
         ready = dict(self._poller.poll(left))
         if self._output_fd in ready:
             raise OutputClosed
-        return self._socket.recv() if self._socket in ready else None
+        # As libzmq holds it: to copy a large host's frame would stop every thread of Python.
+        return self._socket.recv(copy=False).buffer if self._socket in ready else None
 
 
 def wait(subscriptions: Iterable[Subscription], wake_fd: int, timeout_s: float) -> None:

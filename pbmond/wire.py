@@ -163,6 +163,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 }
 
 Column = Sequence[Any]
+Frame = bytes | memoryview
 Pause = Callable[[], None]
 
 
@@ -237,6 +238,9 @@ class Topic:
 _TOPIC: Final = re.compile(rb"(?:all|uid/([0-9]{1,10}))/(?:processes|(flows)(?:/([0-9]{1,10}))?)")
 
 
+_TOPIC_BYTES: Final = len("uid/4294967295/flows/4294967295")
+
+
 def parse_topic(text: bytes) -> Topic:
     """Parse a topic; WireError unless it is exactly what ``str(Topic)`` writes."""
     match = _TOPIC.fullmatch(text)
@@ -283,22 +287,29 @@ def _pack_table(table: Table, schema: Mapping[str, str]) -> dict[str, Any]:
     return packed
 
 
-def _unpack(packed: bytes) -> Any:  # noqa: ANN401 - anything that msgpack can hold
+def _unpack(packed: bytes | memoryview) -> Any:  # noqa: ANN401 - anything that msgpack can hold
     try:
         return msgpack.unpackb(packed, raw=False, strict_map_key=True)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise WireError(f"not msgpack: {error}") from None
 
 
-def decode(frame: bytes, pause: Pause = lambda: None) -> tuple[Topic, Message]:
+def topic_of(frame: Frame) -> bytes:
+    """Return what stands before a frame's NUL, b"" where no NUL ends a topic."""
+    # Only the start is looked at and copied: a large host's frame has millions of bytes.
+    head, nul, _rest = bytes(frame[: _TOPIC_BYTES + 1]).partition(b"\0")
+    return head if nul else b""
+
+
+def decode(frame: Frame, pause: Pause = lambda: None) -> tuple[Topic, Message]:
     """Decode one frame. Any bytes may be passed; whatever is not a valid frame is a WireError.
 
     ``pause`` is called between pieces of work of some milliseconds that nothing can interrupt.
     """
-    head, separator, body = frame.partition(b"\x00")
-    if not separator:
-        raise WireError("no NUL after the topic")
-    return parse_topic(head), _message(_unpack(body), pause)
+    head = topic_of(frame)
+    if not head:
+        raise WireError("no topic, or no NUL after it")
+    return parse_topic(head), _message(_unpack(memoryview(frame)[len(head) + 1 :]), pause)
 
 
 _SCALARS: Final[dict[str, type]] = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress, repeat
 from math import isnan
-from typing import Any
+from operator import eq
+from typing import Any, Final
 
 from pbmon_client.columns import byte_columns, rate_columns
 from pbmon_client.model import Rows
@@ -15,6 +17,9 @@ from pbmon_client.tui.search import EVERYTHING, Search, owners_of, rows_of
 from pbmon_client.tui.tree import Tree, grow
 from pbmon_client.tui.views import BUSIEST, View
 from pbmond.wire import CLASSES
+
+#: Less than one of so many rows are few.
+_FEW: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Wish:
 class Arranged:
     """Rows of a listing in order. ``count`` is how many there are before narrowing."""
 
+    rows: Rows  # which the listing does not keep
     listing: Listing
     order: Sequence[int]
     count: int
@@ -83,24 +89,24 @@ def arrange(snapshot: Snapshot, wish: Wish) -> Arranged | None:
     indexes: Sequence[int] = range(len(listing))
     if grouping is None and chosen is not None:
         indexes = chosen
-    count = len(listing)
     if wish.active:
         moved = _sums(listing, wish.view.table, wish.hidden, rates=_rates_known(listing, wish))
         indexes = [row for row in indexes if moved[row]]
-    return _put_in_order(listing, indexes, count, wish)
+    return _put_in_order(rows, listing, indexes, wish)
 
 
-def _put_in_order(listing: Listing, indexes: Sequence[int], count: int, wish: Wish) -> Arranged:
+def _put_in_order(rows: Rows, listing: Listing, indexes: Sequence[int], wish: Wish) -> Arranged:
+    count = len(listing)
     if wish.view.tree and isinstance(listing, TableListing):
         weights = _weights(listing, wish)
-        tree = grow(listing.rows, indexes, weights, reverse=wish.reverse)
-        return Arranged(listing, tree.order, count, 0, tree)
+        tree = grow(rows, indexes, weights, reverse=wish.reverse)
+        return Arranged(rows, listing, tree.order, count, 0, tree)
     order = _order(listing, indexes, wish)
     pinned = [row for key in wish.pinned if (row := listing.position(key)) is not None]
     if pinned:
         first = set(pinned)
         order = [*pinned, *(row for row in order if row not in first)]
-    return Arranged(listing, order, count, len(pinned))
+    return Arranged(rows, listing, order, count, len(pinned))
 
 
 # --- narrowing ------------------------------------------------------------------------------------
@@ -153,25 +159,31 @@ def _within(snapshot: Snapshot, rows: Rows, within: Within) -> Sequence[int]:
 
 def _of_process(rows: Rows, pid: int, start_ns: int) -> list[int]:
     starts = rows.table.columns["start_ns"]
-    pids = rows.table.columns["pid"]
-    return [row for row, each in enumerate(pids) if each == pid and starts[row] == start_ns]
+    same = map(eq, rows.table.columns["pid"], repeat(pid))
+    return [row for row in compress(range(len(rows)), same) if starts[row] == start_ns]
 
 
 # --- order ----------------------------------------------------------------------------------------
 
 
 def _order(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
-    if not isinstance(listing, TableListing):
+    if not isinstance(listing, TableListing) or _few(indexes, listing):
         return _sorted(listing, indexes, wish)
     # All rows are put in order once, and that is what a key press which narrows them takes from:
-    # it would wait longer for the rest to be sorted anew.
-    whole = listing.rows.derived(
-        ("order", wish.sort, wish.reverse, wish.totals, wish.hidden),
-        lambda: _sorted(listing, range(len(listing)), wish),
-    )
+    # it would wait longer for the rest to be sorted anew. The members of a group have an order of
+    # their own, which the next key press does not ask for.
+    key = ("order", wish.sort, wish.reverse, wish.totals, wish.hidden)
+    if wish.within and not listing.rows.has(key):
+        return _sorted(listing, indexes, wish)
+    whole = listing.rows.derived(key, lambda: _sorted(listing, range(len(listing)), wish))
     if len(indexes) == len(listing):
         return list(whole)
     return list(filter({*indexes}.__contains__, whole))
+
+
+def _few(indexes: Sequence[int], listing: Listing) -> bool:
+    """Tell whether it costs less to look at some rows alone than at all of them at once."""
+    return len(indexes) * _FEW < len(listing)
 
 
 def _sorted(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
@@ -201,8 +213,12 @@ def ordered(indexes: Iterable[int], values: Sequence[Any], *, reverse: bool) -> 
 def _busiest(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
     order = list(indexes)
     for rates in (False,) if wish.totals else (False, True):
-        sums = _sums(listing, wish.view.table, wish.hidden, rates=rates)
-        order.sort(key=sums.__getitem__, reverse=not wish.reverse)
+        names = _traffic(wish.view.table, wish.hidden, rates=rates)
+        if isinstance(listing, TableListing) and _few(indexes, listing):
+            weigh = listing.weigher(names)
+        else:
+            weigh = listing.sums(names).__getitem__
+        order.sort(key=weigh, reverse=not wish.reverse)
     return order
 
 

@@ -26,6 +26,7 @@ from pbmon_client.tui.feed import (
     narrowing,
     prepared,
 )
+from pbmon_client.tui.turn import Turn
 from pbmon_client.users import user_name
 from pbmond import wire
 
@@ -222,8 +223,9 @@ _BACK: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
 class Demo:
     """Plays a file as a feed does, over and over; ``path`` was read once already."""
 
-    def __init__(self, path: Path, selection: model.Selection) -> None:
+    def __init__(self, path: Path, selection: model.Selection, turn: Turn | None = None) -> None:
         self.mailbox: Final = Mailbox()
+        self._turn = turn or Turn()
         self._path = path
         self._users: dict[int, str] = {}
         self._stream = Stream(narrowing(selection), os.geteuid(), self._user)
@@ -244,10 +246,6 @@ class Demo:
     def wake(self) -> None:
         """Make ``fd`` readable; may be called from any thread."""
         self.mailbox.wake()
-
-    def hurry(self) -> None:
-        """Step back for a moment: a key press is to be drawn."""
-        self.mailbox.hurry()
 
     def want(self, want: Want) -> None:
         """Note the interval of display; everything else is in the file."""
@@ -297,7 +295,7 @@ class Demo:
             )
             snapshot = self._stream.take(played, recorded.scope, self._want.interval_s)
             if snapshot is not None:
-                self.mailbox.put(prepared(MAIN, snapshot, self._want.wish, self.mailbox.give_way))
+                self.mailbox.put(prepared(MAIN, snapshot, self._want.wish, self._turn.give_way))
         if first is None or first is message:
             return 0, 0
         step_ns = message.interval_ns or 10**9

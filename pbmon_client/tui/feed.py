@@ -15,6 +15,7 @@ from pbmon_client.columns import UserName
 from pbmon_client.subscription import Subscription, SubscriptionError, connect_problem, wait
 from pbmon_client.tui.arrange import Arranged, Wish, arrange
 from pbmon_client.tui.history import Planes, planes_of
+from pbmon_client.tui.turn import Turn
 from pbmon_client.users import user_name
 from pbmond.wire import Message, WireError
 
@@ -26,8 +27,6 @@ _SILENT_S: Final = 1.0
 _FIRST_S: Final = 1.0
 #: A screen need not wait long for the wider scope: it shows that as soon as it comes.
 _SETTLE_S: Final = 0.05
-#: The time that a key press is given before the next snapshot is worked on.
-_DRAWN_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +100,6 @@ class Source(Protocol):
     def wake(self) -> None:
         """Make ``fd`` readable; may be called from any thread."""
 
-    def hurry(self) -> None:
-        """Step back for a moment: a key press is to be drawn."""
-
     def close(self) -> None:
         """End it."""
 
@@ -114,7 +110,6 @@ class Mailbox:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._news: dict[str, News] = {}
-        self._drawn_by = 0.0
         self.fd, self._wake = os.pipe()
         for fd in (self.fd, self._wake):
             os.set_blocking(fd, False)
@@ -129,16 +124,6 @@ class Mailbox:
         """Make ``fd`` readable."""
         with suppress(BlockingIOError):
             os.write(self._wake, b"!")
-
-    def hurry(self) -> None:
-        """Let whoever fills the mailbox step back until a key press was drawn."""
-        self._drawn_by = time.monotonic() + _DRAWN_S
-
-    def give_way(self) -> None:
-        """Wait, between two pieces of work, while the other thread is in a hurry."""
-        left = self._drawn_by - time.monotonic()
-        if left > 0:
-            time.sleep(left)
 
     def take(self) -> list[News]:
         """Take what is there."""
@@ -210,8 +195,9 @@ class Stream:
 class Feed:
     """Subscribes to what is wanted, and leaves news in a mailbox."""
 
-    def __init__(self, path: str, selection: model.Selection) -> None:
+    def __init__(self, path: str, selection: model.Selection, turn: Turn | None = None) -> None:
         self.mailbox: Final = Mailbox()
+        self._turn = turn or Turn()
         self._path = path
         self._selection = narrowing(selection)
         self._want = Want()
@@ -233,10 +219,6 @@ class Feed:
         """Make ``fd`` readable; may be called from any thread."""
         self.mailbox.wake()
 
-    def hurry(self) -> None:
-        """Step back for a moment: a key press is to be drawn."""
-        self.mailbox.hurry()
-
     def want(self, want: Want) -> None:
         """Change what is subscribed to."""
         if want != self._want:
@@ -253,9 +235,8 @@ class Feed:
         uid = os.geteuid()
         try:
             with Subscription(self._path, uid, "processes", settle_s=_SETTLE_S) as main:
-                _Receiver(self._path, main, self._selection, uid, self.mailbox).run(
-                    self._orders, lambda: None if self._stopped else self._want
-                )
+                receiver = _Receiver(self._path, main, self._selection, self.mailbox, self._turn)
+                receiver.run(self._orders, lambda: None if self._stopped else self._want)
         except SubscriptionError as error:
             self.mailbox.put(Failed(f"{error}; name another with --socket"))
         except Exception as error:  # noqa: BLE001 - raised again where the terminal is restored
@@ -270,11 +251,12 @@ class _Receiver:
         path: str,
         main: Subscription,
         selection: model.Selection,
-        uid: int,
         mailbox: Mailbox,
+        turn: Turn,
     ) -> None:
+        self._turn = turn
         self._path = path
-        self._uid = uid
+        self._uid = uid = os.geteuid()
         self._mailbox = mailbox
         self._have = Want()
         self._parts: dict[str, Subscription] = {MAIN: main}
@@ -316,9 +298,9 @@ class _Receiver:
 
     def _receive(self) -> None:
         for part, subscription in self._parts.items():
-            self._mailbox.give_way()
+            self._turn.give_way()
             try:
-                message = subscription.receive(0, newest=True, pause=self._mailbox.give_way)
+                message = subscription.receive(0, newest=True, pause=self._turn.give_way)
             except WireError as error:
                 self._quiet_since = time.monotonic()
                 self._mailbox.put(
@@ -337,7 +319,7 @@ class _Receiver:
                 )
             snapshot = self._streams[part].take(message, subscription.scope, self._have.interval_s)
             if snapshot is not None:
-                self._mailbox.put(prepared(part, snapshot, self._have.wish, self._mailbox.give_way))
+                self._mailbox.put(prepared(part, snapshot, self._have.wish, self._turn.give_way))
 
     def _on_silence(self) -> None:
         self._quiet_since = time.monotonic()

@@ -6,11 +6,12 @@ that a hundred thousand rows cost little.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, repeat
 from math import isnan
-from operator import add
+from operator import add, eq
 from typing import Any, Final, Protocol
 
 from pbmon_client.columns import TABLES
@@ -46,11 +47,20 @@ class Listing(Protocol):
         """Return the rows of the table below that a row stands for."""
 
 
+def _weakly(rows: Rows) -> Rows:
+    """Let rows be freed with their snapshot: they keep their listings, not the other way round.
+
+    Else each snapshot of a large host, some 50 MB, would wait for the collector of cycles.
+    """
+    weak: Rows = weakref.proxy(rows)
+    return weak
+
+
 class TableListing:
     """The rows of one table themselves."""
 
     def __init__(self, rows: Rows) -> None:
-        self.rows: Final = rows
+        self.rows: Final = _weakly(rows)
         columns = rows.table.columns
         self._identity = [columns[name] for name in IDENTITY[rows.kind]]
 
@@ -65,12 +75,8 @@ class TableListing:
         """Find a row by its identity."""
         if not isinstance(key, tuple) or len(key) != len(self._identity):
             return None
-        pids = self._identity[0]
-        pid = key[0]
-        for row, value in enumerate(pids):
-            if value == pid and self.key(row) == key:
-                return row
-        return None
+        same = map(eq, self._identity[0], repeat(key[0]))
+        return next((r for r in compress(range(len(self)), same) if self.key(r) == key), None)
 
     def raw(self, name: str) -> Sequence[Any] | None:
         """Return the wire's own values where they sort as their text does."""
@@ -79,6 +85,16 @@ class TableListing:
     def sums(self, names: tuple[str, ...]) -> Sequence[float]:
         """Add up the columns, once for all who ask."""
         return table_sums(self.rows, names)
+
+    def weigher(self, names: tuple[str, ...]) -> Callable[[int], float]:
+        """Return what adds up the columns of one row."""
+        columns = [self.rows.table.columns[name] for name in names]
+
+        def weigh(row: int) -> float:
+            values: list[float] = [column[row] for column in columns]
+            return sum(value for value in values if not isnan(value))
+
+        return weigh
 
     def window(self, rows: Sequence[int]) -> Find:
         """Take the rows out of the table."""
@@ -159,7 +175,7 @@ class GroupListing:
     """Groups of rows, in the order of their first rows; numbers are the sums of their members'."""
 
     def __init__(self, rows: Rows, grouping: Grouping, chosen: Sequence[int] | None) -> None:
-        self.rows: Final = rows
+        self.rows: Final = _weakly(rows)
         self._grouping = grouping
         self._chosen = chosen
         keys = group_keys(rows, grouping)

@@ -18,6 +18,7 @@ from pbmon_client.tui import kill, palette, settings
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
 from pbmon_client.tui.cells import Line, in_ascii, reads_unicode
 from pbmon_client.tui.feed import Source
+from pbmon_client.tui.turn import Turn
 
 Clock = Callable[[], float]
 
@@ -78,8 +79,11 @@ class Window(urwid.Widget):
     _selectable = True
     no_cache: Final = ["render"]
 
-    def __init__(self, app: App, carry_out: Callable[[list[Effect]], None], clock: Clock) -> None:
+    def __init__(
+        self, app: App, carry_out: Callable[[list[Effect]], None], clock: Clock, turn: Turn
+    ) -> None:
         super().__init__()
+        self._turn = turn
         self._clock = clock
         self._app = app
         self._carry_out = carry_out
@@ -89,8 +93,9 @@ class Window(urwid.Widget):
     def render(self, size: Any, focus: bool = False) -> LinesCanvas:  # noqa: ANN401, ARG002, FBT001, FBT002
         """Draw the screen."""
         width, height = size
-        frame = self._app.draw(width, height, self._clock())
-        return LinesCanvas(frame.lines, size, frame.cursor)
+        with self._turn.drawing():
+            frame = self._app.draw(width, height, self._clock())
+            return LinesCanvas(frame.lines, size, frame.cursor)
 
     def keypress(self, size: Any, key: str) -> str | None:  # noqa: ANN401, ARG002
         """Hand over a key."""
@@ -119,6 +124,17 @@ class Window(urwid.Widget):
         return True
 
 
+class _Loop(urwid.MainLoop):
+    """urwid's loop, which tells when it has drawn."""
+
+    on_drawn: Callable[[], None]
+
+    def draw_screen(self) -> None:
+        """Draw."""
+        super().draw_screen()
+        self.on_drawn()
+
+
 def follow_locale(environment: Mapping[str, str]) -> bool:
     """Let urwid write what the locale's terminal can read; tell whether that is Unicode."""
     if reads_unicode(environment):
@@ -138,6 +154,7 @@ class Terminal:
         *,
         screen: Screen | None = None,
         clock: Clock = time.monotonic,
+        turn: Turn | None = None,
     ) -> None:
         self._app = app
         self._source = source
@@ -146,12 +163,14 @@ class Terminal:
         self._failure = ""
         self._clock = clock
         self._theme: str | None = None
-        self.window: Final = Window(app, self._carry_out, clock)
+        self._turn: Final = turn or Turn()
+        self.window: Final = Window(app, self._carry_out, clock, self._turn)
         self._screen: Final = screen or Screen()
         self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
-        self.loop: Final = urwid.MainLoop(
+        self.loop: Final = _Loop(
             self.window, screen=self._screen, handle_mouse=True, input_filter=self._on_input
         )
+        self.loop.on_drawn = self.on_drawn
         self._paint()
 
     def run(self) -> str:
@@ -180,7 +199,7 @@ class Terminal:
         self.window._invalidate()
 
     def _on_input(self, keys: list[Any], _raw: list[int]) -> list[Any]:
-        self._source.hurry()
+        self._turn.hurry()
         return keys
 
     def _on_tick(self, loop: urwid.MainLoop, _data: object) -> None:
@@ -204,6 +223,9 @@ class Terminal:
                 self._screen.clear()
         if self._app.state.settings.theme != self._theme:
             self._paint()
+
+    def on_drawn(self) -> None:
+        """Ask for what the screen needs; not before it is drawn, for that lets the feed run."""
         self._source.want(self._app.want())
 
     def _paint(self) -> None:

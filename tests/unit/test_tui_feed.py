@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +28,6 @@ from pbmon_client.tui.feed import (
     Crashed,
     Failed,
     Feed,
-    Mailbox,
     News,
     Silent,
     Stream,
@@ -37,6 +37,7 @@ from pbmon_client.tui.feed import (
 )
 from pbmon_client.tui.search import understand
 from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.turn import Turn
 from pbmon_client.tui.views import PROCESSES
 from pbmond import wire
 
@@ -173,19 +174,32 @@ def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
         App(Settings()).receive(news, 0.0)
 
 
-def test_whoever_fills_the_mailbox_gives_way_to_a_key_press(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr(time, "sleep", waited.append)
-    mailbox = Mailbox()
-    mailbox.give_way()
-    assert not waited
-    mailbox.hurry()
-    mailbox.give_way()
-    assert len(waited) == 1
-    assert 0 < waited[0] <= 0.05
-    mailbox.close()
+def test_whoever_prepares_snapshots_gives_way_until_a_key_press_is_drawn() -> None:
+    turn = Turn()
+    done: list[str] = []
+
+    def work() -> None:
+        turn.give_way()
+        done.append("worked")
+
+    turn.give_way()  # at once: nobody is in a hurry
+    turn.hurry()
+    thread = threading.Thread(target=work)
+    with turn.drawing():
+        thread.start()
+        time.sleep(0.02)
+        done.append("drawn")
+    thread.join()
+    assert done == ["drawn", "worked"]
+
+
+def test_a_drawing_that_fails_stops_nobody() -> None:
+    turn = Turn()
+    with contextlib.suppress(RuntimeError), turn.drawing():
+        raise RuntimeError
+    began = time.monotonic()
+    turn.give_way()
+    assert time.monotonic() - began < 0.1
 
 
 def test_closing_ends_the_thread_at_once(feed: Feed) -> None:

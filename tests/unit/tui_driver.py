@@ -42,9 +42,6 @@ class Source:
     def wake(self) -> None:
         """Nobody sleeps here."""
 
-    def hurry(self) -> None:
-        """Nobody works beside."""
-
     def close(self) -> None:
         """Nothing is open."""
 
@@ -113,6 +110,7 @@ class Driver:
     def type(self, *keys: str) -> None:
         """Press keys, by urwid's names for them."""
         self.terminal.loop.process_input(keys)
+        self.terminal.on_drawn()
 
     def write(self, text: str) -> None:
         """Press a key for each character."""

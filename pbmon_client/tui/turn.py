@@ -1,0 +1,48 @@
+"""Whose turn it is to run Python: the screen's while a key press waits for it, else the feed's too.
+
+Threads of one process run Python one at a time. Without this a key press would be drawn at half
+the speed while a snapshot of a large host is worked on, just when there is most to draw.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+#: The time after which a thread that waits to run asks the one that does to stop: short, so that a
+#: key press soon gets its turn; long while it is drawn, so that it keeps it.
+_SHARED_S: Final = 0.001
+_HELD_S: Final = 0.1
+#: Nobody waits longer for a drawing that does not end.
+_PATIENCE_S: Final = 0.2
+
+
+class Turn:
+    """Shared by the thread that draws and the one that prepares what is drawn."""
+
+    def __init__(self) -> None:
+        self._free = threading.Event()
+        self._free.set()
+        sys.setswitchinterval(_SHARED_S)
+
+    def hurry(self) -> None:
+        """Let the other thread stop at its next ``give_way()``, until something was drawn."""
+        self._free.clear()
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Keep the turn. What waits for the system meanwhile may lose it for ``_HELD_S``."""
+        self._free.clear()
+        sys.setswitchinterval(_HELD_S)
+        try:
+            yield
+        finally:
+            sys.setswitchinterval(_SHARED_S)
+            self._free.set()
+
+    def give_way(self) -> None:
+        """Wait, between two pieces of work, while the other thread needs its turn."""
+        self._free.wait(_PATIENCE_S)
