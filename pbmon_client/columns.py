@@ -33,6 +33,13 @@ class Column:
     choices: tuple[str, ...] = ()
 
 
+def _each(convert: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
+    """Convert rows of columns, those that are the same only once: most are of few kinds."""
+    rows = list(zip(*columns, strict=True))
+    made = {row: convert(*row) for row in set(rows)}
+    return list(map(made.__getitem__, rows))
+
+
 def _raw(name: str) -> Source:
     return lambda columns, _user: columns[name]
 
@@ -61,13 +68,13 @@ def _users(columns: Mapping[str, Any], user: UserName) -> Sequence[Any]:
 
 def _end(side: str, convert: Callable[[int, bytes, bytes | None], str | None]) -> Source:
     def source(columns: Mapping[str, Any], _user: UserName) -> Sequence[Any]:
-        return list(map(convert, columns["family"], columns[side], columns[f"{side}_name"]))
+        return _each(convert, columns["family"], columns[side], columns[f"{side}_name"])
 
     return source
 
 
 def _protocols(columns: Mapping[str, Any], _user: UserName) -> Sequence[Any]:
-    return list(map(network.protocol, columns["family"], columns["type"], columns["protocol"]))
+    return _each(network.protocol, columns["family"], columns["type"], columns["protocol"])
 
 
 def _paths(columns: Mapping[str, Any], _user: UserName) -> Sequence[Any]:
@@ -82,7 +89,7 @@ def _path(raw: bytes | None, unlinked: int) -> str | None:
 
 
 def _devices(columns: Mapping[str, Any], _user: UserName) -> Sequence[Any]:
-    return list(map(fmt.device, columns["device"]))
+    return _each(fmt.device, columns["device"])
 
 
 _SHORT: Final = {"loopback": "lo", "socket": "sock", "device": "dev", "read": "R", "write": "W"}

@@ -10,7 +10,7 @@ import ipaddress
 import operator
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -18,7 +18,7 @@ import lark
 
 from pbmon_client.columns import FIELDS, Column
 from pbmon_client.format import width
-from pbmon_client.model import Find, Test
+from pbmon_client.model import Answers, Find
 from pbmon_client.nearest import unknown_field
 
 _GRAMMAR: Final = r"""
@@ -54,6 +54,8 @@ _EXPECTED: Final = {
     "$END": "the end of the expression",
 }
 _MAX_DEPTH: Final = 50
+#: At most so many values tell whether those of a column repeat.
+_SAMPLE: Final = 500
 _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -92,13 +94,16 @@ class Comparison:
         """The field compared."""
         return frozenset((self.field,))
 
-    def bind(self, find: Find) -> Test:
-        """Make the test of one table; it returns None where the table has no such field."""
+    def ask(self, find: Find, count: int) -> Answers:
+        """Test each value; neither yes nor no where there is no such field."""
         column = find(self.field)
         if column is None:
-            return lambda _row: None
+            return Answers([False] * count, [False] * count)
         holds = _holds(self.op, self.values)
-        return lambda row: holds(column[row])
+        if self.op == "in" or _repeats(column):  # of addresses and names each is tested once
+            holds = {value: holds(value) for value in set(column)}.__getitem__
+        yes = list(map(holds, column))
+        return Answers(yes, list(map(operator.not_, yes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +117,10 @@ class Negation:
         """The fields named."""
         return self.term.fields
 
-    def bind(self, find: Find) -> Test:
-        """Make the test; what does not apply does not apply when negated either."""
-        term = self.term.bind(find)
-
-        def test(row: int) -> bool | None:
-            result = term(row)
-            return None if result is None else not result
-
-        return test
+    def ask(self, find: Find, count: int) -> Answers:
+        """Turn the answers round; what cannot be told cannot be told when negated either."""
+        yes, no = self.term.ask(find, count)
+        return Answers(no, yes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +135,22 @@ class Junction:
         """The fields named."""
         return frozenset().union(*(term.fields for term in self.terms))
 
-    def bind(self, find: Find) -> Test:
-        """Make the test: a term that does not apply leaves the answer to the others."""
-        terms = [term.bind(find) for term in self.terms]
-        decisive = self.word == "or"
+    def ask(self, find: Find, count: int) -> Answers:
+        """Join the answers: a term that cannot be told leaves it to one that decides."""
+        yes, no = zip(*(term.ask(find, count) for term in self.terms), strict=True)
+        if self.word == "or":
+            return Answers(_joined(operator.or_, yes), _joined(operator.and_, no))
+        return Answers(_joined(operator.and_, yes), _joined(operator.or_, no))
 
-        def test(row: int) -> bool | None:
-            answer: bool | None = not decisive
-            for term in terms:
-                result = term(row)
-                if result is decisive:
-                    return decisive
-                if result is None:
-                    answer = None
-            return answer
 
-        return test
+def _repeats(column: Sequence[Any]) -> bool:
+    sample = column[:: len(column) // _SAMPLE + 1]
+    return len(set(sample)) * 2 < len(sample)
+
+
+def _joined(join: Callable[[bool, bool], bool], columns: Iterable[list[bool]]) -> list[bool]:
+    # Each pair at once: maps within maps would be as deep as there are terms.
+    return functools.reduce(lambda one, other: list(map(join, one, other)), columns)
 
 
 Expression = Comparison | Negation | Junction

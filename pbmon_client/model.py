@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import repeat
 from math import isfinite
 from operator import eq
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 from pbmon_client.columns import TABLES, UserName, byte_columns, rate_columns
 from pbmon_client.format import safe, safe_text
 from pbmond.wire import Message, Table
 
-#: Tells of a row, by index: True, False, or None where the question does not apply to its table.
-Test = Callable[[int], bool | None]
 Find = Callable[[str], Sequence[Any] | None]
 Made = TypeVar("Made")
 #: So many rows are worth to be treated one by one.
 _FEW: Final = 64
+
+
+class Answers(NamedTuple):
+    """Of each row, whether it matches and whether it does not; neither where that cannot be told.
+
+    Whole columns, for a step of Python for each of a hundred thousand rows takes too long.
+    """
+
+    yes: list[bool]
+    no: list[bool]
 
 
 class Filter(Protocol):
@@ -28,8 +37,8 @@ class Filter(Protocol):
     def fields(self) -> frozenset[str]:
         """The fields that the expression names."""
 
-    def bind(self, find: Find) -> Test:
-        """Make the test of one table; ``find`` gives a field's values, None if it has none."""
+    def ask(self, find: Find, count: int) -> Answers:
+        """Test the ``count`` rows of a table, which has no field that ``find`` returns None for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ class Rows:
         self._user = user
         self.owners: Final = owners
         self._made: dict[str, Sequence[Any]] = {}
-        self._owner_rows: list[int | None] | None = None
+        self._owner_rows: list[int] | None = None
         self._index: dict[tuple[int, int], int] | None = None
         self._derived: dict[Hashable, Any] = {}
 
@@ -88,18 +97,19 @@ class Rows:
         if self.owners is None or name not in TABLES["processes"]:
             return None
         owners = self.owner_rows()
-        if len(self) < min(_FEW, len(self.owners)):  # not everybody's values are made for them
-            known = [row for row in owners if row is not None]
+        nobody = len(self.owners)
+        if len(self) < min(_FEW, nobody):  # not everybody's values are made for them
+            known = [row for row in owners if row != nobody]
             values = iter(self.owners.take(known).column(name))
-            return [None if row is None else next(values) for row in owners]
-        everybody = self.owners.column(name)
-        return [None if row is None else everybody[row] for row in owners]
+            return [None if row == nobody else next(values) for row in owners]
+        return list(map([*self.owners.column(name), None].__getitem__, owners))
 
-    def owner_rows(self) -> list[int | None]:
-        """Return for each row the index of its process, None if that is no row."""
+    def owner_rows(self) -> list[int]:
+        """Return for each row the index of its process, the processes' number if it has none."""
         if self._owner_rows is None:
-            index = (self.owners or self).index()
-            self._owner_rows = [index.get(key) for key in self.identities()]
+            owners = self.owners or self
+            nobody = repeat(len(owners))
+            self._owner_rows = list(map(owners.index().get, self.identities(), nobody))
         return self._owner_rows
 
     def index(self) -> dict[tuple[int, int], int]:
@@ -190,14 +200,14 @@ def _choose(processes: Rows, flows: list[Rows], selection: Selection) -> tuple[R
         if wanted is not None:
             indexes = [row for row in indexes if rows.owner_rows()[row] in wanted]
         if selection.filter is not None:
-            test = selection.filter.bind(rows.find)
-            indexes = [row for row in indexes if test(row)]
-            kept.update(owner for row in indexes if (owner := rows.owner_rows()[row]) is not None)
+            yes = selection.filter.ask(rows.find, len(rows)).yes
+            indexes = [row for row in indexes if yes[row]]
+            kept.update(map(rows.owner_rows().__getitem__, indexes))
         chosen_flows.append(rows.take(indexes))
     indexes = range(len(processes)) if wanted is None else sorted(wanted)
     if selection.filter is not None:
-        test = selection.filter.bind(processes.find)
-        indexes = [row for row in indexes if row in kept or test(row)]
+        yes = selection.filter.ask(processes.find, len(processes)).yes
+        indexes = [row for row in indexes if row in kept or yes[row]]
     return processes.take(indexes), chosen_flows
 
 

@@ -164,7 +164,13 @@ class App:
             process = state.selected_process()
         grouped = state.place.view.grouping is not None and state.settings.detail
         flows = state.needs_flows or grouped
-        return Want(flows, None if process is None else process[0], state.interval_s, state.wish())
+        return Want(
+            flows=flows,
+            pid=None if process is None else process[0],
+            interval_s=state.interval_s,
+            wish=state.wish(),
+            typing=state.typed is not None,
+        )
 
     # --- keys -------------------------------------------------------------------------------------
 

@@ -295,7 +295,7 @@ class Demo:
             )
             snapshot = self._stream.take(played, recorded.scope, self._want.interval_s)
             if snapshot is not None:
-                self.mailbox.put(prepared(MAIN, snapshot, self._want.wish, self._turn.give_way))
+                self.mailbox.put(prepared(MAIN, snapshot, self._want, self._turn.give_way))
         if first is None or first is message:
             return 0, 0
         step_ns = message.interval_ns or 10**9

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -13,6 +14,7 @@ from typing import Final, Protocol
 from pbmon_client import model, rates
 from pbmon_client.columns import UserName
 from pbmon_client.subscription import Subscription, SubscriptionError, connect_problem, wait
+from pbmon_client.tui import ahead
 from pbmon_client.tui.arrange import Arranged, Wish, arrange
 from pbmon_client.tui.history import Planes, planes_of
 from pbmon_client.tui.turn import Turn
@@ -75,6 +77,7 @@ class Want:
     pid: int | None = None
     interval_s: float | None = None
     wish: Wish | None = None  # what is on the screen
+    typing: bool = False  # a filter
 
 
 def narrowing(selection: model.Selection) -> model.Selection:
@@ -142,16 +145,16 @@ class Mailbox:
 def prepared(
     part: str,
     snapshot: model.View,
-    wish: Wish | None,
+    want: Want,
     give_way: Callable[[], None] = lambda: None,
 ) -> Came:
     """Do for a snapshot what a screen with these rows will need of it."""
+    wish = want.wish
     if part != MAIN or wish is None:
         return Came(part, snapshot)
-    give_way()
+    ahead.work(snapshot, wish, give_way)
     rows = arrange(snapshot, wish)
-    give_way()
-    return Came(part, snapshot, wish, rows, planes_of(snapshot, wish.view))
+    return Came(part, snapshot, wish, rows, planes_of(snapshot, wish.view, give_way))
 
 
 class Stream:
@@ -259,6 +262,9 @@ class _Receiver:
         self._uid = uid = os.geteuid()
         self._mailbox = mailbox
         self._have = Want()
+        # The last two: the older one is freed here, not where a key press would wait for it.
+        self._shown: deque[model.View] = deque(maxlen=2)
+        self._ahead: Hashable = None  # what was made ahead for the last one
         self._parts: dict[str, Subscription] = {MAIN: main}
         whole = model.Selection(flows=True)
         self._streams = {MAIN: Stream(selection, uid), DETAIL: Stream(whole, uid)}
@@ -270,6 +276,7 @@ class _Receiver:
         try:
             while (wanted := want()) is not None:
                 self._retarget(wanted)
+                self._work_ahead()
                 left = self._quiet_since + self._patience_s - time.monotonic()
                 wait(self._parts.values(), orders.fd, left)
                 orders.take()
@@ -319,7 +326,24 @@ class _Receiver:
                 )
             snapshot = self._streams[part].take(message, subscription.scope, self._have.interval_s)
             if snapshot is not None:
-                self._mailbox.put(prepared(part, snapshot, self._have.wish, self._turn.give_way))
+                came = prepared(part, snapshot, self._have, self._turn.give_way)
+                if part == MAIN:
+                    self._shown.append(snapshot)
+                    self._ahead = None
+                    self._work_ahead()
+                self._mailbox.put(came)
+
+    def _work_ahead(self) -> None:
+        """Make what the next key press may ask for, once for each thing that is wanted."""
+        have = self._have
+        if have.wish is None or not self._shown or not self._turn.awake:
+            return
+        todo = (have.wish.hidden, have.wish.totals, have.typing)
+        if todo != self._ahead:
+            self._ahead = todo
+            ahead.look(self._shown[-1], have.wish, self._turn.give_way)
+            if have.typing:
+                ahead.find(self._shown[-1], self._turn.give_way)
 
     def _on_silence(self) -> None:
         self._quiet_since = time.monotonic()

@@ -7,7 +7,7 @@ reaches further back, and is shown instead where it has come.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import compress
@@ -49,12 +49,16 @@ class _Plane:
 Planes = Mapping[str, _Plane]
 
 
-def planes_of(snapshot: Snapshot, view: View) -> Planes:
-    """Take a snapshot's rates, by the view looked at and by those that are always kept."""
+def planes_of(snapshot: Snapshot, view: View, pause: Callable[[], None] = lambda: None) -> Planes:
+    """Take a snapshot's rates, by the view looked at and by those that are always kept.
+
+    ``pause`` is called between two pieces of work.
+    """
     if not snapshot.message.interval_ns:
         return {}  # the first of a run: nothing is known yet
     planes: dict[str, _Plane] = {}
     for each in (*_ALWAYS, *(() if view in _ALWAYS or view.tree else (view,))):
+        pause()
         listing = _listing(snapshot, each)
         if listing is not None:
             planes[each.name] = _plane(listing, curve_names(each.table))

@@ -7,11 +7,12 @@ that a hundred thousand rows cost little.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
 from math import isnan
-from operator import add, eq
+from operator import add, eq, itemgetter
 from typing import Any, Final, Protocol
 
 from pbmon_client.columns import TABLES
@@ -130,7 +131,7 @@ def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
         theirs = None if owners is None else raw_column(owners, name)
         if theirs is None:
             return None
-        return [None if row is None else theirs[row] for row in rows.owner_rows()]
+        return list(map([*theirs, None].__getitem__, rows.owner_rows()))
     if column.kind in ("bytes", "rate", "integer") or name in _RAW_TEXT:
         values: Sequence[Any] = rows.table.columns[name]
         return values
@@ -166,8 +167,12 @@ def listing_of(rows: Rows, grouping: Grouping | None, chosen: Sequence[int] | No
     """List rows, or the groups of those that were chosen (None: of all)."""
     if grouping is None:
         return rows.derived("listing", lambda: TableListing(rows))
-    if chosen is not None:
+    if chosen is not None and len(chosen) < len(rows):
         return GroupListing(rows, grouping, chosen)
+    return _groups(rows, grouping)
+
+
+def _groups(rows: Rows, grouping: Grouping) -> GroupListing:
     return rows.derived(("groups", grouping), lambda: GroupListing(rows, grouping, None))
 
 
@@ -177,16 +182,22 @@ class GroupListing:
     def __init__(self, rows: Rows, grouping: Grouping, chosen: Sequence[int] | None) -> None:
         self.rows: Final = _weakly(rows)
         self._grouping = grouping
+        self._keys: list[Key]
         self._chosen = chosen
-        keys = group_keys(rows, grouping)
-        if chosen is not None:
-            keys = [keys[row] for row in chosen]
         # Without a step of Python for each row, as below: that is what a key press waits for.
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        self._numbers = list(map(numbers.__getitem__, keys))
-        self._rows_of: list[list[int]] | None = None
-        self._keys = list(numbers)
-        self._positions = numbers
+        if chosen is None:
+            keys = group_keys(rows, grouping)
+            self._positions = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+            self._numbers = list(map(self._positions.__getitem__, keys))
+        else:
+            whole = _groups(rows, grouping)
+            picked = list(map(whole._numbers.__getitem__, chosen))
+            numbers = {group: number for number, group in enumerate(dict.fromkeys(picked))}
+            self._positions = {whole._keys[group]: number for group, number in numbers.items()}
+            self._numbers = list(map(numbers.__getitem__, picked))
+        self._keys = list(self._positions)
+        self._firsts: dict[int, int] | None = None
+        self._counted: dict[str, dict[int, int]] = {name: {} for name in _COUNTS}
         self._made: dict[Hashable, Sequence[Any]] = {}
 
     def __len__(self) -> int:
@@ -202,12 +213,17 @@ class GroupListing:
 
     def members(self, row: int) -> Sequence[int]:
         """Return the rows in a group."""
-        if self._rows_of is None:
-            self._rows_of = [[] for _ in self._keys]
-            chosen = range(len(self.rows)) if self._chosen is None else self._chosen
-            for group, member in zip(self._numbers, chosen, strict=True):
-                self._rows_of[group].append(member)
-        return self._rows_of[row]
+        return list(compress(self._members, map(eq, self._numbers, repeat(row))))
+
+    @property
+    def _members(self) -> Sequence[int]:
+        return range(len(self.rows)) if self._chosen is None else self._chosen
+
+    def _first(self, row: int) -> int:
+        """Return the first row in a group."""
+        if self._firsts is None:  # backwards, so that the first one stays
+            self._firsts = dict(zip(reversed(self._numbers), reversed(self._members), strict=True))
+        return self._firsts[row]
 
     def raw(self, name: str) -> Sequence[Any] | None:
         """Return a label, a number of members, or a sum."""
@@ -232,7 +248,7 @@ class GroupListing:
             label = self._grouping.labels.get(name)
             if label is not None and name not in self._made:
                 return [self._label(label, row) for row in rows]
-            if name in _COUNTS and name not in self._made:
+            if name in _COUNTS:
                 return self._counts(name, rows)
             values = self.raw(name)
             return None if values is None else [values[row] for row in rows]
@@ -254,19 +270,30 @@ class GroupListing:
         return self._sums(self.rows.table.columns[name], rates=column.kind == "rate")
 
     def _label(self, label: Callable[[Rows, Key, int], Any], row: int) -> Any:  # noqa: ANN401
-        return label(self.rows, self._keys[row], self.members(row)[0])
+        return label(self.rows, self._keys[row], self._first(row))
 
-    def _counts(self, name: str, rows: Iterable[int]) -> list[int]:
+    def _counts(self, name: str, rows: Sequence[int]) -> list[int]:
         """Count the members of groups, or the processes that those belong to."""
+        counted = self._counted[name]
+        missing = {row for row in rows if row not in counted}
+        if missing:
+            counted |= dict.fromkeys(missing, 0) | self._count(name, missing)
+        return [counted[row] for row in rows]
+
+    def _count(self, name: str, rows: Collection[int]) -> dict[int, int]:
+        flags = list(map(rows.__contains__, self._numbers))
+        numbers = compress(self._numbers, flags)
         if name == "members":
-            return [len(self.members(row)) for row in rows]
+            return Counter(numbers)
         pids, starts = (self.rows.table.columns[name] for name in ("pid", "start_ns"))
-        return [len({(pids[each], starts[each]) for each in self.members(row)}) for row in rows]
+        members = list(compress(self._members, flags))
+        whose = (map(pids.__getitem__, members), map(starts.__getitem__, members))
+        return Counter(map(itemgetter(0), set(zip(numbers, *whose, strict=True))))
 
     def _sums(self, column: Sequence[Any], *, rates: bool) -> list[Any]:
         values = column
         if self._chosen is not None:
-            values = [column[row] for row in self._chosen]
+            values = list(map(column.__getitem__, self._chosen))
         sums: list[Any] = [0.0 if rates else 0] * len(self)
         unknown: set[int] = set()
         # Most are zero, and cost no step of Python.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from itertools import compress
-from operator import and_, or_
-from typing import Final
+from functools import partial, reduce
+from itertools import compress, repeat
+from operator import and_, eq, or_
+from typing import Any, Final
 
 from pbmon_client import network
 from pbmon_client.columns import TABLES, UserName
@@ -18,93 +18,142 @@ from pbmon_client.users import user_name
 #: Signs that only an expression has; without one the text is words.
 _EXPRESSION: Final = re.compile(r"[=<>~()!\"']|\bin\b", re.IGNORECASE)
 _PROCESS_TEXTS: Final = ("name", "cmdline", "exe", "unit", "container")
+_SIDES: Final = ("local", "remote")
 _NAMES: Final = {"connections": ("local_name", "remote_name"), "files": ("path",)}
+
+
+Flags = list[bool]  # one for each row of a table
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Words that a row's texts must all contain, whatever their case."""
+    """Words that a row's texts must all contain, whatever their case.
+
+    Each test is a flag for every row, made and joined without a step of Python for each, and what
+    it reads is made once for each snapshot: that is what a key press waits for.
+    """
 
     words: tuple[str, ...]
 
     def rows(self, rows: Rows, user: UserName = user_name) -> list[int]:
         """Return the rows that match, by their own texts and their process's."""
-        kept: list[int] | None = None
-        for word in self.words:
-            found = _containing(rows, word, user)
-            kept = found if kept is None else sorted(set(kept) & set(found))
-        return list(range(len(rows))) if kept is None else kept
+        flags = [_containing(rows, word, user) for word in self.words]
+        return list(compress(range(len(rows)), _all(flags, len(rows))))
 
 
-def _containing(rows: Rows, word: str, user: UserName) -> list[int]:
+def _all(tests: list[Flags], count: int) -> Flags:
+    return reduce(lambda one, other: list(map(and_, one, other)), tests, [True] * count)
+
+
+def _any(tests: list[Flags], count: int) -> Flags:
+    return reduce(lambda one, other: list(map(or_, one, other)), tests, [False] * count)
+
+
+def makers(rows: Rows) -> list[Callable[[], object]]:
+    """Return what makes the things that words are looked for in, piece by piece."""
+    if rows.kind == "processes":
+        return [partial(_process_texts, rows)]
+    sides = _SIDES if rows.kind == "connections" else ()
+    names = _NAMES.get(rows.kind, ())
+    return [
+        rows.owner_rows,
+        *(partial(_lowered, rows, name) for name in names),
+        *(partial(_ends, rows, side) for side in sides),
+    ]
+
+
+def _containing(rows: Rows, word: str, user: UserName) -> Flags:
     if rows.kind == "processes":
         return _processes(rows, word, user)
     raw = word.encode()
-    columns = rows.table.columns
-    # Each test is a flag for every row, made and joined without a step of Python for each: that
-    # is what a key press waits for.
-    tests: list[Iterable[bool]] = []
-    if rows.owners is not None:
-        tests += _owned(rows, rows.owners, _processes(rows.owners, word, user))
-    tests += [
-        [text is not None and raw in text.lower() for text in columns[name]]
+    tests = [
+        [raw in text for text in texts]
         for name in _NAMES.get(rows.kind, ())
-        if any(columns[name])
+        if (texts := _lowered(rows, name)) is not None
     ]
+    if rows.owners is not None:
+        tests.append(_owned(rows, _processes(rows.owners, word, user)))
     if rows.kind == "connections":
-        for side in ("local", "remote"):
-            tests += _ends(rows, side, word)
-    return list(compress(range(len(rows)), reduce(_either, tests))) if tests else []
+        for side in _SIDES:
+            tests += _at_ends(rows, side, word)
+    return _any(tests, len(rows))
 
 
-def _either(one: Iterable[bool], other: Iterable[bool]) -> Iterable[bool]:
-    return map(or_, one, other)
+def _lowered(rows: Rows, name: str) -> list[bytes] | None:
+    """Return a column's texts in small letters, None where all of them are unknown."""
+
+    def make() -> list[bytes] | None:
+        column = rows.table.columns[name]
+        return list(map(bytes.lower, _known(column))) if any(column) else None
+
+    return rows.derived(("lowered", name), make)
 
 
-def _owned(rows: Rows, owners: Rows, chosen: Collection[int]) -> list[Iterable[bool]]:
-    """Tell of each row whether it belongs to one of some processes; nothing if none does."""
-    pids, starts = (owners.table.columns[name] for name in ("pid", "start_ns"))
-    wanted = {(pids[row], starts[row]) for row in chosen}
-    return [map(wanted.__contains__, rows.identities())] if wanted else []
+def _known(column: Sequence[bytes | None]) -> Sequence[Any]:
+    return [text or b"" for text in column] if None in column else column
 
 
-def _processes(rows: Rows, word: str, user: UserName) -> list[int]:
+def _process_texts(rows: Rows) -> list[bytes]:
+    """Return all that a process is found by, in small letters, its texts apart by NUL."""
+
+    def make() -> list[bytes]:
+        columns = [_known(rows.table.columns[name]) for name in _PROCESS_TEXTS]
+        return list(map(bytes.lower, map(b"\0".join, zip(*columns, strict=True))))
+
+    return rows.derived("texts", make)
+
+
+def _owned(rows: Rows, chosen: Flags) -> Flags:
+    """Tell of each row whether it belongs to one of some processes; the last flag is nobody's."""
+    return list(map([*chosen, False].__getitem__, rows.owner_rows()))
+
+
+def _processes(rows: Rows, word: str, user: UserName) -> Flags:
     raw = word.encode()
     columns = rows.table.columns
+    tests = [[raw in text for text in _process_texts(rows)]]
     users = {uid for uid in set(columns["uid"]) if word in user(uid).lower()}
-    texts = zip(*(columns[name] for name in _PROCESS_TEXTS), strict=True)
-    return [
-        row
-        for row, (pid, uid, mine) in enumerate(
-            zip(columns["pid"], columns["uid"], texts, strict=True)
-        )
-        if uid in users
-        or str(pid) == word
-        or any(text is not None and raw in text.lower() for text in mine)
-    ]
+    if users:
+        tests.append(list(map(users.__contains__, columns["uid"])))
+    if word.isascii() and word.isdigit() and str(int(word)) == word:
+        tests.append(list(map(eq, columns["pid"], repeat(int(word)))))
+    return _any(tests, len(rows))
 
 
-def _ends(rows: Rows, side: str, word: str) -> list[Iterable[bool]]:
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """One end of each connection: ``numbers`` says which of ``texts`` it is."""
+
+    texts: list[str]
+    numbers: list[int]
+
+    def among(self, found: Flags) -> Flags:
+        """Tell of each connection whether its end is one of those found."""
+        return list(map(found.__getitem__, self.numbers))
+
+
+def _ends(rows: Rows, side: str) -> _Ends:
+    """Write the addresses of a side, each once however many connections have it."""
+
+    def make() -> _Ends:
+        pairs = list(zip(rows.table.columns["family"], rows.table.columns[side], strict=True))
+        numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+        return _Ends([_address(*pair) for pair in numbers], list(map(numbers.__getitem__, pairs)))
+
+    return rows.derived(("ends", side), make)
+
+
+def _at_ends(rows: Rows, side: str, word: str) -> list[Flags]:
     """Tell of each row whether an end is written so: an address's part, a port, or both."""
-    columns = rows.table.columns
-    families, addresses = columns["family"], columns[side]
-    # Each address is written once, however many rows have it.
-    texts = rows.derived(
-        ("addresses", side),
-        lambda: {end: _address(*end) for end in set(zip(families, addresses, strict=True))},
-    )
-
-    def among(found: set[tuple[int, bytes]]) -> Iterable[bool]:
-        return map(found.__contains__, zip(families, addresses, strict=True))
-
-    found = {end for end, text in texts.items() if word in text}
-    tests = [among(found)] if found else []
+    written = _ends(rows, side)
+    found = [word in text for text in written.texts]
+    tests = [written.among(found)] if any(found) else []
     address, colon, digits = word.rpartition(":")
     if digits.isascii() and digits.isdigit():
-        ports: Iterable[bool] = map(int(digits).__eq__, columns[f"{side}_port"])
+        ports = list(map(eq, rows.table.columns[f"{side}_port"], repeat(int(digits))))
         if colon:
-            hosts = {end for end, text in texts.items() if text.endswith(address.strip("[]"))}
-            ports = map(and_, ports, among(hosts))
+            hosts = [text.endswith(address.strip("[]")) for text in written.texts]
+            ports = list(map(and_, ports, written.among(hosts)))
         tests.append(ports)
     return tests
 
@@ -136,30 +185,34 @@ class Search:
             return self.words.rows(rows)
         if self.filter is None:
             return None
-        test = self.filter.bind(rows.find)
-        kept = [row for row in range(len(rows)) if test(row)]
+        kept = list(compress(range(len(rows)), self.filter.ask(rows.find, len(rows)).yes))
         if rows.kind != "processes" or not self.needs_flows:
             return kept
         more = set(kept)
         for table in flows:
-            test = self.filter.bind(table.find)
-            more.update(owners_of(rows, table, filter(test, range(len(table)))))
+            yes = self.filter.ask(table.find, len(table)).yes
+            more.update(owners_of(rows, table, list(compress(range(len(table)), yes))))
         return sorted(more)
 
 
 def rows_of(rows: Rows, table: Rows, chosen: Collection[int]) -> list[int]:
     """Return the connections or files of the processes that rows of another table belong to."""
-    return [
-        row for flags in _owned(rows, table, chosen) for row in compress(range(len(rows)), flags)
-    ]
+    wanted = set(_identities(table, chosen))
+    return list(compress(range(len(rows)), map(wanted.__contains__, rows.identities())))
 
 
-def owners_of(processes: Rows, table: Rows, rows: Iterable[int]) -> list[int]:
+def owners_of(processes: Rows, table: Rows, chosen: Collection[int]) -> list[int]:
     """Return the processes that some rows of connections or files belong to."""
-    index = processes.index()
+    if processes is table.owners:
+        rows = {*map(table.owner_rows().__getitem__, chosen)}
+        return sorted(rows - {len(processes)})
+    found = map(processes.index().get, _identities(table, chosen))
+    return sorted({row for row in found if row is not None})
+
+
+def _identities(table: Rows, chosen: Collection[int]) -> Iterable[tuple[int, int]]:
     pids, starts = (table.table.columns[name] for name in ("pid", "start_ns"))
-    found = (index.get((pids[row], starts[row])) for row in rows)
-    return sorted({owner for owner in found if owner is not None})
+    return zip(map(pids.__getitem__, chosen), map(starts.__getitem__, chosen), strict=True)
 
 
 #: The empty line.

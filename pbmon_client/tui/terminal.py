@@ -24,7 +24,7 @@ Clock = Callable[[], float]
 
 _TICK_S: Final = 1.0
 #: How long a lone Esc may still become the start of a longer sequence.
-_ESCAPE_S: Final = 0.025
+_ESCAPE_S: Final = 0.015
 _WHEEL: Final = {4: -1, 5: 1}
 
 
@@ -124,15 +124,29 @@ class Window(urwid.Widget):
         return True
 
 
+class _Keyboard(Screen):
+    """urwid's screen of a terminal, which tells that there is input before it reads it."""
+
+    on_ready: Callable[[], None]
+
+    def get_available_raw_input(self) -> list[int]:
+        """Read the input: with several calls of the system, after each of which others run."""
+        self.on_ready()
+        return super().get_available_raw_input()
+
+
 class _Loop(urwid.MainLoop):
     """urwid's loop, which tells when it has drawn."""
 
     on_drawn: Callable[[], None]
+    still = False  # nothing changed since the last drawing
 
     def draw_screen(self) -> None:
-        """Draw."""
-        super().draw_screen()
-        self.on_drawn()
+        """Draw, unless nothing changed."""
+        if not self.still:
+            super().draw_screen()
+            self.on_drawn()
+        self.still = False
 
 
 def follow_locale(environment: Mapping[str, str]) -> bool:
@@ -165,7 +179,9 @@ class Terminal:
         self._theme: str | None = None
         self._turn: Final = turn or Turn()
         self.window: Final = Window(app, self._carry_out, clock, self._turn)
-        self._screen: Final = screen or Screen()
+        keyboard = _Keyboard()
+        keyboard.on_ready = self._turn.hurry
+        self._screen: Final = screen or keyboard
         self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
         self.loop: Final = _Loop(
             self.window, screen=self._screen, handle_mouse=True, input_filter=self._on_input
@@ -192,6 +208,7 @@ class Terminal:
 
     def on_news(self) -> None:
         """Hand the feed's news to the interface."""
+        self.loop.still = False
         now_s = self._clock()
         for news in self._source.news():
             self._carry_out(self._app.receive(news, now_s))
@@ -200,6 +217,8 @@ class Terminal:
 
     def _on_input(self, keys: list[Any], _raw: list[int]) -> list[Any]:
         self._turn.hurry()
+        # The start of a sequence, such as a lone Esc, is no key until no more of it comes.
+        self.loop.still = not keys
         return keys
 
     def _on_tick(self, loop: urwid.MainLoop, _data: object) -> None:

@@ -61,10 +61,11 @@ def _parents(rows: Rows) -> list[int | None]:
     """Return the row of each process's parent: the newest process with that pid, if any."""
     pids = rows.table.columns["pid"]
     starts = rows.table.columns["start_ns"]
-    newest: dict[int, int] = {}
-    for row, pid in enumerate(pids):
-        if pid not in newest or starts[row] > starts[newest[pid]]:
-            newest[pid] = row
+    newest = dict(zip(pids, range(len(rows)), strict=True))
+    if len(newest) < len(rows):  # some are told of twice
+        for row, pid in enumerate(pids):
+            if starts[row] > starts[newest[pid]]:
+                newest[pid] = row
     parents: list[int | None] = []
     for row, ppid in enumerate(rows.table.columns["ppid"]):
         parent = newest.get(ppid) if ppid else None

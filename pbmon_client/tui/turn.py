@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -15,9 +16,11 @@ from typing import Final
 #: The time after which a thread that waits to run asks the one that does to stop: short, so that a
 #: key press soon gets its turn; long while it is drawn, so that it keeps it.
 _SHARED_S: Final = 0.001
-_HELD_S: Final = 0.1
-#: Nobody waits longer for a drawing that does not end.
-_PATIENCE_S: Final = 0.2
+_HELD_S: Final = 0.02
+#: Nobody waits longer for a drawing that does not come.
+_PATIENCE_S: Final = 0.1
+#: Whoever pressed a key may press another for so long.
+_AWAKE_S: Final = 30.0
 
 
 class Turn:
@@ -26,11 +29,18 @@ class Turn:
     def __init__(self) -> None:
         self._free = threading.Event()
         self._free.set()
+        self._pressed_s = -_AWAKE_S
         sys.setswitchinterval(_SHARED_S)
 
     def hurry(self) -> None:
-        """Let the other thread stop at its next ``give_way()``, until something was drawn."""
+        """Let the other thread stop at its next ``give_way()``: a key press is to be drawn."""
         self._free.clear()
+        self._pressed_s = time.monotonic()
+
+    @property
+    def awake(self) -> bool:
+        """Whether somebody is at the keys, and it is worth to work ahead of them."""
+        return time.monotonic() - self._pressed_s < _AWAKE_S
 
     @contextmanager
     def drawing(self) -> Iterator[None]:

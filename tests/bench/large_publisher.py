@@ -8,17 +8,31 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Iterator
 
 import zmq
 from large_world import World, packed
 
 from pbmond import wire
 
+_MOMENTS = 5
+
 
 def topics(wanted: set[str], scope: str) -> list[wire.Topic]:
     """Return what to send of what is wanted."""
     prefix = "all/" if scope == "all" else f"uid/{os.geteuid()}/"
     return [wire.parse_topic(text.encode()) for text in sorted(wanted) if text.startswith(prefix)]
+
+
+def made(world: World) -> Iterator[World]:
+    """Yield some seconds of a world, made before they are sent over and over.
+
+    To make one takes longer than a second on a busy machine, and the processor that the client is
+    to be measured on.
+    """
+    for _ in range(_MOMENTS):
+        world.tick()
+        yield world.moment()
 
 
 def main() -> None:
@@ -28,19 +42,19 @@ def main() -> None:
     parser.add_argument("flows", type=int)
     parser.add_argument("--scope", choices=("all", "own"), default="all")
     given = parser.parse_args()
-    world = World(given.processes, given.flows)
-    world.tick()
-    world.tick()
+    moments = list(made(World(given.processes, given.flows)))
     context = zmq.Context()
     publisher = context.socket(zmq.XPUB)
     publisher.setsockopt(zmq.SNDHWM, 4)
     publisher.bind(f"ipc://{given.socket}")
     print("ready", flush=True)
     wanted: set[str] = set()
+    seq = 0
 
     def send(topic: wire.Topic) -> None:
         flows = topic.kind == "flows"
-        publisher.send(packed(topic, world.message(flows=flows, pid=topic.pid)))
+        now = moments[seq % len(moments)]
+        publisher.send(packed(topic, now.message(flows=flows, pid=topic.pid, seq=seq)))
 
     due = time.monotonic() + 1
     while True:
@@ -55,7 +69,7 @@ def main() -> None:
                 send(topic)
             continue
         due = max(due + 1, time.monotonic())
-        world.tick()
+        seq += 1
         for topic in topics(wanted, given.scope):
             send(topic)
 

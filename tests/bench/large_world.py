@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import copy
 import random
 import socket
 import struct
@@ -53,8 +54,11 @@ class World:
         self._files = self._table("files", flows - flows // 2, self._file)
         self._count = processes
 
-    def message(self, *, flows: bool, pid: int | None = None) -> wire.Message:
-        """Return the snapshot of now; ``pid`` narrows it to one process."""
+    def message(
+        self, *, flows: bool, pid: int | None = None, seq: int | None = None
+    ) -> wire.Message:
+        """Return the snapshot of now, or as of second ``seq``; ``pid`` narrows it to a process."""
+        seq = self._seq if seq is None else seq
         tables: dict[str, Any] = {"processes": self._processes}
         if flows:
             tables |= {"connections": self._connections, "files": self._files}
@@ -65,12 +69,21 @@ class World:
             totals[name] = sum(self._processes.columns[name])
         history = {name: [self._random.random() * 1e7 for _ in range(60)] for name in wire.HISTORY}
         return wire.Message(
-            host="large", boot_id="boot", epoch="epoch", seq=self._seq,
-            time_ns=1_780_000_000 * SECOND + self._seq * SECOND,
-            now_ns=400_000 * SECOND + self._seq * SECOND, interval_ns=SECOND,
+            host="large", boot_id="boot", epoch="epoch", seq=seq,
+            time_ns=1_780_000_000 * SECOND + seq * SECOND,
+            now_ns=400_000 * SECOND + seq * SECOND, interval_ns=SECOND,
             health=HEALTH, coverage=COVERAGE, totals=totals, history=history,
             retired=self._table("retired", 0, dict), **tables,
         )  # fmt: skip
+
+    def moment(self) -> World:
+        """Return what is now; this one goes on."""
+        moment = copy.copy(self)
+        for kind in ("_processes", "_connections", "_files"):
+            table = getattr(self, kind)
+            columns = {name: column[:] for name, column in table.columns.items()}
+            setattr(moment, kind, wire.Table(table.length, columns))
+        return moment
 
     def tick(self) -> None:
         """Let a second pass: other rows move, and their counters grow."""

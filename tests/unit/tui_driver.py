@@ -96,7 +96,7 @@ class Driver:
         stream = self._stream if part == MAIN else self._detail
         snapshot = stream.take(client_messages.received(message), scope, None)
         assert snapshot is not None, "not newer than the one before"
-        self.source.put(prepared(part, snapshot, self.app.want().wish))
+        self.source.put(prepared(part, snapshot, self.app.want()))
         self.terminal.on_news()
 
     def detail(self, message: wire.Message) -> None:
