@@ -14,6 +14,7 @@ from pbmon_client.subscription import (
     Subscription,
     SubscriptionError,
     connect_problem,
+    woken_by_signals,
 )
 from pbmond.wire import Message, WireError
 
@@ -68,9 +69,17 @@ def _run(chosen: options.Options) -> None:
     kind = "flows" if asked.needs_flows else "processes"
     pid = next(iter(asked.pids)) if asked.needs_flows and len(asked.pids) == 1 else None
     try:
-        with Subscription(
-            chosen.socket, os.geteuid(), kind, pid, output_fd=sys.stdout.fileno()
-        ) as source:
+        with (
+            woken_by_signals() as signal_fd,
+            Subscription(
+                chosen.socket,
+                os.geteuid(),
+                kind,
+                pid,
+                output_fd=sys.stdout.fileno(),
+                signal_fd=signal_fd,
+            ) as source,
+        ):
             _Viewer(source, chosen, asked).run()
     except SubscriptionError as error:
         raise _FailureError(f"{error}; name another with --socket") from None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from types import TracebackType
 from typing import Final, Self
@@ -31,7 +33,8 @@ class Subscription:
     """Snapshots of one kind, from ``all`` if the daemon grants it, else from ``uid/UID``.
 
     What is granted is the daemon's decision; both are asked for. The one that is not used is
-    given back, so that nobody encodes it.
+    given back, so that nobody encodes it. ``output_fd`` is watched for a reader that goes away,
+    ``signal_fd`` (of ``woken_by_signals``) for Ctrl-C.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Subscription:
         pid: int | None = None,
         output_fd: int | None = None,
         *,
+        signal_fd: int | None = None,
         settle_s: float = SETTLE_S,
     ) -> None:
         self._uid: Final = uid
@@ -51,10 +55,13 @@ class Subscription:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._output_fd = output_fd
+        self._signal_fd = signal_fd
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         if output_fd is not None:
             self._poller.register(output_fd, zmq.POLLERR)
+        if signal_fd is not None:
+            self._poller.register(signal_fd, zmq.POLLIN)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, _QUEUE)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
@@ -157,12 +164,34 @@ class Subscription:
         poller.register(self._socket, zmq.POLLIN)
 
     def _frame(self, deadline: float | None) -> memoryview | None:
-        left = None if deadline is None else ceil(max(0.0, deadline - time.monotonic()) * 1000)
-        ready = dict(self._poller.poll(left))
+        while True:
+            left = None if deadline is None else ceil(max(0.0, deadline - time.monotonic()) * 1000)
+            ready = dict(self._poller.poll(left))
+            if self._signal_fd not in ready:
+                break
+            os.read(self._signal_fd, 64)  # type: ignore[arg-type]  # what is ready is not None
         if self._output_fd in ready:
             raise OutputClosed
         # As libzmq holds it: to copy a large host's frame would stop every thread of Python.
         return self._socket.recv(copy=False).buffer if self._socket in ready else None
+
+
+@contextmanager
+def woken_by_signals() -> Iterator[int]:
+    """Yield a descriptor that becomes readable when a signal comes.
+
+    Without it a signal is not seen before something else comes, if a thread of libzmq takes it
+    (they block signals, but not from their very start), or if it comes just before the wait.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 def wait(subscriptions: Iterable[Subscription], wake_fd: int, timeout_s: float) -> None:

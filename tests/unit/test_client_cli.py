@@ -406,6 +406,29 @@ def test_ctrl_c_ends_it_quietly(publisher: Publisher, client: Start, arguments: 
     assert started.end() == (130, "", "")
 
 
+_SIGNALLED_THREAD = """
+import signal, sys, threading, time
+from pbmon_client.cli import main
+
+def interrupt():
+    while "zmq" not in sys.modules:
+        time.sleep(0.01)
+    time.sleep(0.5)  # by then the other one waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+threading.Thread(target=interrupt).start()
+sys.exit(main(["--json", "--socket", sys.argv[1], "--wait", "60"]))
+"""
+
+
+def test_ctrl_c_is_seen_whichever_thread_takes_it(publisher: Publisher, path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED_THREAD, str(path)],
+        cwd=ROOT, capture_output=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_the_version_is_told(path: Path) -> None:
     code, out, err = Client(path, "--version").end()
     assert (code, err) == (0, "")
