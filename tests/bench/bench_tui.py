@@ -31,13 +31,15 @@ COLUMNS, LINES = 200, 50
 LARGE = (10_000, 100_000)
 SMALL = (200, 1_000)
 PATIENCE_S = 30.0
-#: Keys, and what the screen shows once each was drawn. After "/" the letters of a filter.
+#: Keys, and what the screen shows once each was drawn. After "/" the letters of a filter;
+#: several at once are as if they were pasted.
 KEYS: Sequence[tuple[str, str]] = (
     ("2", "PROGRAM"), ("1", "PID.*USER"), ("5", "LOCAL"), ("6", "REMOTE HOST"), ("7", "PROTOCOL"),
     ("8", "PATH"), ("5", "LOCAL"), ("s", "▼ pid"), ("s", "▲ name"), ("r", "▼ name"),
     ("S", "▼ pid"), ("S", "▼ busiest"), ("a", "bytes in all"), ("a", "bytes/s"),
     ("b", "bits/s"), ("b", "bytes/s"), ("/", "filter:"), ("w", "filter: .*w"), ("o", "wo"),
     ("r", "wor"), ("\x1b", "help"), ("j", "── "), ("j", "── "), ("?", "row up"), ("q", "worker"),
+    ("/", "filter:"), ("remote_address in 198.18.0.0/2", "0/2"), ("0", "0/20"), ("\x1b", "help"),
     ("9", "├"), ("3", "UID"), ("1", "PID.*USER"), ("j", "── "), ("j", "── "), ("G", "── "),
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import demo_world
 import pytest
-from client_messages import message, process, received
+from client_messages import flow, message, process, received
 from fake_publisher import PATIENCE_S, Publisher
 
 from pbmon_client import jsonout, model
@@ -38,7 +38,7 @@ from pbmon_client.tui.feed import (
 from pbmon_client.tui.search import understand
 from pbmon_client.tui.settings import Settings
 from pbmon_client.tui.turn import Turn
-from pbmon_client.tui.views import PROCESSES
+from pbmon_client.tui.views import CONNECTIONS, HOSTS, PROCESSES
 from pbmond import wire
 
 UID = os.geteuid()
@@ -130,6 +130,26 @@ def test_flows_and_one_process_are_subscribed_to_only_while_they_are_wanted(
     publisher.hear(lambda wanted: "all/flows/8" in wanted and str(ONE) not in wanted)
     feed.want(Want())
     publisher.hear(lambda wanted: not any("flows" in topic for topic in wanted))
+
+
+@pytest.mark.parametrize("awake", [False, True])
+def test_other_views_are_made_ahead_while_somebody_is_at_the_keys(
+    awake: bool, path: Path, publisher: Publisher
+) -> None:
+    turn = Turn()
+    with contextlib.closing(Feed(str(path), model.Selection(), turn)) as feed:
+        publisher.expect(ALL)
+        feed.want(Want(flows=True, wish=Wish(CONNECTIONS)))
+        publisher.hear(lambda wanted: str(FLOWS) in wanted)
+        if awake:
+            with turn.drawing():  # so that nobody waits for a drawing
+                turn.hurry()
+        publisher.send(FLOWS, message([process(7)], [flow(7)], [flow(7)], seq=5))
+        news = first(feed, came(MAIN))
+    assert isinstance(news, Came)
+    assert news.rows is not None
+    assert news.snapshot.connections is not None
+    assert news.snapshot.connections.has(("groups", HOSTS.grouping)) is awake
 
 
 def test_silence_is_explained_and_ends_when_a_daemon_comes(path: Path, feed: Feed) -> None:

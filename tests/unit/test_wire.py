@@ -112,6 +112,22 @@ def test_what_the_host_does_not_tell_is_null_in_coverage() -> None:
     assert got.coverage == silent
 
 
+@pytest.mark.parametrize(
+    ("frame", "topic"),
+    [
+        (b"all/flows\0body\0more", b"all/flows"),
+        (b"uid/4294967295/flows/4294967295\0", b"uid/4294967295/flows/4294967295"),
+        (b"uid/4294967295/flows/42949672950\0", b""),  # longer than any topic
+        (b"all/flows", b""),
+        (b"\0body", b""),
+        (b"", b""),
+    ],
+)
+def test_the_topic_stands_before_the_first_nul(frame: bytes, topic: bytes) -> None:
+    assert wire.topic_of(frame) == topic
+    assert wire.topic_of(memoryview(frame)) == topic
+
+
 def test_a_table_that_a_topic_does_not_carry_is_none() -> None:
     _, got = wire.decode(wire.encode(Topic(None, "processes"), message()))
     assert got.connections is None
