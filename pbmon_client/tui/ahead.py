@@ -5,7 +5,7 @@ Whatever is made here the rows keep, and would make themselves when they were as
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from pbmon_client.model import View as Snapshot
@@ -66,10 +66,13 @@ def _sum(snapshot: Snapshot, view: View, wish: Wish, pause: Pause) -> None:
         listing.sums(names)
 
 
-def find(snapshot: Snapshot, pause: Pause) -> None:
-    """Make what words are looked for in."""
+def find(snapshot: Snapshot, named: Iterable[str], pause: Pause) -> None:
+    """Make what words are looked for in, and the fields that an expression names."""
     for rows in (snapshot.processes, snapshot.connections, snapshot.files):
         if rows is not None:
             for make in search.makers(rows):
                 pause()
                 make()
+            for name in named:
+                pause()
+                rows.find(name)

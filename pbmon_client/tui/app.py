@@ -11,7 +11,7 @@ from pbmon_client.tui.feed import DETAIL, Came, Crashed, Failed, News, Want
 from pbmon_client.tui.fields import NameOf, ServiceOf
 from pbmon_client.tui.header import unseen_warnings
 from pbmon_client.tui.keys import ACTIONS
-from pbmon_client.tui.search import understand
+from pbmon_client.tui.search import named, understand
 from pbmon_client.tui.settings import Settings
 from pbmon_client.tui.state import Frozen, State, begin
 from pbmon_client.tui.typing_line import edit
@@ -71,6 +71,7 @@ class App:
         self._hits: list[screen.Hit] = []
         self._clicked: tuple[float, int] | None = None
         self._before_typing = ""
+        self._typed_anew = False  # since the filter line was last read
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -144,6 +145,7 @@ class App:
 
     def draw(self, width: int, height: int, now_s: float) -> screen.Frame:
         """Draw the screen."""
+        self._read_typed()
         frame = screen.draw(self.state, self._popup, width, height, now_s)
         self._hits = frame.hits
         return frame
@@ -158,6 +160,7 @@ class App:
 
     def want(self) -> Want:
         """Say what should be subscribed to."""
+        self._read_typed()
         state = self.state
         process = None
         if state.opened or state.settings.detail:
@@ -169,7 +172,7 @@ class App:
             pid=None if process is None else process[0],
             interval_s=state.interval_s,
             wish=state.wish(),
-            typing=state.typed is not None,
+            typed=None if state.typed is None else named(state.typed),
         )
 
     # --- keys -------------------------------------------------------------------------------------
@@ -256,6 +259,7 @@ class App:
         """Take a key for the filter line; False if it is not for it."""
         state = self.state
         if key in ("enter", "esc", "ctrl c"):
+            self._read_typed()
             if key != "enter":
                 state.search = understand("")
             elif state.search.error:
@@ -268,11 +272,18 @@ class App:
         text, state.cursor = done
         if text != state.typed:
             state.typed = text
-            self._search(text)
+            self._typed_anew = True
         return True
 
-    def _search(self, text: str) -> None:
-        """Match while typing; what is not an expression yet leaves the last matches."""
+    def _read_typed(self) -> None:
+        """Match while typing; what is not an expression yet leaves the last matches.
+
+        Once for all the keys that came together, as a pasted line does.
+        """
+        text = self.state.typed
+        if not self._typed_anew or text is None:
+            return
+        self._typed_anew = False
         found = understand(text)
         if found.error:
             now = self.state.search

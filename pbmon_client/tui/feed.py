@@ -77,7 +77,7 @@ class Want:
     pid: int | None = None
     interval_s: float | None = None
     wish: Wish | None = None  # what is on the screen
-    typing: bool = False  # a filter
+    typed: frozenset[str] | None = None  # the fields named in a filter while it is typed
 
 
 def narrowing(selection: model.Selection) -> model.Selection:
@@ -338,12 +338,12 @@ class _Receiver:
         have = self._have
         if have.wish is None or not self._shown or not self._turn.awake:
             return
-        todo = (have.wish.hidden, have.wish.totals, have.typing)
+        todo = (have.wish.hidden, have.wish.totals, have.typed)
         if todo != self._ahead:
             self._ahead = todo
             ahead.look(self._shown[-1], have.wish, self._turn.give_way)
-            if have.typing:
-                ahead.find(self._shown[-1], self._turn.give_way)
+            if have.typed is not None:
+                ahead.find(self._shown[-1], have.typed, self._turn.give_way)
 
     def _on_silence(self) -> None:
         self._quiet_since = time.monotonic()

@@ -11,13 +11,14 @@ from operator import and_, eq, or_
 from typing import Any, Final
 
 from pbmon_client import network
-from pbmon_client.columns import TABLES, UserName
+from pbmon_client.columns import FIELDS, TABLES, UserName
 from pbmon_client.model import Filter, Rows
 from pbmon_client.users import user_name
 
 #: Signs that only an expression has; without one the text is words.
 _EXPRESSION: Final = re.compile(r"[=<>~()!\"']|\bin\b", re.IGNORECASE)
 _PROCESS_TEXTS: Final = ("name", "cmdline", "exe", "unit", "container")
+_WORD: Final = re.compile(r"[a-z_]+")
 _SIDES: Final = ("local", "remote")
 _NAMES: Final = {"connections": ("local_name", "remote_name"), "files": ("path",)}
 
@@ -213,6 +214,11 @@ def owners_of(processes: Rows, table: Rows, chosen: Collection[int]) -> list[int
 def _identities(table: Rows, chosen: Collection[int]) -> Iterable[tuple[int, int]]:
     pids, starts = (table.table.columns[name] for name in ("pid", "start_ns"))
     return zip(map(pids.__getitem__, chosen), map(starts.__getitem__, chosen), strict=True)
+
+
+def named(text: str) -> frozenset[str]:
+    """Return the fields that a line names, be it finished or not."""
+    return frozenset(FIELDS.keys() & _WORD.findall(text))
 
 
 #: The empty line.

@@ -39,8 +39,9 @@ KEYS: Sequence[tuple[str, str]] = (
     ("S", "▼ pid"), ("S", "▼ busiest"), ("a", "bytes in all"), ("a", "bytes/s"),
     ("b", "bits/s"), ("b", "bytes/s"), ("/", "filter:"), ("w", "filter: .*w"), ("o", "wo"),
     ("r", "wor"), ("\x1b", "help"), ("j", "── "), ("j", "── "), ("?", "row up"), ("q", "worker"),
-    ("/", "filter:"), ("remote_address in 198.18.0.0/2", "0/2"), ("0", "0/20"), ("\x1b", "help"),
-    ("9", "├"), ("3", "UID"), ("1", "PID.*USER"), ("j", "── "), ("j", "── "), ("G", "── "),
+    ("/", "filter:"), ("remote_address in 198.18.0.0/", "0/"), ("2", "0/2"), ("0", "0/20"),
+    ("\x1b", "help"), ("9", "├"), ("3", "UID"), ("1", "PID.*USER"), ("j", "── "), ("j", "── "),
+    ("G", "── "),
 )  # fmt: skip
 
 

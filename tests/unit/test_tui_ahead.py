@@ -16,7 +16,7 @@ from pbmon_client import model
 from pbmon_client.tui import ahead, turn
 from pbmon_client.tui.arrange import Wish, arrange, ordered
 from pbmon_client.tui.numbers import Units
-from pbmon_client.tui.search import understand
+from pbmon_client.tui.search import named, understand
 from pbmon_client.tui.views import HOSTS, PORTS, VIEWS
 
 _LINES = ("", "w1", "7", ":80", "192.0.2", "name ~ w and rx_bytes > 3", "not path = /f1")
@@ -76,7 +76,7 @@ def test_what_was_made_ahead_is_what_would_have_been_made(seed: int) -> None:
     pauses: list[None] = []
     for totals in (False, True):
         ahead.look(early, Wish(VIEWS[0], totals=totals), lambda: pauses.append(None))
-    ahead.find(early, lambda: pauses.append(None))
+    ahead.find(early, named(_LINES[-1]), lambda: pauses.append(None))
     assert len(pauses) > 40  # it can be interrupted often
     for view, line, totals, reverse in product(VIEWS, _LINES, (False, True), (False, True)):
         wish = Wish(view, search=understand(line), totals=totals, reverse=reverse)
