@@ -107,7 +107,7 @@ class Rows:
     def owner_rows(self) -> list[int]:
         """Return for each row the index of its process, the processes' number if it has none."""
         if self._owner_rows is None:
-            owners = self.owners or self
+            owners = self if self.owners is None else self.owners
             nobody = repeat(len(owners))
             self._owner_rows = list(map(owners.index().get, self.identities(), nobody))
         return self._owner_rows

@@ -106,11 +106,13 @@ class App:
             return self._popup_key(key)
         if self.state.typed is not None and self._typing_key(key):
             return []
+        self._read_typed()  # keys that come together act on what those before them left
         action = ACTIONS.get(key)
         return [] if action is None else self._act(action, now_s)
 
     def click(self, x: int, y: int, now_s: float) -> None:
         """Take a click of the left button."""
+        self._read_typed()
         if self._popup is not None:
             self._popup = None
             return
@@ -131,6 +133,7 @@ class App:
 
     def wheel(self, direction: int) -> None:
         """Take a turn of the wheel: -1 is up."""
+        self._read_typed()
         if self._popup is not None:
             self._popup.key("up" if direction < 0 else "down")
         else:

@@ -19,6 +19,7 @@ from pbmon_client.users import user_name
 _EXPRESSION: Final = re.compile(r"[=<>~()!\"']|\bin\b", re.IGNORECASE)
 _PROCESS_TEXTS: Final = ("name", "cmdline", "exe", "unit", "container")
 _WORD: Final = re.compile(r"[a-z_]+")
+_DIGITS: Final = 10  # a pid or a port has no more
 _SIDES: Final = ("local", "remote")
 _NAMES: Final = {"connections": ("local_name", "remote_name"), "files": ("path",)}
 
@@ -116,9 +117,13 @@ def _processes(rows: Rows, word: str, user: UserName) -> Flags:
     users = {uid for uid in set(columns["uid"]) if word in user(uid).lower()}
     if users:
         tests.append(list(map(users.__contains__, columns["uid"])))
-    if word.isascii() and word.isdigit() and str(int(word)) == word:
+    if _is_number(word) and str(int(word)) == word:
         tests.append(list(map(eq, columns["pid"], repeat(int(word)))))
     return _any(tests, len(rows))
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= _DIGITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,7 @@ def _at_ends(rows: Rows, side: str, word: str) -> list[Flags]:
     found = [word in text for text in written.texts]
     tests = [written.among(found)] if any(found) else []
     address, colon, digits = word.rpartition(":")
-    if digits.isascii() and digits.isdigit():
+    if _is_number(digits):
         ports = list(map(eq, rows.table.columns[f"{side}_port"], repeat(int(digits))))
         if colon:
             hosts = [text.endswith(address.strip("[]")) for text in written.texts]

@@ -143,10 +143,11 @@ class _Loop(urwid.MainLoop):
 
     def draw_screen(self) -> None:
         """Draw, unless nothing changed."""
-        if not self.still:
-            super().draw_screen()
-            self.on_drawn()
-        self.still = False
+        if self.still and self.screen_size is not None:
+            return
+        self.still = True
+        super().draw_screen()
+        self.on_drawn()
 
 
 def follow_locale(environment: Mapping[str, str]) -> bool:
@@ -217,12 +218,15 @@ class Terminal:
 
     def _on_input(self, keys: list[Any], _raw: list[int]) -> list[Any]:
         self._turn.hurry()
-        # The start of a sequence, such as a lone Esc, is no key until no more of it comes.
-        self.loop.still = not keys
+        # A terminal may say where its cursor is, which nobody asked for.
+        keys = [key for key in keys if isinstance(key, str) or urwid.util.is_mouse_event(key)]
+        if keys:  # the start of a sequence, such as a lone Esc, is none until no more of it comes
+            self.loop.still = False
         return keys
 
     def _on_tick(self, loop: urwid.MainLoop, _data: object) -> None:
         if self._app.ages(self._clock()):
+            self.loop.still = False
             self.window._invalidate()
         loop.set_alarm_in(_TICK_S, self._on_tick)
 

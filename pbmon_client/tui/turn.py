@@ -29,12 +29,12 @@ class Turn:
     def __init__(self) -> None:
         self._free = threading.Event()
         self._free.set()
-        self._pressed_s = -_AWAKE_S
+        self._pressed_s = self._until_s = -_AWAKE_S
         sys.setswitchinterval(_SHARED_S)
 
     def hurry(self) -> None:
         """Let the other thread stop at its next ``give_way()``: a key press is to be drawn."""
-        self._free.clear()
+        self._stop()
         self._pressed_s = time.monotonic()
 
     @property
@@ -45,7 +45,7 @@ class Turn:
     @contextmanager
     def drawing(self) -> Iterator[None]:
         """Keep the turn. What waits for the system meanwhile may lose it for ``_HELD_S``."""
-        self._free.clear()
+        self._stop()
         sys.setswitchinterval(_HELD_S)
         try:
             yield
@@ -55,4 +55,8 @@ class Turn:
 
     def give_way(self) -> None:
         """Wait, between two pieces of work, while the other thread needs its turn."""
-        self._free.wait(_PATIENCE_S)
+        self._free.wait(max(0.0, self._until_s - time.monotonic()))
+
+    def _stop(self) -> None:
+        self._until_s = time.monotonic() + _PATIENCE_S
+        self._free.clear()

@@ -17,7 +17,7 @@ from pbmon_client.tui import ahead, turn
 from pbmon_client.tui.arrange import Wish, arrange, ordered
 from pbmon_client.tui.numbers import Units
 from pbmon_client.tui.search import named, understand
-from pbmon_client.tui.views import HOSTS, PORTS, VIEWS
+from pbmon_client.tui.views import CONNECTIONS, HOSTS, PORTS, VIEWS
 
 _LINES = ("", "w1", "7", ":80", "192.0.2", "name ~ w and rx_bytes > 3", "not path = /f1")
 
@@ -109,6 +109,25 @@ def test_groups_count_their_members_and_the_processes_of_those(line: str, seed: 
         assert find("members") == list(map(len, members))
         assert find("processes") == list(map(len, whose))
         assert sum(map(len, members)) == len(understand(line).rows(made.rows, ()) or made.rows)
+
+
+@pytest.mark.parametrize("line", ["80", "w1", "1" * 5000, "name = w1", "rx_bytes = 0"])
+def test_flows_are_found_where_no_process_is_shown(line: str) -> None:
+    message = client_messages.message(
+        [], [client_messages.flow(5, remote_port=80)], [client_messages.flow(5)], seq=2
+    )
+    received = client_messages.received(message)
+    host = model.view(received, model.Selection(flows=True), 1000, "all", str)
+    ahead.find(host, ("name",), lambda: None)
+    search = understand(line)
+    expected = [0] if line in ("80", "rx_bytes = 0") else []
+    for view in (CONNECTIONS, HOSTS, PORTS):
+        found = arrange(host, Wish(view, search=search))
+        assert found is not None
+        assert list(found.order) == expected
+    processes = arrange(host, Wish(VIEWS[0], search=search))
+    assert processes is not None
+    assert not processes.order
 
 
 @given(st.lists(st.integers(0, 5), max_size=40), st.booleans())

@@ -240,3 +240,19 @@ def test_nothing_is_drawn_again_that_did_not_change() -> None:
     written = driver.screen.written.getvalue()
     assert "NAME" not in written
     assert "two" not in written
+
+
+def test_keys_that_come_together_act_as_they_do_one_by_one() -> None:
+    rows = [rate(pid, b"w%d" % pid, 1000.0 - pid) for pid in range(1, 30)]
+    rows += [rate(pid, b"xx%d" % pid, 60.0 - pid) for pid in (50, 51, 52)]
+    keys = ("end", "/", "x", "page up")
+    one_by_one, together = (started([message(rows, seq=2)]) for _ in range(2))
+    for key in keys:
+        one_by_one.type(key)
+        one_by_one.draw()
+    together.draw()
+    together.type("end")
+    together.draw()
+    together.type(*keys[1:])
+    assert "xx50" in one_by_one.selected()
+    assert together.selected() == one_by_one.selected()

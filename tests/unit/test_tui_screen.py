@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import urwid
 from client_messages import message, process
 from demo_world import messages
 from tui_driver import THREE, Driver, rate, started, three
@@ -218,3 +219,31 @@ def test_names_of_hosts_and_services_show_once_they_are_asked_for(world: Driver)
     assert "vault" not in world.text()
     world.type("n")
     assert "vault.example.net:rsync" in world.rows()[0]
+
+
+def test_only_what_changed_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = three()
+    driver.draw()
+    loop = driver.terminal.loop
+    drawn: list[None] = []
+    monkeypatch.setattr(urwid.MainLoop, "draw_screen", lambda _loop: drawn.append(None))
+    loop.screen_size = driver.size
+    loop.draw_screen()
+    drawn.clear()
+    feed = driver.terminal._on_input
+    feed([], [27])  # the start of a sequence
+    loop.draw_screen()
+    assert not drawn
+    driver.receive(message([process(9, b"nine")], seq=3))
+    feed([], [27])  # before the news were drawn
+    loop.draw_screen()
+    assert len(drawn) == 1
+    assert feed(["j", ("mouse press", 1, 3, 3)], []) == ["j", ("mouse press", 1, 3, 3)]
+    loop.draw_screen()
+    loop.draw_screen()
+    assert len(drawn) == 2
+
+
+def test_a_terminal_that_tells_where_its_cursor_is_does_not_end_it() -> None:
+    driver = three()
+    assert driver.terminal._on_input([("cursor position", 9, 4), "j"], []) == ["j"]

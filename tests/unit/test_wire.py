@@ -117,8 +117,8 @@ def test_what_the_host_does_not_tell_is_null_in_coverage() -> None:
     [
         (b"all/flows\0body\0more", b"all/flows"),
         (b"uid/4294967295/flows/4294967295\0", b"uid/4294967295/flows/4294967295"),
-        (b"uid/4294967295/flows/42949672950\0", b""),  # longer than any topic
-        (b"all/flows", b""),
+        (b"uid/4294967295/flows/42949672950\0", b"uid/4294967295/flows/42949672950"),
+        (b"all/flows", b"all/flows"),
         (b"\0body", b""),
         (b"", b""),
     ],
