@@ -5,7 +5,7 @@ Whatever is made here the rows keep, and would make themselves when they were as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from pbmon_client.model import View as Snapshot
@@ -23,12 +23,16 @@ _LARGE: Final = (CONNECTIONS, FILES, HOSTS, PORTS)
 _SCREEN: Final = 60
 
 
-def work(snapshot: Snapshot, wish: Wish, pause: Pause) -> None:
-    """Make what the view on the screen is put in order by.
+def work(snapshot: Snapshot, wish: Wish, typed: Collection[str] | None, pause: Pause) -> None:
+    """Make what the view on the screen is narrowed and put in order by.
+
+    ``typed`` are the fields named in a filter while it is typed.
 
     ``pause`` is called between two pieces of work, here and below: the shorter they are, the
     sooner a key press that comes meanwhile is drawn.
     """
+    if typed is not None or wish.search.words:
+        find(snapshot, typed or (), pause)
     _sum(snapshot, wish.view, wish, pause)
     pause()
 

@@ -152,7 +152,7 @@ def prepared(
     wish = want.wish
     if part != MAIN or wish is None:
         return Came(part, snapshot)
-    ahead.work(snapshot, wish, give_way)
+    ahead.work(snapshot, wish, want.typed, give_way)
     rows = arrange(snapshot, wish)
     return Came(part, snapshot, wish, rows, planes_of(snapshot, wish.view, give_way))
 
@@ -328,10 +328,18 @@ class _Receiver:
             if snapshot is not None:
                 came = prepared(part, snapshot, self._have, self._turn.give_way)
                 if part == MAIN:
-                    self._shown.append(snapshot)
-                    self._ahead = None
+                    self._keep(snapshot)
                     self._work_ahead()
                 self._mailbox.put(came)
+
+    def _keep(self, snapshot: model.View) -> None:
+        if len(self._shown) == self._shown.maxlen:
+            old = self._shown[0]
+            for rows in (old.processes, old.connections, old.files):
+                for _ in () if rows is None else rows.forget():
+                    self._turn.give_way()
+        self._shown.append(snapshot)
+        self._ahead = None
 
     def _work_ahead(self) -> None:
         """Make what the next key press may ask for, once for each thing that is wanted."""
