@@ -10,7 +10,7 @@ import ipaddress
 import operator
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -18,7 +18,7 @@ import lark
 
 from pbmon_client.columns import FIELDS, Column
 from pbmon_client.format import width
-from pbmon_client.model import Answers, Find
+from pbmon_client.model import Answers, Find, joined
 from pbmon_client.nearest import unknown_field
 
 _GRAMMAR: Final = r"""
@@ -139,18 +139,13 @@ class Junction:
         """Join the answers: a term that cannot be told leaves it to one that decides."""
         yes, no = zip(*(term.ask(find, count) for term in self.terms), strict=True)
         if self.word == "or":
-            return Answers(_joined(operator.or_, yes), _joined(operator.and_, no))
-        return Answers(_joined(operator.and_, yes), _joined(operator.or_, no))
+            return Answers(joined(operator.or_, yes), joined(operator.and_, no))
+        return Answers(joined(operator.and_, yes), joined(operator.or_, no))
 
 
 def _repeats(column: Sequence[Any]) -> bool:
     sample = column[:: len(column) // _SAMPLE + 1]
     return len(set(sample)) * 2 < len(sample)
-
-
-def _joined(join: Callable[[bool, bool], bool], columns: Iterable[list[bool]]) -> list[bool]:
-    # Each pair at once: maps within maps would be as deep as there are terms.
-    return functools.reduce(lambda one, other: list(map(join, one, other)), columns)
 
 
 Expression = Comparison | Negation | Junction

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import reduce
 from itertools import repeat
 from math import isfinite
 from operator import eq
@@ -20,14 +21,23 @@ Made = TypeVar("Made")
 _FEW: Final = 64
 
 
+Flags = list[bool]  # one for each row of a table
+
+
+def joined(join: Callable[[bool, bool], bool], columns: Iterable[Flags]) -> Flags:
+    """Join the flags of each row; there is at least one column."""
+    # Each pair at once: maps within maps would be as deep as there are columns.
+    return reduce(lambda one, other: list(map(join, one, other)), columns)
+
+
 class Answers(NamedTuple):
     """Of each row, whether it matches and whether it does not; neither where that cannot be told.
 
     Whole columns, for a step of Python for each of a hundred thousand rows takes too long.
     """
 
-    yes: list[bool]
-    no: list[bool]
+    yes: Flags
+    no: Flags
 
 
 class Filter(Protocol):

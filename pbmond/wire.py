@@ -236,8 +236,6 @@ class Topic:
 
 
 _TOPIC: Final = re.compile(rb"(?:all|uid/([0-9]{1,10}))/(?:processes|(flows)(?:/([0-9]{1,10}))?)")
-
-
 _TOPIC_BYTES: Final = len("uid/4294967295/flows/4294967295")
 
 

@@ -5,17 +5,17 @@ Whatever is made here the rows keep, and would make themselves when they were as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
+from pbmon_client.columns import TABLES
 from pbmon_client.model import View as Snapshot
 from pbmon_client.tui import search
 from pbmon_client.tui.arrange import Wish, arrange, table_of, traffic
 from pbmon_client.tui.listing import group_keys, listing_of, table_sums
 from pbmon_client.tui.numbers import Units
 from pbmon_client.tui.views import CONNECTIONS, FILES, HOSTS, PORTS, View
-
-Pause = Callable[[], None]
+from pbmond.wire import Pause
 
 #: Views whose rows are so many that a change to them would be felt.
 _LARGE: Final = (CONNECTIONS, FILES, HOSTS, PORTS)
@@ -26,10 +26,9 @@ _SCREEN: Final = 60
 def work(snapshot: Snapshot, wish: Wish, typed: Collection[str] | None, pause: Pause) -> None:
     """Make what the view on the screen is narrowed and put in order by.
 
-    ``typed`` are the fields named in a filter while it is typed.
-
-    ``pause`` is called between two pieces of work, here and below: the shorter they are, the
-    sooner a key press that comes meanwhile is drawn.
+    ``typed`` are the fields named in a filter while it is typed. ``pause`` is called between two
+    pieces of work, here and below: the shorter they are, the sooner a key press that comes
+    meanwhile is drawn.
     """
     if typed is not None or wish.search.words:
         find(snapshot, typed or (), pause)
@@ -43,7 +42,7 @@ def look(snapshot: Snapshot, wish: Wish, pause: Pause) -> None:
         _sum(snapshot, view, wish, pause)
     units = Units(totals=wish.totals)
     for view in _LARGE:
-        for totals in {True, wish.totals}:
+        for totals in (True, wish.totals):  # the order by rates begins with that by totals
             pause()
             made = arrange(snapshot, Wish(view, hidden=wish.hidden, totals=totals))
         if made is not None and view.grouping is not None:
@@ -70,13 +69,13 @@ def _sum(snapshot: Snapshot, view: View, wish: Wish, pause: Pause) -> None:
         listing.sums(names)
 
 
-def find(snapshot: Snapshot, named: Iterable[str], pause: Pause) -> None:
+def find(snapshot: Snapshot, named: Collection[str], pause: Pause) -> None:
     """Make what words are looked for in, and the fields that an expression names."""
     for rows in (snapshot.processes, snapshot.connections, snapshot.files):
         if rows is not None:
             for make in search.makers(rows):
                 pause()
                 make()
-            for name in named:
+            for name in TABLES[rows.kind].keys() & named:
                 pause()
-                rows.find(name)
+                rows.column(name)

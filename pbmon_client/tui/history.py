@@ -7,7 +7,7 @@ reaches further back, and is shown instead where it has come.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import compress
@@ -20,7 +20,7 @@ from pbmon_client.tui.arrange import table_of
 from pbmon_client.tui.graphs import Sample
 from pbmon_client.tui.listing import Key, Listing, listing_of
 from pbmon_client.tui.views import PROCESSES, PROGRAMS, UNITS, USERS, View
-from pbmond.wire import HISTORY
+from pbmond.wire import HISTORY, Pause
 
 LENGTH: Final = 60
 #: The busiest rows of a view that a plane keeps; a hundred thousand curves are nobody's.
@@ -49,7 +49,7 @@ class _Plane:
 Planes = Mapping[str, _Plane]
 
 
-def planes_of(snapshot: Snapshot, view: View, pause: Callable[[], None] = lambda: None) -> Planes:
+def planes_of(snapshot: Snapshot, view: View, pause: Pause = lambda: None) -> Planes:
     """Take a snapshot's rates, by the view looked at and by those that are always kept.
 
     ``pause`` is called between two pieces of work.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import compress, repeat
 from math import isnan
 from operator import add, eq, itemgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from pbmon_client.columns import TABLES
 from pbmon_client.model import Rows
@@ -21,6 +21,7 @@ from pbmon_client.rates import IDENTITY
 
 Key = Hashable
 Find = Callable[[str], Sequence[Any] | None]
+Value = TypeVar("Value", bound=Hashable)
 
 
 class Listing(Protocol):
@@ -158,6 +159,12 @@ _COUNTS: Final = ("members", "processes")
 _PARTS: Final = ("connections", "files")
 
 
+def numbered(values: Sequence[Value]) -> tuple[dict[Value, int], list[int]]:
+    """Give the different values numbers as they come; return those, and the number of each."""
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return numbers, list(map(numbers.__getitem__, values))
+
+
 def group_keys(rows: Rows, grouping: Grouping) -> list[Key]:
     """Return each row's group."""
     return rows.derived(("keys", grouping), lambda: list(grouping.keys(rows)))
@@ -186,15 +193,11 @@ class GroupListing:
         self._chosen = chosen
         # Without a step of Python for each row, as below: that is what a key press waits for.
         if chosen is None:
-            keys = group_keys(rows, grouping)
-            self._positions = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-            self._numbers = list(map(self._positions.__getitem__, keys))
+            self._positions, self._numbers = numbered(group_keys(rows, grouping))
         else:
             whole = _groups(rows, grouping)
-            picked = list(map(whole._numbers.__getitem__, chosen))
-            numbers = {group: number for number, group in enumerate(dict.fromkeys(picked))}
-            self._positions = {whole._keys[group]: number for group, number in numbers.items()}
-            self._numbers = list(map(numbers.__getitem__, picked))
+            groups, self._numbers = numbered(list(map(whole._numbers.__getitem__, chosen)))
+            self._positions = {whole._keys[group]: number for group, number in groups.items()}
         self._keys = list(self._positions)
         self._firsts: dict[int, int] | None = None
         self._counted: dict[str, dict[int, int]] = {name: {} for name in _COUNTS}

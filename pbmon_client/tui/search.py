@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from itertools import compress, repeat
 from operator import and_, eq, or_
 from typing import Any, Final
 
 from pbmon_client import network
 from pbmon_client.columns import FIELDS, TABLES, UserName
-from pbmon_client.model import Filter, Rows
+from pbmon_client.model import Filter, Flags, Rows, joined
+from pbmon_client.tui.listing import numbered
 from pbmon_client.users import user_name
 
 #: Signs that only an expression has; without one the text is words.
@@ -22,9 +23,6 @@ _WORD: Final = re.compile(r"[a-z_]+")
 _DIGITS: Final = 10  # a pid or a port has no more
 _SIDES: Final = ("local", "remote")
 _NAMES: Final = {"connections": ("local_name", "remote_name"), "files": ("path",)}
-
-
-Flags = list[bool]  # one for each row of a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +38,7 @@ class Words:
     def rows(self, rows: Rows, user: UserName = user_name) -> list[int]:
         """Return the rows that match, by their own texts and their process's."""
         flags = [_containing(rows, word, user) for word in self.words]
-        return list(compress(range(len(rows)), _all(flags, len(rows))))
-
-
-def _all(tests: list[Flags], count: int) -> Flags:
-    return reduce(lambda one, other: list(map(and_, one, other)), tests, [True] * count)
-
-
-def _any(tests: list[Flags], count: int) -> Flags:
-    return reduce(lambda one, other: list(map(or_, one, other)), tests, [False] * count)
+        return list(compress(range(len(rows)), joined(and_, flags)))
 
 
 def makers(rows: Rows) -> list[Callable[[], object]]:
@@ -68,7 +58,8 @@ def _containing(rows: Rows, word: str, user: UserName) -> Flags:
     if rows.kind == "processes":
         return _processes(rows, word, user)
     raw = word.encode()
-    tests = [
+    tests = [[False] * len(rows)]
+    tests += [
         [raw in text for text in texts]
         for name in _NAMES.get(rows.kind, ())
         if (texts := _lowered(rows, name)) is not None
@@ -78,7 +69,7 @@ def _containing(rows: Rows, word: str, user: UserName) -> Flags:
     if rows.kind == "connections":
         for side in _SIDES:
             tests += _at_ends(rows, side, word)
-    return _any(tests, len(rows))
+    return joined(or_, tests)
 
 
 def _lowered(rows: Rows, name: str) -> list[bytes] | None:
@@ -119,7 +110,7 @@ def _processes(rows: Rows, word: str, user: UserName) -> Flags:
         tests.append(list(map(users.__contains__, columns["uid"])))
     if _is_number(word) and str(int(word)) == word:
         tests.append(list(map(eq, columns["pid"], repeat(int(word)))))
-    return _any(tests, len(rows))
+    return joined(or_, tests)
 
 
 def _is_number(word: str) -> bool:
@@ -143,8 +134,8 @@ def _ends(rows: Rows, side: str) -> _Ends:
 
     def make() -> _Ends:
         pairs = list(zip(rows.table.columns["family"], rows.table.columns[side], strict=True))
-        numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
-        return _Ends([_address(*pair) for pair in numbers], list(map(numbers.__getitem__, pairs)))
+        places, numbers = numbered(pairs)
+        return _Ends([_address(*pair) for pair in places], numbers)
 
     return rows.derived(("ends", side), make)
 

@@ -127,11 +127,13 @@ class Window(urwid.Widget):
 class _Keyboard(Screen):
     """urwid's screen of a terminal, which tells that there is input before it reads it."""
 
-    on_ready: Callable[[], None]
+    def __init__(self, on_ready: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_ready = on_ready
 
     def get_available_raw_input(self) -> list[int]:
         """Read the input: with several calls of the system, after each of which others run."""
-        self.on_ready()
+        self._on_ready()
         return super().get_available_raw_input()
 
 
@@ -180,9 +182,7 @@ class Terminal:
         self._theme: str | None = None
         self._turn: Final = turn or Turn()
         self.window: Final = Window(app, self._carry_out, clock, self._turn)
-        keyboard = _Keyboard()
-        keyboard.on_ready = self._turn.hurry
-        self._screen: Final = screen or keyboard
+        self._screen: Final = screen or _Keyboard(self._turn.hurry)
         self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
         self.loop: Final = _Loop(
             self.window, screen=self._screen, handle_mouse=True, input_filter=self._on_input
