@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from pbmond import bpf
 from pbmond.btf import Btf, BtfError
-from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks, lack
+from pbmond.hooks import Hook, hooks, lack
 from pbmond.offsets import defines, unseen
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
@@ -118,7 +118,7 @@ class Loading:
         tracefs = _find_tracefs()
         wanted = self._request["sockets"]
         rungs = ["tracepoint", "syscall-exit"] if wanted == "auto" else [wanted]
-        if "tracepoint" in rungs and not self._has_socket_tracepoints():
+        if "tracepoint" in rungs and not self._constants["HAS_SOCKET_TRACEPOINTS"]:
             if wanted == "tracepoint":
                 raise LoadError(
                     "this kernel has no tracepoints sock_send_length and sock_recv_length "
@@ -127,10 +127,6 @@ class Loading:
             rungs.remove("tracepoint")
         self._make_maps()
         self._attach_first(rungs, tracefs)
-
-    def _has_socket_tracepoints(self) -> bool:
-        found = [self._btf.tracepoint_parameters(name) for name in SOCKET_TRACEPOINTS]
-        return None not in found
 
     def _attach_first(self, rungs: list[str], tracefs: str) -> None:
         for rung in rungs:
