@@ -56,6 +56,9 @@ static void *(*cast)(const void *address, u64 type) CONSTANT = (void *)FUNCTION_
 #define READ_HEAD(head, from) read_kernel((head)->bytes, sizeof((head)->bytes), from)
 #endif
 
+/* BITS(): a bit field of some kernels, which is a whole byte on others. */
+#define BITS(base, name) (READ(u8, base, OFFSETOF_##name) >> SHIFT_##name & MASK_##name)
+
 /* FIELD(): a load that the verifier knows to be of a kernel structure, so that it costs as much as
  * any load. Only for chains that start at current_task(). bpf_get_current_task_btf came with 5.11,
  * bpf_task_pt_regs with 5.15; without them the same fields are probe reads. */
@@ -69,7 +72,7 @@ static void *(*current_task)(void) CONSTANT = (void *)35;
 INLINE void *task_registers(void *task)
 {
 	/* The saved user registers lie at the top of the kernel stack. */
-	return READ(void *, task, OFFSETOF_TASK_STACK) + THREAD_SIZE - SIZEOF_PT_REGS;
+	return READ(void *, task, OFFSETOF_TASK_STACK) + THREAD_SIZE - STACK_PADDING - SIZEOF_PT_REGS;
 }
 #endif
 

@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from pbmond import bpf, fexit, kernelfs
 from pbmond.btf import Btf, BtfError
-from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, Rungs, function_of, hooks, rungs
+from pbmond.hooks import Hook, Rungs, function_of, hooks, rungs
 from pbmond.offsets import defines, unseen
 from pbmond.programs import (
     TAILS,
@@ -148,9 +148,9 @@ class Loading:
         return possible
 
     def _lack_of_socket_tracepoints(self) -> str | None:
-        found = [self._btf.tracepoint_parameters(name) for name in SOCKET_TRACEPOINTS]
-        lacking = "this kernel has no sock_send_length and sock_recv_length (Linux 6.3 has)"
-        return lacking if None in found else None
+        if self._constants["HAS_SOCKET_TRACEPOINTS"]:
+            return None
+        return "this kernel has no sock_send_length and sock_recv_length (Linux 6.3 has)"
 
     def _lack_of_fexit(self, *, forced: bool) -> str | None:
         refusal = fexit.refusal(self._btf)
