@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pbmond import bpf
 from pbmond.config import Config
+from pbmond.patience import patient
 
 if TYPE_CHECKING:
     from pbmond.maps import Kernel
@@ -158,7 +159,7 @@ class _Loader:
                 )
             except OSError as error:
                 raise AttachError(f"{python} cannot be run: {error.strerror}") from None
-        self._channel.settimeout(_LOADER_TIMEOUT_S)
+        self._channel.settimeout(patient(_LOADER_TIMEOUT_S))
         with contextlib.suppress(OSError):  # one that ended at once says so in result()
             self._channel.sendall(json.dumps(request).encode() + b"\n")
 
