@@ -226,33 +226,44 @@ SYSCALL_EXIT(io_results)
 	return 0;
 }
 
-/* io_uring_submit_req(req) */
-RAW_TRACEPOINT(io_uring_submit_req)
+/* io_uring_submit_req(req), io_uring_submit_sqe(req, ...), and before 5.18 (ring, req, ...) */
+RAW_TRACEPOINT(io_uring_submit)
 {
-	remember_shots((void *)ctx->values[0]);
+	remember((void *)ctx->values[URING_SUBMIT_REQUEST_AT]);
 	return 0;
 }
 
 /* io_uring_task_add(req, mask) */
 RAW_TRACEPOINT(io_uring_task_add)
 {
-	remember_shots((void *)ctx->values[0]);
+	remember((void *)ctx->values[0]);
 	return 0;
 }
 
-/* io_uring_complete(ctx, req, user_data, res, ...) on older kernels, (ctx, req, cqe) on newer. */
+/* io_uring_complete(ring, req, cqe); from 5.18 (ring, req, user_data, res, flags, ...); before
+ * (ring, user_data, res, ...). */
 RAW_TRACEPOINT(io_uring_complete)
 {
+	struct known_key key = { .ring = ctx->values[0] };
+	void *request = NULL;
+	u32 flags = 0;
+	s32 result;
+
 #if URING_COMPLETE_HAS_CQE
-	u64 user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res, flags */);
-	s32 result = READ(s32, ctx->values[2], 8);
-	u32 flags = READ(u32, ctx->values[2], 12);
+	request = (void *)ctx->values[1];
+	key.user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res, flags */);
+	result = READ(s32, ctx->values[2], 8);
+	flags = READ(u32, ctx->values[2], 12);
+#elif URING_COMPLETE_HAS_REQUEST
+	request = (void *)ctx->values[1];
+	key.user_data = ctx->values[2];
+	result = ctx->values[3];
+	flags = ctx->values[4];
 #else
-	u64 user_data = ctx->values[2];
-	s32 result = ctx->values[3];
-	u32 flags = ctx->values[4];
+	key.user_data = ctx->values[1];
+	result = ctx->values[2];
 #endif
-	if (count_completion(ctx->values[0], (void *)ctx->values[1], user_data, result, flags))
+	if (count_completion(&key, request, result, flags))
 		tail_call(ctx, MAP(RAW_TAILS), FIRST);
 	return 0;
 }

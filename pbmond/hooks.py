@@ -25,6 +25,8 @@ _MESSAGE_SYSCALLS = {
     "recvmsg": "exit_recvmsg",
     **dict.fromkeys(("sendmmsg", "recvmmsg"), "exit_messages"),
 }
+# Tracepoint -> program, where their names differ.
+_PROGRAMS = dict.fromkeys(("io_uring_submit_req", "io_uring_submit_sqe"), "io_uring_submit")
 # The kernel's name of a system call's function begins so.
 _FUNCTIONS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
 
@@ -101,7 +103,7 @@ def function_of(call: str) -> str:
 
 
 def _raw(name: str, *, required: bool) -> Hook:
-    return Hook(f"raw_{name}", "raw_tracepoint", name, required)
+    return Hook(f"raw_{_PROGRAMS.get(name, name)}", "raw_tracepoint", name, required)
 
 
 def _exit(calls: str, name: str, program: str) -> Hook:

@@ -175,7 +175,7 @@ class Loading:
         self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
-        self._map("shots", bpf.LRU_HASH, (16, 16), 8192)
+        self._map("known_requests", *self._uring.memory)
         self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
         self._map("aio_taken", bpf.LRU_HASH, (24, 1), 8192)
         self._map("aio_rings", bpf.LRU_HASH, (24, 12), 1024)

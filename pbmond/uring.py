@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pbmond import bpf
 from pbmond.btf import Btf
 
 _COMPLETE, _OVERFLOW, _WAKE = "io_uring_complete", "io_uring_cqe_overflow", "io_uring_task_add"
 _SUBMIT = ("io_uring_submit_req", "io_uring_submit_sqe")  # the newer name first
 _REQUEST = "io_kiocb"
+_SIZES = (16, 48)  # of struct known_key and struct known, bpf/uring.h
 #: (ring, request, opcode, user data, flags, force_nonblock, sq_thread), Linux 5.14 to 5.17.
 _OLD_SUBMIT_SIZE = 7
 
@@ -25,12 +27,14 @@ _PARTLY_BLIND = (
 class Uring(NamedTuple):
     """``hooks``: tracepoints to attach to; ``defines`` for the compiler; ``unseen``, for people.
 
-    ``blind``: nothing of io_uring can be counted.
+    ``memory``: kind, sizes and capacity of the map that remembers requests. ``blind``: nothing of
+    io_uring can be counted.
     """
 
     hooks: tuple[str, ...]
     defines: dict[str, int]
     unseen: tuple[str, ...]
+    memory: tuple[int, tuple[int, int], int]
     blind: bool
 
 
@@ -56,7 +60,10 @@ def uring(btf: Btf) -> Uring:
         "REMEMBERS_REQUESTS": int(submit is not None),
     }
     partly = complete is not None and not named and not blind
-    return Uring(tuple(hooks), defines, (_PARTLY_BLIND,) if partly else (), blind)
+    # Where completions do not name requests, each must be found again, and each is taken out again.
+    kind, capacity = (bpf.HASH, 65536) if partly else (bpf.LRU_HASH, 8192)
+    memory = (kind, _SIZES, capacity)
+    return Uring(tuple(hooks), defines, (_PARTLY_BLIND,) if partly else (), memory, blind)
 
 
 def _names_request(parameters: list[str]) -> bool:
