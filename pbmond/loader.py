@@ -179,7 +179,7 @@ class Loading:
         self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
         self._map("aio_taken", bpf.LRU_HASH, (24, 1), 8192)
         self._map("aio_rings", bpf.LRU_HASH, (24, 12), 1024)
-        for name, tails in _TAILS.items():
+        for name, tails in TAILS.items():
             self._map(name, bpf.PROG_ARRAY, (4, 4), len(tails))
 
     def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
