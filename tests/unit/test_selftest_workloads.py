@@ -87,6 +87,12 @@ def test_flags_of_newer_kernels_are_not_offered_by_older_ones(
         ring.submit(uring.RECV, -1, flags=flags, ioprio=ioprio)
 
 
+def test_a_kernel_thread_may_be_able_to_use_registered_files_alone(ring: Ring) -> None:
+    ring._sqpoll, ring._features = True, 0
+    with pytest.raises(UnavailableError, match="not registered"):
+        ring.submit(uring.READ, 0)
+
+
 def test_a_result_of_einval_is_an_error_and_no_lack(ring: Ring) -> None:
     ring._opcodes = frozenset({255})
     ring.submit(255, -1)

@@ -28,7 +28,7 @@ _ENTER_GETEVENTS, _ENTER_SQ_WAKEUP = 1, 2
 _NEED_WAKEUP = 1
 _REGISTER_BUFFERS, _REGISTER_FILES, _REGISTER_PROBE, _REGISTER_BUFFER_RING = 0, 2, 8, 22
 _OP_SUPPORTED = 1 << 0  # of struct io_uring_probe_op
-_FEAT_CQE_SKIP = 1 << 11
+_FEAT_SQPOLL_NONFIXED, _FEAT_CQE_SKIP = 1 << 7, 1 << 11
 _NOWHERE = 1  # an address that cannot be read
 _OFF_CQ_RING, _OFF_SQES = 0x8000000, 0x10000000
 _ENTRIES = 64
@@ -74,6 +74,9 @@ class Ring:
         """Raise UnavailableError where the kernel would say EINVAL for want of a feature."""
         if opcode not in self._opcodes:
             raise UnavailableError(f"io_uring opcode {opcode}")
+        plain = self._sqpoll and not flags & FIXED_FILE
+        if plain and not self._features & _FEAT_SQPOLL_NONFIXED:
+            raise UnavailableError("io_uring SQPOLL of files that are not registered")
         if flags & SKIP_SUCCESS and not self._features & _FEAT_CQE_SKIP:
             raise UnavailableError("io_uring requests without a completion")
         # Nothing tells of multishot receives; they came with the same release as this opcode.
