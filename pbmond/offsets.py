@@ -9,7 +9,7 @@ import platform
 import resource
 
 from pbmond.btf import Btf, BtfError, Member
-from pbmond.hooks import SHOT_TRACEPOINTS, SOCKET_TRACEPOINTS
+from pbmond.hooks import SOCKET_TRACEPOINTS
 
 # What the C side reads, in bytes; INSIDE: it only counts on from there.
 U8, U16, U32, U64, POINTER, INSIDE = 1, 2, 4, 8, 8, 0
@@ -103,12 +103,15 @@ _OPTIONAL: dict[str, tuple[int, str]] = {
     "REQUEST_TCTX": (POINTER, "io_kiocb.tctx"),  # newer kernels; a task before
     "TCTX_TASK": (POINTER, "io_uring_task.task"),
     "REQUEST_TASK": (POINTER, "io_kiocb.task"),
+    "SPLICE_FILE_IN": (POINTER, "io_splice.file_in"),  # until 5.17; a descriptor since
     "SPLICE_FD_IN": (U32, "io_splice.splice_fd_in"),
     "SPLICE_FLAGS": (U32, "io_splice.flags"),
     "SPLICE_NODE": (POINTER, "io_splice.rsrc_node"),
-    "RSRC_NODE_FILE": (POINTER, "io_rsrc_node.file_ptr"),
+    "RSRC_NODE_FILE": (U64, "io_rsrc_node.file_ptr"),
+    "RING_FILES": (POINTER, "io_ring_ctx.file_table.files"),  # registered files, until 6.12
+    "FIXED_FILE": (U64, "io_fixed_file.file_ptr"),
     "REQUEST_RING": (POINTER, "io_kiocb.ctx"),
-    "REQUEST_USER_DATA": (U64, "io_kiocb.cqe.user_data"),
+    "REQUEST_USER_DATA": (U64, "io_kiocb.cqe.user_data | io_kiocb.user_data"),
     "REQUEST_ASYNC_DATA": (POINTER, "io_kiocb.async_data"),
     "ASYNC_MESSAGE_NAME_LENGTH": (U32, "io_async_msghdr.namelen"),
     "ASYNC_MESSAGE_CONTROL_LENGTH": (U64, "io_async_msghdr.controllen"),
@@ -184,16 +187,12 @@ def _stack(btf: Btf, machine: str) -> dict[str, int]:
 
 def _abilities(btf: Btf) -> dict[str, int]:
     """Return what the kernel has of functions, tracepoints and their parameters."""
-    complete = btf.tracepoint_parameters("io_uring_complete") or []
     sockets = [btf.tracepoint_parameters(name) for name in SOCKET_TRACEPOINTS]
     return {
         "FUNCTION_RDONLY_CAST": btf.function("bpf_rdonly_cast") or 0,
         "TYPE_SOCKADDR_STORAGE": btf.structure("__kernel_sockaddr_storage") or 0,
         "HAS_SENDPAGE": int(btf.member("proto_ops", "sendpage") is not None),
         "HAS_SOCKET_TRACEPOINTS": int(None not in sockets),
-        "URING_COMPLETE_HAS_CQE": int("io_uring_cqe" in complete),
-        "URING_COMPLETE_HAS_REQUEST": int(has_request(complete)),
-        "HAS_SHOTS": int(_has_shots(btf)),
     }
 
 
@@ -205,22 +204,6 @@ def unseen(btf: Btf, *, sockets: bool) -> list[str]:
     if btf.member("bpf_prog_info", "recursion_misses") is None:
         found.append("calls during bpf(2) of others on their processor (Linux 5.12 counts them)")
     return found
-
-
-def has_request(parameters: list[str]) -> bool:
-    """Tell whether io_uring_complete names the request; ``parameters`` as Btf gives them.
-
-    (ring, request, user data, result, flags, ...) since Linux 5.18, later (ring, request, cqe);
-    before, (ring, user data, result) or one more.
-    """
-    return "io_uring_cqe" in parameters or len(parameters) > 4
-
-
-def _has_shots(btf: Btf) -> bool:
-    """Tell whether requests can post many results here, and the hooks on them name the request."""
-    heads = [btf.tracepoint_parameters(name) or [""] for name in SHOT_TRACEPOINTS]
-    named = all(parameters[0] in ("", "io_kiocb") for parameters in heads)
-    return named and btf.member("io_kiocb", "cqe.user_data") is not None
 
 
 def _find(btf: Btf, name: str, size: int, path: str) -> Member | None:
