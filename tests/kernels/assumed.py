@@ -53,7 +53,7 @@ LAYOUTS = (
     # sockets.h: a name behind its family
     Layout("sockaddr_un", "sun_family", 0, 2),
     Layout("sockaddr_un", "sun_path", 2, 108),
-    # pbmon.c: struct syscall_exit, what a program on the exit of a system call is given
+    # kernel_fields.h: struct call, what a program on the exit of a system call is given
     Layout("syscall_tp_t", "syscall_nr", 8, None),
     Layout("syscall_tp_t", "ret", 16, 8),
     # kernel_fields.h: READ() loads any number from the 8th byte of this on
@@ -66,4 +66,6 @@ LAYOUTS = (
     # uring.h: what a request is told begins where the request does
     Layout("io_kiocb", "cmd", 0, None),
     Layout("io_kiocb", "splice", 0, None),
+    # uring.h: the registered files of a ring are an array of these, 8 bytes each
+    Layout("io_fixed_file", "file_ptr", 0, 8),
 )

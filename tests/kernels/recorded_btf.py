@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from pbmond.btf import Btf, Member
 from pbmond.offsets import defines, unseen
+from pbmond.uring import uring
 from tests.kernels.assumed import LAYOUTS
 
 TABLE = Path(__file__).parents[1] / "data" / "kernels" / "btf.json"
@@ -63,6 +64,7 @@ def questions(btf: Btf, machine: str) -> set[Question]:
     recorder = Recorder(btf)
     as_btf = cast("Btf", recorder)
     defines(as_btf, machine)
+    uring(as_btf)
     unseen(as_btf, sockets=True)
     for layout in LAYOUTS:
         as_btf.member(layout.structure, layout.member)

@@ -45,6 +45,20 @@ def calls(*names: str) -> Iterator[Call]:
             yield Call(f"{file}:{line}", match[1], arguments(text[match.end() :]))
 
 
+def aliases() -> dict[str, list[str]]:
+    """Return the names that the C side gives to members of several machines."""
+    found: dict[str, list[str]] = {}
+    for text in sources().values():
+        for alias, name in re.findall(r"#define OFFSETOF_(\w+) OFFSETOF_(\w+)", text):
+            found.setdefault(alias, []).append(name)
+    return found
+
+
+def sizes(name: str) -> list[int]:
+    """Return the size of a member, or of each that an alias stands for."""
+    return [READS[each][0] for each in aliases().get(name, [name])]
+
+
 def arguments(text: str) -> list[str]:
     """Split what stands behind an opening parenthesis at commas, up to the one that closes it."""
     found, depth = [""], 1
@@ -59,16 +73,22 @@ def arguments(text: str) -> list[str]:
     return [" ".join(argument.split()) for argument in found]
 
 
-def test_every_read_takes_as_many_bytes_as_its_member_has() -> None:
-    found = [call for call in calls("READ", "FIELD", "HEAD") if call.member]
+def test_no_read_takes_more_bytes_than_its_member_has() -> None:
+    """Fewer is the low half: both machines are little-endian."""
+    found = [
+        (call, size)
+        for call in calls("READ", "FIELD", "HEAD", "CALL_FIELD")
+        if call.member
+        for size in sizes(call.member)
+    ]
     assert len(found) > 80
-    wrong = [call for call in found if _SIZES[call.arguments[0]] != READS[str(call.member)][0]]
-    assert not wrong
+    assert not [call for call, size in found if _SIZES[call.arguments[0]] > size]
 
 
 def test_every_copied_address_has_sixteen_bytes() -> None:
-    found = [call for call in calls("COPY_ADDRESS") if call.member]
-    assert {READS[str(call.member)][0] for call in found} == {16}
+    found = {call.member for call in calls("COPY_ADDRESS") if call.member}
+    assert found == {"SKC_V6_RCV_SADDR", "SKC_V6_DADDR"}
+    assert [sizes(name) for name in found] == [[16], [16]]
 
 
 def test_only_arrays_are_copied_whole() -> None:
@@ -82,4 +102,4 @@ def test_the_c_side_and_the_loader_name_the_same_members() -> None:
     text = "".join(sources().values())
     named = set(re.findall(r"OFFSETOF_([A-Z]\w+)", text))
     named |= {call.arguments[-1] for call in calls("BITS")}
-    assert named == {*READS, *_BITS, "SK_KIND"}
+    assert named == {*READS, *_BITS, "SK_KIND", *aliases()}

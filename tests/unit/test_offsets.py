@@ -9,6 +9,7 @@ import pytest
 
 from pbmond.btf import Btf, BtfError, Member
 from pbmond.offsets import defines
+from pbmond.uring import uring
 from tests.kernels.assumed import LAYOUTS, Layout
 from tests.kernels.recorded_btf import (
     COMMAND,
@@ -30,7 +31,8 @@ def version(kernel: str) -> tuple[int, ...]:
 
 def values(kernel: str) -> dict[str, int]:
     """Return the definitions for a kernel of the table."""
-    return defines(recorded(kernel), KERNELS[kernel])
+    btf = recorded(kernel)
+    return {**defines(btf, KERNELS[kernel]), **uring(btf).defines}
 
 
 class Changed:
@@ -111,6 +113,13 @@ def test_a_completion_names_its_request_from_5_18_on(kernel: str) -> None:
     found = values(kernel)
     assert found["URING_COMPLETE_HAS_REQUEST"] == (version(kernel) >= (5, 18))
     assert found["URING_COMPLETE_HAS_CQE"] == (version(kernel) >= (6, 16))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_submission_names_the_request_first_from_5_18_on(kernel: str) -> None:
+    found = values(kernel)
+    assert found["REMEMBERS_REQUESTS"]
+    assert found["URING_SUBMIT_REQUEST_AT"] == (version(kernel) < (5, 18))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
