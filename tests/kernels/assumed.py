@@ -40,6 +40,7 @@ LAYOUTS = (
     # aio_ring.h: struct io_event, struct aio_ring and the events behind its header
     Layout("io_event", "obj", 8, 8),
     Layout("io_event", "res", 16, 8),
+    Layout("io_event", "res2", 24, 8),
     Layout("aio_ring", "nr", 4, 4),
     Layout("aio_ring", "head", 8, 4),
     Layout("aio_ring", "magic", 16, 4),
@@ -69,3 +70,12 @@ LAYOUTS = (
     # uring.h: the registered files of a ring are an array of these, 8 bytes each
     Layout("io_fixed_file", "file_ptr", 0, 8),
 )
+
+#: pbmon.c: what tracepoints hand over, as Btf.tracepoint_parameters() gives it. Those of io_uring
+#: that differ between kernels are told apart by pbmond/uring.py.
+TRACEPOINTS = {
+    "inet_sock_set_state": ["sock", "", ""],  # and the state before, and after
+    "sock_send_length": ["sock", "", ""],  # and the result, and flags
+    "sock_recv_length": ["sock", "", ""],
+    "io_uring_cqe_overflow": ["", "", "", "", ""],  # ring, user data, result, flags, large result
+}

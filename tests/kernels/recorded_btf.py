@@ -14,7 +14,7 @@ from typing import Any, cast
 from pbmond.btf import Btf, Member
 from pbmond.offsets import defines, unseen
 from pbmond.uring import uring
-from tests.kernels.assumed import LAYOUTS
+from tests.kernels.assumed import LAYOUTS, TRACEPOINTS
 
 TABLE = Path(__file__).parents[1] / "data" / "kernels" / "btf.json"
 COMMAND = ".venv/bin/python -m tests.kernels.record_btf KERNEL_IMAGE..."
@@ -68,6 +68,8 @@ def questions(btf: Btf, machine: str) -> set[Question]:
     unseen(as_btf, sockets=True)
     for layout in LAYOUTS:
         as_btf.member(layout.structure, layout.member)
+    for tracepoint in TRACEPOINTS:
+        as_btf.tracepoint_parameters(tracepoint)
     return recorder.questions
 
 

@@ -10,7 +10,7 @@ import pytest
 from pbmond.btf import Btf, BtfError, Member
 from pbmond.offsets import defines
 from pbmond.uring import uring
-from tests.kernels.assumed import LAYOUTS, Layout
+from tests.kernels.assumed import LAYOUTS, TRACEPOINTS, Layout
 from tests.kernels.recorded_btf import (
     COMMAND,
     TABLE,
@@ -168,6 +168,14 @@ def test_a_layout_taken_for_granted_is_the_same_everywhere(layout: Layout) -> No
     for kernel, member in present.items():
         size = member.size if layout.size is None else layout.size
         assert member == Member(layout.offset, size), kernel
+
+
+@pytest.mark.parametrize("name", TRACEPOINTS)
+def test_a_tracepoint_has_its_parameters_wherever_it_is(name: str) -> None:
+    found = {kernel: recorded(kernel).tracepoint_parameters(name) for kernel in KERNELS}
+    present = {kernel: parameters for kernel, parameters in found.items() if parameters is not None}
+    assert present, "no kernel has it"
+    assert present == dict.fromkeys(present, TRACEPOINTS[name])
 
 
 def test_a_member_of_another_size_is_refused_in_one_line() -> None:
