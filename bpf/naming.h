@@ -18,7 +18,7 @@
 #define CGROUP_STEPS 24
 
 struct place {
-	void *mnt;          /* struct vfsmount, as in struct path */
+	void *mnt;          /* struct vfsmount */
 	void *dentry;
 };
 
@@ -162,6 +162,17 @@ INLINE void note(u32 context, u32 kind, u64 id, struct place place)
 	notes->queued = n + 1;
 }
 
+/* What a struct path says. */
+INLINE struct place place_at(void *path)
+{
+	struct place place = {
+		.mnt = READ(void *, path, OFFSETOF_PATH_MNT),
+		.dentry = READ(void *, path, OFFSETOF_PATH_DENTRY),
+	};
+
+	return place;
+}
+
 INLINE void *parent_mount(void *mnt)
 {
 	return READ(void *, mnt - OFFSETOF_MOUNT_MNT, OFFSETOF_MOUNT_PARENT);
@@ -210,8 +221,7 @@ INLINE void start_walk(struct notes *notes, struct place place)
 {
 	void *fs = FIELD(void *, current_task(), OFFSETOF_TASK_FS);
 
-	notes->root.mnt = READ(void *, fs, OFFSETOF_FS_ROOT + OFFSETOF_PATH_MNT);
-	notes->root.dentry = READ(void *, fs, OFFSETOF_FS_ROOT + OFFSETOF_PATH_DENTRY);
+	notes->root = place_at(fs + OFFSETOF_FS_ROOT);
 	notes->at = place;
 	notes->used = 0;
 	notes->whole = 0;
