@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pbmond import bpf
+from pbmond import bpf, refusals
 from pbmond.config import Config
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ _UNSEEN: Final = (
 
 class AttachError(Exception):
     """Nothing can be counted; the message is one line that says why and what to do."""
+
+
+class _Ended(Exception):  # noqa: N818 - how it ended is told once the process is gone
+    """The loader ended without a last word."""
 
 
 class _NoBcc(Exception):  # noqa: N818 - not an error yet: the next interpreter is tried
@@ -169,9 +173,14 @@ class _Loader:
                 return _receive(self._channel)
         except OSError as error:
             raise AttachError(f"the loader did not answer: {error}") from None
+        except _Ended:
+            raise AttachError(refusals.ended(self._end())) from None
         finally:
-            self._process.kill()
-            self._process.wait()
+            self._end()
+
+    def _end(self) -> int:
+        self._process.kill()  # does nothing to one that has ended
+        return self._process.wait()
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
@@ -188,7 +197,7 @@ def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[st
         while len(received) < count:
             data, fds, _, _ = socket.recv_fds(channel, 1, 253)
             if not data:
-                raise AttachError("the loader ended early; run with --log-level debug")
+                raise _Ended
             received += fds
         descriptors[kind] = dict(zip(names, received, strict=True))
 
@@ -199,7 +208,7 @@ def _line(channel: socket.socket) -> bytes:
     while not line.endswith(b"\n"):
         byte = channel.recv(1)
         if not byte:
-            raise AttachError("the loader ended early; run with --log-level debug")
+            raise _Ended
         line += byte
     return bytes(line)
 

@@ -12,12 +12,10 @@ LLVM never stays in memory: the process ends as soon as the descriptors are over
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
 import platform
-import resource
 import shutil
 import socket
 import struct
@@ -29,13 +27,13 @@ from typing import Any, NamedTuple
 # Appended, so that nothing beside the package can stand in for a system module such as bcc.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from pbmond import bpf
+from pbmond import bpf, refusals, trials
 from pbmond.btf import Btf, BtfError
 from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks, lack
 from pbmond.offsets import defines, unseen
+from pbmond.refusals import Refused
+from pbmond.tracefs import event_id
 
-_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
@@ -59,7 +57,7 @@ _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two be
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 
 
-class LoadError(Exception):
+class LoadError(Refused):
     """The programs cannot run here; the message says why and what to do, in one line."""
 
 
@@ -82,7 +80,7 @@ def main() -> None:
     try:
         request = json.loads(channel.makefile("r").readline())
         Loading(request, channel).run()
-    except (LoadError, BtfError) as error:
+    except (Refused, BtfError) as error:
         _say(channel, {"error": str(error), "no_bcc": isinstance(error, NoBccError)}, [])
     except Exception as error:  # noqa: BLE001 - whatever it is, the daemon must hear one line
         _say(channel, {"error": f"loading the eBPF programs failed: {error!r}"}, [])
@@ -107,15 +105,17 @@ class Loading:
         self._tables = [Table(*table) for table in request["tables"]]
         self._maps: dict[str, int] = {}
         self._reads = ""
+        trials.raise_limits()
+        self._facts = trials.facts()
+        trials.can_load(self._facts)
+        trials.has_types(self._facts)
         self._btf = Btf()
         self._constants = defines(self._btf)
+        trials.has_offsets(self._constants, self._facts)
 
     def run(self) -> None:
         """Load the best rung that the request allows and hand it over."""
-        # Maps are charged to this limit before Linux 5.11 only, so a refusal may not matter.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
-        tracefs = _find_tracefs()
+        tracefs = trials.open_tracepoints(self._facts)
         wanted = self._request["sockets"]
         rungs = ["tracepoint", "syscall-exit"] if wanted == "auto" else [wanted]
         if "tracepoint" in rungs and not self._has_socket_tracepoints():
@@ -132,7 +132,7 @@ class Loading:
         found = [self._btf.tracepoint_parameters(name) for name in SOCKET_TRACEPOINTS]
         return None not in found
 
-    def _attach_first(self, rungs: list[str], tracefs: str) -> None:
+    def _attach_first(self, rungs: list[str], tracefs: int) -> None:
         for rung in rungs:
             with _scratch_directory():
                 programs = self._compile(rung)
@@ -173,7 +173,11 @@ class Loading:
 
     def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
         flags = bpf.MMAPABLE if kind == bpf.ARRAY else 0
-        self._maps[name] = bpf.create_map(kind, *sizes, entries, flags=flags, name=f"pb_{name}")
+        try:
+            self._maps[name] = bpf.create_map(kind, *sizes, entries, flags=flags, name=f"pb_{name}")
+        except OSError as error:
+            size = max(1, sum(sizes)) * entries
+            raise Refused(refusals.table(name, size, error.errno or 0, self._facts)) from None
 
     # --- programs -----------------------------------------------------------------------------
 
@@ -261,7 +265,7 @@ class Loading:
     # --- attaching ----------------------------------------------------------------------------
 
     def _attach(
-        self, programs: dict[str, int], rung: str, tracefs: str
+        self, programs: dict[str, int], rung: str, tracefs: int
     ) -> tuple[dict[str, int], list[dict[str, Any]]]:
         links: dict[str, int] = {}
         results = []
@@ -317,11 +321,10 @@ def _fill(program: int, table: int, capacity: int) -> None:
         bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
 
 
-def _open(hook: Hook, program: int, tracefs: str) -> int:
+def _open(hook: Hook, program: int, tracefs: int) -> int:
     if hook.kind == "raw_tracepoint":
         return bpf.open_raw_tracepoint(hook.name, program)
-    identifier = int(Path(tracefs, "events", hook.name, "id").read_text())
-    return bpf.open_tracepoint(identifier, program)
+    return bpf.open_tracepoint(event_id(tracefs, hook.name), program)
 
 
 def _version_code(release: str) -> int:
@@ -374,26 +377,6 @@ class _scratch_directory:  # noqa: N801 - a context manager
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._path, ignore_errors=True)
-
-
-def _find_tracefs() -> str:
-    """Find tracefs; where nobody mounted it, mount it for this process alone."""
-    for path in _TRACEFS:
-        if Path(path, "events").is_dir():
-            return path
-    libc = ctypes.CDLL(None, use_errno=True)
-    target = _TRACEFS[0].encode()
-    if (
-        libc.unshare(_CLONE_NEWNS) == 0
-        and libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
-        and libc.mount(b"tracefs", target, b"tracefs", 0, None) == 0
-    ):
-        return _TRACEFS[0]
-    reason = os.strerror(ctypes.get_errno())
-    raise LoadError(
-        f"no tracefs at {_TRACEFS[0]} and mounting it failed ({reason}): "
-        "the kernel needs CONFIG_FTRACE, and lockdown must not forbid it"
-    )
 
 
 if __name__ == "__main__":
