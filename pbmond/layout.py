@@ -124,7 +124,7 @@ def read(steps: tuple[int, ...], size: int, *, age: bool = False) -> bytes:
 
 def run(code: bytes) -> int:
     """Load a program, run it once in this task, and return the lower 32 bits of its result."""
-    program = bpf.load_program(bpf.RAW_TRACEPOINT, code, "pb_layout")
+    program = bpf.load_program(bpf.RAW_TRACEPOINT, code, "layout").descriptor
     try:
         return bpf.run_once(program, (0,))
     finally:

@@ -188,15 +188,20 @@ def perf(number: int, facts: Facts) -> str:
 
 
 def program(name: str, number: int, log: str, facts: Facts) -> str:
-    """Say why the kernel refuses a program; ``log`` is what its verifier said, if anything."""
+    """Say why the kernel refuses a program; ``log``: its verifier's last words, perhaps none."""
+    said = f"{name}: {os.strerror(number)}" + f", {log}" * bool(log)
     if number in (errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        return f"the kernel refuses the program {name}: {os.strerror(number)}"
-    said = " ".join(log.strip().rpartition("\n")[2].split())[:200] or os.strerror(number)
-    what = "has no budget for" if number == errno.E2BIG else "refuses"
+        return f"the kernel does not load a program ({said})"
+    what = "finds a program too long" if number == errno.E2BIG else "refuses a program"
     return (
-        f"the verifier of Linux {facts.release} {what} the program {name} ({said}): please report "
-        'it; until it is mended, sockets = "off" or files = "off" may start'
+        f"the verifier of Linux {facts.release} {what} ({said}): please report it; meanwhile "
+        'sockets = "off" or files = "off" in the configuration may start'
     )
+
+
+def uncompiled(said: str) -> str:
+    """Say that bcc did not compile the programs, and what it said."""
+    return f"bcc did not compile the programs ({said}): run with --log-level debug"
 
 
 def ended(status: int) -> str:

@@ -16,7 +16,7 @@ import resource
 import socket
 from pathlib import Path
 
-from pbmond import bpf, layout, refusals, tracefs
+from pbmond import bpf, kernelfs, layout, refusals
 from pbmond.btf import VMLINUX
 from pbmond.refusals import Facts, Refused
 
@@ -68,11 +68,12 @@ def can_load(known: Facts) -> None:
         raise Refused(refusals.small_map(_number(error), known)) from None
     try:
         for kind in (bpf.RAW_TRACEPOINT, bpf.TRACEPOINT):
-            os.close(bpf.load_program(kind, layout.NOTHING, "pb_trial"))
+            os.close(bpf.load_program(kind, layout.NOTHING, "trial").descriptor)
     except OSError as error:
         raise Refused(refusals.small_program(_number(error), known)) from None
     try:
-        os.close(bpf.load_program(bpf.RAW_TRACEPOINT, layout.read((0,), 8), "pb_trial"))
+        reader = layout.read((0,), 8)
+        os.close(bpf.load_program(bpf.RAW_TRACEPOINT, reader, "trial").descriptor)
     except OSError:  # the helper that reads the kernel's memory is withheld
         raise Refused(refusals.locked_down()) from None
 
@@ -104,11 +105,11 @@ def has_offsets(constants: dict[str, int], known: Facts, path: str = VMLINUX) ->
 def open_tracepoints(known: Facts) -> int:
     """Return a descriptor of tracefs; Refused unless the tracepoints in it may be opened."""
     try:
-        directory = tracefs.open_tracefs()
+        directory = kernelfs.tracefs()
     except OSError as error:
         raise Refused(refusals.tracefs(_number(error), known)) from None
     try:
-        tracefs.event_id(directory, _A_TRACEPOINT)
+        kernelfs.read(directory, f"events/{_A_TRACEPOINT}/id")
     except OSError as error:
         raise Refused(refusals.tracepoint(_A_TRACEPOINT, _number(error))) from None
     try:
