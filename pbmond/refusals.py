@@ -41,20 +41,20 @@ class Refused(Exception):  # noqa: N818 - what happened, not an error of ours
 class Facts(NamedTuple):
     """What this process has, and what the host says; None: without limit, or not said.
 
-    ``capabilities``: the effective ones, a bit each; ``seccomp``: a filter is on; ``reached``:
-    bpf(2) answers, ``capable``: and says that it finds the capability it wants; ``memlock`` in
-    bytes, ``descriptors``: limits that cannot be raised.
+    ``capabilities``: the effective ones, a bit each; ``seccomp``: a filter is on; ``memlock`` in
+    bytes, ``descriptors``: limits; ``reached``: bpf(2) answers to a command that there is not,
+    ``capable``: and to one that takes CAP_BPF and no memory.
     """
 
     capabilities: int
     user_namespace: bool
     seccomp: bool
-    reached: bool
-    capable: bool
     paranoid: int | None
     memlock: int | None
     descriptors: int | None
     release: str
+    reached: bool = True
+    capable: bool = True
 
     def lacks(self, *capabilities: int) -> list[str]:
         """Name those of the capabilities that are missing."""

@@ -51,8 +51,6 @@ def facts() -> Facts:
         capabilities=int(status["CapEff"], 16),
         user_namespace=_in_user_namespace(),
         seccomp=status.get("Seccomp") == "2",
-        reached=bpf.refusal(bpf.NO_COMMAND) is None,
-        capable=bpf.refusal(bpf.LOAD_TYPES) is None,
         paranoid=_paranoid(),
         memlock=_limit(resource.RLIMIT_MEMLOCK),
         descriptors=_limit(resource.RLIMIT_NOFILE),
@@ -65,12 +63,12 @@ def can_load(known: Facts) -> None:
     try:
         os.close(bpf.create_map(bpf.ARRAY, 4, 8, 1, name="pb_trial"))
     except OSError as error:
-        raise Refused(refusals.small_map(_number(error), known)) from None
+        raise Refused(refusals.small_map(_number(error), _asked(known))) from None
     try:
         for kind in (bpf.RAW_TRACEPOINT, bpf.TRACEPOINT):
             os.close(bpf.load_program(kind, layout.NOTHING, "trial").descriptor)
     except OSError as error:
-        raise Refused(refusals.small_program(_number(error), known)) from None
+        raise Refused(refusals.small_program(_number(error), _asked(known))) from None
     try:
         reader = layout.read((0,), 8)
         os.close(bpf.load_program(bpf.RAW_TRACEPOINT, reader, "trial").descriptor)
@@ -118,6 +116,14 @@ def open_tracepoints(known: Facts) -> int:
         if error.errno != errno.EINVAL:  # so that we may, and there is no such event
             raise Refused(refusals.perf(_number(error), known)) from None
     return directory
+
+
+def _asked(known: Facts) -> Facts:
+    """Add how bpf(2) answers at all, which only matters once it refused something."""
+    return known._replace(
+        reached=bpf.refusal(bpf.NO_COMMAND) is None,
+        capable=bpf.refusal(bpf.LOAD_TYPES) is None,
+    )
 
 
 def _number(error: OSError) -> int:
