@@ -101,7 +101,7 @@ class Btf:
         self._btf = self._library.btf__parse(path.encode(), None)
         # libbpf 0.x returns an ERR_PTR where 1.x returns NULL.
         if not self._btf or self._btf >= 2**64 - 4095:
-            raise BtfError(f"{path} is not BTF, or not all of it: is something else mounted over it?")
+            raise BtfError(f"{path} is not BTF, or broken: is something mounted over it?")
 
     def _type(self, identifier: int) -> tuple[_Type, int]:
         address = self._library.btf__type_by_id(self._btf, identifier)

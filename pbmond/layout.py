@@ -21,7 +21,8 @@ from pbmond import bpf
 # Helpers, by number, and instructions, by operation.
 _PID_TGID, _CURRENT_TASK, _READ_KERNEL, _BOOTTIME_NS = 14, 35, 113, 125
 _LOAD_64, _STORE_NUMBER_64, _MOVE, _MOVE_NUMBER = 0x79, 0x7A, 0xBF, 0xB7
-_ADD_NUMBER, _SUBTRACT, _SHIFT_RIGHT, _CALL, _EXIT = 0x07, 0x1F, 0x77, 0x85, 0x95
+_ADD_NUMBER, _SUBTRACT, _SHIFT_RIGHT = 0x07, 0x1F, 0x77
+_SKIP_IF_EQUAL, _CALL, _EXIT = 0x15, 0x85, 0x95
 _STACK = 10  # the register that points to its end
 
 _AGE_SHIFT = 20  # an age in 2^20 ns, about a millisecond, fits the 32 bits of a result
@@ -110,6 +111,8 @@ def read(steps: tuple[int, ...], size: int, *, age: bool = False) -> bytes:
             _do(_MOVE, 3, 6),
             _do(_ADD_NUMBER, 3, number=offset),
             _do(_CALL, number=_READ_KERNEL),
+            _do(_SKIP_IF_EQUAL, offset=1),
+            _do(_EXIT),  # with an errno, which no field holds
             _do(_LOAD_64, 6, _STACK, offset=-8),
         ]
     result = [_do(_MOVE, 0, 6)]
