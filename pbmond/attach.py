@@ -29,6 +29,7 @@ _SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
 TABLE_SIZES: Final = {"flow": (64, 136), "file": (32, 104), "overflow": (16, 88)}
 _EVENTS_SIZE: Final = 1 << 22
 _LOADER_TIMEOUT_S: Final = 60.0
+_ENDING_S: Final = 1.0
 
 _UNSEEN: Final = (
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
@@ -160,10 +161,14 @@ class _Loader:
         with theirs:
             command = [python, "-I", str(_PACKAGE / "loader.py"), str(theirs.fileno())]
             # What bcc and the interpreter have to say stays out of the way of our one line.
-            stderr = None if request["debug"] else subprocess.DEVNULL
+            output = None if request["debug"] else subprocess.DEVNULL
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - a path from root's own config
-                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=stderr
+                    command,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
                 )
             except OSError as error:
                 raise AttachError(f"{python} cannot be run: {error.strerror}") from None
@@ -176,16 +181,20 @@ class _Loader:
         try:
             with self._channel:
                 return _receive(self._channel)
+        except (_Ended, ConnectionError):
+            raise AttachError(refusals.ended(self._status())) from None
         except OSError as error:
             raise AttachError(f"the loader did not answer: {error}") from None
-        except _Ended:
-            raise AttachError(refusals.ended(self._end())) from None
         finally:
-            self._end()
+            self._process.kill()
+            self._process.wait()
 
-    def _end(self) -> int:
-        self._process.kill()  # does nothing to one that has ended
-        return self._process.wait()
+    def _status(self) -> int | None:
+        """Return how a loader ended that closed its socket, which is the last that one does."""
+        try:
+            return self._process.wait(patient(_ENDING_S))
+        except subprocess.TimeoutExpired:
+            return None
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:

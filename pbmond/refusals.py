@@ -204,15 +204,14 @@ def uncompiled(said: str) -> str:
     return f"bcc did not compile the programs ({said}): run with --log-level debug"
 
 
-def ended(status: int) -> str:
-    """Say how the loader ended without a word; ``status`` as subprocess gives it."""
+def ended(status: int | None) -> str:
+    """Say how the loader ended without a word; ``status``: subprocess's, None if it did not end."""
     if status == -signal.SIGSYS:
         return "the loader was killed by a seccomp filter: allow bpf(2) and perf_event_open(2)"
     if status == -signal.SIGKILL:
         return "the loader was killed: it takes about 150 MB of memory, was there less?"
-    if status < 0:
-        return f"the loader crashed (signal {-status}): run with --log-level debug"
-    return f"the loader ended early (status {status}): run with --log-level debug"
+    how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
+    return f"the loader ended {how} without a word: run with --log-level debug"
 
 
 def _seccomp(call: str) -> str:
