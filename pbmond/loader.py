@@ -109,12 +109,16 @@ class Loading:
         self._constants = {**defines(self._btf), **self._uring.defines}
         trials.has_offsets(self._constants, self._facts)
         self._tracefs = -1  # opened where a hook needs it
+        self._refused: set[str] = set()  # programs of the last choice, one by each reads
 
     def run(self) -> None:
         """Load the best rung that the request allows and hand it over; Refused if none runs."""
         self._make_maps()
         refusal: Refused | None = None
         for each in self._possible():
+            # Where sockets are counted at system calls too, the same programs do more.
+            if self._refused and self._refused <= {hook.loaded for hook in self._hooks(each)}:
+                continue
             try:
                 self._hand_over(self._attach_all(each))
             except Refused as error:
@@ -154,6 +158,9 @@ class Loading:
         refusal = fexit.refusal(self._btf)
         return refusal if refusal or forced else fexit.inexact()
 
+    def _hooks(self, chosen: Rungs) -> list[Hook]:
+        return hooks(chosen, self._uring.hooks)
+
     # --- maps ---------------------------------------------------------------------------------
 
     def _make_maps(self) -> None:
@@ -192,7 +199,7 @@ class Loading:
 
     def _attach_all(self, chosen: Rungs) -> Attached:
         """Compile, load and attach for one choice, by the best reads that load; Refused."""
-        here = hooks(chosen, self._uring.hooks)
+        here = self._hooks(chosen)
         if self._tracefs < 0 and any(hook.kind == "tracepoint" for hook in here):
             self._tracefs = trials.open_tracepoints(self._facts)
         reads, programs = self._load(chosen, here)
@@ -206,12 +213,14 @@ class Loading:
 
     def _load(self, chosen: Rungs, here: list[Hook]) -> tuple[str, dict[str, bpf.Loaded]]:
         refusal = ""
+        self._refused = set()
         for reads in self._reads_to_try():
             try:
                 return reads, self._load_by(reads, chosen, here)
             except CompileError as error:
                 refusal = refusals.uncompiled(str(error))
             except RefusedError as error:
+                self._refused.add(error.program)
                 refusal = refusals.program(error.program, error.number, error.log, self._facts)
         raise Refused(refusal)
 

@@ -193,10 +193,10 @@ def program(name: str, number: int, log: str, facts: Facts) -> str:
     if number in (errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return f"the kernel does not load a program ({said})"
     what = "finds a program too long" if number == errno.E2BIG else "refuses a program"
-    return (
-        f"the verifier of Linux {facts.release} {what} ({said}): please report it; meanwhile "
-        'sockets = "off" or files = "off" in the configuration may start'
-    )
+    line = f"the verifier of Linux {facts.release} {what} ({said}): please report it"
+    if name.startswith("sched_process_"):  # those of every choice
+        return line
+    return f'{line}; meanwhile sockets = "off" or files = "off" in the configuration may start'
 
 
 def uncompiled(said: str) -> str:

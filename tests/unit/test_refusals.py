@@ -202,6 +202,12 @@ def test_a_program_that_is_refused_is_named_with_the_verifiers_last_words(
     assert "lockdown" not in line
 
 
+def test_settings_are_proposed_for_a_program_that_they_leave_out() -> None:
+    off = 'sockets = "off" or files = "off"'
+    assert off in refusals.program("exit_sendmmsg", errno.E2BIG, "", ROOT)
+    assert off not in refusals.program("sched_process_exit", errno.E2BIG, "", ROOT)
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [
