@@ -12,11 +12,9 @@ LLVM never stays in memory: the process ends as soon as the descriptors are over
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
-import resource
 import socket
 import sys
 from pathlib import Path
@@ -25,7 +23,7 @@ from typing import Any, NamedTuple
 # Appended, so that nothing beside the package can stand in for a system module such as bcc.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from pbmond import bpf, fexit, kernelfs
+from pbmond import bpf, fexit, kernelfs, refusals, trials
 from pbmond.btf import Btf, BtfError
 from pbmond.hooks import Hook, Rungs, function_of, hooks, rungs
 from pbmond.offsets import defines, unseen
@@ -40,6 +38,7 @@ from pbmond.programs import (
     tails,
     wanted,
 )
+from pbmond.refusals import Refused
 from pbmond.uring import BLIND, uring
 
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
@@ -51,10 +50,6 @@ _LOST_COUNT = 5
 
 _READS = ("cast", "typed", "probe")  # the better first
 _HINTS = 1 << 16  # HINT_BITS of bpf/tables.h
-
-
-class LoadError(Exception):
-    """The programs cannot run here; the message says why and what to do, in one line."""
 
 
 class Table(NamedTuple):
@@ -90,7 +85,7 @@ def main() -> None:
     try:
         request = json.loads(channel.makefile("r").readline())
         Loading(request, channel).run()
-    except (LoadError, BtfError, NoBccError) as error:
+    except (Refused, BtfError, NoBccError) as error:
         _say(channel, {"error": str(error), "no_bcc": isinstance(error, NoBccError)}, [])
     except Exception as error:  # noqa: BLE001 - whatever it is, the daemon must hear one line
         _say(channel, {"error": f"loading the eBPF programs failed: {error!r}"}, [])
@@ -115,31 +110,38 @@ class Loading:
         self._tables = [Table(*table) for table in request["tables"]]
         self._maps: dict[str, int] = {}
         self._refusals: list[str] = []  # of better rungs
+        trials.raise_limits()
+        self._facts = trials.facts()
+        trials.can_load(self._facts)
+        trials.has_types(self._facts)
         self._btf = Btf()
         self._uring = uring(self._btf)
         self._constants = {**defines(self._btf), **self._uring.defines}
+        trials.has_offsets(self._constants, self._facts)
+        self._tracefs = -1  # opened where a hook needs it
+        self._refused: set[str] = set()  # programs of the last choice, one by each reads
 
     def run(self) -> None:
-        """Load the best rung that the request allows and hand it over; LoadError if none runs."""
-        # Maps are charged to this limit before Linux 5.11 only, so a refusal may not matter.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+        """Load the best rung that the request allows and hand it over; Refused if none runs."""
         self._make_maps()
         for each in self._possible():
+            # Where sockets are counted at system calls too, the same programs do more.
+            if self._refused and self._refused <= {hook.loaded for hook in self._hooks(each)}:
+                continue
             try:
                 self._hand_over(self._attach_all(each))
-            except LoadError as error:
-                self._refusals.append(f"sockets by {each.sockets}, files by {each.files}: {error}")
+            except Refused as error:
+                self._refusals.append(str(error))
             else:
                 return
-        raise LoadError(self._refusals[-1])
+        raise Refused(self._refusals[-1])
 
     def _possible(self) -> list[Rungs]:
-        """Return the rungs that can be tried here; LoadError if what is wanted cannot."""
+        """Return the rungs that can be tried here; Refused if what is wanted cannot."""
         sockets, files = self._request["sockets"], self._request["files"]
         every = list(rungs(sockets, files))
         if not every:
-            raise LoadError(
+            raise Refused(
                 f'sockets = "{sockets}" and files = "{files}" hook system calls in two ways: '
                 'set one of them to "auto" in the configuration'
             )
@@ -153,7 +155,7 @@ class Loading:
         ]
         if not possible:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in lacks.items() if reason)
-            raise LoadError(f'{reasons}: set sockets and files to "auto" in the configuration')
+            raise Refused(f'{reasons}: set sockets and files to "auto" in the configuration')
         return possible
 
     def _lack_of_socket_tracepoints(self) -> str | None:
@@ -164,6 +166,9 @@ class Loading:
     def _lack_of_fexit(self, *, forced: bool) -> str | None:
         refusal = fexit.refusal(self._btf)
         return refusal if refusal or forced else fexit.inexact()
+
+    def _hooks(self, chosen: Rungs) -> list[Hook]:
+        return hooks(chosen, self._uring.hooks)
 
     # --- maps ---------------------------------------------------------------------------------
 
@@ -193,30 +198,40 @@ class Loading:
 
     def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
         flags = bpf.MMAPABLE if kind == bpf.ARRAY else 0
-        self._maps[name] = bpf.create_map(kind, *sizes, entries, flags=flags, name=f"pb_{name}")
+        try:
+            self._maps[name] = bpf.create_map(kind, *sizes, entries, flags=flags, name=f"pb_{name}")
+        except OSError as error:
+            size = max(1, sum(sizes)) * entries
+            raise Refused(refusals.table(name, size, error.errno or 0, self._facts)) from None
 
     # --- programs -----------------------------------------------------------------------------
 
     def _attach_all(self, chosen: Rungs) -> Attached:
-        """Compile, load and attach for one choice, by the best reads that load; LoadError."""
-        here = hooks(chosen, self._uring.hooks)
+        """Compile, load and attach for one choice, by the best reads that load; Refused."""
+        here = self._hooks(chosen)
+        if self._tracefs < 0 and any(hook.kind == "tracepoint" for hook in here):
+            self._tracefs = trials.open_tracepoints(self._facts)
         reads, programs = self._load(chosen, here)
         links, results = self._attach(here, programs.loaded)
         missing = [result for result in results if result["required"] and result["error"]]
         if missing:
             for link in links.values():
                 os.close(link)
-            raise LoadError(f"{missing[0]['name']} cannot be attached: {missing[0]['error']}")
+            raise Refused(f"{missing[0]['name']} cannot be attached: {missing[0]['error']}")
         return Attached(chosen, reads, programs, links, results)
 
     def _load(self, chosen: Rungs, here: list[Hook]) -> tuple[str, Programs]:
         refusal = ""
+        self._refused = set()
         for reads in self._reads_to_try():
             try:
                 return reads, self._load_by(reads, chosen, here)
-            except (CompileError, RefusedError) as error:
-                refusal = str(error)
-        raise LoadError(f"the kernel refused the eBPF programs: {refusal}")
+            except CompileError as error:
+                refusal = refusals.uncompiled(str(error))
+            except RefusedError as error:
+                self._refused.add(error.program)
+                refusal = refusals.program(error.program, error.number, error.log, self._facts)
+        raise Refused(refusal)
 
     def _reads_to_try(self) -> list[str]:
         wanted = self._request["reads"]
@@ -277,13 +292,21 @@ class Loading:
             error = None
             try:
                 if hook.loaded in programs:
-                    links[hook.name] = _open(hook, programs[hook.loaded].descriptor)
+                    links[hook.name] = self._open(hook, programs[hook.loaded].descriptor)
                 else:
                     error = "the kernel has no such function"
             except OSError as failure:
                 error = failure.strerror or str(failure)
             results.append({"name": hook.name, "required": hook.required, "error": error})
         return links, results
+
+    def _open(self, hook: Hook, program: int) -> int:
+        if hook.kind == "raw_tracepoint":
+            return bpf.open_raw_tracepoint(hook.name, program)
+        if hook.kind == "fexit":
+            return bpf.open_function(program)
+        identifier = int(kernelfs.read(self._tracefs, f"events/{hook.name}/id"))
+        return bpf.open_tracepoint(identifier, program)
 
     def _hand_over(self, attached: Attached) -> None:
         wanted, loaded, tails = attached.programs
@@ -325,15 +348,6 @@ def _fill(program: int, table: int, capacity: int) -> None:
     """
     for end in range(capacity, 0, -_FILL_RUN):
         bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
-
-
-def _open(hook: Hook, program: int) -> int:
-    if hook.kind == "raw_tracepoint":
-        return bpf.open_raw_tracepoint(hook.name, program)
-    if hook.kind == "fexit":
-        return bpf.open_function(program)
-    identifier = int((kernelfs.tracefs() / "events" / hook.name / "id").read_text())
-    return bpf.open_tracepoint(identifier, program)
 
 
 def _version_code(release: str) -> int:

@@ -39,9 +39,10 @@ class CompileError(Exception):
 
 
 class RefusedError(Exception):
-    """The kernel did not load a program; ``number``: errno; ``log``: the verifier's last words."""
+    """The kernel did not load ``program``: errno ``number``, and its verifier's last words."""
 
     def __init__(self, program: str, number: int, log: str) -> None:
+        self.program = program
         self.number = number
         self.log = _last_words(log)
         super().__init__(f"{program}: {os.strerror(number)}" + f" ({self.log})" * bool(self.log))
@@ -139,7 +140,7 @@ class Compiled:
         flags = [*([] if source.debug else ["-g0"]), f"-I{source.directory}", *defines]
         text = Path(source.directory, "pbmon.c").read_text()
         try:
-            with _scratch_directory(), _quiet(debug=source.debug):
+            with _scratch_directory():
                 self._module = bcc.BPF(text=text, cflags=flags, allow_rlimit=False)
         except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
             raise CompileError(str(error) or type(error).__name__) from None
@@ -184,25 +185,6 @@ def _last_words(log: str) -> str:
     lines = [line.strip() for line in log.splitlines()]
     lines = [line for line in lines if line and not line.startswith(_FIGURES)]
     return lines[-1] if lines else ""
-
-
-class _quiet:  # noqa: N801 - a context manager
-    """Keep bcc's and the verifier's words on descriptor 2 away from the user, unless debugging."""
-
-    def __init__(self, *, debug: bool) -> None:
-        self._debug = debug
-
-    def __enter__(self) -> None:
-        if not self._debug:
-            self._saved = os.dup(2)
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 2)
-            os.close(null)
-
-    def __exit__(self, *_: object) -> None:
-        if not self._debug:
-            os.dup2(self._saved, 2)
-            os.close(self._saved)
 
 
 class _scratch_directory:  # noqa: N801 - a context manager

@@ -68,8 +68,12 @@ class Daemon:
         topic: bytes = b"all/flows",
         publisher_user: str = "nobody",
         bcc_python: Path | None = None,
+        prefix: tuple[str, ...] = (),
     ) -> None:
-        """Start it and wait for its first snapshot; ``directory`` must be empty."""
+        """Start it and wait for its first snapshot; ``directory`` must be empty.
+
+        ``prefix``: a command that starts the daemon, given as further arguments, in its own place.
+        """
         self.directory = directory
         self.log = directory / "log"
         self.address = f"ipc://{directory}/pbmond.sock"
@@ -90,7 +94,7 @@ class Daemon:
         )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603 - this interpreter and a file of ours
-                [sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(config)],
+                [*prefix, sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8", **handed_down()},

@@ -21,8 +21,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from pbmond import bpf
-from pbmond.loader import _find_tracefs
+from pbmond import bpf, kernelfs
 
 _RING_SIZE = 1 << 24
 _PAGE = mmap.PAGESIZE
@@ -115,14 +114,14 @@ def _version_code() -> int:
     return int(major) << 16 | int(minor) << 8
 
 
-def _attach(hooks: list[str], programs: dict[str, int], tracefs: str) -> list[int]:
+def _attach(hooks: list[str], programs: dict[str, int], tracefs: int) -> list[int]:
     links = []
     for hook in hooks:
         if "/" not in hook:
             links.append(bpf.open_raw_tracepoint(hook, programs["empty_raw"]))
             continue
         name = "empty" if "empty" in programs else "enter" if "sys_enter" in hook else "leave"
-        identifier = int(Path(tracefs, "events", hook, "id").read_text())
+        identifier = int(kernelfs.read(tracefs, f"events/{hook}/id"))
         links.append(bpf.open_tracepoint(identifier, programs[name]))
     return links
 
@@ -148,7 +147,7 @@ def main() -> None:
 
 def _serve(hooks: list[str], programs: dict[str, int], events: int) -> None:
     ring = Ring(events)
-    tracefs = _find_tracefs()
+    tracefs = kernelfs.tracefs()
     poll = select.epoll()
     poll.register(events, select.EPOLLIN)
     poll.register(0, select.EPOLLIN)
