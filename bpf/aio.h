@@ -210,7 +210,7 @@ INLINE void take_request(struct aio_work *aio, u64 where)
 
 /* One item: a passed result first, then the requests of io_submit or the results of io_getevents.
  * False: find_item() has to do the rest. */
-INLINE bool take_item(struct notes *notes, void *registers, bool submits, u32 item)
+INLINE bool take_item(struct notes *notes, struct call *ctx, bool submits, u32 item)
 {
 	struct aio_work *aio = &notes->aio;
 
@@ -218,9 +218,9 @@ INLINE bool take_item(struct notes *notes, void *registers, bool submits, u32 it
 	if (item < aio->passed)
 		take_passed(aio, item);
 	else if (submits)
-		take_request(aio, ARGUMENT(registers, 3) + sizeof(u64) * (item - aio->passed));
+		take_request(aio, CALL_ARGUMENT(ctx, 3) + sizeof(u64) * (item - aio->passed));
 	else
-		take_result(aio, ARGUMENT(registers, 4) + IO_EVENT_SIZE * (item - aio->passed));
+		take_result(aio, CALL_ARGUMENT(ctx, 4) + IO_EVENT_SIZE * (item - aio->passed));
 	FORGET_PATH();
 	return !aio->unknown && (aio->result <= 0 || aio->request.slot == NO_TARGET ||
 				 count_result(notes));
@@ -262,37 +262,36 @@ INLINE void begin_aio(struct notes *notes, u64 ring, u32 handed_out)
 }
 
 /* io_setup: a new ring, perhaps at the address of an old one. */
-INLINE void forget_ring(s64 result)
+INLINE void forget_ring(struct call *ctx)
 {
 	struct notes *notes = notes_of(CONTEXT_EXIT);
 
-	if (!notes || result)
+	if (!notes || ctx->result)
 		return;
 	struct aio_key *key = &notes->aio.key;
 	key->memory = address_space();
 	key->iocb = 0;
-	if (!read_user(&key->ring, sizeof(key->ring),
-		       (void *)ARGUMENT(task_registers(current_task()), 2)))
+	if (!read_user(&key->ring, sizeof(key->ring), (void *)CALL_ARGUMENT(ctx, 2)))
 		map_delete(MAP(AIO_RINGS), key);
 }
 
 /* The result counts requests, or results. What lies beyond the kernel's limit of tail calls is lost,
  * and counted so; a request only lacks its note then. Each way is a program of its own: the verifier
  * takes half as long for two of them. */
-INLINE void count_aio(void *ctx, bool submits, s64 result, u32 tail)
+INLINE void count_aio(struct call *ctx, bool submits, u32 tail)
 {
-	void *registers = task_registers(current_task());
 	struct notes *notes = notes_of(CONTEXT_EXIT);
+	s64 result = ctx->result;
 	bool done = true;
 
 	if (!notes || result <= 0)
 		return;
 	if (!notes->message)
-		begin_aio(notes, ARGUMENT(registers, 1), submits ? 0 : result);
+		begin_aio(notes, CALL_ARGUMENT(ctx, 1), submits ? 0 : result);
 	u32 end = notes->aio.passed + result;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < AIO_RUN && notes->message < end && done; i++)
-		done = take_item(notes, registers, submits, notes->message++);
+		done = take_item(notes, ctx, submits, notes->message++);
 	if (!done)
 		find_item(notes, submits);
 	if (notes->message < end) {

@@ -56,6 +56,9 @@ static void *(*cast)(const void *address, u64 type) CONSTANT = (void *)FUNCTION_
 #define READ_HEAD(head, from) read_kernel((head)->bytes, sizeof((head)->bytes), from)
 #endif
 
+/* BITS(): a bit field of some kernels, which is a whole byte on others. */
+#define BITS(base, name) (READ(u8, base, OFFSETOF_##name) >> SHIFT_##name & MASK_##name)
+
 /* FIELD(): a load that the verifier knows to be of a kernel structure, so that it costs as much as
  * any load. Only for chains that start at current_task(). bpf_get_current_task_btf came with 5.11,
  * bpf_task_pt_regs with 5.15; without them the same fields are probe reads. */
@@ -69,7 +72,7 @@ static void *(*current_task)(void) CONSTANT = (void *)35;
 INLINE void *task_registers(void *task)
 {
 	/* The saved user registers lie at the top of the kernel stack. */
-	return READ(void *, task, OFFSETOF_TASK_STACK) + THREAD_SIZE - SIZEOF_PT_REGS;
+	return READ(void *, task, OFFSETOF_TASK_STACK) + THREAD_SIZE - STACK_PADDING - SIZEOF_PT_REGS;
 }
 #endif
 
@@ -82,7 +85,7 @@ INLINE void *task_registers(void *task)
 #define ARGUMENT_4 (OFFSETOF_REGS + 24)
 #define ARGUMENT_5 (OFFSETOF_REGS + 32)
 #define ARGUMENT_6 (OFFSETOF_REGS + 40)
-#define SYSCALL_NUMBER(registers) FIELD(u32, registers, OFFSETOF_SYSCALLNO)
+#define OFFSETOF_CALL_NUMBER OFFSETOF_SYSCALLNO
 #define NR_SENDTO 206
 #define NR_SENDMSG 211
 #define NR_SENDMMSG 269
@@ -96,7 +99,7 @@ INLINE void *task_registers(void *task)
 #define ARGUMENT_4 OFFSETOF_R10
 #define ARGUMENT_5 OFFSETOF_R8
 #define ARGUMENT_6 OFFSETOF_R9
-#define SYSCALL_NUMBER(registers) FIELD(u64, registers, OFFSETOF_ORIG_AX)
+#define OFFSETOF_CALL_NUMBER OFFSETOF_ORIG_AX
 #define NR_SENDTO 44
 #define NR_SENDMSG 46
 #define NR_SENDMMSG 307
@@ -105,5 +108,27 @@ INLINE void *task_registers(void *task)
 #define NR_TEE 276
 #endif
 #define ARGUMENT(registers, number) FIELD(u64, registers, ARGUMENT_##number)
+#define SYSCALL_NUMBER(registers) FIELD(u32, registers, OFFSETOF_CALL_NUMBER)
+
+/* What a program meets on the way out of a system call. A kernel function's own way out (fexit) brings
+ * the registers along as a pointer that the verifier knows on every kernel; at the tracepoint they
+ * are found by the task. */
+#if CALLS_BY_FEXIT
+struct call {
+	void *registers;
+	s64 result;
+};
+#define CALL_FIELD(type, ctx, offset) (*(type volatile *)((ctx)->registers + (offset)))
+#else
+struct call {
+	u64 common;
+	u32 number;
+	u32 pad;
+	s64 result;
+};
+#define CALL_FIELD(type, ctx, offset) FIELD(type, task_registers(current_task()), offset)
+#endif
+#define CALL_ARGUMENT(ctx, number) CALL_FIELD(u64, ctx, ARGUMENT_##number)
+#define CALL_NUMBER(ctx) CALL_FIELD(u32, ctx, OFFSETOF_CALL_NUMBER)
 
 #endif

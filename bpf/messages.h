@@ -42,10 +42,10 @@ INLINE u64 mapped_bytes(u64 where, u64 size_at)
 }
 
 /* getsockopt(descriptor, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, size); true as in count_flow(). */
-INLINE bool count_mapped(void *registers)
+INLINE bool count_mapped(struct call *ctx)
 {
-	u64 bytes = mapped_bytes(ARGUMENT(registers, 4), ARGUMENT(registers, 5));
-	void *sk = socket_argument(ARGUMENT(registers, 1));
+	u64 bytes = mapped_bytes(CALL_ARGUMENT(ctx, 4), CALL_ARGUMENT(ctx, 5));
+	void *sk = socket_argument(CALL_ARGUMENT(ctx, 1));
 	struct process_key process;
 
 	if (!bytes || !sk)
@@ -98,16 +98,16 @@ INLINE bool fill_notes(struct notes *notes, void *sk)
 	return true;
 }
 
-INLINE void count_messages(void *ctx, enum direction direction, s64 messages)
+INLINE void count_messages(struct call *ctx, enum direction direction)
 {
-	void *registers = task_registers(current_task());
 	struct notes *notes = notes_of(CONTEXT_EXIT);
-	u64 vector = ARGUMENT(registers, 2);
-	void *sk = socket_argument(ARGUMENT(registers, 1));
+	u64 vector = CALL_ARGUMENT(ctx, 2);
+	void *sk = socket_argument(CALL_ARGUMENT(ctx, 1));
+	s64 messages = ctx->result;
 
 	if (messages <= 0 || !notes || !sk)
 		return;
-	if (direction == RX && ARGUMENT(registers, 4) & (MSG_PEEK | MSG_ERRQUEUE))
+	if (direction == RX && CALL_ARGUMENT(ctx, 4) & (MSG_PEEK | MSG_ERRQUEUE))
 		return;
 	if (!notes->message) {
 		if (!fill_notes(notes, sk))
@@ -126,7 +126,7 @@ INLINE void count_messages(void *ctx, enum direction direction, s64 messages)
 		tail_call(ctx, MAP(EXIT_TAILS), WALKER);
 }
 #else
-#define count_messages(ctx, direction, messages)
+#define count_messages(ctx, direction)
 #endif
 
 #endif

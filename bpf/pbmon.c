@@ -22,16 +22,10 @@
 #include "aio.h"
 
 /* The attach types, each in one macro: the bodies know nothing of them. */
-struct syscall_exit {
-	u64 common;
-	u32 number;
-	u32 pad;
-	s64 result;
-};
 struct raw_arguments {
 	u64 values[7];
 };
-#define SYSCALL_EXIT(name) int exit_##name(struct syscall_exit *ctx)
+#define SYSCALL_EXIT(name) int exit_##name(struct call *ctx)
 #define RAW_TRACEPOINT(name) int raw_##name(struct raw_arguments *ctx)
 
 #if SIZEOF_FLOW_SLOT != 136 || SIZEOF_FILE_SLOT != 104 || SIZEOF_OVERFLOW_SLOT != 88
@@ -132,13 +126,13 @@ RAW_TRACEPOINT(sock_recv_length)
 /* --- descriptors ------------------------------------------------------------------------- */
 
 #if FILES || SOCKETS_AT_EXIT
-INLINE int one_end(struct syscall_exit *ctx, enum direction direction)
+INLINE int one_end(struct call *ctx, enum direction direction)
 {
 	struct process_key process;
 
 	if (ctx->result <= 0)
 		return 0;
-	u64 descriptor = ARGUMENT(task_registers(current_task()), 1);
+	u64 descriptor = CALL_ARGUMENT(ctx, 1);
 	identify_current(&process);
 	if (count_file(CONTEXT_EXIT, &process, file_of(descriptor), direction, ctx->result, false))
 		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
@@ -147,7 +141,7 @@ INLINE int one_end(struct syscall_exit *ctx, enum direction direction)
 
 /* A call that moves bytes from one open file to another; NULL: that end does not count. The loop
  * keeps one copy of the body, which is most of the time that compiling takes. */
-INLINE int two_ends(struct syscall_exit *ctx, void *in, void *out)
+INLINE int two_ends(struct call *ctx, void *in, void *out)
 {
 	struct process_key process;
 	bool first = false;
@@ -190,75 +184,86 @@ SYSCALL_EXIT(out)
  * peek, only what it wrote counts; vmsplice() goes the way its end of the pipe goes. */
 SYSCALL_EXIT(between)
 {
-	void *registers = task_registers(current_task());
 	void *in = NULL, *out = NULL;
 
 	if (ctx->result <= 0)
 		return 0;
-	if (ctx->number == NR_SENDFILE) {
-		out = file_argument(ARGUMENT(registers, 1), ctx->result);
-		in = file_argument(ARGUMENT(registers, 2), ctx->result);
-	} else if (ctx->number == NR_TEE) {
-		out = file_argument(ARGUMENT(registers, 2), ctx->result);
-	} else if (ctx->number == NR_VMSPLICE) {
-		in = file_argument(ARGUMENT(registers, 1), ctx->result);
+	u32 number = CALL_NUMBER(ctx);
+	if (number == NR_SENDFILE) {
+		out = file_argument(CALL_ARGUMENT(ctx, 1), ctx->result);
+		in = file_argument(CALL_ARGUMENT(ctx, 2), ctx->result);
+	} else if (number == NR_TEE) {
+		out = file_argument(CALL_ARGUMENT(ctx, 2), ctx->result);
+	} else if (number == NR_VMSPLICE) {
+		in = file_argument(CALL_ARGUMENT(ctx, 1), ctx->result);
 		if (in && READ(u32, in, OFFSETOF_FILE_MODE) & FMODE_WRITE) {
 			out = in;
 			in = NULL;
 		}
 	} else { /* splice, copy_file_range */
-		in = file_argument(ARGUMENT(registers, 1), ctx->result);
-		out = file_argument(ARGUMENT(registers, 3), ctx->result);
+		in = file_argument(CALL_ARGUMENT(ctx, 1), ctx->result);
+		out = file_argument(CALL_ARGUMENT(ctx, 3), ctx->result);
 	}
 	return two_ends(ctx, in, out);
 }
 
 SYSCALL_EXIT(io_setup)
 {
-	forget_ring(ctx->result);
+	forget_ring(ctx);
 	return 0;
 }
 
 SYSCALL_EXIT(io_submit)
 {
-	count_aio(ctx, true, ctx->result, AIO_REQUESTS_TAIL);
+	count_aio(ctx, true, AIO_REQUESTS_TAIL);
 	return 0;
 }
 
 /* io_getevents, io_pgetevents */
 SYSCALL_EXIT(io_results)
 {
-	count_aio(ctx, false, ctx->result, AIO_RESULTS_TAIL);
+	count_aio(ctx, false, AIO_RESULTS_TAIL);
 	return 0;
 }
 
-/* io_uring_submit_req(req) */
-RAW_TRACEPOINT(io_uring_submit_req)
+/* io_uring_submit_req(req), io_uring_submit_sqe(req, ...), and before 5.18 (ring, req, ...) */
+RAW_TRACEPOINT(io_uring_submit)
 {
-	remember_shots((void *)ctx->values[0]);
+	remember((void *)ctx->values[URING_SUBMIT_REQUEST_AT]);
 	return 0;
 }
 
 /* io_uring_task_add(req, mask) */
 RAW_TRACEPOINT(io_uring_task_add)
 {
-	remember_shots((void *)ctx->values[0]);
+	remember((void *)ctx->values[0]);
 	return 0;
 }
 
-/* io_uring_complete(ctx, req, user_data, res, ...) on older kernels, (ctx, req, cqe) on newer. */
+/* io_uring_complete(ring, req, cqe); from 5.18 (ring, req, user_data, res, flags, ...); before
+ * (ring, user_data, res, ...). */
 RAW_TRACEPOINT(io_uring_complete)
 {
+	struct known_key key = { .ring = ctx->values[0] };
+	void *request = NULL;
+	u32 flags = 0;
+	s32 result;
+
 #if URING_COMPLETE_HAS_CQE
-	u64 user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res, flags */);
-	s32 result = READ(s32, ctx->values[2], 8);
-	u32 flags = READ(u32, ctx->values[2], 12);
+	request = (void *)ctx->values[1];
+	key.user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res, flags */);
+	result = READ(s32, ctx->values[2], 8);
+	flags = READ(u32, ctx->values[2], 12);
+#elif URING_COMPLETE_HAS_REQUEST
+	request = (void *)ctx->values[1];
+	key.user_data = ctx->values[2];
+	result = ctx->values[3];
+	flags = ctx->values[4];
 #else
-	u64 user_data = ctx->values[2];
-	s32 result = ctx->values[3];
-	u32 flags = ctx->values[4];
+	key.user_data = ctx->values[1];
+	result = ctx->values[2];
 #endif
-	if (count_completion(ctx->values[0], (void *)ctx->values[1], user_data, result, flags))
+	if (count_completion(&key, request, result, flags))
 		tail_call(ctx, MAP(RAW_TAILS), FIRST);
 	return 0;
 }
@@ -278,10 +283,8 @@ RAW_TRACEPOINT(io_uring_cqe_overflow)
 #if SOCKETS
 SYSCALL_EXIT(getsockopt)
 {
-	void *registers = task_registers(current_task());
-
-	if (!ctx->result && ARGUMENT(registers, 2) == IPPROTO_TCP &&
-	    ARGUMENT(registers, 3) == TCP_ZEROCOPY_RECEIVE && count_mapped(registers))
+	if (!ctx->result && CALL_ARGUMENT(ctx, 2) == IPPROTO_TCP &&
+	    CALL_ARGUMENT(ctx, 3) == TCP_ZEROCOPY_RECEIVE && count_mapped(ctx))
 		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
@@ -297,14 +300,14 @@ INLINE bool is_peek(u64 flags)
 
 SYSCALL_EXIT(recvfrom)
 {
-	u64 flags = ARGUMENT(task_registers(current_task()), 4);
+	u64 flags = CALL_ARGUMENT(ctx, 4);
 
 	return is_peek(flags) ? 0 : one_end(ctx, RX);
 }
 
 SYSCALL_EXIT(recvmsg)
 {
-	u64 flags = ARGUMENT(task_registers(current_task()), 3);
+	u64 flags = CALL_ARGUMENT(ctx, 3);
 
 	return is_peek(flags) ? 0 : one_end(ctx, RX);
 }
@@ -312,7 +315,7 @@ SYSCALL_EXIT(recvmsg)
 /* sendmmsg, recvmmsg: the result counts messages, and each has its length in the caller's vector. */
 SYSCALL_EXIT(messages)
 {
-	count_messages(ctx, ctx->number == NR_SENDMMSG ? TX : RX, ctx->result);
+	count_messages(ctx, CALL_NUMBER(ctx) == NR_SENDMMSG ? TX : RX);
 	return 0;
 }
 #endif

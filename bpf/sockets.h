@@ -26,6 +26,11 @@ struct socket_head {
 	HEAD_OF(SOCK_COMMON_SPAN);
 } __attribute__((aligned(8)));
 
+/* sk_type and sk_protocol: neighbours, which of them comes first differs. */
+struct socket_kind {
+	HEAD_OF(SK_KIND_SPAN);
+} __attribute__((aligned(8)));
+
 /* An address in a structure's head, as two numbers: the head may not be ours to copy from. */
 #define COPY_ADDRESS(to, head, offset) do {					\
 	((u64 *)(to))[0] = HEAD(u64, head, offset);				\
@@ -99,9 +104,9 @@ INLINE u32 socket_class(const struct flow_key *key, void *sk)
 INLINE u32 socket_inode(void *sk)
 {
 #ifdef OFFSETOF_SK_INO
-	return READ(u32, sk, OFFSETOF_SK_INO);
+	return READ(u64, sk, OFFSETOF_SK_INO);
 #else
-	return READ(u32, READ(void *, sk, OFFSETOF_SK_SOCKET),
+	return READ(u64, READ(void *, sk, OFFSETOF_SK_SOCKET),
 		    OFFSETOF_SOCKET_ALLOC_INODE + OFFSETOF_INODE_INO);
 #endif
 }
@@ -109,10 +114,11 @@ INLINE u32 socket_inode(void *sk)
 /* Fill everything but the process and a peer of the call's own. */
 INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head)
 {
-	u32 word = READ(u32, sk, OFFSETOF_SK_PROTOCOL); /* u16 sk_protocol, u16 sk_type */
+	struct socket_kind kind;
 
-	key->protocol = word;
-	key->type = word >> 16;
+	READ_HEAD(&kind, sk + OFFSETOF_SK_KIND);
+	key->protocol = HEAD(u16, &kind, OFFSETOF_SK_PROTOCOL - OFFSETOF_SK_KIND);
+	key->type = HEAD(u16, &kind, OFFSETOF_SK_TYPE - OFFSETOF_SK_KIND);
 	key->family = HEAD(u16, head, OFFSETOF_SKC_FAMILY);
 	key->net = HEAD(u64, head, OFFSETOF_SKC_NET);
 	if (key->family == AF_INET || key->family == AF_INET6) {
@@ -147,7 +153,7 @@ INLINE bool went_out(void *sk)
 {
 	void *bucket = READ(void *, sk, OFFSETOF_ICSK_BIND_HASH);
 
-	return READ(u8, sk, OFFSETOF_SK_USERLOCKS) & SOCK_BINDPORT_LOCK ||
+	return BITS(sk, SK_USERLOCKS) & SOCK_BINDPORT_LOCK ||
 	       (bucket && READ(s8, bucket, OFFSETOF_BIND_BUCKET_FASTREUSE) < 0);
 }
 

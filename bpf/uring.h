@@ -2,7 +2,8 @@
  *
  * A multishot request posts many results, and the tracepoint names it with the last alone. So the
  * requests that may do that are remembered by their ring and user data when they are submitted, or
- * woken (one that is older than the daemon).
+ * woken (one that is older than the daemon). Before Linux 5.18 the tracepoint names none, so that
+ * every request which moves bytes is remembered, with all that counting it takes.
  */
 #ifndef PBMON_URING_H
 #define PBMON_URING_H
@@ -67,32 +68,76 @@ INLINE void *task_of_request(void *request)
 #endif
 }
 
-/* What IORING_OP_SPLICE reads from: a registered file, or a descriptor. */
+/* A registered file, by its number. */
+INLINE void *registered_file(void *request, u32 number)
+{
+	u64 file = 0;
+
+#if defined(OFFSETOF_SPLICE_NODE) && defined(OFFSETOF_RSRC_NODE_FILE)
+	void *node = READ(void *, request, OFFSETOF_SPLICE_NODE);
+
+	if (node)
+		file = READ(u64, node, OFFSETOF_RSRC_NODE_FILE);
+#elif defined(OFFSETOF_RING_FILES) && defined(OFFSETOF_FIXED_FILE)
+	void *files = READ(void *, READ(void *, request, OFFSETOF_REQUEST_RING), OFFSETOF_RING_FILES);
+
+	if (files)
+		file = READ(u64, files + (u64)number * 8, OFFSETOF_FIXED_FILE);
+#endif
+	/* The lowest bits are flags: two (IO_REQ_FILE_MASK, io_uring/filetable.h), once three. */
+	return (void *)(file & ~7ULL);
+}
+
+/* What IORING_OP_SPLICE and IORING_OP_TEE read from: a registered file, or a descriptor. */
 INLINE void *splice_source(void *request)
 {
-#if defined(OFFSETOF_SPLICE_FD_IN) && defined(OFFSETOF_RSRC_NODE_FILE)
-	if (READ(u32, request, OFFSETOF_SPLICE_FLAGS) & SPLICE_F_FD_IN_FIXED) {
-		void *node = READ(void *, request, OFFSETOF_SPLICE_NODE);
-
-		/* The two lowest bits of io_rsrc_node.file_ptr are flags. */
-		return node ? (void *)(READ(u64, node, OFFSETOF_RSRC_NODE_FILE) & ~3ULL) : NULL;
-	}
-	return file_of(READ(u32, request, OFFSETOF_SPLICE_FD_IN));
+#ifdef OFFSETOF_SPLICE_FILE_IN
+	return READ(void *, request, OFFSETOF_SPLICE_FILE_IN);
 #else
-	return NULL;
+	u32 number = READ(u32, request, OFFSETOF_SPLICE_FD_IN);
+
+	if (READ(u32, request, OFFSETOF_SPLICE_FLAGS) & SPLICE_F_FD_IN_FIXED)
+		return registered_file(request, number);
+	return file_of(number);
 #endif
 }
 
-#if HAS_SHOTS
-struct shots_key {
+/* Whose request it is, and what counting its result takes. */
+struct known {
+	struct process_key process;
+	void *file;
+	void *source;       /* of a splice; else NULL */
+	u8 opcode;
+	u8 shared;          /* two requests of the ring have the same user data: which, nobody knows */
+	u16 zero;
+	u32 in_flight;      /* requests of the ring with that user data */
+	void *request;
+};
+
+INLINE void describe(struct known *known, void *request)
+{
+	known->opcode = READ(u8, request, OFFSETOF_REQUEST_OPCODE);
+	if (direction_of(known->opcode) < 0)
+		return;
+	identify_other(task_of_request(request), &known->process);
+	known->file = READ(void *, request, OFFSETOF_REQUEST_FILE);
+	known->source = known->opcode == OP_SPLICE ? splice_source(request) : NULL;
+}
+
+struct known_key {
 	u64 ring;
 	u64 user_data;
 };
-struct shots {
-	void *request;
-	u64 shared;         /* two requests of the ring have the same user data: which, nobody knows */
-};
 
+#if REMEMBERS_REQUESTS
+INLINE void fill_known_key(struct known_key *key, void *request)
+{
+	key->ring = READ(u64, request, OFFSETOF_REQUEST_RING);
+	key->user_data = READ(u64, request, OFFSETOF_REQUEST_USER_DATA);
+}
+#endif
+
+#if REMEMBERS_REQUESTS && URING_COMPLETE_HAS_REQUEST
 INLINE bool has_shots(u8 opcode)
 {
 	return opcode == OP_READ_MULTISHOT ||
@@ -100,49 +145,44 @@ INLINE bool has_shots(u8 opcode)
 				    opcode == OP_SENDMSG));
 }
 
-INLINE void fill_shots_key(struct shots_key *key, void *request)
+/* A request that may post many results was submitted, or woken. */
+INLINE void remember(void *request)
 {
-	key->ring = READ(u64, request, OFFSETOF_REQUEST_RING);
-	key->user_data = READ(u64, request, OFFSETOF_REQUEST_USER_DATA);
-}
-
-INLINE void remember_shots(void *request)
-{
-	struct shots shots = { .request = request };
-	struct shots_key key;
+	struct known now = { .request = request };
+	struct known_key key;
 
 	if (!has_shots(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
 		return;
-	fill_shots_key(&key, request);
-	struct shots *known = map_lookup(MAP(SHOTS), &key);
+	fill_known_key(&key, request);
+	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), &key);
 	if (known && known->request == request)
 		return;
-	shots.shared = known != NULL;
-	map_update(MAP(SHOTS), &key, &shots, 0);
+	now.shared = known != NULL;
+	map_update(MAP(KNOWN_REQUESTS), &key, &now, 0);
 }
 
 /* With its last result a request is done; one of two with the same user data leaves the other. */
-INLINE void forget_shots(void *request)
+INLINE void forget(void *request)
 {
-	struct shots_key key;
+	struct known_key key;
 
-	fill_shots_key(&key, request);
-	struct shots *known = map_lookup(MAP(SHOTS), &key);
+	fill_known_key(&key, request);
+	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), &key);
 	if (known && !known->shared)
-		map_delete(MAP(SHOTS), &key);
+		map_delete(MAP(KNOWN_REQUESTS), &key);
 }
 
 /* The request that a result without one is of; NULL: it is none that moves bytes. */
-INLINE void *request_of_shot(u64 ring, u64 user_data, bool *shared)
+INLINE void *request_of_shot(const struct known_key *key, u8 *shared)
 {
-	struct shots_key key = { .ring = ring, .user_data = user_data }, found;
-	struct shots *known = map_lookup(MAP(SHOTS), &key);
+	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), key);
+	struct known_key found;
 
 	if (!known)
 		return NULL;
 	*shared = known->shared;
-	fill_shots_key(&found, known->request);
-	if (found.ring != ring || found.user_data != user_data ||
+	fill_known_key(&found, known->request);
+	if (found.ring != key->ring || found.user_data != key->user_data ||
 	    !has_shots(READ(u8, known->request, OFFSETOF_REQUEST_OPCODE)))
 		return NULL;
 	return known->request;
@@ -162,47 +202,75 @@ INLINE s32 overhead_of_shot(void *request)
 #endif
 	return 0;
 }
-#else
-#define remember_shots(request)
+#endif
+
+#if REMEMBERS_REQUESTS && !URING_COMPLETE_HAS_REQUEST
+/* A request was submitted. Requests that share ring and user data are alike, or nobody knows which. */
+INLINE void remember(void *request)
+{
+	struct known now = { .request = request, .in_flight = 1 };
+	struct known_key key;
+
+	describe(&now, request);
+	if (direction_of(now.opcode) < 0)
+		return;
+	fill_known_key(&key, request);
+	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), &key);
+	if (!known) {
+		if (map_update(MAP(KNOWN_REQUESTS), &key, &now, 0))
+			lose(LOST_COMPLETIONS, 1);
+		return;
+	}
+	__sync_fetch_and_add(&known->in_flight, 1);
+	if (known->file != now.file || known->source != now.source || known->opcode != now.opcode)
+		known->shared = 1;
+}
+
+/* What was remembered of a request that is done now. False: it is none that moves bytes. */
+INLINE bool recall(const struct known_key *key, struct known *done)
+{
+	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), key);
+
+	if (!known)
+		return false;
+	*done = *known;
+	if (done->in_flight > 1)
+		__sync_fetch_and_add(&known->in_flight, -1);
+	else
+		map_delete(MAP(KNOWN_REQUESTS), key);
+	return true;
+}
+#endif
+
+#if !REMEMBERS_REQUESTS
+#define remember(request)
 #endif
 
 /* Bytes of one of several files of one class: which, nobody knows. */
-INLINE void count_shared(const struct process_key *process, void *file, s32 bytes)
+INLINE void count_shared(const struct known *known, s32 bytes)
 {
-	void *inode = READ(void *, file, OFFSETOF_FILE_INODE);
+	void *inode = READ(void *, known->file, OFFSETOF_FILE_INODE);
 	void *superblock = READ(void *, inode, OFFSETOF_INODE_SB);
 	u32 class = file_class(READ(u16, inode, OFFSETOF_INODE_MODE),
 			       READ(u32, superblock, OFFSETOF_SUPERBLOCK_MAGIC));
 
 	lose(LOST_FILE_DETAIL, 1);
-	count_overflow(process, class, RX, bytes, 1);
+	count_overflow(&known->process, class, direction_of(known->opcode), bytes, 1);
 }
 
-INLINE bool count_request(void *request, s32 result, bool shared)
+INLINE bool count_known(const struct known *known, s32 result)
 {
-	struct process_key process;
-	u8 opcode;
-	int direction;
+	int direction = direction_of(known->opcode);
 	bool first = false;
 
-	if (!request || result <= 0)
+	if (direction < 0 || result <= 0)
 		return false;
-	opcode = READ(u8, request, OFFSETOF_REQUEST_OPCODE);
-	direction = direction_of(opcode);
-	if (direction < 0)
-		return false;
-	identify_other(task_of_request(request), &process);
-	if (shared && opcode == OP_READ_MULTISHOT) {
-		count_shared(&process, READ(void *, request, OFFSETOF_REQUEST_FILE), result);
-		return false;
-	}
-	bool spliced = opcode == OP_SPLICE;
+	bool spliced = known->opcode == OP_SPLICE;
 #pragma clang loop unroll(disable)
 	for (int end = 0; end <= spliced; end++) {
-		void *file = end ? splice_source(request) :
-				   READ(void *, request, OFFSETOF_REQUEST_FILE);
+		void *file = end ? known->source : known->file;
 
-		first |= count_file(CONTEXT_RAW, &process, file, end ? RX : direction, result,
+		first |= count_file(CONTEXT_RAW, &known->process, file, end ? RX : direction, result,
 				    spliced);
 	}
 	return first;
@@ -211,21 +279,34 @@ INLINE bool count_request(void *request, s32 result, bool shared)
 #define CQE_BUFFER 1 /* IORING_CQE_F_BUFFER: what shots of bytes have, and those of polls have not */
 
 /* A completion: `request` is NULL where a request that goes on posts one, or another ring does. */
-INLINE bool count_completion(u64 ring, void *request, u64 user_data, s32 result, u32 flags)
+INLINE bool count_completion(const struct known_key *key, void *request, s32 result, u32 flags)
 {
-	bool shared = false;
+	struct known known = {};
 
-#if HAS_SHOTS
+#if URING_COMPLETE_HAS_REQUEST
+#if REMEMBERS_REQUESTS
 	if (request) {
 		if (has_shots(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
-			forget_shots(request);
+			forget(request);
 	} else if (result > 0 && flags & CQE_BUFFER) {
-		request = request_of_shot(ring, user_data, &shared);
+		request = request_of_shot(key, &known.shared);
 		if (request)
 			result -= overhead_of_shot(request);
 	}
 #endif
-	return count_request(request, result, shared);
+	if (!request || result <= 0)
+		return false;
+	describe(&known, request);
+	known.shared &= known.opcode == OP_READ_MULTISHOT;
+#elif REMEMBERS_REQUESTS
+	if (!recall(key, &known) || result <= 0)
+		return false;
+#endif
+	if (known.shared) {
+		count_shared(&known, result);
+		return false;
+	}
+	return count_known(&known, result);
 }
 
 #endif

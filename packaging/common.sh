@@ -16,6 +16,13 @@ die() {
     exit 1
 }
 
+# How much longer than usual to wait for a slow machine, as pbmond does (pbmond/patience.py).
+PATIENCE=${PBMON_PATIENCE-1}
+if ! [[ $PATIENCE =~ ^([1-9][0-9]{0,2}|1000)$ ]]; then
+    say "PBMON_PATIENCE='$PATIENCE': must be a whole number from 1 to 1000"
+    exit 2
+fi
+
 # Runs a command silently; its last lines are shown only when it fails.
 quietly() {
     local what=$1 output

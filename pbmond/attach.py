@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pbmond import bpf
 from pbmond.config import Config
+from pbmond.patience import patient
 
 if TYPE_CHECKING:
     from pbmond.maps import Kernel
@@ -93,8 +94,10 @@ class Attaching:
             {
                 "capacities": _capacities(self._config),
                 "events_size": _EVENTS_SIZE,
-                "rungs": _rungs(self._config, told),
-                "unseen": _unseen(self._config, told),
+                "rungs": {each: told[each] for each in ("sockets", "files", "reads")},
+                "unseen": _unseen(told),
+                "blind": told["blind"],
+                "verified_instructions": max(told["verified"].values()),
                 "hooks": told["hooks"],
             },
         )
@@ -158,7 +161,7 @@ class _Loader:
                 )
             except OSError as error:
                 raise AttachError(f"{python} cannot be run: {error.strerror}") from None
-        self._channel.settimeout(_LOADER_TIMEOUT_S)
+        self._channel.settimeout(patient(_LOADER_TIMEOUT_S))
         with contextlib.suppress(OSError):  # one that ended at once says so in result()
             self._channel.sendall(json.dumps(request).encode() + b"\n")
 
@@ -204,22 +207,16 @@ def _line(channel: socket.socket) -> bytes:
     return bytes(line)
 
 
-def _rungs(config: Config, told: Mapping[str, Any]) -> dict[str, str]:
-    files = "off" if config.files == "off" else "syscall-exit"
-    return {"sockets": told["sockets"], "files": files, "reads": told["reads"]}
-
-
-def _unseen(config: Config, told: Mapping[str, Any]) -> list[str]:
+def _unseen(told: Mapping[str, Any]) -> list[str]:
+    sockets, files = told["sockets"], told["files"]
     unseen = list(_UNSEEN)
-    if platform.machine() == "x86_64" and (
-        config.files != "off" or told["sockets"] == "syscall-exit"
-    ):
+    if platform.machine() == "x86_64" and not (files == "off" and sockets in ("tracepoint", "off")):
         unseen.append("files and pipes of 32-bit programs")
-    if config.files == "off" and told["sockets"] == "tracepoint":
+    if files == "off" and sockets == "tracepoint":
         unseen.append("splice out of TCP sockets, TCP_ZEROCOPY_RECEIVE (files are off)")
-    if told["sockets"] == "syscall-exit":
+    if sockets in ("fexit", "syscall-exit"):
         unseen.append("sockets of the kernel's own (NFS, iSCSI)")
-    unseen += told["unseen"]
+    unseen += told["unseen"] + told["blind"]
     unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
     return unseen
 

@@ -1,4 +1,4 @@
-"""The bpf(2) system call and perf_event_open(2), by ctypes: maps, programs' info, attachments.
+"""The bpf(2) system call and perf_event_open(2), by ctypes: maps, programs, attachments.
 
 Shared by the loader (any Python >= 3.9, standard library only) and the collector. Numbers are those
 of include/uapi/linux/bpf.h and include/uapi/linux/perf_event.h.
@@ -26,12 +26,17 @@ _SYSCALLS = {  # bpf, perf_event_open, membarrier
 }
 _BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _SYSCALLS.get(platform.machine(), (-1, -1, -1))
 
-_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE = 0, 2, 3
+_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 0, 2, 3, 5
 _PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 10, 13, 15, 17
 _TASK_FD_QUERY, _ENABLE_STATS = 20, 32
 
 HASH, PROG_ARRAY, ARRAY, PERCPU_ARRAY, LRU_HASH, STACK, RINGBUF = 1, 3, 2, 6, 9, 23, 27
 MMAPABLE = 1 << 10
+TRACEPOINT, RAW_TRACEPOINT, TRACING = 5, 17, 26  # kinds of program
+_FEXIT = 25  # how a tracing program is attached: BPF_TRACE_FEXIT
+
+_LOG_STATISTICS = 4  # BPF_LOG_STATS: of the verifier's log its last words and its figures alone
+_LOG_SIZE = 1 << 16
 
 _PERF_TYPE_TRACEPOINT = 2
 _PERF_FLAG_CLOEXEC = 8
@@ -51,6 +56,21 @@ class Runs(NamedTuple):
     time_ns: int
     calls: int
     missed: int
+
+
+class ProgramRefused(OSError):  # noqa: N818 - says what happened
+    """The kernel did not load a program; ``log``: what its verifier said, perhaps nothing."""
+
+    def __init__(self, number: int, log: str) -> None:
+        super().__init__(number, os.strerror(number))
+        self.log = log
+
+
+class Loaded(NamedTuple):
+    """A program in the kernel: its descriptor, and how many instructions the verifier followed."""
+
+    descriptor: int
+    verified: int
 
 
 def processors() -> int:
@@ -81,6 +101,29 @@ def create_map(
         _MAP_CREATE,
         struct.pack("<5I8x16s", kind, key_size, value_size, entries, flags, label),
     )
+
+
+def load_program(kind: int, code: bytes, name: str, *, function: int = 0) -> Loaded:
+    """Verify and load a program's instructions; ProgramRefused when the kernel does not take it.
+
+    ``function``: for a TRACING program the BTF id of the kernel function on whose way out it runs.
+    """
+    instructions, license_, log = _buffer(code), _buffer(b"GPL\0"), _buffer(bytes(_LOG_SIZE))
+    pointers = [ctypes.addressof(each) for each in (instructions, license_, log)]
+    # union bpf_attr: prog_type, insn_cnt, insns, license, log_level, log_size, log_buf,
+    # kern_version, prog_flags, prog_name, prog_ifindex, expected_attach_type, 32 bytes about BTF,
+    # attach_btf_id.
+    attributes = struct.pack(
+        "<IIQQIIQ8x16s4xI32x4xI8x",
+        *(kind, len(code) // 8, *pointers[:2], _LOG_STATISTICS, _LOG_SIZE, pointers[2]),
+        *(name.encode()[:15], _FEXIT if function else 0, function),
+    )
+    try:
+        descriptor = _call(_PROG_LOAD, attributes)
+    except OSError as error:
+        raise ProgramRefused(error.errno or 0, log.value.decode("utf-8", "replace")) from None
+    found = re.search(rb"processed (\d+) insns", log.value)
+    return Loaded(descriptor, int(found[1]) if found else 0)
 
 
 def _buffer(value: bytes) -> ctypes.Array[ctypes.c_char]:
@@ -128,6 +171,11 @@ def open_raw_tracepoint(name: str, program: int) -> int:
     """Attach a program to a raw tracepoint; closing the returned descriptor detaches it."""
     text = ctypes.create_string_buffer(name.encode())
     return _call(_RAW_TRACEPOINT_OPEN, struct.pack("<QI4x", ctypes.addressof(text), program))
+
+
+def open_function(program: int) -> int:
+    """Attach a TRACING program where it was loaded for; closing the descriptor detaches it."""
+    return _call(_RAW_TRACEPOINT_OPEN, struct.pack("<QI4x", 0, program))
 
 
 def open_tracepoint(identifier: int, program: int) -> int:

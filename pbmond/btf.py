@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from typing import NamedTuple
 
 _LIBRARIES = ("libbpf.so.1", "libbpf.so.0", "libbcc_bpf.so.0")
 _STRUCT, _UNION, _TYPEDEF, _FUNC = 4, 5, 8, 12
@@ -16,6 +17,19 @@ _TRANSPARENT = (_TYPEDEF, 9, 10, 11, 18)  # and volatile, const, restrict, type 
 
 class BtfError(Exception):
     """BTF cannot be read; the message says why in one line."""
+
+
+class Member(NamedTuple):
+    """Where a member of a structure lies.
+
+    A bit field has a ``width`` in bits, and begins ``shift`` bits above the lowest of the byte at
+    ``offset``; both are 0 for every other member.
+    """
+
+    offset: int  # in bytes, from the beginning of the structure
+    size: int  # in bytes; of a bit field, of the bytes that hold some of it
+    shift: int = 0
+    width: int = 0
 
 
 class _Type(ctypes.Structure):
@@ -37,7 +51,7 @@ class _Type(ctypes.Structure):
 
 
 class _Member(ctypes.Structure):
-    """struct btf_member; `offset` in bits, its top byte the size of a bit field if any is one."""
+    """struct btf_member; `offset` in bits, its top byte a width if the structure has bit fields."""
 
     _fields_ = (
         ("name_off", ctypes.c_uint32),
@@ -67,6 +81,8 @@ def _library() -> ctypes.CDLL:
         )
         library.btf__type_by_id.restype = ctypes.c_void_p
         library.btf__type_by_id.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+        library.btf__resolve_size.restype = ctypes.c_int64
+        library.btf__resolve_size.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
         library.btf__name_by_offset.restype = ctypes.c_char_p
         library.btf__name_by_offset.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
         return library
@@ -99,40 +115,47 @@ class Btf:
                 return identifier
             identifier = kind.size_or_type
 
-    def _members(self, identifier: int) -> Iterator[tuple[str, int, int]]:
-        """Yield (name, type, offset in bits) of a structure or union."""
+    def _members(self, identifier: int) -> Iterator[tuple[str, int, int, int]]:
+        """Yield (name, type, offset in bits, width of a bit field) of a structure or union."""
         kind, address = self._type(identifier)
         for index in range(kind.count):
             member = _Member.from_address(address + index * ctypes.sizeof(_Member))
             name = self._library.btf__name_by_offset(self._btf, member.name_off) or b""
-            offset = member.offset & 0xFFFFFF if kind.info >> 31 else member.offset
-            yield name.decode(), member.type, offset
+            has_bit_fields = kind.info >> 31
+            offset = member.offset & 0xFFFFFF if has_bit_fields else member.offset
+            yield name.decode(), member.type, offset, member.offset >> 24 if has_bit_fields else 0
 
     def size(self, name: str) -> int | None:
         """Size in bytes of a structure, None if there is none of that name."""
         identifier = self._find(name, _STRUCT)
         return self._type(identifier)[0].size_or_type if identifier else None
 
-    def offset(self, structure: str, path: str) -> int | None:
-        """Byte offset of a member (``a.b.c``; anonymous members are looked through), else None."""
+    def member(self, structure: str, path: str) -> Member | None:
+        """Find a member (``a.b.c``; anonymous members are looked through); None: there is none."""
         identifier = self._find(structure, _STRUCT)
-        total = 0
+        total = width = 0
         for name in path.split("."):
             found = self._member(identifier, name) if identifier else None
             if found is None:
                 return None
-            identifier, bits = found
+            identifier, bits, width = found
             total += bits
-        return total // 8
+        offset, shift = divmod(total, 8)
+        if width:
+            return Member(offset, (shift + width + 7) // 8, shift, width)
+        return Member(offset, max(0, self._library.btf__resolve_size(self._btf, identifier)))
 
-    def _member(self, identifier: int, wanted: str) -> tuple[int, int] | None:
-        for name, kind, offset in self._members(self._resolve(identifier)):
+    def _member(self, identifier: int, wanted: str) -> tuple[int, int, int] | None:
+        """Return (type, offset in bits, width of a bit field) of a member; None: no such member."""
+        kind, _ = self._type(identifier)
+        if kind.kind not in (_STRUCT, _UNION):
+            return None
+        for name, member, offset, width in self._members(identifier):
             if name == wanted:
-                return self._resolve(kind), offset
-            if not name and self._type(self._resolve(kind))[0].kind in (_STRUCT, _UNION):
-                found = self._member(self._resolve(kind), wanted)
-                if found is not None:
-                    return found[0], offset + found[1]
+                return self._resolve(member), offset, width
+            found = None if name else self._member(self._resolve(member), wanted)
+            if found is not None:
+                return found[0], offset + found[1], found[2]
         return None
 
     def function(self, name: str) -> int | None:

@@ -21,6 +21,7 @@ from pbmond import __version__
 from pbmond.attach import AttachError, Attaching
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
 from pbmond.memory import give_large_blocks_back
+from pbmond.patience import PatienceError, factor
 from pbmond.rundir import RunDirError, hold
 
 _FAILURE: Final = 1
@@ -45,16 +46,17 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run the daemon or a command; return the exit status: 0 stopped, 1 failed, 2 wrong use."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in _COMMANDS:
-        # Not before it is asked for: the daemon carries nothing that only a command needs.
-        command: Callable[[list[str]], int] = import_module(_COMMANDS[arguments[0]]).main
-        return command(arguments[1:])
-    options = _parser().parse_args(arguments)
     try:
+        factor()
+        if arguments and arguments[0] in _COMMANDS:
+            # Not before it is asked for: the daemon carries nothing that only a command needs.
+            command: Callable[[list[str]], int] = import_module(_COMMANDS[arguments[0]]).main
+            return command(arguments[1:])
+        options = _parser().parse_args(arguments)
         if options.check_config and options.config is None:
             raise ConfigError("--check-config: name the file with --config FILE")
         config = configuration(options)
-    except ConfigError as error:
+    except (ConfigError, PatienceError) as error:
         return fail("pbmond", str(error), _USAGE)
     if options.check_config:
         sys.stdout.write(f"{options.config}: valid\n")
@@ -93,7 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Counts the bytes that processes move, in the kernel, and serves them to "
         "viewers (pbmon-client). Runs in the foreground, as root.",
         epilog="pbmond selftest proves the counting on this kernel; pbmond probes measures what "
-        "each hook of a running daemon costs. See their --help.",
+        "each hook of a running daemon costs. See their --help. On a slow machine, set "
+        "PBMON_PATIENCE to wait so many times longer for what starts.",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-SOCKET_RUNGS: Final = ("auto", "tracepoint", "syscall-exit", "off")
-FILE_RUNGS: Final = ("auto", "syscall-exit", "off")
+SOCKET_RUNGS: Final = ("auto", "tracepoint", "fexit", "syscall-exit", "off")
+FILE_RUNGS: Final = ("auto", "fexit", "syscall-exit", "off")
 READ_RUNGS: Final = ("auto", "cast", "typed", "probe")
 
 #: Resolves a user name to its uid, or None if there is no such user.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pbmond.records import ProbeRuns
 
@@ -31,12 +31,31 @@ class Cost:
     probes: ProbeRuns
 
 
-class Health:
-    """Remembers the losses of the last ticks; ``rungs`` and ``unseen`` are those of one run."""
+class Hooked(Protocol):
+    """What the hooks of one run are, and what passes them."""
 
-    def __init__(self, rungs: Mapping[str, str], unseen: Sequence[str]) -> None:
-        self._rungs = dict(rungs)
-        self._unseen = list(unseen)
+    @property
+    def rungs(self) -> Mapping[str, str]:
+        """How sockets, files and the kernel's structures are met."""
+
+    @property
+    def unseen(self) -> Sequence[str]:
+        """What nobody counts here, for people."""
+
+    @property
+    def blind(self) -> Sequence[str]:
+        """Of that, what leaves the picture incomplete on this kernel."""
+
+    @property
+    def verified_instructions(self) -> int:
+        """How many instructions the kernel's verifier followed for the largest program."""
+
+
+class Health:
+    """Remembers the losses of the last ticks; ``hooked`` is that of one run."""
+
+    def __init__(self, hooked: Hooked) -> None:
+        self._hooked = hooked
         self._lost: dict[str, int] = {}
         self._news: dict[str, int] = {}  # reason -> ticks for which it is still news
         self._cost: Cost | None = None
@@ -51,7 +70,8 @@ class Health:
                 self._news[reason] = _TICKS_OF_NEWS
         self._lost = dict(lost)
         before, self._cost = self._cost, cost
-        reasons = [f"lost: {reason}" for reason in sorted(self._news)]
+        reasons = [f"not seen: {what}" for what in self._hooked.blind]
+        reasons += [f"lost: {reason}" for reason in sorted(self._news)]
         reasons += [
             f"map full: {name}" for name, use in maps.items() if use["used"] >= use["capacity"]
         ]
@@ -59,10 +79,11 @@ class Health:
             "status": "incomplete" if reasons else "complete",
             "reasons": reasons,
             "lost": dict(lost),
-            "rungs": self._rungs,
-            "unseen": self._unseen,
+            "rungs": dict(self._hooked.rungs),
+            "unseen": list(self._hooked.unseen),
             "maps": {name: dict(use) for name, use in maps.items()},
-            "cost": _since(before or cost, cost),
+            "cost": _since(before or cost, cost)
+            | {"verified_instructions": self._hooked.verified_instructions},
         }
 
 

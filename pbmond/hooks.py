@@ -5,11 +5,11 @@ Used by the loader only: any Python >= 3.9, standard library.
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 SOCKET_TRACEPOINTS = ("sock_send_length", "sock_recv_length")
-# Where io_uring requests that post many results are met.
-SHOT_TRACEPOINTS = ("io_uring_submit_req", "io_uring_task_add")
 # System call -> program; calls whose bytes go the same way share one.
 _SYSCALLS = {
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2"), "exit_in"),
@@ -25,61 +25,90 @@ _MESSAGE_SYSCALLS = {
     "recvmsg": "exit_recvmsg",
     **dict.fromkeys(("sendmmsg", "recvmmsg"), "exit_messages"),
 }
+# Tracepoint -> program, where their names differ.
+_PROGRAMS = dict.fromkeys(("io_uring_submit_req", "io_uring_submit_sqe"), "io_uring_submit")
+# The kernel's name of a system call's function begins so.
+_FUNCTIONS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
 
-
-# Programs that the kernel takes 20 ms and more to verify: their hooks share one.
+# Programs that the kernel takes 20 ms and more to verify: their tracepoints share one.
 _SHARED = ("exit_between", "exit_messages", "exit_io_submit", "exit_io_results")
+
+# The better rungs first.
+_SOCKET_RUNGS = ("tracepoint", "fexit", "syscall-exit")
+_FILE_RUNGS = ("fexit", "syscall-exit")
+
+
+class Rungs(NamedTuple):
+    """How sockets and files are counted."""
+
+    sockets: str  # "tracepoint", "fexit", "syscall-exit" or "off"
+    files: str  # "fexit", "syscall-exit" or "off"
+
+    @property
+    def calls(self) -> str:
+        """How programs meet the ends of system calls: "fexit", "syscall-exit" or "off"."""
+        return self.files if self.sockets in ("tracepoint", "off") else self.sockets
 
 
 class Hook(NamedTuple):
     """One place in the kernel where a program of ours is to run."""
 
     program: str
-    kind: str  # "raw_tracepoint" or "tracepoint"
+    kind: str  # "raw_tracepoint", "tracepoint" or "fexit"
     name: str
     required: bool
 
     @property
     def loaded(self) -> str:
         """Name the loaded program: each hook has its own, so that its runs can be told apart."""
-        return self.program if self.program in _SHARED else self.name
+        shares = self.kind == "tracepoint" and self.program in _SHARED
+        return self.program if shares else self.name
 
 
-def hooks(sockets: str, files: str) -> list[Hook]:
-    """Return every hook of the rungs ``sockets`` and ``files``."""
+def rungs(sockets: str, files: str) -> Iterator[Rungs]:
+    """Yield what may be tried, the best first; ``auto`` stands for any but "off".
+
+    One kind of hook at the ends of system calls serves sockets and files alike.
+    """
+    for file in _FILE_RUNGS if files == "auto" else (files,):
+        for socket in _SOCKET_RUNGS if sockets == "auto" else (sockets,):
+            if {socket, file} != {"fexit", "syscall-exit"}:
+                yield Rungs(socket, file)
+
+
+def hooks(rungs: Rungs, uring: Sequence[str]) -> list[Hook]:
+    """Return every hook of the given rungs; ``uring``: the tracepoints of io_uring that serve."""
     found = [
         _raw("sched_process_exec", required=True),
         _raw("sched_process_exit", required=True),
     ]
-    if sockets != "off":
+    if rungs.sockets != "off":
         found.append(_raw("inet_sock_set_state", required=False))
-    if sockets == "tracepoint":
+    if rungs.sockets == "tracepoint":
         found += [_raw(name, required=True) for name in SOCKET_TRACEPOINTS]
     # One exit of a system call that is hooked costs every system call, so none where none must be.
-    if sockets == "syscall-exit" or files != "off":
-        found += [_exit(*item) for item in _SYSCALLS.items()]
-        if sockets != "off":
-            found.append(_exit("getsockopt", "exit_getsockopt"))
-        found.append(_raw("io_uring_complete", required=False))
-        found.append(_raw("io_uring_cqe_overflow", required=False))
-        found += [_raw(name, required=False) for name in SHOT_TRACEPOINTS]
-    if sockets == "syscall-exit":
-        found += [_exit(*item) for item in _MESSAGE_SYSCALLS.items()]
-    return found
+    if rungs.calls == "off":
+        return found
+    found += [_exit(rungs.calls, *item) for item in _SYSCALLS.items()]
+    if rungs.sockets != "off":
+        found.append(_exit(rungs.calls, "getsockopt", "exit_getsockopt"))
+    if rungs.sockets == rungs.calls:
+        found += [_exit(rungs.calls, *item) for item in _MESSAGE_SYSCALLS.items()]
+    return found + [_raw(name, required=False) for name in uring]
 
 
-def lack(hook: Hook, constants: dict[str, int]) -> str | None:
-    """Say why a hook is of no use on this kernel (``constants``: of offsets.py); None: it is."""
-    if hook.name == "io_uring_complete" and not constants["URING_COMPLETE_HAS_REQUEST"]:
-        return "does not name the request before Linux 5.18, so files of io_uring are not counted"
-    return None
+def function_of(call: str) -> str:
+    """Return the name of the kernel function behind a system call on this machine."""
+    return _FUNCTIONS.get(platform.machine(), "__se_sys_") + call
 
 
 def _raw(name: str, *, required: bool) -> Hook:
-    return Hook(f"raw_{name}", "raw_tracepoint", name, required)
+    return Hook(f"raw_{_PROGRAMS.get(name, name)}", "raw_tracepoint", name, required)
 
 
-def _exit(name: str, program: str) -> Hook:
+def _exit(calls: str, name: str, program: str) -> Hook:
     # A kernel may lack a call (CONFIG_, architecture); what it lacks cannot be called either.
     required = name in ("read", "write")
+    if calls == "fexit":
+        return Hook(program, "fexit", function_of(name), required)
     return Hook(program, "tracepoint", f"syscalls/sys_exit_{name}", required)

@@ -1,7 +1,7 @@
 """The loader: compiles, loads and attaches the eBPF programs, hands every descriptor over, exits.
 
-The only code that imports bcc. Runs as a script under any Python >= 3.9 that has bcc, with nothing
-but the standard library beside it:
+Runs as a script under any Python >= 3.9 that has bcc, with nothing but the standard library beside
+it:
 
     PYTHON -I loader.py DESCRIPTOR
 
@@ -13,29 +13,34 @@ LLVM never stays in memory: the process ends as soon as the descriptors are over
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import platform
 import resource
-import shutil
 import socket
-import struct
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 # Appended, so that nothing beside the package can stand in for a system module such as bcc.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from pbmond import bpf
+from pbmond import bpf, fexit, kernelfs
 from pbmond.btf import Btf, BtfError
-from pbmond.hooks import SOCKET_TRACEPOINTS, Hook, hooks, lack
+from pbmond.hooks import Hook, Rungs, function_of, hooks, rungs
 from pbmond.offsets import defines, unseen
+from pbmond.programs import (
+    TAILS,
+    UNHOOKED,
+    Compiled,
+    CompileError,
+    NoBccError,
+    RefusedError,
+    Source,
+    wanted,
+)
+from pbmond.uring import BLIND, uring
 
-_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
@@ -43,28 +48,12 @@ _NOTES_SIZE = 21544
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
-# Programs that others tail-call, in the order of the indexes WALKER, FIRST, ... in bpf/.
-_EXIT_TAILS = ("walker", "first", "messages", "io_submit", "io_results")
-_TAILS = {
-    "exit_tails": [f"exit_{name}" for name in _EXIT_TAILS],
-    "raw_tails": ["raw_walker", "raw_first"],
-}
-# A tail that is compiled once and loaded for both kinds of program.
-_TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
-# What no hook runs itself.
-_UNHOOKED = ("raw_fill", *_TAILS["raw_tails"], *_TAILS["exit_tails"][:2])
 _READS = ("cast", "typed", "probe")  # the better first
 _HINTS = 1 << 16  # HINT_BITS of bpf/tables.h
-_CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
-_LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 
 
 class LoadError(Exception):
     """The programs cannot run here; the message says why and what to do, in one line."""
-
-
-class NoBccError(LoadError):
-    """An interpreter without bcc; another one may have it."""
 
 
 class Table(NamedTuple):
@@ -76,13 +65,23 @@ class Table(NamedTuple):
     capacity: int
 
 
+class Attached(NamedTuple):
+    """What runs now: descriptors by name, and what the collector is told of it."""
+
+    rungs: Rungs
+    reads: str
+    programs: dict[str, bpf.Loaded]
+    links: dict[str, int]
+    results: list[dict[str, Any]]
+
+
 def main() -> None:
     """Serve one request and end at once, without bcc's own clean-up, which would detach all."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     try:
         request = json.loads(channel.makefile("r").readline())
         Loading(request, channel).run()
-    except (LoadError, BtfError) as error:
+    except (LoadError, BtfError, NoBccError) as error:
         _say(channel, {"error": str(error), "no_bcc": isinstance(error, NoBccError)}, [])
     except Exception as error:  # noqa: BLE001 - whatever it is, the daemon must hear one line
         _say(channel, {"error": f"loading the eBPF programs failed: {error!r}"}, [])
@@ -106,44 +105,56 @@ class Loading:
         self._channel = channel
         self._tables = [Table(*table) for table in request["tables"]]
         self._maps: dict[str, int] = {}
-        self._reads = ""
         self._btf = Btf()
-        self._constants = defines(self._btf)
+        self._uring = uring(self._btf)
+        self._constants = {**defines(self._btf), **self._uring.defines}
 
     def run(self) -> None:
-        """Load the best rung that the request allows and hand it over."""
+        """Load the best rung that the request allows and hand it over; LoadError if none runs."""
         # Maps are charged to this limit before Linux 5.11 only, so a refusal may not matter.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
-        tracefs = _find_tracefs()
-        wanted = self._request["sockets"]
-        rungs = ["tracepoint", "syscall-exit"] if wanted == "auto" else [wanted]
-        if "tracepoint" in rungs and not self._has_socket_tracepoints():
-            if wanted == "tracepoint":
-                raise LoadError(
-                    "this kernel has no tracepoints sock_send_length and sock_recv_length "
-                    '(Linux 6.3): set sockets = "auto" in the configuration'
-                )
-            rungs.remove("tracepoint")
         self._make_maps()
-        self._attach_first(rungs, tracefs)
-
-    def _has_socket_tracepoints(self) -> bool:
-        found = [self._btf.tracepoint_parameters(name) for name in SOCKET_TRACEPOINTS]
-        return None not in found
-
-    def _attach_first(self, rungs: list[str], tracefs: str) -> None:
-        for rung in rungs:
-            with _scratch_directory():
-                programs = self._compile(rung)
-            links, results = self._attach(programs, rung, tracefs)
-            missing = [result for result in results if result["required"] and result["error"]]
-            if not missing:
-                self._hand_over(rung, programs, links, results)
+        refusal: LoadError | None = None
+        for each in self._possible():
+            try:
+                self._hand_over(self._attach_all(each))
+            except LoadError as error:
+                refusal = error
+            else:
                 return
-            for link in links.values():
-                os.close(link)
-        raise LoadError(f"{missing[0]['name']} cannot be attached: {missing[0]['error']}")
+        raise refusal or LoadError("there is nothing to count")
+
+    def _possible(self) -> list[Rungs]:
+        """Return the rungs that can be tried here; LoadError if what is wanted cannot."""
+        sockets, files = self._request["sockets"], self._request["files"]
+        every = list(rungs(sockets, files))
+        if not every:
+            raise LoadError(
+                f'sockets = "{sockets}" and files = "{files}" hook system calls in two ways: '
+                'set one of them to "auto" in the configuration'
+            )
+        lacks = {}
+        if any(each.sockets == "tracepoint" for each in every):
+            lacks["tracepoint"] = self._lack_of_socket_tracepoints()
+        if any(each.calls == "fexit" for each in every):
+            lacks["fexit"] = self._lack_of_fexit(forced="fexit" in (sockets, files))
+        possible = [
+            each for each in every if not (lacks.get(each.sockets) or lacks.get(each.calls))
+        ]
+        if not possible:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in lacks.items() if reason)
+            raise LoadError(f'{reasons}: set sockets and files to "auto" in the configuration')
+        return possible
+
+    def _lack_of_socket_tracepoints(self) -> str | None:
+        if self._constants["HAS_SOCKET_TRACEPOINTS"]:
+            return None
+        return "this kernel has no sock_send_length and sock_recv_length (Linux 6.3 has)"
+
+    def _lack_of_fexit(self, *, forced: bool) -> str | None:
+        refusal = fexit.refusal(self._btf)
+        return refusal if refusal or forced else fexit.inexact()
 
     # --- maps ---------------------------------------------------------------------------------
 
@@ -164,11 +175,11 @@ class Loading:
         self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
-        self._map("shots", bpf.LRU_HASH, (16, 16), 8192)
+        self._map("known_requests", *self._uring.memory)
         self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
         self._map("aio_taken", bpf.LRU_HASH, (24, 1), 8192)
         self._map("aio_rings", bpf.LRU_HASH, (24, 12), 1024)
-        for name, tails in _TAILS.items():
+        for name, tails in TAILS.items():
             self._map(name, bpf.PROG_ARRAY, (4, 4), len(tails))
 
     def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
@@ -177,20 +188,26 @@ class Loading:
 
     # --- programs -----------------------------------------------------------------------------
 
-    def _compile(self, rung: str) -> dict[str, int]:
-        """Compile and load for one rung; typed loads first, probe reads where helpers lack."""
+    def _attach_all(self, chosen: Rungs) -> Attached:
+        """Compile, load and attach for one choice, by the best reads that load; LoadError."""
+        here = hooks(chosen, self._uring.hooks)
+        reads, programs = self._load(chosen, here)
+        links, results = self._attach(here, programs)
+        missing = [result for result in results if result["required"] and result["error"]]
+        if missing:
+            for link in links.values():
+                os.close(link)
+            raise LoadError(f"{missing[0]['name']} cannot be attached: {missing[0]['error']}")
+        return Attached(chosen, reads, programs, links, results)
+
+    def _load(self, chosen: Rungs, here: list[Hook]) -> tuple[str, dict[str, bpf.Loaded]]:
         refusal = ""
         for reads in self._reads_to_try():
             try:
-                programs = self._load(rung, reads)
-            except LoadError:
-                raise
-            except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
-                refusal = str(error) or type(error).__name__
-            else:
-                self._reads = reads
-                return programs
-        raise LoadError(f"the kernel refused the eBPF programs ({refusal}): is lockdown on?")
+                return reads, self._load_by(reads, chosen, here)
+            except (CompileError, RefusedError) as error:
+                refusal = str(error)
+        raise LoadError(f"the kernel refused the eBPF programs: {refusal}")
 
     def _reads_to_try(self) -> list[str]:
         wanted = self._request["reads"]
@@ -199,113 +216,86 @@ class Loading:
         can_cast = self._constants["FUNCTION_RDONLY_CAST"]
         return [reads for reads in _READS if reads != "cast" or can_cast]
 
-    def _load(self, rung: str, reads: str) -> dict[str, int]:
-        flags = self._flags(rung, reads)
-        bcc = _import_bcc(self._request["headers"])
-        with _quiet(debug=self._request["debug"]):
-            module = bcc.BPF(text=self._source(), cflags=flags, allow_rlimit=False)
-            programs = {
-                name: self._program(bcc, module, function)
-                for name, function in self._functions(rung).items()
-            }
-        for name, tails in _TAILS.items():
+    def _load_by(self, reads: str, chosen: Rungs, here: list[Hook]) -> dict[str, bpf.Loaded]:
+        compiled = Compiled(self._source(reads, chosen))
+        cast = self._constants["FUNCTION_RDONLY_CAST"]
+        programs = {
+            name: compiled.load(name, program, cast, self._maps)
+            for name, program in wanted(here, chosen, self._functions(here)).items()
+        }
+        for name, tails in TAILS.items():
             for index, tail in enumerate(tails):
                 if tail in programs:
-                    key, value = (n.to_bytes(4, sys.byteorder) for n in (index, programs[tail]))
+                    numbers = (index, programs[tail].descriptor)
+                    key, value = (number.to_bytes(4, sys.byteorder) for number in numbers)
                     bpf.update(self._maps[name], key, value)
         for number, table in enumerate(self._tables):
-            _fill(programs["raw_fill"], number, table.capacity)
-        _KEEP.append(module)  # its destructor would close the programs
+            _fill(programs["raw_fill"].descriptor, number, table.capacity)
         return programs
 
-    def _program(self, bcc: Any, module: Any, function: str) -> int:  # noqa: ANN401 - no types
-        """Load one function, or its twin with the maps of the exit hooks; each call once more."""
-        source = _TWINS.get(function, function).encode()
-        maps = {}
-        if function in _TWINS:
-            for name in ("notes", "tails"):
-                maps[self._maps[f"raw_{name}"]] = self._maps[f"exit_{name}"]
-        module.funcs.pop(source, None)  # or bcc would give us the program that it has
-        start = bcc.lib.bpf_function_start(module.module, source)
-        size = bcc.lib.bpf_function_size(module.module, source)
-        code = (ctypes.c_char * size).from_address(start)
-        _link(code, self._constants["FUNCTION_RDONLY_CAST"], maps)
-        is_exit = function.startswith("exit_")
-        kind = bcc.BPF.TRACEPOINT if is_exit else bcc.BPF.RAW_TRACEPOINT
-        return int(module.load_func(source, kind).fd)
-
-    def _source(self) -> str:
-        return (Path(self._request["sources"]) / "pbmon.c").read_text()
-
-    def _flags(self, rung: str, reads: str) -> list[str]:
+    def _source(self, reads: str, chosen: Rungs) -> Source:
+        request = self._request
         values = {f"{name.upper()}_FD": fd for name, fd in self._maps.items()}
         values.update(self._constants)
         values.update({f"SIZEOF_{t.name.upper()}_SLOT": t.slot_size for t in self._tables})
         values["SIZEOF_NOTES"] = _NOTES_SIZE
-        values["EVENTS_SIZE"] = self._request["events_size"]
+        values["EVENTS_SIZE"] = request["events_size"]
         values["CAST_LOADS"] = int(reads == "cast")
         values["TYPED_LOADS"] = int(reads != "probe")
-        values["SOCKETS"] = int(rung != "off")
-        values["SOCKETS_AT_EXIT"] = int(rung == "syscall-exit")
-        values["FILES"] = int(self._request["files"] != "off")
+        values["SOCKETS"] = int(chosen.sockets != "off")
+        values["SOCKETS_AT_EXIT"] = int(chosen.sockets == chosen.calls and chosen.calls != "off")
+        values["FILES"] = int(chosen.files != "off")
+        values["CALLS_BY_FEXIT"] = int(chosen.calls == "fexit")
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
-        # Debug information takes a tenth of the time; the verifier's log is all that would use it.
-        debug = [] if self._request["debug"] else ["-g0"]
-        return [*debug, f"-I{self._request['sources']}", *(f"-D{k}={v}" for k, v in values.items())]
+        return Source(request["sources"], request["headers"], values, request["debug"])
 
-    def _functions(self, rung: str) -> dict[str, str]:
-        """Return the function of each program to load, by the program's name."""
-        programs = {hook.loaded: hook.program for hook in hooks(rung, self._request["files"])}
-        return {name: name for name in _UNHOOKED} | programs
+    def _functions(self, here: list[Hook]) -> dict[str, int]:
+        names = [function_of("read"), *(hook.name for hook in here if hook.kind == "fexit")]
+        return {name: self._btf.function(name) or 0 for name in names}
 
     # --- attaching ----------------------------------------------------------------------------
 
     def _attach(
-        self, programs: dict[str, int], rung: str, tracefs: str
+        self, here: list[Hook], programs: dict[str, bpf.Loaded]
     ) -> tuple[dict[str, int], list[dict[str, Any]]]:
         links: dict[str, int] = {}
         results = []
-        for hook in hooks(rung, self._request["files"]):
-            error = lack(hook, self._constants)
+        for hook in here:
+            error = None
             try:
-                if error is None:
-                    links[hook.name] = _open(hook, programs[hook.loaded], tracefs)
+                if hook.loaded in programs:
+                    links[hook.name] = _open(hook, programs[hook.loaded].descriptor)
+                else:
+                    error = "the kernel has no such function"
             except OSError as failure:
                 error = failure.strerror or str(failure)
             results.append({"name": hook.name, "required": hook.required, "error": error})
         return links, results
 
-    def _hand_over(
-        self,
-        rung: str,
-        programs: dict[str, int],
-        links: dict[str, int],
-        results: list[dict[str, Any]],
-    ) -> None:
+    def _hand_over(self, attached: Attached) -> None:
         # What the hooks call is told apart: its runs count as those of its caller.
-        hooked = {name: fd for name, fd in programs.items() if name not in _UNHOOKED}
-        called = {name: programs[name] for name in _UNHOOKED}
-        kinds = {"maps": self._maps, "programs": hooked, "called": called, "links": links}
+        programs = {name: loaded.descriptor for name, loaded in attached.programs.items()}
+        kinds = {
+            "maps": self._maps,
+            "programs": {name: fd for name, fd in programs.items() if name not in UNHOOKED},
+            "called": {name: programs[name] for name in UNHOOKED},
+            "links": attached.links,
+        }
         for what, fds in kinds.items():
             _say(self._channel, {what: list(fds)}, list(fds.values()))
-        done = {"done": True, "sockets": rung, "reads": self._reads, "hooks": results}
-        done["unseen"] = unseen(self._btf, sockets=rung != "off")
+        at_calls = attached.rungs.calls != "off"
+        done = {
+            "done": True,
+            "sockets": attached.rungs.sockets,
+            "files": attached.rungs.files,
+            "reads": attached.reads,
+            "hooks": attached.results,
+            "verified": {name: loaded.verified for name, loaded in attached.programs.items()},
+            "unseen": unseen(self._btf, sockets=attached.rungs.sockets != "off")
+            + [*self._uring.unseen] * at_calls,
+            "blind": [BLIND] * (self._uring.blind and at_calls),
+        }
         _say(self._channel, done, [])
-
-
-_KEEP: list[Any] = []
-
-
-def _link(code: ctypes.Array[ctypes.c_char], cast: int, maps: dict[int, int]) -> None:
-    """Do in place what bcc's compiler cannot: call a kernel function, use other maps."""
-    instruction = struct.Struct("<BBhi")  # operation, registers, offset, immediate
-    for at in range(0, len(code), instruction.size):
-        operation, registers, offset, value = instruction.unpack_from(code, at)
-        if operation == _CALL and value == cast:
-            instruction.pack_into(code, at, operation, _PSEUDO_KFUNC_CALL, offset, value)
-        elif operation == _LOAD_MAP and registers & 0xF0 == _PSEUDO_MAP_FD:
-            value = maps.get(value, value)
-            instruction.pack_into(code, at, operation, registers, offset, value)
 
 
 def _fill(program: int, table: int, capacity: int) -> None:
@@ -317,10 +307,12 @@ def _fill(program: int, table: int, capacity: int) -> None:
         bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
 
 
-def _open(hook: Hook, program: int, tracefs: str) -> int:
+def _open(hook: Hook, program: int) -> int:
     if hook.kind == "raw_tracepoint":
         return bpf.open_raw_tracepoint(hook.name, program)
-    identifier = int(Path(tracefs, "events", hook.name, "id").read_text())
+    if hook.kind == "fexit":
+        return bpf.open_function(program)
+    identifier = int((kernelfs.tracefs() / "events" / hook.name / "id").read_text())
     return bpf.open_tracepoint(identifier, program)
 
 
@@ -329,71 +321,6 @@ def _version_code(release: str) -> int:
     numbers = [int(part) for part in parts[:3] if part.isdigit()]
     major, minor, patch = [*numbers, 0, 0, 0][:3]
     return major << 16 | minor << 8 | min(patch, 255)
-
-
-def _import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
-    """Import bcc with our stub headers in the place of the kernel's."""
-    os.environ["BCC_KERNEL_SOURCE"] = headers
-    try:
-        import bcc  # noqa: PLC0415 - only after the environment is set
-    except ImportError as error:
-        raise NoBccError(f"{sys.executable} cannot import bcc: {error}") from None
-    if not hasattr(bcc, "BPF"):
-        raise NoBccError(
-            f"{bcc.__file__} is another project's package: uninstall it and install the "
-            "distribution's python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora)"
-        )
-    return bcc
-
-
-class _quiet:  # noqa: N801 - a context manager
-    """Keep bcc's and the verifier's words on descriptor 2 away from the user, unless debugging."""
-
-    def __init__(self, *, debug: bool) -> None:
-        self._debug = debug
-
-    def __enter__(self) -> None:
-        if not self._debug:
-            self._saved = os.dup(2)
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 2)
-            os.close(null)
-
-    def __exit__(self, *_: object) -> None:
-        if not self._debug:
-            os.dup2(self._saved, 2)
-            os.close(self._saved)
-
-
-class _scratch_directory:  # noqa: N801 - a context manager
-    """A private TMPDIR: bcc writes predictable names into a shared one (CVE-2024-2314)."""
-
-    def __enter__(self) -> None:
-        self._path = tempfile.mkdtemp(prefix="pbmond-")
-        os.environ["TMPDIR"] = self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
-
-
-def _find_tracefs() -> str:
-    """Find tracefs; where nobody mounted it, mount it for this process alone."""
-    for path in _TRACEFS:
-        if Path(path, "events").is_dir():
-            return path
-    libc = ctypes.CDLL(None, use_errno=True)
-    target = _TRACEFS[0].encode()
-    if (
-        libc.unshare(_CLONE_NEWNS) == 0
-        and libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
-        and libc.mount(b"tracefs", target, b"tracefs", 0, None) == 0
-    ):
-        return _TRACEFS[0]
-    reason = os.strerror(ctypes.get_errno())
-    raise LoadError(
-        f"no tracefs at {_TRACEFS[0]} and mounting it failed ({reason}): "
-        "the kernel needs CONFIG_FTRACE, and lockdown must not forbid it"
-    )
 
 
 if __name__ == "__main__":

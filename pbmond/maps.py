@@ -149,6 +149,8 @@ class Kernel:
         self.events_fd = maps["events"]
         self.rungs: Mapping[str, str] = told["rungs"]
         self.unseen: Sequence[str] = told["unseen"]
+        self.blind: Sequence[str] = told["blind"]
+        self.verified_instructions: int = told["verified_instructions"]
         self.hooks = tuple(Hook(hook["name"], hook["error"]) for hook in told["hooks"])
 
     def read(self) -> tuple[Rows, Rows, Rows]:

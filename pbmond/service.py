@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pbmond import wire
 from pbmond.feed import MAX_TOPICS, Demand
-from pbmond.health import Cost, Health, ProcessCost
+from pbmond.health import Cost, Health, Hooked, ProcessCost
 from pbmond.records import (
     Event,
     HostReading,
@@ -48,12 +48,10 @@ NEWCOMERS_PER_S: Final = 32
 _NO_PUBLISHER_NS: Final = 100_000_000  # how soon to try again while there is none
 
 
-class Kernel(Protocol):
+class Kernel(Hooked, Protocol):
     """The attached programs and their maps; counters are cumulative."""
 
     events_fd: int
-    rungs: Mapping[str, str]
-    unseen: Sequence[str]
 
     def drain(self) -> list[Event]:
         """Return all lifecycle events that wait."""
@@ -161,7 +159,7 @@ class Collector:
         self._store = store
         self._identity = identity
         self._clock = clock
-        self._health = Health(kernel.rungs, kernel.unseen)
+        self._health = Health(kernel)
         self._events: list[Event] = []
         self._rescan_ns = 0
         self._listed: set[int] = set()  # pids that need not be looked up in a scan

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from pbmond.feed import MAX_TOPICS, RECORD, Demand, FeedError, pair, send_frame, unpack_demand
+from pbmond.patience import patient
 
 #: A publisher that ends at once again and again is started only so often.
 RESTART_EVERY_NS: Final = 500_000_000
@@ -140,7 +141,7 @@ class Supervisor:
             return True
         if self._stuck_since_ns is None:
             self._stuck_since_ns = now_ns
-        elif now_ns - self._stuck_since_ns > HUNG_NS:
+        elif now_ns - self._stuck_since_ns > patient(HUNG_NS):
             self._end("is replaced: it takes no frames")
         return False
 

@@ -38,6 +38,8 @@ class FakeKernel:
         self.deleted: list[Any] = []
         self.rungs: Mapping[str, str] = {"sockets": "tracepoint", "files": "syscall-exit"}
         self.unseen: Sequence[str] = ("swap",)
+        self.blind: Sequence[str] = ()
+        self.verified_instructions = 1000
         self.events_fd, self._wake = os.pipe()
 
     def ring_half_full(self) -> None:

@@ -61,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         prog=_PROGRAM,
         description="Moves known bytes through every I/O path of this kernel, under a daemon of "
         "its own, and compares what was counted. A running daemon is not disturbed.",
-        epilog="Exits with 0 if nothing is off, 1 if something is.",
+        epilog="Exits with 0 if nothing is off, 1 if something is. On a slow machine, set "
+        "PBMON_PATIENCE to wait so many times longer.",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -15,9 +15,11 @@ from typing import Final, Self
 import zmq
 
 from pbmond import wire
+from pbmond.patience import handed_down, patient
 
 _PR_SET_PDEATHSIG: Final = 1
-_PATIENCE_S: Final = 30.0
+_PATIENCE_S: Final = 30.0  # for a snapshot
+_END_S: Final = 10.0
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _CONFIG: Final = """
 interval = {interval_s}
@@ -90,7 +92,7 @@ class Daemon:
                 [sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
-                env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8"},
+                env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8", **handed_down()},
                 start_new_session=True,  # Ctrl-C is this process's to answer
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet: zmq comes below
             )
@@ -112,7 +114,7 @@ class Daemon:
         Raises DaemonError when there is none.
         """
         after_ns = now_ns() if after_ns is None else after_ns
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + patient(_PATIENCE_S)
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise DaemonError(self._last_words("the daemon ended"))
@@ -139,7 +141,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(10)
+            return self.process.wait(patient(_END_S))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -26,11 +26,13 @@ from pathlib import Path
 import bench
 from bench import Verdict
 
+from pbmond.patience import patient
+
 FOLDER = Path(__file__).parent
 COLUMNS, LINES = 200, 50
 LARGE = (10_000, 100_000)
 SMALL = (200, 1_000)
-PATIENCE_S = 30.0
+PATIENCE_S = patient(30.0)
 #: Keys, and what the screen shows once each was drawn. After "/" the letters of a filter;
 #: several at once are as if they were pasted.
 KEYS: Sequence[tuple[str, str]] = (

@@ -21,11 +21,12 @@ from pathlib import Path
 
 from paths import CHUNK, NEAR, NEWNET, PATHS, STEPS, Forked, Stage, Work, fork
 
+from pbmond.patience import patient
 from pbmond.selftest.workloads.programs import kernel
 
 INTERFACE = "pbmbench0"
 _FAR_INTERFACE, _FAR = "pbmbench1", "198.51.100.2"
-_HUNG_AFTER_S = 60
+_HUNG_AFTER_S = patient(60)
 
 
 class Mover:

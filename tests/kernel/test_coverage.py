@@ -18,6 +18,7 @@ import pytest
 from processes import row_of, run_python
 
 from pbmond import wire
+from pbmond.patience import patient
 from pbmond.selftest.daemon import Daemon
 
 NAMESPACE = f"pbmon-test-{os.getpid()}"
@@ -92,7 +93,7 @@ def transfer(family: str, bound: str, address: str) -> None:
         try:
             port = int(server.stdout.readline())
             inside = ["ip", "netns", "exec", NAMESPACE, *bare, _CLIENT]
-            subprocess.run([*inside, address, str(port), *figures], check=True, timeout=60,
+            subprocess.run([*inside, address, str(port), *figures], check=True, timeout=patient(60),
                            capture_output=True)  # fmt: skip
             assert json.loads(server.stdout.read()) == server.pid
         finally:

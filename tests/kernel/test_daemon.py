@@ -17,10 +17,11 @@ from conservation import assert_conserved
 from processes import row_of, run_python
 
 from pbmond import bpf
+from pbmond.patience import patient
 from pbmond.selftest.daemon import Daemon
 
 _PBMOND = Path(sys.executable).with_name("pbmond")
-_PATIENCE_S = 10.0
+_PATIENCE_S = patient(10.0)
 
 
 def programs_of(pid: int) -> set[int]:

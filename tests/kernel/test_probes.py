@@ -16,11 +16,12 @@ import pytest
 from processes import run_python
 
 from pbmond import bpf
+from pbmond.patience import patient
 from pbmond.probes.measure import attachments
 from pbmond.selftest.daemon import Daemon
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
-_PATIENCE_S = 60.0
+_PATIENCE_S = patient(60.0)
 _CALLS = 20_000
 _READ = f"""
 import os

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from pbmond.patience import VARIABLE, patient
 from pbmond.selftest.daemon import Daemon
 from pbmond.selftest.workloads import NAMES
 
@@ -103,6 +104,13 @@ def test_a_running_daemon_is_not_disturbed(tmp_path: Path) -> None:
     assert after.health["status"] == "complete"
 
 
+def test_patience_reaches_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "11")
+    with Daemon(tmp_path) as daemon:
+        environment = Path(f"/proc/{daemon.process.pid}/environ").read_bytes().split(b"\0")
+    assert f"{VARIABLE}=11".encode() in environment
+
+
 def test_a_terminal_sees_a_bar_that_is_gone_at_the_end() -> None:
     ours, theirs = pty.openpty()
     command = [_PBMOND, "selftest", *_FEW]
@@ -136,7 +144,7 @@ def test_interrupted_it_leaves_nothing_behind(number: signal.Signals) -> None:
     time.sleep(0.5)
     children = [int(pid) for pid in _children(process.pid)]
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=patient(30))
     assert (process.returncode, said) == (130, b"pbmond selftest: interrupted\n")
     assert traces() == before
     assert children

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from pbmond.btf import Btf
+from pbmond.btf import Btf, Member
 from pbmond.hooks import Hook, hooks, lack
 from pbmond.offsets import has_request, unseen
 
@@ -44,8 +44,8 @@ class FakeBtf:
     def structure(self, name: str) -> int | None:
         return 1 if name in self._names else None
 
-    def offset(self, structure: str, path: str) -> int | None:
-        return 208 if f"{structure}.{path}" in self._names else None
+    def member(self, structure: str, path: str) -> Member | None:
+        return Member(208, 4) if f"{structure}.{path}" in self._names else None
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def test_the_workloads_import_only_the_standard_library() -> None:
     files = {name for name, _ in imports(PACKAGE) if name.startswith("selftest/workloads/")}
     assert tops(files) == {"pbmond"}
     own = {used for name, used in imports(PACKAGE) if name in files and used.startswith("pbmond")}
-    assert all(used.startswith("pbmond.selftest.workloads") for used in own)
+    assert all(used.startswith(("pbmond.selftest.workloads", "pbmond.patience")) for used in own)
+    assert tops({"patience.py"}) == set()
 
 
 def test_the_publisher_loads_no_numpy_and_the_collector_no_zmq() -> None:

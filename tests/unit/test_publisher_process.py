@@ -21,6 +21,7 @@ import zmq
 
 from pbmond.feed import Demand, pair
 from pbmond.grants import Grants
+from pbmond.patience import patient
 from pbmond.publisher import NAME, REFUSALS, Misled, Publisher, open_socket
 from pbmond.supervisor import Supervisor, spawn_publisher
 from pbmond.wire import Topic
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up
 
 NOBODY = pwd.getpwnam("nobody")
 ALICE, BOB = 61001, 61002  # users that no account database needs to know
-PATIENCE_S = 20.0
+PATIENCE_S = patient(20.0)
 ALL = Topic(None, "processes")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pbmond.feed import RECORD, Demand, pack_demand, receive_frame
+from pbmond.patience import VARIABLE
 from pbmond.supervisor import HUNG_NS, RESTART_EVERY_NS, Supervisor
 from pbmond.wire import Topic
 
@@ -115,14 +116,18 @@ def test_a_publisher_that_sends_nonsense_is_replaced(nursery: Nursery, record: b
     assert nursery.supervisor.fd is None
 
 
-def test_a_publisher_that_takes_nothing_is_replaced_after_a_while(nursery: Nursery) -> None:
+@pytest.mark.parametrize("factor", [1, 10])
+def test_a_publisher_that_takes_nothing_is_replaced_after_a_while(
+    nursery: Nursery, factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(factor))
     supervisor = nursery.supervisor
     supervisor.ensure(0)
     while supervisor.has_room(0):
         assert supervisor.send(b"frame")
-    assert not supervisor.has_room(HUNG_NS)
+    assert not supervisor.has_room(factor * HUNG_NS)
     assert not nursery.children[0].killed
-    assert not supervisor.has_room(HUNG_NS + 1)
+    assert not supervisor.has_room(factor * HUNG_NS + 1)
     assert nursery.children[0].killed
 
 

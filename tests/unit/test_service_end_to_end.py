@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 from pbmond import wire
+from pbmond.patience import patient
 from pbmond.service import Clock, Collector, Identity, Service
 from pbmond.store import Store, StoreOptions
 from pbmond.supervisor import Supervisor, spawn_publisher
@@ -23,7 +24,7 @@ from tests.fake_kernel import FakeHost, FakeKernel, FakeProc
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up being root")
 
 SECOND = 1_000_000_000
-PATIENCE_MS = 20_000
+PATIENCE_MS = round(patient(20_000))
 
 
 class Running:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pbmond.patience import handed_down, patient
 from pbmond.selftest.workloads.programs import PROGRAMS, UNSEEN, UnavailableError
 
 #: Every program, in the order of running, and what it is about, in a line.
@@ -194,7 +195,7 @@ class Workload:
         return answer[key]
 
     def _line(self) -> bytes:
-        if not select.select([self._answers], [], [], _HUNG_AFTER_S)[0]:
+        if not select.select([self._answers], [], [], patient(_HUNG_AFTER_S))[0]:
             if self._pid is not None:
                 os.kill(self._pid, signal.SIGKILL)
             self._ran = False
@@ -228,6 +229,7 @@ class Runner:
                     "LC_ALL": "C.UTF-8",
                     # With more, glibc reads a file in /sys when a thread asks for memory.
                     "MALLOC_ARENA_MAX": "1",
+                    **handed_down(),
                 },
             )
 

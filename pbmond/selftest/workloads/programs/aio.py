@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from threading import Thread
 
+from pbmond.patience import patient
 from pbmond.selftest.workloads.programs import kernel
 from pbmond.selftest.workloads.programs.program import Run, UnavailableError, offered, program
 
@@ -76,7 +77,7 @@ class Context:
         _, slots, head, _, magic = ring[:5]
         if magic != _RING_MAGIC:
             raise UnavailableError("the aio ring cannot be read by programs here")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + patient(5)
         while (ring[3] - ring[2]) % slots < count:
             if time.monotonic() > deadline:
                 raise AssertionError("results do not come")

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from pbmond.patience import patient
 from pbmond.selftest.workloads.programs import kernel
 from pbmond.selftest.workloads.programs.program import Run, UnavailableError, offered, program
 
@@ -213,7 +214,7 @@ def vsock(run: Run) -> Iterator[None]:
         listener.bind((VMADDR_CID_LOCAL, socket.VMADDR_PORT_ANY))
         listener.listen()
         client = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
-        client.settimeout(2)
+        client.settimeout(patient(2))
         client.connect((VMADDR_CID_LOCAL, listener.getsockname()[1]))
         client.settimeout(None)
     except OSError as error:

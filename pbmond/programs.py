@@ -1,0 +1,192 @@
+"""Compiles the eBPF programs with bcc, and loads them for one choice of rungs.
+
+The only module that imports bcc: it compiles, and no more. Used by the loader only: any
+Python >= 3.9, the standard library and bcc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pbmond import bpf
+from pbmond.hooks import Hook, Rungs, function_of
+
+# Programs that others tail-call, in the order of the indexes WALKER, FIRST, ... in bpf/.
+_EXIT_TAILS = ("walker", "first", "messages", "io_submit", "io_results")
+TAILS = {
+    "exit_tails": [f"exit_{name}" for name in _EXIT_TAILS],
+    "raw_tails": ["raw_walker", "raw_first"],
+}
+# A tail that is compiled once and loaded for both kinds of program.
+_TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
+# What no hook runs itself.
+UNHOOKED = ("raw_fill", *TAILS["raw_tails"], *TAILS["exit_tails"][:2])
+_CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
+_LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
+# Lines of the verifier's log that are figures (print_verification_stats(), kernel/bpf/verifier.c).
+_FIGURES = ("processed ", "verification time ", "stack depth ")
+
+
+class NoBccError(Exception):
+    """An interpreter without bcc; another one may have it."""
+
+
+class CompileError(Exception):
+    """bcc did not compile the programs."""
+
+
+class RefusedError(Exception):
+    """The kernel did not load a program; ``number``: errno; ``log``: the verifier's last words."""
+
+    def __init__(self, program: str, number: int, log: str) -> None:
+        self.number = number
+        self.log = _last_words(log)
+        super().__init__(f"{program}: {os.strerror(number)}" + f" ({self.log})" * bool(self.log))
+
+
+class Source(NamedTuple):
+    """What is compiled: places of the C files, and what is defined for them."""
+
+    directory: str
+    headers: str
+    defines: dict[str, int]
+    debug: bool
+
+
+class Wanted(NamedTuple):
+    """A program to load: its function in C, and the BTF id of the function that it runs behind."""
+
+    function: str
+    kind: int
+    target: int
+
+
+def wanted(chosen: list[Hook], rungs: Rungs, functions: dict[str, int]) -> dict[str, Wanted]:
+    """Return each program to load, by its name; ``functions``: BTF ids of the kernel's functions.
+
+    What would run behind a function that the kernel does not have is left out.
+    """
+    target = functions.get(function_of("read"), 0) if rungs.calls == "fexit" else 0
+    at_exit = bpf.TRACING if rungs.calls == "fexit" else bpf.TRACEPOINT
+    found = {
+        name: Wanted(name, bpf.RAW_TRACEPOINT, 0)
+        if name.startswith("raw_")
+        else Wanted(name, at_exit, target)
+        for name in UNHOOKED
+    }
+    for hook in chosen:
+        kind = bpf.RAW_TRACEPOINT if hook.kind == "raw_tracepoint" else at_exit
+        function = functions.get(hook.name, 0)
+        if hook.kind != "fexit" or function:
+            found[hook.loaded] = Wanted(hook.program, kind, function)
+    return found
+
+
+def import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
+    """Import bcc with our stub headers in the place of the kernel's; NoBccError if there is none."""
+    os.environ["BCC_KERNEL_SOURCE"] = headers
+    try:
+        import bcc  # noqa: PLC0415 - only after the environment is set
+    except ImportError as error:
+        raise NoBccError(f"{sys.executable} cannot import bcc: {error}") from None
+    if not hasattr(bcc, "BPF"):
+        raise NoBccError(
+            f"{bcc.__file__} is another project's package: uninstall it and install the "
+            "distribution's python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora)"
+        )
+    return bcc
+
+
+class Compiled:
+    """The compiled programs, each of which can be loaded any number of times."""
+
+    def __init__(self, source: Source) -> None:
+        """Compile; CompileError if bcc cannot."""
+        bcc = import_bcc(source.headers)
+        defines = [f"-D{name}={value}" for name, value in source.defines.items()]
+        # Debug information takes a tenth of the time; a compiler's complaint is all that uses it.
+        flags = [*([] if source.debug else ["-g0"]), f"-I{source.directory}", *defines]
+        text = Path(source.directory, "pbmon.c").read_text()
+        try:
+            with _scratch_directory(), _quiet(debug=source.debug):
+                self._module = bcc.BPF(text=text, cflags=flags, allow_rlimit=False)
+        except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
+            raise CompileError(str(error) or type(error).__name__) from None
+        self._library = bcc.lib
+
+    def load(
+        self, name: str, program: Wanted, cast: int, maps: dict[str, int]
+    ) -> bpf.Loaded:
+        """Load one program as ``name``; RefusedError if the kernel does not take it.
+
+        ``cast``: BTF id of bpf_rdonly_cast, or 0.
+        """
+        source = _TWINS.get(program.function, program.function).encode()
+        start = self._library.bpf_function_start(self._module.module, source)
+        size = self._library.bpf_function_size(self._module.module, source)
+        code = bytearray(ctypes.string_at(start, size))
+        others = {}
+        if program.function in _TWINS:
+            others = {maps[f"raw_{kind}"]: maps[f"exit_{kind}"] for kind in ("notes", "tails")}
+        _link(code, cast, others)
+        short = name.rpartition("sys_exit_")[2].rpartition("_sys_")[2]
+        try:
+            return bpf.load_program(program.kind, bytes(code), short, function=program.target)
+        except bpf.ProgramRefused as error:
+            raise RefusedError(name, error.errno or 0, error.log) from None
+
+
+def _link(code: bytearray, cast: int, maps: dict[int, int]) -> None:
+    """Do in place what bcc's compiler cannot: call a kernel function, use other maps."""
+    instruction = struct.Struct("<BBhi")  # operation, registers, offset, immediate
+    for at in range(0, len(code), instruction.size):
+        operation, registers, offset, value = instruction.unpack_from(code, at)
+        if operation == _CALL and value == cast:
+            instruction.pack_into(code, at, operation, _PSEUDO_KFUNC_CALL, offset, value)
+        elif operation == _LOAD_MAP and registers & 0xF0 == _PSEUDO_MAP_FD:
+            value = maps.get(value, value)
+            instruction.pack_into(code, at, operation, registers, offset, value)
+
+
+def _last_words(log: str) -> str:
+    """Return the verifier's complaint, without its figures, in one line."""
+    lines = [line.strip() for line in log.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_FIGURES)]
+    return lines[-1] if lines else ""
+
+
+class _quiet:  # noqa: N801 - a context manager
+    """Keep bcc's and the verifier's words on descriptor 2 away from the user, unless debugging."""
+
+    def __init__(self, *, debug: bool) -> None:
+        self._debug = debug
+
+    def __enter__(self) -> None:
+        if not self._debug:
+            self._saved = os.dup(2)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)
+            os.close(null)
+
+    def __exit__(self, *_: object) -> None:
+        if not self._debug:
+            os.dup2(self._saved, 2)
+            os.close(self._saved)
+
+
+class _scratch_directory:  # noqa: N801 - a context manager
+    """A private TMPDIR: bcc writes predictable names into a shared one (CVE-2024-2314)."""
+
+    def __enter__(self) -> None:
+        self._path = tempfile.mkdtemp(prefix="pbmond-")
+        os.environ["TMPDIR"] = self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
