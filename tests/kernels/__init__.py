@@ -1,4 +1,4 @@
-"""The matrix: Debian's kernels booted in QEMU over this machine's root, daemon and self-test in each.
+"""The matrix: Debian's kernels booted in QEMU over this machine's root, and pbmon tried in each.
 
 How it works, step by step, one module each:
 

@@ -30,6 +30,7 @@ _SUITES: Final = (
 )
 _KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _DEFAULT_MIRROR: Final = "http://deb.debian.org"
+_UNUSED: Final = ("parts", "main", "sourceparts", "preferences", "preferencesparts")
 _FRESH_S: Final = 12 * 3600
 _HELPER: Final = "/usr/lib/apt/apt-helper"
 
@@ -45,11 +46,14 @@ class Apt:
                 "install both (Debian, Ubuntu)"
             )
         self._place = directory() / "apt"
+        self._stamp = self._place / "refreshed"
         for name in ("lists/partial", "archives/partial"):
             (self._place / name).mkdir(parents=True, exist_ok=True)
         (self._place / "status").touch()
         (self._place / "sources.list").write_text("\n".join(sources(_system_sources())) + "\n")
-        (self._place / "apt.conf").write_text(_configuration(self._place))
+        #: What the system's own configuration says of the way to archives, and of trust in them.
+        self.network = _network()
+        (self._place / "apt.conf").write_text(self.network + _configuration(self._place))
         self._refresh()
 
     def packages(self) -> Iterator[Package]:
@@ -63,6 +67,7 @@ class Apt:
         """Download packages, each "name" or "name=version"; return the files in ``place``."""
         done = self._run(["apt-get", "download", *packages], place)
         if done.returncode:
+            self._stamp.unlink(missing_ok=True)  # it may be gone, and another in its place
             raise UnavailableError(f"cannot download {' '.join(packages)}: {_last_line(done)}")
         return sorted(place.glob("*.deb"))
 
@@ -76,7 +81,7 @@ class Apt:
         return self._run(command).stdout.splitlines()
 
     def _refresh(self) -> None:
-        stamp = self._place / "refreshed"
+        stamp = self._stamp
         if stamp.exists() and time.time() - stamp.stat().st_mtime < _FRESH_S:
             return
         say("reading Debian's package lists, from bullseye to sid")
@@ -119,26 +124,28 @@ def _system_sources() -> list[str]:
     return [file.read_text() for file in files if file.is_file()]
 
 
-def _configuration(place: Path) -> str:
-    """Return our apt.conf: how the system reaches and trusts archives, and nothing else of it."""
+def _network() -> str:
     dumped = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True)
-    network = re.findall(r"^Acquire::(?:https?|Check-|Force|Retries).*$", dumped.stdout, re.MULTILINE)
-    own = {
+    wanted = r"^Acquire::(?:https?|Check-|Force|Retries).*\n"
+    return "".join(re.findall(wanted, dumped.stdout, re.MULTILINE))
+
+
+def _configuration(place: Path) -> str:
+    """Return an apt.conf that keeps to ``place`` and leaves the system's settings and hooks out."""
+    values = {
         "Dir::Etc::sourcelist": place / "sources.list",
         "Dir::State": place,
         "Dir::State::status": place / "status",
         "Dir::Cache": place,
+        "Dir::Cache::pkgcache": "",
+        "Dir::Cache::srcpkgcache": "",
         "APT::Architecture": ARCHITECTURE,
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "Acquire::GzipIndexes": "true",
-        "Dir::Cache::pkgcache": "",
-        "Dir::Cache::srcpkgcache": "",
-        # The system's own settings, hooks and preferences are not for this.
-        **{f"Dir::Etc::{name}": "/dev/null" for name in ("parts", "main", "sourceparts")},
-        **{f"Dir::Etc::{name}": "/dev/null" for name in ("preferences", "preferencesparts")},
+        **dict.fromkeys((f"Dir::Etc::{name}" for name in _UNUSED), "/dev/null"),
     }
-    return "\n".join([*network, *(f'{name} "{value}";' for name, value in own.items())]) + "\n"
+    return "".join(f'{name} "{value}";\n' for name, value in values.items())
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -1,4 +1,4 @@
-"""Builds of Debian's kernel, unpacked in the cache: an image, and modules that modprobe can load."""
+"""Builds of Debian's kernel, unpacked in the cache: an image, and modules for modprobe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kernels.apt import Apt
-from tests.kernels.cache import MatrixError, directory, say
+from tests.kernels.cache import MatrixError, directory, say, staged
 from tests.kernels.versions import Build
 
 _BUSYBOX = "busybox-static/bookworm"
@@ -29,7 +29,7 @@ def unpacked(build: Build, apt: Apt) -> Kernel:
     place = directory() / "builds" / f"{build.release}_{build.version}"
     if not place.exists():
         say(f"{build.release}: downloading and unpacking Debian's {build.version}")
-        with _staging(place) as staging:
+        with staged(place) as staging:
             _unpack(apt, build.packages, staging)
             _arrange(staging, build.release)
     return Kernel(build, place / "vmlinuz", place / "lib/modules" / build.release)
@@ -39,29 +39,10 @@ def busybox(apt: Apt) -> Path:
     """Return a statically linked busybox, from the cache or freshly downloaded."""
     place = directory() / "busybox"
     if not place.exists():
-        with _staging(place) as staging:
+        with staged(place) as staging:
             _unpack(apt, [_BUSYBOX], staging)
     (program,) = (path for path in place.glob("**/bin/busybox"))
     return program
-
-
-class _staging:  # noqa: N801 - a context manager
-    """A directory that takes its place only when it is complete, so that the place is all or nothing."""
-
-    def __init__(self, place: Path) -> None:
-        self._place = place
-
-    def __enter__(self) -> Path:
-        self._place.parent.mkdir(parents=True, exist_ok=True)
-        self._staging = Path(tempfile.mkdtemp(prefix=".", dir=self._place.parent))
-        return self._staging
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._staging.chmod(0o755)
-            self._staging.rename(self._place)
-        else:
-            shutil.rmtree(self._staging)
 
 
 def _unpack(apt: Apt, packages: tuple[str, ...] | list[str], place: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -48,3 +50,17 @@ def locked(name: str, waiting: str) -> Iterator[None]:
             say(waiting)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def staged(place: Path) -> Iterator[Path]:
+    """Yield a directory that becomes ``place`` when it is complete, and is no more otherwise."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        staging.rename(place)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise

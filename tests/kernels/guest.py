@@ -23,7 +23,8 @@ from typing import Any, Final
 
 from tests.kernels import rungs
 
-_PROGRAMS: Final = Path(".venv/bin").absolute()
+_DAEMON: Final = ".venv/bin/pbmond"
+_CLIENT: Final = ".venv/bin/pbmon-client"
 _SELFTEST_S: Final = 1200
 _SNAPSHOT_S: Final = 180
 _STOP_S: Final = 60
@@ -50,10 +51,10 @@ def main(arguments: Sequence[str]) -> int:
     _say(f"booted Linux {os.uname().release}")
     _write(job, "facts", _facts())
     _write(job, "daemon", _daemon(job))
-    report = _selftest(job, 0, "auto", "", plan.only)
+    report = _selftest(job, 0, {}, plan.only)
     if plan.forced and report is not None:
-        for number, way in enumerate(rungs.forced(report["rungs"]), 1):
-            _selftest(job, number, way.name, way.configuration, plan.only)
+        for number, settings in enumerate(rungs.forced(report["rungs"]), 1):
+            _selftest(job, number, settings, plan.only)
     log = subprocess.run(["dmesg"], check=False, capture_output=True)
     (job / "dmesg").write_bytes(log.stdout)
     return 0
@@ -89,7 +90,7 @@ def _daemon(job: Path) -> dict[str, Any]:
     """Start the daemon as an admin would, take one snapshot as a user would, and stop it."""
     started = time.monotonic()
     with (job / "daemon.log").open("wb") as log:
-        daemon = subprocess.Popen([_PROGRAMS / "pbmond"], stderr=log)
+        daemon = subprocess.Popen([_DAEMON], stderr=log)
     health = _health(daemon)
     took_s = round(time.monotonic() - started, 1)
     daemon.send_signal(signal.SIGTERM)
@@ -108,7 +109,7 @@ def _daemon(job: Path) -> dict[str, Any]:
 
 def _health(daemon: subprocess.Popen[bytes]) -> dict[str, Any] | None:
     """Return the health in the first snapshot that a client gets; None: there is none."""
-    command = [_PROGRAMS / "pbmon-client", "--json", "--flows", "--wait", str(_SNAPSHOT_S)]
+    command = [_CLIENT, "--json", "--flows", "--wait", str(_SNAPSHOT_S)]
     with tempfile.TemporaryFile() as snapshot:
         client = subprocess.Popen(command, stdout=snapshot)
         while client.poll() is None:
@@ -123,12 +124,12 @@ def _health(daemon: subprocess.Popen[bytes]) -> dict[str, Any] | None:
 
 
 def _selftest(
-    job: Path, number: int, name: str, configuration: str, only: str | None
+    job: Path, number: int, settings: rungs.Settings, only: str | None
 ) -> dict[str, Any] | None:
     """Run the self-test once and write what it said; return its report, if there is one."""
     file = Path("/run/pbmon-forced.toml")
-    file.write_text(configuration)
-    command = [_PROGRAMS / "pbmond", "selftest", "--json", "--seed", "1", "--config", file]
+    file.write_text(rungs.configuration(settings))
+    command = [_DAEMON, "selftest", "--json", "--seed", "1", "--config", str(file)]
     if only is not None:
         command += ["--only", only]
     try:
@@ -138,6 +139,7 @@ def _selftest(
         said, words = done.stdout, done.stderr
     except subprocess.TimeoutExpired:
         said, words = "", f"no result in {_SELFTEST_S} s"
+    name = rungs.name(settings)
     report: dict[str, Any] | None = json.loads(said) if said else None
     _write(job, f"run-{number:02}", {"forced": name, "report": report, "words": words})
     if report is None:

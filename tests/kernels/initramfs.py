@@ -60,12 +60,8 @@ def load_order(listing: str, names: Iterable[str]) -> Iterator[Path]:
         path, _, others = line.partition(":")
         # It names what must be there already from right to left.
         needs[_name(path)] = [Path(other) for other in (path, *others.split())][::-1]
-    seen = set()
-    for name in names:
-        for path in needs.get(name, []):
-            if path not in seen:
-                seen.add(path)
-                yield path
+    # A dictionary keeps the first of each, and the order.
+    yield from dict.fromkeys(path for name in names for path in needs.get(name, []))
 
 
 def _name(path: str) -> str:

@@ -13,12 +13,14 @@ SCHEMA: Final = "pbmon-kernels/1"
 COUNTS: Final = ("exact", "off", "unseen", "not_offered")
 AUTO: Final = "auto"
 #: What the daemon says where a rung does not load; anything else is a failure of the run.
-_REFUSAL: Final = re.compile(r"this kernel has no|the kernel refused|cannot be attached")
+_REFUSAL: Final = re.compile(
+    'set sockets and files to "auto"|the kernel refused the eBPF programs|cannot be attached'
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One self-test. ``forced``: "auto", or what was forced, such as "reads=probe".
+    """One self-test. ``forced``: "auto", or what was forced (see ``rungs.name``).
 
     Either it has ``rungs`` and ``counts`` (rows of each verdict), or it says why not: ``refused``
     where a forced rung does not load on this kernel, ``failed`` for everything else.
@@ -65,22 +67,28 @@ class Result:
         return self.failed is None and bool(self.runs) and all(run.passed for run in self.runs)
 
     @property
+    def series(self) -> str:
+        """Return the first two numbers of the kernel, such as "6.1"."""
+        return ".".join(self.release.split(".")[:2])
+
+    @property
     def name(self) -> str:
         """Return the name of the file it is kept in: series and userland, "6.12-debian-13"."""
-        series = ".".join(self.release.split(".")[:2])
-        return f"{series}-{self.userland.lower().replace(' ', '-') or 'unknown'}"
+        return f"{self.series}-{self.userland.lower().replace(' ', '-') or 'unknown'}"
 
 
 def collect(job: Path, release: str, failed: str | None) -> Result:
     """Return what a guest has left in its job directory; ``failed``: what is known to be wrong."""
-    facts = _read(job / "facts.json") or {}
+    facts = _read(job / "facts.json") or dict.fromkeys(("userland", "python", "bcc"), "")
     daemon = _read(job / "daemon.json")
     runs = [run_of(said) for path in sorted(job.glob("run-*.json")) if (said := _read(path))]
     if failed is None and daemon is not None:
         failed = daemon_failure(daemon)
     return Result(
         release,
-        *(facts.get(name, "") for name in ("userland", "python", "bcc")),
+        facts["userland"],
+        facts["python"],
+        facts["bcc"],
         runs,
         failed if failed or runs else "the guest left no result",
     )
@@ -115,7 +123,7 @@ def run_of(said: Mapping[str, Any]) -> Run:
         said["forced"],
         report["rungs"],
         {name: report["summary"][name] for name in COUNTS},
-        report.get("verified_instructions"),
+        report.get("verified_instructions") or None,
         sorted({row["path"] for row in report["rows"] if row["verdict"] == "off"}),
         _by_reason(report["rows"], "unseen"),
         _by_reason(report["rows"], "not offered"),

@@ -1,4 +1,4 @@
-"""Which build of Debian's kernel a series means: package lists read, builds ordered and chosen; pure.
+"""Which build of Debian's kernel a series means: package lists read, builds chosen; pure.
 
 Debian splits newer kernels into packages, and keeps old builds of backports without all of their
 parts, so a build counts only if each part that it boots with can be had.
@@ -22,6 +22,7 @@ _IMAGE: Final = re.compile(
 )
 #: linux-base-RELEASE, the third of the split packages, has the configuration only.
 _PARTS: Final = ("linux-binary-", "linux-modules-")
+_STANZAS: Final = tuple(f"Package: {name}" for name in ("linux-image-", *_PARTS))
 
 
 class NoBuildError(Exception):
@@ -74,7 +75,7 @@ def is_series(text: str) -> bool:
 def read_index(text: str, suite: str) -> Iterator[Package]:
     """Yield the kernels' packages of a suite's list (the file ``Packages``)."""
     for stanza in text.split("\n\n"):
-        if not stanza.startswith(("Package: linux-image-", *(f"Package: {part}" for part in _PARTS))):
+        if not stanza.startswith(_STANZAS):
             continue
         fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line)
         relations = fields.get("Depends", "").split(",")
