@@ -122,6 +122,7 @@ def _boot_all(options: Options) -> Iterator[results.Result]:
         kernels: dict[tuple[str, bool], builds.Kernel] = {}
         for series in options.series:
             build = versions.choose(_DEBIAN_13_SERIES if series == DEBIAN_13 else series, known)
+            say(f"{series}: {build.release}, Debian's {build.version}")
             kernels.setdefault((build.release, series == DEBIAN_13), builds.unpacked(build, apt))
     for (release, has_other_root), kernel in kernels.items():
         place = Path("/"), CHECKOUT

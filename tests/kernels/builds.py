@@ -28,7 +28,7 @@ def unpacked(build: Build, apt: Apt) -> Kernel:
     """Return the build, from the cache or freshly downloaded."""
     place = directory() / "builds" / f"{build.release}_{build.version}"
     if not place.exists():
-        say(f"{build.release}: downloading and unpacking Debian's {build.version}")
+        say(f"{build.release}: downloading and unpacking")
         with staged(place) as staging:
             _unpack(apt, build.packages, staging)
             _arrange(staging, build.release)
