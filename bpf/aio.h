@@ -21,8 +21,6 @@
 #define AIO_FINDS 16        /* files that one call looks for where there is a note, too */
 #define NO_ROW (~0U)       /* the table is full */
 #define NO_TARGET (~1U)    /* a request that moves no bytes, or whose bytes others count */
-/* The compiler would go on from what it knows of the path so far, once for each of them. */
-#define FORGET_PATH() asm volatile("" ::: "memory")
 
 /* include/uapi/linux/aio_abi.h: its beginning, as far as it is of use here. */
 struct iocb {

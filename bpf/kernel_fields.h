@@ -24,6 +24,9 @@ static u64 (*boottime_ns)(void) = (void *)125;
 static long (*ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
 static u64 (*ringbuf_query)(void *ring, u64 flags) = (void *)134;
 
+/* The compiler would go on from what it knows of the path so far, once for each of them. */
+#define FORGET_PATH() asm volatile("" ::: "memory")
+
 /* LLVM's name for "the map behind this descriptor"; the loader made the maps before compiling. */
 u64 map_descriptor(u64 kind, u64 descriptor) asm("llvm.bpf.pseudo");
 #define MAP(name) ((void *)map_descriptor(1, name##_FD))

@@ -1,5 +1,5 @@
-/* Receives that are not one result of one call, counted on the way out of the system call: the
- * messages of sendmmsg and recvmmsg, and pages of a TCP socket that are mapped instead of copied. */
+/* What is not one result of one call, counted on the way out of the system call: the messages of
+ * sendmmsg and recvmmsg, and pages of a TCP socket that are mapped instead of copied. */
 #ifndef PBMON_MESSAGES_H
 #define PBMON_MESSAGES_H
 
@@ -55,78 +55,118 @@ INLINE bool count_mapped(struct call *ctx)
 }
 
 #if SOCKETS_AT_EXIT
-#define MESSAGES 2          /* index of this program among its tails */
-#define MESSAGES_A_RUN 32   /* then it calls itself again: 33 times at most, for UIO_MAXIOV = 1,024 */
+#define SENDMMSG 2          /* index of this program among its tails */
+#define MESSAGES_A_RUN 32  /* then it calls itself again: 33 times at most, for UIO_MAXIOV = 1,024 */
+#define MESSAGES_MAX 1024   /* recvmmsg has no limit */
 
-struct message {
-	u64 name;
-	u32 name_size;
-	u32 pad;
-};
-
-/* A message with an address of its own is another row than the connection. The keys lie in the
- * notes, because the stack of a program is short. */
-INLINE void count_message(struct notes *notes, void *sk, u64 where, enum direction direction)
+INLINE u32 length_of_message(u64 vector, u32 index)
 {
-	struct process_key *process = &notes->process;
-	struct flow_key *key = &notes->pending[1].key;
-	struct flow_slot *row;
 	u32 length = 0;
 
-	if (read_user(&length, sizeof(length), (void *)(where + MMSGHDR_LENGTH)) || !length)
-		return;
-	*key = notes->pending[0].key;
-	if (direction == TX && takes_peers(key))
-		read_message_peer(key, where);
-	row = find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
-	if (!row)
-		row = first_flow(CONTEXT_EXIT, process, key, sk, 0);
-	if (row) {
-		count(&row->counter, direction, length, 1);
-	} else {
-		lose(LOST_CONNECTION_DETAIL, 1);
-		count_overflow(process, socket_class(key, sk), direction, length, 1);
-	}
+	read_user(&length, sizeof(length), (void *)(vector + (u64)MMSGHDR_SIZE * index + MMSGHDR_LENGTH));
+	return length;
 }
 
-INLINE bool fill_notes(struct notes *notes, void *sk)
+/* Messages that all belong to the socket's own row; true as in count_flow(). */
+INLINE bool count_alike(struct call *ctx, struct notes *notes, void *sk, enum direction direction)
 {
-	identify_current(&notes->process);
-	if (!fill_key(&notes->pending[0].key, &notes->process, sk))
-		return false;
-	notes->queued = notes->done = notes->walking = 0;
-	return true;
+	struct pending *sum = &notes->pending[1];
+	u64 vector = CALL_ARGUMENT(ctx, 2);
+
+	sum->bytes = sum->calls = 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < MESSAGES_MAX && i < ctx->result; i++) {
+		u32 length = length_of_message(vector, i);
+
+		sum->bytes += length;
+		sum->calls += length > 0;
+	}
+	FORGET_PATH();
+	if (ctx->result > MESSAGES_MAX)
+		lose(LOST_BYTES, ctx->result - MESSAGES_MAX);
+	return sum->bytes && count_flow(CONTEXT_EXIT, &notes->process, &sum->key, sk, 0, direction,
+					sum->bytes, sum->calls);
 }
 
-INLINE void count_messages(struct call *ctx, enum direction direction)
+/* The message at hand of a socket whose messages have addresses of their own. The keys lie in the
+ * notes, because the stack of a program is short, and because the verifier does not follow what is
+ * there: the paths through one message are one path again before the next. */
+INLINE void count_addressed(struct notes *notes, void *sk, u64 vector)
+{
+	struct pending *pending = &notes->pending[0];
+	u32 class = 0, length = length_of_message(vector, notes->message);
+	struct counter *counter;
+
+	if (!length)
+		return;
+	pending->key = notes->pending[1].key;
+	read_message_peer(&pending->key, vector + (u64)MMSGHDR_SIZE * notes->message);
+	FORGET_PATH();
+	counter = claim_flow(CONTEXT_EXIT, &notes->process, pending, &class);
+	if (counter)
+		count(counter, TX, length, 1);
+	else
+		count_overflow(&notes->process, class, TX, length, 1);
+	FORGET_PATH();
+}
+
+/* The socket of the call, with its own key in the notes; NULL: there is none. */
+INLINE void *socket_of_call(struct call *ctx, struct notes *notes)
+{
+	void *sk = socket_argument(CALL_ARGUMENT(ctx, 1));
+	struct pending *pending = &notes->pending[0];
+
+	if (!sk)
+		return NULL;
+	identify_current(&notes->process);
+	pending->object = sk;
+	pending->calls = 1;
+	pending->state = 0;
+	return fill_key(&notes->pending[1].key, &notes->process, sk) ? sk : NULL;
+}
+
+INLINE void count_recvmmsg(struct call *ctx)
 {
 	struct notes *notes = notes_of(CONTEXT_EXIT);
-	u64 vector = CALL_ARGUMENT(ctx, 2);
-	void *sk = socket_argument(CALL_ARGUMENT(ctx, 1));
-	s64 messages = ctx->result;
+	void *sk;
 
-	if (messages <= 0 || !notes || !sk)
+	if (ctx->result <= 0 || !notes || CALL_ARGUMENT(ctx, 4) & (MSG_PEEK | MSG_ERRQUEUE))
 		return;
-	if (direction == RX && CALL_ARGUMENT(ctx, 4) & (MSG_PEEK | MSG_ERRQUEUE))
+	sk = socket_of_call(ctx, notes);
+	if (sk && count_alike(ctx, notes, sk, RX))
+		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+}
+
+INLINE void count_sendmmsg(struct call *ctx)
+{
+	struct notes *notes = notes_of(CONTEXT_EXIT);
+	void *sk;
+
+	if (ctx->result <= 0 || !notes)
 		return;
+	sk = socket_of_call(ctx, notes);
+	if (!sk)
+		return;
+	if (!takes_peers(&notes->pending[1].key)) {
+		if (count_alike(ctx, notes, sk, TX))
+			tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+		return;
+	}
 	if (!notes->message) {
-		if (!fill_notes(notes, sk))
-			return;
+		notes->queued = notes->done = notes->walking = 0;
 		meet_process(CONTEXT_EXIT, &notes->process);
 	}
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MESSAGES_A_RUN && notes->message < messages; i++) {
-		count_message(notes, sk, vector + MMSGHDR_SIZE * notes->message, direction);
+	for (int i = 0; i < MESSAGES_A_RUN && notes->message < ctx->result; i++) {
+		count_addressed(notes, sk, CALL_ARGUMENT(ctx, 2));
 		notes->message++;
 	}
-	if (notes->message < messages)
-		tail_call(ctx, MAP(EXIT_TAILS), MESSAGES);
+	if (notes->message < ctx->result)
+		tail_call(ctx, MAP(EXIT_TAILS), SENDMMSG);
 	notes->message = 0;
 	if (notes->queued)
 		tail_call(ctx, MAP(EXIT_TAILS), WALKER);
 }
-#else
-#define count_messages(ctx, direction)
 #endif
 
 #endif

@@ -312,10 +312,16 @@ SYSCALL_EXIT(recvmsg)
 	return is_peek(flags) ? 0 : one_end(ctx, RX);
 }
 
-/* sendmmsg, recvmmsg: the result counts messages, and each has its length in the caller's vector. */
-SYSCALL_EXIT(messages)
+/* The result counts messages, and each has its length in the caller's vector. */
+SYSCALL_EXIT(sendmmsg)
 {
-	count_messages(ctx, CALL_NUMBER(ctx) == NR_SENDMMSG ? TX : RX);
+	count_sendmmsg(ctx);
+	return 0;
+}
+
+SYSCALL_EXIT(recvmmsg)
+{
+	count_recvmmsg(ctx);
 	return 0;
 }
 #endif

@@ -23,15 +23,16 @@ _MESSAGE_SYSCALLS = {
     **dict.fromkeys(("sendto", "sendmsg"), "exit_out"),
     "recvfrom": "exit_recvfrom",
     "recvmsg": "exit_recvmsg",
-    **dict.fromkeys(("sendmmsg", "recvmmsg"), "exit_messages"),
+    "sendmmsg": "exit_sendmmsg",
+    "recvmmsg": "exit_recvmmsg",
 }
 # Tracepoint -> program, where their names differ.
 _PROGRAMS = dict.fromkeys(("io_uring_submit_req", "io_uring_submit_sqe"), "io_uring_submit")
 # The kernel's name of a system call's function begins so.
 _FUNCTIONS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
 
-# Programs that the kernel takes 20 ms and more to verify: their tracepoints share one.
-_SHARED = ("exit_between", "exit_messages", "exit_io_submit", "exit_io_results")
+# Programs that the kernel takes long to verify: their tracepoints share one.
+_SHARED = ("exit_between", "exit_io_submit", "exit_io_results")
 
 # The better rungs first.
 _SOCKET_RUNGS = ("tracepoint", "fexit", "syscall-exit")

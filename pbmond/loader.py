@@ -219,14 +219,16 @@ class Loading:
     def _load_by(self, reads: str, chosen: Rungs, here: list[Hook]) -> dict[str, bpf.Loaded]:
         compiled = Compiled(self._source(reads, chosen))
         cast = self._constants["FUNCTION_RDONLY_CAST"]
+        every = wanted(here, chosen, self._functions(here))
         programs = {
             name: compiled.load(name, program, cast, self._maps)
-            for name, program in wanted(here, chosen, self._functions(here)).items()
+            for name, program in every.items()
         }
+        by_function = {program.function: programs[name] for name, program in every.items()}
         for name, tails in TAILS.items():
             for index, tail in enumerate(tails):
-                if tail in programs:
-                    numbers = (index, programs[tail].descriptor)
+                if tail in by_function:
+                    numbers = (index, by_function[tail].descriptor)
                     key, value = (number.to_bytes(4, sys.byteorder) for number in numbers)
                     bpf.update(self._maps[name], key, value)
         for number, table in enumerate(self._tables):

@@ -19,7 +19,7 @@ from pbmond import bpf
 from pbmond.hooks import Hook, Rungs, function_of
 
 # Programs that others tail-call, in the order of the indexes WALKER, FIRST, ... in bpf/.
-_EXIT_TAILS = ("walker", "first", "messages", "io_submit", "io_results")
+_EXIT_TAILS = ("walker", "first", "sendmmsg", "io_submit", "io_results")
 TAILS = {
     "exit_tails": [f"exit_{name}" for name in _EXIT_TAILS],
     "raw_tails": ["raw_walker", "raw_first"],
