@@ -11,12 +11,14 @@
 #define CONSTANT __attribute__((const))
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
-static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
-static long (*map_delete)(void *map, const void *key) = (void *)3;
+/* Not long, as the kernel's header has it: it calls the map's own function, whose result was an int
+ * before Linux 6.4, so that the upper half of -EEXIST is zero (d7ba4cc900bf). */
+static int (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static int (*map_delete)(void *map, const void *key) = (void *)3;
 static void (*tail_call)(void *ctx, void *map, u32 index) = (void *)12;
 static u64 (*current_pid_tgid)(void) = (void *)14;
-static long (*map_push)(void *map, const void *value, u64 flags) = (void *)87;
-static long (*map_pop)(void *map, void *value) = (void *)88;
+static int (*map_push)(void *map, const void *value, u64 flags) = (void *)87;
+static int (*map_pop)(void *map, void *value) = (void *)88;
 static long (*read_user)(void *to, u32 size, const void *from) = (void *)112;
 static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*read_kernel_string)(void *to, u32 size, const void *from) = (void *)115;

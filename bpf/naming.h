@@ -78,7 +78,7 @@ struct aio_work {
 	u8 unknown;         /* where the request at hand belongs is not known yet */
 	u8 noted;           /* it had a note */
 	u8 direction;
-	u8 finds;           /* files looked for in this call */
+	u8 programs;        /* run in this call so far, each by a tail call of the one before */
 	u32 descriptor;     /* that it is for */
 	u32 slots;          /* of the ring */
 	u32 from;           /* where results lie that were taken without a call */
@@ -325,6 +325,7 @@ INLINE void walk(void *ctx, u32 context, void *walkers)
 
 	if (!notes)
 		return;
+	notes->aio.programs++;
 	u32 n = notes->done;
 	if (n >= NOTES_MAX || n >= notes->queued)
 		goto rest;

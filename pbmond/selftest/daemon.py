@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -41,7 +42,7 @@ files = {capacity}
 
 
 class DaemonError(Exception):
-    """The daemon did not start, or ended; the message is its own last line."""
+    """The daemon did not start, or ended, or did not end; the message is one line."""
 
 
 def _end_with_parent() -> None:
@@ -113,7 +114,8 @@ class Daemon:
         try:
             self.snapshot()
         except BaseException:
-            self.stop()
+            with suppress(DaemonError):
+                self.stop()
             raise
 
     def snapshot(self, after_ns: int | None = None) -> wire.Message:
@@ -143,17 +145,17 @@ class Daemon:
         return int(pid)
 
     def stop(self) -> int:
-        """End it and return its exit status."""
+        """End it and return its exit status; DaemonError if it had to be killed."""
         self._socket.close(0)
         self._context.term()
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(patient(_END_S))
+            return self.process.wait(limit_s := patient(_END_S))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise
+            raise DaemonError(f"the daemon did not end within {limit_s:g} s: killed") from None
 
     def __enter__(self) -> Self:
         return self

@@ -88,6 +88,7 @@ def sent_without_copy(run: Run) -> Iterator[None]:
             got = kernel.recvfrom(server.fileno(), sent)
             row.read(got)
             sent -= got
+        kernel.await_error(client.fileno())
         client.recvmsg(1, 1000, socket.MSG_ERRQUEUE)
 
 
