@@ -123,25 +123,18 @@ INLINE void *task_registers(void *task)
 #define ARGUMENT(registers, number) FIELD(u64, registers, ARGUMENT_##number)
 #define SYSCALL_NUMBER(registers) FIELD(u32, registers, OFFSETOF_CALL_NUMBER)
 
-/* What a program meets on the way out of a system call. A kernel function's own way out (fexit) brings
- * the registers along as a pointer that the verifier knows on every kernel; at the tracepoint they
- * are found by the task. */
+/* What a program meets on the way out of a system call: at its tracepoint, or at the end of the
+ * kernel's function (fexit). The registers that the latter has as its argument are of no known type
+ * where a kernel may be built without the call (kernel/sys_ni.c), so that both find them by the task. */
+struct call {
 #if CALLS_BY_FEXIT
-struct call {
 	void *registers;
-	s64 result;
-};
-#define CALL_FIELD(type, ctx, offset) (*(type volatile *)((ctx)->registers + (offset)))
 #else
-struct call {
 	u64 common;
-	u32 number;
-	u32 pad;
+	u64 number;
+#endif
 	s64 result;
 };
-#define CALL_FIELD(type, ctx, offset) FIELD(type, task_registers(current_task()), offset)
-#endif
-#define CALL_ARGUMENT(ctx, number) CALL_FIELD(u64, ctx, ARGUMENT_##number)
-#define CALL_NUMBER(ctx) CALL_FIELD(u32, ctx, OFFSETOF_CALL_NUMBER)
+#define CALL_ARGUMENT(ctx, number) ARGUMENT(task_registers(current_task()), number)
 
 #endif

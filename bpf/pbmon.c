@@ -188,7 +188,7 @@ SYSCALL_EXIT(between)
 
 	if (ctx->result <= 0)
 		return 0;
-	u32 number = CALL_NUMBER(ctx);
+	u32 number = SYSCALL_NUMBER(task_registers(current_task()));
 	if (number == NR_SENDFILE || number == NR32_SENDFILE64) {
 		out = file_argument(CALL_ARGUMENT(ctx, 1), ctx->result);
 		in = file_argument(CALL_ARGUMENT(ctx, 2), ctx->result);

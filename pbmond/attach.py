@@ -83,6 +83,8 @@ class Attaching:
                 self._loader = self._next()
                 continue
             kernel = self._kernel(descriptors, told)
+            for refusal in told["refusals"]:
+                self._log.info("the kernel does not take the better hooks: %s", refusal)
             _report(kernel, self._log)
             return kernel
 

@@ -162,6 +162,10 @@ class Btf:
         """Id of a kernel function, None if there is none of that name."""
         return self._find(name, _FUNC) or None
 
+    def prototype(self, function: int) -> int:
+        """Id of the prototype of the function of that id."""
+        return int(self._type(function)[0].size_or_type)
+
     def structure(self, name: str) -> int | None:
         """Id of a structure, None if there is none of that name."""
         return self._find(name, _STRUCT) or None

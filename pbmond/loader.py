@@ -30,13 +30,14 @@ from pbmond.btf import Btf, BtfError
 from pbmond.hooks import Hook, Rungs, function_of, hooks, rungs
 from pbmond.offsets import defines, unseen
 from pbmond.programs import (
-    TAILS,
-    UNHOOKED,
     Compiled,
     CompileError,
+    Function,
     NoBccError,
     RefusedError,
     Source,
+    Wanted,
+    tails,
     wanted,
 )
 from pbmond.uring import BLIND, uring
@@ -65,12 +66,20 @@ class Table(NamedTuple):
     capacity: int
 
 
+class Programs(NamedTuple):
+    """What is in the kernel, by name, and the descriptors of the maps of their tails."""
+
+    wanted: dict[str, Wanted]
+    loaded: dict[str, bpf.Loaded]
+    tails: dict[str, int]
+
+
 class Attached(NamedTuple):
     """What runs now: descriptors by name, and what the collector is told of it."""
 
     rungs: Rungs
     reads: str
-    programs: dict[str, bpf.Loaded]
+    programs: Programs
     links: dict[str, int]
     results: list[dict[str, Any]]
 
@@ -105,6 +114,7 @@ class Loading:
         self._channel = channel
         self._tables = [Table(*table) for table in request["tables"]]
         self._maps: dict[str, int] = {}
+        self._refusals: list[str] = []  # of better rungs
         self._btf = Btf()
         self._uring = uring(self._btf)
         self._constants = {**defines(self._btf), **self._uring.defines}
@@ -115,15 +125,14 @@ class Loading:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
         self._make_maps()
-        refusal: LoadError | None = None
         for each in self._possible():
             try:
                 self._hand_over(self._attach_all(each))
             except LoadError as error:
-                refusal = error
+                self._refusals.append(f"sockets by {each.sockets}, files by {each.files}: {error}")
             else:
                 return
-        raise refusal or LoadError("there is nothing to count")
+        raise LoadError(self._refusals[-1])
 
     def _possible(self) -> list[Rungs]:
         """Return the rungs that can be tried here; LoadError if what is wanted cannot."""
@@ -176,11 +185,11 @@ class Loading:
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         self._map("known_requests", *self._uring.memory)
+        for name in ("raw_tails", "exit_tails"):  # stand for those that each program gets
+            self._map(name, bpf.PROG_ARRAY, (4, 4), 1)
         self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
         self._map("aio_taken", bpf.LRU_HASH, (24, 1), 8192)
         self._map("aio_rings", bpf.LRU_HASH, (24, 12), 1024)
-        for name, tails in TAILS.items():
-            self._map(name, bpf.PROG_ARRAY, (4, 4), len(tails))
 
     def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
         flags = bpf.MMAPABLE if kind == bpf.ARRAY else 0
@@ -192,7 +201,7 @@ class Loading:
         """Compile, load and attach for one choice, by the best reads that load; LoadError."""
         here = hooks(chosen, self._uring.hooks)
         reads, programs = self._load(chosen, here)
-        links, results = self._attach(here, programs)
+        links, results = self._attach(here, programs.loaded)
         missing = [result for result in results if result["required"] and result["error"]]
         if missing:
             for link in links.values():
@@ -200,7 +209,7 @@ class Loading:
             raise LoadError(f"{missing[0]['name']} cannot be attached: {missing[0]['error']}")
         return Attached(chosen, reads, programs, links, results)
 
-    def _load(self, chosen: Rungs, here: list[Hook]) -> tuple[str, dict[str, bpf.Loaded]]:
+    def _load(self, chosen: Rungs, here: list[Hook]) -> tuple[str, Programs]:
         refusal = ""
         for reads in self._reads_to_try():
             try:
@@ -216,24 +225,21 @@ class Loading:
         can_cast = self._constants["FUNCTION_RDONLY_CAST"]
         return [reads for reads in _READS if reads != "cast" or can_cast]
 
-    def _load_by(self, reads: str, chosen: Rungs, here: list[Hook]) -> dict[str, bpf.Loaded]:
+    def _load_by(self, reads: str, chosen: Rungs, here: list[Hook]) -> Programs:
         compiled = Compiled(self._source(reads, chosen))
         cast = self._constants["FUNCTION_RDONLY_CAST"]
         every = wanted(here, chosen, self._functions(here))
-        programs = {
-            name: compiled.load(name, program, cast, self._maps)
-            for name, program in every.items()
-        }
-        by_function = {program.function: programs[name] for name, program in every.items()}
-        for name, tails in TAILS.items():
-            for index, tail in enumerate(tails):
-                if tail in by_function:
-                    numbers = (index, by_function[tail].descriptor)
-                    key, value = (number.to_bytes(4, sys.byteorder) for number in numbers)
-                    bpf.update(self._maps[name], key, value)
+        sets = tails(every)
+        maps = {**self._maps, **{name: _tail_map(indexes) for name, indexes in sets.items()}}
+        loaded = {name: compiled.load(name, each, cast, maps) for name, each in every.items()}
+        for name, indexes in sets.items():
+            for index, tail in indexes.items():
+                numbers = (index, loaded[tail].descriptor)
+                key, value = (number.to_bytes(4, sys.byteorder) for number in numbers)
+                bpf.update(maps[name], key, value)
         for number, table in enumerate(self._tables):
-            _fill(programs["raw_fill"].descriptor, number, table.capacity)
-        return programs
+            _fill(loaded["raw_fill"].descriptor, number, table.capacity)
+        return Programs(every, loaded, {name: maps[name] for name in sets})
 
     def _source(self, reads: str, chosen: Rungs) -> Source:
         request = self._request
@@ -252,9 +258,14 @@ class Loading:
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
         return Source(request["sources"], request["headers"], values, request["debug"])
 
-    def _functions(self, here: list[Hook]) -> dict[str, int]:
-        names = [function_of("read"), *(hook.name for hook in here if hook.kind == "fexit")]
-        return {name: self._btf.function(name) or 0 for name in names}
+    def _functions(self, here: list[Hook]) -> dict[str, Function]:
+        names = [hook.name for hook in here if hook.kind == "fexit"]
+        found = {name: self._btf.function(name) for name in names}
+        return {
+            name: Function(identifier, self._btf.prototype(identifier))
+            for name, identifier in found.items()
+            if identifier is not None
+        }
 
     # --- attaching ----------------------------------------------------------------------------
 
@@ -276,12 +287,13 @@ class Loading:
         return links, results
 
     def _hand_over(self, attached: Attached) -> None:
-        # What the hooks call is told apart: its runs count as those of its caller.
-        programs = {name: loaded.descriptor for name, loaded in attached.programs.items()}
+        wanted, loaded, tails = attached.programs
+        descriptors = {name: each.descriptor for name, each in loaded.items()}
         kinds = {
-            "maps": self._maps,
-            "programs": {name: fd for name, fd in programs.items() if name not in UNHOOKED},
-            "called": {name: programs[name] for name in UNHOOKED},
+            "maps": self._maps | tails,
+            "programs": {name: fd for name, fd in descriptors.items() if wanted[name].hooked},
+            # What the hooks call is told apart: its runs count as those of its caller.
+            "called": {name: fd for name, fd in descriptors.items() if not wanted[name].hooked},
             "links": attached.links,
         }
         for what, fds in kinds.items():
@@ -293,12 +305,18 @@ class Loading:
             "files": attached.rungs.files,
             "reads": attached.reads,
             "hooks": attached.results,
-            "verified": {name: loaded.verified for name, loaded in attached.programs.items()},
+            "refusals": self._refusals,
+            "verified": {name: each.verified for name, each in loaded.items()},
             "unseen": unseen(self._btf, sockets=attached.rungs.sockets != "off")
             + [*self._uring.unseen] * at_calls,
             "blind": [BLIND] * (self._uring.blind and at_calls),
         }
         _say(self._channel, done, [])
+
+
+def _tail_map(indexes: dict[int, str]) -> int:
+    """Make a map of programs: the first one in it decides what kind the others must be."""
+    return bpf.create_map(bpf.PROG_ARRAY, 4, 4, max(indexes, default=0) + 1, name="pb_tails")
 
 
 def _fill(program: int, table: int, capacity: int) -> None:
