@@ -97,6 +97,10 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 71
 #define NR_VMSPLICE 75
 #define NR_TEE 77
+/* 32-bit programs reach the same functions of the kernel, where fexit meets them, by other numbers. */
+#define NR32_SENDFILE64 239
+#define NR32_VMSPLICE 343
+#define NR32_TEE 342
 #else
 #define ARGUMENT_1 OFFSETOF_DI
 #define ARGUMENT_2 OFFSETOF_SI
@@ -111,6 +115,10 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 40
 #define NR_VMSPLICE 278
 #define NR_TEE 276
+/* 32-bit programs reach functions of their own, and so none of these programs. */
+#define NR32_SENDFILE64 NR_SENDFILE
+#define NR32_VMSPLICE NR_VMSPLICE
+#define NR32_TEE NR_TEE
 #endif
 #define ARGUMENT(registers, number) FIELD(u64, registers, ARGUMENT_##number)
 #define SYSCALL_NUMBER(registers) FIELD(u32, registers, OFFSETOF_CALL_NUMBER)

@@ -257,7 +257,7 @@ INLINE u32 append_cmdline(struct notes *notes)
 		return 0;
 	/* A page that is not in memory fails the whole read: take what the first page has. */
 	if (read_user(&notes->text[used & (TEXT_SIZE - 1)], size, (void *)start)) {
-		u64 first = 4096 - (start & 4095);
+		u64 first = PAGE_SIZE - (start & (PAGE_SIZE - 1));
 
 		if (first >= size)
 			return 0;

@@ -232,12 +232,12 @@ def _line(channel: socket.socket) -> bytes:
 def _unseen(told: Mapping[str, Any]) -> list[str]:
     sockets, files = told["sockets"], told["files"]
     unseen = list(_UNSEEN)
-    if platform.machine() == "x86_64" and not (files == "off" and sockets in ("tracepoint", "off")):
+    if files != "off":
         unseen.append("files and pipes of 32-bit programs")
     if files == "off" and sockets == "tracepoint":
         unseen.append("splice out of TCP sockets, TCP_ZEROCOPY_RECEIVE (files are off)")
     if sockets in ("fexit", "syscall-exit"):
-        unseen.append("sockets of the kernel's own (NFS, iSCSI)")
+        unseen.append("sockets of 32-bit programs, and of the kernel's own (NFS, iSCSI)")
     unseen += told["unseen"] + told["blind"]
     unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
     return unseen

@@ -17,6 +17,7 @@ from pbmond import bpf, kernelfs
 from pbmond.btf import Btf
 from pbmond.hooks import function_of
 
+_ENOTSUPP = 524  # include/linux/errno.h: one of the kernel's own, without a word in any libc
 _NOTHING = bytes.fromhex("b700000000000000 9500000000000000")  # r0 = 0; exit
 #: Words of the kernel's version (utsname) that mean it preempts itself; PREEMPT_DYNAMIC may or not.
 _PREEMPTIBLE = {"PREEMPT", "PREEMPT_RT", "PREEMPT_LAZY"}
@@ -35,7 +36,9 @@ def refusal(btf: Btf) -> str | None:
     try:
         os.close(bpf.open_function(program))
     except OSError as error:
-        return f"the kernel does not attach them: {error.strerror}"
+        lacking = "it cannot yet on this machine (arm64: Linux 6.4 can)"
+        words = lacking if error.errno == _ENOTSUPP else error.strerror
+        return f"the kernel does not attach them: {words}"
     finally:
         os.close(program)
     return None

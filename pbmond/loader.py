@@ -269,6 +269,7 @@ class Loading:
         values["SOCKETS_AT_EXIT"] = int(chosen.sockets == chosen.calls and chosen.calls != "off")
         values["FILES"] = int(chosen.files != "off")
         values["CALLS_BY_FEXIT"] = int(chosen.calls == "fexit")
+        values["PAGE_SIZE"] = resource.getpagesize()
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
         return Source(request["sources"], request["headers"], values, request["debug"])
 

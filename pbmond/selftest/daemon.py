@@ -21,6 +21,8 @@ from pbmond.patience import handed_down, patient
 _PR_SET_PDEATHSIG: Final = 1
 _PATIENCE_S: Final = 30.0  # for a snapshot
 _END_S: Final = 10.0
+_KEPT_S: Final = 600.0  # rows of what has ended, so that the last snapshot has those of all programs
+_KEPT_MOST_S: Final = 86_400.0  # as the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _CONFIG: Final = """
 interval = {interval_s}
@@ -32,6 +34,7 @@ publisher_user = {publisher_user}
 bcc_python = {bcc_python}
 [linger]
 exited = {exited_linger_s}
+idle = {kept_s}
 [maps]
 flows = {capacity}
 files = {capacity}
@@ -64,7 +67,7 @@ class Daemon:
         reads: str = "auto",
         interval_s: float = 0.2,
         capacity: int = 131_072,
-        exited_linger_s: float = 120.0,
+        exited_linger_s: float | None = None,
         topic: bytes = b"all/flows",
         publisher_user: str = "nobody",
         bcc_python: Path | None = None,
@@ -72,8 +75,10 @@ class Daemon:
     ) -> None:
         """Start it and wait for its first snapshot; ``directory`` must be empty.
 
+        ``exited_linger_s``: None keeps rows for as long as a whole self-test takes.
         ``prefix``: a command that starts the daemon, given as further arguments, in its own place.
         """
+        kept_s = min(patient(_KEPT_S), _KEPT_MOST_S)
         self.directory = directory
         self.log = directory / "log"
         self.address = f"ipc://{directory}/pbmond.sock"
@@ -89,7 +94,8 @@ class Daemon:
                 publisher_user=json.dumps(publisher_user),
                 bcc_python=json.dumps("" if bcc_python is None else str(bcc_python)),
                 capacity=capacity,
-                exited_linger_s=exited_linger_s,
+                exited_linger_s=kept_s if exited_linger_s is None else exited_linger_s,
+                kept_s=kept_s,
             )
         )
         with self.log.open("wb") as log:

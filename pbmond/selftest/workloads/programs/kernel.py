@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 from pbmond.patience import patient
 
-# Name: (x86_64, aarch64); the numbers are kernel ABI.
-_NUMBERS = {
+#: Name: (x86_64, aarch64); the numbers are kernel ABI.
+NUMBERS = {
     "read": (0, 63),
     "write": (1, 64),
     "pread64": (17, 67),
@@ -120,7 +120,7 @@ def _as_long(argument: object) -> object:
 def call(name: str, *arguments: object) -> int:
     """Issue the system call ``name``; integers are passed as longs."""
     library = _LOCKED_LIBC if name == "clone3" else _LIBC
-    result = int(library.syscall(ctypes.c_long(_NUMBERS[name][_COLUMN]), *map(_as_long, arguments)))
+    result = int(library.syscall(ctypes.c_long(NUMBERS[name][_COLUMN]), *map(_as_long, arguments)))
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
