@@ -236,12 +236,20 @@ def count_runs() -> int:
     return _call(_ENABLE_STATS, struct.pack("<I", _STATS_RUN_TIME))
 
 
-def run_once(program: int, arguments: Iterable[int]) -> None:
-    """Run a raw tracepoint program once, here and now, on the given arguments (since 5.10)."""
+def run_once(program: int, arguments: Iterable[int]) -> int:
+    """Run a raw tracepoint program once, here and now, on the given arguments (since 5.10).
+
+    Return the lower half of what it returned.
+    """
     context = _buffer(b"".join(struct.pack("<Q", argument) for argument in arguments))
-    size, address = len(context), ctypes.addressof(context)
+    size = len(context)
+    address = ctypes.addressof(context) if size else 0
     # prog_fd, retval, data sizes and pointers, repeat, duration, context sizes and pointers, ...
-    _call(_PROG_TEST_RUN, struct.pack("<I4x8x16x8xII QQ 16x", program, size, 0, address, 0))
+    packed = struct.pack("<I4x8x16x8xII QQ 16x", program, size, 0, address, 0)
+    attributes = _buffer(packed)
+    if _LIBC.syscall(_BPF, _PROG_TEST_RUN, attributes, len(packed)) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return int(struct.unpack_from("<I", attributes, 4)[0])
 
 
 def runs(program: int) -> Runs:

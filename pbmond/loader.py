@@ -39,6 +39,7 @@ from pbmond.programs import (
     Source,
     wanted,
 )
+from pbmond.registers import stack_registers
 from pbmond.uring import BLIND, uring
 
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
@@ -108,6 +109,8 @@ class Loading:
         self._btf = Btf()
         self._uring = uring(self._btf)
         self._constants = {**defines(self._btf), **self._uring.defines}
+        stack = self._constants["OFFSETOF_TASK_STACK"]
+        self._constants["STACK_REGISTERS"] = stack_registers(stack)
 
     def run(self) -> None:
         """Load the best rung that the request allows and hand it over; LoadError if none runs."""
