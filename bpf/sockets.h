@@ -245,12 +245,20 @@ INLINE struct counter *claim_flow(u32 context, const struct process_key *process
 	return NULL;
 }
 
+/* The datagrams of one socket may go to many peers. */
+INLINE u32 flow_hint(const struct process_key *process, const struct flow_key *key, void *sk)
+{
+	const u64 *remote = (const u64 *)key->remote;
+
+	return hint_of(process, (u64)sk + remote[0] + 3 * remote[1] + key->remote_port);
+}
+
 /* Count calls of one connection whose key is complete. True: the rest is for "first". */
 INLINE bool count_flow(u32 context, const struct process_key *process, const struct flow_key *key,
 		       void *sk, u8 state, enum direction direction, u64 bytes, u64 calls)
 {
-	struct flow_slot *row = find_again(MAP(FLOW_HINTS), MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key,
-					   sizeof(*key));
+	struct flow_slot *row = find_again(MAP(FLOW_HINTS), flow_hint(process, key, sk),
+					   MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key, sizeof(*key));
 
 	if (!row) {
 		struct pending *pending = defer(context, process, sk, direction, bytes, calls);
