@@ -269,7 +269,7 @@ class Loading:
             error = None
             try:
                 if hook.loaded in programs:
-                    links[hook.name] = _open(hook, programs[hook.loaded].descriptor)
+                    links[hook.name] = open_hook(hook, programs[hook.loaded].descriptor)
                 else:
                     error = "the kernel has no such function"
             except OSError as failure:
@@ -312,7 +312,8 @@ def _fill(program: int, table: int, capacity: int) -> None:
         bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
 
 
-def _open(hook: Hook, program: int) -> int:
+def open_hook(hook: Hook, program: int) -> int:
+    """Attach a program and return a descriptor; closing that detaches it."""
     if hook.kind == "raw_tracepoint":
         return bpf.open_raw_tracepoint(hook.name, program)
     if hook.kind == "fexit":
