@@ -174,7 +174,8 @@ INLINE bool count_inode(u32 context, const struct process_key *process, void *fi
 	struct file_slot *row;
 
 	fill_file(&key, process, inode, head);
-	row = find_again(MAP(FILE_HINTS), MAP(FILE_INDEX), MAP(FILE_SLOTS), &key, sizeof(key));
+	row = find_again(MAP(FILE_HINTS), hint_of(process, (u64)inode), MAP(FILE_INDEX),
+			 MAP(FILE_SLOTS), &key, sizeof(key));
 	if (!row) {
 		struct pending *pending = defer(context, process, file, direction, bytes, 1);
 

@@ -65,19 +65,30 @@ static void *(*cast)(const void *address, u64 type) CONSTANT = (void *)FUNCTION_
 #define BITS(base, name) (READ(u8, base, OFFSETOF_##name) >> SHIFT_##name & MASK_##name)
 
 /* FIELD(): a load that the verifier knows to be of a kernel structure, so that it costs as much as
- * any load. Only for chains that start at current_task(). bpf_get_current_task_btf came with 5.11,
- * bpf_task_pt_regs with 5.15; without them the same fields are probe reads. */
+ * any load. Only for chains that start at current_task(). bpf_get_current_task_btf came with 5.11;
+ * without it the same fields are probe reads. */
 #if TYPED_LOADS
 static void *(*current_task)(void) CONSTANT = (void *)158;
-static void *(*task_registers)(void *task) CONSTANT = (void *)175;
 #define FIELD(type, base, offset) (*(type volatile *)((void *)(base) + (offset)))
 #else
 static void *(*current_task)(void) CONSTANT = (void *)35;
 #define FIELD(type, base, offset) READ(type, base, offset)
+#endif
+
+/* The saved user registers of a task, and one of them. They lie at the top of its kernel stack: where,
+ * bpf_task_pt_regs (5.15) knows, which the loader asks once where any address may be loaded from. */
+#if TYPED_LOADS && !(CAST_LOADS && STACK_REGISTERS)
+static void *(*task_registers)(void *task) CONSTANT = (void *)175;
+#define REGISTER(type, registers, offset) FIELD(type, registers, offset)
+#else
+#if !STACK_REGISTERS
+#undef STACK_REGISTERS
+#define STACK_REGISTERS (THREAD_SIZE - STACK_PADDING - SIZEOF_PT_REGS)
+#endif
+#define REGISTER(type, registers, offset) READ(type, registers, offset)
 INLINE void *task_registers(void *task)
 {
-	/* The saved user registers lie at the top of the kernel stack. */
-	return READ(void *, task, OFFSETOF_TASK_STACK) + THREAD_SIZE - STACK_PADDING - SIZEOF_PT_REGS;
+	return FIELD(void *, task, OFFSETOF_TASK_STACK) + STACK_REGISTERS;
 }
 #endif
 
@@ -120,8 +131,8 @@ INLINE void *task_registers(void *task)
 #define NR32_VMSPLICE NR_VMSPLICE
 #define NR32_TEE NR_TEE
 #endif
-#define ARGUMENT(registers, number) FIELD(u64, registers, ARGUMENT_##number)
-#define SYSCALL_NUMBER(registers) FIELD(u32, registers, OFFSETOF_CALL_NUMBER)
+#define ARGUMENT(registers, number) REGISTER(u64, registers, ARGUMENT_##number)
+#define SYSCALL_NUMBER(registers) REGISTER(u32, registers, OFFSETOF_CALL_NUMBER)
 
 /* What a program meets on the way out of a system call: at its tracepoint, or at the end of the
  * kernel's function (fexit). The registers that the latter has as its argument are of no known type

@@ -267,7 +267,8 @@ def run_once(program: int, arguments: Iterable[int]) -> int:
     Returns the lower 32 bits of what it returned.
     """
     context = _buffer(b"".join(struct.pack("<Q", argument) for argument in arguments))
-    size, address = len(context), ctypes.addressof(context)
+    size = len(context)
+    address = ctypes.addressof(context) if size else 0
     # prog_fd, retval, data sizes and pointers, repeat, duration, context sizes and pointers, ...
     attributes = _buffer(struct.pack("<I4x8x16x8xII QQ 16x", program, size, 0, address, 0))
     _exchange(_PROG_TEST_RUN, attributes)

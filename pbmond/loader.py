@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import socket
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from pbmond import bpf, fexit, kernelfs, refusals, trials
 from pbmond.btf import Btf, BtfError
-from pbmond.hooks import Hook, Rungs, function_of, hooks, rungs
+from pbmond.hooks import Hook, Rungs, hooks, rungs
 from pbmond.offsets import defines, unseen
 from pbmond.programs import (
     Compiled,
@@ -39,6 +40,7 @@ from pbmond.programs import (
     wanted,
 )
 from pbmond.refusals import Refused
+from pbmond.registers import stack_registers
 from pbmond.uring import BLIND, uring
 
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
@@ -120,6 +122,8 @@ class Loading:
         trials.has_offsets(self._constants, self._facts)
         self._tracefs = -1  # opened where a hook needs it
         self._refused: set[str] = set()  # programs of the last choice, one by each reads
+        stack = self._constants["OFFSETOF_TASK_STACK"]
+        self._constants["STACK_REGISTERS"] = stack_registers(stack)
 
     def run(self) -> None:
         """Load the best rung that the request allows and hand it over; Refused if none runs."""
@@ -293,21 +297,14 @@ class Loading:
             error = None
             try:
                 if hook.loaded in programs:
-                    links[hook.name] = self._open(hook, programs[hook.loaded].descriptor)
+                    program = programs[hook.loaded].descriptor
+                    links[hook.name] = open_hook(hook, program, self._tracefs)
                 else:
                     error = "the kernel has no such function"
             except OSError as failure:
                 error = failure.strerror or str(failure)
             results.append({"name": hook.name, "required": hook.required, "error": error})
         return links, results
-
-    def _open(self, hook: Hook, program: int) -> int:
-        if hook.kind == "raw_tracepoint":
-            return bpf.open_raw_tracepoint(hook.name, program)
-        if hook.kind == "fexit":
-            return bpf.open_function(program)
-        identifier = int(kernelfs.read(self._tracefs, f"events/{hook.name}/id"))
-        return bpf.open_tracepoint(identifier, program)
 
     def _hand_over(self, attached: Attached) -> None:
         wanted, loaded, tails = attached.programs
@@ -349,6 +346,19 @@ def _fill(program: int, table: int, capacity: int) -> None:
     """
     for end in range(capacity, 0, -_FILL_RUN):
         bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
+
+
+def open_hook(hook: Hook, program: int, tracefs: int) -> int:
+    """Attach a program and return a descriptor; closing that detaches it.
+
+    ``tracefs``: a descriptor of its directory, for tracepoints of system calls.
+    """
+    if hook.kind == "raw_tracepoint":
+        return bpf.open_raw_tracepoint(hook.name, program)
+    if hook.kind == "fexit":
+        return bpf.open_function(program)
+    identifier = int(kernelfs.read(tracefs, f"events/{hook.name}/id"))
+    return bpf.open_tracepoint(identifier, program)
 
 
 def _version_code(release: str) -> int:

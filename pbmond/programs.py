@@ -85,15 +85,17 @@ def wanted(here: list[Hook], rungs: Rungs, functions: dict[str, Function]) -> di
     function that the kernel does not have is left out.
     """
     at_exit = bpf.TRACING if rungs.calls == "fexit" else bpf.TRACEPOINT
-    raw = {name: Wanted(name, bpf.RAW_TRACEPOINT, 0, _RAW_SET, False) for name in _RAW_TAILS}
-    found = {_FILL: Wanted(_FILL, bpf.RAW_TRACEPOINT, 0, _RAW_SET, False), **raw}
+    found = {
+        name: Wanted(name, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=False)
+        for name in (_FILL, *_RAW_TAILS)
+    }
     for hook in here:
         if hook.kind == "raw_tracepoint":
-            program = Wanted(hook.program, bpf.RAW_TRACEPOINT, 0, _RAW_SET, True)
+            program = Wanted(hook.program, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=True)
         elif hook.kind == "tracepoint" or hook.name in functions:
             function = functions.get(hook.name, Function(0, 0))
             tails = f"tails_of_exits_{function.prototype}"
-            program = Wanted(hook.program, at_exit, function.identifier, tails, True)
+            program = Wanted(hook.program, at_exit, function.identifier, tails, hooked=True)
             for tail in _TWINS:
                 own = program._replace(function=tail, hooked=False)
                 found.setdefault(f"{tail}_{function.prototype}", own)
@@ -115,7 +117,7 @@ def tails(programs: dict[str, Wanted]) -> dict[str, dict[int, str]]:
 
 
 def import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
-    """Import bcc with our stub headers in the place of the kernel's; NoBccError if there is none."""
+    """Import bcc with our stub headers in place of the kernel's; NoBccError if there is none."""
     os.environ["BCC_KERNEL_SOURCE"] = headers
     try:
         import bcc  # noqa: PLC0415 - only after the environment is set

@@ -21,7 +21,7 @@ from pbmond.patience import handed_down, patient
 _PR_SET_PDEATHSIG: Final = 1
 _PATIENCE_S: Final = 30.0  # for a snapshot
 _END_S: Final = 10.0
-_KEPT_S: Final = 600.0  # rows of what has ended, so that the last snapshot has those of all programs
+_KEPT_S: Final = 600.0  # rows of what has ended, so that the last snapshot has them all
 _KEPT_MOST_S: Final = 86_400.0  # as the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _CONFIG: Final = """
