@@ -11,12 +11,14 @@
 #define CONSTANT __attribute__((const))
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
-static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
-static long (*map_delete)(void *map, const void *key) = (void *)3;
+/* Not long, as the kernel's header has it: it calls the map's own function, whose result was an int
+ * before Linux 6.4, so that the upper half of -EEXIST is zero (d7ba4cc900bf). */
+static int (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static int (*map_delete)(void *map, const void *key) = (void *)3;
 static void (*tail_call)(void *ctx, void *map, u32 index) = (void *)12;
 static u64 (*current_pid_tgid)(void) = (void *)14;
-static long (*map_push)(void *map, const void *value, u64 flags) = (void *)87;
-static long (*map_pop)(void *map, void *value) = (void *)88;
+static int (*map_push)(void *map, const void *value, u64 flags) = (void *)87;
+static int (*map_pop)(void *map, void *value) = (void *)88;
 static long (*read_user)(void *to, u32 size, const void *from) = (void *)112;
 static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*read_kernel_string)(void *to, u32 size, const void *from) = (void *)115;
@@ -63,19 +65,30 @@ static void *(*cast)(const void *address, u64 type) CONSTANT = (void *)FUNCTION_
 #define BITS(base, name) (READ(u8, base, OFFSETOF_##name) >> SHIFT_##name & MASK_##name)
 
 /* FIELD(): a load that the verifier knows to be of a kernel structure, so that it costs as much as
- * any load. Only for chains that start at current_task(). bpf_get_current_task_btf came with 5.11,
- * bpf_task_pt_regs with 5.15; without them the same fields are probe reads. */
+ * any load. Only for chains that start at current_task(). bpf_get_current_task_btf came with 5.11;
+ * without it the same fields are probe reads. */
 #if TYPED_LOADS
 static void *(*current_task)(void) CONSTANT = (void *)158;
-static void *(*task_registers)(void *task) CONSTANT = (void *)175;
 #define FIELD(type, base, offset) (*(type volatile *)((void *)(base) + (offset)))
 #else
 static void *(*current_task)(void) CONSTANT = (void *)35;
 #define FIELD(type, base, offset) READ(type, base, offset)
+#endif
+
+/* The saved user registers of a task, and one of them. They lie at the top of its kernel stack: where,
+ * bpf_task_pt_regs (5.15) knows, which the loader asks once where any address may be loaded from. */
+#if TYPED_LOADS && !(CAST_LOADS && STACK_REGISTERS)
+static void *(*task_registers)(void *task) CONSTANT = (void *)175;
+#define REGISTER(type, registers, offset) FIELD(type, registers, offset)
+#else
+#if !STACK_REGISTERS
+#undef STACK_REGISTERS
+#define STACK_REGISTERS (THREAD_SIZE - STACK_PADDING - SIZEOF_PT_REGS)
+#endif
+#define REGISTER(type, registers, offset) READ(type, registers, offset)
 INLINE void *task_registers(void *task)
 {
-	/* The saved user registers lie at the top of the kernel stack. */
-	return READ(void *, task, OFFSETOF_TASK_STACK) + THREAD_SIZE - STACK_PADDING - SIZEOF_PT_REGS;
+	return FIELD(void *, task, OFFSETOF_TASK_STACK) + STACK_REGISTERS;
 }
 #endif
 
@@ -95,6 +108,10 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 71
 #define NR_VMSPLICE 75
 #define NR_TEE 77
+/* 32-bit programs reach the same functions of the kernel, where fexit meets them, by other numbers. */
+#define NR32_SENDFILE64 239
+#define NR32_VMSPLICE 343
+#define NR32_TEE 342
 #else
 #define ARGUMENT_1 OFFSETOF_DI
 #define ARGUMENT_2 OFFSETOF_SI
@@ -109,29 +126,26 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 40
 #define NR_VMSPLICE 278
 #define NR_TEE 276
+/* 32-bit programs reach functions of their own, and so none of these programs. */
+#define NR32_SENDFILE64 NR_SENDFILE
+#define NR32_VMSPLICE NR_VMSPLICE
+#define NR32_TEE NR_TEE
 #endif
-#define ARGUMENT(registers, number) FIELD(u64, registers, ARGUMENT_##number)
-#define SYSCALL_NUMBER(registers) FIELD(u32, registers, OFFSETOF_CALL_NUMBER)
+#define ARGUMENT(registers, number) REGISTER(u64, registers, ARGUMENT_##number)
+#define SYSCALL_NUMBER(registers) REGISTER(u32, registers, OFFSETOF_CALL_NUMBER)
 
-/* What a program meets on the way out of a system call. A kernel function's own way out (fexit) brings
- * the registers along as a pointer that the verifier knows on every kernel; at the tracepoint they
- * are found by the task. */
+/* What a program meets on the way out of a system call: at its tracepoint, or at the end of the
+ * kernel's function (fexit). The registers that the latter has as its argument are of no known type
+ * where a kernel may be built without the call (kernel/sys_ni.c), so that both find them by the task. */
+struct call {
 #if CALLS_BY_FEXIT
-struct call {
 	void *registers;
-	s64 result;
-};
-#define CALL_FIELD(type, ctx, offset) (*(type volatile *)((ctx)->registers + (offset)))
 #else
-struct call {
 	u64 common;
-	u32 number;
-	u32 pad;
+	u64 number;
+#endif
 	s64 result;
 };
-#define CALL_FIELD(type, ctx, offset) FIELD(type, task_registers(current_task()), offset)
-#endif
-#define CALL_ARGUMENT(ctx, number) CALL_FIELD(u64, ctx, ARGUMENT_##number)
-#define CALL_NUMBER(ctx) CALL_FIELD(u32, ctx, OFFSETOF_CALL_NUMBER)
+#define CALL_ARGUMENT(ctx, number) ARGUMENT(task_registers(current_task()), number)
 
 #endif

@@ -84,7 +84,7 @@ INLINE bool count_alike(struct call *ctx, struct notes *notes, void *sk, enum di
 	FORGET_PATH();
 	if (ctx->result > MESSAGES_MAX)
 		lose(LOST_BYTES, ctx->result - MESSAGES_MAX);
-	return sum->bytes && count_flow(CONTEXT_EXIT, &notes->process, &sum->key, sk, 0, direction,
+	return sum->bytes && count_flow(CONTEXT_EXIT, &notes->process, &sum->key, sk, direction,
 					sum->bytes, sum->calls);
 }
 

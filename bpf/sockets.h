@@ -37,9 +37,9 @@ struct socket_kind {
 	((u64 *)(to))[1] = HEAD(u64, head, (offset) + 8);			\
 } while (0)
 
-INLINE void fill_ends(const struct socket_head *head, u8 *local, u8 *remote)
+INLINE void fill_ends(u32 family, const struct socket_head *head, u8 *local, u8 *remote)
 {
-	if (HEAD(u16, head, OFFSETOF_SKC_FAMILY) == AF_INET) {
+	if (family == AF_INET) {
 		*(u32 *)local = HEAD(u32, head, OFFSETOF_SKC_RCV_SADDR);
 		*(u32 *)remote = HEAD(u32, head, OFFSETOF_SKC_DADDR);
 	} else {
@@ -122,7 +122,7 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 	key->family = HEAD(u16, head, OFFSETOF_SKC_FAMILY);
 	key->net = HEAD(u64, head, OFFSETOF_SKC_NET);
 	if (key->family == AF_INET || key->family == AF_INET6) {
-		fill_ends(head, key->local, key->remote);
+		fill_ends(key->family, head, key->local, key->remote);
 		key->local_port = HEAD(u16, head, OFFSETOF_SKC_NUM);
 		key->remote_port = host_order(HEAD(u16, head, OFFSETOF_SKC_DPORT));
 	} else {
@@ -245,12 +245,20 @@ INLINE struct counter *claim_flow(u32 context, const struct process_key *process
 	return NULL;
 }
 
+/* The datagrams of one socket may go to many peers. */
+INLINE u32 flow_hint(const struct process_key *process, const struct flow_key *key, void *sk)
+{
+	const u64 *remote = (const u64 *)key->remote;
+
+	return hint_of(process, (u64)sk + remote[0] + 3 * remote[1] + key->remote_port);
+}
+
 /* Count calls of one connection whose key is complete. True: the rest is for "first". */
 INLINE bool count_flow(u32 context, const struct process_key *process, const struct flow_key *key,
-		       void *sk, u8 state, enum direction direction, u64 bytes, u64 calls)
+		       void *sk, enum direction direction, u64 bytes, u64 calls)
 {
-	struct flow_slot *row = find_again(MAP(FLOW_HINTS), MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key,
-					   sizeof(*key));
+	struct flow_slot *row = find_again(MAP(FLOW_HINTS), flow_hint(process, key, sk),
+					   MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key, sizeof(*key));
 
 	if (!row) {
 		struct pending *pending = defer(context, process, sk, direction, bytes, calls);
@@ -258,7 +266,7 @@ INLINE bool count_flow(u32 context, const struct process_key *process, const str
 		if (!pending)
 			return false;
 		pending->is_flow = 1;
-		pending->state = state;
+		pending->state = READ(u8, sk, OFFSETOF_SKC_STATE);
 		pending->key = *key;
 		return true;
 	}
@@ -280,8 +288,7 @@ INLINE bool count_socket(u32 context, const struct process_key *process, void *s
 	fill_flow(&key, sk, &head);
 	if (direction == TX && takes_peers(&key))
 		peer_of_call(&key);
-	return count_flow(context, process, &key, sk, HEAD(u8, &head, OFFSETOF_SKC_STATE),
-			  direction, bytes, 1);
+	return count_flow(context, process, &key, sk, direction, bytes, 1);
 }
 
 /* inet_sock_set_state(sk, oldstate, newstate): remember which side opened a connection. */
@@ -299,7 +306,7 @@ INLINE void remember_opening(void *sk, u32 before, u32 after)
 	ends.net = HEAD(u64, &head, OFFSETOF_SKC_NET);
 	ends.local_port = HEAD(u16, &head, OFFSETOF_SKC_NUM);
 	ends.remote_port = host_order(HEAD(u16, &head, OFFSETOF_SKC_DPORT));
-	fill_ends(&head, ends.local, ends.remote);
+	fill_ends(ends.family, &head, ends.local, ends.remote);
 	map_update(MAP(OPENINGS), &ends, &side, 0);
 }
 

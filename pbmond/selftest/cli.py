@@ -129,6 +129,8 @@ def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> i
         print_lines([json.dumps(report.as_json(result))])
     else:
         print_lines([*report.table(result), "", report.summary(result)])
+    for line in observed.bad_ends:
+        fail(_PROGRAM, line, _FAILURE)
     return 0 if result.passed() else _FAILURE
 
 

@@ -7,12 +7,17 @@ import mmap
 import os
 import platform
 import statistics
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from pbmond import bpf
+
+# What a descriptor that attaches a program is called in /proc: a link, or an event of perf.
+_ATTACHMENTS = ("anon_inode:bpf", "anon_inode:[perf_event]")
 
 # x86-64, System V: u64 run(u64 rounds, call *first, call *end), where a call is seven words:
 # number and arguments. Returns the sum of the results. No compiler is needed where this runs, and
@@ -156,43 +161,31 @@ class Verdict:
         return f"{word}: {self.what}: {self.value:.4g} {self.unit} (at most {self.limit:g})"
 
 
-# include/uapi/linux/bpf.h: commands, and the types of programs that cost other programs time.
-_PROG_GET_NEXT_ID, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO = 11, 13, 15
-_TRACING_TYPES = (2, 5, 17, 24, 26)  # kprobe, (raw, writable) tracepoint, tracing
+def attached_by_others(own: AbstractSet[int]) -> set[int]:
+    """Return the processes, except ``own``, that have eBPF programs attached to the kernel."""
+    processes = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
+    return {pid for pid in processes - own if _has_attached(pid)}
 
 
-def tracing_programs() -> frozenset[int]:
-    """Return the ids of the loaded programs that may sit in the path of system calls."""
-    found: list[int] = []
-    attributes = ctypes.create_string_buffer(16)
-    libc = ctypes.CDLL(None)
-    number = {"x86_64": 321, "aarch64": 280}[platform.machine()]
-    info = ctypes.create_string_buffer(256)
-    identifier = 0
-    while True:
-        struct.pack_into("<II", attributes, 0, identifier, 0)
-        if libc.syscall(number, _PROG_GET_NEXT_ID, attributes, 12) < 0:
-            return frozenset(found)
-        identifier = struct.unpack_from("<4xI", attributes)[0]
-        struct.pack_into("<II", attributes, 0, identifier, 0)
-        descriptor = libc.syscall(number, _PROG_GET_FD_BY_ID, attributes, 12)
-        if descriptor < 0:
-            continue  # it went in the meantime
-        struct.pack_into("<IIQ", attributes, 0, descriptor, 256, ctypes.addressof(info))
-        libc.syscall(number, _OBJ_GET_INFO, attributes, 16)
-        os.close(descriptor)
-        if struct.unpack_from("<I", info)[0] in _TRACING_TYPES:
-            found.append(identifier)
+def _has_attached(pid: int) -> bool:
+    with suppress(OSError):  # it ended in the meantime
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                target = str(descriptor.readlink())
+                if target.startswith(_ATTACHMENTS) and bpf.attached(pid, int(descriptor.name)):
+                    return True
+    return False
 
 
-def wait_for_quiet(allowed: frozenset[int], patience_s: float) -> None:
-    """Return once no tracing program but the allowed is loaded; SystemExit if that lasts."""
+def wait_for_quiet(own: AbstractSet[int], patience_s: float) -> None:
+    """Return once nobody but the processes ``own`` has programs attached; SystemExit if not."""
     end = time.monotonic() + patience_s
-    while foreign := tracing_programs() - allowed:
+    while others := attached_by_others(own):
         if time.monotonic() > end:
+            pids = ", ".join(map(str, sorted(others)))
             raise SystemExit(
-                f"{len(foreign)} tracing eBPF programs of others are loaded (is pbmond running? "
-                "see bpftool prog): stop what loaded them, or the figures mean nothing"
+                f"others have eBPF programs attached (is pbmond running? processes {pids}): "
+                "stop them, or the figures mean nothing"
             )
         time.sleep(1)
 

@@ -1,12 +1,11 @@
-"""What pbmon's probes are compared with: a monitor of one event a call, and empty programs.
+"""What pbmon's probes are compared with: a monitor of one event a call.
 
 Run by probe_cost.py under the system's Python, which has bcc:
 
-    PYTHON per_event.py HEADERS events|empty HOOK...
+    PYTHON per_event.py HEADERS TRACEPOINT...
 
-A line "on" on standard input attaches to the hooks (tracepoints have a slash in their names, raw
-tracepoints none), "off" detaches; each is answered, as is the start, by a line with the number of
-events consumed.
+A line "on" on standard input attaches to the tracepoints, "off" detaches; each is answered, as is
+the start, by a line with the number of events consumed.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from pbmond import bpf
-from pbmond.loader import _find_tracefs
+from pbmond import bpf, kernelfs
 
 _RING_SIZE = 1 << 24
 _PAGE = mmap.PAGESIZE
@@ -81,16 +79,6 @@ int leave(struct exit *ctx)
 	map_delete(MAP(STASH), &thread);
 	return 0;
 }
-
-int empty(void *ctx)
-{
-	return 0;
-}
-
-int empty_raw(void *ctx)
-{
-	return 0;
-}
 """
 _RECORD_SIZE = 64  # struct event, and the ring buffer's header before it
 
@@ -115,21 +103,18 @@ def _version_code() -> int:
     return int(major) << 16 | int(minor) << 8
 
 
-def _attach(hooks: list[str], programs: dict[str, int], tracefs: str) -> list[int]:
+def _attach(tracepoints: list[str], programs: dict[str, int], tracefs: int) -> list[int]:
     links = []
-    for hook in hooks:
-        if "/" not in hook:
-            links.append(bpf.open_raw_tracepoint(hook, programs["empty_raw"]))
-            continue
-        name = "empty" if "empty" in programs else "enter" if "sys_enter" in hook else "leave"
-        identifier = int(Path(tracefs, "events", hook, "id").read_text())
-        links.append(bpf.open_tracepoint(identifier, programs[name]))
+    for name in tracepoints:
+        program = programs["enter" if "sys_enter" in name else "leave"]
+        identifier = int(kernelfs.read(tracefs, f"events/{name}/id"))
+        links.append(bpf.open_tracepoint(identifier, program))
     return links
 
 
 def main() -> None:
     """Compile, then attach and detach as standard input says, until its end."""
-    headers, mode, *hooks = sys.argv[1:]
+    headers, *tracepoints = sys.argv[1:]
     os.environ["BCC_KERNEL_SOURCE"] = headers
     import bcc  # noqa: PLC0415 - it reads the variable when it is imported
 
@@ -137,18 +122,15 @@ def main() -> None:
     events = bpf.create_map(bpf.RINGBUF, 0, 0, _RING_SIZE)
     defines = {"STASH_FD": stash, "EVENTS_FD": events, "LINUX_VERSION_CODE": _version_code()}
     module = bcc.BPF(text=_SOURCE, cflags=[f"-D{k}={v}" for k, v in defines.items()])
-
-    kinds = {
-        "events": {"enter": bcc.BPF.TRACEPOINT, "leave": bcc.BPF.TRACEPOINT},
-        "empty": {"empty": bcc.BPF.TRACEPOINT, "empty_raw": bcc.BPF.RAW_TRACEPOINT},
+    programs = {
+        name: int(module.load_func(name, bcc.BPF.TRACEPOINT).fd) for name in ("enter", "leave")
     }
-    programs = {name: int(module.load_func(name, kind).fd) for name, kind in kinds[mode].items()}
-    _serve(hooks, programs, events)
+    _serve(tracepoints, programs, events)
 
 
-def _serve(hooks: list[str], programs: dict[str, int], events: int) -> None:
+def _serve(tracepoints: list[str], programs: dict[str, int], events: int) -> None:
     ring = Ring(events)
-    tracefs = _find_tracefs()
+    tracefs = kernelfs.tracefs()
     poll = select.epoll()
     poll.register(events, select.EPOLLIN)
     poll.register(0, select.EPOLLIN)
@@ -166,7 +148,7 @@ def _serve(hooks: list[str], programs: dict[str, int], events: int) -> None:
             for link in links:
                 os.close(link)
             consumed += ring.consume()
-            links = _attach(hooks, programs, tracefs) if word == b"on\n" else []
+            links = _attach(tracepoints, programs, tracefs) if word == b"on\n" else []
             print(consumed, flush=True)
             consumed = 0
 

@@ -3,23 +3,25 @@
 Run as root: ``.venv/bin/python tests/bench/probe_cost.py``. The variants take turns in every round,
 so that whatever the machine does besides meets all of them alike. Right before and after each of
 them the same calls are measured with nothing attached; what a variant adds is the median over the
-rounds of its difference to those two. A measurement is the lower quartile of its chunks.
+rounds of its difference to those two, and its ratio the median of the quotients. A measurement is
+the lower quartile of its chunks.
+
+System calls are met by each rung that this kernel allows. In an emulated machine ratios are all
+that means anything: ``--emulated --rounds 3 --chunks 5``.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import logging
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -27,21 +29,20 @@ from statistics import quantiles
 import bench
 import numpy as np
 from bench import Calls, Processors, Verdict
+from variants import LOG, RUNGS, Attached, Empty, PerEvent, nothing, rungs_here
 
 from pbmond.attach import attach
 from pbmond.config import Config
+from pbmond.hooks import SOCKET_TRACEPOINTS, Hook
 from pbmond.maps import Kernel
 from pbmond.records import Rows
 
-ROOT = Path(__file__).resolve().parents[2]
 CHUNK_NS = 3_000_000
 NOTHING, CONTROL = "nothing attached", "nothing, as a variant (noise)"
-ON, OFF, SYSCALL_EXIT = "pbmon", "pbmon, files off", "pbmon, sockets by syscall-exit"
-EMPTY, EVENTS = "empty programs on pbmon's hooks", "one event a call"
+ON, EMPTY = "pbmon by {}", "empty programs by {}"  # the rung
+AT_CALLS, OFF, EVENTS = "pbmon, sockets too by {}", "pbmon, files off", "one event a call"
 UNRELATED, FILE, ZERO, UDP = "getppid", "pread file", "read /dev/zero", "UDP send+recv"
 _TRACED = ("read", "pread64", "write", "pwrite64", "sendto", "recvfrom", "sendmsg", "recvmsg")
-
-Attached = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ class Samples:
         key = variant, operation
         pairs = zip(self.with_it[key], self.without[key], strict=True)
         return bench.median([with_it - without for with_it, without in pairs])
+
+    def ratio(self, variant: str, operation: str) -> float:
+        """Return how many times as long an operation takes with a variant."""
+        key = variant, operation
+        pairs = zip(self.with_it[key], self.without[key], strict=True)
+        return bench.median([with_it / without for with_it, without in pairs])
 
 
 class Work:
@@ -104,66 +111,18 @@ def _udp() -> socket.socket:
     return sock
 
 
-class Other:
-    """per_event.py in a process of its own, off the measuring processor."""
-
-    def __init__(
-        self, stack: ExitStack, processors: Processors, mode: str, hooks: list[str]
-    ) -> None:
-        command = [
-            "/usr/bin/python3", "-I", str(Path(__file__).with_name("per_event.py")),
-            str(ROOT / "bpf" / "headers"), mode, *hooks,
-        ]  # fmt: skip
-        with processors.elsewhere():
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        stack.callback(self._end)
-        self.consumed = self._answer()
-
-    def _end(self) -> None:
-        with self._process as process:
-            assert process.stdin is not None
-            process.stdin.close()
-
-    def _tell(self, word: str) -> int:
-        assert self._process.stdin is not None
-        self._process.stdin.write(word + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> int:
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        """Attach for the block."""
-        self._tell("on")
-        yield
-        self.consumed += self._tell("off")
-
-
-@contextmanager
-def nothing() -> Iterator[None]:
-    """Attach nothing."""
-    yield
-
-
 class Pbmon:
     """pbmon under one configuration; checks that it counted what was measured."""
 
     def __init__(self, config: Config, processors: Processors, work: Work) -> None:
         self._config, self._processors, self._work = config, processors, work
-        self.hooks: list[str] = []
 
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Attach for the block; RuntimeError if a byte of it was not counted."""
         with self._processors.elsewhere():
-            kernel = attach(self._config, logging.getLogger("bench"))
+            kernel = attach(self._config, LOG)
         try:
-            self.hooks = [hook.name for hook in kernel.hooks if hook.error is None]
             yield
             self._check(kernel)
         finally:
@@ -184,54 +143,59 @@ class Pbmon:
                 raise RuntimeError(f"{name}: {counted} calls counted, {least} made")
 
 
-def _variants(stack: ExitStack, processors: Processors, work: Work) -> dict[str, Attached]:
-    pbmon = Pbmon(Config(), processors, work)
-    with pbmon.attached():
-        work.measure()
-    events = [f"syscalls/sys_{way}_{name}" for name in _TRACED for way in ("enter", "exit")]
-    return {
-        ON: pbmon.attached,
-        OFF: Pbmon(Config(files="off"), processors, work).attached,
-        SYSCALL_EXIT: Pbmon(Config(sockets="syscall-exit"), processors, work).attached,
-        CONTROL: nothing,
-        EMPTY: Other(stack, processors, "empty", pbmon.hooks).attached,
-        EVENTS: Other(stack, processors, "events", events).attached,
-    }
+def _variants(
+    stack: ExitStack, processors: Processors, work: Work, rungs: Mapping[str, Sequence[Hook]]
+) -> tuple[dict[str, Attached], PerEvent]:
+    variants: dict[str, Attached] = {CONTROL: nothing}
+    for rung, hooks in rungs.items():
+        variants[ON.format(rung)] = Pbmon(Config(files=rung), processors, work).attached
+        variants[EMPTY.format(rung)] = Empty(stack, hooks).attached
+        if _has_socket_tracepoints(hooks):
+            at_calls = Config(sockets=rung, files=rung)
+            variants[AT_CALLS.format(rung)] = Pbmon(at_calls, processors, work).attached
+    if all(map(_has_socket_tracepoints, rungs.values())):
+        variants[OFF] = Pbmon(Config(files="off"), processors, work).attached
+    ways = [f"syscalls/sys_{way}_{name}" for name in _TRACED for way in ("enter", "exit")]
+    events = PerEvent(stack, processors, ways)
+    variants[EVENTS] = events.attached
+    return variants, events
 
 
-def measure(rounds: int, chunks: int, patience_s: float) -> Samples:
-    """Measure every variant in each of ``rounds``."""
+def _has_socket_tracepoints(hooks: Sequence[Hook]) -> bool:
+    return {*SOCKET_TRACEPOINTS} <= {hook.name for hook in hooks}
+
+
+def measure(options: argparse.Namespace, rungs: Mapping[str, Sequence[Hook]]) -> Samples:
+    """Measure every variant in each of ``options.rounds``."""
     with_it: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     without: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     processors = bench.pin()
-    bench.wait_for_quiet(frozenset(), patience_s)
     with ExitStack() as stack:
-        work = Work(stack, chunks)
-        variants = _variants(stack, processors, work)
-        ours = bench.tracing_programs()
-        for number in range(rounds):
+        work = Work(stack, options.chunks)
+        variants, events = _variants(stack, processors, work, rungs)
+        own = {os.getpid(), events.pid}
+        for number in range(options.rounds):
             for variant, attached in variants.items():
-                before, during, after = _undisturbed(attached, work, ours, patience_s)
+                before, during, after = _undisturbed(attached, work, own, options.patience)
                 for operation, value in during.items():
                     with_it[variant, operation].append(value)
                     without[variant, operation].append((before[operation] + after[operation]) / 2)
-            print(f"round {number + 1} of {rounds}", file=sys.stderr)
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
     return Samples(tuple(variants), tuple(work.calls), with_it, without)
 
 
 def _undisturbed(
-    attached: Attached, work: Work, ours: frozenset[int], patience_s: float
+    attached: Attached, work: Work, own: set[int], patience_s: float
 ) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
     """Measure before, with and after one variant, again if somebody else's programs came."""
     while True:
-        bench.wait_for_quiet(ours, patience_s)
+        bench.wait_for_quiet(own, patience_s)
         before = work.measure()
         with attached():
             time.sleep(0.05)
             during = work.measure()
-        bench.wait_for_quiet(ours, patience_s)  # ours go a moment after they are detached
         after = work.measure()
-        if not bench.tracing_programs() - ours:
+        if not bench.attached_by_others(own):
             return before, during, after
 
 
@@ -242,26 +206,43 @@ def _table(samples: Samples) -> str:
         rows[0].append(f"{bench.median(nothing):.0f} ({min(nothing):.0f})")
         for row in rows[1:]:
             values = samples.with_it[row[0], operation]
-            plus = samples.added(row[0], operation)
-            row.append(f"{bench.median(values):.0f} ({min(values):.0f}) {plus:+.0f}")
-    return bench.table(["ns a call: median (least), added", *samples.operations], rows)
+            plus, times = samples.added(row[0], operation), samples.ratio(row[0], operation)
+            row.append(f"{bench.median(values):.0f} ({plus:+.0f}, x {times:.2f})")
+    return bench.table(["ns a call: median (added, ratio)", *samples.operations], rows)
 
 
-def _verdicts(samples: Samples) -> list[Verdict]:
-    plus = samples.added
+def _verdicts(samples: Samples, rung: str) -> list[Verdict]:
+    """Judge what a rung adds on a real machine."""
+    plus, on = samples.added, ON.format(rung)
     noise = max(5.0, 2 * abs(plus(CONTROL, UNRELATED)))
     verdicts = [
-        Verdict("unrelated call, files on", plus(ON, UNRELATED), 50, "ns"),
-        Verdict("unrelated call, files off (noise)", plus(OFF, UNRELATED), noise, "ns"),
-        Verdict("UDP send+recv pair", plus(ON, UDP), 300, "ns"),
+        Verdict("unrelated call, files on", plus(on, UNRELATED), 50, "ns"),
+        Verdict("UDP send+recv pair", plus(on, UDP), 300, "ns"),
     ]
+    if OFF in samples.variants:
+        unrelated = plus(OFF, UNRELATED)
+        verdicts.append(Verdict("unrelated call, files off (noise)", unrelated, noise, "ns"))
     for operation in (FILE, ZERO):
-        share = 100 * plus(ON, operation) / plus(EVENTS, operation)
+        share = 100 * plus(on, operation) / plus(EVENTS, operation)
         verdicts += [
-            Verdict(f"{operation}, 1 byte", plus(ON, operation), 350, "ns"),
+            Verdict(f"{operation}, 1 byte", plus(on, operation), 350, "ns"),
             Verdict(f"{operation}, of what one event a call adds", share, 100 / 3, "%"),
         ]
     return verdicts
+
+
+def _comparison(samples: Samples) -> list[Verdict]:
+    """Judge fexit by the exit tracepoints of the same run."""
+    tracepoint, fexit = (ON.format(rung) for rung in RUNGS)
+    return [
+        Verdict(
+            f"{operation}: fexit, of what exit tracepoints add",
+            100 * samples.added(fexit, operation) / samples.added(tracepoint, operation),
+            most,
+            "%",
+        )
+        for operation, most in ((UNRELATED, 20), (FILE, 75), (ZERO, 75))
+    ]
 
 
 def main() -> int:
@@ -270,9 +251,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--chunks", type=int, default=15, help="of 3 ms, in a round")
     parser.add_argument("--patience", type=float, default=5, help="s to wait for a quiet machine")
+    parser.add_argument("--emulated", action="store_true", help="judge ratios only")
     options = parser.parse_args()
-    samples = measure(options.rounds, options.chunks, options.patience)
-    return bench.report(_table(samples), _verdicts(samples))
+    bench.wait_for_quiet({os.getpid()}, options.patience)
+    rungs = rungs_here(RUNGS)
+    samples = measure(options, rungs)
+    verdicts = [] if options.emulated else _verdicts(samples, next(reversed(rungs)))
+    if len(rungs) == len(RUNGS):
+        verdicts += _comparison(samples)
+    return bench.report(_table(samples), verdicts)
 
 
 if __name__ == "__main__":

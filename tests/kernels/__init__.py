@@ -7,6 +7,8 @@ How it works, step by step, one module each:
 - ``builds``: a build's packages unpacked: an image, and modules that modprobe can load.
 - ``initramfs``: the guest's first root: busybox, a few modules and ``init``.
 - ``userland``: another root than this machine's: Debian 13, with Python 3.13 and bcc 0.31.
+- ``foreign``: a root for another machine than this one: Debian 12's for arm64.
+- ``machines``: what is emulated: x86-64, and arm64 with pages of 4 and of 16 KiB.
 - ``qemu``: one guest, by emulation alone, so that no machine needs KVM.
 - ``rungs``: the ways of counting that are forced, one after the other, beside ``auto``.
 - ``guest``: what runs in the guest: the daemon and a client, then the self-test under every rung.

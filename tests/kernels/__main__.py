@@ -15,12 +15,12 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.kernels import builds, results, tables, userland, versions
+from tests.kernels import builds, foreign, results, tables, userland, versions
 from tests.kernels.apt import Apt
 from tests.kernels.cache import (
     CHECKOUT,
@@ -31,14 +31,11 @@ from tests.kernels.cache import (
     say,
 )
 from tests.kernels.guest import Plan
+from tests.kernels.machines import AMD64, ARM64, ARM64_16K, Machine
 from tests.kernels.qemu import Guest, run
 
 _FAILURE, _USAGE, _UNAVAILABLE, _INTERRUPTED = 1, 2, 3, 130
-_TOOLS: Final = ("qemu-system-x86_64", "depmod", "mkfs.ext4", "dpkg-deb")
-#: Debian 13's root on a kernel of its own.
-DEBIAN_13: Final = "debian13"
-_DEBIAN_13_SERIES: Final = "6.12"
-DEFAULT: Final = ("5.10", "6.1", "6.12", "6.18", versions.SID, versions.NEWEST, DEBIAN_13)
+_TOOLS: Final = ("depmod", "mkfs.ext4", "dpkg-deb")
 _GUEST_MINUTES: Final = 90.0
 #: Some paths of each kind, for a run of a minute or two.
 SHORT: Final = (
@@ -50,6 +47,24 @@ SHORT: Final = (
     *("uring_sockets.tcp_inline", "processes.fork_inherits_descriptors", "brief.fork_and_exec"),
     *("brief.hundred_forks", "namespaces.veth_ipv4"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of guest. ``root``: makes what becomes its /; None: this machine's own serves."""
+
+    series: str
+    machine: Machine = AMD64
+    root: Callable[[Apt], Path] | None = None
+
+
+#: Kinds that have a name of their own; another is named by its series.
+NAMED: Final = {
+    "debian13": Kind("6.12", AMD64, userland.debian_13),
+    "arm64": Kind("6.1", ARM64, foreign.debian_12),
+    "arm64-16k": Kind("6.12", ARM64_16K, foreign.debian_12),
+}
+DEFAULT: Final = ("5.10", "6.1", "6.12", "6.18", versions.SID, versions.NEWEST, *NAMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,6 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # the guest is ended on the way out
     try:
-        _require_tools(options.series)
         found = list(_boot_all(options))
     except UnavailableError as error:
         say(str(error))
@@ -98,8 +112,9 @@ def _options(arguments: Sequence[str]) -> Options:
     add("--results", type=Path, metavar="DIR", help="write results of whole self-tests there")
     options = parser.parse_args(arguments)
     for series in options.series:
-        if not (series == DEBIAN_13 or versions.is_series(series)):
-            parser.error(f"{series}: must be one such as 6.1, or of {', '.join(DEFAULT[4:])}")
+        if not (series in NAMED or versions.is_series(series)):
+            names = ", ".join((versions.SID, versions.NEWEST, *NAMED))
+            parser.error(f"{series}: must be one such as 6.1, or of {names}")
     plan = Plan(",".join(SHORT) if options.short else options.only, forced=not options.short)
     minutes = options.minutes or _GUEST_MINUTES * len(DEFAULT)
     return Options(
@@ -107,38 +122,52 @@ def _options(arguments: Sequence[str]) -> Options:
     )
 
 
-def _require_tools(series: Sequence[str]) -> None:
-    tools = [*_TOOLS, *["debootstrap"] * (DEBIAN_13 in series)]
-    missing = [tool for tool in tools if shutil.which(tool) is None]
+def _require_tools(kinds: Sequence[Kind]) -> None:
+    tools = {*_TOOLS, *(kind.machine.program for kind in kinds)}
+    if any(kind.root for kind in kinds):
+        tools.add("debootstrap")
+    missing = sorted(tool for tool in tools if shutil.which(tool) is None)
     if missing:
         raise UnavailableError(f"not installed: {' '.join(missing)}")
 
 
 def _boot_all(options: Options) -> Iterator[results.Result]:
+    kinds = [NAMED.get(series, Kind(series)) for series in options.series]
+    _require_tools(kinds)
     with locked(".prepare.lock", "another run prepares kernels: waiting for it"):
-        apt = Apt()
-        known = versions.builds(apt.packages())
-        busybox = builds.busybox(apt)
-        kernels: dict[tuple[str, bool], builds.Kernel] = {}
-        for series in options.series:
-            build = versions.choose(_DEBIAN_13_SERIES if series == DEBIAN_13 else series, known)
-            say(f"{series}: {build.release}, Debian's {build.version}")
-            kernels.setdefault((build.release, series == DEBIAN_13), builds.unpacked(build, apt))
-    for (release, has_other_root), kernel in kernels.items():
-        place = Path("/"), CHECKOUT
-        if has_other_root:
-            place = userland.debian_13(apt), userland.PLACE
-        job = directory() / "runs" / (release + "-debian13" * has_other_root)
-        shutil.rmtree(job, ignore_errors=True)
-        job.mkdir(parents=True)
-        result = _boot(Guest(kernel, *place, job), busybox, options)
+        prepared = list(_prepared(kinds))
+    for guest, busybox in prepared:
+        result = _boot(guest, busybox, options)
         if options.place is not None and options.plan.only is None:
             results.save(result, options.place)
         yield result
 
 
+def _prepared(kinds: Sequence[Kind]) -> Iterator[tuple[Guest, Path]]:
+    """Yield each guest once, whatever series mean the same, with the busybox of its machine."""
+    apts = {kind.machine.architecture: Apt(kind.machine.architecture) for kind in kinds}
+    seen = set()
+    for kind in kinds:
+        apt = apts[kind.machine.architecture]
+        known = versions.builds(apt.packages(), kind.machine.flavour)
+        build = versions.choose(kind.series, known)
+        say(f"{kind.series}: {build.release}, Debian's {build.version}")
+        if (build, kind.root) in seen:
+            continue
+        seen.add((build, kind.root))
+        kernel = builds.unpacked(build, apt)
+        root, checkout, name = Path("/"), CHECKOUT, build.release
+        if kind.root is not None:
+            root, checkout = kind.root(apt), userland.PLACE
+            name += f"-{root.name}"
+        job = directory() / "runs" / name
+        yield Guest(kind.machine, kernel, root, checkout, job), builds.busybox(apt)
+
+
 def _boot(guest: Guest, busybox: Path, options: Options) -> results.Result:
     release = guest.kernel.build.release
+    shutil.rmtree(guest.job, ignore_errors=True)
+    guest.job.mkdir(parents=True)
     (guest.job / "plan.json").write_text(json.dumps(asdict(options.plan)))
     say(f"{release}: booting")
     left_s = min(options.deadline - time.monotonic(), 60 * _GUEST_MINUTES)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.kernels.cache import UnavailableError, directory, say
-from tests.kernels.versions import ARCHITECTURE, Package, read_index
+from tests.kernels.versions import Package, read_index
 
 #: Archive and suite, each.
 _SUITES: Final = (
@@ -38,14 +38,18 @@ _HELPER: Final = "/usr/lib/apt/apt-helper"
 class Apt:
     """A private apt; its lists are at most half a day old when they can be had."""
 
-    def __init__(self) -> None:
-        """Write the configuration and fetch the lists; UnavailableError if there are none."""
+    def __init__(self, architecture: str) -> None:
+        """Write the configuration and fetch the lists; UnavailableError if there are none.
+
+        ``architecture``: of the packages, as Debian calls it.
+        """
         if not shutil.which("apt-get") or not Path(_KEYRING).exists():
             raise UnavailableError(
                 "Debian's kernels are fetched by apt-get with debian-archive-keyring: "
                 "install both (Debian, Ubuntu)"
             )
-        self._place = directory() / "apt"
+        self.architecture = architecture
+        self._place = directory() / f"apt-{architecture}"
         self._stamp = self._place / "refreshed"
         for name in ("lists/partial", "archives/partial"):
             (self._place / name).mkdir(parents=True, exist_ok=True)
@@ -53,7 +57,9 @@ class Apt:
         (self._place / "sources.list").write_text("\n".join(sources(_system_sources())) + "\n")
         #: What the system's own configuration says of the way to archives, and of trust in them.
         self.network = _network()
-        (self._place / "apt.conf").write_text(self.network + _configuration(self._place))
+        (self._place / "apt.conf").write_text(
+            self.network + _configuration(self._place, architecture)
+        )
         self._refresh()
 
     def packages(self) -> Iterator[Package]:
@@ -84,7 +90,7 @@ class Apt:
         stamp = self._stamp
         if stamp.exists() and time.time() - stamp.stat().st_mtime < _FRESH_S:
             return
-        say("reading Debian's package lists, from bullseye to sid")
+        say(f"reading Debian's package lists for {self.architecture}, from bullseye to sid")
         done = self._run(["apt-get", "update"])
         if done.returncode == 0:
             stamp.touch()
@@ -130,7 +136,7 @@ def _network() -> str:
     return "".join(re.findall(wanted, dumped.stdout, re.MULTILINE))
 
 
-def _configuration(place: Path) -> str:
+def _configuration(place: Path, architecture: str) -> str:
     """Return an apt.conf that keeps to ``place`` and leaves the system's settings and hooks out."""
     values = {
         "Dir::Etc::sourcelist": place / "sources.list",
@@ -139,7 +145,7 @@ def _configuration(place: Path) -> str:
         "Dir::Cache": place,
         "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "",
-        "APT::Architecture": ARCHITECTURE,
+        "APT::Architecture": architecture,
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
         "Acquire::GzipIndexes": "true",

@@ -37,7 +37,7 @@ def unpacked(build: Build, apt: Apt) -> Kernel:
 
 def busybox(apt: Apt) -> Path:
     """Return a statically linked busybox, from the cache or freshly downloaded."""
-    place = directory() / "busybox"
+    place = directory() / f"busybox-{apt.architecture}"
     if not place.exists():
         with staged(place) as staging:
             _unpack(apt, [_BUSYBOX], staging)

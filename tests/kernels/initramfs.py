@@ -6,7 +6,6 @@ import gzip
 import lzma
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,7 +46,7 @@ def write(kernel: Kernel, busybox: Path, target: Path) -> None:
         for number, path in enumerate(load_order(listing, _MODULES)):
             module = root / f"modules/{number:02}-{path.name.partition('.')[0]}.ko"
             module.write_bytes(_plain(kernel.modules / path))
-        target.write_bytes(gzip.compress(_archive(root, busybox), 1))
+        target.write_bytes(gzip.compress(archive(root), 1))
 
 
 def load_order(listing: str, names: Iterable[str]) -> Iterator[Path]:
@@ -78,12 +77,28 @@ def _plain(module: Path) -> bytes:
     raise MatrixError(f"{module}: modules of Debian's are plain or .xz so far")
 
 
-def _archive(root: Path, busybox: Path) -> bytes:
-    names = [str(path.relative_to(root)) for path in sorted(root.rglob("*"))]
-    return subprocess.run(
-        [busybox, "cpio", "-o", "-H", "newc"],
-        check=True,
-        capture_output=True,
-        cwd=root,
-        input="\n".join([".", *names]).encode() + b"\n",
-    ).stdout
+def archive(root: Path) -> bytes:
+    """Return a directory's files as a cpio archive of the kind "newc", all owned by root.
+
+    See Documentation/driver-api/early-userspace/buffer-format.rst of the kernel.
+    """
+    entries = [
+        _entry(number, str(path.relative_to(root)), path.lstat().st_mode, _content(path))
+        for number, path in enumerate(sorted(root.rglob("*")), 1)
+    ]
+    return b"".join([*entries, _entry(0, "TRAILER!!!", 0, b"")])
+
+
+def _content(path: Path) -> bytes:
+    if path.is_symlink():
+        return bytes(path.readlink())
+    return b"" if path.is_dir() else path.read_bytes()
+
+
+def _entry(number: int, name: str, mode: int, content: bytes) -> bytes:
+    """Return one file: thirteen numbers, the name and the content, each padded to four bytes."""
+    text = name.encode() + b"\0"
+    # inode, mode, uid, gid, links, time, size, two devices, size of the name, no checksum
+    numbers = (number, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(text), 0)
+    head = b"070701" + b"".join(b"%08x" % each for each in numbers) + text
+    return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)

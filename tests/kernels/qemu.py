@@ -16,13 +16,14 @@ from typing import Final
 from tests.kernels import initramfs
 from tests.kernels.builds import Kernel
 from tests.kernels.cache import directory, locked
+from tests.kernels.machines import Machine
 
 #: What begins the lines that ``init`` and ``guest`` have to say, and the last of them.
 _MARK: Final = "pbmon-guest: "
 _ENDED_WELL: Final = f"{_MARK}ended with 0"
-#: The fastest of QEMU's processors that numpy's instructions run on without being emulated slowly.
-_PROCESSOR: Final = "Nehalem"
 _SCRATCH_BYTES: Final = 1 << 30
+#: A panic ends the guest. Mitigations cost time and protect nobody here.
+_PARAMETERS: Final = "rdinit=/init mitigations=off quiet loglevel=4 panic=-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Guest:
     ``checkout``: where pbmon is, as a path in ``root``, which becomes the guest's /.
     """
 
+    machine: Machine
     kernel: Kernel
     root: Path
     checkout: Path
@@ -62,13 +64,12 @@ def command(guest: Guest, scratch: str) -> list[str]:
         ("job", guest.job, "readonly=off"),
     )
     return [
-        "qemu-system-x86_64",
-        *("-machine", "q35", "-cpu", _PROCESSOR, "-smp", "2", "-m", "4096"),
+        *guest.machine.emulator,
+        *("-smp", "2", "-m", "4096"),
         *("-accel", "tcg,thread=multi,tb-size=1024"),
         *("-nographic", "-no-reboot", "-nic", "none"),
         *("-kernel", str(guest.kernel.image), "-initrd", str(guest.job / "initramfs")),
-        # A panic ends the guest. Mitigations cost time and protect nobody here.
-        *("-append", "console=ttyS0 rdinit=/init mitigations=off quiet loglevel=4 panic=-1"),
+        *("-append", f"console={guest.machine.console} {_PARAMETERS}"),
         # Files of several file systems below one root must not get the same inode numbers.
         *(
             argument

@@ -73,8 +73,9 @@ class Result:
 
     @property
     def name(self) -> str:
-        """Return the name of the file it is kept in: series and userland, "6.12-debian-13"."""
-        return f"{self.series}-{self.userland.lower().replace(' ', '-') or 'unknown'}"
+        """Return the name of its file: series, machine if not amd64, userland: "6.12-debian-13"."""
+        machine = "".join(self.release.partition("-arm64")[1:])
+        return f"{self.series}{machine}-{self.userland.lower().replace(' ', '-') or 'unknown'}"
 
 
 def collect(job: Path, release: str, failed: str | None) -> Result:

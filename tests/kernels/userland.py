@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,31 +23,31 @@ _NETWORK: Final = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certific
 def debian_13(apt: Apt) -> Path:
     """Return the root, with this checkout's files as they are now in ``PLACE``."""
     root = directory() / "roots" / _SUITE
-    with locked(".roots.lock", "another run prepares Debian 13: waiting for it"):
+    with locked(".roots.lock", "another run prepares a root: waiting for it"):
         if not root.exists():
             say("Debian 13: making a root with debootstrap")
             with staged(root) as place:
                 _install(place, apt)
-        _copy_checkout(root)
+        copy_checkout(root)
         say("Debian 13: packaging/quickstart --setup-only")
-        _run(
+        run(
             "quickstart",
-            ["unshare", "--mount", "--pid", "--fork", "--mount-proc", f"--root={root}", "--wd=/"],
-            [str(PLACE / "packaging/quickstart"), "--setup-only"],
+            *("unshare", "--mount", "--pid", "--fork", "--mount-proc", f"--root={root}", "--wd=/"),
+            *(str(PLACE / "packaging/quickstart"), "--setup-only"),
         )
     return root
 
 
 def _install(place: Path, apt: Apt) -> None:
-    command = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE]
-    _run("debootstrap", command, [str(place), apt.mirror()])
+    command = ("debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE)
+    run("debootstrap", *command, str(place), apt.mirror())
     for name in _NETWORK:
         if Path("/", name).exists():
             shutil.copy(Path("/", name), place / name)
     (place / "etc/apt/apt.conf.d/90host").write_text(apt.network)
 
 
-def _copy_checkout(root: Path) -> None:
+def copy_checkout(root: Path) -> None:
     """Bring every file to its place, the virtualenv of last time left where it is."""
     target = root / PLACE.relative_to("/")
     target.mkdir(parents=True, exist_ok=True)
@@ -65,9 +64,9 @@ def _copy_checkout(root: Path) -> None:
             shutil.copy(new, target)
 
 
-def _run(what: str, *command: Sequence[str]) -> None:
+def run(what: str, *words: str) -> None:
+    """Run a command that prepares a root; MatrixError, with its last line, if it fails."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": "/root"}
-    words = [word for part in command for word in part]
     done = subprocess.run(
         words,
         check=False,
@@ -79,4 +78,4 @@ def _run(what: str, *command: Sequence[str]) -> None:
     )
     if done.returncode:
         last = (done.stdout.splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise MatrixError(f"Debian 13: {what} failed: {last}")
+        raise MatrixError(f"making a root: {what} failed: {last}")

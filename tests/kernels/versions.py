@@ -11,15 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-ARCHITECTURE: Final = "amd64"
 #: The newest build of Debian's sid, and the newest of all releases (backports may be ahead of sid).
 SID, NEWEST = "sid", "newest"
 
 _SERIES: Final = re.compile(r"(\d+)\.(\d+)")
-#: linux-image-6.1.0-56-amd64 or linux-image-7.3.4+deb13-amd64: no flavours, no meta packages.
-_IMAGE: Final = re.compile(
-    rf"linux-image-(\d+\.\d+\.\d+(?:-\d[\w.]*)?(?:\+\w[\w.]*)?-{ARCHITECTURE})"
-)
+#: linux-image-6.1.0-56-amd64 or linux-image-7.3.4+deb13-amd64: no meta packages.
+_IMAGE: Final = re.compile(r"linux-image-(\d+\.\d+\.\d+(?:-\d[\w.]*)?(?:\+\w[\w.]*)?-(.+))")
 #: linux-base-RELEASE, the third of the split packages, has the configuration only.
 _PARTS: Final = ("linux-binary-", "linux-modules-")
 _STANZAS: Final = tuple(f"Package: {name}" for name in ("linux-image-", *_PARTS))
@@ -83,8 +80,8 @@ def read_index(text: str, suite: str) -> Iterator[Package]:
         yield Package(fields["Package"], fields["Version"], suite, names)
 
 
-def builds(packages: Iterable[Package]) -> list[Build]:
-    """Return every build whose parts are all there, the oldest first."""
+def builds(packages: Iterable[Package], flavour: str = "amd64") -> list[Build]:
+    """Return every build of a flavour whose parts are all there, the oldest first."""
     suites: dict[tuple[str, str], set[str]] = {}
     depends: dict[tuple[str, str], tuple[str, ...]] = {}
     for package in packages:
@@ -94,8 +91,10 @@ def builds(packages: Iterable[Package]) -> list[Build]:
     found = []
     for (name, version), where in suites.items():
         image = _IMAGE.fullmatch(name)
+        if image is None or image[2] != flavour:
+            continue
         parts = [part for part in depends[name, version] if part.startswith(_PARTS)]
-        if image and all((part, version) in suites for part in parts):
+        if all((part, version) in suites for part in parts):
             wanted = tuple(f"{each}={version}" for each in (name, *parts))
             found.append(Build(image[1], version, frozenset(where), wanted))
     return sorted(found, key=lambda build: (build.number, version_key(build.version)))

@@ -13,6 +13,7 @@ from pbmond.selftest.workloads import NAMES
 from tests.kernels import apt, cache, initramfs, qemu, rungs
 from tests.kernels.__main__ import DEFAULT, SHORT, main
 from tests.kernels.builds import Kernel
+from tests.kernels.machines import AMD64, ARM64, ARM64_16K, Machine
 from tests.kernels.versions import Build
 
 BUILD = Build("6.1.0-56-amd64", "6.1.192-2", frozenset(), ())
@@ -69,7 +70,7 @@ def test_a_module_is_found_by_either_spelling() -> None:
 
 def test_a_guest_cannot_write_to_this_machines_root() -> None:
     kernel = Kernel(BUILD, Path("/k/vmlinuz"), Path("/k/modules"))
-    guest = qemu.Guest(kernel, Path("/"), Path("/checkout"), Path("/a,b/job"))
+    guest = qemu.Guest(AMD64, kernel, Path("/"), Path("/checkout"), Path("/a,b/job"))
     command = qemu.command(guest, "/cache/scratch")
     shares = {
         match[2]: (match[1], "readonly=on" in share.split(","))
@@ -80,6 +81,50 @@ def test_a_guest_cannot_write_to_this_machines_root() -> None:
         "root": ("/", True),
         "modules": ("/k/modules", True),
         "job": ("/a,,b/job", False),  # as QEMU wants a comma to be written
+    }
+
+
+@pytest.mark.parametrize(
+    ("machine", "program", "console"),
+    [
+        (AMD64, "qemu-system-x86_64", "ttyS0"),
+        (ARM64, "qemu-system-aarch64", "ttyAMA0"),
+        (ARM64_16K, "qemu-system-aarch64", "ttyAMA0"),
+    ],
+)
+def test_each_machine_has_its_emulator_and_its_console(
+    machine: Machine, program: str, console: str
+) -> None:
+    kernel = Kernel(BUILD, Path("/k/vmlinuz"), Path("/k/modules"))
+    guest = qemu.Guest(machine, kernel, Path("/"), Path("/checkout"), Path("/job"))
+    command = qemu.command(guest, "/cache/scratch")
+    assert command[0] == program
+    assert command[command.index("-append") + 1].startswith(f"console={console} ")
+
+
+def test_the_archive_of_the_first_root_is_as_the_kernel_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir(mode=0o755)
+    (tmp_path / "bin/tool").write_bytes(b"12345")
+    (tmp_path / "bin/tool").chmod(0o755)
+    (tmp_path / "bin/sh").symlink_to("tool")
+    archive, found, at = initramfs.archive(tmp_path), {}, 0
+    while True:
+        assert archive[at : at + 6] == b"070701"
+        numbers = [int(archive[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(13)]
+        mode, size, named = numbers[1], numbers[6], numbers[11]
+        name = archive[at + 110 : at + 110 + named]
+        start = (at + 110 + named + 3) // 4 * 4
+        at = (start + size + 3) // 4 * 4
+        assert name.endswith(b"\0")
+        assert numbers[2:4] == [0, 0]  # root's
+        if name == b"TRAILER!!!\0":
+            break
+        found[name.rstrip(b"\0").decode()] = (oct(mode), archive[start : start + size])
+    assert at == len(archive)
+    assert found == {
+        "bin": ("0o40755", b""),
+        "bin/sh": ("0o120777", b"tool"),
+        "bin/tool": ("0o100755", b"12345"),
     }
 
 

@@ -82,6 +82,19 @@ def test_it_passes_when_every_run_does(tmp_path: Path) -> None:
     assert (result.userland, result.name) == ("Debian 12", "6.12-debian-12")
 
 
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("6.1.0-56-amd64", "6.1-debian-12"),
+        ("6.1.0-56-arm64", "6.1-arm64-debian-12"),
+        ("6.12.117+deb13-arm64-16k", "6.12-arm64-16k-debian-12"),
+    ],
+)
+def test_a_result_is_kept_by_series_machine_and_userland(release: str, name: str) -> None:
+    result = results.Result(release, "Debian 12", "3.11", "0.26", [], None)
+    assert result.name == name
+
+
 def test_one_row_that_is_off_fails_all(tmp_path: Path) -> None:
     off = said("reads=typed", report=report(row("uring.tee", "off", "5 bytes, not 6")))
     assert not left(tmp_path, said(), off).passed

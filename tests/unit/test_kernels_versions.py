@@ -93,6 +93,13 @@ def test_a_build_in_several_packages_needs_image_binary_and_modules_of_one_versi
     assert whole.packages == ("linux-image-6.1.0-56-amd64=6.1.192-2",)
 
 
+def test_a_flavour_is_the_end_of_a_name() -> None:
+    releases = ("6.12.117+deb13-arm64", "6.12.117+deb13-arm64-16k", "6.12.117+deb13-cloud-arm64")
+    images = [image(release, "6.12.117-1") for release in releases]
+    assert [build.release for build in builds(images, "arm64")] == [releases[0]]
+    assert [build.release for build in builds(images, "arm64-16k")] == [releases[1]]
+
+
 def test_a_part_of_another_version_does_not_do() -> None:
     other = INDEX.replace(
         "Package: linux-modules-7.3.4+deb13-amd64\nVersion: 7.3.4-1",
