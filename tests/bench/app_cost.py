@@ -6,8 +6,8 @@ with nothing again; what a variant costs is compared with the mean of the two, i
 throughput. A figure is the median over the rounds, with its quartiles. What the empty programs
 cost is the price of the hooks; the rest is ours.
 
-In an emulated machine, where every start of pbmond takes half a minute, with PBMON_PATIENCE=20 in the
-environment: ``--rounds 3 --rung syscall-exit --rung fexit --only redis --only fio --only preads``.
+In an emulated machine, where every start of pbmond takes half a minute: with PBMON_PATIENCE=20 in
+the environment, ``--rounds 3 --rung syscall-exit --rung fexit --only redis --only fio``.
 """
 
 from __future__ import annotations
