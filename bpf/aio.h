@@ -18,7 +18,8 @@
 #define AIO_REQUESTS_TAIL 3 /* indexes of the two programs among their tails */
 #define AIO_RESULTS_TAIL 4
 #define AIO_RUN 32          /* items that one takes before it calls itself again, 33 times at most */
-#define AIO_FINDS 16        /* files that one call looks for where there is a note, too */
+#define AIO_FINDERS 32      /* programs of a call, of 34 at most, that look for a file where they need
+			     * not: two more name it, and the process */
 #define NO_ROW (~0U)       /* the table is full */
 #define NO_TARGET (~1U)    /* a request that moves no bytes, or whose bytes others count */
 
@@ -140,6 +141,11 @@ INLINE struct aio_found *found_of(struct aio_work *aio)
 	return &aio->found[aio->descriptor & (AIO_FOUND - 1)];
 }
 
+INLINE bool may_find(const struct aio_work *aio)
+{
+	return aio->programs < AIO_FINDERS;
+}
+
 /* Where the request at hand belongs, as its iocb says. Mostly, the same file has been looked for in
  * the same call; else it is not known yet. */
 INLINE void read_request(struct aio_work *aio)
@@ -159,7 +165,7 @@ INLINE void read_request(struct aio_work *aio)
 		struct aio_found *found = found_of(aio);
 
 		if (found->call != aio->call || found->descriptor != iocb.descriptor) {
-			aio->unknown = !aio->noted || aio->finds < AIO_FINDS;
+			aio->unknown = !aio->noted || may_find(aio);
 			return;
 		}
 		aio->request = found->request;
@@ -204,6 +210,8 @@ INLINE void take_request(struct aio_work *aio, u64 where)
 	read_request(aio);
 	if (!aio->unknown)
 		note_request(aio);
+	else if (!may_find(aio))
+		aio->unknown = 0; /* without a note, its result looks for the file */
 }
 
 /* One item: a passed result first, then the requests of io_submit or the results of io_getevents.
@@ -228,7 +236,6 @@ INLINE void find_item(struct notes *notes, bool submits)
 {
 	struct aio_work *aio = &notes->aio;
 
-	aio->finds++;
 	if (aio->unknown && find_target(notes)) {
 		struct aio_found *found = found_of(aio);
 		found->call = aio->call;
@@ -253,7 +260,7 @@ INLINE void begin_aio(struct notes *notes, u64 ring, u32 handed_out)
 	notes->aio.key.memory = address_space();
 	notes->aio.key.ring = ring;
 	notes->aio.key.iocb = 0;
-	notes->aio.lost = notes->aio.finds = 0;
+	notes->aio.lost = notes->aio.programs = 0;
 	notes->aio.call++;
 	look_at_ring(&notes->aio, handed_out);
 	meet_process(CONTEXT_EXIT, &notes->process);
@@ -286,6 +293,7 @@ INLINE void count_aio(struct call *ctx, bool submits, u32 tail)
 		return;
 	if (!notes->message)
 		begin_aio(notes, CALL_ARGUMENT(ctx, 1), submits ? 0 : result);
+	notes->aio.programs++;
 	u32 end = notes->aio.passed + result;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < AIO_RUN && notes->message < end && done; i++)

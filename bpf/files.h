@@ -97,9 +97,8 @@ INLINE bool is_fleeting(const struct file_key *key, u32 magic)
 
 INLINE struct place place_of(void *file, const struct file_key *key, u32 magic)
 {
-	struct place place = {};
+	struct place place = place_at(file + OFFSETOF_FILE_PATH);
 
-	read_kernel(&place, sizeof(place), file + OFFSETOF_FILE_PATH);
 	if (is_fleeting(key, magic))
 		place.dentry = READ(void *, place.mnt, OFFSETOF_VFSMOUNT_ROOT);
 	return place;
@@ -152,7 +151,7 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 
 	READ_HEAD(&head, inode);
 	fill_file(&key, process, inode, &head);
-	magic = READ(u32, (void *)key.superblock, OFFSETOF_SUPERBLOCK_MAGIC);
+	magic = READ(u64, (void *)key.superblock, OFFSETOF_SUPERBLOCK_MAGIC);
 	if (is_fleeting(&key, magic)) {
 		key.inode = PROC_ROOT_INODE;
 		key.generation = 0;

@@ -11,12 +11,14 @@
 #define CONSTANT __attribute__((const))
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
-static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
-static long (*map_delete)(void *map, const void *key) = (void *)3;
+/* Not long, as the kernel's header has it: it calls the map's own function, whose result was an int
+ * before Linux 6.4, so that the upper half of -EEXIST is zero (d7ba4cc900bf). */
+static int (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static int (*map_delete)(void *map, const void *key) = (void *)3;
 static void (*tail_call)(void *ctx, void *map, u32 index) = (void *)12;
 static u64 (*current_pid_tgid)(void) = (void *)14;
-static long (*map_push)(void *map, const void *value, u64 flags) = (void *)87;
-static long (*map_pop)(void *map, void *value) = (void *)88;
+static int (*map_push)(void *map, const void *value, u64 flags) = (void *)87;
+static int (*map_pop)(void *map, void *value) = (void *)88;
 static long (*read_user)(void *to, u32 size, const void *from) = (void *)112;
 static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*read_kernel_string)(void *to, u32 size, const void *from) = (void *)115;
@@ -106,6 +108,10 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 71
 #define NR_VMSPLICE 75
 #define NR_TEE 77
+/* 32-bit programs reach the same functions of the kernel, where fexit meets them, by other numbers. */
+#define NR32_SENDFILE64 239
+#define NR32_VMSPLICE 343
+#define NR32_TEE 342
 #else
 #define ARGUMENT_1 OFFSETOF_DI
 #define ARGUMENT_2 OFFSETOF_SI
@@ -120,29 +126,26 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 40
 #define NR_VMSPLICE 278
 #define NR_TEE 276
+/* 32-bit programs reach functions of their own, and so none of these programs. */
+#define NR32_SENDFILE64 NR_SENDFILE
+#define NR32_VMSPLICE NR_VMSPLICE
+#define NR32_TEE NR_TEE
 #endif
 #define ARGUMENT(registers, number) REGISTER(u64, registers, ARGUMENT_##number)
 #define SYSCALL_NUMBER(registers) REGISTER(u32, registers, OFFSETOF_CALL_NUMBER)
 
-/* What a program meets on the way out of a system call. A kernel function's own way out (fexit) brings
- * the registers along as a pointer that the verifier knows on every kernel; at the tracepoint they
- * are found by the task. */
+/* What a program meets on the way out of a system call: at its tracepoint, or at the end of the
+ * kernel's function (fexit). The registers that the latter has as its argument are of no known type
+ * where a kernel may be built without the call (kernel/sys_ni.c), so that both find them by the task. */
+struct call {
 #if CALLS_BY_FEXIT
-struct call {
 	void *registers;
-	s64 result;
-};
-#define CALL_FIELD(type, ctx, offset) (*(type volatile *)((ctx)->registers + (offset)))
 #else
-struct call {
 	u64 common;
-	u32 number;
-	u32 pad;
+	u64 number;
+#endif
 	s64 result;
 };
-#define CALL_FIELD(type, ctx, offset) REGISTER(type, task_registers(current_task()), offset)
-#endif
-#define CALL_ARGUMENT(ctx, number) CALL_FIELD(u64, ctx, ARGUMENT_##number)
-#define CALL_NUMBER(ctx) CALL_FIELD(u32, ctx, OFFSETOF_CALL_NUMBER)
+#define CALL_ARGUMENT(ctx, number) ARGUMENT(task_registers(current_task()), number)
 
 #endif

@@ -18,7 +18,7 @@
 #define CGROUP_STEPS 24
 
 struct place {
-	void *mnt;          /* struct vfsmount, as in struct path */
+	void *mnt;          /* struct vfsmount */
 	void *dentry;
 };
 
@@ -78,7 +78,7 @@ struct aio_work {
 	u8 unknown;         /* where the request at hand belongs is not known yet */
 	u8 noted;           /* it had a note */
 	u8 direction;
-	u8 finds;           /* files looked for in this call */
+	u8 programs;        /* run in this call so far, each by a tail call of the one before */
 	u32 descriptor;     /* that it is for */
 	u32 slots;          /* of the ring */
 	u32 from;           /* where results lie that were taken without a call */
@@ -162,6 +162,17 @@ INLINE void note(u32 context, u32 kind, u64 id, struct place place)
 	notes->queued = n + 1;
 }
 
+/* What a struct path says. */
+INLINE struct place place_at(void *path)
+{
+	struct place place = {
+		.mnt = READ(void *, path, OFFSETOF_PATH_MNT),
+		.dentry = READ(void *, path, OFFSETOF_PATH_DENTRY),
+	};
+
+	return place;
+}
+
 INLINE void *parent_mount(void *mnt)
 {
 	return READ(void *, mnt - OFFSETOF_MOUNT_MNT, OFFSETOF_MOUNT_PARENT);
@@ -210,8 +221,7 @@ INLINE void start_walk(struct notes *notes, struct place place)
 {
 	void *fs = FIELD(void *, current_task(), OFFSETOF_TASK_FS);
 
-	notes->root.mnt = READ(void *, fs, OFFSETOF_FS_ROOT + OFFSETOF_PATH_MNT);
-	notes->root.dentry = READ(void *, fs, OFFSETOF_FS_ROOT + OFFSETOF_PATH_DENTRY);
+	notes->root = place_at(fs + OFFSETOF_FS_ROOT);
 	notes->at = place;
 	notes->used = 0;
 	notes->whole = 0;
@@ -247,7 +257,7 @@ INLINE u32 append_cmdline(struct notes *notes)
 		return 0;
 	/* A page that is not in memory fails the whole read: take what the first page has. */
 	if (read_user(&notes->text[used & (TEXT_SIZE - 1)], size, (void *)start)) {
-		u64 first = 4096 - (start & 4095);
+		u64 first = PAGE_SIZE - (start & (PAGE_SIZE - 1));
 
 		if (first >= size)
 			return 0;
@@ -325,6 +335,7 @@ INLINE void walk(void *ctx, u32 context, void *walkers)
 
 	if (!notes)
 		return;
+	notes->aio.programs++;
 	u32 n = notes->done;
 	if (n >= NOTES_MAX || n >= notes->queued)
 		goto rest;

@@ -188,13 +188,13 @@ SYSCALL_EXIT(between)
 
 	if (ctx->result <= 0)
 		return 0;
-	u32 number = CALL_NUMBER(ctx);
-	if (number == NR_SENDFILE) {
+	u32 number = SYSCALL_NUMBER(task_registers(current_task()));
+	if (number == NR_SENDFILE || number == NR32_SENDFILE64) {
 		out = file_argument(CALL_ARGUMENT(ctx, 1), ctx->result);
 		in = file_argument(CALL_ARGUMENT(ctx, 2), ctx->result);
-	} else if (number == NR_TEE) {
+	} else if (number == NR_TEE || number == NR32_TEE) {
 		out = file_argument(CALL_ARGUMENT(ctx, 2), ctx->result);
-	} else if (number == NR_VMSPLICE) {
+	} else if (number == NR_VMSPLICE || number == NR32_VMSPLICE) {
 		in = file_argument(CALL_ARGUMENT(ctx, 1), ctx->result);
 		if (in && READ(u32, in, OFFSETOF_FILE_MODE) & FMODE_WRITE) {
 			out = in;

@@ -30,11 +30,9 @@ INLINE struct place executable(void)
 {
 	void *mm = FIELD(void *, current_task(), OFFSETOF_TASK_MM);
 	void *file = mm ? READ(void *, mm, OFFSETOF_MM_EXE_FILE) : NULL;
-	struct place place = {};
+	struct place nowhere = {};
 
-	if (file)
-		read_kernel(&place, sizeof(place), file + OFFSETOF_FILE_PATH);
-	return place;
+	return file ? place_at(file + OFFSETOF_FILE_PATH) : nowhere;
 }
 
 INLINE void note_process(u32 context, const struct process_key *process)

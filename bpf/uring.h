@@ -197,7 +197,7 @@ INLINE s32 overhead_of_shot(void *request)
 		void *message = READ(void *, request, OFFSETOF_REQUEST_ASYNC_DATA);
 
 		return 16 + READ(u32, message, OFFSETOF_ASYNC_MESSAGE_NAME_LENGTH) +
-		       READ(u32, message, OFFSETOF_ASYNC_MESSAGE_CONTROL_LENGTH);
+		       READ(u64, message, OFFSETOF_ASYNC_MESSAGE_CONTROL_LENGTH);
 	}
 #endif
 	return 0;
@@ -252,7 +252,7 @@ INLINE void count_shared(const struct known *known, s32 bytes)
 	void *inode = READ(void *, known->file, OFFSETOF_FILE_INODE);
 	void *superblock = READ(void *, inode, OFFSETOF_INODE_SB);
 	u32 class = file_class(READ(u16, inode, OFFSETOF_INODE_MODE),
-			       READ(u32, superblock, OFFSETOF_SUPERBLOCK_MAGIC));
+			       READ(u64, superblock, OFFSETOF_SUPERBLOCK_MAGIC));
 
 	lose(LOST_FILE_DETAIL, 1);
 	count_overflow(&known->process, class, direction_of(known->opcode), bytes, 1);

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pbmond import bpf
+from pbmond import bpf, refusals
 from pbmond.config import Config
 from pbmond.patience import patient
 
@@ -29,6 +29,7 @@ _SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
 TABLE_SIZES: Final = {"flow": (64, 136), "file": (32, 104), "overflow": (16, 88)}
 _EVENTS_SIZE: Final = 1 << 22
 _LOADER_TIMEOUT_S: Final = 60.0
+_ENDING_S: Final = 1.0
 
 _UNSEEN: Final = (
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
@@ -40,6 +41,10 @@ _UNSEEN: Final = (
 
 class AttachError(Exception):
     """Nothing can be counted; the message is one line that says why and what to do."""
+
+
+class _Ended(Exception):  # noqa: N818 - how it ended is told once the process is gone
+    """The loader ended without a last word."""
 
 
 class _NoBcc(Exception):  # noqa: N818 - not an error yet: the next interpreter is tried
@@ -83,6 +88,8 @@ class Attaching:
                 self._loader = self._next()
                 continue
             kernel = self._kernel(descriptors, told)
+            for refusal in told["refusals"]:
+                self._log.info("the kernel does not take the better hooks: %s", refusal)
             _report(kernel, self._log)
             return kernel
 
@@ -155,9 +162,15 @@ class _Loader:
         self._channel, theirs = socket.socketpair()
         with theirs:
             command = [python, "-I", str(_PACKAGE / "loader.py"), str(theirs.fileno())]
+            # What bcc and the interpreter have to say stays out of the way of our one line.
+            output = None if request["debug"] else subprocess.DEVNULL
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - a path from root's own config
-                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                    command,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
                 )
             except OSError as error:
                 raise AttachError(f"{python} cannot be run: {error.strerror}") from None
@@ -170,11 +183,20 @@ class _Loader:
         try:
             with self._channel:
                 return _receive(self._channel)
+        except (_Ended, ConnectionError):
+            raise AttachError(refusals.ended(self._status())) from None
         except OSError as error:
             raise AttachError(f"the loader did not answer: {error}") from None
         finally:
             self._process.kill()
             self._process.wait()
+
+    def _status(self) -> int | None:
+        """Return how a loader ended that closed its socket, which is the last that one does."""
+        try:
+            return self._process.wait(patient(_ENDING_S))
+        except subprocess.TimeoutExpired:
+            return None
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
@@ -191,7 +213,7 @@ def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[st
         while len(received) < count:
             data, fds, _, _ = socket.recv_fds(channel, 1, 253)
             if not data:
-                raise AttachError("the loader ended early; run with --log-level debug")
+                raise _Ended
             received += fds
         descriptors[kind] = dict(zip(names, received, strict=True))
 
@@ -202,7 +224,7 @@ def _line(channel: socket.socket) -> bytes:
     while not line.endswith(b"\n"):
         byte = channel.recv(1)
         if not byte:
-            raise AttachError("the loader ended early; run with --log-level debug")
+            raise _Ended
         line += byte
     return bytes(line)
 
@@ -210,12 +232,12 @@ def _line(channel: socket.socket) -> bytes:
 def _unseen(told: Mapping[str, Any]) -> list[str]:
     sockets, files = told["sockets"], told["files"]
     unseen = list(_UNSEEN)
-    if platform.machine() == "x86_64" and not (files == "off" and sockets in ("tracepoint", "off")):
+    if files != "off":
         unseen.append("files and pipes of 32-bit programs")
     if files == "off" and sockets == "tracepoint":
         unseen.append("splice out of TCP sockets, TCP_ZEROCOPY_RECEIVE (files are off)")
     if sockets in ("fexit", "syscall-exit"):
-        unseen.append("sockets of the kernel's own (NFS, iSCSI)")
+        unseen.append("sockets of 32-bit programs, and of the kernel's own (NFS, iSCSI)")
     unseen += told["unseen"] + told["blind"]
     unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
     return unseen

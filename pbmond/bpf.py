@@ -28,7 +28,8 @@ _BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _SYSCALLS.get(platform.machine(), (-1, -1,
 
 _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 0, 2, 3, 5
 _PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 10, 13, 15, 17
-_TASK_FD_QUERY, _ENABLE_STATS = 20, 32
+_BTF_GET_FD_BY_ID, _TASK_FD_QUERY, _BTF_GET_NEXT_ID, _ENABLE_STATS = 19, 20, 23, 32
+NO_COMMAND, LOAD_TYPES = 0xFFFF, 18  # of refusal()
 
 HASH, PROG_ARRAY, ARRAY, PERCPU_ARRAY, LRU_HASH, STACK, RINGBUF = 1, 3, 2, 6, 9, 23, 27
 MMAPABLE = 1 << 10
@@ -85,11 +86,27 @@ def supported() -> bool:
 
 
 def _call(command: int, attributes: bytes) -> int:
-    buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    result = int(_LIBC.syscall(_BPF, command, buffer, len(attributes)))
+    return _exchange(command, _buffer(attributes))
+
+
+def _exchange(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
+    """Call bpf(2), which may write its answer into ``attributes``."""
+    result = int(_LIBC.syscall(_BPF, command, attributes, len(attributes)))
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
+
+
+def refusal(command: int) -> int | None:
+    """Return the errno with which bpf(2) refuses to look at an empty ``command``; None: it looks.
+
+    NO_COMMAND needs no capability on most kernels, LOAD_TYPES CAP_BPF; neither takes memory.
+    """
+    try:
+        _call(command, bytes(8))
+    except OSError as error:
+        return None if error.errno == errno.EINVAL else error.errno
+    return None
 
 
 def create_map(
@@ -184,19 +201,27 @@ def open_tracepoint(identifier: int, program: int) -> int:
     The event is opened on processor 0 only because perf wants one: a BPF program of a tracepoint
     runs on every processor. Closing the returned descriptor detaches it.
     """
-    # struct perf_event_attr: type, size, config, then zeros up to PERF_ATTR_SIZE_VER5 (112).
-    attributes = ctypes.create_string_buffer(
-        struct.pack("<IIQ", _PERF_TYPE_TRACEPOINT, 112, identifier).ljust(112, b"\0"), 112
-    )
-    descriptor = int(_LIBC.syscall(_PERF_EVENT_OPEN, attributes, -1, 0, -1, _PERF_FLAG_CLOEXEC))
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    descriptor = open_event(identifier)
     try:
         fcntl.ioctl(descriptor, _PERF_IOC_SET_BPF, program)
         fcntl.ioctl(descriptor, _PERF_IOC_ENABLE, 0)
     except OSError:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def open_event(identifier: int) -> int:
+    """Return a perf event of the tracepoint of that id in tracefs, not enabled; OSError if refused.
+
+    The kernel refuses who may not (EACCES) before it looks for the tracepoint (else EINVAL).
+    """
+    # struct perf_event_attr: type, size, config, then zeros up to PERF_ATTR_SIZE_VER5 (112).
+    packed = struct.pack("<IIQ", _PERF_TYPE_TRACEPOINT, 112, identifier).ljust(112, b"\0")
+    attributes = _buffer(packed)
+    descriptor = int(_LIBC.syscall(_PERF_EVENT_OPEN, attributes, -1, 0, -1, _PERF_FLAG_CLOEXEC))
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return descriptor
 
 
@@ -239,16 +264,14 @@ def count_runs() -> int:
 def run_once(program: int, arguments: Iterable[int]) -> int:
     """Run a raw tracepoint program once, here and now, on the given arguments (since 5.10).
 
-    Return the lower half of what it returned.
+    Returns the lower 32 bits of what it returned.
     """
     context = _buffer(b"".join(struct.pack("<Q", argument) for argument in arguments))
     size = len(context)
     address = ctypes.addressof(context) if size else 0
     # prog_fd, retval, data sizes and pointers, repeat, duration, context sizes and pointers, ...
-    packed = struct.pack("<I4x8x16x8xII QQ 16x", program, size, 0, address, 0)
-    attributes = _buffer(packed)
-    if _LIBC.syscall(_BPF, _PROG_TEST_RUN, attributes, len(packed)) < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    attributes = _buffer(struct.pack("<I4x8x16x8xII QQ 16x", program, size, 0, address, 0))
+    _exchange(_PROG_TEST_RUN, attributes)
     return int(struct.unpack_from("<I", attributes, 4)[0])
 
 
@@ -272,3 +295,38 @@ def wait_for_readers() -> None:
     """
     if _LIBC.syscall(_MEMBARRIER, _MEMBARRIER_GLOBAL, 0) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def kernel_types() -> bytes | None:
+    """Return the kernel's own BTF; None if it does not show it (before 5.11; no CAP_SYS_ADMIN)."""
+    identifier = 0
+    try:
+        while True:
+            attributes = _buffer(struct.pack("<III", identifier, 0, 0))
+            _exchange(_BTF_GET_NEXT_ID, attributes)
+            identifier = int(struct.unpack_from("<I", attributes, 4)[0])
+            descriptor = _call(_BTF_GET_FD_BY_ID, struct.pack("<III", identifier, 0, 0))
+            try:
+                types = _types(descriptor)
+            finally:
+                os.close(descriptor)
+            if types is not None:
+                return types
+    except OSError:
+        return None
+
+
+def _types(descriptor: int) -> bytes | None:
+    """Return the BTF behind a descriptor if it is the kernel's own, not a module's or program's."""
+    name, data = ctypes.create_string_buffer(_NAME_SIZE), ctypes.create_string_buffer(0)
+    layout = struct.Struct("<QIIQII")  # bpf_btf_info: btf, btf_size, id, name, name_len, kernel_btf
+    while True:
+        places = [ctypes.addressof(item) for item in (data, name)]
+        info = _buffer(layout.pack(places[0], len(data), 0, places[1], _NAME_SIZE, 0))
+        _call(_OBJ_GET_INFO, struct.pack("<IIQ", descriptor, len(info), ctypes.addressof(info)))
+        _, size, _, _, _, of_kernel = layout.unpack(info)
+        if not of_kernel or name.value != b"vmlinux":
+            return None
+        if size == len(data):
+            return data.raw
+        data = ctypes.create_string_buffer(size)

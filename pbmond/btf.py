@@ -9,6 +9,8 @@ import ctypes
 from collections.abc import Iterator
 from typing import NamedTuple
 
+VMLINUX = "/sys/kernel/btf/vmlinux"
+
 _LIBRARIES = ("libbpf.so.1", "libbpf.so.0", "libbcc_bpf.so.0")
 _STRUCT, _UNION, _TYPEDEF, _FUNC = 4, 5, 8, 12
 _PTR, _FUNC_PROTO = 2, 13
@@ -72,6 +74,7 @@ def _library() -> ctypes.CDLL:
             library = ctypes.CDLL(name)
         except OSError:
             continue
+        library.libbpf_set_print(None)  # what it has to say goes to descriptor 2, past our one line
         library.btf__parse.restype = ctypes.c_void_p
         library.btf__parse.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
         library.btf__find_by_name_kind.argtypes = (
@@ -92,13 +95,13 @@ def _library() -> ctypes.CDLL:
 class Btf:
     """The types of one BTF file."""
 
-    def __init__(self, path: str = "/sys/kernel/btf/vmlinux") -> None:
+    def __init__(self, path: str = VMLINUX) -> None:
         """Parse ``path``; BtfError if libbpf or the file is missing."""
         self._library = _library()
         self._btf = self._library.btf__parse(path.encode(), None)
         # libbpf 0.x returns an ERR_PTR where 1.x returns NULL.
         if not self._btf or self._btf >= 2**64 - 4095:
-            raise BtfError(f"no BTF at {path}: the kernel needs CONFIG_DEBUG_INFO_BTF=y")
+            raise BtfError(f"{path} is not BTF, or broken: is something mounted over it?")
 
     def _type(self, identifier: int) -> tuple[_Type, int]:
         address = self._library.btf__type_by_id(self._btf, identifier)
@@ -161,6 +164,10 @@ class Btf:
     def function(self, name: str) -> int | None:
         """Id of a kernel function, None if there is none of that name."""
         return self._find(name, _FUNC) or None
+
+    def prototype(self, function: int) -> int:
+        """Id of the prototype of the function of that id."""
+        return int(self._type(function)[0].size_or_type)
 
     def structure(self, name: str) -> int | None:
         """Id of a structure, None if there is none of that name."""

@@ -17,11 +17,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from pbmond import __version__
+from pbmond import __version__, refusals, trials
 from pbmond.attach import AttachError, Attaching
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
 from pbmond.memory import give_large_blocks_back
 from pbmond.patience import PatienceError, factor
+from pbmond.refusals import Refused
 from pbmond.rundir import RunDirError, hold
 
 _FAILURE: Final = 1
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _log_to(config)
         _serve(config)
-    except (StartError, RunDirError) as error:
+    except (StartError, RunDirError, Refused) as error:
         return fail("pbmond", str(error), _FAILURE)
     except Exception as error:  # the last resort: one line, the rest for debugging
         logging.getLogger("pbmond").debug("unexpected", exc_info=True)
@@ -200,6 +201,10 @@ class StopSignals:
 def _serve(config: Config) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
+    trials.raise_limits()
+    lacking = refusals.lacking(trials.facts())
+    if lacking is not None:
+        raise StartError(lacking)
     account = _publisher_account(config)
     with StopSignals() as stop, hold(config.run_dir) as socket_path:
         # numpy would start a thread per core, each with its own buffers and with capabilities

@@ -13,11 +13,11 @@ import os
 import platform
 import re
 
-from pbmond import bpf
+from pbmond import bpf, kernelfs
 from pbmond.btf import Btf
 from pbmond.hooks import function_of
-from pbmond.kernelfs import debugfs
 
+_ENOTSUPP = 524  # include/linux/errno.h: one of the kernel's own, without a word in any libc
 _NOTHING = bytes.fromhex("b700000000000000 9500000000000000")  # r0 = 0; exit
 #: Words of the kernel's version (utsname) that mean it preempts itself; PREEMPT_DYNAMIC may or not.
 _PREEMPTIBLE = {"PREEMPT", "PREEMPT_RT", "PREEMPT_LAZY"}
@@ -36,7 +36,9 @@ def refusal(btf: Btf) -> str | None:
     try:
         os.close(bpf.open_function(program))
     except OSError as error:
-        return f"the kernel does not attach them: {error.strerror}"
+        lacking = "it cannot yet on this machine (arm64: Linux 6.4 can)"
+        words = lacking if error.errno == _ENOTSUPP else error.strerror
+        return f"the kernel does not attach them: {words}"
     finally:
         os.close(program)
     return None
@@ -51,14 +53,20 @@ def inexact() -> str | None:
         return None
     mode = _mode()
     if mode is None:
-        return f"whether this kernel preempts itself cannot be read from debugfs"
+        return "whether this kernel preempts itself cannot be read from debugfs"
     return None if mode in ("none", "voluntary") else f"this kernel preempts itself ({mode})"
 
 
 def _mode() -> str | None:
     try:
-        modes = (debugfs() / _MODES).read_text()
+        directory = kernelfs.debugfs()
     except OSError:
         return None
+    try:
+        modes = kernelfs.read(directory, _MODES)
+    except OSError:
+        return None
+    finally:
+        os.close(directory)
     found = re.search(r"\((\w+)\)", modes)
     return found[1] if found else None

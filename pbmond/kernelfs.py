@@ -1,4 +1,4 @@
-"""Where tracefs and debugfs are; where nobody mounted one, a mount of this process alone.
+"""tracefs and debugfs, whether or not somebody mounted them.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -9,29 +9,52 @@ import ctypes
 import os
 from pathlib import Path
 
-_CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same numbers on every architecture
+_FSCONFIG_CMD_CREATE = 6
+_CLOEXEC = 1  # of fsopen and of fsmount
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
 
 
-def tracefs() -> Path:
-    """Return its directory; OSError where it is not mounted and cannot be."""
-    return _find("tracefs", ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"), "events")
+def tracefs() -> int:
+    """Return a descriptor of its directory, to read below; OSError where it cannot be had."""
+    return _open("tracefs", ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"), "events")
 
 
-def debugfs() -> Path:
-    """Return its directory; OSError where it is not mounted and cannot be."""
-    return _find("debugfs", ("/sys/kernel/debug",), "sched")
+def debugfs() -> int:
+    """Return a descriptor of its directory, to read below; OSError where it cannot be had."""
+    return _open("debugfs", ("/sys/kernel/debug",), "sched")
 
 
-def _find(kind: str, usual: tuple[str, ...], mark: str) -> Path:
+def read(directory: int, name: str) -> str:
+    """Return what a file below ``directory`` holds, 4 KiB of it at most; OSError."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.read(descriptor, 4096).decode()
+    finally:
+        os.close(descriptor)
+
+
+def _open(kind: str, usual: tuple[str, ...], mark: str) -> int:
+    """Open it where it is mounted, or make a mount that hangs nowhere and ends with its descriptor.
+
+    (A mount in a mount namespace of one's own needs the root directory to be a mount point, which
+    that of a chroot is not, and a directory to mount on.)
+    """
     for path in usual:
         if Path(path, mark).is_dir():
-            return Path(path)
-    libc = ctypes.CDLL(None, use_errno=True)
-    target = usual[0].encode()
-    if (
-        libc.unshare(_CLONE_NEWNS) == 0
-        and libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None) == 0
-        and libc.mount(kind.encode(), target, kind.encode(), 0, None) == 0
-    ):
-        return Path(usual[0])
-    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    context = _call(_FSOPEN, kind.encode(), _CLOEXEC)
+    try:
+        _call(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return _call(_FSMOUNT, context, _CLOEXEC, 0)
+    finally:
+        os.close(context)
+
+
+def _call(number: int, *arguments: int | bytes | None) -> int:
+    result = int(_LIBC.syscall(ctypes.c_long(number), *arguments))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result

@@ -12,7 +12,6 @@ LLVM never stays in memory: the process ends as soon as the descriptors are over
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
@@ -25,20 +24,22 @@ from typing import Any, NamedTuple
 # Appended, so that nothing beside the package can stand in for a system module such as bcc.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from pbmond import bpf, fexit, kernelfs
+from pbmond import bpf, fexit, kernelfs, refusals, trials
 from pbmond.btf import Btf, BtfError
-from pbmond.hooks import Hook, Rungs, function_of, hooks, rungs
+from pbmond.hooks import Hook, Rungs, hooks, rungs
 from pbmond.offsets import defines, unseen
 from pbmond.programs import (
-    TAILS,
-    UNHOOKED,
     Compiled,
     CompileError,
+    Function,
     NoBccError,
     RefusedError,
     Source,
+    Wanted,
+    tails,
     wanted,
 )
+from pbmond.refusals import Refused
 from pbmond.registers import stack_registers
 from pbmond.uring import BLIND, uring
 
@@ -53,10 +54,6 @@ _READS = ("cast", "typed", "probe")  # the better first
 _HINTS = 1 << 16  # HINT_BITS of bpf/tables.h
 
 
-class LoadError(Exception):
-    """The programs cannot run here; the message says why and what to do, in one line."""
-
-
 class Table(NamedTuple):
     """A counting table: its name and the sizes of its key and its slot in bytes."""
 
@@ -66,12 +63,20 @@ class Table(NamedTuple):
     capacity: int
 
 
+class Programs(NamedTuple):
+    """What is in the kernel, by name, and the descriptors of the maps of their tails."""
+
+    wanted: dict[str, Wanted]
+    loaded: dict[str, bpf.Loaded]
+    tails: dict[str, int]
+
+
 class Attached(NamedTuple):
     """What runs now: descriptors by name, and what the collector is told of it."""
 
     rungs: Rungs
     reads: str
-    programs: dict[str, bpf.Loaded]
+    programs: Programs
     links: dict[str, int]
     results: list[dict[str, Any]]
 
@@ -82,7 +87,7 @@ def main() -> None:
     try:
         request = json.loads(channel.makefile("r").readline())
         Loading(request, channel).run()
-    except (LoadError, BtfError, NoBccError) as error:
+    except (Refused, BtfError, NoBccError) as error:
         _say(channel, {"error": str(error), "no_bcc": isinstance(error, NoBccError)}, [])
     except Exception as error:  # noqa: BLE001 - whatever it is, the daemon must hear one line
         _say(channel, {"error": f"loading the eBPF programs failed: {error!r}"}, [])
@@ -106,34 +111,41 @@ class Loading:
         self._channel = channel
         self._tables = [Table(*table) for table in request["tables"]]
         self._maps: dict[str, int] = {}
+        self._refusals: list[str] = []  # of better rungs
+        trials.raise_limits()
+        self._facts = trials.facts()
+        trials.can_load(self._facts)
+        trials.has_types(self._facts)
         self._btf = Btf()
         self._uring = uring(self._btf)
         self._constants = {**defines(self._btf), **self._uring.defines}
+        trials.has_offsets(self._constants, self._facts)
+        self._tracefs = -1  # opened where a hook needs it
+        self._refused: set[str] = set()  # programs of the last choice, one by each reads
         stack = self._constants["OFFSETOF_TASK_STACK"]
         self._constants["STACK_REGISTERS"] = stack_registers(stack)
 
     def run(self) -> None:
-        """Load the best rung that the request allows and hand it over; LoadError if none runs."""
-        # Maps are charged to this limit before Linux 5.11 only, so a refusal may not matter.
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+        """Load the best rung that the request allows and hand it over; Refused if none runs."""
         self._make_maps()
-        refusal: LoadError | None = None
         for each in self._possible():
+            # Where sockets are counted at system calls too, the same programs do more.
+            if self._refused and self._refused <= {hook.loaded for hook in self._hooks(each)}:
+                continue
             try:
                 self._hand_over(self._attach_all(each))
-            except LoadError as error:
-                refusal = error
+            except Refused as error:
+                self._refusals.append(str(error))
             else:
                 return
-        raise refusal or LoadError("there is nothing to count")
+        raise Refused(self._refusals[-1])
 
     def _possible(self) -> list[Rungs]:
-        """Return the rungs that can be tried here; LoadError if what is wanted cannot."""
+        """Return the rungs that can be tried here; Refused if what is wanted cannot."""
         sockets, files = self._request["sockets"], self._request["files"]
         every = list(rungs(sockets, files))
         if not every:
-            raise LoadError(
+            raise Refused(
                 f'sockets = "{sockets}" and files = "{files}" hook system calls in two ways: '
                 'set one of them to "auto" in the configuration'
             )
@@ -147,7 +159,7 @@ class Loading:
         ]
         if not possible:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in lacks.items() if reason)
-            raise LoadError(f'{reasons}: set sockets and files to "auto" in the configuration')
+            raise Refused(f'{reasons}: set sockets and files to "auto" in the configuration')
         return possible
 
     def _lack_of_socket_tracepoints(self) -> str | None:
@@ -158,6 +170,9 @@ class Loading:
     def _lack_of_fexit(self, *, forced: bool) -> str | None:
         refusal = fexit.refusal(self._btf)
         return refusal if refusal or forced else fexit.inexact()
+
+    def _hooks(self, chosen: Rungs) -> list[Hook]:
+        return hooks(chosen, self._uring.hooks)
 
     # --- maps ---------------------------------------------------------------------------------
 
@@ -179,38 +194,48 @@ class Loading:
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         self._map("known_requests", *self._uring.memory)
+        for name in ("raw_tails", "exit_tails"):  # stand for those that each program gets
+            self._map(name, bpf.PROG_ARRAY, (4, 4), 1)
         self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
         self._map("aio_taken", bpf.LRU_HASH, (24, 1), 8192)
         self._map("aio_rings", bpf.LRU_HASH, (24, 12), 1024)
-        for name, tails in TAILS.items():
-            self._map(name, bpf.PROG_ARRAY, (4, 4), len(tails))
 
     def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
         flags = bpf.MMAPABLE if kind == bpf.ARRAY else 0
-        self._maps[name] = bpf.create_map(kind, *sizes, entries, flags=flags, name=f"pb_{name}")
+        try:
+            self._maps[name] = bpf.create_map(kind, *sizes, entries, flags=flags, name=f"pb_{name}")
+        except OSError as error:
+            size = max(1, sum(sizes)) * entries
+            raise Refused(refusals.table(name, size, error.errno or 0, self._facts)) from None
 
     # --- programs -----------------------------------------------------------------------------
 
     def _attach_all(self, chosen: Rungs) -> Attached:
-        """Compile, load and attach for one choice, by the best reads that load; LoadError."""
-        here = hooks(chosen, self._uring.hooks)
+        """Compile, load and attach for one choice, by the best reads that load; Refused."""
+        here = self._hooks(chosen)
+        if self._tracefs < 0 and any(hook.kind == "tracepoint" for hook in here):
+            self._tracefs = trials.open_tracepoints(self._facts)
         reads, programs = self._load(chosen, here)
-        links, results = self._attach(here, programs)
+        links, results = self._attach(here, programs.loaded)
         missing = [result for result in results if result["required"] and result["error"]]
         if missing:
             for link in links.values():
                 os.close(link)
-            raise LoadError(f"{missing[0]['name']} cannot be attached: {missing[0]['error']}")
+            raise Refused(f"{missing[0]['name']} cannot be attached: {missing[0]['error']}")
         return Attached(chosen, reads, programs, links, results)
 
-    def _load(self, chosen: Rungs, here: list[Hook]) -> tuple[str, dict[str, bpf.Loaded]]:
+    def _load(self, chosen: Rungs, here: list[Hook]) -> tuple[str, Programs]:
         refusal = ""
+        self._refused = set()
         for reads in self._reads_to_try():
             try:
                 return reads, self._load_by(reads, chosen, here)
-            except (CompileError, RefusedError) as error:
-                refusal = str(error)
-        raise LoadError(f"the kernel refused the eBPF programs: {refusal}")
+            except CompileError as error:
+                refusal = refusals.uncompiled(str(error))
+            except RefusedError as error:
+                self._refused.add(error.program)
+                refusal = refusals.program(error.program, error.number, error.log, self._facts)
+        raise Refused(refusal)
 
     def _reads_to_try(self) -> list[str]:
         wanted = self._request["reads"]
@@ -219,24 +244,21 @@ class Loading:
         can_cast = self._constants["FUNCTION_RDONLY_CAST"]
         return [reads for reads in _READS if reads != "cast" or can_cast]
 
-    def _load_by(self, reads: str, chosen: Rungs, here: list[Hook]) -> dict[str, bpf.Loaded]:
+    def _load_by(self, reads: str, chosen: Rungs, here: list[Hook]) -> Programs:
         compiled = Compiled(self._source(reads, chosen))
         cast = self._constants["FUNCTION_RDONLY_CAST"]
         every = wanted(here, chosen, self._functions(here))
-        programs = {
-            name: compiled.load(name, program, cast, self._maps)
-            for name, program in every.items()
-        }
-        by_function = {program.function: programs[name] for name, program in every.items()}
-        for name, tails in TAILS.items():
-            for index, tail in enumerate(tails):
-                if tail in by_function:
-                    numbers = (index, by_function[tail].descriptor)
-                    key, value = (number.to_bytes(4, sys.byteorder) for number in numbers)
-                    bpf.update(self._maps[name], key, value)
+        sets = tails(every)
+        maps = {**self._maps, **{name: _tail_map(indexes) for name, indexes in sets.items()}}
+        loaded = {name: compiled.load(name, each, cast, maps) for name, each in every.items()}
+        for name, indexes in sets.items():
+            for index, tail in indexes.items():
+                numbers = (index, loaded[tail].descriptor)
+                key, value = (number.to_bytes(4, sys.byteorder) for number in numbers)
+                bpf.update(maps[name], key, value)
         for number, table in enumerate(self._tables):
-            _fill(programs["raw_fill"].descriptor, number, table.capacity)
-        return programs
+            _fill(loaded["raw_fill"].descriptor, number, table.capacity)
+        return Programs(every, loaded, {name: maps[name] for name in sets})
 
     def _source(self, reads: str, chosen: Rungs) -> Source:
         request = self._request
@@ -251,12 +273,18 @@ class Loading:
         values["SOCKETS_AT_EXIT"] = int(chosen.sockets == chosen.calls and chosen.calls != "off")
         values["FILES"] = int(chosen.files != "off")
         values["CALLS_BY_FEXIT"] = int(chosen.calls == "fexit")
+        values["PAGE_SIZE"] = resource.getpagesize()
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
         return Source(request["sources"], request["headers"], values, request["debug"])
 
-    def _functions(self, here: list[Hook]) -> dict[str, int]:
-        names = [function_of("read"), *(hook.name for hook in here if hook.kind == "fexit")]
-        return {name: self._btf.function(name) or 0 for name in names}
+    def _functions(self, here: list[Hook]) -> dict[str, Function]:
+        names = [hook.name for hook in here if hook.kind == "fexit"]
+        found = {name: self._btf.function(name) for name in names}
+        return {
+            name: Function(identifier, self._btf.prototype(identifier))
+            for name, identifier in found.items()
+            if identifier is not None
+        }
 
     # --- attaching ----------------------------------------------------------------------------
 
@@ -269,7 +297,8 @@ class Loading:
             error = None
             try:
                 if hook.loaded in programs:
-                    links[hook.name] = open_hook(hook, programs[hook.loaded].descriptor)
+                    program = programs[hook.loaded].descriptor
+                    links[hook.name] = open_hook(hook, program, self._tracefs)
                 else:
                     error = "the kernel has no such function"
             except OSError as failure:
@@ -278,12 +307,13 @@ class Loading:
         return links, results
 
     def _hand_over(self, attached: Attached) -> None:
-        # What the hooks call is told apart: its runs count as those of its caller.
-        programs = {name: loaded.descriptor for name, loaded in attached.programs.items()}
+        wanted, loaded, tails = attached.programs
+        descriptors = {name: each.descriptor for name, each in loaded.items()}
         kinds = {
-            "maps": self._maps,
-            "programs": {name: fd for name, fd in programs.items() if name not in UNHOOKED},
-            "called": {name: programs[name] for name in UNHOOKED},
+            "maps": self._maps | tails,
+            "programs": {name: fd for name, fd in descriptors.items() if wanted[name].hooked},
+            # What the hooks call is told apart: its runs count as those of its caller.
+            "called": {name: fd for name, fd in descriptors.items() if not wanted[name].hooked},
             "links": attached.links,
         }
         for what, fds in kinds.items():
@@ -295,12 +325,18 @@ class Loading:
             "files": attached.rungs.files,
             "reads": attached.reads,
             "hooks": attached.results,
-            "verified": {name: loaded.verified for name, loaded in attached.programs.items()},
+            "refusals": self._refusals,
+            "verified": {name: each.verified for name, each in loaded.items()},
             "unseen": unseen(self._btf, sockets=attached.rungs.sockets != "off")
             + [*self._uring.unseen] * at_calls,
             "blind": [BLIND] * (self._uring.blind and at_calls),
         }
         _say(self._channel, done, [])
+
+
+def _tail_map(indexes: dict[int, str]) -> int:
+    """Make a map of programs: the first one in it decides what kind the others must be."""
+    return bpf.create_map(bpf.PROG_ARRAY, 4, 4, max(indexes, default=0) + 1, name="pb_tails")
 
 
 def _fill(program: int, table: int, capacity: int) -> None:
@@ -312,13 +348,16 @@ def _fill(program: int, table: int, capacity: int) -> None:
         bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
 
 
-def open_hook(hook: Hook, program: int) -> int:
-    """Attach a program and return a descriptor; closing that detaches it."""
+def open_hook(hook: Hook, program: int, tracefs: int) -> int:
+    """Attach a program and return a descriptor; closing that detaches it.
+
+    ``tracefs``: a descriptor of its directory, for tracepoints of system calls.
+    """
     if hook.kind == "raw_tracepoint":
         return bpf.open_raw_tracepoint(hook.name, program)
     if hook.kind == "fexit":
         return bpf.open_function(program)
-    identifier = int((kernelfs.tracefs() / "events" / hook.name / "id").read_text())
+    identifier = int(kernelfs.read(tracefs, f"events/{hook.name}/id"))
     return bpf.open_tracepoint(identifier, program)
 
 

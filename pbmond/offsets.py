@@ -140,6 +140,8 @@ _INODE_READ_MAX = 256  # beyond it, a second read is cheaper than a longer one
 
 def defines(btf: Btf, machine: str = platform.machine()) -> dict[str, int]:
     """Return every define that depends on the kernel's types; BtfError names what is missing."""
+    if machine not in _REGISTERS:
+        raise BtfError(f"pbmon runs on {' and '.join(_REGISTERS)}, not on {machine}")
     reads = _NEEDED | _REGISTERS[machine]
     members = {name: _needed(btf, name, *read) for name, read in reads.items()}
     optional = {name: _find(btf, name, *read) for name, read in _OPTIONAL.items()}

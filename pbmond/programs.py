@@ -16,18 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pbmond import bpf
-from pbmond.hooks import Hook, Rungs, function_of
+from pbmond.hooks import Hook, Rungs
 
 # Programs that others tail-call, in the order of the indexes WALKER, FIRST, ... in bpf/.
-_EXIT_TAILS = ("walker", "first", "sendmmsg", "io_submit", "io_results")
-TAILS = {
-    "exit_tails": [f"exit_{name}" for name in _EXIT_TAILS],
-    "raw_tails": ["raw_walker", "raw_first"],
-}
+_RAW_TAILS = ("raw_walker", "raw_first")
+_EXIT_TAILS = ("exit_walker", "exit_first", "exit_sendmmsg", "exit_io_submit", "exit_io_results")
 # A tail that is compiled once and loaded for both kinds of program.
 _TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
-# What no hook runs itself.
-UNHOOKED = ("raw_fill", *TAILS["raw_tails"], *TAILS["exit_tails"][:2])
+_FILL, _RAW_SET = "raw_fill", "tails_of_raw"
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 # Lines of the verifier's log that are figures (print_verification_stats(), kernel/bpf/verifier.c).
@@ -43,9 +39,10 @@ class CompileError(Exception):
 
 
 class RefusedError(Exception):
-    """The kernel did not load a program; ``number``: errno; ``log``: the verifier's last words."""
+    """The kernel did not load ``program``: errno ``number``, and its verifier's last words."""
 
     def __init__(self, program: str, number: int, log: str) -> None:
+        self.program = program
         self.number = number
         self.log = _last_words(log)
         super().__init__(f"{program}: {os.strerror(number)}" + f" ({self.log})" * bool(self.log))
@@ -60,37 +57,67 @@ class Source(NamedTuple):
     debug: bool
 
 
+class Function(NamedTuple):
+    """A function of the kernel, and its prototype, by their BTF ids."""
+
+    identifier: int
+    prototype: int
+
+
 class Wanted(NamedTuple):
-    """A program to load: its function in C, and the BTF id of the function that it runs behind."""
+    """A program to load: its function in C, and the BTF id of the function that it runs behind.
+
+    ``tails``: the map of the programs that it may tail-call; ``hooked``: a hook runs it itself.
+    """
 
     function: str
     kind: int
     target: int
+    tails: str
+    hooked: bool
 
 
-def wanted(chosen: list[Hook], rungs: Rungs, functions: dict[str, int]) -> dict[str, Wanted]:
-    """Return each program to load, by its name; ``functions``: BTF ids of the kernel's functions.
+def wanted(here: list[Hook], rungs: Rungs, functions: dict[str, Function]) -> dict[str, Wanted]:
+    """Return each program to load, by its name; ``functions``: what the kernel has of them.
 
-    What would run behind a function that the kernel does not have is left out.
+    The kernel lets programs of fexit tail-call each other only if the functions they run behind
+    have one prototype (since 6.12), so there is a set of tails for each. What would run behind a
+    function that the kernel does not have is left out.
     """
-    target = functions.get(function_of("read"), 0) if rungs.calls == "fexit" else 0
     at_exit = bpf.TRACING if rungs.calls == "fexit" else bpf.TRACEPOINT
     found = {
-        name: Wanted(name, bpf.RAW_TRACEPOINT, 0)
-        if name.startswith("raw_")
-        else Wanted(name, at_exit, target)
-        for name in UNHOOKED
+        name: Wanted(name, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=False)
+        for name in (_FILL, *_RAW_TAILS)
     }
-    for hook in chosen:
-        kind = bpf.RAW_TRACEPOINT if hook.kind == "raw_tracepoint" else at_exit
-        function = functions.get(hook.name, 0)
-        if hook.kind != "fexit" or function:
-            found[hook.loaded] = Wanted(hook.program, kind, function)
+    for hook in here:
+        if hook.kind == "raw_tracepoint":
+            program = Wanted(hook.program, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=True)
+        elif hook.kind == "tracepoint" or hook.name in functions:
+            function = functions.get(hook.name, Function(0, 0))
+            tails = f"tails_of_exits_{function.prototype}"
+            program = Wanted(hook.program, at_exit, function.identifier, tails, hooked=True)
+            for tail in _TWINS:
+                own = program._replace(function=tail, hooked=False)
+                found.setdefault(f"{tail}_{function.prototype}", own)
+        else:
+            continue
+        found[hook.loaded] = program
+    return found
+
+
+def tails(programs: dict[str, Wanted]) -> dict[str, dict[int, str]]:
+    """Return which programs, by their index, are in each map of tails."""
+    found: dict[str, dict[int, str]] = {}
+    for name, program in programs.items():
+        indexes = _RAW_TAILS if program.tails == _RAW_SET else _EXIT_TAILS
+        found.setdefault(program.tails, {})
+        if program.function in indexes:
+            found[program.tails][indexes.index(program.function)] = name
     return found
 
 
 def import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
-    """Import bcc with our stub headers in the place of the kernel's; NoBccError if there is none."""
+    """Import bcc with our stub headers in place of the kernel's; NoBccError if there is none."""
     os.environ["BCC_KERNEL_SOURCE"] = headers
     try:
         import bcc  # noqa: PLC0415 - only after the environment is set
@@ -115,7 +142,7 @@ class Compiled:
         flags = [*([] if source.debug else ["-g0"]), f"-I{source.directory}", *defines]
         text = Path(source.directory, "pbmon.c").read_text()
         try:
-            with _scratch_directory(), _quiet(debug=source.debug):
+            with _scratch_directory():
                 self._module = bcc.BPF(text=text, cflags=flags, allow_rlimit=False)
         except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
             raise CompileError(str(error) or type(error).__name__) from None
@@ -132,9 +159,9 @@ class Compiled:
         start = self._library.bpf_function_start(self._module.module, source)
         size = self._library.bpf_function_size(self._module.module, source)
         code = bytearray(ctypes.string_at(start, size))
-        others = {}
+        others = {maps[of]: maps[program.tails] for of in ("raw_tails", "exit_tails")}
         if program.function in _TWINS:
-            others = {maps[f"raw_{kind}"]: maps[f"exit_{kind}"] for kind in ("notes", "tails")}
+            others[maps["raw_notes"]] = maps["exit_notes"]
         _link(code, cast, others)
         short = name.rpartition("sys_exit_")[2].rpartition("_sys_")[2]
         try:
@@ -160,25 +187,6 @@ def _last_words(log: str) -> str:
     lines = [line.strip() for line in log.splitlines()]
     lines = [line for line in lines if line and not line.startswith(_FIGURES)]
     return lines[-1] if lines else ""
-
-
-class _quiet:  # noqa: N801 - a context manager
-    """Keep bcc's and the verifier's words on descriptor 2 away from the user, unless debugging."""
-
-    def __init__(self, *, debug: bool) -> None:
-        self._debug = debug
-
-    def __enter__(self) -> None:
-        if not self._debug:
-            self._saved = os.dup(2)
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 2)
-            os.close(null)
-
-    def __exit__(self, *_: object) -> None:
-        if not self._debug:
-            os.dup2(self._saved, 2)
-            os.close(self._saved)
 
 
 class _scratch_directory:  # noqa: N801 - a context manager

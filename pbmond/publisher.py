@@ -262,9 +262,9 @@ def main(arguments: list[str]) -> int:
     feed_fd, listen_fd, uid, gid = map(int, arguments[:4])
     Path("/proc/self/comm").write_bytes(NAME)
     _limit()
-    become(uid, gid)
-    xpub = open_socket(zmq.Context(), listen_fd)
     try:
+        become(uid, gid)
+        xpub = open_socket(zmq.Context(), listen_fd)
         Publisher(xpub, socket.socket(fileno=feed_fd), Grants(Membership(arguments[4]))).run()
     except (BrokenPipeError, ConnectionResetError):
         return 0  # the collector closed its end while a demand was on its way

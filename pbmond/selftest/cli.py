@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--json", action="store_true", help="print one JSON object instead of a table")
     add("--seed", metavar="N", type=_seed, help="sizes to use; 0: as written (default: chance)")
-    add("--only", metavar="PATTERN", help="run only paths like 'uring.*', or with this word")
+    add("--only", metavar="PATTERNS", help="run only paths like 'uring.*', or with 'udp,tcp'")
     add("--list", action="store_true", help="print the paths and what they are, and exit")
     add("--config", metavar="FILE", type=Path, help="hooks and users as in this configuration")
     return parser
@@ -80,17 +80,21 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _chosen(pattern: str | None) -> tuple[str, ...]:
-    """Return the paths that ``pattern`` means; ConfigError if there is none."""
-    if pattern is None:
+def _chosen(patterns: str | None) -> tuple[str, ...]:
+    """Return the paths that ``patterns`` means; ConfigError if there is none for one of them."""
+    if patterns is None:
         return NAMES
-    whole = any(character in pattern for character in "*?[")
-    wanted = pattern if whole else f"*{pattern}*"
-    names = tuple(name for name in NAMES if fnmatchcase(name, wanted))
-    if not names:
-        near = difflib.get_close_matches(pattern, NAMES, 1, 0)
-        raise ConfigError(f"--only {pattern}: no such path; the nearest is {near[0]}; see --list")
-    return names
+    chosen: set[str] = set()
+    for pattern in patterns.split(","):
+        whole = any(character in pattern for character in "*?[")
+        names = [name for name in NAMES if fnmatchcase(name, pattern if whole else f"*{pattern}*")]
+        if not names:
+            near = difflib.get_close_matches(pattern, NAMES, 1, 0)
+            raise ConfigError(
+                f"--only {pattern}: no such path; the nearest is {near[0]}; see --list"
+            )
+        chosen.update(names)
+    return tuple(name for name in NAMES if name in chosen)
 
 
 def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> int:
@@ -125,6 +129,8 @@ def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> i
         print_lines([json.dumps(report.as_json(result))])
     else:
         print_lines([*report.table(result), "", report.summary(result)])
+    for line in observed.bad_ends:
+        fail(_PROGRAM, line, _FAILURE)
     return 0 if result.passed() else _FAILURE
 
 

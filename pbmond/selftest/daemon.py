@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -20,6 +21,8 @@ from pbmond.patience import handed_down, patient
 _PR_SET_PDEATHSIG: Final = 1
 _PATIENCE_S: Final = 30.0  # for a snapshot
 _END_S: Final = 10.0
+_KEPT_S: Final = 600.0  # rows of what has ended, so that the last snapshot has them all
+_KEPT_MOST_S: Final = 86_400.0  # as the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _CONFIG: Final = """
 interval = {interval_s}
@@ -31,6 +34,7 @@ publisher_user = {publisher_user}
 bcc_python = {bcc_python}
 [linger]
 exited = {exited_linger_s}
+idle = {kept_s}
 [maps]
 flows = {capacity}
 files = {capacity}
@@ -38,7 +42,7 @@ files = {capacity}
 
 
 class DaemonError(Exception):
-    """The daemon did not start, or ended; the message is its own last line."""
+    """The daemon did not start, or ended, or did not end; the message is one line."""
 
 
 def _end_with_parent() -> None:
@@ -63,12 +67,18 @@ class Daemon:
         reads: str = "auto",
         interval_s: float = 0.2,
         capacity: int = 131_072,
-        exited_linger_s: float = 120.0,
+        exited_linger_s: float | None = None,
         topic: bytes = b"all/flows",
         publisher_user: str = "nobody",
         bcc_python: Path | None = None,
+        prefix: tuple[str, ...] = (),
     ) -> None:
-        """Start it and wait for its first snapshot; ``directory`` must be empty."""
+        """Start it and wait for its first snapshot; ``directory`` must be empty.
+
+        ``exited_linger_s``: None keeps rows for as long as a whole self-test takes.
+        ``prefix``: a command that starts the daemon, given as further arguments, in its own place.
+        """
+        kept_s = min(patient(_KEPT_S), _KEPT_MOST_S)
         self.directory = directory
         self.log = directory / "log"
         self.address = f"ipc://{directory}/pbmond.sock"
@@ -84,12 +94,13 @@ class Daemon:
                 publisher_user=json.dumps(publisher_user),
                 bcc_python=json.dumps("" if bcc_python is None else str(bcc_python)),
                 capacity=capacity,
-                exited_linger_s=exited_linger_s,
+                exited_linger_s=kept_s if exited_linger_s is None else exited_linger_s,
+                kept_s=kept_s,
             )
         )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603 - this interpreter and a file of ours
-                [sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(config)],
+                [*prefix, sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8", **handed_down()},
@@ -105,7 +116,8 @@ class Daemon:
         try:
             self.snapshot()
         except BaseException:
-            self.stop()
+            with suppress(DaemonError):
+                self.stop()
             raise
 
     def snapshot(self, after_ns: int | None = None) -> wire.Message:
@@ -135,17 +147,17 @@ class Daemon:
         return int(pid)
 
     def stop(self) -> int:
-        """End it and return its exit status."""
+        """End it and return its exit status; DaemonError if it had to be killed."""
         self._socket.close(0)
         self._context.term()
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            return self.process.wait(patient(_END_S))
+            return self.process.wait(limit_s := patient(_END_S))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            raise
+            raise DaemonError(f"the daemon did not end within {limit_s:g} s: killed") from None
 
     def __enter__(self) -> Self:
         return self

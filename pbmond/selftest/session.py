@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pbmond import wire
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.daemon import Daemon, DaemonError
 from pbmond.selftest.moved import moved
 from pbmond.selftest.verdicts import OFF, Line, Outcome, judge
 from pbmond.selftest.workloads import (
@@ -32,10 +32,14 @@ _ON_DISK: Final = Path("/var/tmp")  # noqa: S108 - the directory in it is made b
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one daemon said of itself, and the verdicts on what it counted."""
+    """What one daemon said of itself, and the verdicts on what it counted.
+
+    ``bad_ends``: what did not end as it should, a line for each; no verdict depends on it.
+    """
 
     health: Mapping[str, Any]
     lines: tuple[Line, ...]
+    bad_ends: tuple[str, ...]
 
 
 @contextmanager
@@ -60,39 +64,77 @@ def observe(
     ``step`` is called with a program's name before each part of its run. Raises DaemonError.
     """
     on_disk = _ON_DISK if os.access(_ON_DISK, os.W_OK) else None
-    with _directory() as run_dir, _directory(on_disk) as scratch, Runner() as runner:
+    with (
+        _directory() as run_dir,
+        _directory(on_disk) as scratch,
+        Runner() as runner,
+        _Programs(lambda name: runner.start(name, scratch, seed), step) as programs,
+    ):
+        ready = programs.start(names)
+        running = daemon(run_dir)
+        programs.end_with("", running.stop)
+        lines: list[Line] = []
+        for opened in ORDERS:
+            earlier = running.snapshot()
+            outcomes = [programs.go(name, each, opened) for name, each in ready.items()]
+            message, judged = _settled(running, outcomes, earlier)
+            lines += judged
+            if opened == "before":
+                ready = programs.start(names)
+    lines.sort(key=lambda line: names.index(line.path))
+    return Observed(message.health, tuple(lines), tuple(programs.bad_ends))
 
-        def start(stack: ExitStack, name: str) -> Workload | Exception:
-            step(name)
+
+class _Programs:
+    """Programs that run, each until the end of the block; what has no good end is noted."""
+
+    def __init__(self, start: Callable[[str], Workload], step: Callable[[str], None]) -> None:
+        self.bad_ends: list[str] = []
+        self._start = start
+        self._step = step
+        self._ends = ExitStack()
+
+    def start(self, names: Sequence[str]) -> dict[str, Workload | Exception]:
+        """Let each set up; those that cannot are the reason why."""
+        return {name: self._started(name) for name in names}
+
+    def _started(self, name: str) -> Workload | Exception:
+        self._step(name)
+        try:
+            workload = self._start(name)
+        except (UnavailableError, WorkloadError) as reason:
+            return reason
+        self.end_with(f"{name}: ", workload.exit)
+        return workload
+
+    def go(self, name: str, workload: Workload | Exception, opened: str) -> Outcome:
+        """Let one move its bytes."""
+        self._step(name)
+        try:
+            if isinstance(workload, Exception):
+                raise workload
+            return Outcome(name, opened, tuple(workload.go()))
+        except UnavailableError as reason:
+            return Outcome(name, opened, refusal=str(reason))
+        except WorkloadError as reason:
+            return Outcome(name, opened, failure=str(reason))
+
+    def end_with(self, who: str, end: Callable[[], object]) -> None:
+        """Call ``end`` at the end of the block, before what was given earlier."""
+
+        def noted() -> None:
             try:
-                return stack.enter_context(runner.start(name, scratch, seed))
-            except (UnavailableError, WorkloadError) as reason:
-                return reason
+                end()
+            except (DaemonError, WorkloadError) as error:
+                self.bad_ends.append(f"{who}{error}")
 
-        def go(name: str, workload: Workload | Exception, opened: str) -> Outcome:
-            step(name)
-            try:
-                if isinstance(workload, Exception):
-                    raise workload
-                return Outcome(name, opened, tuple(workload.go()))
-            except UnavailableError as reason:
-                return Outcome(name, opened, refusal=str(reason))
-            except WorkloadError as reason:
-                return Outcome(name, opened, failure=str(reason))
+        self._ends.callback(noted)
 
-        with ExitStack() as stack:
-            ready = {name: start(stack, name) for name in names}
-            running = stack.enter_context(daemon(run_dir))
-            lines: list[Line] = []
-            for opened in ORDERS:
-                earlier = running.snapshot()
-                outcomes = [go(name, workload, opened) for name, workload in ready.items()]
-                message, judged = _settled(running, outcomes, earlier)
-                lines += judged
-                if opened == "before":
-                    ready = {name: start(stack, name) for name in names}
-            lines.sort(key=lambda line: names.index(line.path))
-            return Observed(message.health, tuple(lines))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
 
 
 def _settled(

@@ -20,8 +20,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from pbmond import bpf
-from pbmond.kernelfs import tracefs
+from pbmond import bpf, kernelfs
 
 _RING_SIZE = 1 << 24
 _PAGE = mmap.PAGESIZE
@@ -104,11 +103,11 @@ def _version_code() -> int:
     return int(major) << 16 | int(minor) << 8
 
 
-def _attach(tracepoints: list[str], programs: dict[str, int]) -> list[int]:
+def _attach(tracepoints: list[str], programs: dict[str, int], tracefs: int) -> list[int]:
     links = []
     for name in tracepoints:
         program = programs["enter" if "sys_enter" in name else "leave"]
-        identifier = int((tracefs() / "events" / name / "id").read_text())
+        identifier = int(kernelfs.read(tracefs, f"events/{name}/id"))
         links.append(bpf.open_tracepoint(identifier, program))
     return links
 
@@ -131,6 +130,7 @@ def main() -> None:
 
 def _serve(tracepoints: list[str], programs: dict[str, int], events: int) -> None:
     ring = Ring(events)
+    tracefs = kernelfs.tracefs()
     poll = select.epoll()
     poll.register(events, select.EPOLLIN)
     poll.register(0, select.EPOLLIN)
@@ -148,7 +148,7 @@ def _serve(tracepoints: list[str], programs: dict[str, int], events: int) -> Non
             for link in links:
                 os.close(link)
             consumed += ring.consume()
-            links = _attach(tracepoints, programs) if word == b"on\n" else []
+            links = _attach(tracepoints, programs, tracefs) if word == b"on\n" else []
             print(consumed, flush=True)
             consumed = 0
 

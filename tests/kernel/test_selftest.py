@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pbmond.patience import VARIABLE, patient
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.daemon import Daemon, DaemonError
 from pbmond.selftest.workloads import NAMES
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
@@ -109,6 +109,17 @@ def test_patience_reaches_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with Daemon(tmp_path) as daemon:
         environment = Path(f"/proc/{daemon.process.pid}/environ").read_bytes().split(b"\0")
     assert f"{VARIABLE}=11".encode() in environment
+
+
+def test_a_daemon_that_does_not_end_is_killed_and_said_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon(tmp_path)
+    monkeypatch.setattr("pbmond.selftest.daemon._END_S", 0.2)
+    os.kill(daemon.process.pid, signal.SIGSTOP)
+    with pytest.raises(DaemonError, match=r"^the daemon did not end within [\d.]+ s: killed$"):
+        daemon.stop()
+    assert daemon.process.returncode == -signal.SIGKILL
 
 
 def test_a_terminal_sees_a_bar_that_is_gone_at_the_end() -> None:

@@ -55,6 +55,18 @@ def moved(*, connections: Any = (), files: Any = (), processes: Any = ()) -> Mov
     return Moved(by_pid(connections), by_pid(files), by_pid(processes))
 
 
+def message(health: dict[str, Any] | None = None, **rows: list[Row]) -> wire.Message:
+    """A snapshot, from rows by kind."""
+    tables: dict[str, Any] = {
+        kind: wire.Table(
+            len(rows.get(kind, [])),
+            {name: [row[name] for row in rows.get(kind, [])] for name in schema},
+        )
+        for kind, schema in wire.TABLES.items()
+    }
+    return wire.Message("host", "boot", "epoch", 1, 0, 0, 0, health or {}, {}, {}, {}, **tables)
+
+
 def expected_file(read: int = 0, written: int = 0, **changes: Any) -> ExpectedFile:
     """What a program says of the file of file_row()."""
     facts: dict[str, Any] = {

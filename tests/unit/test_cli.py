@@ -150,6 +150,34 @@ def test_what_stands_in_the_way_is_one_line_and_exit_1(
 
 
 @needs_root
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo one; echo two >&2; exit 3", "the loader ended with status 3"),
+        ("kill -9 $$", "the loader was killed"),
+        ("kill -SEGV $$", "the loader ended by signal 11"),
+    ],
+)
+def test_a_loader_that_ends_without_a_word_is_one_line(
+    tmp_path: Path, script: str, said: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    settings = (
+        'publisher_user = "nobody"',
+        f'run_dir = "{tmp_path}/run"',
+        f'bcc_python = "{python}"',
+    )
+    (tmp_path / "c.toml").write_text("\n".join(settings))
+    ended = start("--config", str(tmp_path / "c.toml"))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"pbmond: {said}")
+    assert ended.stderr.count("\n") == 1
+    assert ended.stdout == ""
+
+
+@needs_root
 def test_a_second_daemon_says_who_holds_the_run_directory(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('publisher_user = "nobody"')
     with hold(tmp_path / "run"):

@@ -63,7 +63,7 @@ def test_the_scripts_refuse_the_same_in_one_line(text: str) -> None:
 
 def test_the_loader_is_given_so_many_times_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "7")
-    loader = attach._Loader(sys.executable, {})
+    loader = attach._Loader(sys.executable, {"debug": False})
     assert loader._channel.gettimeout() == 7 * attach._LOADER_TIMEOUT_S
     with pytest.raises(attach.AttachError):  # asked for nothing, it ends at once
         loader.result()

@@ -27,10 +27,18 @@ def test_only_takes_a_pattern_or_a_part_of_a_name(
     assert names == ["uring.fixed_inline", "uring.fixed_async", "uring.fixed_sqpoll"]
 
 
+def test_several_patterns_choose_what_any_of_them_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selftest", "--list", "--only", "uring.tee,files.read*,read_write"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    read_write = [name for name in NAMES if "read_write" in name or name.startswith("files.read")]
+    assert names == [name for name in NAMES if name in (*read_write, "uring.tee")]
+
+
+@pytest.mark.parametrize("pattern", ["files.reed_write", "files.read_write,files.reed_write"])
 def test_an_unknown_path_is_answered_in_one_line_with_the_nearest(
-    capsys: pytest.CaptureFixture[str],
+    pattern: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["selftest", "--only", "files.reed_write"]) == 2
+    assert main(["selftest", "--only", pattern]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "files.read_write" in said

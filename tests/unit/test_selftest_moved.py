@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from selftest_rows import PID, START_NS, connection_row, file_row, message, process_row
 
-from selftest_rows import PID, START_NS, connection_row, file_row, process_row
-
-from pbmond import wire
-from pbmond.selftest.moved import Row, moved
-
-
-def table(schema: dict[str, str], rows: list[Row]) -> wire.Table:
-    return wire.Table(len(rows), {name: [row[name] for row in rows] for name in schema})
-
-
-def message(**rows: Any) -> wire.Message:
-    tables: dict[str, Any] = {
-        name: table(wire.TABLES[name], rows.get(name, [])) for name in wire.TABLES
-    }
-    return wire.Message("host", "boot", "epoch", 1, 0, 0, 0, {}, {}, {}, {}, **tables)
+from pbmond.selftest.moved import moved
 
 
 def test_only_what_was_added_counts() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -31,7 +32,13 @@ def _say(**answer: object) -> None:
 
 
 def _wait() -> None:
-    """Wait for the harness's next line; end if the harness is gone."""
+    """Wait for the harness's next line; end if the harness is gone.
+
+    Not in the read itself: one that is under way when a daemon starts may not count there.
+    """
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    poll.poll()
     if not os.read(0, 64):
         raise SystemExit(1)
 

@@ -48,7 +48,7 @@ def fork_and_exec(run: Run) -> Iterator[None]:
     """By plain fork and execve."""
     fd, path = run.open("data"), spawn.make(run, [spawn.writing(1003)])
     yield
-    pid = os.fork()
+    pid = kernel.fork()
     if pid == 0:
         os.dup2(fd, spawn.OUTPUT)
         os.execve(path, [b"mover", b"forked"], {})  # noqa: S606  a program of our own
@@ -69,7 +69,7 @@ def execs_twice(run: Run) -> Iterator[None]:
     go_on = Call("execve", (strings, elf.DATA, 0), None)
     middle = spawn.make(run, [spawn.writing(303), go_on], name=b"middle", data=data)
     yield
-    pid = os.fork()
+    pid = kernel.fork()
     if pid == 0:
         kernel.write(fd, 101)
         os.dup2(fd, spawn.OUTPUT)
@@ -84,7 +84,7 @@ def second_thread_execs(run: Run) -> Iterator[None]:
     """The thread takes over the pid of the leader, and the process goes on."""
     fd, path = run.open("data"), spawn.make(run, [spawn.writing(303)])
     yield
-    pid = os.fork()
+    pid = kernel.fork()
     if pid == 0:
         kernel.write(fd, 101)
         os.dup2(fd, spawn.OUTPUT)
@@ -137,9 +137,9 @@ def fork_tree(run: Run) -> Iterator[None]:
 def _fork_orphan() -> int:
     """Fork twice: the child's parent ends at once; its pid, or 0 in it."""
     memory = mmap.mmap(-1, 8)
-    middle = os.fork()
+    middle = kernel.fork()
     if middle == 0:
-        pid = os.fork()
+        pid = kernel.fork()
         if pid == 0:
             return 0
         memory.write(pid.to_bytes(8, "little"))

@@ -1,15 +1,15 @@
 """Makes tiny static programs: a fixed run of system calls, exactly as many bytes as it says.
 
-They read no library, so that all they move is what they were made to move; and they can be made to
-enter the kernel by its 32-bit door.
+They read no library, so that all they move is what they were made to move; and they can be 32-bit
+programs, or enter the kernel by its 32-bit door.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 _BASE = 0x400000
 _CODE = _BASE + 0x100
@@ -30,24 +30,82 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Abi:
-    """How a program of one kind looks and enters the kernel."""
+    """How a program of one kind looks and enters the kernel.
+
+    ``enter`` makes the code that makes one call, of its number and its arguments; ``unless`` puts
+    before some code what skips it where the last call returned a given result.
+    """
 
     bits: int
     machine: int  # EM_*
+    flags: int  # e_flags
     numbers: Mapping[str, int]
-    registers: tuple[bytes, ...] = ()  # x86: "mov register, imm32" of the number and arguments
-    entry: bytes = b""
+    enter: Callable[[int, Sequence[int]], bytes]
+    unless: Callable[[int, bytes], bytes]
+    #: What a fourth argument of 64 bits, in two 32-bit registers, has before it.
+    before_pair: tuple[int, ...] = ()
 
 
-_X86_64 = Abi(
-    64,
-    62,
-    {"read": 0, "write": 1, "execve": 59, "exit": 60},
-    (b"\xb8", b"\xbf", b"\xbe", b"\xba", b"\x41\xba", b"\x41\xb8", b"\x41\xb9"),
-    b"\x0f\x05",
-)
+def _x86(
+    registers: Sequence[bytes], door: bytes
+) -> tuple[Callable[[int, Sequence[int]], bytes], Callable[[int, bytes], bytes]]:
+    """Make both functions; ``registers``: "mov register, imm32" of the number and the arguments."""
+
+    def enter(number: int, arguments: Sequence[int]) -> bytes:
+        values = zip(registers, (number, *arguments), strict=False)
+        return b"".join(move + struct.pack("<I", value) for move, value in values) + door
+
+    def unless(result: int, code: bytes) -> bytes:  # cmp eax, result; je behind
+        return b"\x3d" + struct.pack("<I", result) + b"\x74" + bytes((len(code),)) + code
+
+    return enter, unless
+
+
+def _words(*instructions: int) -> bytes:
+    return struct.pack(f"<{len(instructions)}I", *instructions)
+
+
+def _aarch64_constant(register: int, value: int) -> bytes:
+    """Put 32 bits into a register: movz, movk."""
+    return _words(
+        0xD2800000 | (value & 0xFFFF) << 5 | register, 0xF2A00000 | (value >> 16) << 5 | register
+    )
+
+
+def _aarch64_enter(number: int, arguments: Sequence[int]) -> bytes:
+    values = [*enumerate(arguments), (8, number)]
+    code = b"".join(_aarch64_constant(register, value) for register, value in values)
+    return code + _words(0xD4000001)  # svc #0
+
+
+def _aarch64_unless(result: int, code: bytes) -> bytes:
+    behind = len(code) // 4 + 1  # cmp x0, x9; b.eq behind
+    return _aarch64_constant(9, result) + _words(0xEB09001F, 0x54000000 | behind << 5) + code
+
+
+def _arm_constant(register: int, value: int) -> bytes:
+    """Put 32 bits into a register: movw, movt."""
+    halves = zip((0xE3000000, 0xE3400000), (value & 0xFFFF, value >> 16), strict=True)
+    return _words(
+        *(move | half >> 12 << 16 | register << 12 | half & 0xFFF for move, half in halves)
+    )
+
+
+def _arm_enter(number: int, arguments: Sequence[int]) -> bytes:
+    values = [*enumerate(arguments), (7, number)]
+    code = b"".join(_arm_constant(register, value) for register, value in values)
+    return code + _words(0xEF000000)  # svc #0
+
+
+def _arm_unless(result: int, code: bytes) -> bytes:
+    behind = len(code) // 4 - 1  # from two instructions on: cmp r0, r9; beq behind
+    return _arm_constant(9, result) + _words(0xE1500009, 0x0A000000 | behind) + code
+
+
+_EM_386, _EM_ARM, _EM_X86_64, _EM_AARCH64 = 3, 40, 62, 183
+_X86_64_REGISTERS = (b"\xb8", b"\xbf", b"\xbe", b"\xba", b"\x41\xba", b"\x41\xb8", b"\x41\xb9")
 _I386_REGISTERS = (b"\xb8", b"\xbb", b"\xb9", b"\xba", b"\xbe", b"\xbf", b"\xbd")
-_I386_NUMBERS = {
+_BOTH_NUMBERS = {  # i386 and ARM
     "exit": 1,
     "read": 3,
     "write": 4,
@@ -56,57 +114,50 @@ _I386_NUMBERS = {
     "pread64": 180,
     "pwrite64": 181,
     "sendfile": 187,
-    "splice": 313,
-    "sendto": 369,
-    "recvfrom": 371,
 }
-#: The 32-bit calls of x86, from a 64-bit program and from a 32-bit one.
-INT80 = Abi(64, 62, _I386_NUMBERS, _I386_REGISTERS, b"\xcd\x80")
-I386 = Abi(32, 3, _I386_NUMBERS, _I386_REGISTERS, b"\xcd\x80")
-_AARCH64 = Abi(64, 183, {"read": 63, "write": 64, "execve": 221, "exit": 93})
-NATIVE = _X86_64 if os.uname().machine == "x86_64" else _AARCH64
+_I386_NUMBERS = {**_BOTH_NUMBERS, "splice": 313, "sendto": 369, "recvfrom": 371}
+_ARM_NUMBERS = {**_BOTH_NUMBERS, "splice": 340, "sendto": 290, "recvfrom": 292}
+_EF_ARM_EABI_VER5 = 0x05000000
 
-
-def _x86(abi: Abi, number: int, arguments: Sequence[int]) -> bytes:
-    values = zip(abi.registers, (number, *arguments), strict=False)
-    return b"".join(move + struct.pack("<I", value) for move, value in values) + abi.entry
-
-
-def _arm_constant(register: int, value: int) -> bytes:
-    """Emit movz and movk: 32 bits into a register."""
-    low, high = value & 0xFFFF, value >> 16
-    return struct.pack("<2I", 0xD2800000 | low << 5 | register, 0xF2A00000 | high << 5 | register)
-
-
-def _arm(number: int, arguments: Sequence[int]) -> bytes:
-    values = [*enumerate(arguments), (8, number)]
-    code = b"".join(_arm_constant(register, value) for register, value in values)
-    return code + struct.pack("<I", 0xD4000001)  # svc #0
-
-
-def _enter(abi: Abi, name: str, arguments: Sequence[int]) -> bytes:
-    number = abi.numbers[name]
-    return _x86(abi, number, arguments) if abi.registers else _arm(number, arguments)
-
-
-def _unless(abi: Abi, result: int, code: bytes) -> bytes:
-    """Run ``code`` unless the last call returned ``result``."""
-    if abi.registers:  # cmp eax, result; je behind
-        return b"\x3d" + struct.pack("<I", result) + b"\x74" + bytes((len(code),)) + code
-    behind = len(code) // 4 + 1  # cmp x0, x9; b.eq behind
-    compare = struct.pack("<2I", 0xEB09001F, 0x54000000 | behind << 5)
-    return _arm_constant(9, result) + compare + code
+X86_64 = Abi(
+    64,
+    _EM_X86_64,
+    0,
+    {"read": 0, "write": 1, "execve": 59, "exit": 60},
+    *_x86(_X86_64_REGISTERS, b"\x0f\x05"),
+)
+I386 = Abi(32, _EM_386, 0, _I386_NUMBERS, *_x86(_I386_REGISTERS, b"\xcd\x80"))
+AARCH64 = Abi(
+    64,
+    _EM_AARCH64,
+    0,
+    {"read": 63, "write": 64, "execve": 221, "exit": 93},
+    _aarch64_enter,
+    _aarch64_unless,
+)
+ARM = Abi(
+    32,
+    _EM_ARM,
+    _EF_ARM_EABI_VER5,
+    _ARM_NUMBERS,
+    _arm_enter,
+    _arm_unless,
+    (0,),
+)
+NATIVE, FOREIGN = (X86_64, I386) if os.uname().machine == "x86_64" else (AARCH64, ARM)
+#: The 32-bit calls of x86 from a 64-bit program; other machines know no such thing.
+INT80 = replace(I386, bits=64, machine=_EM_X86_64)
 
 
 def build(calls: Sequence[Call], data: bytes = b"", abi: Abi = NATIVE) -> bytes:
     """Return an executable that makes ``calls`` and exits with 0."""
-    failure = _enter(abi, "exit", (1,))
+    failure = abi.enter(abi.numbers["exit"], (1,))
     code = b""
     for each in calls:
-        code += _enter(abi, each.name, each.arguments)
+        code += abi.enter(abi.numbers[each.name], each.arguments)
         if each.result is not None:
-            code += _unless(abi, each.result, failure)
-    code += _enter(abi, "exit", (0,))
+            code += abi.unless(each.result, failure)
+    code += abi.enter(abi.numbers["exit"], (0,))
     if _CODE + len(code) > DATA or DATA + len(data) > BUFFER:
         raise ValueError("too long for the program's fixed layout")
     image = _headers(abi).ljust(_CODE - _BASE, b"\0") + code
@@ -119,7 +170,7 @@ def _headers(abi: Abi) -> bytes:
     header_size, segment_size = (64, 56) if wide else (52, 32)
     header = struct.pack(
         "<16sHHI3QI6H" if wide else "<16sHHI3II6H",
-        *(identity, 2, abi.machine, 1, _CODE, header_size, 0, 0),
+        *(identity, 2, abi.machine, 1, _CODE, header_size, 0, abi.flags),
         *(header_size, segment_size, 1, 0, 0, 0),
     )
     size = BUFFER - _BASE

@@ -1,4 +1,4 @@
-"""Programs that enter the kernel of x86-64 by its 32-bit door."""
+"""32-bit programs, and programs that enter the kernel of x86-64 by its 32-bit door."""
 
 from __future__ import annotations
 
@@ -23,15 +23,13 @@ def _vector(*sizes: int) -> bytes:
 
 def _moves(run: Run, abi: elf.Abi) -> Iterator[None]:
     """Files, a pipe and a socket, each by a few calls; every result is checked by the program."""
-    if platform.machine() != "x86_64":
-        raise UnavailableError("no 32-bit calls on this machine")
     a, b, c, d = map(kernel.stretched, (1001, 303, 55, 7))
     calls = [
         Call("read", (_IN, elf.BUFFER, a), a),
-        Call("pread64", (_IN, elf.BUFFER, b, 9, 0), b),
+        Call("pread64", (_IN, elf.BUFFER, b, *abi.before_pair, 9, 0), b),
         Call("readv", (_IN, elf.DATA, 2), c + d),
         Call("write", (_OUT, elf.BUFFER, b), b),
-        Call("pwrite64", (_OUT, elf.BUFFER, a, 9, 0), a),
+        Call("pwrite64", (_OUT, elf.BUFFER, a, *abi.before_pair, 9, 0), a),
         Call("writev", (_OUT, elf.DATA, 2), c + d),
         Call("write", (_PIPE, elf.BUFFER, a), a),
         Call("sendto", (_SOCKET, elf.BUFFER, b, 0, 0, 0), b),
@@ -70,11 +68,13 @@ def _start(path: bytes, ends: tuple[tuple[int, int], ...]) -> int:
 @unseen(WORDS)
 def calls_of_a_32_bit_program(run: Run) -> Iterator[None]:
     """A 32-bit program, which has no other calls."""
-    yield from _moves(run, elf.I386)
+    yield from _moves(run, elf.FOREIGN)
 
 
 @program
 @unseen(WORDS)
 def int_80_of_a_64_bit_program(run: Run) -> Iterator[None]:
     """A 64-bit program that uses the 32-bit door all the same."""
+    if platform.machine() != "x86_64":
+        raise UnavailableError("64-bit programs have no 32-bit calls on this machine")
     yield from _moves(run, elf.INT80)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import select
 import socket
 import struct
 from collections.abc import Sequence
 
-# Name: (x86_64, aarch64); the numbers are kernel ABI.
-_NUMBERS = {
+from pbmond.patience import patient
+
+#: Name: (x86_64, aarch64); the numbers are kernel ABI.
+NUMBERS = {
     "read": (0, 63),
     "write": (1, 64),
     "pread64": (17, 67),
@@ -51,8 +54,8 @@ _NUMBERS = {
 }
 _COLUMN = ("x86_64", "aarch64").index(os.uname().machine)
 
-# PyDLL would keep the interpreter locked during a blocking call; clone3 alone needs that, because
-# its child must not wait for a lock that another thread held.
+# PyDLL would keep the interpreter locked during a blocking call; fork and clone3 alone need that,
+# because their child must not wait for a lock that another thread held.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LOCKED_LIBC = ctypes.PyDLL(None, use_errno=True)
 for _library in (_LIBC, _LOCKED_LIBC):
@@ -117,7 +120,7 @@ def _as_long(argument: object) -> object:
 def call(name: str, *arguments: object) -> int:
     """Issue the system call ``name``; integers are passed as longs."""
     library = _LOCKED_LIBC if name == "clone3" else _LIBC
-    result = int(library.syscall(ctypes.c_long(_NUMBERS[name][_COLUMN]), *map(_as_long, arguments)))
+    result = int(library.syscall(ctypes.c_long(NUMBERS[name][_COLUMN]), *map(_as_long, arguments)))
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
@@ -229,6 +232,14 @@ def recvmsg(fd: int, sizes: Sequence[int], flags: int = 0) -> int:
     return call("recvmsg", fd, ctypes.byref(header), flags)
 
 
+def await_error(fd: int) -> None:
+    """Wait until the socket's error queue holds something, which comes when the kernel likes."""
+    waiting = select.poll()
+    waiting.register(fd, 0)  # for POLLERR, which is always reported
+    if not waiting.poll(patient(5_000)):
+        raise TimeoutError("nothing comes to the error queue")
+
+
 def sendmmsg(fd: int, messages: Sequence[tuple[int, bytes | None]]) -> list[int]:
     """sendmmsg(2) of (size, address) messages: the bytes sent of each that was sent."""
     headers = (Mmsghdr * len(messages))()
@@ -300,9 +311,22 @@ def unshare(flags: int) -> None:
     call("unshare", flags)
 
 
+def fork() -> int:
+    """Fork as a program in C does; no other thread may run.
+
+    From Python 3.12 on, os.fork() reads /proc/self/stat in the parent, to warn of other threads.
+    What else it does is for their sake: for the locks that they held.
+    """
+    pid = int(_LOCKED_LIBC.fork())
+    if pid < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"fork: {os.strerror(number)}")
+    return pid
+
+
 def fork_bound() -> int:
     """Fork a child that dies with its parent."""
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     return pid

@@ -41,12 +41,15 @@ class UnavailableError(Exception):
 
 
 @contextmanager
-def offered(what: str) -> Iterator[None]:
-    """Turn the refusal of a kernel that lacks ``what`` into UnavailableError."""
+def offered(what: str, *numbers: int) -> Iterator[None]:
+    """Turn the refusal of a kernel that lacks ``what`` into UnavailableError.
+
+    ``numbers``: further errnos that mean nothing else here.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in UNAVAILABLE_ERRNOS:
+        if error.errno in (*UNAVAILABLE_ERRNOS, *numbers):
             raise UnavailableError(f"{what}: {error.strerror}") from error
         raise
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from pbmond.selftest.workloads.programs import kernel
-from pbmond.selftest.workloads.programs.program import UnavailableError, offered
+from pbmond.selftest.workloads.programs.program import UnavailableError, fails, offered
 
 READV, WRITEV, READ_FIXED, WRITE_FIXED, POLL_ADD = 1, 2, 4, 5, 6
 SENDMSG, RECVMSG, READ, WRITE, SEND, RECV = 9, 10, 22, 23, 26, 27
@@ -26,11 +26,16 @@ AT_POSITION = (1 << 64) - 1  # as an offset: use and move the file's own positio
 _SETUP_SQPOLL = 1 << 1
 _ENTER_GETEVENTS, _ENTER_SQ_WAKEUP = 1, 2
 _NEED_WAKEUP = 1
-_REGISTER_BUFFERS, _REGISTER_FILES, _REGISTER_BUFFER_RING = 0, 2, 22
+_REGISTER_BUFFERS, _REGISTER_FILES, _REGISTER_PROBE, _REGISTER_BUFFER_RING = 0, 2, 8, 22
+_OP_SUPPORTED = 1 << 0  # of struct io_uring_probe_op
+_FEAT_SQPOLL_NONFIXED, _FEAT_CQE_SKIP = 1 << 7, 1 << 11
+_NOWHERE = 1  # an address that cannot be read
 _OFF_CQ_RING, _OFF_SQES = 0x8000000, 0x10000000
 _ENTRIES = 64
 _SQ_FIELDS = ("head", "tail", "mask", "entries", "flags", "dropped", "array")
 _CQ_FIELDS = ("head", "tail", "mask", "entries", "overflow", "cqes", "flags")
+_PROBE_HEAD, _PROBE_OP = struct.Struct("=BBH12x"), struct.Struct("=BBHI")
+_MOST_OPCODES = 256
 _SQE, _CQE = struct.Struct("=BBHiQQIIQHHiQQ"), struct.Struct("=QiI")
 
 
@@ -44,6 +49,8 @@ class Ring:
         with offered("io_uring"):
             self.fd = kernel.call("io_uring_setup", _ENTRIES, params)
         sq_entries, cq_entries = struct.unpack_from("=2I", params)
+        self._features = struct.unpack_from("=I", params, 20)[0]
+        self._opcodes = self._known_opcodes()
         self._sqpoll = sqpoll
         sq_offsets, cq_offsets = (struct.unpack_from("=7I", params, at) for at in (40, 80))
         self._sq = dict(zip(_SQ_FIELDS, sq_offsets, strict=True))
@@ -56,6 +63,25 @@ class Ring:
 
     def _map(self, offset: int, size: int) -> mmap.mmap:
         return mmap.mmap(self.fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE, offset=offset)
+
+    def _known_opcodes(self) -> frozenset[int]:
+        probe = ctypes.create_string_buffer(_PROBE_HEAD.size + _PROBE_OP.size * _MOST_OPCODES)
+        kernel.call("io_uring_register", self.fd, _REGISTER_PROBE, probe, _MOST_OPCODES)
+        told = _PROBE_OP.iter_unpack(probe.raw[_PROBE_HEAD.size :])
+        return frozenset(opcode for opcode, _, flags, _ in told if flags & _OP_SUPPORTED)
+
+    def _require(self, opcode: int, flags: int, ioprio: int) -> None:
+        """Raise UnavailableError where the kernel would say EINVAL for want of a feature."""
+        if opcode not in self._opcodes:
+            raise UnavailableError(f"io_uring opcode {opcode}")
+        plain = self._sqpoll and not flags & FIXED_FILE
+        if plain and not self._features & _FEAT_SQPOLL_NONFIXED:
+            raise UnavailableError("io_uring SQPOLL of files that are not registered")
+        if flags & SKIP_SUCCESS and not self._features & _FEAT_CQE_SKIP:
+            raise UnavailableError("io_uring requests without a completion")
+        # Nothing tells of multishot receives; they came with the same release as this opcode.
+        if ioprio & RECV_MULTISHOT and SEND_ZC not in self._opcodes:
+            raise UnavailableError("io_uring multishot receive")
 
     def submit(
         self,
@@ -74,8 +100,10 @@ class Ring:
     ) -> None:
         """Hand one entry to the kernel, not waiting for it. ``index``: of a buffer or its group.
 
-        ``more``: hold it back, to be handed over together with the next one.
+        ``more``: hold it back, to be handed over together with the next one. Raises
+        UnavailableError if the kernel does not know the opcode, or what the flags ask for.
         """
+        self._require(opcode, flags, ioprio)
         tail = _load(self._sq_ring, self._sq["tail"])
         slot = tail & _load(self._sq_ring, self._sq["mask"])
         fields = (opcode, flags, ioprio, fd, offset, address, length, op_flags, 0, index, 0)
@@ -103,17 +131,7 @@ class Ring:
 
     def result(self) -> int:
         """The bytes of the next completion; OSError if it failed."""
-        result, _ = self.complete()
-        if result < 0:
-            raise OSError(-result, os.strerror(-result))
-        return result
-
-    def shot(self) -> int:
-        """The next completion of a multishot entry: its result."""
-        result, _ = self.complete()
-        if result == -errno.EINVAL:
-            raise UnavailableError("io_uring multishot")
-        return result
+        return checked(self.complete()[0])
 
     def move(
         self, opcode: int, fd: int, size: int, offset: int = AT_POSITION, flags: int = 0
@@ -168,8 +186,10 @@ class Ring:
         struct.pack_into("=H", ring, 14, count)  # the tail lies in the first entry
         address = ctypes.addressof(ctypes.c_char.from_buffer(ring))
         registration = struct.pack("=QIHH24x", address, count, 0, 0)
-        with offered("io_uring buffer ring"):
-            kernel.call("io_uring_register", self.fd, _REGISTER_BUFFER_RING, registration, 1)
+        # A kernel that knows the request reads what it asks for first.
+        with fails(errno.EFAULT), offered("io_uring buffer ring", errno.EINVAL):
+            kernel.call("io_uring_register", self.fd, _REGISTER_BUFFER_RING, _NOWHERE, 1)
+        kernel.call("io_uring_register", self.fd, _REGISTER_BUFFER_RING, registration, 1)
         self._kept += (ring, memory)
 
     def _enter(self, submitted: int, wanted: int, flags: int) -> None:
@@ -178,6 +198,13 @@ class Ring:
         except OSError as error:
             if error.errno != errno.EINTR:
                 raise
+
+
+def checked(result: int) -> int:
+    """The result of a completion; OSError if it failed."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
 
 
 def _load(memory: mmap.mmap, offset: int) -> int:

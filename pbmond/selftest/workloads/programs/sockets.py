@@ -174,6 +174,8 @@ def sendmmsg_recvmmsg(run: Run) -> Iterator[None]:
 def tcp_stream(run: Run) -> Iterator[None]:
     """Many calls of many sizes, both ends in one process; several megabytes."""
     client, server = tcp_pair()
+    # Else each write may wait 40 ms for the acknowledgement of the one before, which is delayed.
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     client_row = run.connection(client, direction="out")
     server_row = run.connection(server, direction="in")
     yield
@@ -290,6 +292,7 @@ def error_queue_reads_count_nothing(run: Run) -> Iterator[None]:
     yield
     sent = kernel.sendto(sender.fileno(), 333)
     row.write(sent)
+    kernel.await_error(sender.fileno())
     if kernel.recvmsg(sender.fileno(), (5000,), socket.MSG_ERRQUEUE) != sent:
         raise AssertionError("the error queue did not hand the datagram back")
 

@@ -306,7 +306,7 @@ def read_multishot(run: Run) -> Iterator[None]:
     ring.submit(uring.READ_MULTISHOT, read_end, flags=uring.BUFFER_SELECT)
     for size in (101, 303, 55):
         row.write(kernel.write(write_end, size))
-        row.read(ring.shot())
+        row.read(ring.result())
 
 
 @program
@@ -321,10 +321,10 @@ def polled_meanwhile(run: Run) -> Iterator[None]:
     ring.submit(uring.POLL_ADD, event, 0, uring.POLL_ADD_MULTI, op_flags=select.POLLIN)
     for size in (101, 303, 55):
         row.write(kernel.write(write_end, size))
-        row.read(ring.shot())
+        row.read(ring.result())
         os.eventfd_write(event, 1)
         event_row.write(8)
-        ring.shot()
+        ring.result()
         os.eventfd_read(event)
         event_row.read(8)
 

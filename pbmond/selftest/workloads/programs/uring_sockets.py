@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from pbmond.selftest.workloads.programs import kernel
 from pbmond.selftest.workloads.programs import ring as uring
-from pbmond.selftest.workloads.programs.program import Run, UnavailableError, program
+from pbmond.selftest.workloads.programs.program import Run, offered, program
 from pbmond.selftest.workloads.programs.ring import Ring
 from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
 
@@ -125,9 +125,8 @@ def _zero_copy(run: Run, opcode: int) -> Iterator[None]:
     else:
         ring.submit(opcode, client.fileno(), ctypes.addressof(header), 1)
     sent, flags = ring.complete()
-    if sent < 0:
-        raise UnavailableError(f"io_uring zero-copy send: {os.strerror(-sent)}")
-    row.write(sent)
+    with offered("io_uring zero-copy send"):
+        row.write(uring.checked(sent))
     server_row.read(kernel.recvfrom(server.fileno(), 5000))
     while flags & uring.CQE_MORE:
         flags = ring.complete()[1]
@@ -158,7 +157,7 @@ def receive_multishot(run: Run) -> Iterator[None]:
     ring.submit(uring.RECV, server.fileno(), flags=uring.BUFFER_SELECT, ioprio=many)
     for size in (101, 303, 55):
         client_row.write(kernel.sendto(client.fileno(), size))
-        row.read(ring.shot())
+        row.read(ring.result())
 
 
 @program
@@ -178,7 +177,7 @@ def receive_message_multishot(run: Run) -> Iterator[None]:
     )
     for size in (101, 303, 55):
         sender_row.write(kernel.sendto(sender.fileno(), size))
-        row.read(ring.shot() - MESSAGE_HEAD)
+        row.read(ring.result() - MESSAGE_HEAD)
 
 
 @program

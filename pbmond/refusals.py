@@ -1,0 +1,240 @@
+"""Why a start is refused, in one line: from what the kernel answered and what this process has.
+
+Pure: trials.py asks the kernel. Each line says what is wrong, then what to do.
+
+Used by the loader too: any Python >= 3.9, standard library.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import NamedTuple
+
+CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_PERFMON, CAP_BPF = 21, 24, 38, 39
+# Without one of these the daemon would start and show less than it says; privileges.py, why.
+_ALWAYS = {
+    2: "CAP_DAC_READ_SEARCH",
+    5: "CAP_KILL",
+    6: "CAP_SETGID",
+    7: "CAP_SETUID",
+    8: "CAP_SETPCAP",
+    19: "CAP_SYS_PTRACE",
+}
+_NAMES = {
+    **_ALWAYS,
+    CAP_SYS_ADMIN: "CAP_SYS_ADMIN",
+    CAP_SYS_RESOURCE: "CAP_SYS_RESOURCE",
+    CAP_PERFMON: "CAP_PERFMON",
+    CAP_BPF: "CAP_BPF",
+}
+_DESCRIPTORS = 256  # maps, programs and hooks take about 110
+_GRANT = "(CapabilityBoundingSet= of a unit, --cap-add of a container)"
+_TRACEFS = "/sys/kernel/tracing"
+
+
+class Refused(Exception):  # noqa: N818 - what happened, not an error of ours
+    """The programs cannot run here; the message says why and what to do, in one line."""
+
+
+class Facts(NamedTuple):
+    """What this process has, and what the host says; None: without limit, or not said.
+
+    ``capabilities``: the effective ones, a bit each; ``seccomp``: a filter is on; ``memlock`` in
+    bytes, ``descriptors``: limits; ``reached``: bpf(2) answers to a command that there is not,
+    ``capable``: and to one that takes CAP_BPF and no memory.
+    """
+
+    capabilities: int
+    user_namespace: bool
+    seccomp: bool
+    paranoid: int | None
+    memlock: int | None
+    descriptors: int | None
+    release: str
+    reached: bool = True
+    capable: bool = True
+
+    def lacks(self, *capabilities: int) -> list[str]:
+        """Name those of the capabilities that are missing."""
+        return [_NAMES[number] for number in capabilities if not self.capabilities >> number & 1]
+
+
+def lacking(facts: Facts) -> str | None:
+    """Say what this process lacks for certain, before anything is tried; None: nothing."""
+    if facts.user_namespace:
+        return (
+            "root of a user namespace (a rootless container) may not load eBPF programs: "
+            "start pbmond as root of the host"
+        )
+    names = facts.lacks(*_ALWAYS)
+    if facts.lacks(CAP_SYS_ADMIN):
+        names += facts.lacks(CAP_BPF, CAP_PERFMON)
+    if names:
+        return f"{_and(names)} {_is_missing(names)}: grant {_them(names)} {_GRANT}"
+    if facts.descriptors is not None and facts.descriptors < _DESCRIPTORS:
+        return (
+            f"only {facts.descriptors} open files are allowed: allow {_DESCRIPTORS} "
+            "(LimitNOFILE= of a unit, ulimit -n)"
+        )
+    return None
+
+
+def small_map(number: int, facts: Facts) -> str:
+    """Say why the smallest map is refused with errno ``number``."""
+    if number == errno.EPERM and facts.capable and facts.memlock is not None:
+        return memlock(facts)
+    return small_program(number, facts)
+
+
+def small_program(number: int, facts: Facts) -> str:
+    """Say why the smallest program is refused with errno ``number``."""
+    if facts.seccomp and not facts.reached:
+        return _seccomp("bpf(2)")
+    if number == errno.ENOSYS:
+        return "this kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL=y"
+    if number == errno.EINVAL:
+        return "this kernel has no eBPF programs for tracepoints: it needs CONFIG_BPF_EVENTS=y"
+    return _security_module("bpf(2)", number)
+
+
+def memlock(facts: Facts) -> str:
+    """Say that maps count against RLIMIT_MEMLOCK, as they do before Linux 5.11."""
+    lacks = facts.lacks(CAP_SYS_RESOURCE)
+    cannot = ", and CAP_SYS_RESOURCE to raise it is missing" if lacks else ""
+    return (
+        f"Linux {facts.release} counts maps as locked memory, of which {facts.memlock} bytes are "
+        f"allowed{cannot}: set LimitMEMLOCK=infinity (ulimit -l unlimited)"
+    )
+
+
+def table(name: str, size: int, number: int, facts: Facts) -> str:
+    """Say why the map ``name`` of ``size`` bytes is refused, where a small one is not."""
+    if number == errno.EPERM and facts.memlock is not None:
+        return memlock(facts)
+    if number in (errno.ENOMEM, errno.E2BIG):
+        return (
+            f"the kernel has no memory for the table {name} ({size >> 20} MiB): raise MemoryMax= "
+            "or the container's limit, or set smaller [maps] in the configuration"
+        )
+    if number == errno.EINVAL:
+        return f"this kernel ({facts.release}) cannot make the table {name}: Linux 5.10 can"
+    return f"the kernel refuses the table {name}: {os.strerror(number)}"
+
+
+def locked_down() -> str:
+    """Say that programs may not read the kernel's memory."""
+    return (
+        "lockdown=confidentiality forbids eBPF programs to read the kernel's memory: "
+        "boot with lockdown=integrity or without lockdown"
+    )
+
+
+def no_btf(path: str, number: int | None) -> str:
+    """Say why the kernel's types cannot be read: an errno, or None where the file is not BTF."""
+    if number is None:
+        return f"{path} is not BTF: something else is mounted over it; unmount it"
+    if number == errno.ENOENT:
+        return (
+            f"no BTF at {path}: the kernel needs CONFIG_DEBUG_INFO_BTF=y, and sysfs to be mounted "
+            "at /sys"
+        )
+    return f"{path} cannot be read: {os.strerror(number)}"
+
+
+def foreign_btf(path: str, sign: str, facts: Facts) -> str:
+    """Say that the types are not those of the running kernel; ``sign`` says how that shows."""
+    return (
+        f"{path} is of another kernel than the running {facts.release} ({sign}): unmount what is "
+        "mounted over it, or boot the kernel that it belongs to"
+    )
+
+
+def tracefs(number: int, facts: Facts) -> str:
+    """Say why tracefs, which nobody mounted, cannot be had."""
+    if number == errno.ENODEV:
+        return "this kernel has no tracefs: it needs CONFIG_FTRACE=y"
+    if facts.lacks(CAP_SYS_ADMIN):
+        return (
+            "tracefs is not mounted, and CAP_SYS_ADMIN to do so is missing: "
+            f"mount -t tracefs tracefs {_TRACEFS}, or grant it {_GRANT}"
+        )
+    if facts.seccomp:
+        return _seccomp("fsopen(2), fsconfig(2) and fsmount(2)")
+    return _security_module("mounting tracefs", number)
+
+
+def tracepoint(name: str, number: int) -> str:
+    """Say why the id of a system call's tracepoint cannot be read in tracefs."""
+    if number == errno.ENOENT:
+        return f"this kernel has no tracepoint {name}: it needs CONFIG_FTRACE_SYSCALLS=y"
+    return f"the id of the tracepoint {name} cannot be read in tracefs: {os.strerror(number)}"
+
+
+def perf(number: int, facts: Facts) -> str:
+    """Say why perf_event_open(2) of a tracepoint is refused."""
+    names = facts.lacks(CAP_PERFMON, CAP_SYS_ADMIN)
+    if number == errno.EACCES and names and facts.paranoid is not None:
+        return (
+            f"kernel.perf_event_paranoid={facts.paranoid} forbids perf_event_open(2) without "
+            f"{_and(names)}: grant {_them(names)} {_GRANT}, or set the sysctl to -1"
+        )
+    if facts.seccomp and number in (errno.EPERM, errno.ENOSYS):
+        return _seccomp("perf_event_open(2)")
+    if number in (errno.ENOSYS, errno.ENOENT):
+        return "this kernel has no tracepoints for perf: it needs CONFIG_PERF_EVENTS=y"
+    return _security_module("perf_event_open(2)", number)
+
+
+def program(name: str, number: int, log: str, facts: Facts) -> str:
+    """Say why the kernel refuses a program; ``log``: its verifier's last words, perhaps none."""
+    said = f"{name}: {os.strerror(number)}" + f", {log}" * bool(log)
+    if number in (errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return f"the kernel does not load a program ({said})"
+    what = "finds a program too long" if number == errno.E2BIG else "refuses a program"
+    line = f"the verifier of Linux {facts.release} {what} ({said}): please report it"
+    if name.startswith("sched_process_"):  # those of every choice
+        return line
+    return f'{line}; meanwhile sockets = "off" or files = "off" in the configuration may start'
+
+
+def uncompiled(said: str) -> str:
+    """Say that bcc did not compile the programs, and what it said."""
+    return f"bcc did not compile the programs ({said}): run with --log-level debug"
+
+
+def ended(status: int | None) -> str:
+    """Say how the loader ended without a word; ``status``: subprocess's, None if it did not end."""
+    if status == -signal.SIGSYS:
+        return "the loader was killed by a seccomp filter: allow bpf(2) and perf_event_open(2)"
+    if status == -signal.SIGKILL:
+        return "the loader was killed: it takes about 150 MB of memory, was there less?"
+    how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
+    return f"the loader ended {how} without a word: run with --log-level debug"
+
+
+def _seccomp(call: str) -> str:
+    return (
+        f"a seccomp filter forbids {call}: allow it in the profile of the container "
+        "(--security-opt seccomp=), or in SystemCallFilter= of the unit"
+    )
+
+
+def _security_module(call: str, number: int) -> str:
+    return (
+        f"the kernel refuses {call} ({os.strerror(number)}) though no capability is missing: a "
+        "security module (SELinux, AppArmor) may, see its log"
+    )
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _is_missing(names: list[str]) -> str:
+    return "is missing" if len(names) == 1 else "are missing"
+
+
+def _them(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"

@@ -1,0 +1,73 @@
+"""Compile the C side for every kernel of the table, as the loader would there; load nothing.
+
+    PYTHON -m tests.kernels.compile_all < REQUEST
+
+PYTHON has bcc. REQUEST is JSON as the loader takes it; out comes {kernel: {choice: what bcc said}},
+where each choice that compiles says nothing (null).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from typing import Any
+from unittest.mock import patch
+
+from pbmond import loader
+from pbmond.hooks import Rungs
+from pbmond.offsets import defines
+from pbmond.programs import Compiled, CompileError
+from tests.kernels.recorded_btf import kernels, recorded
+
+# Sockets, files and reads: the best on newer kernels, and what older ones and those with fexit get.
+_CHOICES = (
+    (Rungs("tracepoint", "syscall-exit"), "cast"),
+    (Rungs("syscall-exit", "syscall-exit"), "probe"),
+    (Rungs("fexit", "fexit"), "typed"),
+)
+
+
+class Rehearsal(loader.Loading):
+    """A loader that makes no maps: their descriptors are made up."""
+
+    def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
+        self._maps[name] = len(self._maps) + 1
+
+    def compile(self) -> dict[str, str | None]:
+        """Return what bcc says of each choice of rungs and reads."""
+        self._make_maps()
+        return {
+            "-".join((*rungs, reads)): self._complaint(rungs, reads)
+            for rungs, reads in _CHOICES
+            if reads != "cast" or self._constants["FUNCTION_RDONLY_CAST"]
+        }
+
+    def _complaint(self, rungs: Rungs, reads: str) -> str | None:
+        try:
+            Compiled(self._source(reads, rungs))
+        except CompileError as error:
+            return str(error)
+        return None
+
+
+def compile_for(kernel: str, machine: str, request: dict[str, Any]) -> dict[str, str | None]:
+    """Return what bcc says of each choice on one kernel."""
+    btf = recorded(kernel)
+    with (
+        patch.object(loader, "Btf", lambda: btf),
+        patch.object(loader, "defines", lambda btf: defines(btf, machine)),
+        socket.socket() as unused,
+    ):
+        return Rehearsal(request, unused).compile()
+
+
+def main() -> None:
+    """Compile for each kernel."""
+    request = json.load(sys.stdin)
+    said = {kernel: compile_for(kernel, machine, request) for kernel, machine in kernels().items()}
+    json.dump(said, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Results as people read them: a table for the terminal, and the README's part; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tests.kernels.results import COUNTS, Result, Run
+
+_UNKNOWN: Final = "\N{EN DASH}"
+_RUNGS: Final = ("sockets", "files", "reads")
+_WORDS: Final = ("kernel", "userland", *_RUNGS)
+_NUMBERS: Final = ("exact", "off", "unseen", "not offered", "largest program")
+
+
+def text(results: Sequence[Result]) -> Iterator[str]:
+    """Yield the lines of the table and of what it cannot hold."""
+    rows = [[title.upper() for title in (*_WORDS, *_NUMBERS)], *_rows(results)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if number < len(_WORDS) else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+    for result in results:
+        for run in result.runs:
+            if run.refused is not None:
+                yield f"{_place(result)}: {run.forced}: does not load: {run.refused}"
+            if run.lost:
+                yield f"{_place(result)}: {run.forced}: lost: {dict(run.lost)}"
+    yield from _failures(results)
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """Return the README's part; every row and every reason comes from ``results``."""
+    lines = [
+        f"| {' | '.join((*_WORDS, *_NUMBERS))} |",
+        f"|{'---|' * len(_WORDS)}{'---:|' * len(_NUMBERS)}",
+        *(f"| {' | '.join(row)} |" for row in _rows(results)),
+        *("", "What is unseen there, with the reason that `health.unseen` gives:", ""),
+        *_unseen(results),
+    ]
+    failures = [f"- {line}" for line in _failures(results)]
+    if failures:
+        lines += ["", "What is wrong:", "", *failures]
+    return "\n".join(lines) + "\n"
+
+
+def _place(result: Result) -> str:
+    return f"{result.release}, {result.userland}" if result.userland else result.release
+
+
+def _rows(results: Sequence[Result]) -> Iterator[list[str]]:
+    for result in results:
+        for run in result.runs:
+            if run.rungs:
+                yield [
+                    result.release,
+                    result.userland,
+                    *(run.rungs.get(rung, _UNKNOWN) for rung in _RUNGS),
+                    *(str(run.counts[name]) for name in COUNTS),
+                    _instructions(run),
+                ]
+
+
+def _instructions(run: Run) -> str:
+    largest = run.verified_instructions
+    return _UNKNOWN if largest is None else f"{largest:,}"
+
+
+def _unseen(results: Sequence[Result]) -> Iterator[str]:
+    """Yield an item for each reason: on which kernels, and the self-test's paths that meet it."""
+    kernels: dict[str, list[str]] = {}
+    paths: dict[str, set[str]] = {}
+    for result in results:
+        for run in result.runs:
+            for reason, those in run.unseen.items():
+                where = kernels.setdefault(reason, [])
+                if result.series not in where:
+                    where.append(result.series)
+                paths.setdefault(reason, set()).update(those)
+    every = {result.series for result in results}
+    for reason, where in kernels.items():
+        on = "every kernel" if set(where) == every else ", ".join(where)
+        yield f"- {reason} ({on}): {', '.join(f'`{path}`' for path in sorted(paths[reason]))}"
+
+
+def _failures(results: Sequence[Result]) -> Iterator[str]:
+    for result in results:
+        if result.failed is not None:
+            yield f"{_place(result)}: {result.failed}"
+        for run in result.runs:
+            if run.failed is not None:
+                yield f"{_place(result)}: {run.forced}: no result: {run.failed}"
+            elif run.off:
+                yield f"{_place(result)}: {run.forced}: off: {', '.join(run.off)}"

@@ -1,0 +1,81 @@
+"""Claims about the tables of kernels: what they show, and that the README's is made from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kernels_runs import MAPPED, left, report, row, said
+
+from tests.kernels import publish, results, tables
+from tests.kernels.results import collect
+
+REFUSED = said("reads=typed", report=None, words="the kernel refused the eBPF programs: no")
+UNKNOWN = "\N{EN DASH}"
+UNSEEN = said("reads=probe", report=report(row("files.mapped", "unseen", MAPPED)))
+
+
+def test_each_run_with_a_result_is_a_row_under_its_titles(tmp_path: Path) -> None:
+    unknown = said(report=report(verified_instructions=None))
+    title, *rows = tables.text([left(tmp_path, unknown, UNSEEN)])
+    assert " ".join(title.split()) == (
+        "KERNEL USERLAND SOCKETS FILES READS EXACT OFF UNSEEN NOT OFFERED LARGEST PROGRAM"
+    )
+    words = ["6.12.117+deb13-amd64", "Debian", "12", "tracepoint", "syscall-exit", "cast"]
+    assert [each.split() for each in rows] == [
+        [*words, "1", "0", "0", "0", UNKNOWN],
+        [*words, "1", "0", "1", "0", "12,345"],
+    ]
+    assert (
+        len({line.rindex(end) + len(end) for line, end in zip(rows, (UNKNOWN, "5"), strict=True)})
+        == 1
+    )
+
+
+def test_what_does_not_load_is_said_below_the_table(tmp_path: Path) -> None:
+    _title, _row, line = tables.text([left(tmp_path, said(), REFUSED)])
+    assert line == (
+        "6.12.117+deb13-amd64, Debian 12: reads=typed: does not load: "
+        "the kernel refused the eBPF programs: no"
+    )
+
+
+def test_paths_that_are_off_and_what_is_lost_are_named(tmp_path: Path) -> None:
+    off = said(report=report(row("uring.tee", "off", "5"), lost={"bytes": 4}))
+    lines = list(tables.text([left(tmp_path, off)]))
+    assert lines[2:] == [
+        "6.12.117+deb13-amd64, Debian 12: auto: lost: {'bytes': 4}",
+        "6.12.117+deb13-amd64, Debian 12: auto: off: uring.tee",
+    ]
+
+
+def test_a_guest_without_a_result_is_in_both_tables(tmp_path: Path) -> None:
+    result = collect(tmp_path, "7.2.13+deb14-amd64", "the guest had not ended after 60 s")
+    line = "7.2.13+deb14-amd64: the guest had not ended after 60 s"
+    assert list(tables.text([result]))[1:] == [line]
+    assert f"- {line}\n" in tables.markdown([result])
+
+
+def test_the_readme_names_each_reason_once_with_its_kernels(tmp_path: Path) -> None:
+    other = "requests that ask for no completion"
+    both = said(report=report(row("files.mapped", "unseen", MAPPED), row("a.b", "unseen", other)))
+    newer = left(tmp_path, both, UNSEEN)
+    (tmp_path / "run-00.json").unlink()
+    older = collect(tmp_path, "6.1.0-56-amd64", None)
+    part = tables.markdown([older, newer])
+    assert part.count(MAPPED) == 1
+    assert f"- {MAPPED} (every kernel): `files.mapped`\n" in part
+    assert f"- {other} (6.12): `a.b`\n" in part
+    assert "What is wrong" not in part
+
+
+def test_the_readme_is_changed_between_its_comments_only() -> None:
+    readme = publish.README.read_text()
+    changed = publish.replaced(readme, "new\n")
+    assert publish.published(changed) == "new\n"
+    assert publish.replaced(changed, publish.published(readme)) == readme
+
+
+def test_the_readmes_table_is_what_the_kept_results_render_to() -> None:
+    assert publish.published(publish.README.read_text()) == tables.markdown(
+        results.load(publish.KEPT)
+    )
