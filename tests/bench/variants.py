@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import Processors
 
-from pbmond import bpf
+from pbmond import bpf, kernelfs
 from pbmond.attach import AttachError, attach
 from pbmond.btf import Btf
 from pbmond.config import Config
@@ -72,6 +72,8 @@ class Empty:
 
     def __init__(self, stack: ExitStack, places: Sequence[Hook]) -> None:
         """Load them."""
+        self._tracefs = kernelfs.tracefs()
+        stack.callback(os.close, self._tracefs)
         btf = Btf()
         self._programs = {}
         for hook in places:
@@ -83,7 +85,7 @@ class Empty:
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Attach for the block."""
-        links = [open_hook(*each) for each in self._programs.items()]
+        links = [open_hook(*each, self._tracefs) for each in self._programs.items()]
         try:
             yield
         finally:
