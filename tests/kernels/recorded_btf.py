@@ -16,7 +16,7 @@ from pbmond.offsets import defines, unseen
 from pbmond.uring import uring
 from tests.kernels.assumed import LAYOUTS, TRACEPOINTS
 
-TABLE = Path(__file__).parents[1] / "data" / "kernels" / "btf.json"
+TABLE = Path(__file__).parents[1] / "data" / "btf.json"
 COMMAND = ".venv/bin/python -m tests.kernels.record_btf KERNEL_IMAGE..."
 
 #: A method of Btf and its arguments.

@@ -96,7 +96,7 @@ def test_every_key_arrives() -> None:
         ("interval = {}", "interval", "number of seconds"),
         ("history_length = 0", "history_length", "1 to 600"),
         ("history_length = 6.0", "history_length", "whole number"),
-        ('sockets = "fexit"', "sockets", '"tracepoint"'),
+        ('sockets = "kprobe"', "sockets", '"tracepoint"'),
         ('files = "tracepoint"', "files", '"syscall-exit"'),
         ("files = false", "files", '"off"'),
         ('run_dir = "run"', "run_dir", "absolute path"),

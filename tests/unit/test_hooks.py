@@ -1,4 +1,4 @@
-"""Hooks that a kernel has and that are of no use there, and what passes every hook."""
+"""Which hooks a choice of rungs takes, and what passes every hook."""
 
 from __future__ import annotations
 
@@ -7,32 +7,61 @@ from typing import cast
 import pytest
 
 from pbmond.btf import Btf, Member
-from pbmond.hooks import Hook, hooks, lack
-from pbmond.offsets import has_request, unseen
+from pbmond.hooks import Rungs, hooks, rungs
+from pbmond.offsets import unseen
 
-_COMPLETE = Hook("raw_io_uring_complete", "raw_tracepoint", "io_uring_complete", required=False)
+
+def test_the_better_rungs_are_tried_first_and_the_ends_of_calls_are_met_one_way() -> None:
+    assert list(rungs("auto", "auto")) == [
+        ("tracepoint", "fexit"),
+        ("fexit", "fexit"),
+        ("tracepoint", "syscall-exit"),
+        ("syscall-exit", "syscall-exit"),
+    ]
+    assert list(rungs("auto", "off")) == [
+        ("tracepoint", "off"),
+        ("fexit", "off"),
+        ("syscall-exit", "off"),
+    ]
+
+
+def test_rungs_that_contradict_each_other_leave_nothing_to_try() -> None:
+    assert not list(rungs("fexit", "syscall-exit"))
 
 
 @pytest.mark.parametrize(
-    ("kernel", "parameters", "named"),
+    ("chosen", "calls"),
     [
-        ("5.10", ["", "", ""], False),
-        ("5.15", ["", "", "", ""], False),
-        ("5.18", ["", "", "", "", ""], True),
-        ("6.1", ["", "", "", "", "", "", ""], True),
-        ("6.18", ["io_ring_ctx", "", "io_uring_cqe"], True),
+        (Rungs("tracepoint", "fexit"), "fexit"),
+        (Rungs("tracepoint", "off"), "off"),
+        (Rungs("off", "syscall-exit"), "syscall-exit"),
+        (Rungs("fexit", "off"), "fexit"),
     ],
 )
-def test_a_completion_without_its_request_is_not_taken_for_one(
-    kernel: str, parameters: list[str], named: bool
+def test_what_meets_the_ends_of_calls_serves_whoever_needs_them(chosen: Rungs, calls: str) -> None:
+    assert chosen.calls == calls
+    kinds = {hook.kind for hook in hooks(chosen, ())} - {"raw_tracepoint"}
+    assert kinds == {"off": set(), "fexit": {"fexit"}, "syscall-exit": {"tracepoint"}}[calls]
+
+
+@pytest.mark.parametrize(("sockets", "counted"), [("tracepoint", False), ("fexit", True)])
+def test_messages_are_met_at_the_ends_of_calls_only_where_no_tracepoint_tells(
+    sockets: str, counted: bool
 ) -> None:
-    assert has_request(parameters) is named, kernel
-    reason = lack(_COMPLETE, {"URING_COMPLETE_HAS_REQUEST": int(named)})
-    assert reason is None if named else "5.18" in str(reason)
+    programs = {hook.program for hook in hooks(Rungs(sockets, "fexit"), ())}
+    assert ("exit_sendmmsg" in programs) is counted
 
 
 def test_without_files_no_hook_makes_other_system_calls_slower() -> None:
-    assert {hook.kind for hook in hooks("tracepoint", "off")} == {"raw_tracepoint"}
+    chosen = Rungs("tracepoint", "off")
+    assert {hook.kind for hook in hooks(chosen, ())} == {"raw_tracepoint"}
+
+
+def test_each_function_has_a_program_of_its_own_and_dear_tracepoints_share_one() -> None:
+    for files, shared in (("fexit", False), ("syscall-exit", True)):
+        here = hooks(Rungs("tracepoint", files), ())
+        loaded = [hook.loaded for hook in here if hook.program == "exit_between"]
+        assert (len(set(loaded)) == 1) is shared
 
 
 class FakeBtf:

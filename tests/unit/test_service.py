@@ -237,6 +237,7 @@ def test_health_tells_losses_rungs_maps_and_cost(world: World) -> None:
         ],
         "probe_ns_per_call": 250.0,
         "probe_calls_per_s": 200.0,
+        "verified_instructions": 1000,
     }
 
 

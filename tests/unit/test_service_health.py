@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pbmond.health import Cost, Health, ProcessCost
@@ -13,12 +15,22 @@ NOTHING = Cost(0, (), NO_RUNS)
 MAPS = {"flows": {"used": 1, "capacity": 2}}
 
 
+@dataclass
+class Hooks:
+    """What the hooks of a run are."""
+
+    rungs: Mapping[str, str] = field(default_factory=dict)
+    unseen: Sequence[str] = ()
+    blind: Sequence[str] = ()
+    verified_instructions: int = 1000
+
+
 def tick(health: Health, **lost: int) -> dict[str, Any]:
     return health.tick(lost, MAPS, NOTHING)
 
 
 def costs(*ticks: Cost) -> list[dict[str, Any]]:
-    health = Health({}, [])
+    health = Health(Hooks())
     return [health.tick({}, MAPS, cost)["cost"] for cost in ticks]
 
 
@@ -27,7 +39,7 @@ def process(pid: int, cpu_ns: int, role: str = "publisher") -> ProcessCost:
 
 
 def test_complete_is_said_with_everything_the_contract_has() -> None:
-    health = Health({"sockets": "tracepoint"}, ["io_uring"])
+    health = Health(Hooks({"sockets": "tracepoint"}, ["io_uring"]))
     cost = Cost(SECOND, [ProcessCost("collector", 7, 8, 42)], ProbeRuns(9, 1))
     assert health.tick({"events": 0}, MAPS, cost) == {
         "status": "complete",
@@ -42,12 +54,20 @@ def test_complete_is_said_with_everything_the_contract_has() -> None:
             "processes": [{"role": "collector", "pid": 7, "cpu_percent": None, "rss_bytes": 42}],
             "probe_ns_per_call": None,
             "probe_calls_per_s": None,
+            "verified_instructions": 1000,
         },
     }
 
 
+def test_a_kernel_that_hides_a_whole_way_of_bytes_is_incomplete_for_good() -> None:
+    health = Health(Hooks(unseen=["io_uring"], blind=["io_uring"]))
+    seen = [tick(health) for _ in range(3)]
+    assert [each["status"] for each in seen] == ["incomplete"] * 3
+    assert seen[-1]["reasons"] == ["not seen: io_uring"]
+
+
 def test_a_loss_is_news_for_two_ticks_and_its_number_stays() -> None:
-    health = Health({}, [])
+    health = Health(Hooks())
     seen = [tick(health, events=count) for count in (0, 3, 3, 3)]
     assert [each["status"] for each in seen] == ["complete", "incomplete", "incomplete", "complete"]
     assert [each["reasons"] for each in seen] == [[], ["lost: events"], ["lost: events"], []]
@@ -55,16 +75,16 @@ def test_a_loss_is_news_for_two_ticks_and_its_number_stays() -> None:
 
 
 def test_a_loss_before_the_first_tick_is_news_too() -> None:
-    assert tick(Health({}, []), events=1)["status"] == "incomplete"
+    assert tick(Health(Hooks()), events=1)["status"] == "incomplete"
 
 
 def test_a_loss_that_goes_on_stays_news() -> None:
-    health = Health({}, [])
+    health = Health(Hooks())
     assert [tick(health, events=n)["status"] for n in (1, 2, 3, 4)] == ["incomplete"] * 4
 
 
 def test_a_full_map_is_incomplete_as_long_as_it_is_full() -> None:
-    health = Health({}, [])
+    health = Health(Hooks())
     full = {"files": {"used": 8, "capacity": 8}}
     assert health.tick({}, full, NOTHING)["reasons"] == ["map full: files"]
     assert health.tick({}, full, NOTHING)["status"] == "incomplete"
