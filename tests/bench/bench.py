@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,10 +124,17 @@ class Processors:
     measuring: frozenset[int]
     others: frozenset[int]
 
-    @contextmanager
-    def elsewhere(self) -> Iterator[None]:
+    def elsewhere(self) -> AbstractContextManager[None]:
         """Run the block, and what it starts, on the other processors."""
-        os.sched_setaffinity(0, self.others)
+        return self._on(self.others)
+
+    def anywhere(self) -> AbstractContextManager[None]:
+        """Run the block, and what it starts, on all processors."""
+        return self._on(self.measuring | self.others)
+
+    @contextmanager
+    def _on(self, processors: frozenset[int]) -> Iterator[None]:
+        os.sched_setaffinity(0, processors)
         try:
             yield
         finally:

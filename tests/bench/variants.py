@@ -1,4 +1,4 @@
-"""What benchmarks attach in turns: nothing, empty programs on pbmon's hooks, a monitor."""
+"""What benchmarks attach in turns: nothing, empty programs on pbmon's hooks, an event monitor."""
 
 from __future__ import annotations
 
@@ -41,29 +41,30 @@ def nothing() -> Iterator[None]:
     yield
 
 
-def pbmon_hooks(config: Config) -> list[Hook]:
-    """Attach pbmon once and return the hooks it took; AttachError if it cannot."""
-    kernel = attach(config, LOG)
-    kernel.close()
-    taken = {hook.name for hook in kernel.hooks if hook.error is None}
-    every = hooks(Rungs(kernel.rungs["sockets"], kernel.rungs["files"]), uring(Btf()).hooks)
-    return [hook for hook in every if hook.name in taken]
+def rungs_here(wanted: Sequence[str]) -> dict[str, list[Hook]]:
+    """Return pbmon's hooks by each rung of ``wanted`` that runs here; say why the others do not.
 
-
-def rungs_here(rungs: Sequence[str]) -> dict[str, list[Hook]]:
-    """Return the hooks of each rung that this kernel allows, and say why it does not of others.
-
-    SystemExit if none is left.
+    ``auto`` goes by the name of the rung that pbmon chooses. SystemExit if none runs.
     """
     found = {}
-    for rung in rungs:
+    for rung in wanted:
         try:
-            found[rung] = pbmon_hooks(Config(files=rung))
+            rungs, here = _attach_once(Config(files=rung))
         except AttachError as error:
             print(error, file=sys.stderr)
+        else:
+            found[rungs.files] = here
     if not found:
         raise SystemExit(1)
     return found
+
+
+def _attach_once(config: Config) -> tuple[Rungs, list[Hook]]:
+    kernel = attach(config, LOG)
+    kernel.close()
+    rungs = Rungs(kernel.rungs["sockets"], kernel.rungs["files"])
+    taken = {hook.name for hook in kernel.hooks if hook.error is None}
+    return rungs, [hook for hook in hooks(rungs, uring(Btf()).hooks) if hook.name in taken]
 
 
 class Empty:
@@ -71,9 +72,9 @@ class Empty:
 
     def __init__(self, stack: ExitStack, places: Sequence[Hook]) -> None:
         """Load them."""
-        btf = Btf()
         self._tracefs = kernelfs.tracefs()
         stack.callback(os.close, self._tracefs)
+        btf = Btf()
         self._programs = {}
         for hook in places:
             function = btf.function(hook.name) or 0 if hook.kind == "fexit" else 0
