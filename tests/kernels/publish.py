@@ -25,6 +25,7 @@ _END: Final = "<!-- kernels: end -->\n"
 
 def main(arguments: Sequence[str]) -> int:
     """Keep the results of the directory that is the only argument."""
+    KEPT.mkdir(exist_ok=True)
     for file in Path(arguments[0]).glob("*.json"):
         shutil.copyfile(file, KEPT / file.name)
     README.write_text(replaced(README.read_text(), tables.markdown(results.load(KEPT))))
