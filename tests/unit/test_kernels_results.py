@@ -100,6 +100,13 @@ def test_one_row_that_is_off_fails_all(tmp_path: Path) -> None:
     assert not left(tmp_path, said(), off).passed
 
 
+def test_a_program_that_leaves_the_verifier_too_little_room_fails_all(tmp_path: Path) -> None:
+    most = said(report=report(verified_instructions=results.MOST_INSTRUCTIONS))
+    more = said(report=report(verified_instructions=results.MOST_INSTRUCTIONS + 1))
+    assert left(tmp_path, most).passed
+    assert not left(tmp_path, more).passed
+
+
 def test_a_guest_that_did_not_end_fails_with_the_runs_that_it_had(tmp_path: Path) -> None:
     result = left(tmp_path, said(), failed="the guest had not ended after 60 s")
     assert len(result.runs) == 1

@@ -49,6 +49,11 @@ def test_paths_that_are_off_and_what_is_lost_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_a_program_that_is_too_large_is_named(tmp_path: Path) -> None:
+    *_, line = tables.text([left(tmp_path, said(report=report(verified_instructions=345_678)))])
+    assert line.endswith("a program of 345,678 verified instructions; 200,000 are the most")
+
+
 def test_a_guest_without_a_result_is_in_both_tables(tmp_path: Path) -> None:
     result = collect(tmp_path, "7.2.13+deb14-amd64", "the guest had not ended after 60 s")
     line = "7.2.13+deb14-amd64: the guest had not ended after 60 s"
