@@ -17,7 +17,7 @@ from typing import Final
 from tests.kernels import results, tables
 from tests.kernels.cache import CHECKOUT
 
-KEPT: Final = CHECKOUT / "tests/data/kernels/runs"
+KEPT: Final = CHECKOUT / "tests/data/kernels"
 README: Final = CHECKOUT / "README.md"
 _BEGIN: Final = "<!-- kernels: made by `packaging/check --kernels`, not by hand -->\n"
 _END: Final = "<!-- kernels: end -->\n"
@@ -25,6 +25,7 @@ _END: Final = "<!-- kernels: end -->\n"
 
 def main(arguments: Sequence[str]) -> int:
     """Keep the results of the directory that is the only argument."""
+    KEPT.mkdir(exist_ok=True)
     for file in Path(arguments[0]).glob("*.json"):
         shutil.copyfile(file, KEPT / file.name)
     README.write_text(replaced(README.read_text(), tables.markdown(results.load(KEPT))))
