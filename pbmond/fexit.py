@@ -16,9 +16,9 @@ import re
 from pbmond import bpf, kernelfs
 from pbmond.btf import Btf
 from pbmond.hooks import function_of
+from pbmond.instructions import NOTHING
 
 _ENOTSUPP = 524  # include/linux/errno.h: one of the kernel's own, without a word in any libc
-_NOTHING = bytes.fromhex("b700000000000000 9500000000000000")  # r0 = 0; exit
 #: Words of the kernel's version (utsname) that mean it preempts itself; PREEMPT_DYNAMIC may or not.
 _PREEMPTIBLE = {"PREEMPT", "PREEMPT_RT", "PREEMPT_LAZY"}
 _MODES = "sched/preempt"  # in debugfs: "none (voluntary) full lazy" (kernel/sched/debug.c)
@@ -30,7 +30,7 @@ def refusal(btf: Btf) -> str | None:
     if not function:
         return f"the kernel's BTF has no function {function_of('read')}"
     try:
-        program = bpf.load_program(bpf.TRACING, _NOTHING, "pb_try", function=function).descriptor
+        program = bpf.load_program(bpf.TRACING, NOTHING, "pb_try", function=function).descriptor
     except OSError as error:
         return f"the kernel refuses them: {error.strerror}"
     try:
