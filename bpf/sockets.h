@@ -7,6 +7,8 @@
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
 #define TCP_SYN_RECV 3
+#define TCP_CLOSE 7
+#define IPPROTO_SCTP 132
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
 #define IFF_LOOPBACK 8
@@ -294,11 +296,21 @@ INLINE bool count_socket(u32 context, const struct process_key *process, void *s
 /* inet_sock_set_state(sk, oldstate, newstate): remember which side opened a connection. */
 INLINE void remember_opening(void *sk, u32 before, u32 after)
 {
-	u8 side = before == TCP_SYN_RECV ? FLAG_ACCEPTED : FLAG_CONNECTED;
 	struct socket_head head;
 	struct ends ends = {};
+	u8 side;
 
-	if ((before != TCP_SYN_RECV && before != TCP_SYN_SENT) || after != TCP_ESTABLISHED)
+	if (after != TCP_ESTABLISHED)
+		return;
+	if (before == TCP_SYN_RECV)
+		side = FLAG_ACCEPTED;
+	else if (before == TCP_SYN_SENT)
+		side = FLAG_CONNECTED;
+	else if (before == TCP_CLOSE && READ(u16, sk, OFFSETOF_SK_PROTOCOL) == IPPROTO_SCTP)
+		/* Both ends come this way (net/sctp/socket.c, sm_sideeffect.c); what accept() is about
+		 * to return is nobody's socket yet. */
+		side = READ(void *, sk, OFFSETOF_SK_SOCKET) ? FLAG_CONNECTED : FLAG_ACCEPTED;
+	else
 		return;
 	if (READ_HEAD(&head, sk))
 		return;

@@ -306,6 +306,13 @@ class Loading:
             results.append({"name": hook.name, "required": hook.required, "error": error})
         return links, results
 
+    def _unseen(self, chosen: Rungs) -> list[str]:
+        found = unseen(self._btf, sockets=chosen.sockets != "off")
+        if chosen.calls != "off":
+            found += self._uring.unseen
+        inexact = fexit.inexact() if chosen.calls == "fexit" else None
+        return [*found, *([f"calls that fexit skips: {inexact}"] if inexact else [])]
+
     def _hand_over(self, attached: Attached) -> None:
         wanted, loaded, tails = attached.programs
         descriptors = {name: each.descriptor for name, each in loaded.items()}
@@ -327,8 +334,7 @@ class Loading:
             "hooks": attached.results,
             "refusals": self._refusals,
             "verified": {name: each.verified for name, each in loaded.items()},
-            "unseen": unseen(self._btf, sockets=attached.rungs.sockets != "off")
-            + [*self._uring.unseen] * at_calls,
+            "unseen": self._unseen(attached.rungs),
             "blind": [BLIND] * (self._uring.blind and at_calls),
         }
         _say(self._channel, done, [])

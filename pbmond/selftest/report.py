@@ -94,6 +94,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "rungs": dict(report.health["rungs"]),
         "unseen": list(report.health["unseen"]),
         "lost": dict(report.health["lost"]),
+        # Of the largest program; a kernel before 5.16 does not tell.
+        "verified_instructions": report.health["cost"]["verified_instructions"] or None,
         "rows": [
             asdict(line) | {"off_bytes": line.counted_bytes - line.expected_bytes}
             for line in report.lines

@@ -145,11 +145,12 @@ def _boot_all(options: Options) -> Iterator[results.Result]:
 
 def _prepared(kinds: Sequence[Kind]) -> Iterator[tuple[Guest, Path]]:
     """Yield each guest once, whatever series mean the same, with the busybox of its machine."""
-    apts = {kind.machine.architecture: Apt(kind.machine.architecture) for kind in kinds}
+    apts = {name: Apt(name) for name in {kind.machine.architecture for kind in kinds}}
+    packages = {name: list(apt.packages()) for name, apt in apts.items()}
     seen = set()
     for kind in kinds:
         apt = apts[kind.machine.architecture]
-        known = versions.builds(apt.packages(), kind.machine.flavour)
+        known = versions.builds(packages[apt.architecture], kind.machine.flavour)
         build = versions.choose(kind.series, known)
         say(f"{kind.series}: {build.release}, Debian's {build.version}")
         if (build, kind.root) in seen:

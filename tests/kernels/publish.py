@@ -17,7 +17,7 @@ from typing import Final
 from tests.kernels import results, tables
 from tests.kernels.cache import CHECKOUT
 
-KEPT: Final = CHECKOUT / "tests/data/kernels"
+KEPT: Final = CHECKOUT / "tests/data/kernels/runs"
 README: Final = CHECKOUT / "README.md"
 _BEGIN: Final = "<!-- kernels: made by `packaging/check --kernels`, not by hand -->\n"
 _END: Final = "<!-- kernels: end -->\n"

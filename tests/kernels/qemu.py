@@ -18,7 +18,9 @@ from tests.kernels.builds import Kernel
 from tests.kernels.cache import directory, locked
 from tests.kernels.machines import Machine
 
+#: What begins the lines that ``init`` and ``guest`` have to say, and the last of them.
 _MARK: Final = "pbmon-guest: "
+_ENDED_WELL: Final = f"{_MARK}ended with 0"
 _SCRATCH_BYTES: Final = 1 << 30
 #: A panic ends the guest. Mitigations cost time and protect nobody here.
 _PARAMETERS: Final = "rdinit=/init mitigations=off quiet loglevel=4 panic=-1"
@@ -51,7 +53,7 @@ def run(guest: Guest, busybox: Path, timeout_s: float, told: Callable[[str], Non
     ):
         scratch.truncate(_SCRATCH_BYTES)
         subprocess.run(["mkfs.ext4", "-q", "-F", scratch.name], check=True)
-        return _emulate(command(guest, scratch.name), guest.job / "console", timeout_s, told)
+        return emulate(command(guest, scratch.name), guest.job / "console", timeout_s, told)
 
 
 def command(guest: Guest, scratch: str) -> list[str]:
@@ -86,35 +88,37 @@ def _escaped(path: Path | str) -> str:
     return str(path).replace(",", ",,")
 
 
-def _emulate(
+def emulate(
     qemu: Sequence[str], console: Path, timeout_s: float, told: Callable[[str], None]
 ) -> str | None:
-    process = subprocess.Popen(
-        qemu, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    """Run QEMU's command line; the rest is as of ``run``."""
     late = threading.Event()
+    last, ended_well = "", False
+    with (
+        console.open("wb") as log,
+        subprocess.Popen(
+            qemu, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+    ):
 
-    def end() -> None:
-        late.set()
-        process.kill()
+        def end() -> None:
+            late.set()
+            process.kill()
 
-    timer = threading.Timer(timeout_s, end)
-    timer.start()
-    last = ""
-    try:
-        assert process.stdout is not None
-        with console.open("wb") as log:
-            for line in process.stdout:
+        timer = threading.Timer(timeout_s, end)
+        timer.start()
+        try:
+            for line in process.stdout or ():
                 log.write(line)
                 log.flush()
                 text = line.decode(errors="replace").strip()
                 last = text or last
-                if _MARK in text:
+                ended_well = ended_well or _ENDED_WELL in text
+                if _MARK in text and not ended_well:
                     told(text.partition(_MARK)[2])
-    finally:
-        timer.cancel()
-        process.kill()
-        process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
     if late.is_set():
         return f"the guest had not ended after {timeout_s:.0f} s"
-    return None if f"{_MARK}ended with 0" in last else f"the guest's last line: {last}"
+    return None if ended_well else f"the guest's last line: {last}"

@@ -190,3 +190,36 @@ def test_check_describes_the_matrix_options_and_series(capsys: pytest.CaptureFix
     options = set(re.findall(r"^  (--\w+)", capsys.readouterr().out, re.MULTILINE))
     assert set(re.findall(r"^  (--\w+)", said, re.MULTILINE)) == options - {"--results"}
     assert all(re.search(rf"\b{re.escape(series)}\b", said) for series in DEFAULT)
+
+
+def emulated(tmp_path: Path, script: str, timeout_s: float = 60) -> tuple[str | None, list[str]]:
+    """What is returned and told of a guest whose console says what a shell script prints."""
+    told: list[str] = []
+    console = tmp_path / "console"
+    failed = qemu.emulate(["sh", "-c", script], console, timeout_s, told.append)
+    return failed, told
+
+
+def test_a_guest_that_ends_well_tells_its_lines_and_leaves_its_console(tmp_path: Path) -> None:
+    script = "echo BIOS; echo 'pbmon-guest: booted'; echo 'pbmon-guest: ended with 0'; echo bye"
+    assert emulated(tmp_path, script) == (None, ["booted"])
+    assert (tmp_path / "console").read_text().splitlines()[::3] == ["BIOS", "bye"]
+
+
+def test_of_a_guest_that_dies_the_last_line_is_told(tmp_path: Path) -> None:
+    script = "echo 'pbmon-guest: booted'; printf 'Kernel panic\\r\\n\\n' >&2"
+    assert emulated(tmp_path, script) == ("the guest's last line: Kernel panic", ["booted"])
+
+
+def test_a_guest_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    failed, told = emulated(tmp_path, "echo 'pbmon-guest: booted'; exec sleep 300", 0.6)
+    assert (failed, told) == ("the guest had not ended after 1 s", ["booted"])
+
+
+def test_where_guests_cannot_be_made_it_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _tool: None)
+    assert main(["6.1"]) == 3
+    said = capsys.readouterr().err
+    assert said == "kernels: not installed: depmod dpkg-deb mkfs.ext4 qemu-system-x86_64\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from kernels_runs import MAPPED, left, report, row, said
 
 from tests.kernels import publish, results, tables
@@ -73,6 +74,29 @@ def test_the_readme_is_changed_between_its_comments_only() -> None:
     changed = publish.replaced(readme, "new\n")
     assert publish.published(changed) == "new\n"
     assert publish.replaced(changed, publish.published(readme)) == readme
+
+
+def test_new_results_replace_those_of_their_series_and_make_the_readmes_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    places = {name: tmp_path / name for name in ("job", "new", "kept")}
+    for place in places.values():
+        place.mkdir()
+    readme = tmp_path / "README.md"
+    readme.write_text(publish.replaced("before\n", "old\n") + "after\n")
+    monkeypatch.setattr(publish, "KEPT", places["kept"])
+    monkeypatch.setattr(publish, "README", readme)
+    result = left(places["job"], said(report=report(row("uring.tee", "off", "5"))))
+    other = collect(places["job"], "6.1.0-56-amd64", None)
+    for each in (result, other):
+        results.save(each, places["kept"])
+    better = left(places["job"], said())
+    results.save(better, places["new"])
+    assert publish.main([str(places["new"])]) == 0
+    assert results.load(places["kept"]) == [other, better]
+    assert publish.published(readme.read_text()) == tables.markdown([other, better])
+    assert readme.read_text().startswith("before\n")
+    assert readme.read_text().endswith("after\n")
 
 
 def test_the_readmes_table_is_what_the_kept_results_render_to() -> None:

@@ -12,7 +12,9 @@ HEALTH = {
     "rungs": {"sockets": "tracepoint", "files": "syscall-exit", "reads": "typed"},
     "unseen": ["such calls"],
     "lost": {"bytes": 0},
+    "cost": {"verified_instructions": 4321},
 }
+SILENT = {"verified_instructions": 0}
 GOOD = Line("files.read_write", "before", "in", 4001, 4001, 2, 2, EXACT, None)
 SHORT = replace(GOOD, way="out", counted_bytes=1, verdict=OFF, reason="1 bytes, not 4001")
 MISPLACED = replace(GOOD, verdict=OFF, reason="class pipe, not file")
@@ -67,6 +69,12 @@ def test_json_holds_every_line_and_survives_a_round_trip() -> None:
     assert [row["off_bytes"] for row in whole["rows"]] == [0, -4000, 0]
     assert whole["rows"][0]["expected_calls"] == 2
     assert whole["rows"][2]["expected_calls"] is None
+    assert whole["verified_instructions"] == 4321
+
+
+def test_what_an_old_kernel_does_not_tell_of_its_verifier_is_null() -> None:
+    silent = Report("5.10.0", "x86_64", "1.0", 7, 5.25, HEALTH | {"cost": SILENT}, [GOOD])
+    assert as_json(silent)["verified_instructions"] is None
 
 
 def test_the_bar_fills_up_and_never_wraps() -> None:

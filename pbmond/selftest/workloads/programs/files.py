@@ -137,6 +137,19 @@ def high_descriptor(run: Run) -> Iterator[None]:
 
 
 @program
+@unseen("under way when the daemon started")
+def read_under_way(run: Run) -> Iterator[None]:
+    """A read that waits, perhaps since before the daemon started."""
+    read_end, write_end = os.pipe()
+    row = run.pipe(read_end)
+    reader = threading.Thread(target=lambda: row.read(kernel.read(read_end, 1003)))
+    reader.start()
+    yield
+    row.write(kernel.write(write_end, 1003))
+    reader.join()
+
+
+@program
 def opened_twice(run: Run) -> Iterator[None]:
     """Two open files, one inode, one row; reopened, it goes on."""
     first, second = run.open("data", SIZE), run.open("data")

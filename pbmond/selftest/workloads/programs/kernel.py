@@ -232,6 +232,13 @@ def recvmsg(fd: int, sizes: Sequence[int], flags: int = 0) -> int:
     return call("recvmsg", fd, ctypes.byref(header), flags)
 
 
+def await_input(fd: int) -> None:
+    """Wait until there is something to receive: not in a receive, which would span the start."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    poll.poll()
+
+
 def await_error(fd: int) -> None:
     """Wait until the socket's error queue holds something, which comes when the kernel likes."""
     waiting = select.poll()

@@ -72,6 +72,7 @@ def _far_end(run: Run, version: int, entered: Gate, connected: Gate, go: Gate) -
     go.open()
     server = listener.accept()[0]
     row = run.connection(server, "net", "in")
+    kernel.await_input(server.fileno())
     row.read(kernel.recvfrom(server.fileno(), 1003, socket.MSG_WAITALL))
     row.write(kernel.sendto(server.fileno(), 2001))
     udp_row = run.connection(datagrams, "net")

@@ -17,6 +17,7 @@ LARGE = (8 << 20) + 7
 
 def _drain(run: Run, sock: socket.socket, size: int) -> None:
     row = run.connection(sock, direction="in")
+    kernel.await_input(sock.fileno())
     while size:
         got = len(sock.recv(size))
         row.read(got)
