@@ -58,9 +58,6 @@ def compile_for(kernel: str, machine: str, request: dict[str, Any]) -> dict[str,
         patch.object(loader, "Btf", lambda: btf),
         patch.object(loader.trials, "has_offsets"),  # they are another kernel's
         patch.object(loader, "defines", lambda btf: defines(btf, machine)),
-        # What is asked of the running kernel, which is another one.
-        patch.object(loader, "trials"),
-        patch.object(loader, "stack_registers", lambda _stack: 0),
         socket.socket() as unused,
     ):
         return Rehearsal(request, unused).compile()
