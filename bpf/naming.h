@@ -3,6 +3,10 @@
  * A program that finds no row leaves the bytes in its processor's notes and tail-calls the program
  * "first", which claims the row and counts them; that queues what wants a name and tail-calls the
  * walker, which reads one path at a time and calls itself for the rest.
+ *
+ * Where the kernel may preempt a program (NOTES_SLOTS above 1), others run meanwhile on the same
+ * processor. There a processor has several notes, and a thread has one of them from the first program
+ * of a chain to the last.
  */
 #ifndef PBMON_NAMING_H
 #define PBMON_NAMING_H
@@ -90,6 +94,8 @@ struct aio_work {
 
 /* What "first" and the walker work on. `text` has room behind TEXT_SIZE for the last name written. */
 struct notes {
+	u32 claims;         /* threads that want these notes, or have them */
+	u32 owner;          /* the thread that has them; 0: none */
 	u32 pending_count;
 	u32 queued;
 	u32 done;
@@ -120,11 +126,72 @@ INLINE void emit(void *event, u64 size)
 		lose(LOST_EVENTS, 1);
 }
 
+INLINE struct notes *notes_at(u32 context, u32 slot)
+{
+	return map_lookup(context == CONTEXT_RAW ? MAP(RAW_NOTES) : MAP(EXIT_NOTES), &slot);
+}
+
+#if NOTES_SLOTS > 1
+/* Whoever alone wants these notes has them. */
+INLINE bool claim_notes(struct notes *notes, u32 thread)
+{
+	__sync_fetch_and_add(&notes->claims, 1);
+	if (*(volatile u32 *)&notes->claims != 1) {
+		__sync_fetch_and_add(&notes->claims, -1);
+		return false;
+	}
+	notes->pending_count = notes->queued = notes->done = notes->message = 0;
+	notes->walking = notes->resume = 0;
+	notes->owner = thread;
+	return true;
+}
+
+/* The notes of the chain of programs that the thread is in, or free ones; NULL: there are none. */
 INLINE struct notes *notes_of(u32 context)
 {
-	u32 only = 0;
+	u32 thread = current_pid_tgid();
+	struct notes *notes;
 
-	return map_lookup(context == CONTEXT_RAW ? MAP(RAW_NOTES) : MAP(EXIT_NOTES), &only);
+#pragma clang loop unroll(disable)
+	for (u32 n = 0; n < NOTES_SLOTS; n++) {
+		notes = notes_at(context, n);
+		if (notes && notes->owner == thread)
+			return notes;
+	}
+#pragma clang loop unroll(disable)
+	for (u32 n = 0; n < NOTES_SLOTS; n++) {
+		notes = notes_at(context, n);
+		if (notes && claim_notes(notes, thread))
+			return notes;
+	}
+	return NULL;
+}
+
+INLINE void release_notes(struct notes *notes)
+{
+	notes->owner = 0;
+	__sync_fetch_and_add(&notes->claims, -1);
+}
+#else
+INLINE struct notes *notes_of(u32 context)
+{
+	return notes_at(context, 0);
+}
+
+INLINE void release_notes(struct notes *notes)
+{
+	notes->pending_count = 0;
+}
+#endif
+
+/* Go on in another program of the chain. If it cannot be called, the chain ends here. */
+INLINE void go_on(void *ctx, u32 context, void *tails, u32 index)
+{
+	tail_call(ctx, tails, index);
+	struct notes *notes = notes_of(context);
+
+	if (notes)
+		release_notes(notes);
 }
 
 /* Where to leave bytes to the program "first"; NULL: they are lost, and counted so. What lies in the
@@ -154,8 +221,10 @@ INLINE void note(u32 context, u32 kind, u64 id, struct place place)
 	struct notes *notes = notes_of(context);
 	u32 n = notes ? notes->queued : NOTES_MAX;
 
-	if (n >= NOTES_MAX)
+	if (n >= NOTES_MAX) {
+		lose(LOST_EVENTS, 1);
 		return;
+	}
 	notes->note[n].kind = kind;
 	notes->note[n].id = id;
 	notes->note[n].place = place;
@@ -362,6 +431,7 @@ rest:
 		lose(LOST_COMPLETIONS, notes->rest);
 		notes->message = notes->resume = 0;
 	}
+	release_notes(notes);
 }
 
 #endif

@@ -72,7 +72,7 @@ RAW_TRACEPOINT(walker)
 RAW_TRACEPOINT(sched_process_exec)
 {
 	count_exec();
-	tail_call(ctx, MAP(RAW_TAILS), WALKER);
+	go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), WALKER);
 	return 0;
 }
 
@@ -101,7 +101,7 @@ RAW_TRACEPOINT(sock_send_length)
 	if (result > 0) {
 		identify_current(&process);
 		if (count_socket(CONTEXT_RAW, &process, (void *)ctx->values[0], TX, result))
-			tail_call(ctx, MAP(RAW_TAILS), FIRST);
+			go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	} else {
 		batch_passed(result < 0);
 	}
@@ -117,7 +117,7 @@ RAW_TRACEPOINT(sock_recv_length)
 	if (result > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE))) {
 		identify_current(&process);
 		if (count_socket(CONTEXT_RAW, &process, (void *)ctx->values[0], RX, result))
-			tail_call(ctx, MAP(RAW_TAILS), FIRST);
+			go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	}
 	return 0;
 }
@@ -135,7 +135,7 @@ INLINE int one_end(struct call *ctx, enum direction direction)
 	u64 descriptor = CALL_ARGUMENT(ctx, 1);
 	identify_current(&process);
 	if (count_file(CONTEXT_EXIT, &process, file_of(descriptor), direction, ctx->result, false))
-		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 
@@ -155,7 +155,7 @@ INLINE int two_ends(struct call *ctx, void *in, void *out)
 			first |= count_file(CONTEXT_EXIT, &process, file, end, ctx->result, true);
 	}
 	if (first)
-		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 
@@ -264,7 +264,7 @@ RAW_TRACEPOINT(io_uring_complete)
 	result = ctx->values[2];
 #endif
 	if (count_completion(&key, request, result, flags))
-		tail_call(ctx, MAP(RAW_TAILS), FIRST);
+		go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	return 0;
 }
 
@@ -285,7 +285,7 @@ SYSCALL_EXIT(getsockopt)
 {
 	if (!ctx->result && CALL_ARGUMENT(ctx, 2) == IPPROTO_TCP &&
 	    CALL_ARGUMENT(ctx, 3) == TCP_ZEROCOPY_RECEIVE && count_mapped(ctx))
-		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 #endif

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 # Appended, so that nothing beside the package can stand in for a system module such as bcc.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from pbmond import bpf, fexit, kernelfs, refusals, trials
+from pbmond import bpf, fexit, kernelfs, preemption, refusals, trials
 from pbmond.btf import Btf, BtfError
 from pbmond.hooks import Hook, Rungs, hooks, rungs
 from pbmond.offsets import defines, unseen
@@ -46,7 +46,8 @@ from pbmond.uring import BLIND, uring
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
-_NOTES_SIZE = 21544
+_NOTES_SIZE = 21552
+_NOTES_SLOTS = 4  # of each processor, where programs may be preempted
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
@@ -169,7 +170,7 @@ class Loading:
 
     def _lack_of_fexit(self, *, forced: bool) -> str | None:
         refusal = fexit.refusal(self._btf)
-        return refusal if refusal or forced else fexit.inexact()
+        return refusal if refusal or forced else preemption.of_kernel()
 
     def _hooks(self, chosen: Rungs) -> list[Hook]:
         return hooks(chosen, self._uring.hooks)
@@ -188,7 +189,7 @@ class Loading:
         for name in ("flow_hints", "file_hints"):
             self._map(name, bpf.ARRAY, (4, 4), _HINTS)
         for name in ("raw_notes", "exit_notes"):
-            self._map(name, bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), 1)
+            self._map(name, bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), _NOTES_SLOTS)
         self._map("processes", bpf.HASH, (16, 1), self._request["processes"])
         self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
@@ -266,6 +267,8 @@ class Loading:
         values.update(self._constants)
         values.update({f"SIZEOF_{t.name.upper()}_SLOT": t.slot_size for t in self._tables})
         values["SIZEOF_NOTES"] = _NOTES_SIZE
+        preempted = preemption.of_programs(self._btf, chosen.calls)
+        values["NOTES_SLOTS"] = _NOTES_SLOTS if preempted else 1
         values["EVENTS_SIZE"] = request["events_size"]
         values["CAST_LOADS"] = int(reads == "cast")
         values["TYPED_LOADS"] = int(reads != "probe")
@@ -310,8 +313,8 @@ class Loading:
         found = unseen(self._btf, sockets=chosen.sockets != "off")
         if chosen.calls != "off":
             found += self._uring.unseen
-        inexact = fexit.inexact() if chosen.calls == "fexit" else None
-        return [*found, *([f"calls that fexit skips: {inexact}"] if inexact else [])]
+        preempted = preemption.of_programs(self._btf, chosen.calls)
+        return [*found, *([f"calls that the kernel skips ({preempted})"] if preempted else [])]
 
     def _hand_over(self, attached: Attached) -> None:
         wanted, loaded, tails = attached.programs

@@ -1,0 +1,60 @@
+"""Whether this kernel preempts itself, and our programs with it.
+
+The kernel skips a program where the same one was preempted on that processor (bpf_prog->active,
+kernel/bpf/trampoline.c), so that calls of whoever runs instead go uncounted; it counts them
+(bpf_prog_info.recursion_misses). Programs of fexit can be preempted wherever the kernel can, those
+of tracepoints of system calls since Linux 7.2 (trace_call_bpf_faultable()), all with PREEMPT_RT.
+
+Used by the loader only: any Python >= 3.9, standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+
+from pbmond import kernelfs
+from pbmond.btf import Btf
+
+#: Words of the kernel's version (utsname) that mean it preempts itself; PREEMPT_DYNAMIC may or not.
+_PREEMPTIBLE = {"PREEMPT", "PREEMPT_RT", "PREEMPT_LAZY"}
+_MODES = "sched/preempt"  # in debugfs: "none (voluntary) full lazy" (kernel/sched/debug.c)
+
+
+def of_kernel() -> str | None:
+    """Say why the kernel may preempt itself; None: it does not."""
+    words = set(platform.version().split())
+    if words & _PREEMPTIBLE:
+        return "this kernel preempts itself"
+    if "PREEMPT_DYNAMIC" not in words:
+        return None
+    mode = _mode()
+    if mode is None:
+        return f"whether this kernel preempts itself cannot be read from debugfs ({_MODES})"
+    return None if mode in ("none", "voluntary") else f"this kernel preempts itself ({mode})"
+
+
+def of_programs(btf: Btf, calls: str) -> str | None:
+    """Say why programs may be preempted; ``calls``: as Rungs.calls. None: they are not."""
+    may_be = (
+        calls == "fexit"
+        or btf.function("trace_call_bpf_faultable") is not None
+        or "PREEMPT_RT" in platform.version()
+    )
+    return of_kernel() if may_be else None
+
+
+def _mode() -> str | None:
+    try:
+        directory = kernelfs.debugfs()
+    except OSError:
+        return None
+    try:
+        modes = kernelfs.read(directory, _MODES)
+    except OSError:
+        return None
+    finally:
+        os.close(directory)
+    found = re.search(r"\((\w+)\)", modes)
+    return found[1] if found else None
