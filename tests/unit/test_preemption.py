@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import cast
 
@@ -37,7 +38,7 @@ def running(monkeypatch: pytest.MonkeyPatch, version: str, modes: str | None = N
     monkeypatch.setattr(platform, "version", lambda: version)
     monkeypatch.setattr(kernelfs, "debugfs", lambda: 99)
     monkeypatch.setattr(kernelfs, "read", read)
-    monkeypatch.setattr(preemption.os, "close", lambda _descriptor: None)
+    monkeypatch.setattr(os, "close", lambda _descriptor: None)
 
 
 @pytest.mark.parametrize(
