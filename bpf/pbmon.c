@@ -12,6 +12,7 @@
 #define CONTEXT_RAW 1
 
 #include "tables.h"
+#include "notes.h"
 #include "naming.h"
 #include "processes.h"
 #include "peers.h"
