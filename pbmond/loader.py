@@ -119,6 +119,8 @@ class Loading:
         trials.has_types(self._facts)
         self._btf = Btf()
         self._uring = uring(self._btf)
+        # There, programs are not preempted.
+        self._by_perf = preemption.raw_is_preemptible(self._btf) and bool(preemption.of_kernel())
         self._constants = {**defines(self._btf), **self._uring.defines}
         trials.has_offsets(self._constants, self._facts)
         self._tracefs = -1  # opened where a hook needs it
@@ -173,7 +175,7 @@ class Loading:
         return refusal if refusal or forced else preemption.of_kernel()
 
     def _hooks(self, chosen: Rungs) -> list[Hook]:
-        return hooks(chosen, self._uring.hooks)
+        return hooks(chosen, self._uring.hooks, by_perf=self._by_perf)
 
     # --- maps ---------------------------------------------------------------------------------
 
@@ -276,6 +278,7 @@ class Loading:
         values["SOCKETS_AT_EXIT"] = int(chosen.sockets == chosen.calls and chosen.calls != "off")
         values["FILES"] = int(chosen.files != "off")
         values["CALLS_BY_FEXIT"] = int(chosen.calls == "fexit")
+        values["TRACEPOINTS_BY_PERF"] = int(self._by_perf)
         values["PAGE_SIZE"] = resource.getpagesize()
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
         return Source(request["sources"], request["headers"], values, request["debug"])

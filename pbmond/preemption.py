@@ -3,7 +3,8 @@
 The kernel skips a program where the same one was preempted on that processor (bpf_prog->active,
 kernel/bpf/trampoline.c), so that calls of whoever runs instead go uncounted; it counts them
 (bpf_prog_info.recursion_misses). Programs of fexit can be preempted wherever the kernel can, those
-of tracepoints of system calls since Linux 7.2 (trace_call_bpf_faultable()), all with PREEMPT_RT.
+of raw tracepoints since Linux 7.0, where perf serves instead, those of tracepoints of system calls
+since 7.2 (trace_call_bpf_faultable()), all with PREEMPT_RT.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -43,6 +44,16 @@ def of_programs(btf: Btf, calls: str) -> str | None:
         or "PREEMPT_RT" in platform.version()
     )
     return of_kernel() if may_be else None
+
+
+def raw_is_preemptible(btf: Btf) -> bool:
+    """Tell whether programs of raw tracepoints run with preemption on.
+
+    Since Linux 7.0 an SRCU protects tracepoints. (Until 6.12 there was one of that name, for some
+    of them; tracepoint_ext is of 6.13.) Those of perf switch preemption off.
+    """
+    has_srcu = btf.variable("tracepoint_srcu_srcu_data") is not None
+    return has_srcu and btf.structure("tracepoint_ext") is not None
 
 
 def _mode() -> str | None:

@@ -158,8 +158,9 @@ def _judged(outcomes: list[Outcome], earlier: wire.Message, later: wire.Message)
     skipped = later.health["lost"]["skipped_calls"] - earlier.health["lost"]["skipped_calls"]
     for outcome in outcomes:
         # Whose calls the kernel skipped, nobody knows.
-        words = _SKIPPED if skipped else EXCUSES.get(outcome.path)
-        yield from judge(outcome, between, _excuse(words, later.health["unseen"]))
+        words = (EXCUSES.get(outcome.path), _SKIPPED if skipped else None)
+        excuses = (_excuse(each, later.health["unseen"]) for each in words)
+        yield from judge(outcome, between, next(filter(None, excuses), None))
 
 
 def _excuse(words: str | None, unseen: Sequence[str]) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from pbmond.btf import Btf, Member
 from pbmond.offsets import defines, unseen
+from pbmond.preemption import of_programs
 from pbmond.uring import uring
 from tests.kernels.assumed import LAYOUTS, TRACEPOINTS
 
@@ -65,6 +66,7 @@ def questions(btf: Btf, machine: str) -> set[Question]:
     as_btf = cast("Btf", recorder)
     defines(as_btf, machine)
     uring(as_btf)
+    of_programs(as_btf, "syscall-exit")
     unseen(as_btf, sockets=True)
     for layout in LAYOUTS:
         as_btf.member(layout.structure, layout.member)

@@ -6,9 +6,11 @@ from typing import cast
 
 import pytest
 
+from pbmond import bpf
 from pbmond.btf import Btf, Member
 from pbmond.hooks import Rungs, hooks, rungs
 from pbmond.offsets import unseen
+from pbmond.programs import wanted
 
 
 def test_the_better_rungs_are_tried_first_and_the_ends_of_calls_are_met_one_way() -> None:
@@ -62,6 +64,35 @@ def test_each_function_has_a_program_of_its_own_and_dear_tracepoints_share_one()
         here = hooks(Rungs("tracepoint", files), ())
         loaded = [hook.loaded for hook in here if hook.program == "exit_between"]
         assert (len(set(loaded)) == 1) is shared
+
+
+def test_by_perf_whatever_a_process_comes_by_is_met_where_it_is_not_preempted() -> None:
+    for chosen in (Rungs("tracepoint", "syscall-exit"), Rungs("fexit", "fexit")):
+        here = hooks(chosen, ("io_uring_complete",), by_perf=True)
+        assert [hook.name for hook in here if hook.kind == "raw_tracepoint"] == [
+            "inet_sock_set_state"
+        ]
+        names = {hook.name: hook.program for hook in here}
+        assert names["io_uring/io_uring_complete"] == "raw_io_uring_complete"
+        assert names["sched/sched_process_exec"] == "raw_sched_process_exec"
+        raw = hooks(chosen, ("io_uring_complete",))
+        assert [hook.program for hook in here] == [hook.program for hook in raw]
+
+
+@pytest.mark.parametrize("by_perf", [False, True])
+def test_programs_that_call_a_set_of_tails_are_of_one_kind(by_perf: bool) -> None:
+    for chosen in (Rungs("tracepoint", "syscall-exit"), Rungs("syscall-exit", "syscall-exit")):
+        programs = wanted(hooks(chosen, ("io_uring_complete",), by_perf=by_perf), chosen, {})
+        callers = ("raw_fill", "inet_sock_set_state")  # they call none
+        kinds: dict[str, set[int]] = {}
+        for name, program in programs.items():
+            if name not in callers:
+                kinds.setdefault(program.tails, set()).add(program.kind)
+        traced = bpf.TRACEPOINT if by_perf else bpf.RAW_TRACEPOINT
+        assert kinds["tails_of_raw"] == {traced}
+        assert all(len(each) == 1 for each in kinds.values())
+        assert programs["raw_fill"].kind == bpf.RAW_TRACEPOINT
+        assert programs["raw_walker"].kind == programs["raw_first"].kind == traced
 
 
 class FakeBtf:

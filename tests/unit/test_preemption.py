@@ -10,6 +10,7 @@ import pytest
 
 from pbmond import kernelfs, preemption
 from pbmond.btf import Btf
+from tests.kernels.recorded_btf import kernels, recorded
 
 DYNAMIC = "#1 SMP PREEMPT_DYNAMIC Debian 6.12.117-1 (2026-11-12)"
 
@@ -76,3 +77,8 @@ def test_programs_of_system_calls_are_preempted_where_they_may_fault(
     assert preemption.of_programs(NEW, "syscall-exit")
     running(monkeypatch, DYNAMIC, "none (voluntary) full")
     assert preemption.of_programs(NEW, "syscall-exit") is None
+
+
+@pytest.mark.parametrize("kernel", kernels())
+def test_raw_tracepoints_are_preempted_from_linux_7_on(kernel: str) -> None:
+    assert preemption.raw_is_preemptible(recorded(kernel)) is (int(kernel.partition(".")[0]) >= 7)
