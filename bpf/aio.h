@@ -269,15 +269,10 @@ INLINE void begin_aio(struct notes *notes, u64 ring, u32 handed_out)
 /* io_setup: a new ring, perhaps at the address of an old one. */
 INLINE void forget_ring(struct call *ctx)
 {
-	struct notes *notes = notes_of(CONTEXT_EXIT);
+	struct aio_key key = { .memory = address_space() };
 
-	if (!notes || ctx->result)
-		return;
-	struct aio_key *key = &notes->aio.key;
-	key->memory = address_space();
-	key->iocb = 0;
-	if (!read_user(&key->ring, sizeof(key->ring), (void *)CALL_ARGUMENT(ctx, 2)))
-		map_delete(MAP(AIO_RINGS), key);
+	if (!ctx->result && !read_user(&key.ring, sizeof(key.ring), (void *)CALL_ARGUMENT(ctx, 2)))
+		map_delete(MAP(AIO_RINGS), &key);
 }
 
 /* The result counts requests, or results. What lies beyond the kernel's limit of tail calls is lost,
@@ -285,12 +280,15 @@ INLINE void forget_ring(struct call *ctx)
  * takes half as long for two of them. */
 INLINE void count_aio(struct call *ctx, bool submits, u32 tail)
 {
-	struct notes *notes = notes_of(CONTEXT_EXIT);
+	struct notes *notes = ctx->result > 0 ? notes_of(CONTEXT_EXIT) : NULL;
 	s64 result = ctx->result;
 	bool done = true;
 
-	if (!notes || result <= 0)
+	if (!notes) {
+		if (result > 0 && !submits)
+			lose(LOST_COMPLETIONS, result);
 		return;
+	}
 	if (!notes->message)
 		begin_aio(notes, CALL_ARGUMENT(ctx, 1), submits ? 0 : result);
 	notes->aio.programs++;
@@ -311,6 +309,7 @@ INLINE void count_aio(struct call *ctx, bool submits, u32 tail)
 	notes->message = notes->resume = 0;
 	if (notes->queued)
 		tail_call(ctx, MAP(EXIT_TAILS), WALKER);
+	release_notes(notes);
 }
 #endif
 

@@ -264,6 +264,7 @@ INLINE void count_pending(void *ctx, u32 context, void *tails)
 	notes->pending_count = 0;
 	if (notes->queued)
 		tail_call(ctx, tails, WALKER);
+	release_notes(notes);
 }
 
 #endif

@@ -127,31 +127,25 @@ INLINE void *socket_of_call(struct call *ctx, struct notes *notes)
 
 INLINE void count_recvmmsg(struct call *ctx)
 {
-	struct notes *notes = notes_of(CONTEXT_EXIT);
+	struct notes *notes;
 	void *sk;
 
-	if (ctx->result <= 0 || !notes || CALL_ARGUMENT(ctx, 4) & (MSG_PEEK | MSG_ERRQUEUE))
+	if (ctx->result <= 0 || CALL_ARGUMENT(ctx, 4) & (MSG_PEEK | MSG_ERRQUEUE))
 		return;
+	notes = notes_of(CONTEXT_EXIT);
+	if (!notes) {
+		lose(LOST_BYTES, ctx->result);
+		return;
+	}
 	sk = socket_of_call(ctx, notes);
 	if (sk && count_alike(ctx, notes, sk, RX))
 		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+	release_notes(notes);
 }
 
-INLINE void count_sendmmsg(struct call *ctx)
+/* Messages that have addresses of their own, or may have. */
+INLINE void count_all_addressed(struct call *ctx, struct notes *notes, void *sk)
 {
-	struct notes *notes = notes_of(CONTEXT_EXIT);
-	void *sk;
-
-	if (ctx->result <= 0 || !notes)
-		return;
-	sk = socket_of_call(ctx, notes);
-	if (!sk)
-		return;
-	if (!takes_peers(&notes->pending[1].key)) {
-		if (count_alike(ctx, notes, sk, TX))
-			tail_call(ctx, MAP(EXIT_TAILS), FIRST);
-		return;
-	}
 	if (!notes->message) {
 		notes->queued = notes->done = notes->walking = 0;
 		meet_process(CONTEXT_EXIT, &notes->process);
@@ -166,6 +160,24 @@ INLINE void count_sendmmsg(struct call *ctx)
 	notes->message = 0;
 	if (notes->queued)
 		tail_call(ctx, MAP(EXIT_TAILS), WALKER);
+}
+
+INLINE void count_sendmmsg(struct call *ctx)
+{
+	struct notes *notes = ctx->result > 0 ? notes_of(CONTEXT_EXIT) : NULL;
+	void *sk;
+
+	if (!notes) {
+		if (ctx->result > 0)
+			lose(LOST_BYTES, ctx->result);
+		return;
+	}
+	sk = socket_of_call(ctx, notes);
+	if (sk && takes_peers(&notes->pending[1].key))
+		count_all_addressed(ctx, notes, sk);
+	else if (sk && count_alike(ctx, notes, sk, TX))
+		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+	release_notes(notes);
 }
 #endif
 

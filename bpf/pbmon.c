@@ -12,6 +12,7 @@
 #define CONTEXT_RAW 1
 
 #include "tables.h"
+#include "notes.h"
 #include "naming.h"
 #include "processes.h"
 #include "peers.h"
@@ -27,6 +28,13 @@ struct raw_arguments {
 };
 #define SYSCALL_EXIT(name) int exit_##name(struct call *ctx)
 #define RAW_TRACEPOINT(name) int raw_##name(struct raw_arguments *ctx)
+/* An argument of a tracepoint, by its place; by way of perf, a field of the record that is made of
+ * them (struct trace_event_raw_*). */
+#if TRACEPOINTS_BY_PERF
+#define TRACED(type, field, index) (*(type *)((void *)ctx + OFFSETOF_TRACED_##field))
+#else
+#define TRACED(type, field, index) ((type)ctx->values[index])
+#endif
 
 #if SIZEOF_FLOW_SLOT != 136 || SIZEOF_FILE_SLOT != 104 || SIZEOF_OVERFLOW_SLOT != 88
 #error "pbmond/records.py and bpf/pbmon.h disagree about a slot"
@@ -72,7 +80,7 @@ RAW_TRACEPOINT(walker)
 RAW_TRACEPOINT(sched_process_exec)
 {
 	count_exec();
-	tail_call(ctx, MAP(RAW_TAILS), WALKER);
+	go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), WALKER);
 	return 0;
 }
 
@@ -95,13 +103,13 @@ RAW_TRACEPOINT(inet_sock_set_state)
 #if SOCKETS && !SOCKETS_AT_EXIT
 RAW_TRACEPOINT(sock_send_length)
 {
-	s32 result = ctx->values[1];
+	s32 result = TRACED(s32, SOCK_RESULT, 1);
 	struct process_key process;
 
 	if (result > 0) {
 		identify_current(&process);
-		if (count_socket(CONTEXT_RAW, &process, (void *)ctx->values[0], TX, result))
-			tail_call(ctx, MAP(RAW_TAILS), FIRST);
+		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, SOCK, 0), TX, result))
+			go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	} else {
 		batch_passed(result < 0);
 	}
@@ -110,14 +118,14 @@ RAW_TRACEPOINT(sock_send_length)
 
 RAW_TRACEPOINT(sock_recv_length)
 {
-	s32 result = ctx->values[1];
-	u32 flags = ctx->values[2];
+	s32 result = TRACED(s32, SOCK_RESULT, 1);
+	u32 flags = TRACED(u32, SOCK_FLAGS, 2);
 	struct process_key process;
 
 	if (result > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE))) {
 		identify_current(&process);
-		if (count_socket(CONTEXT_RAW, &process, (void *)ctx->values[0], RX, result))
-			tail_call(ctx, MAP(RAW_TAILS), FIRST);
+		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, SOCK, 0), RX, result))
+			go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	}
 	return 0;
 }
@@ -135,7 +143,7 @@ INLINE int one_end(struct call *ctx, enum direction direction)
 	u64 descriptor = CALL_ARGUMENT(ctx, 1);
 	identify_current(&process);
 	if (count_file(CONTEXT_EXIT, &process, file_of(descriptor), direction, ctx->result, false))
-		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 
@@ -155,7 +163,7 @@ INLINE int two_ends(struct call *ctx, void *in, void *out)
 			first |= count_file(CONTEXT_EXIT, &process, file, end, ctx->result, true);
 	}
 	if (first)
-		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 
@@ -226,17 +234,28 @@ SYSCALL_EXIT(io_results)
 	return 0;
 }
 
+#if DISPATCHES
+/* The end of every system call, where programs of their own tracepoints could be preempted. What it
+ * tells is laid out as it is there. The calls of 32-bit programs have numbers of their own. */
+SYSCALL_EXIT(dispatch)
+{
+	if (ctx->result >= 0 && !IS_32_BIT(current_task()))
+		tail_call(ctx, MAP(CALLS), ctx->number);
+	return 0;
+}
+#endif
+
 /* io_uring_submit_req(req), io_uring_submit_sqe(req, ...), and before 5.18 (ring, req, ...) */
 RAW_TRACEPOINT(io_uring_submit)
 {
-	remember((void *)ctx->values[URING_SUBMIT_REQUEST_AT]);
+	remember(TRACED(void *, SUBMIT_REQUEST, URING_SUBMIT_REQUEST_AT));
 	return 0;
 }
 
 /* io_uring_task_add(req, mask) */
 RAW_TRACEPOINT(io_uring_task_add)
 {
-	remember((void *)ctx->values[0]);
+	remember(TRACED(void *, WAKE_REQUEST, 0));
 	return 0;
 }
 
@@ -244,12 +263,17 @@ RAW_TRACEPOINT(io_uring_task_add)
  * (ring, user_data, res, ...). */
 RAW_TRACEPOINT(io_uring_complete)
 {
-	struct known_key key = { .ring = ctx->values[0] };
+	struct known_key key = { .ring = TRACED(u64, COMPLETE_RING, 0) };
 	void *request = NULL;
 	u32 flags = 0;
 	s32 result;
 
-#if URING_COMPLETE_HAS_CQE
+#if TRACEPOINTS_BY_PERF
+	request = TRACED(void *, COMPLETE_REQUEST, 1);
+	key.user_data = TRACED(u64, COMPLETE_USER_DATA, 2);
+	result = TRACED(s32, COMPLETE_RESULT, 3);
+	flags = TRACED(u32, COMPLETE_FLAGS, 4);
+#elif URING_COMPLETE_HAS_CQE
 	request = (void *)ctx->values[1];
 	key.user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res, flags */);
 	result = READ(s32, ctx->values[2], 8);
@@ -264,7 +288,7 @@ RAW_TRACEPOINT(io_uring_complete)
 	result = ctx->values[2];
 #endif
 	if (count_completion(&key, request, result, flags))
-		tail_call(ctx, MAP(RAW_TAILS), FIRST);
+		go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	return 0;
 }
 
@@ -272,7 +296,7 @@ RAW_TRACEPOINT(io_uring_complete)
  * one does not tell the request. */
 RAW_TRACEPOINT(io_uring_cqe_overflow)
 {
-	if ((s32)ctx->values[2] > 0)
+	if (TRACED(s32, OVERFLOW_RESULT, 2) > 0)
 		lose(LOST_COMPLETIONS, 1);
 	return 0;
 }
@@ -285,7 +309,7 @@ SYSCALL_EXIT(getsockopt)
 {
 	if (!ctx->result && CALL_ARGUMENT(ctx, 2) == IPPROTO_TCP &&
 	    CALL_ARGUMENT(ctx, 3) == TCP_ZEROCOPY_RECEIVE && count_mapped(ctx))
-		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 #endif

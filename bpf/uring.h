@@ -3,7 +3,8 @@
  * A multishot request posts many results, and the tracepoint names it with the last alone. So the
  * requests that may do that are remembered by their ring and user data when they are submitted, or
  * woken (one that is older than the daemon). Before Linux 5.18 the tracepoint names none, so that
- * every request which moves bytes is remembered, with all that counting it takes.
+ * every request is remembered, with all that counting it takes; those that share ring and user data
+ * are taken to end in the order in which they were submitted, as linked ones do.
  */
 #ifndef PBMON_URING_H
 #define PBMON_URING_H
@@ -107,11 +108,13 @@ struct known {
 	struct process_key process;
 	void *file;
 	void *source;       /* of a splice; else NULL */
+	void *request;
 	u8 opcode;
 	u8 shared;          /* two requests of the ring have the same user data: which, nobody knows */
 	u16 zero;
-	u32 in_flight;      /* requests of the ring with that user data */
-	void *request;
+	u32 ended;          /* in the first of a ring's requests with that user data: how many of */
+	u32 submitted;      /* them have ended, of how many */
+	u32 more_zero;
 };
 
 INLINE void describe(struct known *known, void *request)
@@ -127,6 +130,8 @@ INLINE void describe(struct known *known, void *request)
 struct known_key {
 	u64 ring;
 	u64 user_data;
+	u32 number;         /* among a ring's requests with that user data */
+	u32 zero;
 };
 
 #if REMEMBERS_REQUESTS
@@ -149,7 +154,7 @@ INLINE bool has_shots(u8 opcode)
 INLINE void remember(void *request)
 {
 	struct known now = { .request = request };
-	struct known_key key;
+	struct known_key key = {};
 
 	if (!has_shots(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
 		return;
@@ -164,7 +169,7 @@ INLINE void remember(void *request)
 /* With its last result a request is done; one of two with the same user data leaves the other. */
 INLINE void forget(void *request)
 {
-	struct known_key key;
+	struct known_key key = {};
 
 	fill_known_key(&key, request);
 	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), &key);
@@ -205,40 +210,40 @@ INLINE s32 overhead_of_shot(void *request)
 #endif
 
 #if REMEMBERS_REQUESTS && !URING_COMPLETE_HAS_REQUEST
-/* A request was submitted. Requests that share ring and user data are alike, or nobody knows which. */
+/* A request was submitted. */
 INLINE void remember(void *request)
 {
-	struct known now = { .request = request, .in_flight = 1 };
-	struct known_key key;
+	struct known now = { .request = request, .submitted = 1 };
+	struct known_key key = {};
 
 	describe(&now, request);
-	if (direction_of(now.opcode) < 0)
-		return;
 	fill_known_key(&key, request);
-	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), &key);
-	if (!known) {
-		if (map_update(MAP(KNOWN_REQUESTS), &key, &now, 0))
-			lose(LOST_COMPLETIONS, 1);
-		return;
-	}
-	__sync_fetch_and_add(&known->in_flight, 1);
-	if (known->file != now.file || known->source != now.source || known->opcode != now.opcode)
-		known->shared = 1;
+	struct known *first = map_lookup(MAP(KNOWN_REQUESTS), &key);
+	if (first) /* one at a time: the ring's uring_lock */
+		key.number = first->submitted++;
+	if (map_update(MAP(KNOWN_REQUESTS), &key, &now, 0))
+		lose(LOST_COMPLETIONS, 1);
 }
 
-/* What was remembered of a request that is done now. False: it is none that moves bytes. */
-INLINE bool recall(const struct known_key *key, struct known *done)
+/* What was remembered of the request that is done now. False: nothing, since it is older. */
+INLINE bool recall(struct known_key *key, struct known *done)
 {
-	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), key);
+	struct known *first = map_lookup(MAP(KNOWN_REQUESTS), key), *known = first;
 
-	if (!known)
+	if (!first)
 		return false;
-	*done = *known;
-	if (done->in_flight > 1)
-		__sync_fetch_and_add(&known->in_flight, -1);
-	else
+	key->number = first->ended++; /* one at a time: the ring's completion_lock */
+	if (key->number)
+		known = map_lookup(MAP(KNOWN_REQUESTS), key);
+	if (known)
+		*done = *known;
+	if (key->number)
 		map_delete(MAP(KNOWN_REQUESTS), key);
-	return true;
+	if (key->number + 1 >= first->submitted) {
+		key->number = 0;
+		map_delete(MAP(KNOWN_REQUESTS), key);
+	}
+	return known != NULL;
 }
 #endif
 
@@ -279,7 +284,7 @@ INLINE bool count_known(const struct known *known, s32 result)
 #define CQE_BUFFER 1 /* IORING_CQE_F_BUFFER: what shots of bytes have, and those of polls have not */
 
 /* A completion: `request` is NULL where a request that goes on posts one, or another ring does. */
-INLINE bool count_completion(const struct known_key *key, void *request, s32 result, u32 flags)
+INLINE bool count_completion(struct known_key *key, void *request, s32 result, u32 flags)
 {
 	struct known known = {};
 

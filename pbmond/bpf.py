@@ -240,9 +240,10 @@ def open_program(program: int) -> int:
 
 
 def attached(pid: int, descriptor: int) -> tuple[int, str] | None:
-    """Return what a process's descriptor attaches: the id of the program, and the tracepoint.
+    """Return what a process's descriptor attaches: the id of the program, and where it runs.
 
-    None: it attaches nothing, to nothing that has a name, or is gone. Needs CAP_SYS_ADMIN.
+    That is the tracepoint's name, or "fexit:" and the program's name. None: it attaches nothing, to
+    nothing that has a name, or is gone. Needs CAP_SYS_ADMIN.
     """
     name = ctypes.create_string_buffer(_NAME_SIZE)
     # pid, fd, flags, buf_len, buf, then what comes back: prog_id, fd_type, probe_offset, probe_addr
@@ -251,9 +252,38 @@ def attached(pid: int, descriptor: int) -> tuple[int, str] | None:
     if _LIBC.syscall(_BPF, _TASK_FD_QUERY, attributes, 48) < 0:
         if ctypes.get_errno() == errno.EPERM:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-        return None
+        return _traced(pid, descriptor)  # the call knows no links of fexit
     program = int(struct.unpack_from("<I", attributes, 24)[0])
     return (program, name.value.decode("ascii", "replace")) if name.value else None
+
+
+def _traced(pid: int, descriptor: int) -> tuple[int, str] | None:
+    """Return what attached() does of a link that runs a program at the end of a function."""
+    try:
+        lines = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text().splitlines()
+    except OSError:
+        return None
+    told = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if told.get("link_type") != "tracing" or not told.get("prog_id", "").isdecimal():
+        return None
+    program = int(told["prog_id"])
+    return program, f"fexit:{_name_of(program)}"
+
+
+def _name_of(program: int) -> str:
+    """Return the name of the program of that id; "" if it is gone. struct bpf_prog_info: name."""
+    info = ctypes.create_string_buffer(256)
+    try:
+        descriptor = open_program(program)
+    except OSError:
+        return ""
+    try:
+        _call(_OBJ_GET_INFO, struct.pack("<IIQ", descriptor, 256, ctypes.addressof(info)))
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    return info.raw[64:80].partition(b"\0")[0].decode("ascii", "replace")
 
 
 def count_runs() -> int:

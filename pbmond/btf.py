@@ -12,7 +12,7 @@ from typing import NamedTuple
 VMLINUX = "/sys/kernel/btf/vmlinux"
 
 _LIBRARIES = ("libbpf.so.1", "libbpf.so.0", "libbcc_bpf.so.0")
-_STRUCT, _UNION, _TYPEDEF, _FUNC = 4, 5, 8, 12
+_STRUCT, _UNION, _TYPEDEF, _FUNC, _VAR = 4, 5, 8, 12, 14
 _PTR, _FUNC_PROTO = 2, 13
 _TRANSPARENT = (_TYPEDEF, 9, 10, 11, 18)  # and volatile, const, restrict, type tag
 
@@ -172,6 +172,10 @@ class Btf:
     def structure(self, name: str) -> int | None:
         """Id of a structure, None if there is none of that name."""
         return self._find(name, _STRUCT) or None
+
+    def variable(self, name: str) -> int | None:
+        """Id of a variable of each processor, None if there is none of that name."""
+        return self._find(name, _VAR) or None
 
     def tracepoint_parameters(self, name: str) -> list[str] | None:
         """Names of the pointed-to structures ("" for other types) of a tracepoint's parameters.

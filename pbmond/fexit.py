@@ -1,8 +1,6 @@
-"""Whether programs on the way out of kernel functions (fexit) load here, and count exactly.
+"""Whether programs on the way out of kernel functions (fexit) load and attach here.
 
-Such a program costs other system calls nothing. But the kernel skips it where the same program was
-preempted on that processor (bpf_prog->active, kernel/bpf/trampoline.c), so that on a kernel that
-preempts itself, calls of whoever runs instead would go uncounted.
+Such a program costs other system calls nothing.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -10,18 +8,13 @@ Used by the loader only: any Python >= 3.9, standard library.
 from __future__ import annotations
 
 import os
-import platform
-import re
 
-from pbmond import bpf, kernelfs
+from pbmond import bpf
 from pbmond.btf import Btf
 from pbmond.hooks import function_of
+from pbmond.instructions import NOTHING
 
 _ENOTSUPP = 524  # include/linux/errno.h: one of the kernel's own, without a word in any libc
-_NOTHING = bytes.fromhex("b700000000000000 9500000000000000")  # r0 = 0; exit
-#: Words of the kernel's version (utsname) that mean it preempts itself; PREEMPT_DYNAMIC may or not.
-_PREEMPTIBLE = {"PREEMPT", "PREEMPT_RT", "PREEMPT_LAZY"}
-_MODES = "sched/preempt"  # in debugfs: "none (voluntary) full lazy" (kernel/sched/debug.c)
 
 
 def refusal(btf: Btf) -> str | None:
@@ -30,7 +23,7 @@ def refusal(btf: Btf) -> str | None:
     if not function:
         return f"the kernel's BTF has no function {function_of('read')}"
     try:
-        program = bpf.load_program(bpf.TRACING, _NOTHING, "pb_try", function=function).descriptor
+        program = bpf.load_program(bpf.TRACING, NOTHING, "pb_try", function=function).descriptor
     except OSError as error:
         return f"the kernel refuses them: {error.strerror}"
     try:
@@ -42,31 +35,3 @@ def refusal(btf: Btf) -> str | None:
     finally:
         os.close(program)
     return None
-
-
-def inexact() -> str | None:
-    """Say why such programs would miss calls on this kernel; None: they miss none."""
-    words = set(platform.version().split())
-    if words & _PREEMPTIBLE:
-        return "this kernel preempts itself"
-    if "PREEMPT_DYNAMIC" not in words:
-        return None
-    mode = _mode()
-    if mode is None:
-        return "whether this kernel preempts itself cannot be read from debugfs"
-    return None if mode in ("none", "voluntary") else f"this kernel preempts itself ({mode})"
-
-
-def _mode() -> str | None:
-    try:
-        directory = kernelfs.debugfs()
-    except OSError:
-        return None
-    try:
-        modes = kernelfs.read(directory, _MODES)
-    except OSError:
-        return None
-    finally:
-        os.close(directory)
-    found = re.search(r"\((\w+)\)", modes)
-    return found[1] if found else None

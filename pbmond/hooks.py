@@ -28,6 +28,11 @@ _MESSAGE_SYSCALLS = {
 }
 # Tracepoint -> program, where their names differ.
 _PROGRAMS = dict.fromkeys(("io_uring_submit_req", "io_uring_submit_sqe"), "io_uring_submit")
+# The group of each tracepoint in tracefs.
+_GROUPS = {
+    **dict.fromkeys(SOCKET_TRACEPOINTS, "sock"),
+    **dict.fromkeys(("sched_process_exec", "sched_process_exit"), "sched"),
+}
 # The kernel's name of a system call's function begins so.
 _FUNCTIONS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
 
@@ -77,25 +82,44 @@ def rungs(sockets: str, files: str) -> Iterator[Rungs]:
                 yield Rungs(socket, file)
 
 
-def hooks(rungs: Rungs, uring: Sequence[str]) -> list[Hook]:
-    """Return every hook of the given rungs; ``uring``: the tracepoints of io_uring that serve."""
+def calls(rungs: Rungs) -> dict[str, str]:
+    """Return each system call whose end is met, and the program that is to run there."""
+    if rungs.calls == "off":
+        return {}
+    found = dict(_SYSCALLS)
+    if rungs.sockets != "off":
+        found["getsockopt"] = "exit_getsockopt"
+    if rungs.sockets == rungs.calls:
+        found.update(_MESSAGE_SYSCALLS)
+    return found
+
+
+def hooks(
+    rungs: Rungs, uring: Sequence[str], *, by_perf: bool = False, dispatched: bool = False
+) -> list[Hook]:
+    """Return every hook of the given rungs; ``uring``: the tracepoints of io_uring that serve.
+
+    ``by_perf``: those tracepoints that a process comes by are met by way of perf, not raw.
+    ``dispatched``: one program meets the end of every system call, and runs those of ``calls``.
+    """
+    traced = _by_perf if by_perf else _raw
     found = [
-        _raw("sched_process_exec", required=True),
-        _raw("sched_process_exit", required=True),
+        traced("sched_process_exec", required=True),
+        traced("sched_process_exit", required=True),
     ]
     if rungs.sockets != "off":
+        # Also in interrupts, where the kernel skips it by way of perf if it interrupts another.
         found.append(_raw("inet_sock_set_state", required=False))
     if rungs.sockets == "tracepoint":
-        found += [_raw(name, required=True) for name in SOCKET_TRACEPOINTS]
+        found += [traced(name, required=True) for name in SOCKET_TRACEPOINTS]
     # One exit of a system call that is hooked costs every system call, so none where none must be.
     if rungs.calls == "off":
         return found
-    found += [_exit(rungs.calls, *item) for item in _SYSCALLS.items()]
-    if rungs.sockets != "off":
-        found.append(_exit(rungs.calls, "getsockopt", "exit_getsockopt"))
-    if rungs.sockets == rungs.calls:
-        found += [_exit(rungs.calls, *item) for item in _MESSAGE_SYSCALLS.items()]
-    return found + [_raw(name, required=False) for name in uring]
+    if dispatched:
+        found.append(Hook("exit_dispatch", "tracepoint", "raw_syscalls/sys_exit", required=True))
+    else:
+        found += [_exit(rungs.calls, *item) for item in calls(rungs).items()]
+    return found + [traced(name, required=False) for name in uring]
 
 
 def function_of(call: str) -> str:
@@ -105,6 +129,11 @@ def function_of(call: str) -> str:
 
 def _raw(name: str, *, required: bool) -> Hook:
     return Hook(f"raw_{_PROGRAMS.get(name, name)}", "raw_tracepoint", name, required)
+
+
+def _by_perf(name: str, *, required: bool) -> Hook:
+    raw = _raw(name, required=required)
+    return raw._replace(kind="tracepoint", name=f"{_GROUPS.get(name, 'io_uring')}/{name}")
 
 
 def _exit(calls: str, name: str, program: str) -> Hook:

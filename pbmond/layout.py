@@ -10,21 +10,15 @@ Used by the loader only: any Python >= 3.9, standard library.
 from __future__ import annotations
 
 import os
-import struct
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from pbmond import bpf
+from pbmond import instructions as do
+from pbmond.instructions import instruction, run
 
-# Helpers, by number, and instructions, by operation.
-_PID_TGID, _CURRENT_TASK, _READ_KERNEL, _BOOTTIME_NS = 14, 35, 113, 125
-_LOAD_64, _STORE_NUMBER_64, _MOVE, _MOVE_NUMBER = 0x79, 0x7A, 0xBF, 0xB7
-_ADD_NUMBER, _SUBTRACT, _SHIFT_RIGHT = 0x07, 0x1F, 0x77
-_SKIP_IF_EQUAL, _CALL, _EXIT = 0x15, 0x85, 0x95
-_STACK = 10  # the register that points to its end
-
+_PID_TGID, _CURRENT_TASK, _READ_KERNEL, _BOOTTIME_NS = 14, 35, 113, 125  # helpers
 _AGE_SHIFT = 20  # an age in 2^20 ns, about a millisecond, fits the 32 bits of a result
 _TICK_NS = 10_000_000  # of /proc/PID/stat
 _SOCKFS_MAGIC, _AF_UNIX = 0x534F434B, 1
@@ -101,47 +95,36 @@ def fields(constants: dict[str, int], socket: int) -> list[Field]:
 
 def read(steps: tuple[int, ...], size: int, *, age: bool = False) -> bytes:
     """Return a program that returns what ``steps`` lead to; ``age``: how long ago that was."""
-    code = [_do(_CALL, number=_CURRENT_TASK), _do(_MOVE, 6, 0)]
+    code = [instruction(do.CALL, number=_CURRENT_TASK), instruction(do.MOVE, 6, 0)]
     for place, offset in enumerate(steps, 1):
         code += [
-            _do(_STORE_NUMBER_64, _STACK, offset=-8),
-            _do(_MOVE, 1, _STACK),
-            _do(_ADD_NUMBER, 1, number=-8),
-            _do(_MOVE_NUMBER, 2, number=size if place == len(steps) else 8),
-            _do(_MOVE, 3, 6),
-            _do(_ADD_NUMBER, 3, number=offset),
-            _do(_CALL, number=_READ_KERNEL),
-            _do(_SKIP_IF_EQUAL, offset=1),
-            _do(_EXIT),  # with an errno, which no field holds
-            _do(_LOAD_64, 6, _STACK, offset=-8),
+            instruction(do.STORE_NUMBER, do.STACK, offset=-8),
+            instruction(do.MOVE, 1, do.STACK),
+            instruction(do.ADD_NUMBER, 1, number=-8),
+            instruction(do.MOVE_NUMBER, 2, number=size if place == len(steps) else 8),
+            instruction(do.MOVE, 3, 6),
+            instruction(do.ADD_NUMBER, 3, number=offset),
+            instruction(do.CALL, number=_READ_KERNEL),
+            instruction(do.SKIP_IF_EQUAL, offset=1),
+            instruction(do.EXIT),  # with an errno, which no field holds
+            instruction(do.LOAD, 6, do.STACK, offset=-8),
         ]
-    result = [_do(_MOVE, 0, 6)]
+    result = [instruction(do.MOVE, 0, 6)]
     if age:
         result = [
-            _do(_CALL, number=_BOOTTIME_NS),
-            _do(_SUBTRACT, 0, 6),
-            _do(_SHIFT_RIGHT, 0, number=_AGE_SHIFT),
+            instruction(do.CALL, number=_BOOTTIME_NS),
+            instruction(do.SUBTRACT, 0, 6),
+            instruction(do.SHIFT_RIGHT_NUMBER, number=_AGE_SHIFT),
         ]
-    return b"".join([*code, *result, _do(_EXIT)])
+    return b"".join([*code, *result, instruction(do.EXIT)])
 
 
-def run(code: bytes) -> int:
-    """Load a program, run it once in this task, and return the lower 32 bits of its result."""
-    program = bpf.load_program(bpf.RAW_TRACEPOINT, code, "layout").descriptor
-    try:
-        return bpf.run_once(program, (0,))
-    finally:
-        os.close(program)
-
-
-def _do(operation: int, to: int = 0, source: int = 0, *, offset: int = 0, number: int = 0) -> bytes:
-    return struct.pack("<BBhi", operation, source << 4 | to, offset, number)
-
-
-#: The smallest program.
-NOTHING = b"".join([_do(_MOVE_NUMBER), _do(_EXIT)])
 _PROCESS_ID = b"".join(
-    [_do(_CALL, number=_PID_TGID), _do(_SHIFT_RIGHT, number=32), _do(_EXIT)],
+    [
+        instruction(do.CALL, number=_PID_TGID),
+        instruction(do.SHIFT_RIGHT_NUMBER, number=32),
+        instruction(do.EXIT),
+    ]
 )
 
 

@@ -10,6 +10,7 @@ import resource
 
 from pbmond.btf import Btf, BtfError, Member
 from pbmond.hooks import SOCKET_TRACEPOINTS
+from pbmond.preemption import raw_is_preemptible
 
 # What the C side reads, in bytes; INSIDE: it only counts on from there.
 U8, U16, U32, U64, POINTER, INSIDE = 1, 2, 4, 8, 8, 0
@@ -116,6 +117,20 @@ _OPTIONAL: dict[str, tuple[int, str]] = {
     "ASYNC_MESSAGE_NAME_LENGTH": (U32, "io_async_msghdr.namelen"),
     "ASYNC_MESSAGE_CONTROL_LENGTH": (U64, "io_async_msghdr.controllen"),
 }
+# What tracepoints record for perf, where programs get that instead of their arguments.
+_TRACED: dict[str, tuple[int, str]] = {
+    "TRACED_SOCK": (POINTER, "trace_event_raw_sock_msg_length.sk"),
+    "TRACED_SOCK_RESULT": (U32, "trace_event_raw_sock_msg_length.ret"),
+    "TRACED_SOCK_FLAGS": (U32, "trace_event_raw_sock_msg_length.flags"),
+    "TRACED_SUBMIT_REQUEST": (POINTER, "trace_event_raw_io_uring_submit_req.req"),
+    "TRACED_WAKE_REQUEST": (POINTER, "trace_event_raw_io_uring_task_add.req"),
+    "TRACED_COMPLETE_RING": (POINTER, "trace_event_raw_io_uring_complete.ctx"),
+    "TRACED_COMPLETE_REQUEST": (POINTER, "trace_event_raw_io_uring_complete.req"),
+    "TRACED_COMPLETE_USER_DATA": (U64, "trace_event_raw_io_uring_complete.user_data"),
+    "TRACED_COMPLETE_RESULT": (U32, "trace_event_raw_io_uring_complete.res"),
+    "TRACED_COMPLETE_FLAGS": (U32, "trace_event_raw_io_uring_complete.cflags"),
+    "TRACED_OVERFLOW_RESULT": (U32, "trace_event_raw_io_uring_cqe_overflow.res"),
+}
 # Bit fields of some kernels, read as the byte that holds them: SHIFT_<name> and MASK_<name>, too.
 _BITS = {"SK_USERLOCKS": "sock.sk_userlocks"}
 _REGISTERS: dict[str, dict[str, tuple[int, str]]] = {
@@ -127,11 +142,13 @@ _REGISTERS: dict[str, dict[str, tuple[int, str]]] = {
         "R8": (U64, "pt_regs.r8"),
         "R9": (U64, "pt_regs.r9"),
         "ORIG_AX": (U64, "pt_regs.orig_ax"),
+        "THREAD_STATUS": (U32, "task_struct.thread_info.status"),
     },
     "aarch64": {
         "REGS": (31 * U64, "pt_regs.regs"),
         "ORIG_X0": (U64, "pt_regs.orig_x0"),
         "SYSCALLNO": (U32, "pt_regs.syscallno"),
+        "THREAD_FLAGS": (U64, "task_struct.thread_info.flags"),
     },
 }
 _THREAD_SIZE = 16384  # without KASAN; more where a page is larger
@@ -143,6 +160,8 @@ def defines(btf: Btf, machine: str = platform.machine()) -> dict[str, int]:
     if machine not in _REGISTERS:
         raise BtfError(f"pbmon runs on {' and '.join(_REGISTERS)}, not on {machine}")
     reads = _NEEDED | _REGISTERS[machine]
+    if raw_is_preemptible(btf):
+        reads |= _TRACED
     members = {name: _needed(btf, name, *read) for name, read in reads.items()}
     optional = {name: _find(btf, name, *read) for name, read in _OPTIONAL.items()}
     members |= {name: member for name, member in optional.items() if member is not None}

@@ -24,6 +24,7 @@ _EXIT_TAILS = ("exit_walker", "exit_first", "exit_sendmmsg", "exit_io_submit", "
 # A tail that is compiled once and loaded for both kinds of program.
 _TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
 _FILL, _RAW_SET = "raw_fill", "tails_of_raw"
+_CALLS_TAILS = "raw_sched_process_exec"  # a program that is always there and calls _RAW_TAILS
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 # Lines of the verifier's log that are figures (print_verification_stats(), kernel/bpf/verifier.c).
@@ -77,21 +78,27 @@ class Wanted(NamedTuple):
     hooked: bool
 
 
-def wanted(here: list[Hook], rungs: Rungs, functions: dict[str, Function]) -> dict[str, Wanted]:
+def wanted(
+    here: list[Hook], rungs: Rungs, functions: dict[str, Function], called: set[str]
+) -> dict[str, Wanted]:
     """Return each program to load, by its name; ``functions``: what the kernel has of them.
+
+    ``called``: functions in C that "exit_dispatch" calls, in the place of hooks.
 
     The kernel lets programs of fexit tail-call each other only if the functions they run behind
     have one prototype (since 6.12), so there is a set of tails for each. What would run behind a
     function that the kernel does not have is left out.
     """
     at_exit = bpf.TRACING if rungs.calls == "fexit" else bpf.TRACEPOINT
-    found = {
-        name: Wanted(name, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=False)
-        for name in (_FILL, *_RAW_TAILS)
-    }
+    kinds = {"raw_tracepoint": bpf.RAW_TRACEPOINT, "tracepoint": bpf.TRACEPOINT}
+    traced = {hook.program: Wanted(hook.program, kinds[hook.kind], 0, _RAW_SET, hooked=True)
+              for hook in here if hook.program.startswith("raw_")}  # fmt: skip
+    found = {_FILL: Wanted(_FILL, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=False)}
+    for tail in _RAW_TAILS:
+        found[tail] = traced[_CALLS_TAILS]._replace(function=tail, hooked=False)
     for hook in here:
-        if hook.kind == "raw_tracepoint":
-            program = Wanted(hook.program, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=True)
+        if hook.program in traced:
+            program = traced[hook.program]
         elif hook.kind == "tracepoint" or hook.name in functions:
             function = functions.get(hook.name, Function(0, 0))
             tails = f"tails_of_exits_{function.prototype}"
@@ -102,6 +109,8 @@ def wanted(here: list[Hook], rungs: Rungs, functions: dict[str, Function]) -> di
         else:
             continue
         found[hook.loaded] = program
+        if hook.program == "exit_dispatch":
+            found.update({name: program._replace(function=name, hooked=False) for name in called})
     return found
 
 
@@ -163,7 +172,7 @@ class Compiled:
         if program.function in _TWINS:
             others[maps["raw_notes"]] = maps["exit_notes"]
         _link(code, cast, others)
-        short = name.rpartition("sys_exit_")[2].rpartition("_sys_")[2]
+        short = name.rpartition("/")[2].rpartition("sys_exit_")[2].rpartition("_sys_")[2]
         try:
             return bpf.load_program(program.kind, bytes(code), short, function=program.target)
         except bpf.ProgramRefused as error:

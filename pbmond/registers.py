@@ -8,14 +8,9 @@ Used by the loader only: any Python >= 3.9, standard library.
 
 from __future__ import annotations
 
-import os
-import struct
+from pbmond.instructions import CALL, EXIT, LOAD, MOVE, SUBTRACT, instruction, run
 
-from pbmond import bpf
-
-# Instructions of eBPF (include/uapi/linux/bpf.h) and numbers of the two helpers.
-_MOVE, _LOAD, _SUBTRACT, _CALL, _EXIT = 0xBF, 0x79, 0x1F, 0x85, 0x95
-_CURRENT_TASK, _TASK_REGISTERS = 158, 175
+_CURRENT_TASK, _TASK_REGISTERS = 158, 175  # helpers
 
 
 def stack_registers(stack: int) -> int:
@@ -24,25 +19,15 @@ def stack_registers(stack: int) -> int:
     ``stack``: the offset of task_struct.stack. 0: this kernel does not tell.
     """
     code = (
-        _instruction(_CALL, value=_CURRENT_TASK)
-        + _instruction(_MOVE, to=6)
-        + _instruction(_MOVE, to=1)
-        + _instruction(_CALL, value=_TASK_REGISTERS)
-        + _instruction(_LOAD, to=1, source=6, offset=stack)
-        + _instruction(_SUBTRACT, source=1)
-        + _instruction(_EXIT)
+        instruction(CALL, number=_CURRENT_TASK)
+        + instruction(MOVE, 6, 0)
+        + instruction(MOVE, 1, 0)
+        + instruction(CALL, number=_TASK_REGISTERS)
+        + instruction(LOAD, 1, 6, offset=stack)
+        + instruction(SUBTRACT, 0, 1)
+        + instruction(EXIT)
     )
     try:
-        program = bpf.load_program(bpf.RAW_TRACEPOINT, code, "pb_registers").descriptor
+        return run(code)
     except OSError:
         return 0
-    try:
-        return bpf.run_once(program, ())
-    finally:
-        os.close(program)
-
-
-def _instruction(
-    operation: int, *, to: int = 0, source: int = 0, offset: int = 0, value: int = 0
-) -> bytes:
-    return struct.pack("<BBhi", operation, to | source << 4, offset, value)

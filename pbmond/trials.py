@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pbmond import bpf, kernelfs, layout, refusals
 from pbmond.btf import VMLINUX
+from pbmond.instructions import NOTHING
 from pbmond.refusals import Facts, Refused
 
 _HOSTS_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO of include/linux/proc_ns.h
@@ -66,7 +67,7 @@ def can_load(known: Facts) -> None:
         raise Refused(refusals.small_map(_number(error), _asked(known))) from None
     try:
         for kind in (bpf.RAW_TRACEPOINT, bpf.TRACEPOINT):
-            os.close(bpf.load_program(kind, layout.NOTHING, "trial").descriptor)
+            os.close(bpf.load_program(kind, NOTHING, "trial").descriptor)
     except OSError as error:
         raise Refused(refusals.small_program(_number(error), _asked(known))) from None
     try:

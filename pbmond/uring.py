@@ -13,14 +13,14 @@ from pbmond.btf import Btf
 _COMPLETE, _OVERFLOW, _WAKE = "io_uring_complete", "io_uring_cqe_overflow", "io_uring_task_add"
 _SUBMIT = ("io_uring_submit_req", "io_uring_submit_sqe")  # the newer name first
 _REQUEST = "io_kiocb"
-_SIZES = (16, 48)  # of struct known_key and struct known, bpf/uring.h
+_SIZES = (24, 56)  # of struct known_key and struct known, bpf/uring.h
 #: (ring, request, opcode, user data, flags, force_nonblock, sq_thread), Linux 5.14 to 5.17.
 _OLD_SUBMIT_SIZE = 7
 
 BLIND = "io_uring (its tracepoints do not name requests before Linux 5.14)"
 _PARTLY_BLIND = (
     "io_uring requests in flight when the daemon starts, or that share ring and user data with "
-    "one of another file (before Linux 5.18)"
+    "another and end before it (before Linux 5.18)"
 )
 
 

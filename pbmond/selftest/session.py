@@ -24,6 +24,7 @@ from pbmond.selftest.workloads import (
 )
 
 ORDERS: Final = ("before", "after")
+_SKIPPED: Final = "calls that the kernel skips"  # in health.unseen
 #: Calls of ``step`` for each program.
 STEPS: Final = 2 * len(ORDERS)
 #: Where files live on a disk: /tmp is often memory, where some ways do not exist.
@@ -154,9 +155,12 @@ def _settled(
 
 def _judged(outcomes: list[Outcome], earlier: wire.Message, later: wire.Message) -> Iterator[Line]:
     between = moved(earlier, later)
+    skipped = later.health["lost"]["skipped_calls"] - earlier.health["lost"]["skipped_calls"]
     for outcome in outcomes:
-        excuse = _excuse(EXCUSES.get(outcome.path), later.health["unseen"])
-        yield from judge(outcome, between, excuse)
+        # Whose calls the kernel skipped, nobody knows.
+        words = (EXCUSES.get(outcome.path), _SKIPPED if skipped else None)
+        excuses = (_excuse(each, later.health["unseen"]) for each in words)
+        yield from judge(outcome, between, next(filter(None, excuses), None))
 
 
 def _excuse(words: str | None, unseen: Sequence[str]) -> str | None:

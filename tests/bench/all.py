@@ -1,6 +1,6 @@
 """Runs every benchmark, one after the other, and prints what the README quotes, as Markdown.
 
-Run as root, with nothing else going on: ``.venv/bin/python tests/bench/all.py``. About 13 minutes.
+Run as root, with nothing else going on: ``.venv/bin/python tests/bench/all.py``. About 25 minutes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import bench
 
 BENCHES = {
+    "app_cost.py": "What applications lose",
     "probe_cost.py": "Added to a system call",
     "daemon_cost.py": "The daemon",
     "scale.py": "The daemon at scale",

@@ -63,6 +63,8 @@ def _attach_once(config: Config) -> tuple[Rungs, list[Hook]]:
     kernel = attach(config, LOG)
     kernel.close()
     rungs = Rungs(kernel.rungs["sockets"], kernel.rungs["files"])
+    words = "sockets by {sockets}, files by {files}, {reads} reads".format(**kernel.rungs)
+    print(words, file=sys.stderr)
     taken = {hook.name for hook in kernel.hooks if hook.error is None}
     return rungs, [hook for hook in hooks(rungs, uring(Btf()).hooks) if hook.name in taken]
 

@@ -122,7 +122,7 @@ moved = 0
 for size in (101, 303, 55):
     for _, write_end in pipes:
         kernel.write(write_end, size)
-        moved += ring.shot()
+        moved += ring.result()
 print(json.dumps([os.getpid(), moved]))
 """
 

@@ -17,6 +17,7 @@ from unittest.mock import patch
 from pbmond import loader
 from pbmond.hooks import Rungs
 from pbmond.offsets import defines
+from pbmond.preemption import raw_is_preemptible
 from pbmond.programs import Compiled, CompileError
 from tests.kernels.recorded_btf import kernels, recorded
 
@@ -37,6 +38,8 @@ class Rehearsal(loader.Loading):
     def compile(self) -> dict[str, str | None]:
         """Return what bcc says of each choice of rungs and reads."""
         self._make_maps()
+        # As where the kernel preempts itself; that is not what this one does.
+        self._by_perf = raw_is_preemptible(self._btf)
         return {
             "-".join((*rungs, reads)): self._complaint(rungs, reads)
             for rungs, reads in _CHOICES
@@ -56,6 +59,7 @@ def compile_for(kernel: str, machine: str, request: dict[str, Any]) -> dict[str,
     btf = recorded(kernel)
     with (
         patch.object(loader, "Btf", lambda: btf),
+        patch("pbmond.trials.has_offsets"),  # they are another kernel's
         patch.object(loader, "defines", lambda btf: defines(btf, machine)),
         socket.socket() as unused,
     ):

@@ -13,9 +13,9 @@ import pbmond
 PACKAGE = Path(pbmond.__file__).parent
 #: What runs in the loader's process, under whatever Python has bcc.
 LOADER = {
-    *("__init__.py", "bpf.py", "btf.py", "fexit.py", "hooks.py", "kernelfs.py", "layout.py"),
-    *("loader.py", "offsets.py", "programs.py", "refusals.py", "registers.py", "trials.py"),
-    "uring.py",
+    *("__init__.py", "bpf.py", "btf.py", "fexit.py", "hooks.py", "instructions.py", "kernelfs.py"),
+    *("layout.py", "loader.py", "offsets.py", "preemption.py", "programs.py", "refusals.py"),
+    *("registers.py", "syscalls.py", "trials.py", "uring.py"),
 }
 
 

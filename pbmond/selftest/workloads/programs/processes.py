@@ -124,6 +124,29 @@ def killed_while_writing(run: Run) -> Iterator[None]:
 
 
 @program
+def one_processor_for_all(run: Run) -> Iterator[None]:
+    """Four processes take turns on one processor, wherever the kernel stops them."""
+    rounds, gate, processor = 1000, Gate(), min(os.sched_getaffinity(0))
+
+    def child(inner: Run) -> None:
+        os.sched_setaffinity(0, {processor})
+        fd, (left, right) = inner.open(f"data-{os.getpid()}"), socket.socketpair()
+        row = inner.file(fd)
+        left_row, right_row = inner.connection(left, "unix"), inner.connection(right, "unix")
+        gate.wait()
+        for number in range(rounds):
+            left_row.write(kernel.sendto(left.fileno(), 1 + number % 7))
+            right_row.read(kernel.recvfrom(right.fileno(), 100))
+            row.write(kernel.write(fd, 1 + number % 5))
+
+    yield
+    children = [run.fork(child) for _ in range(4)]
+    gate.open()
+    for each in children:
+        run.join(each)
+
+
+@program
 def pid_reused(run: Run) -> Iterator[None]:
     """Two processes of one pid, told apart by their start."""
     fd, proc = run.open("data"), os.open("/proc", os.O_RDONLY)

@@ -1,0 +1,24 @@
+"""Where a kernel stack keeps the registers: what the kernel's helper says, and what BTF tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from pbmond.btf import Btf
+from pbmond.offsets import defines
+from pbmond.registers import stack_registers
+
+
+def test_the_helper_and_the_structures_name_the_same_place() -> None:
+    found = defines(Btf())
+    asked = stack_registers(found["OFFSETOF_TASK_STACK"])
+    if not asked:
+        pytest.skip("this kernel has no bpf_task_pt_regs (Linux 5.15)")
+    room = found["SIZEOF_PT_REGS"] + found["STACK_PADDING"]
+    # Kernels for debugging (KASAN) have stacks of twice the size and more.
+    assert (asked + room) % found["THREAD_SIZE"] == 0
+
+
+def test_a_kernel_that_does_not_tell_yields_nothing() -> None:
+    """No structure has a member there, so the program is refused."""
+    assert stack_registers(1 << 14) == 0
