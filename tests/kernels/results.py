@@ -15,10 +15,8 @@ AUTO: Final = "auto"
 #: A program may have a million on its way through the verifier. Other distributions build kernels
 #: that spend them faster, and are left this much room.
 MOST_INSTRUCTIONS: Final = 200_000
-#: What the daemon says where a rung does not load; anything else is a failure of the run.
-_REFUSAL: Final = re.compile(
-    'set sockets and files to "auto"|the kernel refused the eBPF programs|cannot be attached'
-)
+#: What the daemon says where a kernel lacks what a rung needs; anything else is a failure.
+_REFUSAL: Final = 'set sockets and files to "auto"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ def run_of(said: Mapping[str, Any]) -> Run:
     report = said["report"]
     if report is None:
         words = (said["words"].splitlines() or ["no result"])[-1].removeprefix("pbmond selftest: ")
-        is_refusal = said["forced"] != AUTO and _REFUSAL.search(words) is not None
+        is_refusal = said["forced"] != AUTO and _REFUSAL in words
         return Run(said["forced"], **{"refused" if is_refusal else "failed": words})
     return Run(
         said["forced"],
