@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pbmond.offsets import _BITS, _NEEDED, _OPTIONAL, _REGISTERS
+from pbmond.offsets import _BITS, _NEEDED, _OPTIONAL, _REGISTERS, _TRACED
 
-READS = {**_NEEDED, **_OPTIONAL, **_REGISTERS["x86_64"], **_REGISTERS["aarch64"]}
+_MACHINES = {**_REGISTERS["x86_64"], **_REGISTERS["aarch64"]}
+READS = {**_NEEDED, **_OPTIONAL, **_MACHINES, **_TRACED}
 _SIZES = {"u8": 1, "s8": 1, "u16": 2, "u32": 4, "s32": 4, "u64": 8, "void *": 8}
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
@@ -77,7 +78,7 @@ def test_no_read_takes_more_bytes_than_its_member_has() -> None:
     """Fewer is the low half: both machines are little-endian."""
     found = [
         (call, size)
-        for call in calls("READ", "FIELD", "HEAD", "CALL_FIELD")
+        for call in calls("READ", "FIELD", "HEAD", "CALL_FIELD", "TRACED")
         if call.member
         for size in sizes(call.member)
     ]
