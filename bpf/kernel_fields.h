@@ -116,6 +116,7 @@ INLINE void *task_registers(void *task)
 #define NR32_SENDFILE64 239
 #define NR32_VMSPLICE 343
 #define NR32_TEE 342
+#define IS_32_BIT(task) (FIELD(u64, task, OFFSETOF_THREAD_FLAGS) & 1 << 22 /* TIF_32BIT */)
 #else
 #define ARGUMENT_1 OFFSETOF_DI
 #define ARGUMENT_2 OFFSETOF_SI
@@ -134,6 +135,7 @@ INLINE void *task_registers(void *task)
 #define NR32_SENDFILE64 NR_SENDFILE
 #define NR32_VMSPLICE NR_VMSPLICE
 #define NR32_TEE NR_TEE
+#define IS_32_BIT(task) (FIELD(u32, task, OFFSETOF_THREAD_STATUS) & 2 /* TS_COMPAT */)
 #endif
 #define ARGUMENT(registers, number) REGISTER(u64, registers, ARGUMENT_##number)
 #define SYSCALL_NUMBER(registers) REGISTER(u32, registers, OFFSETOF_CALL_NUMBER)

@@ -12,6 +12,7 @@
 #define CONTEXT_RAW 1
 
 #include "tables.h"
+#include "notes.h"
 #include "naming.h"
 #include "processes.h"
 #include "peers.h"
@@ -232,6 +233,17 @@ SYSCALL_EXIT(io_results)
 	count_aio(ctx, false, AIO_RESULTS_TAIL);
 	return 0;
 }
+
+#if DISPATCHES
+/* The end of every system call, where programs of their own tracepoints could be preempted. What it
+ * tells is laid out as it is there. The calls of 32-bit programs have numbers of their own. */
+SYSCALL_EXIT(dispatch)
+{
+	if (ctx->result >= 0 && !IS_32_BIT(current_task()))
+		tail_call(ctx, MAP(CALLS), ctx->number);
+	return 0;
+}
+#endif
 
 /* io_uring_submit_req(req), io_uring_submit_sqe(req, ...), and before 5.18 (ring, req, ...) */
 RAW_TRACEPOINT(io_uring_submit)

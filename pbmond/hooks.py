@@ -82,10 +82,25 @@ def rungs(sockets: str, files: str) -> Iterator[Rungs]:
                 yield Rungs(socket, file)
 
 
-def hooks(rungs: Rungs, uring: Sequence[str], *, by_perf: bool = False) -> list[Hook]:
+def calls(rungs: Rungs) -> dict[str, str]:
+    """Return each system call whose end is met, and the program that is to run there."""
+    if rungs.calls == "off":
+        return {}
+    found = dict(_SYSCALLS)
+    if rungs.sockets != "off":
+        found["getsockopt"] = "exit_getsockopt"
+    if rungs.sockets == rungs.calls:
+        found.update(_MESSAGE_SYSCALLS)
+    return found
+
+
+def hooks(
+    rungs: Rungs, uring: Sequence[str], *, by_perf: bool = False, dispatched: bool = False
+) -> list[Hook]:
     """Return every hook of the given rungs; ``uring``: the tracepoints of io_uring that serve.
 
     ``by_perf``: those tracepoints that a process comes by are met by way of perf, not raw.
+    ``dispatched``: one program meets the end of every system call, and runs those of ``calls``.
     """
     traced = _by_perf if by_perf else _raw
     found = [
@@ -100,11 +115,10 @@ def hooks(rungs: Rungs, uring: Sequence[str], *, by_perf: bool = False) -> list[
     # One exit of a system call that is hooked costs every system call, so none where none must be.
     if rungs.calls == "off":
         return found
-    found += [_exit(rungs.calls, *item) for item in _SYSCALLS.items()]
-    if rungs.sockets != "off":
-        found.append(_exit(rungs.calls, "getsockopt", "exit_getsockopt"))
-    if rungs.sockets == rungs.calls:
-        found += [_exit(rungs.calls, *item) for item in _MESSAGE_SYSCALLS.items()]
+    if dispatched:
+        found.append(Hook("exit_dispatch", "tracepoint", "raw_syscalls/sys_exit", required=True))
+    else:
+        found += [_exit(rungs.calls, *item) for item in calls(rungs).items()]
     return found + [traced(name, required=False) for name in uring]
 
 

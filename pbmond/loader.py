@@ -26,7 +26,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from pbmond import bpf, fexit, kernelfs, preemption, refusals, trials
 from pbmond.btf import Btf, BtfError
-from pbmond.hooks import Hook, Rungs, hooks, rungs
+from pbmond.hooks import Hook, Rungs, calls, hooks, rungs
 from pbmond.offsets import defines, unseen
 from pbmond.programs import (
     Compiled,
@@ -41,6 +41,7 @@ from pbmond.programs import (
 )
 from pbmond.refusals import Refused
 from pbmond.registers import stack_registers
+from pbmond.syscalls import NUMBERS
 from pbmond.uring import BLIND, uring
 
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
@@ -51,6 +52,7 @@ _NOTES_SLOTS = 4  # of each processor, where programs may be preempted
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
+_CALLS = 512  # more than any system call's number
 _READS = ("cast", "typed", "probe")  # the better first
 _HINTS = 1 << 16  # HINT_BITS of bpf/tables.h
 
@@ -120,7 +122,9 @@ class Loading:
         self._btf = Btf()
         self._uring = uring(self._btf)
         # There, programs are not preempted.
-        self._by_perf = preemption.raw_is_preemptible(self._btf) and bool(preemption.of_kernel())
+        preempts = preemption.of_kernel() is not None
+        self._by_perf = preempts and preemption.raw_is_preemptible(self._btf)
+        self._dispatches = preempts and preemption.calls_are_preemptible(self._btf)
         self._constants = {**defines(self._btf), **self._uring.defines}
         trials.has_offsets(self._constants, self._facts)
         self._tracefs = -1  # opened where a hook needs it
@@ -175,7 +179,8 @@ class Loading:
         return refusal if refusal or forced else preemption.of_kernel()
 
     def _hooks(self, chosen: Rungs) -> list[Hook]:
-        return hooks(chosen, self._uring.hooks, by_perf=self._by_perf)
+        dispatched = self._dispatches and chosen.calls == "syscall-exit"
+        return hooks(chosen, self._uring.hooks, by_perf=self._by_perf, dispatched=dispatched)
 
     # --- maps ---------------------------------------------------------------------------------
 
@@ -197,6 +202,7 @@ class Loading:
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         self._map("known_requests", *self._uring.memory)
+        self._map("calls", bpf.PROG_ARRAY, (4, 4), _CALLS)
         for name in ("raw_tails", "exit_tails"):  # stand for those that each program gets
             self._map(name, bpf.PROG_ARRAY, (4, 4), 1)
         self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
@@ -250,15 +256,17 @@ class Loading:
     def _load_by(self, reads: str, chosen: Rungs, here: list[Hook]) -> Programs:
         compiled = Compiled(self._source(reads, chosen))
         cast = self._constants["FUNCTION_RDONLY_CAST"]
-        every = wanted(here, chosen, self._functions(here))
+        at_calls = calls(chosen) if chosen.calls == "syscall-exit" and self._dispatches else {}
+        every = wanted(here, chosen, self._functions(here), set(at_calls.values()))
         sets = tails(every)
         maps = {**self._maps, **{name: _tail_map(indexes) for name, indexes in sets.items()}}
         loaded = {name: compiled.load(name, each, cast, maps) for name, each in every.items()}
         for name, indexes in sets.items():
             for index, tail in indexes.items():
-                numbers = (index, loaded[tail].descriptor)
-                key, value = (number.to_bytes(4, sys.byteorder) for number in numbers)
-                bpf.update(maps[name], key, value)
+                _put(maps[name], index, loaded[tail].descriptor)
+        for call, program in at_calls.items():
+            number = NUMBERS[platform.machine()][call]
+            _put(maps["calls"], number, loaded[program].descriptor)
         for number, table in enumerate(self._tables):
             _fill(loaded["raw_fill"].descriptor, number, table.capacity)
         return Programs(every, loaded, {name: maps[name] for name in sets})
@@ -269,7 +277,7 @@ class Loading:
         values.update(self._constants)
         values.update({f"SIZEOF_{t.name.upper()}_SLOT": t.slot_size for t in self._tables})
         values["SIZEOF_NOTES"] = _NOTES_SIZE
-        preempted = preemption.of_programs(self._btf, chosen.calls)
+        preempted = preemption.of_programs(chosen.calls)
         values["NOTES_SLOTS"] = _NOTES_SLOTS if preempted else 1
         values["EVENTS_SIZE"] = request["events_size"]
         values["CAST_LOADS"] = int(reads == "cast")
@@ -279,6 +287,7 @@ class Loading:
         values["FILES"] = int(chosen.files != "off")
         values["CALLS_BY_FEXIT"] = int(chosen.calls == "fexit")
         values["TRACEPOINTS_BY_PERF"] = int(self._by_perf)
+        values["DISPATCHES"] = int(self._dispatches and chosen.calls == "syscall-exit")
         values["PAGE_SIZE"] = resource.getpagesize()
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
         return Source(request["sources"], request["headers"], values, request["debug"])
@@ -316,7 +325,7 @@ class Loading:
         found = unseen(self._btf, sockets=chosen.sockets != "off")
         if chosen.calls != "off":
             found += self._uring.unseen
-        preempted = preemption.of_programs(self._btf, chosen.calls)
+        preempted = preemption.of_programs(chosen.calls)
         return [*found, *([f"calls that the kernel skips ({preempted})"] if preempted else [])]
 
     def _hand_over(self, attached: Attached) -> None:
@@ -349,6 +358,11 @@ class Loading:
 def _tail_map(indexes: dict[int, str]) -> int:
     """Make a map of programs: the first one in it decides what kind the others must be."""
     return bpf.create_map(bpf.PROG_ARRAY, 4, 4, max(indexes, default=0) + 1, name="pb_tails")
+
+
+def _put(tails: int, index: int, program: int) -> None:
+    """Put a program into a map of programs."""
+    bpf.update(tails, index.to_bytes(4, sys.byteorder), program.to_bytes(4, sys.byteorder))
 
 
 def _fill(program: int, table: int, capacity: int) -> None:

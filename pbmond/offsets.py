@@ -142,11 +142,13 @@ _REGISTERS: dict[str, dict[str, tuple[int, str]]] = {
         "R8": (U64, "pt_regs.r8"),
         "R9": (U64, "pt_regs.r9"),
         "ORIG_AX": (U64, "pt_regs.orig_ax"),
+        "THREAD_STATUS": (U32, "task_struct.thread_info.status"),
     },
     "aarch64": {
         "REGS": (31 * U64, "pt_regs.regs"),
         "ORIG_X0": (U64, "pt_regs.orig_x0"),
         "SYSCALLNO": (U32, "pt_regs.syscallno"),
+        "THREAD_FLAGS": (U64, "task_struct.thread_info.flags"),
     },
 }
 _THREAD_SIZE = 16384  # without KASAN; more where a page is larger

@@ -3,8 +3,8 @@
 The kernel skips a program where the same one was preempted on that processor (bpf_prog->active,
 kernel/bpf/trampoline.c), so that calls of whoever runs instead go uncounted; it counts them
 (bpf_prog_info.recursion_misses). Programs of fexit can be preempted wherever the kernel can, those
-of raw tracepoints since Linux 7.0, where perf serves instead, those of tracepoints of system calls
-since 7.2 (trace_call_bpf_faultable()), all with PREEMPT_RT.
+of raw tracepoints since Linux 7.0, where perf serves instead, those of a system call's tracepoints
+since 7.2, where the one that all calls pass serves instead; all with PREEMPT_RT.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -36,14 +36,18 @@ def of_kernel() -> str | None:
     return None if mode in ("none", "voluntary") else f"this kernel preempts itself ({mode})"
 
 
-def of_programs(btf: Btf, calls: str) -> str | None:
+def of_programs(calls: str) -> str | None:
     """Say why programs may be preempted; ``calls``: as Rungs.calls. None: they are not."""
-    may_be = (
-        calls == "fexit"
-        or btf.function("trace_call_bpf_faultable") is not None
-        or "PREEMPT_RT" in platform.version()
-    )
+    may_be = calls == "fexit" or "PREEMPT_RT" in platform.version()
     return of_kernel() if may_be else None
+
+
+def calls_are_preemptible(btf: Btf) -> bool:
+    """Tell whether programs of a system call's tracepoints run with preemption on (Linux 7.2).
+
+    perf_syscall_exit() calls them by trace_call_bpf_faultable(), before it switches that off.
+    """
+    return btf.function("trace_call_bpf_faultable") is not None
 
 
 def raw_is_preemptible(btf: Btf) -> bool:

@@ -78,8 +78,12 @@ class Wanted(NamedTuple):
     hooked: bool
 
 
-def wanted(here: list[Hook], rungs: Rungs, functions: dict[str, Function]) -> dict[str, Wanted]:
+def wanted(
+    here: list[Hook], rungs: Rungs, functions: dict[str, Function], called: set[str]
+) -> dict[str, Wanted]:
     """Return each program to load, by its name; ``functions``: what the kernel has of them.
+
+    ``called``: functions in C that "exit_dispatch" calls, in the place of hooks.
 
     The kernel lets programs of fexit tail-call each other only if the functions they run behind
     have one prototype (since 6.12), so there is a set of tails for each. What would run behind a
@@ -105,6 +109,8 @@ def wanted(here: list[Hook], rungs: Rungs, functions: dict[str, Function]) -> di
         else:
             continue
         found[hook.loaded] = program
+        if hook.program == "exit_dispatch":
+            found.update({name: program._replace(function=name, hooked=False) for name in called})
     return found
 
 

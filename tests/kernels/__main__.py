@@ -1,6 +1,7 @@
 """The matrix's command line: boots the kernels that are asked for and prints the table.
 
-    python -m tests.kernels [--short | --only PATTERN] [--minutes N] [--results DIR] [SERIES...]
+    python -m tests.kernels [--auto] [--short | --only PATTERN] [--minutes N] [--results DIR]
+                            [SERIES...]
 
 Run by ``packaging/check --kernels``. Exits with 0 if nothing is off, with 1 if something is or has
 no result, with 3 if guests cannot be made here (QEMU or Debian's packages cannot be had).
@@ -108,6 +109,7 @@ def _options(arguments: Sequence[str]) -> Options:
     add("series", nargs="*", metavar="SERIES", help=f"default: {' '.join(DEFAULT)}")
     add("--only", metavar="PATTERNS", help="these paths, as the self-test takes them")
     add("--short", action="store_true", help="some paths of each kind, and no rung is forced")
+    add("--auto", action="store_true", help="what the daemon takes by itself; no rung is forced")
     add("--minutes", type=float, metavar="N", help="give up after that time")
     add("--results", type=Path, metavar="DIR", help="write results of whole self-tests there")
     options = parser.parse_args(arguments)
@@ -115,7 +117,8 @@ def _options(arguments: Sequence[str]) -> Options:
         if not (series in NAMED or versions.is_series(series)):
             names = ", ".join((versions.SID, versions.NEWEST, *NAMED))
             parser.error(f"{series}: must be one such as 6.1, or of {names}")
-    plan = Plan(",".join(SHORT) if options.short else options.only, forced=not options.short)
+    forced = not (options.short or options.auto)
+    plan = Plan(",".join(SHORT) if options.short else options.only, forced=forced)
     minutes = options.minutes or _GUEST_MINUTES * len(DEFAULT)
     return Options(
         plan, options.series or DEFAULT, time.monotonic() + 60 * minutes, options.results

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from pbmond.btf import Btf, Member
 from pbmond.offsets import defines, unseen
-from pbmond.preemption import of_programs
+from pbmond.preemption import calls_are_preemptible, raw_is_preemptible
 from pbmond.uring import uring
 from tests.kernels.assumed import LAYOUTS, TRACEPOINTS
 
@@ -66,7 +66,8 @@ def questions(btf: Btf, machine: str) -> set[Question]:
     as_btf = cast("Btf", recorder)
     defines(as_btf, machine)
     uring(as_btf)
-    of_programs(as_btf, "syscall-exit")
+    calls_are_preemptible(as_btf)
+    raw_is_preemptible(as_btf)
     unseen(as_btf, sockets=True)
     for layout in LAYOUTS:
         as_btf.member(layout.structure, layout.member)

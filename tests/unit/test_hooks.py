@@ -8,9 +8,10 @@ import pytest
 
 from pbmond import bpf
 from pbmond.btf import Btf, Member
-from pbmond.hooks import Rungs, hooks, rungs
+from pbmond.hooks import Rungs, calls, hooks, rungs
 from pbmond.offsets import unseen
 from pbmond.programs import wanted
+from pbmond.syscalls import NUMBERS
 
 
 def test_the_better_rungs_are_tried_first_and_the_ends_of_calls_are_met_one_way() -> None:
@@ -32,7 +33,7 @@ def test_rungs_that_contradict_each_other_leave_nothing_to_try() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "calls"),
+    ("chosen", "way"),
     [
         (Rungs("tracepoint", "fexit"), "fexit"),
         (Rungs("tracepoint", "off"), "off"),
@@ -40,10 +41,10 @@ def test_rungs_that_contradict_each_other_leave_nothing_to_try() -> None:
         (Rungs("fexit", "off"), "fexit"),
     ],
 )
-def test_what_meets_the_ends_of_calls_serves_whoever_needs_them(chosen: Rungs, calls: str) -> None:
-    assert chosen.calls == calls
+def test_what_meets_the_ends_of_calls_serves_whoever_needs_them(chosen: Rungs, way: str) -> None:
+    assert chosen.calls == way
     kinds = {hook.kind for hook in hooks(chosen, ())} - {"raw_tracepoint"}
-    assert kinds == {"off": set(), "fexit": {"fexit"}, "syscall-exit": {"tracepoint"}}[calls]
+    assert kinds == {"off": set(), "fexit": {"fexit"}, "syscall-exit": {"tracepoint"}}[way]
 
 
 @pytest.mark.parametrize(("sockets", "counted"), [("tracepoint", False), ("fexit", True)])
@@ -57,6 +58,21 @@ def test_messages_are_met_at_the_ends_of_calls_only_where_no_tracepoint_tells(
 def test_without_files_no_hook_makes_other_system_calls_slower() -> None:
     chosen = Rungs("tracepoint", "off")
     assert {hook.kind for hook in hooks(chosen, ())} == {"raw_tracepoint"}
+
+
+def test_where_one_program_meets_all_calls_it_runs_those_of_each() -> None:
+    chosen = Rungs("syscall-exit", "syscall-exit")
+    exits = [hook for hook in hooks(chosen, (), dispatched=True) if hook.kind == "tracepoint"]
+    assert [hook.name for hook in exits] == ["raw_syscalls/sys_exit"]
+    assert {f"syscalls/sys_exit_{call}" for call in calls(chosen)} == {
+        hook.name for hook in hooks(chosen, ()) if hook.kind == "tracepoint"
+    }
+
+
+@pytest.mark.parametrize("machine", NUMBERS)
+def test_every_call_has_a_number_of_its_own_on_each_machine(machine: str) -> None:
+    assert set(NUMBERS[machine]) == set(calls(Rungs("syscall-exit", "syscall-exit")))
+    assert len(set(NUMBERS[machine].values())) == len(NUMBERS[machine])
 
 
 def test_each_function_has_a_program_of_its_own_and_dear_tracepoints_share_one() -> None:
@@ -82,7 +98,8 @@ def test_by_perf_whatever_a_process_comes_by_is_met_where_it_is_not_preempted() 
 @pytest.mark.parametrize("by_perf", [False, True])
 def test_programs_that_call_a_set_of_tails_are_of_one_kind(by_perf: bool) -> None:
     for chosen in (Rungs("tracepoint", "syscall-exit"), Rungs("syscall-exit", "syscall-exit")):
-        programs = wanted(hooks(chosen, ("io_uring_complete",), by_perf=by_perf), chosen, {})
+        here = hooks(chosen, ("io_uring_complete",), by_perf=by_perf)
+        programs = wanted(here, chosen, {}, set())
         callers = ("raw_fill", "inet_sock_set_state")  # they call none
         kinds: dict[str, set[int]] = {}
         for name, program in programs.items():

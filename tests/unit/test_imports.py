@@ -15,7 +15,7 @@ PACKAGE = Path(pbmond.__file__).parent
 LOADER = {
     *("__init__.py", "bpf.py", "btf.py", "fexit.py", "hooks.py", "instructions.py", "kernelfs.py"),
     *("layout.py", "loader.py", "offsets.py", "preemption.py", "programs.py", "refusals.py"),
-    *("registers.py", "trials.py", "uring.py"),
+    *("registers.py", "syscalls.py", "trials.py", "uring.py"),
 }
 
 

@@ -66,17 +66,15 @@ def test_programs_of_fexit_are_preempted_wherever_the_kernel_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running(monkeypatch, DYNAMIC, "full (lazy)")
-    assert preemption.of_programs(OLD, "fexit")
-    assert preemption.of_programs(OLD, "syscall-exit") is None
-
-
-def test_programs_of_system_calls_are_preempted_where_they_may_fault(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    running(monkeypatch, DYNAMIC, "full (lazy)")
-    assert preemption.of_programs(NEW, "syscall-exit")
+    assert preemption.of_programs("fexit")
+    assert preemption.of_programs("syscall-exit") is None
     running(monkeypatch, DYNAMIC, "none (voluntary) full")
-    assert preemption.of_programs(NEW, "syscall-exit") is None
+    assert preemption.of_programs("fexit") is None
+
+
+def test_programs_of_system_calls_are_preempted_where_they_may_fault() -> None:
+    assert preemption.calls_are_preemptible(NEW)
+    assert not preemption.calls_are_preemptible(OLD)
 
 
 @pytest.mark.parametrize("kernel", kernels())

@@ -1,0 +1,66 @@
+"""Numbers of the system calls that move bytes, for each machine.
+
+From arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. Used by the
+loader only: any Python >= 3.9, standard library.
+"""
+
+from __future__ import annotations
+
+NUMBERS = {
+    "x86_64": {
+        "read": 0,
+        "write": 1,
+        "pread64": 17,
+        "pwrite64": 18,
+        "readv": 19,
+        "writev": 20,
+        "sendfile64": 40,
+        "sendto": 44,
+        "recvfrom": 45,
+        "sendmsg": 46,
+        "recvmsg": 47,
+        "getsockopt": 55,
+        "io_setup": 206,
+        "io_getevents": 208,
+        "io_submit": 209,
+        "splice": 275,
+        "tee": 276,
+        "vmsplice": 278,
+        "preadv": 295,
+        "pwritev": 296,
+        "recvmmsg": 299,
+        "sendmmsg": 307,
+        "copy_file_range": 326,
+        "preadv2": 327,
+        "pwritev2": 328,
+        "io_pgetevents": 333,
+    },
+    "aarch64": {
+        "io_setup": 0,
+        "io_submit": 2,
+        "io_getevents": 4,
+        "read": 63,
+        "write": 64,
+        "readv": 65,
+        "writev": 66,
+        "pread64": 67,
+        "pwrite64": 68,
+        "preadv": 69,
+        "pwritev": 70,
+        "sendfile64": 71,
+        "vmsplice": 75,
+        "splice": 76,
+        "tee": 77,
+        "sendto": 206,
+        "recvfrom": 207,
+        "getsockopt": 209,
+        "sendmsg": 211,
+        "recvmsg": 212,
+        "recvmmsg": 243,
+        "sendmmsg": 269,
+        "copy_file_range": 285,
+        "preadv2": 286,
+        "pwritev2": 287,
+        "io_pgetevents": 292,
+    },
+}
