@@ -8,6 +8,7 @@
 #define TCP_SYN_SENT 2
 #define TCP_SYN_RECV 3
 #define TCP_CLOSE 7
+#define TCP_LISTEN 10
 #define IPPROTO_SCTP 132
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
@@ -306,9 +307,11 @@ INLINE void remember_opening(void *sk, u32 before, u32 after)
 		side = FLAG_ACCEPTED;
 	else if (before == TCP_SYN_SENT)
 		side = FLAG_CONNECTED;
-	else if (before == TCP_CLOSE && READ(u16, sk, OFFSETOF_SK_PROTOCOL) == IPPROTO_SCTP)
-		/* Both ends come this way (net/sctp/socket.c, sm_sideeffect.c); what accept() is about
-		 * to return is nobody's socket yet. */
+	else if ((before == TCP_CLOSE || before == TCP_LISTEN) &&
+		 READ(u16, sk, OFFSETOF_SK_PROTOCOL) == IPPROTO_SCTP)
+		/* Both ends come this way (net/sctp/socket.c, sm_sideeffect.c), since 7.0 that of
+		 * accept() as a clone of the listener; what it is about to return is nobody's socket
+		 * yet. */
 		side = READ(void *, sk, OFFSETOF_SK_SOCKET) ? FLAG_CONNECTED : FLAG_ACCEPTED;
 	else
 		return;
