@@ -31,9 +31,9 @@ struct raw_arguments {
 /* An argument of a tracepoint, by its place; by way of perf, a field of the record that is made of
  * them (struct trace_event_raw_*). */
 #if TRACEPOINTS_BY_PERF
-#define TRACED(type, field, index) (*(type *)((void *)ctx + OFFSETOF_TRACED_##field))
+#define TRACED(type, index, offset) (*(type *)((void *)ctx + (offset)))
 #else
-#define TRACED(type, field, index) ((type)ctx->values[index])
+#define TRACED(type, index, offset) ((type)ctx->values[index])
 #endif
 
 #if SIZEOF_FLOW_SLOT != 136 || SIZEOF_FILE_SLOT != 104 || SIZEOF_OVERFLOW_SLOT != 88
@@ -103,12 +103,12 @@ RAW_TRACEPOINT(inet_sock_set_state)
 #if SOCKETS && !SOCKETS_AT_EXIT
 RAW_TRACEPOINT(sock_send_length)
 {
-	s32 result = TRACED(s32, SOCK_RESULT, 1);
+	s32 result = TRACED(s32, 1, OFFSETOF_TRACED_SOCK_RESULT);
 	struct process_key process;
 
 	if (result > 0) {
 		identify_current(&process);
-		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, SOCK, 0), TX, result))
+		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), TX, result))
 			go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	} else {
 		batch_passed(result < 0);
@@ -118,13 +118,13 @@ RAW_TRACEPOINT(sock_send_length)
 
 RAW_TRACEPOINT(sock_recv_length)
 {
-	s32 result = TRACED(s32, SOCK_RESULT, 1);
-	u32 flags = TRACED(u32, SOCK_FLAGS, 2);
+	s32 result = TRACED(s32, 1, OFFSETOF_TRACED_SOCK_RESULT);
+	u32 flags = TRACED(u32, 2, OFFSETOF_TRACED_SOCK_FLAGS);
 	struct process_key process;
 
 	if (result > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE))) {
 		identify_current(&process);
-		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, SOCK, 0), RX, result))
+		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), RX, result))
 			go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	}
 	return 0;
@@ -248,14 +248,14 @@ SYSCALL_EXIT(dispatch)
 /* io_uring_submit_req(req), io_uring_submit_sqe(req, ...), and before 5.18 (ring, req, ...) */
 RAW_TRACEPOINT(io_uring_submit)
 {
-	remember(TRACED(void *, SUBMIT_REQUEST, URING_SUBMIT_REQUEST_AT));
+	remember(TRACED(void *, URING_SUBMIT_REQUEST_AT, OFFSETOF_TRACED_SUBMIT_REQUEST));
 	return 0;
 }
 
 /* io_uring_task_add(req, mask) */
 RAW_TRACEPOINT(io_uring_task_add)
 {
-	remember(TRACED(void *, WAKE_REQUEST, 0));
+	remember(TRACED(void *, 0, OFFSETOF_TRACED_WAKE_REQUEST));
 	return 0;
 }
 
@@ -263,16 +263,16 @@ RAW_TRACEPOINT(io_uring_task_add)
  * (ring, user_data, res, ...). */
 RAW_TRACEPOINT(io_uring_complete)
 {
-	struct known_key key = { .ring = TRACED(u64, COMPLETE_RING, 0) };
+	struct known_key key = { .ring = TRACED(u64, 0, OFFSETOF_TRACED_COMPLETE_RING) };
 	void *request = NULL;
 	u32 flags = 0;
 	s32 result;
 
 #if TRACEPOINTS_BY_PERF
-	request = TRACED(void *, COMPLETE_REQUEST, 1);
-	key.user_data = TRACED(u64, COMPLETE_USER_DATA, 2);
-	result = TRACED(s32, COMPLETE_RESULT, 3);
-	flags = TRACED(u32, COMPLETE_FLAGS, 4);
+	request = TRACED(void *, 1, OFFSETOF_TRACED_COMPLETE_REQUEST);
+	key.user_data = TRACED(u64, 2, OFFSETOF_TRACED_COMPLETE_USER_DATA);
+	result = TRACED(s32, 3, OFFSETOF_TRACED_COMPLETE_RESULT);
+	flags = TRACED(u32, 4, OFFSETOF_TRACED_COMPLETE_FLAGS);
 #elif URING_COMPLETE_HAS_CQE
 	request = (void *)ctx->values[1];
 	key.user_data = READ(u64, ctx->values[2], 0 /* struct io_uring_cqe: user_data, res, flags */);
@@ -296,7 +296,7 @@ RAW_TRACEPOINT(io_uring_complete)
  * one does not tell the request. */
 RAW_TRACEPOINT(io_uring_cqe_overflow)
 {
-	if (TRACED(s32, OVERFLOW_RESULT, 2) > 0)
+	if (TRACED(s32, 2, OFFSETOF_TRACED_OVERFLOW_RESULT) > 0)
 		lose(LOST_COMPLETIONS, 1);
 	return 0;
 }

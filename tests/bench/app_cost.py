@@ -52,7 +52,13 @@ def _pbmond(rung: str, processors: Processors) -> Attached:
     def attached() -> Iterator[None]:
         with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
             with processors.anywhere():
-                daemon = Daemon(Path(place), files=rung, interval_s=1, exited_linger_s=_LINGER_S)
+                daemon = Daemon(
+                    Path(place),
+                    files=rung,
+                    interval_s=1.0,
+                    topic=b"all/processes",
+                    exited_linger_s=_LINGER_S,
+                )
             stack.enter_context(daemon)
             yield
 
@@ -163,6 +169,9 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Print the table and the verdicts."""
     options = _options()
+    if os.geteuid():
+        print("loading eBPF programs takes root", file=sys.stderr)
+        return 2
     apps = [app for app in APPS if app.name in (options.only or [app.name for app in APPS])]
     packages = sorted({package for app in apps for package in app.missing()})
     if packages:

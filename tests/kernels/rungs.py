@@ -15,14 +15,16 @@ Settings = Mapping[str, str]
 
 
 def forced(chosen: Settings) -> Iterator[Settings]:
-    """Yield what to force, so that every rung is met once; ``chosen``: what "auto" has taken."""
+    """Yield what to force, so that every rung that loads is met once.
+
+    ``chosen``: what "auto" has taken. Reads that are better have been refused then already.
+    """
     for pair in rungs("auto", "auto"):
         settings = {"sockets": pair.sockets, "files": pair.files}
         if not settings.items() <= chosen.items():
             yield settings
-    for reads in READ_RUNGS:
-        if reads not in ("auto", chosen["reads"]):
-            yield {"reads": reads}
+    for reads in READ_RUNGS[READ_RUNGS.index(chosen["reads"]) + 1 :]:  # the best are first
+        yield {"reads": reads}
 
 
 def name(settings: Settings) -> str:

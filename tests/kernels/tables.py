@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tests.kernels.results import COUNTS, Result, Run
+from tests.kernels.results import COUNTS, MOST_INSTRUCTIONS, Result, Run
 
 _UNKNOWN: Final = "\N{EN DASH}"
 _RUNGS: Final = ("sockets", "files", "reads")
@@ -95,3 +95,8 @@ def _failures(results: Sequence[Result]) -> Iterator[str]:
                 yield f"{_place(result)}: {run.forced}: no result: {run.failed}"
             elif run.off:
                 yield f"{_place(result)}: {run.forced}: off: {', '.join(run.off)}"
+            if run.too_large:
+                yield (
+                    f"{_place(result)}: {run.forced}: a program of {_instructions(run)} verified "
+                    f"instructions; {MOST_INSTRUCTIONS:,} are the most"
+                )

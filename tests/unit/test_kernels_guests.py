@@ -37,6 +37,11 @@ def test_every_rung_is_met_and_none_twice() -> None:
     assert all(reached.count(each) == 1 for each in reached)
 
 
+def test_reads_that_were_refused_are_not_forced() -> None:
+    forced = rungs.forced({"sockets": "fexit", "files": "fexit", "reads": "typed"})
+    assert [each["reads"] for each in forced if "reads" in each] == ["probe"]
+
+
 def test_what_is_forced_is_a_configuration_that_the_daemon_takes() -> None:
     for each in rungs.forced({"sockets": "fexit", "files": "fexit", "reads": "probe"}):
         taken = config.parse(rungs.configuration(each), "forced.toml", lambda _name: None)

@@ -11,12 +11,8 @@ from kernels_runs import DAEMON, MAPPED, RUNGS, left, report, row, said
 from tests.kernels import results
 from tests.kernels.results import Run, run_of
 
-REFUSALS = [
-    'tracepoint: this kernel has no such tracepoints: set sockets and files to "auto" in the '
-    "configuration",
-    "the kernel refused the eBPF programs: Invalid argument",
-    "sock_send_length cannot be attached: No such file or directory",
-]
+REFUSAL = 'fexit: the kernel refuses them: set sockets and files to "auto" in the configuration'
+FAULTS = ["the verifier refuses a program", "read cannot be attached", "no snapshot is published"]
 
 
 def test_a_report_becomes_counts_and_paths_by_reason() -> None:
@@ -49,13 +45,12 @@ def test_instructions_that_the_kernel_does_not_tell_are_unknown(told: int | None
     assert run.verified_instructions is None
 
 
-@pytest.mark.parametrize("words", REFUSALS)
-def test_a_forced_rung_that_does_not_load_is_no_failure(words: str) -> None:
-    run = run_of(said("sockets=tracepoint", report=None, words=f"pbmond selftest: {words}\n"))
-    assert (run.refused, run.failed, run.passed) == (words, None, True)
+def test_a_forced_rung_that_the_kernel_lacks_is_no_failure() -> None:
+    run = run_of(said("files=fexit", report=None, words=f"pbmond selftest: {REFUSAL}\n"))
+    assert (run.refused, run.failed, run.passed) == (REFUSAL, None, True)
 
 
-@pytest.mark.parametrize("words", [*REFUSALS, "the daemon publishes no snapshot"])
+@pytest.mark.parametrize("words", [REFUSAL, *FAULTS])
 def test_that_nothing_loads_by_itself_is_a_failure(words: str) -> None:
     run = run_of(said(report=None, words=words))
     assert (run.refused, run.failed, run.passed) == (None, words, False)
@@ -64,7 +59,7 @@ def test_that_nothing_loads_by_itself_is_a_failure(words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "failed"),
     [
-        ("pbmond selftest: the daemon publishes no snapshot\n", "the daemon publishes no snapshot"),
+        *((f"pbmond selftest: {fault}\n", fault) for fault in FAULTS),
         ("Traceback (most recent call last):\n  x\nValueError: 7\n", "ValueError: 7"),
         ("", "no result"),
     ],
@@ -75,7 +70,7 @@ def test_a_forced_run_without_a_result_is_a_failure(words: str, failed: str) -> 
 
 
 def test_it_passes_when_every_run_does(tmp_path: Path) -> None:
-    refused = said("sockets=fexit files=fexit", report=None, words=REFUSALS[0])
+    refused = said("sockets=fexit files=fexit", report=None, words=REFUSAL)
     result = left(tmp_path, said(), said("reads=typed"), refused)
     assert [run.forced for run in result.runs] == ["auto", "reads=typed", refused["forced"]]
     assert result.passed
@@ -98,6 +93,13 @@ def test_a_result_is_kept_by_series_machine_and_userland(release: str, name: str
 def test_one_row_that_is_off_fails_all(tmp_path: Path) -> None:
     off = said("reads=typed", report=report(row("uring.tee", "off", "5 bytes, not 6")))
     assert not left(tmp_path, said(), off).passed
+
+
+def test_a_program_that_leaves_the_verifier_too_little_room_fails_all(tmp_path: Path) -> None:
+    most = said(report=report(verified_instructions=results.MOST_INSTRUCTIONS))
+    more = said(report=report(verified_instructions=results.MOST_INSTRUCTIONS + 1))
+    assert left(tmp_path, most).passed
+    assert not left(tmp_path, more).passed
 
 
 def test_a_guest_that_did_not_end_fails_with_the_runs_that_it_had(tmp_path: Path) -> None:

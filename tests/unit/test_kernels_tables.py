@@ -10,7 +10,8 @@ from kernels_runs import MAPPED, left, report, row, said
 from tests.kernels import publish, results, tables
 from tests.kernels.results import collect
 
-REFUSED = said("reads=typed", report=None, words="the kernel refused the eBPF programs: no")
+REFUSAL = 'fexit: no: set sockets and files to "auto" in the configuration'
+REFUSED = said("files=fexit", report=None, words=REFUSAL)
 UNKNOWN = "\N{EN DASH}"
 UNSEEN = said("reads=probe", report=report(row("files.mapped", "unseen", MAPPED)))
 
@@ -34,10 +35,7 @@ def test_each_run_with_a_result_is_a_row_under_its_titles(tmp_path: Path) -> Non
 
 def test_what_does_not_load_is_said_below_the_table(tmp_path: Path) -> None:
     _title, _row, line = tables.text([left(tmp_path, said(), REFUSED)])
-    assert line == (
-        "6.12.117+deb13-amd64, Debian 12: reads=typed: does not load: "
-        "the kernel refused the eBPF programs: no"
-    )
+    assert line == f"6.12.117+deb13-amd64, Debian 12: files=fexit: does not load: {REFUSAL}"
 
 
 def test_paths_that_are_off_and_what_is_lost_are_named(tmp_path: Path) -> None:
@@ -47,6 +45,11 @@ def test_paths_that_are_off_and_what_is_lost_are_named(tmp_path: Path) -> None:
         "6.12.117+deb13-amd64, Debian 12: auto: lost: {'bytes': 4}",
         "6.12.117+deb13-amd64, Debian 12: auto: off: uring.tee",
     ]
+
+
+def test_a_program_that_is_too_large_is_named(tmp_path: Path) -> None:
+    *_, line = tables.text([left(tmp_path, said(report=report(verified_instructions=345_678)))])
+    assert line.endswith("a program of 345,678 verified instructions; 200,000 are the most")
 
 
 def test_a_guest_without_a_result_is_in_both_tables(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ NAME = "files.read_write"
 HEALTH: dict[str, Any] = {
     "rungs": {"sockets": "tracepoint", "files": "syscall-exit", "reads": "typed"},
     "unseen": [],
-    "lost": {},
+    "lost": {"skipped_calls": 0},
 }
 
 
