@@ -116,7 +116,8 @@ INLINE void *task_registers(void *task)
 #define NR32_SENDFILE64 239
 #define NR32_VMSPLICE 343
 #define NR32_TEE 342
-#define IS_32_BIT(task) (FIELD(u64, task, OFFSETOF_THREAD_FLAGS) & 1 << 22 /* TIF_32BIT */)
+/* By the processor's own mode, PSR_MODE32_BIT: the kernel's numbers of its flags change. */
+#define IS_32_BIT(task) (REGISTER(u64, task_registers(task), OFFSETOF_PSTATE) & 0x10)
 #else
 #define ARGUMENT_1 OFFSETOF_DI
 #define ARGUMENT_2 OFFSETOF_SI

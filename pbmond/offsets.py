@@ -148,7 +148,7 @@ _REGISTERS: dict[str, dict[str, tuple[int, str]]] = {
         "REGS": (31 * U64, "pt_regs.regs"),
         "ORIG_X0": (U64, "pt_regs.orig_x0"),
         "SYSCALLNO": (U32, "pt_regs.syscallno"),
-        "THREAD_FLAGS": (U64, "task_struct.thread_info.flags"),
+        "PSTATE": (U64, "pt_regs.pstate"),
     },
 }
 _THREAD_SIZE = 16384  # without KASAN; more where a page is larger

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pbmond.hooks import Rungs, hooks
+from pbmond.hooks import Rungs, calls, hooks
 from pbmond.selftest.workloads.programs import elf
 from pbmond.selftest.workloads.programs.kernel import NUMBERS
+from pbmond.syscalls import NUMBERS as BY_NAME
 
 _FIELDS = (Path(__file__).parents[2] / "bpf" / "kernel_fields.h").read_text()
 _ARM64, _X86_64 = re.findall(
@@ -34,6 +35,17 @@ def test_tiny_programs_number_calls_alike(abi: elf.Abi, column: int) -> None:
     known = {name: number for name, number in abi.numbers.items() if name in NUMBERS}
     assert {"read", "write"} <= known.keys()
     assert known == {name: NUMBERS[name][column] for name in known}
+
+
+@pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1)])
+def test_the_loader_numbers_calls_alike(machine: str, column: int) -> None:
+    known = {name.replace("sendfile64", "sendfile"): n for name, n in BY_NAME[machine].items()}
+    assert known == {name: NUMBERS[name][column] for name in known}
+
+
+def test_the_loader_numbers_every_call_that_it_hooks() -> None:
+    hooked = calls(Rungs("syscall-exit", "syscall-exit"))
+    assert all(numbered.keys() == hooked.keys() for numbered in BY_NAME.values())
 
 
 def test_no_number_of_a_32_bit_call_is_one_of_arm64() -> None:
