@@ -157,6 +157,18 @@ def test_perf_events_that_are_refused_have_a_reason(number: int, facts: Facts, s
     assert said in refusals.perf(number, facts)
 
 
+@pytest.mark.parametrize(
+    ("facts", "enough"),
+    [
+        (without(CAP_SYS_ADMIN)._replace(paranoid=4), 2),
+        (without(CAP_SYS_ADMIN), -1),
+        (without(CAP_SYS_ADMIN, CAP_PERFMON)._replace(paranoid=4), -1),
+    ],
+)
+def test_no_lower_setting_than_is_enough_is_proposed(facts: Facts, enough: int) -> None:
+    assert refusals.perf(errno.EACCES, facts).endswith(f"or set the sysctl to {enough}")
+
+
 def test_a_missing_tracepoint_is_the_kernels_configuration() -> None:
     name = "syscalls/sys_exit_read"
     assert "CONFIG_FTRACE_SYSCALLS=y" in refusals.tracepoint(name, errno.ENOENT)
