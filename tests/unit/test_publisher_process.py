@@ -168,8 +168,9 @@ def test_a_topic_is_no_longer_wanted_when_its_viewer_says_so_or_dies(stage: Stag
 def test_a_refused_viewer_that_leaves_does_not_end_the_topic_of_another(stage: Stage) -> None:
     sock = stage.subscriber(ALL)
     stage.demanded(ALL)
-    alice = stage.viewer(ALICE, f"+{ALL}", f"-{ALL}", f"+{ALL}", f"+{Topic(ALICE, 'flows')}", "=50")
-    alice.communicate()
+    alice = stage.viewer(ALICE, f"+{ALL}", f"-{ALL}", f"+{ALL}", f"+{Topic(ALICE, 'flows')}", ".")
+    stage.demanded(Topic(ALICE, "flows"))
+    alice.communicate("\n")
     stage.demanded(Topic(ALICE, "flows"), wanted=False)
     assert Demand(ALL, wanted=False) not in stage.demands
     stage.send(ALL)
