@@ -75,7 +75,8 @@ def _unseen(results: Sequence[Result]) -> Iterator[str]:
     paths: dict[str, set[str]] = {}
     for result in results:
         for run in result.runs:
-            for reason, those in run.unseen.items():
+            for said, those in run.unseen.items():
+                reason = said.partition("; ")[0]  # how many bytes follows
                 where = kernels.setdefault(reason, [])
                 if result.series not in where:
                     where.append(result.series)

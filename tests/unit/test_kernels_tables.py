@@ -61,13 +61,20 @@ def test_a_guest_without_a_result_is_in_both_tables(tmp_path: Path) -> None:
 
 def test_the_readme_names_each_reason_once_with_its_kernels(tmp_path: Path) -> None:
     other = "requests that ask for no completion"
-    both = said(report=report(row("files.mapped", "unseen", MAPPED), row("a.b", "unseen", other)))
+    bytes_too = f"{MAPPED}; disk_write_bytes 4,096"
+    both = said(
+        report=report(
+            row("files.mapped", "unseen", MAPPED),
+            row("a.a", "unseen", bytes_too),
+            row("a.b", "unseen", other),
+        )
+    )
     newer = left(tmp_path, both, UNSEEN)
     (tmp_path / "run-00.json").unlink()
     older = collect(tmp_path, "6.1.0-56-amd64", None)
     part = tables.markdown([older, newer])
     assert part.count(MAPPED) == 1
-    assert f"- {MAPPED} (every kernel): `files.mapped`\n" in part
+    assert f"- {MAPPED} (every kernel): `a.a`, `files.mapped`\n" in part
     assert f"- {other} (6.12): `a.b`\n" in part
     assert "What is wrong" not in part
 
