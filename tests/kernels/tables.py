@@ -84,7 +84,7 @@ def _unseen(results: Sequence[Result]) -> Iterator[str]:
     every = {result.series for result in results}
     for reason, where in kernels.items():
         on = "every kernel" if set(where) == every else ", ".join(where)
-        yield f"- {reason} ({on}): {', '.join(f'`{path}`' for path in sorted(paths[reason]))}"
+        yield f"- {reason}, on {on}: {', '.join(f'`{path}`' for path in sorted(paths[reason]))}"
 
 
 def _failures(results: Sequence[Result]) -> Iterator[str]:

@@ -74,8 +74,8 @@ def test_the_readme_names_each_reason_once_with_its_kernels(tmp_path: Path) -> N
     older = collect(tmp_path, "6.1.0-56-amd64", None)
     part = tables.markdown([older, newer])
     assert part.count(MAPPED) == 1
-    assert f"- {MAPPED} (every kernel): `a.a`, `files.mapped`\n" in part
-    assert f"- {other} (6.12): `a.b`\n" in part
+    assert f"- {MAPPED}, on every kernel: `a.a`, `files.mapped`\n" in part
+    assert f"- {other}, on 6.12: `a.b`\n" in part
     assert "What is wrong" not in part
 
 
