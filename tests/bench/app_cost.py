@@ -7,7 +7,8 @@ throughput. A figure is the median over the rounds, with its quartiles. What the
 cost is the price of the hooks; the rest is ours.
 
 In an emulated machine, where every start of pbmond takes half a minute: with PBMON_PATIENCE=20 in
-the environment, ``--rounds 3 --rung syscall-exit --rung fexit --only redis --only fio``.
+the environment, ``--rounds 3 --rung syscall-exit --rung fexit --only redis --only fio``, and QEMU's
+``-icount shift=3``, so that nothing else on the host shows.
 """
 
 from __future__ import annotations
