@@ -60,7 +60,11 @@ def facts() -> Facts:
 
 
 def can_load(known: Facts) -> None:
-    """Refused unless a small map can be made, and small programs loaded that read the kernel."""
+    """Refused unless a small map can be made, and small programs loaded that read the kernel.
+
+    The first trial: with lockdown=confidentiality from boot on, Linux 6.12 oopses where a mount of
+    tracefs goes, so that none may be made before this says that there is no lockdown.
+    """
     try:
         os.close(bpf.create_map(bpf.ARRAY, 4, 8, 1, name="pb_trial"))
     except OSError as error:
