@@ -6,6 +6,7 @@ of include/uapi/linux/bpf.h and include/uapi/linux/perf_event.h.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -272,18 +273,14 @@ def _traced(pid: int, descriptor: int) -> tuple[int, str] | None:
 
 def _name_of(program: int) -> str:
     """Return the name of the program of that id; "" if it is gone. struct bpf_prog_info: name."""
-    info = ctypes.create_string_buffer(256)
     try:
         descriptor = open_program(program)
     except OSError:
         return ""
     try:
-        _call(_OBJ_GET_INFO, struct.pack("<IIQ", descriptor, 256, ctypes.addressof(info)))
-    except OSError:
-        return ""
+        return _program_info(descriptor)[64:80].partition(b"\0")[0].decode("ascii", "replace")
     finally:
         os.close(descriptor)
-    return info.raw[64:80].partition(b"\0")[0].decode("ascii", "replace")
 
 
 def count_runs() -> int:
@@ -310,12 +307,15 @@ def runs(program: int) -> Runs:
 
     struct bpf_prog_info: run_time_ns, run_cnt, recursion_misses; what a kernel does not tell is 0.
     """
+    return Runs(*struct.unpack_from("<3Q", _program_info(program), 192))
+
+
+def _program_info(program: int) -> bytes:
+    """Return the beginning of struct bpf_prog_info; zeros for what a kernel does not tell."""
     info = ctypes.create_string_buffer(256)
-    try:
-        _call(_OBJ_GET_INFO, struct.pack("<IIQ", program, 256, ctypes.addressof(info)))
-    except OSError:
-        return Runs(0, 0, 0)
-    return Runs(*struct.unpack_from("<3Q", info, 192))
+    with contextlib.suppress(OSError):
+        _call(_OBJ_GET_INFO, struct.pack("<IIQ", program, len(info), ctypes.addressof(info)))
+    return info.raw
 
 
 def wait_for_readers() -> None:

@@ -121,10 +121,11 @@ class Loading:
         trials.has_types(self._facts)
         self._btf = Btf()
         self._uring = uring(self._btf)
+        self._preempts = preemption.of_kernel()
         # There, programs are not preempted.
-        preempts = preemption.of_kernel() is not None
-        self._by_perf = preempts and preemption.raw_is_preemptible(self._btf)
-        self._dispatches = preempts and preemption.calls_are_preemptible(self._btf)
+        self._by_perf = bool(self._preempts) and preemption.raw_is_preemptible(self._btf)
+        self._dispatches = bool(self._preempts) and preemption.calls_are_preemptible(self._btf)
+        self._notes_slots = 1
         self._constants = {**defines(self._btf), **self._uring.defines}
         trials.has_offsets(self._constants, self._facts)
         self._tracefs = -1  # opened where a hook needs it
@@ -134,8 +135,11 @@ class Loading:
 
     def run(self) -> None:
         """Load the best rung that the request allows and hand it over; Refused if none runs."""
+        possible = self._possible()
+        if any(preemption.of_programs(each.calls, self._preempts) for each in possible):
+            self._notes_slots = _NOTES_SLOTS
         self._make_maps()
-        for each in self._possible():
+        for each in possible:
             # Where sockets are counted at system calls too, the same programs do more.
             if self._refused and self._refused <= {hook.loaded for hook in self._hooks(each)}:
                 continue
@@ -176,11 +180,19 @@ class Loading:
 
     def _lack_of_fexit(self, *, forced: bool) -> str | None:
         refusal = fexit.refusal(self._btf)
-        return refusal if refusal or forced else preemption.of_kernel()
+        return refusal if refusal or forced else self._preempts
 
     def _hooks(self, chosen: Rungs) -> list[Hook]:
-        dispatched = self._dispatches and chosen.calls == "syscall-exit"
-        return hooks(chosen, self._uring.hooks, by_perf=self._by_perf, dispatched=dispatched)
+        return hooks(
+            chosen,
+            self._uring.hooks,
+            by_perf=self._by_perf,
+            dispatched=self._is_dispatched(chosen),
+        )
+
+    def _is_dispatched(self, chosen: Rungs) -> bool:
+        """Tell whether one program meets the ends of all system calls."""
+        return self._dispatches and chosen.calls == "syscall-exit"
 
     # --- maps ---------------------------------------------------------------------------------
 
@@ -196,7 +208,7 @@ class Loading:
         for name in ("flow_hints", "file_hints"):
             self._map(name, bpf.ARRAY, (4, 4), _HINTS)
         for name in ("raw_notes", "exit_notes"):
-            self._map(name, bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), _NOTES_SLOTS)
+            self._map(name, bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), self._notes_slots)
         self._map("processes", bpf.HASH, (16, 1), self._request["processes"])
         self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
@@ -256,7 +268,7 @@ class Loading:
     def _load_by(self, reads: str, chosen: Rungs, here: list[Hook]) -> Programs:
         compiled = Compiled(self._source(reads, chosen))
         cast = self._constants["FUNCTION_RDONLY_CAST"]
-        at_calls = calls(chosen) if chosen.calls == "syscall-exit" and self._dispatches else {}
+        at_calls = calls(chosen) if self._is_dispatched(chosen) else {}
         every = wanted(here, chosen, self._functions(here), set(at_calls.values()))
         sets = tails(every)
         maps = {**self._maps, **{name: _tail_map(indexes) for name, indexes in sets.items()}}
@@ -277,8 +289,7 @@ class Loading:
         values.update(self._constants)
         values.update({f"SIZEOF_{t.name.upper()}_SLOT": t.slot_size for t in self._tables})
         values["SIZEOF_NOTES"] = _NOTES_SIZE
-        preempted = preemption.of_programs(chosen.calls)
-        values["NOTES_SLOTS"] = _NOTES_SLOTS if preempted else 1
+        values["NOTES_SLOTS"] = self._notes_slots
         values["EVENTS_SIZE"] = request["events_size"]
         values["CAST_LOADS"] = int(reads == "cast")
         values["TYPED_LOADS"] = int(reads != "probe")
@@ -287,7 +298,7 @@ class Loading:
         values["FILES"] = int(chosen.files != "off")
         values["CALLS_BY_FEXIT"] = int(chosen.calls == "fexit")
         values["TRACEPOINTS_BY_PERF"] = int(self._by_perf)
-        values["DISPATCHES"] = int(self._dispatches and chosen.calls == "syscall-exit")
+        values["DISPATCHES"] = int(self._is_dispatched(chosen))
         values["PAGE_SIZE"] = resource.getpagesize()
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
         return Source(request["sources"], request["headers"], values, request["debug"])
@@ -325,7 +336,7 @@ class Loading:
         found = unseen(self._btf, sockets=chosen.sockets != "off")
         if chosen.calls != "off":
             found += self._uring.unseen
-        preempted = preemption.of_programs(chosen.calls)
+        preempted = preemption.of_programs(chosen.calls, self._preempts)
         return [*found, *([f"calls that the kernel skips ({preempted})"] if preempted else [])]
 
     def _hand_over(self, attached: Attached) -> None:

@@ -36,10 +36,12 @@ def of_kernel() -> str | None:
     return None if mode in ("none", "voluntary") else f"this kernel preempts itself ({mode})"
 
 
-def of_programs(calls: str) -> str | None:
-    """Say why programs may be preempted; ``calls``: as Rungs.calls. None: they are not."""
-    may_be = calls == "fexit" or "PREEMPT_RT" in platform.version()
-    return of_kernel() if may_be else None
+def of_programs(calls: str, kernel: str | None) -> str | None:
+    """Say why programs may be preempted; None: they are not.
+
+    ``calls``: as Rungs.calls; ``kernel``: what of_kernel() says.
+    """
+    return kernel if calls == "fexit" or "PREEMPT_RT" in platform.version() else None
 
 
 def calls_are_preemptible(btf: Btf) -> bool:

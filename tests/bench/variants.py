@@ -66,7 +66,13 @@ def _attach_once(config: Config) -> tuple[Rungs, list[Hook]]:
     words = "sockets by {sockets}, files by {files}, {reads} reads".format(**kernel.rungs)
     print(words, file=sys.stderr)
     taken = {hook.name for hook in kernel.hooks if hook.error is None}
-    return rungs, [hook for hook in hooks(rungs, uring(Btf()).hooks) if hook.name in taken]
+    every = hooks(
+        rungs,
+        uring(Btf()).hooks,
+        by_perf="sched/sched_process_exec" in taken,
+        dispatched="raw_syscalls/sys_exit" in taken,
+    )
+    return rungs, [hook for hook in every if hook.name in taken]
 
 
 class Empty:

@@ -17,7 +17,7 @@ from unittest.mock import patch
 from pbmond import loader
 from pbmond.hooks import Rungs
 from pbmond.offsets import defines
-from pbmond.preemption import raw_is_preemptible
+from pbmond.preemption import calls_are_preemptible, raw_is_preemptible
 from pbmond.programs import Compiled, CompileError
 from tests.kernels.recorded_btf import kernels, recorded
 
@@ -40,6 +40,7 @@ class Rehearsal(loader.Loading):
         self._make_maps()
         # As where the kernel preempts itself; that is not what this one does.
         self._by_perf = raw_is_preemptible(self._btf)
+        self._dispatches = calls_are_preemptible(self._btf)
         return {
             "-".join((*rungs, reads)): self._complaint(rungs, reads)
             for rungs, reads in _CHOICES

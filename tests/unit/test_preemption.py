@@ -66,10 +66,10 @@ def test_programs_of_fexit_are_preempted_wherever_the_kernel_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running(monkeypatch, DYNAMIC, "full (lazy)")
-    assert preemption.of_programs("fexit")
-    assert preemption.of_programs("syscall-exit") is None
+    assert preemption.of_programs("fexit", preemption.of_kernel())
+    assert preemption.of_programs("syscall-exit", preemption.of_kernel()) is None
     running(monkeypatch, DYNAMIC, "none (voluntary) full")
-    assert preemption.of_programs("fexit") is None
+    assert preemption.of_programs("fexit", preemption.of_kernel()) is None
 
 
 def test_programs_of_system_calls_are_preempted_where_they_may_fault() -> None:
