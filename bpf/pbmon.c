@@ -1,6 +1,6 @@
 /* The programs that the kernel runs: one entry of a few lines for each hook, by area.
  *
- * Compiled by bcc; the loader (pbmond/loader.py) defines what is on, the offsets from BTF, and the
+ * Compiled by bcc; the loader (pbmond/loader/loader.py) defines what is on, the offsets from BTF, and the
  * descriptors of the maps. Returned bytes are counted, so every hook is on the way out.
  */
 #include <linux/types.h>
@@ -37,7 +37,7 @@ struct raw_arguments {
 #endif
 
 #if SIZEOF_FLOW_SLOT != 136 || SIZEOF_FILE_SLOT != 104 || SIZEOF_OVERFLOW_SLOT != 88
-#error "pbmond/records.py and bpf/pbmon.h disagree about a slot"
+#error "pbmond/kernel/records.py and bpf/pbmon.h disagree about a slot"
 #endif
 _Static_assert(sizeof(struct flow_slot) == SIZEOF_FLOW_SLOT, "flow_slot");
 _Static_assert(sizeof(struct file_slot) == SIZEOF_FILE_SLOT, "file_slot");

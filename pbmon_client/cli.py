@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pbmon_client import model, options, rates, users
-from pbmon_client.format import safe_text
+from pbmon_client import options
+from pbmon_client.data import model, rates, users
+from pbmon_client.data.text import safe_text
 from pbmon_client.subscription import (
     OutputClosed,
     Subscription,
@@ -94,14 +95,14 @@ def _asked(chosen: options.Options) -> model.Selection:
     """Return what to take out of the snapshots; a view of ``--once`` narrows them by itself."""
     if chosen.output != "once":
         return chosen.selection
-    from pbmon_client.tui import once  # noqa: PLC0415 - only this option needs it
+    from pbmon_client.output import once  # noqa: PLC0415 - only this option needs it
 
     return once.wide(chosen.view, chosen.selection)
 
 
 def _print_demo(chosen: options.Options) -> None:
     """Print a view of a recorded stream: of its first snapshot with known rates."""
-    from pbmon_client.tui import demo  # noqa: PLC0415 - only this option needs it
+    from pbmon_client.tui.feed import demo  # noqa: PLC0415 - only this option needs it
 
     if chosen.output != "once" or chosen.demo is None:
         raise _FailureError("--demo needs a terminal; with --once it prints a view")
@@ -200,15 +201,15 @@ def _not_running(path: str, problem: OSError) -> str:
 def _renderer(chosen: options.Options, *, screen: bool) -> Render:
     """Make the function that writes views; each form is imported only when it is used."""
     if chosen.output in ("json", "ndjson"):
-        from pbmon_client import jsonout  # noqa: PLC0415
+        from pbmon_client.output import jsonout  # noqa: PLC0415
 
         row_a_line = chosen.output == "json"
         return lambda view, _notice: jsonout.render(view, row_a_line=row_a_line)
     if chosen.output == "csv":
-        from pbmon_client import csvout  # noqa: PLC0415
+        from pbmon_client.output import csvout  # noqa: PLC0415
 
         return csvout.Writer(flows=chosen.selection.flows).render
-    from pbmon_client import table  # noqa: PLC0415
+    from pbmon_client.output import table  # noqa: PLC0415
 
     if chosen.output == "once":
         return _once(chosen)
@@ -225,7 +226,7 @@ def _renderer(chosen: options.Options, *, screen: bool) -> Render:
 
 
 def _once(chosen: options.Options) -> Render:
-    from pbmon_client.tui import once  # noqa: PLC0415
+    from pbmon_client.output import once  # noqa: PLC0415
 
     return lambda snapshot, _notice: _encoded(
         once.render(snapshot, chosen.view, chosen.selection, _paper_width())
@@ -234,7 +235,7 @@ def _once(chosen: options.Options) -> Render:
 
 def _encoded(text: str) -> bytes:
     """Encode a table for the locale's terminal or file."""
-    from pbmon_client.tui.cells import in_ascii, reads_unicode  # noqa: PLC0415
+    from pbmon_client.present.cells import in_ascii, reads_unicode  # noqa: PLC0415
 
     shown = text if reads_unicode(os.environ) else in_ascii(text)
     return shown.encode(sys.stdout.encoding, "replace")

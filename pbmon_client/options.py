@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
-from pbmon_client.columns import CONNECTIONS, FIELDS, FILES, PROCESSES, TABLES, Column
-from pbmon_client.format import safe_text
-from pbmon_client.model import Filter, Selection
-from pbmon_client.users import user_id
+from pbmon_client.data.columns import CONNECTIONS, FIELDS, FILES, PROCESSES, TABLES, Column
+from pbmon_client.data.model import Filter, Selection
+from pbmon_client.data.text import safe_text
+from pbmon_client.data.users import user_id
 from pbmond import wire
 
 DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
@@ -150,7 +150,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 def _filter(parser: argparse.ArgumentParser, text: str | None) -> Filter | None:
     if text is None:
         return None
-    from pbmon_client import filters  # noqa: PLC0415 - the parser takes longer than all the rest
+    from pbmon_client.data import filters  # noqa: PLC0415 - the parser takes longer than all the rest
 
     try:
         return filters.parse(text)
@@ -162,7 +162,7 @@ def _sort(parser: argparse.ArgumentParser, name: str | None, *, flows: bool) -> 
     if name is None or name in TABLES["processes"]:
         return name
     if name not in FIELDS:
-        from pbmon_client import nearest  # noqa: PLC0415 - only a mistake needs difflib
+        from pbmon_client.data import nearest  # noqa: PLC0415 - only a mistake needs difflib
 
         parser.error(f"--sort: {nearest.unknown_field(name)}")
     if not flows:

@@ -17,13 +17,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from pbmond import __version__, refusals, trials
-from pbmond.attach import AttachError, Attaching
+from pbmond import __version__
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
-from pbmond.memory import give_large_blocks_back
+from pbmond.kernel.attach import AttachError, Attaching
+from pbmond.loader import refusals, trials
+from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
-from pbmond.refusals import Refused
-from pbmond.rundir import RunDirError, hold
+from pbmond.system.memory import give_large_blocks_back
+from pbmond.system.rundir import RunDirError, hold
 
 _FAILURE: Final = 1
 _USAGE: Final = 2

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-SOCKET_RUNGS: Final = ("auto", "tracepoint", "fexit", "syscall-exit", "off")
-FILE_RUNGS: Final = ("auto", "fexit", "syscall-exit", "off")
-READ_RUNGS: Final = ("auto", "cast", "typed", "probe")
+SOCKET_MODES: Final = ("auto", "tracepoint", "fexit", "syscall-exit", "off")
+FILE_MODES: Final = ("auto", "fexit", "syscall-exit", "off")
+READ_MODES: Final = ("auto", "cast", "typed", "probe")
 
 #: Resolves a user name to its uid, or None if there is no such user.
 UidOf = Callable[[str], int | None]
@@ -161,9 +161,9 @@ KEYS: Final[Mapping[str, _Key]] = {
     "history_length": _Key(
         "history_length", _integer(1, 600), "a whole number of samples from 1 to 600"
     ),
-    "sockets": _choice("sockets", SOCKET_RUNGS),
-    "files": _choice("files", FILE_RUNGS),
-    "reads": _choice("reads", READ_RUNGS),
+    "sockets": _choice("sockets", SOCKET_MODES),
+    "files": _choice("files", FILE_MODES),
+    "reads": _choice("reads", READ_MODES),
     "run_dir": _directory("run_dir"),
     "publisher_user": _Key("publisher_user", _account, "the name of a user"),
     "access_group": _Key("access_group", _account, "the name of a group"),

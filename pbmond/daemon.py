@@ -8,15 +8,15 @@ import secrets
 from pathlib import Path
 from typing import Protocol
 
-from pbmond.attach import Attaching
 from pbmond.config import Config
-from pbmond.hostcounters import HostCounters
-from pbmond.maps import Kernel
-from pbmond.privileges import reduce_collector
-from pbmond.procfs import Procfs
+from pbmond.host.hostcounters import HostCounters
+from pbmond.host.procfs import Procfs
+from pbmond.kernel.attach import Attaching
+from pbmond.kernel.maps import Kernel
+from pbmond.publish.supervisor import Supervisor, spawn_publisher
 from pbmond.service import Clock, Collector, Identity, Service
-from pbmond.store import Store, StoreOptions
-from pbmond.supervisor import Supervisor, spawn_publisher
+from pbmond.store.store import Store, StoreOptions
+from pbmond.system.privileges import reduce_collector
 
 
 class Stop(Protocol):

@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
-from pbmond.feed import MAX_TOPICS, Demand
-from pbmond.health import Cost, Health, Hooked, ProcessCost
-from pbmond.records import (
+from pbmond.kernel.records import (
     Event,
     HostReading,
     ProbeRuns,
@@ -29,12 +27,14 @@ from pbmond.records import (
     Reading,
     Rows,
 )
-from pbmond.snapshot import Meta, Snapshot
-from pbmond.store import Store
+from pbmond.publish.channel import MAX_TOPICS, Demand
+from pbmond.store.health import Cost, Health, Hooked, ProcessCost
+from pbmond.store.snapshot import Meta, Snapshot
+from pbmond.store.store import Store
 from pbmond.wire import Message, Topic
 
 if TYPE_CHECKING:
-    from pbmond.procfs import Used
+    from pbmond.host.procfs import Used
 
 #: How many processes are sampled in /proc in one tick at most, and how many quiet ones of them:
 #: a sample takes 0.1 to 0.2 ms.
@@ -98,7 +98,7 @@ class Host(Protocol):
 
 
 class Feed(Protocol):
-    """The publisher; ``pbmond.supervisor.Supervisor`` is it."""
+    """The publisher; ``pbmond.publish.supervisor.Supervisor`` is it."""
 
     @property
     def fd(self) -> int | None:

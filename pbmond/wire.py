@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgpack
 
-SCHEMA: Final = "pbmon/1"
+SCHEMA: Final = "pbmon/2"
 
 # Index = the class number in the kernel's keys (bpf/pbmon.h).
 CLASSES: Final = ("net", "loopback", "unix", "socket", "file", "pipe", "device")

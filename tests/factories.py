@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
-from pbmond.records import (
+from pbmond.kernel.records import (
     COUNTER,
     FILE_KEY,
     FLOW_KEY,
@@ -23,7 +23,7 @@ from pbmond.records import (
     Reading,
     Rows,
 )
-from pbmond.snapshot import Meta
+from pbmond.store.snapshot import Meta
 
 SECOND = 1_000_000_000
 #: When the daemons of these tests began to count (CLOCK_BOOTTIME).

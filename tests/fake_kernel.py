@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond.procfs import Used
-from pbmond.records import (
+from pbmond.host.procfs import Used
+from pbmond.kernel.records import (
     COUNTER,
     FILE_KEY,
     FLOW_KEY,
@@ -36,7 +36,7 @@ class FakeKernel:
         self.losses = {"events": 0}
         self.probes = ProbeRuns(0, 0)
         self.deleted: list[Any] = []
-        self.rungs: Mapping[str, str] = {"sockets": "tracepoint", "files": "syscall-exit"}
+        self.modes: Mapping[str, str] = {"sockets": "tracepoint", "files": "syscall-exit"}
         self.unseen: Sequence[str] = ("swap",)
         self.blind: Sequence[str] = ()
         self.verified_instructions = 1000

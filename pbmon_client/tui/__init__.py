@@ -1,5 +1,6 @@
-"""The terminal interface: a pure model that draws lines of text, and urwid, which shows them.
+"""The terminal interface: its state, keys and actions, and urwid, which shows what is drawn.
 
-Everything but ``terminal`` is free of urwid, ``feed`` owns the only thread that talks to the
-daemon, and times are passed in.
+Offers: actions, keys, settings, start, state.
+Imports: pbmon_client.data, pbmon_client.options, pbmon_client.present,
+    pbmon_client.tui.draw, pbmon_client.tui.feed, urwid.
 """

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.columns import TABLES
-from pbmon_client.tui import detail
-from pbmon_client.tui.grid import columns_of
+from pbmon_client.data.columns import TABLES
+from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
+from pbmon_client.tui.draw import detail
+from pbmon_client.tui.draw.grid import columns_of
 from pbmon_client.tui.palette import THEMES
 from pbmon_client.tui.state import Place, State
-from pbmon_client.tui.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
 
 #: Intervals of display; None is every snapshot.
 _INTERVALS_S: Final = (None, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)

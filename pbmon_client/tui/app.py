@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pbmon_client.tui import actions, popups, screen
-from pbmon_client.tui.feed import DETAIL, Came, Crashed, Failed, News, Want
-from pbmon_client.tui.fields import NameOf, ServiceOf
-from pbmon_client.tui.header import unseen_warnings
+from pbmon_client.present.fields import NameOf, ServiceOf
+from pbmon_client.present.search import named, understand
+from pbmon_client.tui import actions
+from pbmon_client.tui.draw import popups, screen
+from pbmon_client.tui.draw.header import unseen_warnings
+from pbmon_client.tui.feed.receiver import DETAIL, Came, Crashed, Failed, News, Want
 from pbmon_client.tui.keys import ACTIONS
-from pbmon_client.tui.search import named, understand
 from pbmon_client.tui.settings import Settings
 from pbmon_client.tui.state import Frozen, State, begin
 from pbmon_client.tui.typing_line import edit
@@ -295,6 +296,6 @@ class App:
 
 
 def _view_number(name: str) -> int:
-    from pbmon_client.tui.views import VIEWS  # noqa: PLC0415
+    from pbmon_client.present.views import VIEWS  # noqa: PLC0415
 
     return [view.name for view in VIEWS].index(name) + 1

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from pbmon_client.format import safe_text
+from pbmon_client.data.text import safe_text
 
 _THREADS: Final = 2
 _MOST: Final = 10_000

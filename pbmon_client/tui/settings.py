@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pbmon_client.format import safe_text
-from pbmon_client.tui.fields import CLASSES
+from pbmon_client.data.text import safe_text
+from pbmon_client.present.fields import CLASSES
+from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui.palette import THEMES
-from pbmon_client.tui.views import BY_NAME
 
 _SWITCHES: Final = (
     *("totals", "bits", "binary", "exact"),

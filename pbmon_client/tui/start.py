@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from pbmon_client.options import Options
+from pbmon_client.present.fields import Field
+from pbmon_client.present.search import understand
+from pbmon_client.present.views import BY_NAME, View
 from pbmon_client.tui.app import App
-from pbmon_client.tui.feed import Feed, Source
-from pbmon_client.tui.fields import Field
+from pbmon_client.tui.feed.receiver import Feed, Source
+from pbmon_client.tui.feed.render_priority import Turn
 from pbmon_client.tui.names import Names
-from pbmon_client.tui.search import understand
 from pbmon_client.tui.settings import Settings, SettingsError, default_path, load
-from pbmon_client.tui.turn import Turn
-from pbmon_client.tui.views import BY_NAME, View
 
 
 def run(chosen: Options) -> str:
@@ -54,7 +54,7 @@ def run(chosen: Options) -> str:
 def _source(chosen: Options, turn: Turn) -> Source:
     if chosen.demo is None:
         return Feed(chosen.socket, chosen.selection, turn)
-    from pbmon_client.tui.demo import Demo  # noqa: PLC0415 - only this option needs it
+    from pbmon_client.tui.feed.demo import Demo  # noqa: PLC0415 - only this option needs it
 
     return Demo(chosen.demo, chosen.selection, turn)
 

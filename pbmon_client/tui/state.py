@@ -6,15 +6,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pbmon_client.model import View as Snapshot
-from pbmon_client.tui.arrange import Arranged, Wish, Within, arrange
-from pbmon_client.tui.fields import Look, NameOf, ServiceOf
-from pbmon_client.tui.history import Curves
-from pbmon_client.tui.listing import Key
-from pbmon_client.tui.numbers import Units
-from pbmon_client.tui.search import EVERYTHING, Search
+from pbmon_client.data.model import View as Snapshot
+from pbmon_client.present.arrange import Arranged, Wish, Within, arrange
+from pbmon_client.present.fields import Look, NameOf, ServiceOf
+from pbmon_client.present.listing import Key
+from pbmon_client.present.numbers import Units
+from pbmon_client.present.search import EVERYTHING, Search
+from pbmon_client.present.views import BUSIEST, BY_NAME, TREE, View
+from pbmon_client.tui.feed.curves import Curves
 from pbmon_client.tui.settings import Settings
-from pbmon_client.tui.views import BUSIEST, BY_NAME, TREE, View
 
 #: A snapshot older than this many intervals is out of date.
 STALE_INTERVALS: Final = 3

@@ -14,11 +14,11 @@ from typing import Any, Final
 import urwid
 from urwid.display.raw import Screen
 
+from pbmon_client.present.cells import Line, in_ascii, reads_unicode
 from pbmon_client.tui import kill, palette, settings
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
-from pbmon_client.tui.cells import Line, in_ascii, reads_unicode
-from pbmon_client.tui.feed import Source
-from pbmon_client.tui.turn import Turn
+from pbmon_client.tui.feed.receiver import Source
+from pbmon_client.tui.feed.render_priority import Turn
 
 Clock = Callable[[], float]
 

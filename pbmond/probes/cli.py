@@ -13,7 +13,7 @@ from pbmond.cli import Parser, fail, print_lines
 from pbmond.config import Config
 from pbmond.probes import report
 from pbmond.probes.measure import MeasureError, attachments, measure
-from pbmond.rundir import RunDirError, holder
+from pbmond.system.rundir import RunDirError, holder
 
 _PROGRAM: Final = "pbmond probes"
 _FAILURE, _INTERRUPTED = 1, 130

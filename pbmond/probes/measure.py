@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from pbmond import bpf
+from pbmond.loader import bpf
 from pbmond.probes.report import Attachment, Measured
 
 

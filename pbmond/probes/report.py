@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from pbmond.bpf import Runs
+    from pbmond.loader.bpf import Runs
 
 SCHEMA: Final = "pbmond-probes/1"
 _TITLES: Final = ("HOOK", "CALLS", "CALLS/S", "NS/CALL", "CORE %")

@@ -1,1 +1,5 @@
-"""``pbmond selftest``: known traffic through every I/O path, held against a daemon of its own."""
+"""The command ``pbmond selftest``: known traffic through every I/O path, checked to the byte.
+
+Offers: nothing.
+Imports: pbmond.cli, pbmond.config, pbmond.kernel, pbmond.patience, pbmond.wire, zmq.
+"""

@@ -10,7 +10,7 @@ from socket import AF_INET, AF_INET6
 from typing import Any, Final
 
 from pbmond import wire
-from pbmond.records import START_TICK_NS
+from pbmond.kernel.records import START_TICK_NS
 from pbmond.selftest.moved import Moved, Row
 from pbmond.selftest.workloads import (
     Expectation,

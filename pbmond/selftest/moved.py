@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbmond import wire
-from pbmond.records import START_TICK_NS
+from pbmond.kernel.records import START_TICK_NS
 
 Row = dict[str, Any]
 _CONNECTION_KEY = (

@@ -72,10 +72,10 @@ def _verdict(line: Line) -> str:
 def summary(report: Report) -> str:
     """Return the one line that follows the table."""
     counts = ", ".join(f"{count} {_WORDS[verdict]}" for verdict, count in report.counts().items())
-    rungs = report.health["rungs"]
+    modes = report.health["modes"]
     return (
         f"{len(report.lines)} rows: {counts}; Linux {report.kernel} {report.machine}, "
-        f"sockets by {rungs['sockets']}, files by {rungs['files']}, {rungs['reads']} reads; "
+        f"sockets by {modes['sockets']}, files by {modes['files']}, {modes['reads']} reads; "
         f"seed {report.seed}, {report.seconds:.1f} s"
     )
 
@@ -91,7 +91,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "passed": report.passed(),
         "summary": {name.replace(" ", "_"): count for name, count in report.counts().items()},
-        "rungs": dict(report.health["rungs"]),
+        "modes": dict(report.health["modes"]),
         "unseen": list(report.health["unseen"]),
         "lost": dict(report.health["lost"]),
         # Of the largest program; a kernel before 5.16 does not tell.

@@ -7,7 +7,7 @@ throughput. A figure is the median over the rounds, with its quartiles. What the
 cost is the price of the hooks; the rest is ours.
 
 In an emulated machine, where every start of pbmond takes half a minute: with PBMON_PATIENCE=20 in
-the environment, ``--rounds 3 --rung syscall-exit --rung fexit --only redis --only fio``, and QEMU's
+the environment, ``--rounds 3 --mode syscall-exit --mode fexit --only redis --only fio``, and QEMU's
 ``-icount shift=3``, so that nothing else on the host shows.
 """
 
@@ -27,13 +27,13 @@ from statistics import quantiles
 import bench
 from apps import APPS, App, AppError, Measure, Stage
 from bench import Processors, Verdict
-from variants import RUNGS, Attached, Empty, nothing, rungs_here
+from variants import MODES, Attached, Empty, modes_here, nothing
 
-from pbmond.hooks import Hook
+from pbmond.loader.hooks import Hook
 from pbmond.selftest.daemon import Daemon, DaemonError
 
 NOTHING = "nothing"
-EMPTY, PBMOND, OURS = "empty, {}", "pbmond, {}", "difference, {}"  # the rung
+EMPTY, PBMOND, OURS = "empty, {}", "pbmond, {}", "difference, {}"  # the mode
 _LINGER_S = 10.0  # rows of exited processes stay so long, as by default
 
 #: By variant and application, one value a round, in percent.
@@ -48,14 +48,14 @@ class Samples:
     lost: Losses
 
 
-def _pbmond(rung: str, processors: Processors) -> Attached:
+def _pbmond(mode: str, processors: Processors) -> Attached:
     @contextmanager
     def attached() -> Iterator[None]:
         with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
             with processors.anywhere():
                 daemon = Daemon(
                     Path(place),
-                    files=rung,
+                    files=mode,
                     interval_s=1.0,
                     topic=b"all/processes",
                     exited_linger_s=_LINGER_S,
@@ -97,16 +97,16 @@ def _turn(attached: Attached, measure: Measure, options: argparse.Namespace) -> 
             return rate
 
 
-def _differences(lost: Losses, rungs: Sequence[str], apps: Sequence[App]) -> Losses:
+def _differences(lost: Losses, modes: Sequence[str], apps: Sequence[App]) -> Losses:
     """Return what pbmond lost beyond the empty programs, round by round."""
     return {
-        (OURS.format(rung), app.name): [
+        (OURS.format(mode), app.name): [
             ours - empty
             for ours, empty in zip(
-                lost[PBMOND.format(rung), app.name], lost[EMPTY.format(rung), app.name], strict=True
+                lost[PBMOND.format(mode), app.name], lost[EMPTY.format(mode), app.name], strict=True
             )
         ]
-        for rung in rungs
+        for mode in modes
         for app in apps
     }
 
@@ -124,11 +124,11 @@ def _spread(values: Sequence[float]) -> str:
     return f"{middle:.1f} ({low:.1f} to {high:.1f})"
 
 
-def _verdicts(lost: Losses, rungs: Sequence[str], apps: Sequence[App]) -> list[Verdict]:
+def _verdicts(lost: Losses, modes: Sequence[str], apps: Sequence[App]) -> list[Verdict]:
     """Judge fexit by the exit tracepoints of the same run."""
-    if not {*RUNGS} <= {*rungs}:
+    if not {*MODES} <= {*modes}:
         return []
-    tracepoint, fexit = (PBMOND.format(rung) for rung in RUNGS)
+    tracepoint, fexit = (PBMOND.format(mode) for mode in MODES)
     found = []
     for app in apps:
         share = bench.median(lost[fexit, app.name]) / bench.median(lost[tracepoint, app.name])
@@ -139,7 +139,7 @@ def _verdicts(lost: Losses, rungs: Sequence[str], apps: Sequence[App]) -> list[V
 
 
 def _measure(
-    options: argparse.Namespace, apps: Sequence[App], rungs: Mapping[str, Sequence[Hook]]
+    options: argparse.Namespace, apps: Sequence[App], modes: Mapping[str, Sequence[Hook]]
 ) -> Samples:
     processors = bench.pin()
     with ExitStack() as stack:
@@ -148,9 +148,9 @@ def _measure(
         stage = Stage(stack, scratch, processors)
         measures = {app.name: app.start(stage) for app in apps}
         variants: dict[str, Attached] = {NOTHING: nothing}
-        for rung, hooks in rungs.items():
-            variants[EMPTY.format(rung)] = Empty(stack, hooks).attached
-            variants[PBMOND.format(rung)] = _pbmond(rung, processors)
+        for mode, hooks in modes.items():
+            variants[EMPTY.format(mode)] = Empty(stack, hooks).attached
+            variants[PBMOND.format(mode)] = _pbmond(mode, processors)
         return _take_turns(variants, measures, options)
 
 
@@ -159,7 +159,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10, help="at least 3")
     parser.add_argument("--seconds", type=float, default=1, help="of each application in a turn")
     parser.add_argument("--patience", type=float, default=60, help="s to wait for a quiet machine")
-    parser.add_argument("--rung", action="append", choices=["auto", *RUNGS], dest="rungs")
+    parser.add_argument("--mode", action="append", choices=["auto", *MODES], dest="modes")
     parser.add_argument("--only", action="append", choices=[app.name for app in APPS])
     options = parser.parse_args()
     if options.rounds < 3:
@@ -179,15 +179,15 @@ def main() -> int:
         print(f"programs are missing: apt-get install {' '.join(packages)}", file=sys.stderr)
         return 2
     bench.wait_for_quiet({os.getpid()}, options.patience)
-    rungs = rungs_here(options.rungs or ["auto"])
+    modes = modes_here(options.modes or ["auto"])
     try:
-        samples = _measure(options, apps, rungs)
+        samples = _measure(options, apps, modes)
     except (AppError, DaemonError) as error:
         print(error, file=sys.stderr)
         return 1
-    lost = {**samples.lost, **_differences(samples.lost, [*rungs], apps)}
-    columns = [NOTHING, *(name.format(rung) for rung in rungs for name in (EMPTY, PBMOND, OURS))]
-    return bench.report(_table(samples, lost, columns, apps), _verdicts(lost, [*rungs], apps))
+    lost = {**samples.lost, **_differences(samples.lost, [*modes], apps)}
+    columns = [NOTHING, *(name.format(mode) for mode in modes for name in (EMPTY, PBMOND, OURS))]
+    return bench.report(_table(samples, lost, columns, apps), _verdicts(lost, [*modes], apps))
 
 
 if __name__ == "__main__":

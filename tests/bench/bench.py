@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pbmond import bpf
+from pbmond.loader import bpf
 
 # What a descriptor that attaches a program is called in /proc: a link, or an event of perf.
 _ATTACHMENTS = ("anon_inode:bpf", "anon_inode:[perf_event]")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
-from pbmond.records import (
+from pbmond.kernel.records import (
     COUNTER,
     FILE_KEY,
     FLOW_KEY,
@@ -32,8 +32,8 @@ from pbmond.records import (
     Reading,
     Rows,
 )
-from pbmond.snapshot import Meta
-from pbmond.store import Store, StoreOptions
+from pbmond.store.snapshot import Meta
+from pbmond.store.store import Store, StoreOptions
 
 SECOND = 1_000_000_000
 STARTED_NS = 1_000 * SECOND
@@ -75,7 +75,7 @@ class FakeTable:
         return np.flatnonzero(self.counters["first_ns"] == 0)[:count]
 
     def read(self) -> Rows:
-        """Copy the used slots, as pbmond.maps does."""
+        """Copy the used slots, as pbmond.kernel.maps does."""
         used = self._slots[self.counters["first_ns"] != 0]
         return Rows(used["key"], used["counter"])
 

@@ -16,7 +16,7 @@ _CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 SECOND = 10**9
 HEALTH = {
     "status": "complete", "reasons": [], "lost": {}, "unseen": [], "maps": {},
-    "rungs": {"sockets": "tracepoint", "files": "syscall-exit"},
+    "modes": {"sockets": "tracepoint", "files": "syscall-exit"},
     "cost": {
         "daemon_cpu_percent": 0.4, "daemon_rss_bytes": 1, "processes": [],
         "probe_ns_per_call": None, "probe_calls_per_s": None,

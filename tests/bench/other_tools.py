@@ -28,7 +28,7 @@ from paths import CALLS, DISK, MAPPED, PATHS, TCP, UDP, UNIX, Forked, Row
 from stage import Mover, stage
 
 from pbmond import __version__
-from pbmond.records import START_TICK_NS
+from pbmond.kernel.records import START_TICK_NS
 from pbmond.selftest.daemon import Daemon, DaemonError
 
 Pair = tuple[float, float]  # bytes in and out

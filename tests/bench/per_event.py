@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from pbmond import bpf, kernelfs
+from pbmond.loader import bpf, kernelfs
 
 _RING_SIZE = 1 << 24
 _PAGE = mmap.PAGESIZE

@@ -6,7 +6,7 @@ them the same calls are measured with nothing attached; what a variant adds is t
 rounds of its difference to those two, and its ratio the median of the quotients. A measurement is
 the lower quartile of its chunks.
 
-System calls are met by each rung that this kernel allows. In an emulated machine ratios are all
+System calls are met by each mode that this kernel allows. In an emulated machine ratios are all
 that means anything: ``--emulated --rounds 2 --chunks 3``. QEMU's ``-icount shift=3`` counts
 instructions instead of time there, so that nothing else on the host shows, and each is 8 ns.
 """
@@ -30,17 +30,17 @@ from statistics import quantiles
 import bench
 import numpy as np
 from bench import Calls, Processors, Verdict
-from variants import LOG, RUNGS, Attached, Empty, PerEvent, nothing, rungs_here
+from variants import LOG, MODES, Attached, Empty, PerEvent, modes_here, nothing
 
-from pbmond.attach import attach
 from pbmond.config import Config
-from pbmond.hooks import SOCKET_TRACEPOINTS, Hook
-from pbmond.maps import Kernel
-from pbmond.records import Rows
+from pbmond.kernel.attach import attach
+from pbmond.kernel.maps import Kernel
+from pbmond.kernel.records import Rows
+from pbmond.loader.hooks import SOCKET_TRACEPOINTS, Hook
 
 CHUNK_NS = 3_000_000
 NOTHING, CONTROL = "nothing attached", "nothing, as a variant (noise)"
-ON, EMPTY = "pbmon by {}", "empty programs by {}"  # the rung
+ON, EMPTY = "pbmon by {}", "empty programs by {}"  # the mode
 AT_CALLS, OFF, EVENTS = "pbmon, sockets too by {}", "pbmon, files off", "one event a call"
 UNRELATED, FILE, ZERO, UDP = "getppid", "pread file", "read /dev/zero", "UDP send+recv"
 _TRACED = ("read", "pread64", "write", "pwrite64", "sendto", "recvfrom", "sendmsg", "recvmsg")
@@ -145,16 +145,16 @@ class Pbmon:
 
 
 def _variants(
-    stack: ExitStack, processors: Processors, work: Work, rungs: Mapping[str, Sequence[Hook]]
+    stack: ExitStack, processors: Processors, work: Work, modes: Mapping[str, Sequence[Hook]]
 ) -> tuple[dict[str, Attached], PerEvent]:
     variants: dict[str, Attached] = {CONTROL: nothing}
-    for rung, hooks in rungs.items():
-        variants[ON.format(rung)] = Pbmon(Config(files=rung), processors, work).attached
-        variants[EMPTY.format(rung)] = Empty(stack, hooks).attached
+    for mode, hooks in modes.items():
+        variants[ON.format(mode)] = Pbmon(Config(files=mode), processors, work).attached
+        variants[EMPTY.format(mode)] = Empty(stack, hooks).attached
         if _has_socket_tracepoints(hooks):
-            at_calls = Config(sockets=rung, files=rung)
-            variants[AT_CALLS.format(rung)] = Pbmon(at_calls, processors, work).attached
-    if all(map(_has_socket_tracepoints, rungs.values())):
+            at_calls = Config(sockets=mode, files=mode)
+            variants[AT_CALLS.format(mode)] = Pbmon(at_calls, processors, work).attached
+    if all(map(_has_socket_tracepoints, modes.values())):
         variants[OFF] = Pbmon(Config(files="off"), processors, work).attached
     ways = [f"syscalls/sys_{way}_{name}" for name in _TRACED for way in ("enter", "exit")]
     events = PerEvent(stack, processors, ways)
@@ -166,14 +166,14 @@ def _has_socket_tracepoints(hooks: Sequence[Hook]) -> bool:
     return {*SOCKET_TRACEPOINTS} <= {hook.name for hook in hooks}
 
 
-def measure(options: argparse.Namespace, rungs: Mapping[str, Sequence[Hook]]) -> Samples:
+def measure(options: argparse.Namespace, modes: Mapping[str, Sequence[Hook]]) -> Samples:
     """Measure every variant in each of ``options.rounds``."""
     with_it: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     without: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     processors = bench.pin()
     with ExitStack() as stack:
         work = Work(stack, options.chunks)
-        variants, events = _variants(stack, processors, work, rungs)
+        variants, events = _variants(stack, processors, work, modes)
         own = {os.getpid(), events.pid}
         for number in range(options.rounds):
             for variant, attached in variants.items():
@@ -212,9 +212,9 @@ def _table(samples: Samples) -> str:
     return bench.table(["ns a call: median (added, ratio)", *samples.operations], rows)
 
 
-def _verdicts(samples: Samples, rung: str) -> list[Verdict]:
-    """Judge what a rung adds on a real machine."""
-    plus, on = samples.added, ON.format(rung)
+def _verdicts(samples: Samples, mode: str) -> list[Verdict]:
+    """Judge what a mode adds on a real machine."""
+    plus, on = samples.added, ON.format(mode)
     noise = max(5.0, 2 * abs(plus(CONTROL, UNRELATED)))
     verdicts = [
         Verdict("unrelated call, files on", plus(on, UNRELATED), 50, "ns"),
@@ -234,7 +234,7 @@ def _verdicts(samples: Samples, rung: str) -> list[Verdict]:
 
 def _comparison(samples: Samples) -> list[Verdict]:
     """Judge fexit by the exit tracepoints of the same run."""
-    tracepoint, fexit = (ON.format(rung) for rung in RUNGS)
+    tracepoint, fexit = (ON.format(mode) for mode in MODES)
     return [
         Verdict(
             f"{operation}: fexit, of what exit tracepoints add",
@@ -255,10 +255,10 @@ def main() -> int:
     parser.add_argument("--emulated", action="store_true", help="judge ratios only")
     options = parser.parse_args()
     bench.wait_for_quiet({os.getpid()}, options.patience)
-    rungs = rungs_here(RUNGS)
-    samples = measure(options, rungs)
-    verdicts = [] if options.emulated else _verdicts(samples, next(reversed(rungs)))
-    if len(rungs) == len(RUNGS):
+    modes = modes_here(MODES)
+    samples = measure(options, modes)
+    verdicts = [] if options.emulated else _verdicts(samples, next(reversed(modes)))
+    if len(modes) == len(MODES):
         verdicts += _comparison(samples)
     return bench.report(_table(samples), verdicts)
 

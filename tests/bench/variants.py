@@ -13,16 +13,16 @@ from pathlib import Path
 
 from bench import Processors
 
-from pbmond import bpf, kernelfs
-from pbmond.attach import AttachError, attach
-from pbmond.btf import Btf
 from pbmond.config import Config
-from pbmond.hooks import Hook, Rungs, hooks
-from pbmond.loader import open_hook
-from pbmond.uring import uring
+from pbmond.kernel.attach import AttachError, attach
+from pbmond.loader import bpf, kernelfs
+from pbmond.loader.btf import Btf
+from pbmond.loader.hooks import Hook, Modes, hooks
+from pbmond.loader.loader import open_hook
+from pbmond.loader.uring import uring
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNGS = ("syscall-exit", "fexit")
+MODES = ("syscall-exit", "fexit")
 LOG = logging.getLogger("bench")
 _NOTHING = bytes.fromhex("b700000000000000 9500000000000000")  # r0 = 0; exit
 _KINDS = {
@@ -41,38 +41,38 @@ def nothing() -> Iterator[None]:
     yield
 
 
-def rungs_here(wanted: Sequence[str]) -> dict[str, list[Hook]]:
-    """Return pbmon's hooks by each rung of ``wanted`` that runs here; say why the others do not.
+def modes_here(wanted: Sequence[str]) -> dict[str, list[Hook]]:
+    """Return pbmon's hooks by each mode of ``wanted`` that runs here; say why the others do not.
 
-    ``auto`` goes by the name of the rung that pbmon chooses. SystemExit if none runs.
+    ``auto`` goes by the name of the mode that pbmon chooses. SystemExit if none runs.
     """
     found = {}
-    for rung in wanted:
+    for mode in wanted:
         try:
-            rungs, here = _attach_once(Config(files=rung))
+            modes, here = _attach_once(Config(files=mode))
         except AttachError as error:
             print(error, file=sys.stderr)
         else:
-            found[rungs.files] = here
+            found[modes.files] = here
     if not found:
         raise SystemExit(1)
     return found
 
 
-def _attach_once(config: Config) -> tuple[Rungs, list[Hook]]:
+def _attach_once(config: Config) -> tuple[Modes, list[Hook]]:
     kernel = attach(config, LOG)
     kernel.close()
-    rungs = Rungs(kernel.rungs["sockets"], kernel.rungs["files"])
-    words = "sockets by {sockets}, files by {files}, {reads} reads".format(**kernel.rungs)
+    modes = Modes(kernel.modes["sockets"], kernel.modes["files"])
+    words = "sockets by {sockets}, files by {files}, {reads} reads".format(**kernel.modes)
     print(words, file=sys.stderr)
     taken = {hook.name for hook in kernel.hooks if hook.error is None}
     every = hooks(
-        rungs,
+        modes,
         uring(Btf()).hooks,
         by_perf="sched/sched_process_exec" in taken,
         dispatched="raw_syscalls/sys_exit" in taken,
     )
-    return rungs, [hook for hook in every if hook.name in taken]
+    return modes, [hook for hook in every if hook.name in taken]
 
 
 class Empty:

@@ -15,7 +15,7 @@ import pytest
 from conservation import assert_conserved
 
 from pbmond import wire
-from pbmond.records import START_TICK_NS
+from pbmond.kernel.records import START_TICK_NS
 from pbmond.selftest.daemon import Daemon, now_ns
 from pbmond.selftest.workloads.programs import elf
 from pbmond.selftest.workloads.programs.elf import Call

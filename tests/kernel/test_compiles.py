@@ -1,4 +1,4 @@
-"""The C side compiles with the offsets of every recorded kernel, for every choice of rungs."""
+"""The C side compiles with the offsets of every recorded kernel, for every choice of modes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from pbmond.attach import _interpreters, _request
 from pbmond.config import Config
+from pbmond.kernel.attach import _interpreters, _request
 from tests.kernels.recorded_btf import kernels
 
 Said = dict[str, dict[str, str | None]]

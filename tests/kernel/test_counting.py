@@ -1,6 +1,6 @@
 """Every I/O path, byte for byte: what a workload was told by the kernel is what pbmon shows.
 
-Each workload runs under every rung, once set up before the daemon started (descriptors that it did
+Each workload runs under every mode, once set up before the daemon started (descriptors that it did
 not see being opened) and once after. They run in one batch for each daemon, since the daemon must
 keep them apart anyway; each test then judges one of them.
 """
@@ -19,7 +19,7 @@ from pbmond.selftest.workloads import EXCUSES, NAMES
 
 #: Sockets and reads, as kernels get them: from 6.3, 6.2, 5.15, and older; then what one with the
 #: socket tracepoints and without the cast would get; last, from 7.0.
-RUNGS = (
+MODES = (
     ("tracepoint", "cast"),
     ("syscall-exit", "cast"),
     ("syscall-exit", "typed"),
@@ -56,7 +56,7 @@ def by_perf(directory: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", params=RUNGS, ids="-".join)
+@pytest.fixture(scope="session", params=MODES, ids="-".join)
 def observed(request: pytest.FixtureRequest) -> Observed:
     (sockets, _, way), reads = request.param[0].partition(" "), request.param[1]
 
@@ -67,7 +67,7 @@ def observed(request: pytest.FixtureRequest) -> Observed:
     seen = observe(NAMES, daemon, seed=0)
     # Builds of other distributions need room under the verifier's limit of a million.
     assert seen.health["cost"]["verified_instructions"] < 200_000
-    assert seen.health["rungs"] == {"sockets": sockets, "files": "syscall-exit", "reads": reads}
+    assert seen.health["modes"] == {"sockets": sockets, "files": "syscall-exit", "reads": reads}
     return seen
 
 

@@ -16,7 +16,7 @@ import pytest
 from conservation import assert_conserved
 from processes import row_of, run_python
 
-from pbmond import bpf
+from pbmond.loader import bpf
 from pbmond.patience import patient
 from pbmond.selftest.daemon import Daemon
 
@@ -119,7 +119,7 @@ def test_files_off_leaves_files_out_and_says_what_is_unseen(tmp_path: Path) -> N
         message = daemon.snapshot()
     row = row_of(message, pid)
     assert (row["unix_tx_bytes"], row["device_write_bytes"]) == (331, 0)
-    assert message.health["rungs"]["files"] == "off"
+    assert message.health["modes"]["files"] == "off"
     assert any("splice" in line for line in message.health["unseen"])
 
 

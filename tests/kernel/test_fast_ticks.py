@@ -15,13 +15,13 @@ from conservation import assert_conserved
 from processes import row_of
 
 from pbmond import wire
-from pbmond.attach import attach
 from pbmond.config import Config
-from pbmond.maps import Kernel
-from pbmond.records import HostReading, Reading
+from pbmond.kernel.attach import attach
+from pbmond.kernel.maps import Kernel
+from pbmond.kernel.records import HostReading, Reading
 from pbmond.selftest.daemon import now_ns
-from pbmond.snapshot import Meta
-from pbmond.store import Store, StoreOptions
+from pbmond.store.snapshot import Meta
+from pbmond.store.store import Store, StoreOptions
 
 BLOCKS = 750_000
 CALLS = 4 * BLOCKS  # a byte is read and sent, received and written

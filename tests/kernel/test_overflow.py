@@ -14,10 +14,10 @@ from conservation import assert_conserved
 from processes import row_of
 
 from pbmond import wire
-from pbmond.attach import attach
 from pbmond.config import Config
-from pbmond.maps import Kernel
-from pbmond.records import Rows
+from pbmond.kernel.attach import attach
+from pbmond.kernel.maps import Kernel
+from pbmond.kernel.records import Rows
 from pbmond.selftest.daemon import Daemon, now_ns
 
 CAPACITY = 4096  # what else runs here needs less

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from processes import run_python
 
-from pbmond import bpf
+from pbmond.loader import bpf
 from pbmond.patience import patient
 from pbmond.probes.measure import attachments
 from pbmond.selftest.daemon import Daemon

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pbmond.btf import Btf
-from pbmond.offsets import defines
-from pbmond.registers import stack_registers
+from pbmond.loader.btf import Btf
+from pbmond.loader.offsets import defines
+from pbmond.loader.registers import stack_registers
 
 
 def test_the_helper_and_the_structures_name_the_same_place() -> None:

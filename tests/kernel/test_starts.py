@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pbmond import bpf, layout, trials
-from pbmond.btf import VMLINUX, Btf
-from pbmond.offsets import defines
+from pbmond.loader import bpf, layout, trials
+from pbmond.loader.btf import VMLINUX, Btf
+from pbmond.loader.offsets import defines
 from pbmond.patience import patient
 from pbmond.selftest.daemon import Daemon
 
@@ -131,7 +131,7 @@ def test_tracefs_is_found_where_it_is_not_mounted_and_root_is_no_mount_point(
     directory.mkdir()
     prefix = (*after(*commands), "chroot", str(root))
     with Daemon(directory, prefix=prefix) as daemon:
-        assert daemon.snapshot().health["rungs"]["files"] != "off"
+        assert daemon.snapshot().health["modes"]["files"] != "off"
 
 
 # --- seccomp ----------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ How it works, step by step, one module each:
 - ``foreign``: a root for another machine than this one: Debian 12's for arm64.
 - ``machines``: what is emulated: x86-64, and arm64 with pages of 4 and of 16 KiB.
 - ``qemu``: one guest, by emulation alone, so that no machine needs KVM.
-- ``rungs``: the ways of counting that are forced, one after the other, beside ``auto``.
-- ``guest``: what runs in the guest: the daemon and a client, then the self-test under every rung.
+- ``modes``: the ways of counting that are forced, one after the other, beside ``auto``.
+- ``guest``: what runs in the guest: the daemon and a client, then the self-test under every mode.
 - ``results``, ``tables``, ``publish``: what came of it, how it is shown, and the README's part.
 - ``cache``: where kernels, roots and logs are kept: outside the checkout.
 

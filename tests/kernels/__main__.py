@@ -108,8 +108,8 @@ def _options(arguments: Sequence[str]) -> Options:
     add = parser.add_argument
     add("series", nargs="*", metavar="SERIES", help=f"default: {' '.join(DEFAULT)}")
     add("--only", metavar="PATTERNS", help="these paths, as the self-test takes them")
-    add("--short", action="store_true", help="some paths of each kind, and no rung is forced")
-    add("--auto", action="store_true", help="what the daemon takes by itself; no rung is forced")
+    add("--short", action="store_true", help="some paths of each kind, and no mode is forced")
+    add("--auto", action="store_true", help="what the daemon takes by itself; no mode is forced")
     add("--minutes", type=float, metavar="N", help="give up after that time")
     add("--results", type=Path, metavar="DIR", help="write results of whole self-tests there")
     options = parser.parse_args(arguments)
@@ -119,6 +119,8 @@ def _options(arguments: Sequence[str]) -> Options:
             parser.error(f"{series}: must be one such as 6.1, or of {names}")
     forced = not (options.short or options.auto)
     plan = Plan(",".join(SHORT) if options.short else options.only, forced=forced)
+    if options.results is not None:
+        options.results.mkdir(parents=True, exist_ok=True)  # and not after an hour
     minutes = options.minutes or _GUEST_MINUTES * len(DEFAULT)
     return Options(
         plan, options.series or DEFAULT, time.monotonic() + 60 * minutes, options.results

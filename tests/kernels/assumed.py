@@ -72,7 +72,7 @@ LAYOUTS = (
 )
 
 #: pbmon.c: what tracepoints hand over, as Btf.tracepoint_parameters() gives it. Those of io_uring
-#: that differ between kernels are told apart by pbmond/uring.py.
+#: that differ between kernels are told apart by pbmond/loader/uring.py.
 TRACEPOINTS = {
     "inet_sock_set_state": ["sock", "", ""],  # and the state before, and after
     "sock_send_length": ["sock", "", ""],  # and the result, and flags

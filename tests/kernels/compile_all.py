@@ -14,18 +14,18 @@ import sys
 from typing import Any
 from unittest.mock import patch
 
-from pbmond import loader
-from pbmond.hooks import Rungs
-from pbmond.offsets import defines
-from pbmond.preemption import calls_are_preemptible, raw_is_preemptible
-from pbmond.programs import Compiled, CompileError
+from pbmond.loader import loader
+from pbmond.loader.hooks import Modes
+from pbmond.loader.offsets import defines
+from pbmond.loader.preemption import calls_are_preemptible, raw_is_preemptible
+from pbmond.loader.programs import Compiled, CompileError
 from tests.kernels.recorded_btf import kernels, recorded
 
 # Sockets, files and reads: the best on newer kernels, and what older ones and those with fexit get.
 _CHOICES = (
-    (Rungs("tracepoint", "syscall-exit"), "cast"),
-    (Rungs("syscall-exit", "syscall-exit"), "probe"),
-    (Rungs("fexit", "fexit"), "typed"),
+    (Modes("tracepoint", "syscall-exit"), "cast"),
+    (Modes("syscall-exit", "syscall-exit"), "probe"),
+    (Modes("fexit", "fexit"), "typed"),
 )
 
 
@@ -36,20 +36,20 @@ class Rehearsal(loader.Loading):
         self._maps[name] = len(self._maps) + 1
 
     def compile(self) -> dict[str, str | None]:
-        """Return what bcc says of each choice of rungs and reads."""
+        """Return what bcc says of each choice of modes and reads."""
         self._make_maps()
         # As where the kernel preempts itself; that is not what this one does.
         self._by_perf = raw_is_preemptible(self._btf)
         self._dispatches = calls_are_preemptible(self._btf)
         return {
-            "-".join((*rungs, reads)): self._complaint(rungs, reads)
-            for rungs, reads in _CHOICES
+            "-".join((*modes, reads)): self._complaint(modes, reads)
+            for modes, reads in _CHOICES
             if reads != "cast" or self._constants["FUNCTION_RDONLY_CAST"]
         }
 
-    def _complaint(self, rungs: Rungs, reads: str) -> str | None:
+    def _complaint(self, modes: Modes, reads: str) -> str | None:
         try:
-            Compiled(self._source(reads, rungs))
+            Compiled(self._source(reads, modes))
         except CompileError as error:
             return str(error)
         return None
@@ -60,7 +60,7 @@ def compile_for(kernel: str, machine: str, request: dict[str, Any]) -> dict[str,
     btf = recorded(kernel)
     with (
         patch.object(loader, "Btf", lambda: btf),
-        patch("pbmond.trials.has_offsets"),  # they are another kernel's
+        patch("pbmond.loader.trials.has_offsets"),  # they are another kernel's
         patch.object(loader, "defines", lambda btf: defines(btf, machine)),
         socket.socket() as unused,
     ):

@@ -1,4 +1,4 @@
-"""Runs in the guest: the daemon with a client, then the self-test under every rung.
+"""Runs in the guest: the daemon with a client, then the self-test under every mode.
 
     .venv/bin/python -m tests.kernels.guest JOB
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.kernels import rungs
+from tests.kernels import modes
 
 _DAEMON: Final = ".venv/bin/pbmond"
 _CLIENT: Final = ".venv/bin/pbmon-client"
@@ -36,7 +36,7 @@ _PATIENCE: Final = "10"
 class Plan:
     """What to run. ``only``: patterns of the self-test's paths; None: all.
 
-    ``forced``: whether every rung is forced beside what the daemon takes by itself.
+    ``forced``: whether every mode is forced beside what the daemon takes by itself.
     """
 
     only: str | None
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     _write(job, "daemon", _daemon(job))
     report = _selftest(job, 0, {}, plan.only)
     if plan.forced and report is not None:
-        for number, settings in enumerate(rungs.forced(report["rungs"]), 1):
+        for number, settings in enumerate(modes.forced(report["modes"]), 1):
             _selftest(job, number, settings, plan.only)
     log = subprocess.run(["dmesg"], check=False, capture_output=True)
     (job / "dmesg").write_bytes(log.stdout)
@@ -124,11 +124,11 @@ def _health(daemon: subprocess.Popen[bytes]) -> dict[str, Any] | None:
 
 
 def _selftest(
-    job: Path, number: int, settings: rungs.Settings, only: str | None
+    job: Path, number: int, settings: modes.Settings, only: str | None
 ) -> dict[str, Any] | None:
     """Run the self-test once and write what it said; return its report, if there is one."""
     file = Path("/run/pbmon-forced.toml")
-    file.write_text(rungs.configuration(settings))
+    file.write_text(modes.configuration(settings))
     command = [_DAEMON, "selftest", "--json", "--seed", "1", "--config", str(file)]
     if only is not None:
         command += ["--only", only]
@@ -139,7 +139,7 @@ def _selftest(
         said, words = done.stdout, done.stderr
     except subprocess.TimeoutExpired:
         said, words = "", f"no result in {_SELFTEST_S} s"
-    name = rungs.name(settings)
+    name = modes.name(settings)
     report: dict[str, Any] | None = json.loads(said) if said else None
     _write(job, f"run-{number:02}", {"forced": name, "report": report, "words": words})
     if report is None:

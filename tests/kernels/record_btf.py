@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pbmond.btf import Btf, BtfError
+from pbmond.loader.btf import Btf, BtfError
 from tests.kernels.recorded_btf import TABLE, Question, questions, write
 
 _HEADER = struct.Struct("<HBBIIIII")  # struct btf_header of include/uapi/linux/btf.h

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from pbmond.btf import Btf, Member
-from pbmond.offsets import defines, unseen
-from pbmond.preemption import calls_are_preemptible, raw_is_preemptible
-from pbmond.uring import uring
+from pbmond.loader.btf import Btf, Member
+from pbmond.loader.offsets import defines, unseen
+from pbmond.loader.preemption import calls_are_preemptible, raw_is_preemptible
+from pbmond.loader.uring import uring
 from tests.kernels.assumed import LAYOUTS, TRACEPOINTS
 
 TABLE = Path(__file__).parents[1] / "data" / "btf.json"

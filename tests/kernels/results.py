@@ -15,22 +15,22 @@ AUTO: Final = "auto"
 #: A program may have a million on its way through the verifier. Other distributions build kernels
 #: that spend them faster, and are left this much room.
 MOST_INSTRUCTIONS: Final = 200_000
-#: What the daemon says where a kernel lacks what a rung needs; anything else is a failure.
+#: What the daemon says where a kernel lacks what a mode needs; anything else is a failure.
 _REFUSAL: Final = 'set sockets and files to "auto"'
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One self-test. ``forced``: "auto", or what was forced (see ``rungs.name``).
+    """One self-test. ``forced``: "auto", or what was forced (see ``modes.name``).
 
-    Either it has ``rungs`` and ``counts`` (rows of each verdict), or it says why not: ``refused``
-    where a forced rung does not load on this kernel, ``failed`` for everything else.
+    Either it has ``modes`` and ``counts`` (rows of each verdict), or it says why not: ``refused``
+    where a forced mode does not load on this kernel, ``failed`` for everything else.
     ``verified_instructions``: of the largest program; None where the kernel does not tell.
     ``off``: the paths of the self-test that are; ``unseen``, ``not_offered``: paths by reason.
     """
 
     forced: str
-    rungs: Mapping[str, str] = field(default_factory=dict)
+    modes: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     verified_instructions: int | None = None
     off: Sequence[str] = ()
@@ -128,7 +128,7 @@ def run_of(said: Mapping[str, Any]) -> Run:
         return Run(said["forced"], **{"refused" if is_refusal else "failed": words})
     return Run(
         said["forced"],
-        report["rungs"],
+        report["modes"],
         {name: report["summary"][name] for name in COUNTS},
         report.get("verified_instructions") or None,
         sorted({row["path"] for row in report["rows"] if row["verdict"] == "off"}),

@@ -8,8 +8,8 @@ from typing import Final
 from tests.kernels.results import COUNTS, MOST_INSTRUCTIONS, Result, Run
 
 _UNKNOWN: Final = "\N{EN DASH}"
-_RUNGS: Final = ("sockets", "files", "reads")
-_WORDS: Final = ("kernel", "userland", *_RUNGS)
+_MODES: Final = ("sockets", "files", "reads")
+_WORDS: Final = ("kernel", "userland", *_MODES)
 _NUMBERS: Final = ("exact", "off", "unseen", "not offered", "largest program")
 
 
@@ -54,11 +54,11 @@ def _place(result: Result) -> str:
 def _rows(results: Sequence[Result]) -> Iterator[list[str]]:
     for result in results:
         for run in result.runs:
-            if run.rungs:
+            if run.modes:
                 yield [
                     result.release,
                     result.userland,
-                    *(run.rungs.get(rung, _UNKNOWN) for rung in _RUNGS),
+                    *(run.modes.get(mode, _UNKNOWN) for mode in _MODES),
                     *(str(run.counts[name]) for name in COUNTS),
                     _instructions(run),
                 ]

@@ -15,7 +15,7 @@ _NUMBERS = {"u1": 0, "u2": 0, "u4": 0, "u8": 0, "f8": math.nan, "16s": bytes(16)
 HEALTH: dict[str, Any] = {
     "status": "complete",
     "lost": {},
-    "rungs": {"sockets": "tracepoint", "files": "syscall-exit"},
+    "modes": {"sockets": "tracepoint", "files": "syscall-exit"},
     "unseen": [],
     "maps": {"flows": {"used": 3, "capacity": 10}},
     "cost": {

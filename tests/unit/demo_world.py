@@ -14,7 +14,8 @@ from typing import Any
 
 import client_messages
 
-from pbmon_client import jsonout, model
+from pbmon_client.data import model
+from pbmon_client.output import jsonout
 from pbmond import wire
 
 FILE = Path(__file__).parents[1] / "data" / "demo.ndjson"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pbmond import inodes, procfs
-from pbmond.records import START_TICK_NS, ProcSample
+from pbmond.host import inodes, procfs
+from pbmond.kernel.records import START_TICK_NS, ProcSample
 
 CALLS = ("open", "read", "readlink", "scandir")
 START_TICKS = 777

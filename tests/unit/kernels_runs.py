@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.kernels.results import Result, collect
 
-RUNGS = {"sockets": "tracepoint", "files": "syscall-exit", "reads": "cast"}
+MODES = {"sockets": "tracepoint", "files": "syscall-exit", "reads": "cast"}
 MAPPED = "memory-mapped files, which move bytes without a call"
 
 
@@ -21,7 +21,7 @@ def report(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
     every = [row("files.read_write", "exact"), *rows]
     verdicts = [each["verdict"] for each in every]
     return {
-        "rungs": RUNGS,
+        "modes": MODES,
         "summary": {
             name.replace(" ", "_"): verdicts.count(name)
             for name in ("exact", "off", "unseen", "not offered")

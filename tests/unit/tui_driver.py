@@ -10,9 +10,18 @@ import client_messages
 import urwid
 from urwid.display.raw import Screen
 
-from pbmon_client import model
+from pbmon_client.data import model
 from pbmon_client.tui.app import App, Effect
-from pbmon_client.tui.feed import DETAIL, MAIN, News, Silent, Stream, Want, narrowing, prepared
+from pbmon_client.tui.feed.receiver import (
+    DETAIL,
+    MAIN,
+    News,
+    Silent,
+    Stream,
+    Want,
+    narrowing,
+    prepared,
+)
 from pbmon_client.tui.settings import Settings
 from pbmon_client.tui.terminal import Terminal
 from pbmond import wire

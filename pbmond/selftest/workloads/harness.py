@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,7 @@ class Workload:
         self._size = 0
         try:
             self._pid = self._answer("ready")
+            self._until_it_waits()
         except BaseException:
             self.exit()
             raise
@@ -130,6 +132,7 @@ class Workload:
         """Let it move its bytes; UnavailableError if the kernel does not offer the way."""
         self._say()
         rows = [_parse(row) for row in self._answer("rows")]
+        self._until_it_waits()
         return [*rows, *self._exchanged()]
 
     def exit(self) -> None:
@@ -201,6 +204,19 @@ class Workload:
             self._ran = False
             raise WorkloadError("the program hangs")
         return self._answers.readline()
+
+    def _until_it_waits(self) -> None:
+        """Wait until it has left the call that wrote its answer: only then are those bytes counted.
+
+        Its answer can be read while it is still on the way out of write(2).
+        """
+        stat = Path(f"/proc/{self._pid}/stat")
+        deadline = time.monotonic() + patient(_HUNG_AFTER_S)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            while stat.read_bytes().rpartition(b") ")[2][:1] in (b"R", b"D"):
+                if time.monotonic() > deadline:
+                    raise WorkloadError("the program hangs")
+                time.sleep(0.001)
 
     def _rest(self) -> bytes:
         """Read until it and whatever it forked have ended; the last line."""

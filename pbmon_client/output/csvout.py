@@ -1,0 +1,67 @@
+"""A view as CSV (RFC 4180 quoting, lines end in a newline): one header, then a line a row; pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pbmon_client.data.columns import TABLES
+from pbmon_client.data.model import Rows, View
+from pbmon_client.data.text import iso_time, safe_text
+
+_LEADING: Final = ("time", "epoch", "seq", "health", "table")
+_TRAFFIC: Final = ("processes", "connections", "files")
+#: A spreadsheet takes a cell that begins so for a formula, and names are chosen by strangers.
+_FORMULA: Final = ("=", "+", "-", "@")
+
+
+class Writer:
+    """Writes views one after the other; with ``flows`` the columns of all three tables."""
+
+    def __init__(self, *, flows: bool) -> None:
+        names: dict[str, None] = dict.fromkeys(_LEADING)
+        for table in _TRAFFIC if flows else _TRAFFIC[:1]:
+            names.update(dict.fromkeys(TABLES[table]))
+        self.fields: Final = tuple(names)
+        self._started = False
+
+    def render(self, view: View, _notice: str = "") -> bytes:
+        """Write the rows of a view, the first time under the header; unknown or absent is empty.
+
+        Text that a spreadsheet would run as a formula gets a ``'`` before it.
+        """
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        if not self._started:
+            writer.writerow(self.fields)
+            self._started = True
+        message = view.message
+        status = _cell(str(view.health.get("status", "")))
+        leading = (iso_time(message.time_ns), _cell(safe_text(message.epoch)), message.seq, status)
+        for table in _TRAFFIC:
+            rows: Rows | None = getattr(view, table)
+            if rows is not None:
+                constant = dict(zip(_LEADING, (*leading, table), strict=True))
+                writer.writerows(zip(*_columns(rows, self.fields, constant), strict=True))
+        return out.getvalue().encode()
+
+
+def _columns(rows: Rows, names: Sequence[str], constant: dict[str, Any]) -> list[Sequence[Any]]:
+    columns: list[Sequence[Any]] = []
+    for name in names:
+        column = TABLES[rows.kind].get(name)
+        if column is None:
+            columns.append([constant.get(name)] * len(rows))
+        elif column.kind in ("text", "address"):
+            columns.append(list(map(_cell, rows.column(name))))
+        elif column.kind == "bool":
+            columns.append([None if v is None else str(v).lower() for v in rows.column(name)])
+        else:
+            columns.append(rows.column(name))
+    return columns
+
+
+def _cell(text: str | None) -> str | None:
+    return f"'{text}" if text is not None and text.startswith(_FORMULA) else text

@@ -1,0 +1,75 @@
+"""A view as JSON, by the contract: one object, on one line or with one row a line; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from json.encoder import encode_basestring
+from typing import Any, Final
+
+from pbmon_client.data.columns import TABLES
+from pbmon_client.data.model import Rows, View
+from pbmon_client.data.text import iso_time, safe_text
+
+
+def render(view: View, *, row_a_line: bool) -> bytes:
+    """Encode a view as UTF-8, ending in a newline; with ``row_a_line`` each row has its own."""
+    between = ",\n" if row_a_line else ","
+    parts = [json.dumps(_head(view), ensure_ascii=False, separators=(",", ":"))[:-1]]
+    for name in ("retired", "processes", "connections", "files"):
+        rows: Rows | None = getattr(view, name)
+        if rows is not None:
+            body = between.join(_rows(rows))
+            opening = "\n" if row_a_line and body else ""
+            parts.append(f',"{name}":[{opening}{body}]')
+    parts.append("}\n")
+    return "".join(parts).encode()
+
+
+def _head(view: View) -> dict[str, Any]:
+    message = view.message
+    return {
+        "schema": message.schema,
+        "host": view.host,
+        "boot_id": safe_text(message.boot_id),
+        "epoch": safe_text(message.epoch),
+        "seq": message.seq,
+        "time": iso_time(message.time_ns),
+        "time_ns": message.time_ns,
+        "interval_ns": message.interval_ns,
+        "viewer": {"uid": view.uid, "scope": view.scope},
+        "health": view.health,
+        "coverage": view.coverage,
+        "totals": view.totals,
+    }
+
+
+def _rows(rows: Rows) -> Iterator[str]:
+    # Ten thousand rows have 630,000 fields: one template and one pass per column take half the
+    # time of a dict for each row and json.dumps.
+    columns = TABLES[rows.kind]
+    template = "{" + ",".join(f'"{name}":%s' for name in columns) + "}"
+    texts = [_ENCODE[column.kind](rows.column(name)) for name, column in columns.items()]
+    return map(template.__mod__, zip(*texts, strict=True))
+
+
+def _texts(values: Sequence[str | None]) -> Sequence[str]:
+    return ["null" if value is None else encode_basestring(value) for value in values]
+
+
+def _numbers(values: Sequence[float | None]) -> Sequence[Any]:
+    return ["null" if value is None else value for value in values] if None in values else values
+
+
+def _bools(values: Sequence[bool | None]) -> Sequence[str]:
+    return ["null" if value is None else "true" if value else "false" for value in values]
+
+
+_ENCODE: Final[dict[str, Callable[[Sequence[Any]], Sequence[Any]]]] = {
+    "text": _texts,
+    "address": _texts,
+    "bool": _bools,
+    "integer": _numbers,
+    "bytes": _numbers,
+    "rate": _numbers,
+}

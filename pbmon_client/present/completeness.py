@@ -1,0 +1,114 @@
+"""What the daemon says of its picture's completeness, in words; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.text import human
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the numbers leave out. ``key`` tells it from other warnings.
+
+    A ``lasting`` one is a trait of the host, and is remembered once it was acknowledged.
+    """
+
+    key: str
+    text: str
+    role: str
+    lasting: bool = False
+
+
+def warnings(snapshot: Snapshot) -> list[Notice]:
+    """Say what the numbers of a snapshot leave out, the gravest first."""
+    health = snapshot.health
+    epoch = snapshot.message.epoch
+    made = []
+    for reason, count in _items(health.get("lost")):
+        if count:
+            made.append(
+                Notice(f"{epoch} lost {reason} {count}", f"LOST {reason}: {count:,}", "alert")
+            )
+    if health.get("status") != "complete":
+        words = "; ".join(_texts(health.get("reasons"))) or "some bytes are missing from the rows"
+        made.append(Notice(f"{epoch} incomplete {words}", f"INCOMPLETE {words}", "alert"))
+    for part, mode in _items(health.get("modes")):
+        if mode == "off":
+            made.append(
+                Notice(f"mode {part}", f"NOT COUNTED {part}: switched off", "warn", lasting=True)
+            )
+    unseen = ", ".join(_texts(health.get("unseen")))
+    if unseen:
+        made.append(Notice(f"unseen {unseen}", f"unseen here: {unseen}", "warn", lasting=True))
+    return made
+
+
+def status(snapshot: Snapshot) -> tuple[str, str]:
+    """Return the role and the word for the header."""
+    health = snapshot.health
+    lost = sum(count for _reason, count in _items(health.get("lost")) if isinstance(count, int))
+    if health.get("status") != "complete":
+        return "alert", " INCOMPLETE "
+    if lost:
+        return "warn", f"lost {lost:,}"
+    off = [part for part, mode in _items(health.get("modes")) if mode == "off"]
+    if off:
+        return "warn", f"without {', '.join(off)}"
+    return "good", "complete"
+
+
+Report = list[tuple[str, list[tuple[str, str]]]]
+
+
+def report(health: Mapping[str, Any]) -> Report:
+    """Write all of a health object as headings with (name, value) under each.
+
+    What a newer daemon adds shows as well; names are the contract's.
+    """
+    made: Report = []
+    for name, value in health.items():
+        entries = _entries("", value)
+        made.append((_words(name), entries or [("", "none")]))
+    return made
+
+
+def _entries(name: str, value: Any) -> list[tuple[str, str]]:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        if set(value) == {"used", "capacity"}:
+            return [(name, f"{value['used']:,} of {value['capacity']:,} used")]
+        return [
+            entry
+            for key, item in value.items()
+            for entry in _entries(f"{name} {_words(key)}".strip(), item)
+        ]
+    if isinstance(value, list):
+        return [entry for item in value for entry in _entries(name, item)]
+    return [(name.removesuffix(" bytes"), _value(name, value))]
+
+
+def _value(name: str, value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return "not known"
+    if isinstance(value, (bool, str)):
+        return str(value)
+    if name.endswith("rss bytes"):
+        return f"{human(value)}B"
+    if name.endswith("percent"):
+        return f"{value:.1f} %"
+    return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:.1f}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - whatever a daemon sends
+    return list(value.items()) if isinstance(value, Mapping) else []
+
+
+def _texts(value: Any) -> list[str]:  # noqa: ANN401
+    return [str(item) for item in value] if isinstance(value, list) else []

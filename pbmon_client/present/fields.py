@@ -1,0 +1,327 @@
+"""What a cell of a view shows: fields made from the one column table, fitted to a width; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from dataclasses import field as made_by
+from math import isnan
+from typing import Any, Final
+
+from pbmon_client.data.columns import TABLES
+from pbmon_client.data.network import inet_protocol_number
+from pbmon_client.present.cells import DASH, TIMES, clean
+from pbmon_client.present.listing import Find
+from pbmon_client.present.numbers import Units, clock
+
+#: The kinds of traffic that can be shown or hidden: those of the wire, and the disk.
+CLASSES: Final = ("net", "file", "disk", "loopback", "unix", "pipe", "device", "socket")
+
+NameOf = Callable[[str], str | None]
+ServiceOf = Callable[[str, int], str | None]
+
+
+def _nobody(_address: str) -> str | None:
+    return None
+
+
+def _no_service(_protocol: str, _port: int) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How values are written.
+
+    ``wall_ns`` is CLOCK_REALTIME minus CLOCK_BOOTTIME, ``now_ns`` the snapshot's CLOCK_REALTIME.
+    """
+
+    units: Units = made_by(default_factory=Units)
+    wall_ns: int = 0
+    now_ns: int = 0
+    full_command: bool = False
+    name_of: NameOf = _nobody
+    service_of: ServiceOf = _no_service
+    ascii_only: bool = False
+
+
+Write = Callable[[Find, Look, int], list[str]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """A column of a view. ``rank``: the smaller, the longer it stays when the screen is narrow.
+
+    ``sort`` names what it sorts by, if it can; ``counter`` is its byte counter, for traffic, and
+    ``others`` are those of a sum; ``write`` makes the texts of the rows that are drawn, for a
+    number of cells. A field that stretches takes what is left of the line up to ``most``, and
+    columns of little importance leave it ``ideal`` cells.
+    """
+
+    name: str
+    title: str
+    cells: int
+    rank: int
+    sort: str
+    write: Write
+    stretch: int = 0
+    right: bool = False
+    keep_end: bool = False
+    counter: str | None = None
+    ideal: int = 0
+    most: int = 1000
+    others: tuple[str, ...] = ()
+
+    @property
+    def traffic(self) -> str | None:
+        """The class whose bytes these are; of connections and files it is a field of the row."""
+        return None if self.counter is None else self.counter.split("_")[0]
+
+    @property
+    def rises(self) -> bool:
+        """Whether its first row has the least value, as text from A has."""
+        return not self.right
+
+    def source(self, units: Units) -> str:
+        """Name the column to sort by."""
+        if self.counter is None:
+            return self.sort
+        return self.counter if units.totals else f"{self.counter}_per_s"
+
+    def width(self, units: Units) -> int:
+        """Return the least number of cells."""
+        if self.counter is None and not self.others:
+            return self.cells
+        return max(units.cells, len(self.title))
+
+
+# --- makers -------------------------------------------------------------------------------------
+
+
+def _values(find: Find, name: str) -> Sequence[Any]:
+    return find(name) or ()
+
+
+def _plain(name: str, nothing: str = "") -> Write:
+    def write(find: Find, _look: Look, _cells: int) -> list[str]:
+        return [nothing if v is None else clean(str(v)) for v in _values(find, name)]
+
+    return write
+
+
+def text(
+    table: str,
+    name: str,
+    cells: int,
+    rank: int,
+    *,
+    stretch: int = 0,
+    right: bool = False,
+    keep_end: bool = False,
+    title: str | None = None,
+    write: Write | None = None,
+    ideal: int = 0,
+    most: int = 1000,
+) -> Field:
+    """Make a field of a column, or of a group's label."""
+    column = TABLES[table].get(name)
+    shown = title or (column.title if column else name.upper())
+    return Field(
+        name,
+        shown,
+        cells,
+        rank,
+        name,
+        write or _plain(name),
+        stretch,
+        right,
+        keep_end,
+        ideal=ideal,
+        most=most,
+    )
+
+
+def number(table: str, name: str, cells: int, rank: int, title: str | None = None) -> Field:
+    """Make a field of a number that is no traffic."""
+    return text(table, name, cells, rank, right=True, title=title)
+
+
+def traffic(table: str, pair: str, rank: int) -> Field:
+    """Make a field of bytes or of their rate, as the units say."""
+    counter = f"{pair}_bytes"
+
+    def write(find: Find, look: Look, _cells: int) -> list[str]:
+        name = counter if look.units.totals else f"{counter}_per_s"
+        return [look.units.write(value) for value in _values(find, name)]
+
+    title = TABLES[table][counter].title
+    return Field(pair, title, 6, rank, counter, write, right=True, counter=counter)
+
+
+def other_traffic(counters: tuple[str, ...]) -> Field:
+    """Make a field of the sum of all traffic that has no field of its own."""
+
+    def write(find: Find, look: Look, _cells: int) -> list[str]:
+        ending = "" if look.units.totals else "_per_s"
+        columns = [_values(find, name + ending) for name in counters]
+        return [look.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
+
+    return Field("other", "OTHER", 6, 4, "", write, right=True, others=counters)
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """Add up what is known; None if nothing is (NaN is the wire's unknown)."""
+    known = [value for value in values if value is not None and not isnan(value)]
+    return sum(known) if known else None
+
+
+# --- writers of more than one column --------------------------------------------------------------
+
+
+def write_name(find: Find, look: Look, cells: int) -> list[str]:
+    """Write a process's name, or its command line; of an exited one, when it ended."""
+    names = _values(find, "cmdline" if look.full_command else "name")
+    shorts = _values(find, "name")
+    ends = _values(find, "exited_ns")
+    written = []
+    for name, short, end in zip(names, shorts, ends, strict=True):
+        shown = clean(name or short or "?")
+        if end is not None:
+            stamp = f" {TIMES}{clock(end + look.wall_ns)}"
+            room = max(1, cells - len(stamp))
+            shown = (shown if len(shown) <= room else shown[: room - 1] + "…") + stamp
+        written.append(shown)
+    return written
+
+
+def write_end(side: str) -> Write:
+    """Make the writer of one end of a connection: address, or name, and port."""
+
+    def write(find: Find, look: Look, _cells: int) -> list[str]:
+        return [
+            clean(endpoint(address, port, protocol, look))
+            for address, port, protocol in zip(
+                _values(find, f"{side}_address"),
+                _values(find, f"{side}_port"),
+                _values(find, "protocol"),
+                strict=True,
+            )
+        ]
+
+    return write
+
+
+def endpoint(address: str | None, port: int | None, protocol: str, look: Look) -> str:
+    """Write an address and a port, with their names where those are wanted and known."""
+    if address is None and port is None:
+        # Of IP there is always a peer, though nobody may know it; other sockets need no name.
+        return DASH if inet_protocol_number(protocol) is None else "?"
+    host = "?" if address is None else look.name_of(address) or address
+    if port is None:
+        return host
+    service = look.service_of(protocol, port) or str(port)
+    return f"[{host}]:{service}" if ":" in host else f"{host}:{service}"
+
+
+def write_host(find: Find, look: Look, _cells: int) -> list[str]:
+    """Write a remote host; where no peer is known, say so."""
+    return [
+        "(peer not known)" if host is None else clean(look.name_of(host) or host)
+        for host in _values(find, "host")
+    ]
+
+
+def write_unit(find: Find, _look: Look, _cells: int) -> list[str]:
+    """Write a container's unit; a unit itself has been named already."""
+    pairs = zip(_values(find, "unit"), _values(find, "container"), strict=True)
+    return ["" if container is None else clean(unit or "") for unit, container in pairs]
+
+
+def short_container(container: str) -> str:
+    """Cut a container's id as its own tools do; ``runtime:`` stays before it."""
+    runtime, _, identifier = container.partition(":")
+    return f"{runtime}:{identifier[:12]}" if len(identifier) == 64 else container
+
+
+def write_container(find: Find, _look: Look, _cells: int) -> list[str]:
+    """Write a container by its runtime and the start of its id."""
+    return [
+        "" if each is None else clean(short_container(each)) for each in find("container") or ()
+    ]
+
+
+def write_port(find: Find, look: Look, _cells: int) -> list[str]:
+    """Write a service's port and its name."""
+    written = []
+    for protocol, port in zip(_values(find, "protocol"), _values(find, "port"), strict=True):
+        service = None if port is None else look.service_of(protocol, port)
+        written.append("" if port is None else f"{port} {service}" if service else str(port))
+    return written
+
+
+ARROWS: Final = {"in": "←", "out": "→"}
+
+
+def write_direction(find: Find, _look: Look, _cells: int) -> list[str]:
+    """Write who opened a connection as an arrow between its ends."""
+    return [ARROWS.get(value, DASH) for value in _values(find, "direction")]
+
+
+# --- fitting --------------------------------------------------------------------------------------
+
+
+def fitting(
+    fields: Sequence[Field], cells: int, units: Units, hidden: Collection[str] = ()
+) -> list[tuple[Field, int]]:
+    """Choose the fields that a line of ``cells`` has room for, and their widths.
+
+    The least important ones give way; what is left over goes to those that stretch. Traffic that
+    gave way shows in a sum, so that no row is busy for no visible reason.
+    """
+    shown = [f for f in fields if f.name not in hidden and f.traffic not in hidden]
+    kept = _kept(shown, cells, units)
+    if _left_out(shown, kept):
+        fewer = _kept(shown, cells - 1 - other_traffic(("",)).width(units), units)
+        last = max((at for at, field in enumerate(fewer) if field.counter), default=None)
+        if last is not None:
+            other = other_traffic(_left_out(shown, fewer))
+            kept = [*fewer[: last + 1], other, *fewer[last + 1 :]]
+    used = sum(1 + field.width(units) for field in kept) - 1
+    return _stretched(kept, max(0, cells - used), units)
+
+
+def _left_out(shown: Sequence[Field], kept: Sequence[Field]) -> tuple[str, ...]:
+    # Disk bytes are bytes of files, or of what the kernel did for them, a second time.
+    classes = {*CLASSES} - {"disk"}
+    return tuple(f.counter for f in shown if f.counter and f.traffic in classes and f not in kept)
+
+
+def _kept(shown: Sequence[Field], cells: int, units: Units) -> list[Field]:
+    kept: list[Field] = []
+    used = -1
+    for rank in sorted({field.rank for field in shown}):
+        # All of a rank or none: one column of a pair says little.
+        together = [field for field in shown if field.rank == rank]
+        need = sum(1 + field.width(units) for field in together)
+        kind = sum(max(0, f.ideal - f.cells) for f in kept) if rank > _OPTIONAL_RANK else 0
+        if used + need + kind > cells and kept:
+            break
+        kept += together
+        used += need
+    return sorted(kept, key=shown.index)
+
+
+def _stretched(kept: Sequence[Field], spare: int, units: Units) -> list[tuple[Field, int]]:
+    widths = {field.name: field.width(units) for field in kept}
+    stretching = [field for field in kept if field.stretch]
+    # Those with the least room to grow first, so that what they leave goes to the others.
+    for field in sorted(stretching, key=lambda field: field.most - field.cells):
+        weights = sum(other.stretch for other in stretching)
+        share = min(spare * field.stretch // weights, max(0, field.most - field.cells))
+        widths[field.name] += share
+        spare -= share
+        stretching = [other for other in stretching if other is not field]
+    return [(field, widths[field.name]) for field in kept]
+
+
+_OPTIONAL_RANK: Final = 5

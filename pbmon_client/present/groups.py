@@ -1,0 +1,168 @@
+"""What rows are grouped by: program, user, unit or container, remote host, service; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pbmon_client.data import network
+from pbmon_client.data.model import Rows
+from pbmon_client.data.text import safe
+from pbmon_client.present.fields import short_container
+from pbmon_client.present.listing import Grouping, Key
+from pbmond import wire
+
+_NET: Final = frozenset(wire.CLASSES.index(name) for name in ("net", "loopback"))
+_NOBODY: Final = 0xFFFFFFFF
+_IN: Final = wire.DIRECTIONS.index("in")
+_OUT: Final = wire.DIRECTIONS.index("out")
+_PLURALS: Final = {"unix": "unix sockets", "socket": "other sockets"}
+
+
+def _text(value: Key) -> str | None:
+    return safe(value) if isinstance(value, bytes) else None
+
+
+# --- programs -----------------------------------------------------------------------------------
+
+
+def _programs(rows: Rows) -> Iterable[Key]:
+    columns = rows.table.columns
+    return [exe or (name,) for exe, name in zip(columns["exe"], columns["name"], strict=True)]
+
+
+def _program(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401 - one of two kinds
+    if isinstance(key, tuple):  # a kernel thread or a process whose executable is not known
+        return _text(key[0])
+    return safe(key.removesuffix(b" (deleted)").rsplit(b"/", 1)[-1])
+
+
+def _exe(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401
+    return None if isinstance(key, tuple) else safe(key)
+
+
+PROGRAMS: Final = Grouping("processes", _programs, {"program": _program, "exe": _exe})
+
+# --- users, units and containers ----------------------------------------------------------------
+
+
+def _users(rows: Rows) -> Iterable[Key]:
+    return list(rows.table.columns["uid"])
+
+
+def _user(rows: Rows, key: Key, row: int) -> str | None:
+    # By the contract's own column, which knows how users are named.
+    return None if key == _NOBODY else rows.take([row]).column("user")[0]
+
+
+def _uid(_rows: Rows, key: Key, _row: int) -> Key:
+    return None if key == _NOBODY else key
+
+
+USERS: Final = Grouping("processes", _users, {"user": _user, "uid": _uid})
+
+
+def _units(rows: Rows) -> Iterable[Key]:
+    columns = rows.table.columns
+    return list(zip(columns["container"], columns["unit"], strict=True))
+
+
+def _unit(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401
+    return _text(key[1])
+
+
+def _container(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401
+    return _text(key[0])
+
+
+def _place(rows: Rows, key: Any, row: int) -> str:  # noqa: ANN401
+    """Name a container by its runtime and the start of its id, else the unit."""
+    container = _container(rows, key, row)
+    if container is None:
+        return _unit(rows, key, row) or "(no unit)"
+    return short_container(container)
+
+
+UNITS: Final = Grouping(
+    "processes", _units, {"place": _place, "unit": _unit, "container": _container}
+)
+
+# --- remote hosts and ports ---------------------------------------------------------------------
+
+
+def _hosts(rows: Rows) -> Iterable[Key]:
+    columns = rows.table.columns
+    return [
+        (family, remote) if number in _NET else number
+        for family, remote, number in zip(
+            columns["family"], columns["remote"], columns["class"], strict=True
+        )
+    ]
+
+
+def _host(rows: Rows, key: Any, row: int) -> str | None:  # noqa: ANN401
+    if not isinstance(key, tuple):
+        return _class_words(rows, row)
+    family, remote = key
+    return network.remote_address(family, remote, None)
+
+
+def _class_words(rows: Rows, row: int) -> str:
+    number = rows.table.columns["class"][row]
+    name = wire.CLASSES[number] if number < len(wire.CLASSES) else "?"
+    return _PLURALS.get(name, name)
+
+
+def _class(rows: Rows, _key: Key, row: int) -> str | None:
+    number = rows.table.columns["class"][row]
+    return wire.CLASSES[number] if number < len(wire.CLASSES) else None
+
+
+HOSTS: Final = Grouping("connections", _hosts, {"host": _host, "class": _class})
+
+
+def _ports(rows: Rows) -> Iterable[Key]:
+    columns = rows.table.columns
+    names = ("class", "protocol", "local_port", "remote_port", "direction")
+    # The port that names the service is the one that was connected to; where it is not known who
+    # began, the lower one. Written out because a call for each row would cost more than the rest.
+    return [
+        (
+            protocol,
+            local
+            if direction == _IN
+            else remote
+            if direction == _OUT
+            else min(local or remote, remote or local),
+            direction,
+        )
+        if number in _NET
+        else (number, None, 0)
+        for number, protocol, local, remote, direction in zip(
+            *(columns[name] for name in names), strict=True
+        )
+    ]
+
+
+def _port(_rows: Rows, key: Any, _row: int) -> int | None:  # noqa: ANN401
+    return key[1] or None
+
+
+def _protocol(rows: Rows, key: Any, row: int) -> str:  # noqa: ANN401
+    if key[1] is None:
+        return _class_words(rows, row)
+    columns = rows.table.columns
+    return network.protocol(columns["family"][row], columns["type"][row], columns["protocol"][row])
+
+
+def _direction(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401
+    if key[1] is None:
+        return None
+    return wire.DIRECTIONS[key[2]] if key[2] < len(wire.DIRECTIONS) else None
+
+
+PORTS: Final = Grouping(
+    "connections",
+    _ports,
+    {"protocol": _protocol, "port": _port, "direction": _direction, "class": _class},
+)

@@ -1,0 +1,312 @@
+"""Rows to list: those of a table, or groups of them; each has an identity and sortable columns.
+
+Columns for sorting stay as raw as they come, and text is made for the few rows that are drawn, so
+that a hundred thousand rows cost little.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress, repeat
+from math import isnan
+from operator import add, eq, itemgetter
+from typing import Any, Final, Protocol, TypeVar
+
+from pbmon_client.data.columns import TABLES
+from pbmon_client.data.model import Rows
+from pbmon_client.data.rates import IDENTITY
+
+Key = Hashable
+Find = Callable[[str], Sequence[Any] | None]
+Value = TypeVar("Value", bound=Hashable)
+
+
+class Listing(Protocol):
+    """Rows by index, for sorting and for drawing."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def key(self, row: int) -> Key:
+        """Return what tells a row from every other, in every snapshot of a daemon run."""
+
+    def position(self, key: Key) -> int | None:
+        """Return the row of a key."""
+
+    def raw(self, name: str) -> Sequence[Any] | None:
+        """Return the values of a field for sorting, None (or NaN) where not known."""
+
+    def sums(self, names: tuple[str, ...]) -> Sequence[float]:
+        """Return for each row the sum of some numbers; what is not known counts as 0."""
+
+    def window(self, rows: Sequence[int]) -> Find:
+        """Return what finds the contract's values of some rows, by field."""
+
+    def members(self, row: int) -> Sequence[int]:
+        """Return the rows of the table below that a row stands for."""
+
+
+def _weakly(rows: Rows) -> Rows:
+    """Let rows be freed with their snapshot: they keep their listings, not the other way round.
+
+    Else each snapshot of a large host, some 50 MB, would wait for the collector of cycles.
+    """
+    weak: Rows = weakref.proxy(rows)
+    return weak
+
+
+class TableListing:
+    """The rows of one table themselves."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows: Final = _weakly(rows)
+        columns = rows.table.columns
+        self._identity = [columns[name] for name in IDENTITY[rows.kind]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def key(self, row: int) -> Key:
+        """Return the wire's identity of a row."""
+        return tuple(column[row] for column in self._identity)
+
+    def position(self, key: Key) -> int | None:
+        """Find a row by its identity."""
+        if not isinstance(key, tuple) or len(key) != len(self._identity):
+            return None
+        same = map(eq, self._identity[0], repeat(key[0]))
+        return next((r for r in compress(range(len(self)), same) if self.key(r) == key), None)
+
+    def raw(self, name: str) -> Sequence[Any] | None:
+        """Return the wire's own values where they sort as their text does."""
+        return raw_column(self.rows, name)
+
+    def sums(self, names: tuple[str, ...]) -> Sequence[float]:
+        """Add up the columns, once for all who ask."""
+        return table_sums(self.rows, names)
+
+    def weigher(self, names: tuple[str, ...]) -> Callable[[int], float]:
+        """Return what adds up the columns of one row."""
+        columns = [self.rows.table.columns[name] for name in names]
+
+        def weigh(row: int) -> float:
+            values: list[float] = [column[row] for column in columns]
+            return sum(value for value in values if not isnan(value))
+
+        return weigh
+
+    def window(self, rows: Sequence[int]) -> Find:
+        """Take the rows out of the table."""
+        return self.rows.take(rows).find
+
+    def members(self, row: int) -> Sequence[int]:
+        """Return the row itself."""
+        return (row,)
+
+
+def table_sums(rows: Rows, names: tuple[str, ...]) -> Sequence[float]:
+    """Return for each row the sum of some of the table's numbers, unknown ones as 0."""
+
+    def total() -> Sequence[float]:
+        columns = [_without_nan(rows.table.columns[name]) for name in names]
+        if len(columns) == 2:  # as connections and files have; three times as fast
+            return list(map(add, *columns))
+        return list(map(sum, zip(*columns, strict=True))) if columns else [0.0] * len(rows)
+
+    return rows.derived(("sums", names), total)
+
+
+def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
+    # One sum tells whether any of them is NaN, at a fraction of the cost of looking.
+    return [0.0 if isnan(value) else value for value in values] if isnan(sum(values)) else values
+
+
+def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
+    """Return a field's values as the wire has them if they sort alike, else as the contract has."""
+    column = TABLES[rows.kind].get(name)
+    if column is None:
+        owners = rows.owners
+        theirs = None if owners is None else raw_column(owners, name)
+        if theirs is None:
+            return None
+        return list(map([*theirs, None].__getitem__, rows.owner_rows()))
+    if column.kind in ("bytes", "rate", "integer") or name in _RAW_TEXT:
+        values: Sequence[Any] = rows.table.columns[name]
+        return values
+    return rows.column(name)
+
+
+_RAW_TEXT: Final = frozenset({"name", "exe", "cmdline", "cgroup", "unit", "container", "path"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouping:
+    """How rows of ``table`` become groups: by what, and the fields that say which group it is.
+
+    ``keys`` gives each row's group; ``labels`` the contract's values of a group, from its key and
+    from its first row's index.
+    """
+
+    table: str
+    keys: Callable[[Rows], Iterable[Key]]
+    labels: Mapping[str, Callable[[Rows, Key, int], Any]]
+
+
+_COUNTS: Final = ("members", "processes")
+_PARTS: Final = ("connections", "files")
+
+
+def numbered(values: Sequence[Value]) -> tuple[dict[Value, int], list[int]]:
+    """Give the different values numbers as they come; return those, and the number of each."""
+    numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return numbers, list(map(numbers.__getitem__, values))
+
+
+def group_keys(rows: Rows, grouping: Grouping) -> list[Key]:
+    """Return each row's group."""
+    return rows.derived(("keys", grouping), lambda: list(grouping.keys(rows)))
+
+
+def listing_of(rows: Rows, grouping: Grouping | None, chosen: Sequence[int] | None) -> Listing:
+    """List rows, or the groups of those that were chosen (None: of all)."""
+    if grouping is None:
+        return rows.derived("listing", lambda: TableListing(rows))
+    if chosen is not None and len(chosen) < len(rows):
+        return GroupListing(rows, grouping, chosen)
+    return _groups(rows, grouping)
+
+
+def _groups(rows: Rows, grouping: Grouping) -> GroupListing:
+    return rows.derived(("groups", grouping), lambda: GroupListing(rows, grouping, None))
+
+
+class GroupListing:
+    """Groups of rows, in the order of their first rows; numbers are the sums of their members'."""
+
+    def __init__(self, rows: Rows, grouping: Grouping, chosen: Sequence[int] | None) -> None:
+        self.rows: Final = _weakly(rows)
+        self._grouping = grouping
+        self._keys: list[Key]
+        self._chosen = chosen
+        # Without a step of Python for each row, as below: that is what a key press waits for.
+        if chosen is None:
+            self._positions, self._numbers = numbered(group_keys(rows, grouping))
+        else:
+            whole = _groups(rows, grouping)
+            groups, self._numbers = numbered(list(map(whole._numbers.__getitem__, chosen)))
+            self._positions = {whole._keys[group]: number for group, number in groups.items()}
+        self._keys = list(self._positions)
+        self._firsts: dict[int, int] | None = None
+        self._counted: dict[str, dict[int, int]] = {name: {} for name in _COUNTS}
+        self._made: dict[Hashable, Sequence[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def key(self, row: int) -> Key:
+        """Return the group's key."""
+        return self._keys[row]
+
+    def position(self, key: Key) -> int | None:
+        """Return the group with a key."""
+        return self._positions.get(key)
+
+    def members(self, row: int) -> Sequence[int]:
+        """Return the rows in a group."""
+        return list(compress(self._members, map(eq, self._numbers, repeat(row))))
+
+    @property
+    def _members(self) -> Sequence[int]:
+        return range(len(self.rows)) if self._chosen is None else self._chosen
+
+    def _first(self, row: int) -> int:
+        """Return the first row in a group."""
+        if self._firsts is None:  # backwards, so that the first one stays
+            self._firsts = dict(zip(reversed(self._numbers), reversed(self._members), strict=True))
+        return self._firsts[row]
+
+    def raw(self, name: str) -> Sequence[Any] | None:
+        """Return a label, a number of members, or a sum."""
+        if name not in self._made:
+            values = self._make(name)
+            if values is None:
+                return None
+            self._made[name] = values
+        return self._made[name]
+
+    def sums(self, names: tuple[str, ...]) -> Sequence[float]:
+        """Add up what the members' columns add up to."""
+        key = ("sums", names)
+        if key not in self._made:
+            self._made[key] = self._sums(table_sums(self.rows, names), rates=False)
+        return self._made[key]
+
+    def window(self, rows: Sequence[int]) -> Find:
+        """Return the values of some groups."""
+
+        def find(name: str) -> Sequence[Any] | None:
+            label = self._grouping.labels.get(name)
+            if label is not None and name not in self._made:
+                return [self._label(label, row) for row in rows]
+            if name in _COUNTS:
+                return self._counts(name, rows)
+            values = self.raw(name)
+            return None if values is None else [values[row] for row in rows]
+
+        return find
+
+    def _make(self, name: str) -> Sequence[Any] | None:
+        label = self._grouping.labels.get(name)
+        if label is not None:
+            return [self._label(label, row) for row in range(len(self))]
+        if name in _COUNTS:
+            return self._counts(name, range(len(self)))
+        column = TABLES[self.rows.kind].get(name)
+        adds_up = column is not None and (
+            column.kind in ("bytes", "rate") or name.endswith("_calls") or name in _PARTS
+        )
+        if column is None or not adds_up:
+            return None  # the sum of numbers that only name something says nothing
+        return self._sums(self.rows.table.columns[name], rates=column.kind == "rate")
+
+    def _label(self, label: Callable[[Rows, Key, int], Any], row: int) -> Any:  # noqa: ANN401
+        return label(self.rows, self._keys[row], self._first(row))
+
+    def _counts(self, name: str, rows: Sequence[int]) -> list[int]:
+        """Count the members of groups, or the processes that those belong to."""
+        counted = self._counted[name]
+        missing = {row for row in rows if row not in counted}
+        if missing:
+            counted |= dict.fromkeys(missing, 0) | self._count(name, missing)
+        return [counted[row] for row in rows]
+
+    def _count(self, name: str, rows: Collection[int]) -> dict[int, int]:
+        flags = list(map(rows.__contains__, self._numbers))
+        numbers = compress(self._numbers, flags)
+        if name == "members":
+            return Counter(numbers)
+        pids, starts = (self.rows.table.columns[name] for name in ("pid", "start_ns"))
+        members = list(compress(self._members, flags))
+        whose = (map(pids.__getitem__, members), map(starts.__getitem__, members))
+        return Counter(map(itemgetter(0), set(zip(numbers, *whose, strict=True))))
+
+    def _sums(self, column: Sequence[Any], *, rates: bool) -> list[Any]:
+        values = column
+        if self._chosen is not None:
+            values = list(map(column.__getitem__, self._chosen))
+        sums: list[Any] = [0.0 if rates else 0] * len(self)
+        unknown: set[int] = set()
+        # Most are zero, and cost no step of Python.
+        moved = zip(compress(self._numbers, values), filter(None, values), strict=True)
+        for group, value in moved:
+            if value == value:  # noqa: PLR0124 - NaN, the wire's unknown, is not
+                sums[group] += value
+            else:
+                unknown.add(group)
+        for group in unknown:
+            if not sums[group]:
+                sums[group] = None
+        return sums

@@ -1,0 +1,77 @@
+"""Numbers for people in the unit they chose: bytes or bits, 1000 or 1024, short or exact; pure."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from pbmon_client.data.text import human
+
+_UNKNOWN = "?"
+_NOTHING = "·"
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """How traffic is written. ``totals``: bytes since counting began, else bytes per second."""
+
+    totals: bool = False
+    bits: bool = False
+    binary: bool = False
+    exact: bool = False
+
+    @property
+    def cells(self) -> int:
+        """The width that any number of bytes needs, in cells."""
+        return 16 if self.exact else 6
+
+    @property
+    def words(self) -> str:
+        """Name the unit, for the header."""
+        unit = "bits" if self.bits else "bytes"
+        power = ", 1024" if self.binary else ""
+        return f"{unit} in all{power}" if self.totals else f"{unit}/s{power}"
+
+    def write(self, value: float | None) -> str:
+        """Write a number of bytes (or bytes/s); nothing at all is a dot."""
+        if value is None:
+            return _UNKNOWN
+        if not value:
+            return _NOTHING
+        scaled = value * 8 if self.bits else value
+        if self.exact:
+            return f"{scaled:,.0f}" if scaled >= 0.5 else "<1"
+        return human(scaled, 1024 if self.binary else 1000)
+
+
+def magnitude(value: float | None, *, totals: bool) -> str:
+    """Name the role of a number by its size: most are plain, few stand out."""
+    if not value:
+        return "dim"
+    scaled = value / 1000 if totals else value
+    return "huge" if scaled >= 100e6 else "big" if scaled >= 1e6 else "text"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in at most two units: ``12 s``, ``3 m 20 s``, ``2 h 5 m``, ``4 d 1 h``."""
+    whole = max(0, int(seconds))
+    units = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    for at, (size, name) in enumerate(units):
+        if whole >= size:
+            count, rest = divmod(whole, size)
+            if at + 1 < len(units) and rest >= units[at + 1][0]:
+                small, other = units[at + 1]
+                return f"{count} {name} {rest // small} {other}"
+            return f"{count} {name}"
+    return "0 s"
+
+
+def clock(time_ns: int) -> str:
+    """Write CLOCK_REALTIME nanoseconds as local wall-clock time."""
+    return time.strftime("%H:%M:%S", time.localtime(time_ns // 10**9))
+
+
+def moment(time_ns: int, now_ns: int) -> str:
+    """Write a local time, with its day if that is not today."""
+    then, now = time.localtime(time_ns // 10**9), time.localtime(now_ns // 10**9)
+    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)

@@ -1,0 +1,179 @@
+"""The pane of the selected row: its curves, what it is, and its parts; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pbmon_client.data.model import View as Snapshot
+from pbmon_client.present.arrange import Within
+from pbmon_client.present.cells import Line, clean, fill, line_cells, spread
+from pbmon_client.present.listing import Find
+from pbmon_client.present.views import PROCESSES, View
+from pbmon_client.tui.draw.facts import facts, listed
+from pbmon_client.tui.draw.graphs import Sample, area, peak, spark
+from pbmon_client.tui.draw.parts import parts
+from pbmon_client.tui.feed.curves import curve_names
+from pbmon_client.tui.state import State
+from pbmond.wire import HISTORY
+
+_NAMES: Final = {
+    "net_rx_bytes_per_s": ("net in", "in"),
+    "net_tx_bytes_per_s": ("net out", "out"),
+    "file_read_bytes_per_s": ("file read", "read"),
+    "file_write_bytes_per_s": ("file write", "write"),
+    "rx_bytes_per_s": ("in", "in"),
+    "tx_bytes_per_s": ("out", "out"),
+    "read_bytes_per_s": ("read", "read"),
+    "write_bytes_per_s": ("write", "write"),
+}
+#: From this many lines on the curves are large, and how large they are from how many on.
+_LARGE_LINES: Final = 14
+_LARGE_LINES_ALONE: Final = 9  # where there are no parts to list
+_CURVE_ROWS: Final = ((60, 10), (34, 7), (0, 4))
+_CURVE_CELLS: Final = 60
+_LABEL_CELLS: Final = len("file write   max  ")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The selected row, and what is known of it."""
+
+    view: View
+    find: Find  # of this one row
+    curves: Sequence[Sequence[Sample]]
+    parts: Snapshot | None  # has its connections and files
+    within: Within
+
+    def value(self, name: str) -> Any:  # noqa: ANN401 - whatever the column holds
+        """Return a field of the row, None if it has no such field."""
+        values = self.find(name)
+        return values[0] if values else None
+
+
+def subject(state: State) -> Subject | None:
+    """Gather what is known of the selected row."""
+    chosen = state.selected()
+    snapshot = state.snapshot
+    if chosen is None or snapshot is None:
+        return None
+    rows, row = chosen
+    view = state.place.view
+    key = rows.listing.key(row)
+    find = rows.listing.window([row])
+    curves: Sequence[Sequence[Sample]] = state.curves.of(view, key)
+    parts: Snapshot | None = snapshot if snapshot.connections is not None else None
+    if view.grouping is None and view.table == "processes":
+        pid = (find("pid") or [0])[0]
+        parts = state.detail_of(pid)
+        own = state.history_of(pid)
+        if own is not None and not state.interval_s:
+            theirs = [own.message.history.get(name) or [] for name in HISTORY]
+            curves = theirs if any(theirs) else curves
+    within = Within(PROCESSES if view.tree else view, key, row_name(view, find))
+    return Subject(view, find, curves, parts, within)
+
+
+def row_name(view: View, find: Find) -> str:
+    """Name a row for people."""
+
+    def value(name: str) -> Any:  # noqa: ANN401
+        return (find(name) or [None])[0]
+
+    if view.grouping is None:
+        return f"{value('name') or '?'} {value('pid')}"
+    if view.name == "ports":
+        port = value("port")
+        return f"{value('protocol')} {port}" if port is not None else str(value("protocol"))
+    return str(value(view.fields[0].name) or "?")
+
+
+def pane(state: State, width: int, height: int) -> list[Line]:
+    """Draw the pane in exactly ``height`` lines."""
+    about = subject(state)
+    blank: Line = [("text", " " * width)]
+    if about is None:
+        return [_rule("", width), *[blank] * (height - 1)]
+    lines = [_rule(_heading(about), width)]
+    alone = not about.view.has_parts
+    large = height >= (_LARGE_LINES_ALONE if alone else _LARGE_LINES)
+    lines += _large(about, state, width, height) if large else _small(about, state, width)
+    if state.opened and large:
+        most = height if alone else max(3, (height - len(lines)) // 2)
+        lines += listed(about.value, state.look, about.view, width, most)
+    else:
+        lines += facts(
+            about.value, state.look, about.view, width, height if alone else 5 if large else 1
+        )
+    if not alone:
+        lines += parts(about.parts, about.within, state, width, height - len(lines))
+    return [*lines, *[blank] * (height - len(lines))][:height]
+
+
+def _heading(about: Subject) -> str:
+    return clean(about.within.label)
+
+
+def _rule(title: str, width: int) -> Line:
+    if not title:
+        return [("rule", "─" * width)]
+    runs: Line = [("rule", "── "), ("strong", title), ("rule", " ")]
+    runs = fill(runs, min(width, line_cells(runs)))
+    return [*runs, ("rule", "─" * max(0, width - line_cells(runs)))]
+
+
+# --- curves ---------------------------------------------------------------------------------------
+
+
+def _now(curve: Sequence[Sample], about: Subject, name: str) -> Sample:
+    value = about.value(name)
+    return value if value is not None else (curve[-1] if curve else None)
+
+
+def _small(about: Subject, state: State, width: int) -> list[Line]:
+    """Draw a line for each pair of curves."""
+    names = curve_names(about.view.table)
+    label = 15 + state.units.cells
+    half = min((width - 2) // 2, label + _CURVE_CELLS)
+    lines: list[Line] = []
+    for first in range(0, len(names), 2):
+        pair = names[first : first + 2]
+        top = peak(*about.curves[first : first + 2])
+        line: Line = [("text", " ")]
+        for name, curve in zip(pair, about.curves[first : first + 2], strict=True):
+            words, role = _NAMES[name]
+            number = state.units.write(_now(curve, about, name)).rjust(state.units.cells)
+            run: Line = [("dim", f"{words:<11}"), ("text", number + " ")]
+            line += fill([*run, (role, spark(curve, max(0, half - label), top))], half)
+        lines.append(fill(line, width))
+    return lines
+
+
+def _large(about: Subject, state: State, width: int, height: int) -> list[Line]:
+    """Draw the curves side by side, several lines high."""
+    names = curve_names(about.view.table)
+    each = (width - 1) // len(names)
+    cells = min(_CURVE_CELLS, each - 2)
+    rows = next(rows for least, rows in _CURVE_ROWS if height >= least)
+    lines: list[Line] = [[("text", " ")] for _ in range(rows + 1)]
+    for at, (name, curve) in enumerate(zip(names, about.curves, strict=True)):
+        pair = about.curves[at - at % 2 : at - at % 2 + 2]
+        lines[0].extend(fill(_label(about, state, name, curve, cells), each))
+        drawn = area(curve, cells, rows, peak(*pair), ascii_only=state.ascii_only)
+        for line, text in zip(lines[1:], drawn, strict=True):
+            line.extend(fill([(_NAMES[name][1], text)], each))
+    return [fill(line, width) for line in lines]
+
+
+def _label(about: Subject, state: State, name: str, curve: Sequence[Sample], cells: int) -> Line:
+    """Write what a curve is of, its last value, and its highest at the right end."""
+    units = state.units
+    left: Line = [
+        ("dim", f"{_NAMES[name][0]} "),
+        ("strong", units.write(_now(curve, about, name)).rjust(units.cells)),
+    ]
+    known = any(value is not None for value in curve)
+    if not known or cells < _LABEL_CELLS + 2 * units.cells:
+        return left
+    return spread(left, [("dim", f"max {units.write(peak(curve)):>{units.cells}}")], cells)

@@ -1,0 +1,95 @@
+"""What a row is, in words: the attributes of a process, a connection, a file or a group; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pbmon_client.present.cells import Line, cell, cells_of, clean, fill, wrap
+from pbmon_client.present.fields import Look
+from pbmon_client.present.numbers import duration, moment
+from pbmon_client.present.views import View
+
+ValueOf = Callable[[str], Any]
+_PROCESS: Final = ("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid")
+_FLOW: Final = ("class", "protocol", "device", "inode", "netns")
+
+
+def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
+    """Draw what is known of a row in at most ``most`` lines, one after the other."""
+    lines: list[Line] = []
+    line: Line = [("text", " ")]
+    used = 1
+    for name, text in _found(value, look, view):
+        size = len(name) + 1 + cells_of(text)
+        if used > 1 and used + 2 + size > width:
+            lines.append(fill(line, width))
+            line, used = [("text", " ")], 1
+        if used > 1:
+            line.append(("text", "  "))
+            used += 2
+        room = max(1, width - used - len(name) - 1)
+        line += [("dim", f"{name} "), ("text", text if size <= room else cell(text, room))]
+        used += size
+    if used > 1:
+        lines.append(fill(line, width))
+    return lines[:most]
+
+
+def listed(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
+    """Draw what is known of a row whole, each fact from a line of its own."""
+    lines: list[Line] = []
+    for name, text in _found(value, look, view):
+        rows = wrap(text, max(2, width - _LABEL_CELLS)) or [""]
+        for at, row in enumerate(rows):
+            label = f" {name}" if not at else ""
+            line: Line = [("dim", cell(label, _LABEL_CELLS)), ("text", row)]
+            lines.append(fill(line, width))
+    return lines[:most]
+
+
+_LABEL_CELLS: Final = 12
+
+
+def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
+    names: tuple[str, ...] = _PROCESS if view.table == "processes" else (*_FLOW, *_PROCESS[:3])
+    if view.grouping is not None:
+        counted = "members" if view.table == "processes" else "processes"
+        names = (counted, "uid", "exe", "unit", "container", "class")
+    found = []
+    for name in names:
+        known = value(name)
+        if known is not None and known != "":
+            found.append((_WORDS.get(name, name), clean(str(known))))
+    if view.grouping is None:
+        found[1:1] = _moments(value, look, view)
+    return found
+
+
+_WORDS: Final = {"cmdline": "runs", "members": "processes", "ppid": "parent"}
+#: An age is written this wide, so that what stands behind it does not move every second.
+_AGE_CELLS: Final = len("(59 m 59 s)")
+
+
+def _moments(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
+    """Say since when and until when."""
+    now_ns = look.now_ns
+    if view.table == "processes":
+        start, end = value("start_ns"), value("exited_ns")
+        state = [] if end is None else [("exited", moment(end + look.wall_ns, now_ns))]
+        return [*_since("started", start, look, end), *state]
+    first, last = value("first_ns"), value("last_ns")
+    open_now = {True: "yes", False: "no"}.get(value("open"), "not known")
+    return [
+        *_since("first byte", first, look, None),
+        *([("last byte", moment(last + look.wall_ns, now_ns))] if last else []),
+        ("open", open_now),
+    ]
+
+
+def _since(word: str, start: int | None, look: Look, end: int | None) -> list[tuple[str, str]]:
+    if not start:
+        return []
+    until = look.now_ns - look.wall_ns if end is None else end
+    age = duration((until - start) / 1e9)
+    return [(word, f"{moment(start + look.wall_ns, look.now_ns)} {f'({age})':<{_AGE_CELLS}}")]

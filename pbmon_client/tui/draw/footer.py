@@ -1,0 +1,70 @@
+"""The bottom line: the keys that matter here, the filter being typed, or a notice; pure."""
+
+from __future__ import annotations
+
+from pbmon_client.present.arrange import Arranged
+from pbmon_client.present.cells import Line, cell, cells_of, clean, line_cells, spread
+from pbmon_client.tui.keys import Scene, hints
+from pbmon_client.tui.state import State
+
+_PROMPT = " filter: "
+
+
+def footer(
+    state: State, rows: Arranged | None, width: int, now_s: float
+) -> tuple[Line, int | None]:
+    """Draw the line; the second value is the cell of the cursor, if one is to be seen."""
+    count = _count(rows)
+    if state.typed is not None:
+        return _typing(state, count, width)
+    if state.notice and now_s < state.notice_until_s:
+        words = cell(f" {clean(state.notice)}", max(0, width - len(count)))
+        return spread([("warn", words)], [("dim", count)], width), None
+    right: Line = [("dim", count)]
+    left: Line = []
+    if state.search.text:
+        left = [("dim", " filter "), ("input", clean(state.search.text)), ("dim", "  ")]
+        left += [("key", "Esc"), ("dim", " clear ")]
+    for key, word in _hints(state):
+        hint: Line = [("key", f" {key}"), ("dim", f" {word} ")]
+        if line_cells(left) + line_cells(hint) + line_cells(right) <= width:
+            left += hint
+    return spread(left, right, width), None
+
+
+def _hints(state: State) -> list[tuple[str, str]]:
+    found = hints(_scene(state))
+    if state.frozen is None:
+        return found
+    return [(key, "go on" if word == "pause" else word) for key, word in found]
+
+
+def _scene(state: State) -> Scene:
+    if state.snapshot is None:
+        return "waiting"
+    if state.opened:
+        return "opened"
+    return "members" if state.place.within else "view"
+
+
+def _count(rows: Arranged | None) -> str:
+    if rows is None:
+        return " "
+    shown = len(rows.order)
+    if rows.listing and shown != rows.count:
+        return f" {shown:,} of {rows.count:,} "
+    return f" {shown:,} "
+
+
+def _typing(state: State, count: str, width: int) -> tuple[Line, int | None]:
+    typed = state.typed or ""
+    error = state.search.error
+    right: Line = [("warn", f" {clean(error)} ")] if error else [("dim", f" matches:{count}")]
+    room = max(10, width - len(_PROMPT) - min(line_cells(right), width // 2) - 1)
+    # What is left of the cursor decides which part of a long line shows.
+    start = 0
+    while cells_of(typed[start : state.cursor]) >= room:
+        start += 1
+    shown = cell(clean(typed[start:]), room)
+    at = len(_PROMPT) + cells_of(typed[start : state.cursor])
+    return spread([("key", _PROMPT), ("input", shown)], right, width), min(at, width - 1)

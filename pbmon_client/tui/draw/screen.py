@@ -1,0 +1,116 @@
+"""One whole screen: which parts have room, and each of them drawn; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pbmon_client.present.cells import Line, fill, line_cells, over, recolour
+from pbmon_client.tui.draw import detail, grid
+from pbmon_client.tui.draw.footer import footer
+from pbmon_client.tui.draw.grid import Hit
+from pbmon_client.tui.draw.header import centre, header, unseen_warnings, waiting, warning_lines
+from pbmon_client.tui.draw.popups import Popup
+from pbmon_client.tui.state import State
+
+#: Heights from which the parts that can do without appear.
+_GRAPHS_LINES: Final = 18
+_DETAIL_LINES: Final = 22
+_LONE_LINES: Final = 9
+_LEAST: Final = (20, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A drawn screen: as many lines as it is high, each as wide as it is; ``cursor`` is (x, y)."""
+
+    lines: list[Line]
+    hits: list[Hit]
+    cursor: tuple[int, int] | None = None
+
+
+def draw(state: State, popup: Popup | None, width: int, height: int, now_s: float) -> Frame:
+    """Draw the screen."""
+    if width < _LEAST[0] or height < _LEAST[1]:
+        words = "too small"[:width]
+        return Frame([centre(words, width)] + [[("text", " " * width)]] * (height - 1), [])
+    frame = _drawn(state, width, height, now_s)
+    if state.stale_s(now_s) is not None:
+        frame.lines[1:-1] = [
+            line if line[1:2] and line[1][0] == "alert" else recolour(line, "stale")
+            for line in frame.lines[1:-1]
+        ]
+    if popup is not None:
+        box = popup.draw(width, height)
+        cells = max(map(line_cells, box), default=0)
+        over(frame.lines, box, max(0, (width - cells) // 2), max(0, (height - len(box)) // 2))
+    return frame
+
+
+def _drawn(state: State, width: int, height: int, now_s: float) -> Frame:
+    lines = header(state, width, now_s, graphs=height >= _GRAPHS_LINES)
+    if state.snapshot is None:
+        middle = waiting(state, width, height - len(lines) - 1, "waiting for the daemon")
+        bottom, _cursor = footer(state, None, width, now_s)
+        return Frame([*lines, *middle, bottom], [])
+    most = 1 if height < _DETAIL_LINES else 3
+    lines += warning_lines(state, width, most)
+    rows = state.settle()
+    bottom, cursor = footer(state, rows, width, now_s)
+    room = height - len(lines) - 1
+    hits: list[Hit] = []
+    if state.opened and rows is not None and rows.order:
+        lines += detail.pane(state, width, room)
+    else:
+        below = _detail_lines(state, height, room)
+        hits = _table(state, lines, width, room - below)
+        if below:
+            lines += detail.pane(state, width, below)
+    at = None if cursor is None else (cursor, height - 1)
+    return Frame([*lines, bottom], hits, at)
+
+
+def _detail_lines(state: State, height: int, room: int) -> int:
+    """Return the lines for the pane: a third of a small screen, more of a large one."""
+    if not state.settings.detail or height < _DETAIL_LINES:
+        return 0
+    lines = 7 if height < 32 else 9 if height < 40 else (room * 2) // 5
+    if not state.place.view.has_parts:
+        lines = min(lines, _LONE_LINES)
+    return min(room - 10, lines)
+
+
+def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
+    """Add the views' names, the titles and the rows; return what can be clicked."""
+    tabs, hits = grid.tabs(state, width, len(lines))
+    lines.append(tabs)
+    columns = grid.columns_of(state, width)
+    state.width = width
+    titles, more = grid.titles(state, columns, width, len(lines))
+    hits += more
+    lines.append(titles)
+    first = len(lines)
+    space = max(0, room - 2)
+    state.page = max(1, space)
+    rows = state.arranged()
+    if rows is None:
+        lines += _coming(state, width, space)
+        return hits
+    body, top = grid.body(state, rows, columns, width, space)
+    lines += body
+    shown = min(space, len(rows.order) - top)
+    hits += [Hit(first + at, 0, width, "row", top + at) for at in range(shown)]
+    return hits
+
+
+def _coming(state: State, width: int, space: int) -> Sequence[Line]:
+    blank: Line = fill([], width)
+    words = f"{state.place.view.table} come with the next snapshot"
+    if state.frozen is not None:
+        words = f"paused before {state.place.view.table} came (Space goes on)"
+    lines = [blank] * (space // 3) + [centre(words, width)]
+    return [*lines, *[blank] * (space - len(lines))][:space]
+
+
+__all__ = ["Frame", "Hit", "draw", "unseen_warnings"]

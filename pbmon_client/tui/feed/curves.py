@@ -1,0 +1,131 @@
+"""The rates of rows over the last snapshots, for their graphs; pure.
+
+One plane a snapshot, with only what moved. The daemon's own history of the host and of a process
+reaches further back, and is shown instead where it has come.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from heapq import nlargest
+from itertools import compress
+from math import isnan, nan
+from operator import add
+from typing import Final
+
+from pbmon_client.data.model import View as Snapshot
+from pbmon_client.present.arrange import table_of
+from pbmon_client.present.listing import Key, Listing, listing_of
+from pbmon_client.present.views import PROCESSES, PROGRAMS, UNITS, USERS, View
+from pbmon_client.tui.draw.graphs import Sample
+from pbmond.wire import HISTORY, Pause
+
+LENGTH: Final = 60
+#: The busiest rows of a view that a plane keeps; a hundred thousand curves are nobody's.
+_MOST: Final = 1000
+#: The pair of curves that connections and files have.
+_FLOW_RATES: Final = {
+    "connections": ("rx_bytes_per_s", "tx_bytes_per_s"),
+    "files": ("read_bytes_per_s", "write_bytes_per_s"),
+}
+#: What is cheap enough to be kept even while it is not looked at.
+_ALWAYS: Final = (PROCESSES, PROGRAMS, USERS, UNITS)
+_HOST: Final = ""
+
+
+def curve_names(table: str) -> tuple[str, ...]:
+    """Name the rates that rows of a table have curves of."""
+    return _FLOW_RATES.get(table, HISTORY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    rates: Mapping[Key, tuple[Sample, ...]]
+    whole: bool  # whether a row that is not there stood still
+
+
+Planes = Mapping[str, _Plane]
+
+
+def planes_of(snapshot: Snapshot, view: View, pause: Pause = lambda: None) -> Planes:
+    """Take a snapshot's rates, by the view looked at and by those that are always kept.
+
+    ``pause`` is called between two pieces of work.
+    """
+    if not snapshot.message.interval_ns:
+        return {}  # the first of a run: nothing is known yet
+    planes: dict[str, _Plane] = {}
+    for each in (*_ALWAYS, *(() if view in _ALWAYS or view.tree else (view,))):
+        pause()
+        listing = _listing(snapshot, each)
+        if listing is not None:
+            planes[each.name] = _plane(listing, curve_names(each.table))
+    host = tuple(snapshot.totals.get(name) or 0.0 for name in HISTORY)
+    planes[_HOST] = _Plane({_HOST: host}, whole=True)
+    return planes
+
+
+class Curves:
+    """Keeps the last planes; ``key``s are those of the views' listings."""
+
+    def __init__(self) -> None:
+        self._planes: deque[Planes] = deque(maxlen=LENGTH)
+
+    def record(self, planes: Planes) -> None:
+        """Keep a snapshot's planes."""
+        if planes:
+            self._planes.append(planes)
+
+    def copy(self) -> Curves:
+        """Return the curves as they are now; these here go on."""
+        copied = Curves()
+        copied._planes = self._planes.copy()
+        return copied
+
+    def host(self) -> list[list[Sample]]:
+        """Return the curves of the host's totals."""
+        return self._curves(_HOST, _HOST, len(HISTORY))
+
+    def of(self, view: View, key: Key) -> list[list[Sample]]:
+        """Return a row's curves in the order of ``curve_names``, oldest sample first."""
+        name = PROCESSES.name if view.tree else view.name
+        return self._curves(name, key, len(curve_names(view.table)))
+
+    def _curves(self, name: str, key: Key, count: int) -> list[list[Sample]]:
+        curves: list[list[Sample]] = [[] for _ in range(count)]
+        for planes in self._planes:
+            plane = planes.get(name)
+            rates = None if plane is None else plane.rates.get(key)
+            still = 0.0 if plane is not None and plane.whole else None
+            for at, curve in enumerate(curves):
+                curve.append(still if rates is None else rates[at])
+        return curves
+
+
+def _listing(snapshot: Snapshot, view: View) -> Listing | None:
+    rows = table_of(snapshot, view.table)
+    if rows is None:
+        return None
+    return listing_of(rows, view.grouping, None)
+
+
+def _plane(listing: Listing, names: tuple[str, ...]) -> _Plane:
+    columns = [listing.raw(name) or () for name in names]
+    # Without a step of Python for each row: most of a hundred thousand stand still. A rate that
+    # is not known makes the sum NaN, which counts as moved here.
+    rates = [
+        [nan if v is None else v for v in c] if isinstance(c, list) and None in c else c
+        for c in columns
+    ]
+    sums = list(map(sum, zip(*rates, strict=True)) if len(rates) != 2 else map(add, *rates))
+    moved = list(compress(range(len(sums)), sums))
+    whole = len(moved) <= _MOST
+    if not whole:
+        moved = nlargest(_MOST, moved, key=lambda row: _known(sums[row]) or 0.0)
+    return _Plane({listing.key(row): tuple(_known(c[row]) for c in rates) for row in moved}, whole)
+
+
+def _known(value: Sample) -> Sample:
+    return None if value is None or isnan(value) else value

@@ -1,0 +1,304 @@
+"""What the host itself counts: interfaces and their addresses, disks, TCP and IP; never raises.
+
+All of it is of the network namespace that the daemon runs in. What could not be read is None.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pbmond.kernel.records import HostReading
+
+#: How often sysfs is asked which disks sit on others; a new disk is asked about at once.
+DISKS_NS: Final = 10_000_000_000
+
+_SECTOR_BYTES: Final = 512  # whatever the disk's own are: Documentation/admin-guide/iostats.rst
+_CHUNK: Final = 1 << 16
+# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
+_NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWADDR, _RTM_GETADDR = 2, 3, 20, 22
+_NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 1, 0x10, 0x300
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_GROUPS: Final = 1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+_HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+_ADDRESS: Final = struct.Struct("=BBBBI")  # family, prefix, flags, scope, interface
+_ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_PATIENCE_S: Final = 1.0
+
+Found = TypeVar("Found")
+
+
+class HostCounters:
+    """Reads them at each tick: four files that stay open; the rest only when it has changed."""
+
+    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
+        self._block = sys / "block"
+        self._texts = {
+            name: _Text(proc / path)
+            for name, path in (
+                ("dev", "self/net/dev"),
+                ("disks", "diskstats"),
+                ("snmp", "self/net/snmp"),
+                ("snmp6", "self/net/snmp6"),
+            )
+        }
+        self._netns = _unless_refused(lambda: (proc / "self/ns/net").stat().st_ino)
+        self._changes = _Changes()
+        self._addresses: Mapping[bytes, frozenset[bytes]] | None = None
+        self._ask = True
+        self._disk_names: frozenset[bytes] = frozenset()
+        self._disks_ns = 0
+        self._whole: frozenset[bytes] = frozenset()
+        self._stacked: frozenset[bytes] = frozenset()
+
+    def read(self, now_ns: int) -> HostReading:
+        """Read everything; ``now_ns`` is CLOCK_MONOTONIC."""
+        interfaces = _parsed(parse_interfaces, self._texts["dev"].read())
+        disks = _parsed(parse_disks, self._texts["disks"].read())
+        snmp, snmp6 = self._texts["snmp"].read(), self._texts["snmp6"].read()
+        self._look_at_addresses()
+        if disks is not None:
+            self._look_at_disks(frozenset(disks), now_ns)
+            disks = {name: moved for name, moved in disks.items() if name in self._whole}
+        return HostReading(
+            netns=self._netns,
+            interfaces=interfaces,
+            addresses=self._addresses,
+            disks=disks,
+            stacked=self._stacked,
+            retransmitted_segments=None if snmp is None else parse_retransmitted(snmp),
+            # Without IPv6 there is no second file, and nothing that it could have counted.
+            forwarded_packets=None if snmp is None else parse_forwarded(snmp, snmp6 or b""),
+        )
+
+    def _look_at_addresses(self) -> None:
+        self._ask |= self._changes.any()
+        found = _unless_refused(_addresses) if self._ask else None
+        if found is not None:
+            self._addresses, self._ask = found, False
+
+    def _look_at_disks(self, names: frozenset[bytes], now_ns: int) -> None:
+        if names == self._disk_names and now_ns < self._disks_ns:
+            return
+        self._disk_names, self._disks_ns = names, now_ns + DISKS_NS
+        paths = {name: self._block / os.fsdecode(name.replace(b"/", b"!")) for name in names}
+        whole = {name: path for name, path in paths.items() if path.exists()}
+        self._whole = frozenset(whole)
+        self._stacked = frozenset(name for name, path in whole.items() if _is_stacked(path))
+
+    def close(self) -> None:
+        """Close what stays open."""
+        for text in self._texts.values():
+            text.close()
+        self._changes.close()
+
+
+# --- formats, pure ------------------------------------------------------------------------------
+
+
+def parse_interfaces(text: bytes) -> dict[bytes, tuple[int, int, int, int]]:
+    """Parse /proc/net/dev: bytes in and out, packets in and out by name; odd lines are left out."""
+    found = {}
+    for line in text.split(b"\n"):
+        # The kernel's own names hold no colon, and the numbers after it never do.
+        name, colon, numbers = line.rpartition(b":")
+        words = numbers.split()
+        if colon and len(words) >= 10 and all(map(bytes.isdigit, words[:10])):
+            rx_bytes, rx_packets, tx_bytes, tx_packets = (int(words[at]) for at in (0, 1, 8, 9))
+            found[name.lstrip(b" ")] = rx_bytes, tx_bytes, rx_packets, tx_packets
+    return found
+
+
+def parse_disks(text: bytes) -> dict[bytes, tuple[int, int]]:
+    """Parse /proc/diskstats: bytes read and written by name; odd lines are left out."""
+    found = {}
+    for line in text.split(b"\n"):
+        words = line.split()
+        if len(words) >= 10 and words[5].isdigit() and words[9].isdigit():
+            found[words[2]] = int(words[5]) * _SECTOR_BYTES, int(words[9]) * _SECTOR_BYTES
+    return found
+
+
+def parse_retransmitted(snmp: bytes) -> int | None:
+    """Return the TCP segments that were sent again, of /proc/net/snmp."""
+    return _snmp_value(snmp, b"Tcp:", b"RetransSegs")
+
+
+def parse_forwarded(snmp: bytes, snmp6: bytes) -> int | None:
+    """Return the packets that were routed on, of /proc/net/snmp and snmp6."""
+    forwarded = _snmp_value(snmp, b"Ip:", b"ForwDatagrams")
+    words = snmp6.split()
+    if forwarded is None or b"Ip6OutForwDatagrams" not in words[:-1]:
+        return forwarded
+    number = words[words.index(b"Ip6OutForwDatagrams") + 1]
+    return forwarded + int(number) if number.isdigit() else None
+
+
+def _snmp_value(text: bytes, protocol: bytes, name: bytes) -> int | None:
+    """Find a value below its name: each protocol has a line of names and a line of numbers."""
+    lines = [words for line in text.split(b"\n") if (words := line.split())[:1] == [protocol]]
+    if len(lines) != 2 or name not in lines[0]:
+        return None
+    at = lines[0].index(name)
+    return int(lines[1][at]) if at < len(lines[1]) and lines[1][at].isdigit() else None
+
+
+def parse_addresses(dump: bytes) -> list[tuple[int, bytes]]:
+    """Parse RTM_NEWADDR messages to (interface number, address), IPv4 mapped into IPv6.
+
+    ValueError if they are cut, or the kernel refused or was interrupted: ask again.
+    """
+    found = []
+    for kind, flags, body in _messages(dump):
+        if kind == _NLMSG_ERROR or flags & _NLM_F_DUMP_INTR:
+            raise ValueError("no whole list of addresses")
+        if kind == _RTM_NEWADDR and len(body) >= _ADDRESS.size:
+            family, _, _, _, interface = _ADDRESS.unpack_from(body)
+            attributes = dict(_attributes(body[_ADDRESS.size :]))
+            # IFA_ADDRESS is the other end of a point-to-point link, if there is IFA_LOCAL too.
+            own = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
+            if (family, len(own)) == (socket.AF_INET, 4):
+                found.append((interface, _MAPPED + own))
+            elif (family, len(own)) == (socket.AF_INET6, 16):
+                found.append((interface, own))
+    return found
+
+
+def _messages(dump: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (type, flags, body) of each netlink message."""
+    at = 0
+    while at < len(dump):
+        if len(dump) - at < _HEADER.size:
+            raise ValueError("half a message")
+        length, kind, flags, _, _ = _HEADER.unpack_from(dump, at)
+        if not _HEADER.size <= length <= len(dump) - at:
+            raise ValueError("a message without its end")
+        yield kind, flags, dump[at + _HEADER.size : at + length]
+        at += -(-length // 4) * 4
+
+
+def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _ATTRIBUTE.size <= len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body, at)
+        if not _ATTRIBUTE.size <= length <= len(body) - at:
+            raise ValueError("an attribute without its end")
+        yield kind, body[at + _ATTRIBUTE.size : at + length]
+        at += -(-length // 4) * 4
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+class _Text:
+    """A file of the kernel's, opened once: to open it again costs more than to read it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def read(self) -> bytes | None:
+        """Return the whole text; the kernel gives no more than a page of a list at a time."""
+        try:
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_RDONLY)
+            text = b""
+            while chunk := os.pread(self._fd, _CHUNK, len(text)):
+                text += chunk
+        except OSError:
+            self.close()
+            return None
+        return text
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class _Changes:
+    """Tells whether an interface or an address has come, gone or changed since the last look."""
+
+    def __init__(self) -> None:
+        self._socket = _unless_refused(self._listen)
+
+    @staticmethod
+    def _listen() -> socket.socket:
+        listener = _netlink()
+        try:
+            listener.bind((0, _GROUPS))
+        except OSError:
+            listener.close()
+            raise
+        listener.settimeout(0)
+        return listener
+
+    def any(self) -> bool:
+        if self._socket is None:
+            return True  # nobody tells: better to ask too often
+        changed = False
+        try:
+            while self._socket.recv(_CHUNK):
+                changed = True
+        except BlockingIOError:
+            return changed
+        except OSError as error:
+            return error.errno == errno.ENOBUFS or changed  # too many to keep: changed it has
+        return changed
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+
+def _netlink() -> socket.socket:
+    return socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+    )
+
+
+def _addresses() -> dict[bytes, frozenset[bytes]]:
+    """Return the addresses of each interface that has any; OSError or ValueError if refused."""
+    request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    header = _HEADER.pack(
+        _HEADER.size + len(request), _RTM_GETADDR, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0
+    )
+    dump = b""
+    with _netlink() as asking:
+        asking.settimeout(_PATIENCE_S)
+        asking.sendto(header + request, (0, 0))
+        while not any(kind in (_NLMSG_DONE, _NLMSG_ERROR) for kind, _, _ in _messages(dump)):
+            dump += asking.recv(_CHUNK)
+    names = dict(socket.if_nameindex())
+    found: dict[bytes, set[bytes]] = {}
+    for number, address in parse_addresses(dump):
+        if number in names:
+            found.setdefault(os.fsencode(names[number]), set()).add(address)
+    return {name: frozenset(each) for name, each in found.items()}
+
+
+def _is_stacked(disk: Path) -> bool:
+    """Tell whether what a disk moves is moved by another disk as well: loop, dm, md, a path."""
+    try:
+        if disk.name.startswith("loop") or any((disk / "slaves").iterdir()):
+            return True
+        return (disk / "hidden").read_bytes().strip() == b"1"  # one path of a multipath NVMe disk
+    except OSError:
+        return False
+
+
+def _parsed(parse: Callable[[bytes], Found], text: bytes | None) -> Found | None:
+    return None if text is None else parse(text)
+
+
+def _unless_refused(read: Callable[[], Found]) -> Found | None:
+    try:
+        return read()
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,372 @@
+"""All reads of /proc: processes, their samples, listening ports, the cost of our own processes.
+
+Whatever is read of one process is read below one descriptor of its /proc/PID directory: the kernel
+binds it to that process, so an answer is never a mix of two, even if the PID is used again
+meanwhile. Any file may vanish or be refused at any moment; what could not be read is None.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from pbmond.host.inodes import Identity, cached_identity, identity
+from pbmond.kernel.records import START_TICK_NS, ProcessSeen, ProcSample, same_start
+
+# Bounds on what one process, which may be hostile, can make us read.
+MAX_CMDLINE_BYTES: Final = 4096
+MAX_DESCRIPTORS: Final = 4096
+MAX_THREADS: Final = 1024
+
+_MAX_FILE_BYTES: Final = 1 << 16
+_VANISHED: Final = (FileNotFoundError, ProcessLookupError)
+_DEAD_STATES: Final = frozenset((b"Z", b"X", b"x"))
+_TCP_LISTEN: Final = b"0A"
+_DELETED: Final = b" (deleted)"
+#: The kernel's USER_HZ ticks, of which stat's CPU times are counted too.
+_TICK_NS: Final = START_TICK_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a process has used so far; CPU time in steps of START_TICK_NS."""
+
+    cpu_ns: int
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    """The fields of /proc/PID/stat that pbmon uses."""
+
+    name: bytes
+    state: bytes
+    ppid: int
+    cpu_ticks: int
+    threads: int
+    start_ticks: int
+    rss_pages: int
+
+
+class Procfs:
+    """The proc file system mounted at ``root``, as the initial PID and time namespaces see it."""
+
+    def __init__(self, root: Path = Path("/proc")) -> None:
+        self._root = str(root)
+
+    def scan(self, skip: Container[int] = ()) -> list[ProcessSeen]:
+        """Describe every living process whose PID is not in ``skip``, kernel threads included."""
+        found = (self.process(pid) for pid in self._pids() if pid not in skip)
+        return [process for process in found if process is not None]
+
+    def process(self, pid: int) -> ProcessSeen | None:
+        """Describe one process; None if it is dead (a zombie is) or cannot be read.
+
+        ``start_ns`` is a multiple of START_TICK_NS: see ``records.same_start``. A command line is
+        cut at MAX_CMDLINE_BYTES, and None where there is none (kernel threads).
+        """
+        try:
+            with _directory(f"{self._root}/{pid}") as fd:
+                return _describe(fd, pid)
+        except (OSError, ValueError):
+            return None
+
+    def cgroup(self, pid: int) -> bytes | None:
+        """Return the cgroup path of a process that says most; None if it is gone."""
+        try:
+            with _directory(f"{self._root}/{pid}") as fd:
+                return _cgroup(_read(fd, "cgroup"))
+        except OSError:
+            return None
+
+    def sample(self, pid: int, start_ns: int) -> ProcSample:
+        """Sample the process (``pid``, ``start_ns``), exact or as ``process`` gave it.
+
+        The disk figures are summed over the living threads: /proc/PID/io itself would add the
+        bytes of every child that was waited for. They fall when a thread exits. More than
+        MAX_THREADS threads or MAX_DESCRIPTORS descriptors are not read: None.
+        """
+        try:
+            with _directory(f"{self._root}/{pid}") as fd:
+                stat = _parse_stat(_read(fd, "stat"))
+                living = _living(fd, stat)
+                if living is not None and same_start(stat.start_ticks * _TICK_NS, start_ns):
+                    return _sample(fd, pid, start_ns, stat, living)
+        except _VANISHED:
+            pass
+        except (OSError, ValueError):  # refused, or we are short of descriptors: it may be alive
+            return ProcSample(pid, start_ns, None, None, None, None, gone=False)
+        return ProcSample(pid, start_ns, None, None, None, None, gone=True)
+
+    def listening(self) -> set[tuple[int, int]]:
+        """Return (network namespace, TCP port) of every listening socket of every namespace."""
+        ports: set[tuple[int, int]] = set()
+        done: set[int] = set()
+        for pid in self._pids():
+            with suppress(OSError, ValueError), _directory(f"{self._root}/{pid}") as fd:
+                netns = _netns(fd, "")
+                if netns is not None and netns not in done:
+                    ports.update((netns, port) for port in _listening_ports(fd))
+                    done.add(netns)
+        return ports
+
+    def boot_id(self) -> str:
+        """Return the UUID of this boot; OSError if the kernel does not show it."""
+        return Path(self._root, "sys/kernel/random/boot_id").read_text("ascii").strip()
+
+    def used(self, pid: int) -> Used | None:
+        """Return what a process has used so far; None if it is gone or cannot be read."""
+        try:
+            with _directory(f"{self._root}/{pid}") as fd:
+                stat = _parse_stat(_read(fd, "stat"))
+        except (OSError, ValueError):
+            return None
+        return Used(stat.cpu_ticks * _TICK_NS, stat.rss_pages * os.sysconf("SC_PAGESIZE"))
+
+    def _pids(self) -> Iterator[int]:
+        return (int(name) for name in os.listdir(self._root) if name.isdecimal())  # noqa: PTH208 - a Path per process is dear
+
+
+# --- one process, below the descriptor of its directory ------------------------------------------
+
+
+def _describe(fd: int, pid: int) -> ProcessSeen | None:
+    stat = _parse_stat(_read(fd, "stat"))
+    living = _living(fd, stat)
+    uid = _uid(_read(fd, "status"))
+    if living is None or uid is None:
+        return None
+    return ProcessSeen(
+        pid=pid,
+        start_ns=stat.start_ticks * _TICK_NS,
+        time_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        ppid=stat.ppid,
+        uid=uid,
+        name=stat.name,
+        exe=_exe(fd, living),
+        cmdline=_try_read(fd, living + "cmdline", MAX_CMDLINE_BYTES) or None,
+        cgroup=_cgroup(_try_read(fd, living + "cgroup") or b""),
+        netns=_netns(fd, living),
+    )
+
+
+def _sample(fd: int, pid: int, start_ns: int, stat: _Stat, living: str) -> ProcSample:
+    read_bytes, write_bytes = _disk_bytes(fd, pid, stat.threads)
+    status = _try_read(fd, "status")
+    return ProcSample(
+        pid=pid,
+        start_ns=start_ns,
+        read_bytes=read_bytes,
+        write_bytes=write_bytes,
+        uid=None if status is None else _uid(status),
+        open_inodes=_open_inodes(fd, living),
+        gone=False,
+        name=stat.name,
+    )
+
+
+def _living(fd: int, stat: _Stat) -> str | None:
+    """Return where a living thread of the process is found below ``fd``; None if all are dead.
+
+    A main thread that ended before the others stays as a zombie that has neither descriptors nor
+    a command line, so they are read from another thread.
+    """
+    if stat.state not in _DEAD_STATES:
+        return ""
+    if stat.threads > 1:
+        for tid in _names(fd, "task", MAX_THREADS) or ():
+            with suppress(*_VANISHED):
+                if _parse_stat(_read(fd, f"task/{tid}/stat")).state not in _DEAD_STATES:
+                    return f"task/{tid}/"
+    return None
+
+
+def _disk_bytes(fd: int, pid: int, threads: int) -> tuple[int | None, int | None]:
+    try:
+        tids = [str(pid)] if threads == 1 else _names(fd, "task", MAX_THREADS)
+        if tids is None:
+            return None, None
+        sums = []
+        for tid in tids:
+            with suppress(*_VANISHED):  # this thread exited: the others' sum is still right
+                sums.append(_parse_io(_read(fd, f"task/{tid}/io")))
+    except (OSError, ValueError):
+        return None, None
+    if not sums:
+        return None, None
+    return sum(read for read, _ in sums), sum(write for _, write in sums)
+
+
+def _open_inodes(fd: int, living: str) -> frozenset[Identity] | None:
+    try:
+        numbers = _names(fd, living + "fd", MAX_DESCRIPTORS)
+        if numbers is None:
+            return None
+        found = set()
+        for number in numbers:
+            with suppress(*_VANISHED):  # closed meanwhile
+                found.add(_open_inode(fd, living, number))
+    except (OSError, ValueError):
+        return None
+    return frozenset(found)
+
+
+def _open_inode(fd: int, living: str, number: str) -> Identity:
+    try:
+        return identity(f"{living}fd/{number}".encode(), fd)
+    except OSError:
+        # A FUSE mount refuses root itself. The kernel still tells the inode's number (since 5.14),
+        # unless it is the whole process that we may not look at.
+        inode = _field(_read(fd, f"{living}fdinfo/{number}"), b"ino:")
+        if inode is None:
+            raise
+        return 0, inode
+
+
+def _exe(fd: int, living: str) -> bytes | None:
+    path = _try_link(fd, living + "exe")
+    if path is None or not path.endswith(_DELETED):
+        return path
+    # The kernel's mark and a name that happens to end so look alike: such a name can be found.
+    with suppress(OSError), _directory("root", fd) as root:
+        if cached_identity(path.lstrip(b"/"), root) == identity(f"{living}exe".encode(), fd):
+            return path
+    return path.removesuffix(_DELETED)
+
+
+def _netns(fd: int, living: str) -> int | None:
+    link = _try_link(fd, living + "ns/net")  # net:[4026531840]
+    return None if link is None else int(link.removeprefix(b"net:[").removesuffix(b"]"))
+
+
+def _listening_ports(fd: int) -> set[int]:
+    # tcp6 first: it may be missing where IPv6 is off, but if tcp is missing the process is gone.
+    ports: set[int] = set()
+    with suppress(FileNotFoundError):
+        ports.update(_tcp_listeners(fd, "net/tcp6"))
+    ports.update(_tcp_listeners(fd, "net/tcp"))
+    return ports
+
+
+def _tcp_listeners(fd: int, name: str) -> Iterator[int]:
+    with open(os.open(name, os.O_RDONLY, dir_fd=fd), "rb") as lines:  # noqa: PTH123 - a descriptor
+        next(lines, None)
+        for line in lines:
+            _, local, _, state = line.split(maxsplit=4)[:4]
+            if state != _TCP_LISTEN:
+                return  # the kernel lists the listeners first; a busy host has 100,000 others
+            yield int(local.rpartition(b":")[2], 16)
+
+
+# --- formats, pure ------------------------------------------------------------------------------
+
+
+def _parse_stat(text: bytes) -> _Stat:
+    """Parse /proc/PID/stat; ValueError if it is not one. A name may hold any byte, even ``)``."""
+    opening, closing = text.index(b"("), text.rindex(b")")
+    fields = text[closing + 1 :].split()
+    if len(fields) < 22:
+        raise ValueError("a stat file with too few fields")
+    return _Stat(
+        name=text[opening + 1 : closing],
+        state=fields[0],
+        ppid=int(fields[1]),
+        cpu_ticks=int(fields[11]) + int(fields[12]),
+        threads=int(fields[17]),
+        start_ticks=int(fields[19]),
+        rss_pages=int(fields[21]),
+    )
+
+
+def _parse_io(text: bytes) -> tuple[int, int]:
+    """Parse a thread's io file into bytes read from and written to storage; ValueError if not one.
+
+    What was cancelled before it reached storage is not subtracted, as in the kernel's own figure.
+    """
+    read_bytes, write_bytes = _field(text, b"read_bytes:"), _field(text, b"write_bytes:")
+    if read_bytes is None or write_bytes is None:
+        raise ValueError("an io file without its byte counts")
+    return read_bytes, write_bytes
+
+
+def _cgroup(text: bytes) -> bytes | None:
+    """Choose the path that says most: cgroup v2's, or where that is the root, a v1 hierarchy's.
+
+    Of those, systemd's own names the unit, and pids and memory are what containers always have.
+    """
+    paths: dict[bytes, bytes] = {}
+    for line in text.split(b"\n"):  # not splitlines: a carriage return may be in a name
+        _, found, rest = line.partition(b":")
+        controllers, _, path = rest.partition(b":")
+        if found:
+            paths.update(dict.fromkeys(controllers.split(b","), path))
+    first = (b"", b"name=systemd", b"pids", b"memory")
+    for controller in (*first, *paths):
+        if paths.get(controller, b"/") != b"/":
+            return paths[controller]
+    return b"/" if paths else None
+
+
+def _uid(status: bytes) -> int | None:
+    """Return the effective uid, the one that permissions go by; it stands after the real one."""
+    _, found, rest = (b"\n" + status).partition(b"\nUid:")
+    words = rest.split(maxsplit=2)
+    return int(words[1]) if found and len(words) > 1 and words[1].isdigit() else None
+
+
+def _field(text: bytes, name: bytes) -> int | None:
+    """Return the first number after ``name`` at the start of a line; None if there is none."""
+    _, found, rest = (b"\n" + text).partition(b"\n" + name)
+    words = rest.split(maxsplit=1)
+    return int(words[0]) if found and words and words[0].isdigit() else None
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _directory(path: str, dir_fd: int | None = None) -> Iterator[int]:
+    fd = os.open(path, os.O_PATH | os.O_DIRECTORY, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _read(dir_fd: int, name: str, size: int = _MAX_FILE_BYTES) -> bytes:
+    fd = os.open(name, os.O_RDONLY, dir_fd=dir_fd)
+    try:
+        return os.read(fd, size)  # these files come whole in one read
+    finally:
+        os.close(fd)
+
+
+def _try_read(dir_fd: int, name: str, size: int = _MAX_FILE_BYTES) -> bytes | None:
+    try:
+        return _read(dir_fd, name, size)
+    except OSError:
+        return None
+
+
+def _try_link(dir_fd: int, name: str) -> bytes | None:
+    try:
+        return os.readlink(name.encode(), dir_fd=dir_fd)
+    except OSError:
+        return None
+
+
+def _names(dir_fd: int, name: str, limit: int) -> list[str] | None:
+    """List a directory; None if it has more than ``limit`` entries."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd)
+    try:
+        with os.scandir(fd) as entries:
+            names = [entry.name for entry in islice(entries, limit + 1)]
+    finally:
+        os.close(fd)
+    return None if len(names) > limit else names

@@ -1,0 +1,260 @@
+"""Gets the eBPF programs into the kernel: runs the loader and takes its descriptors over."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import logging
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pbmond.config import Config
+from pbmond.loader import bpf, refusals
+from pbmond.patience import patient
+
+if TYPE_CHECKING:
+    from pbmond.kernel.maps import Kernel
+
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+#: Interpreters that distributions install bcc for.
+_SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
+#: Sizes of a key and of a slot in bytes; the compiler compares them with bpf/pbmon.h, a test with
+#: the numpy types of records.py.
+TABLE_SIZES: Final = {"flow": (64, 136), "file": (32, 104), "overflow": (16, 88)}
+_EVENTS_SIZE: Final = 1 << 22
+_LOADER_TIMEOUT_S: Final = 60.0
+_ENDING_S: Final = 1.0
+
+_UNSEEN: Final = (
+    "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
+    "results of io_submit taken without a call, where several threads use one context",
+    "memory-mapped files (their transfers show in disk bytes)",
+    "calls whose descriptor another thread replaced while they were blocked",
+)
+
+
+class AttachError(Exception):
+    """Nothing can be counted; the message is one line that says why and what to do."""
+
+
+class _Ended(Exception):  # noqa: N818 - how it ended is told once the process is gone
+    """The loader ended without a last word."""
+
+
+class _NoBcc(Exception):  # noqa: N818 - not an error yet: the next interpreter is tried
+    """An interpreter without bcc."""
+
+
+class Attaching:
+    """Programs on their way into the kernel, while the daemon imports what else it needs.
+
+    Making one starts a loader; ``finish`` waits for it. Both raise AttachError if nothing can be
+    counted.
+    """
+
+    def __init__(self, config: Config, log: logging.Logger) -> None:
+        """Start compiling and loading as ``config`` says."""
+        if not bpf.supported():
+            raise AttachError(f"pbmon does not know this machine ({platform.machine()})")
+        if config.sockets == "off" and config.files == "off":
+            raise AttachError("sockets and files are both off: there is nothing to count")
+        self._config = config
+        self._log = log
+        self._pythons = _interpreters(config)
+        self._loader = self._next()
+
+    def _next(self) -> _Loader:
+        for python in self._pythons:
+            return _Loader(python, _request(self._config, self._log))
+        tried = ", ".join(_interpreters(self._config)) or "none"
+        raise AttachError(
+            f"no Python with bcc (tried {tried}): install python3-bpfcc (Debian, Ubuntu) or "
+            "python3-bcc (Fedora), or set bcc_python in the configuration"
+        )
+
+    def finish(self) -> Kernel:
+        """Wait until everything is attached and return it."""
+        while True:
+            try:
+                descriptors, told = self._loader.result()
+            except _NoBcc as error:
+                self._log.debug("%s", error)
+                self._loader = self._next()
+                continue
+            kernel = self._kernel(descriptors, told)
+            for refusal in told["refusals"]:
+                self._log.info("the kernel does not take the better hooks: %s", refusal)
+            _report(kernel, self._log)
+            return kernel
+
+    def _kernel(self, descriptors: dict[str, dict[str, int]], told: Mapping[str, Any]) -> Kernel:
+        from pbmond.kernel.maps import Kernel  # noqa: PLC0415 - numpy, imported while the loader works
+
+        return Kernel(
+            descriptors,
+            {
+                "capacities": _capacities(self._config),
+                "events_size": _EVENTS_SIZE,
+                "modes": {each: told[each] for each in ("sockets", "files", "reads")},
+                "unseen": _unseen(told),
+                "blind": told["blind"],
+                "verified_instructions": max(told["verified"].values()),
+                "hooks": told["hooks"],
+            },
+        )
+
+
+def attach(config: Config, log: logging.Logger) -> Kernel:
+    """Compile, load and attach as ``config`` says; AttachError if nothing can be counted."""
+    return Attaching(config, log).finish()
+
+
+def _interpreters(config: Config) -> Iterator[str]:
+    if config.bcc_python is not None:
+        yield str(config.bcc_python)
+        return
+    if importlib.util.find_spec("bcc") is not None:
+        yield sys.executable
+    yield from (python for python in _SYSTEM_PYTHONS if Path(python).exists())
+
+
+def _sources() -> Path:
+    """Find bpf/: inside an installed package, beside the package in a checkout."""
+    for place in (_PACKAGE / "bpf", _PACKAGE.parent / "bpf"):
+        if (place / "pbmon.c").exists():
+            return place
+    raise AttachError(f"the eBPF sources are missing beside {_PACKAGE}: install pbmon again")
+
+
+def _request(config: Config, log: logging.Logger) -> dict[str, Any]:
+    capacities = _capacities(config)
+    return {
+        "sockets": config.sockets,
+        "files": config.files,
+        "reads": config.reads,
+        "tables": [[name, *sizes, capacities[name]] for name, sizes in TABLE_SIZES.items()],
+        "processes": config.overflow_capacity,
+        "events_size": _EVENTS_SIZE,
+        "sources": str(_sources()),
+        "headers": str(_sources() / "headers"),
+        "debug": log.isEnabledFor(logging.DEBUG),
+    }
+
+
+def _capacities(config: Config) -> dict[str, int]:
+    return {
+        "flow": config.flows_capacity,
+        "file": config.files_capacity,
+        "overflow": config.overflow_capacity,
+    }
+
+
+class _Loader:
+    """One run of the loader under one interpreter."""
+
+    def __init__(self, python: str, request: dict[str, Any]) -> None:
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            command = [python, "-I", str(_PACKAGE / "loader" / "loader.py"), str(theirs.fileno())]
+            # What bcc and the interpreter have to say stays out of the way of our one line.
+            output = None if request["debug"] else subprocess.DEVNULL
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - a path from root's own config
+                    command,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                )
+            except OSError as error:
+                raise AttachError(f"{python} cannot be run: {error.strerror}") from None
+        self._channel.settimeout(patient(_LOADER_TIMEOUT_S))
+        with contextlib.suppress(OSError):  # one that ended at once says so in result()
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+
+    def result(self) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
+        """Wait for the descriptors, by kind and name, and for what else the loader says."""
+        try:
+            with self._channel:
+                return _receive(self._channel)
+        except (_Ended, ConnectionError):
+            raise AttachError(refusals.ended(self._status())) from None
+        except OSError as error:
+            raise AttachError(f"the loader did not answer: {error}") from None
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+    def _status(self) -> int | None:
+        """Return how a loader ended that closed its socket, which is the last that one does."""
+        try:
+            return self._process.wait(patient(_ENDING_S))
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
+    """Take descriptors, by kind and name, until the loader says "done"."""
+    descriptors: dict[str, dict[str, int]] = {}
+    while True:
+        message = json.loads(_line(channel))
+        if "error" in message:
+            raise (_NoBcc if message.get("no_bcc") else AttachError)(message["error"])
+        if "done" in message:
+            return descriptors, message
+        count = message.pop("count")
+        (kind, names), received = message.popitem(), list[int]()
+        while len(received) < count:
+            data, fds, _, _ = socket.recv_fds(channel, 1, 253)
+            if not data:
+                raise _Ended
+            received += fds
+        descriptors[kind] = dict(zip(names, received, strict=True))
+
+
+def _line(channel: socket.socket) -> bytes:
+    """Read one line byte by byte: what follows it carries descriptors."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = channel.recv(1)
+        if not byte:
+            raise _Ended
+        line += byte
+    return bytes(line)
+
+
+def _unseen(told: Mapping[str, Any]) -> list[str]:
+    sockets, files = told["sockets"], told["files"]
+    unseen = list(_UNSEEN)
+    if files != "off":
+        unseen.append("files and pipes of 32-bit programs")
+    if files == "off" and sockets == "tracepoint":
+        unseen.append("splice out of TCP sockets, TCP_ZEROCOPY_RECEIVE (files are off)")
+    if sockets in ("fexit", "syscall-exit"):
+        unseen.append("sockets of 32-bit programs, and of the kernel's own (NFS, iSCSI)")
+    if "fexit" in (sockets, files):
+        unseen.append("calls that were under way when the daemon started")
+    unseen += told["unseen"] + told["blind"]
+    unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
+    return unseen
+
+
+def _report(kernel: Kernel, log: logging.Logger) -> None:
+    attached = [hook.name for hook in kernel.hooks if hook.error is None]
+    failed = [hook.name for hook in kernel.hooks if hook.error is not None]
+    log.info(
+        "attached %d hooks%s; sockets by %s, files by %s, %s reads",
+        len(attached),
+        f" ({', '.join(failed)} failed)" if failed else "",
+        kernel.modes["sockets"],
+        kernel.modes["files"],
+        kernel.modes["reads"],
+    )
+    for hook in kernel.hooks:
+        log.debug("hook %s: %s", hook.name, hook.error or "attached")

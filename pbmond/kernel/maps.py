@@ -1,0 +1,272 @@
+"""The kernel's side as the collector sees it: tables read by mapped memory, events, losses.
+
+Reading takes no system call, so it cannot make the kernel skip a program (a processor that is in
+a bpf(2) call on a map runs none), and costs the same however many bytes move.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond.kernel import events
+from pbmond.kernel.records import (
+    COUNTER,
+    FILE_KEY,
+    FLOW_KEY,
+    OVERFLOW_KEY,
+    Event,
+    FileSeen,
+    ProbeRuns,
+    Rows,
+)
+from pbmond.kernel.ringbuffer import RingBuffer
+from pbmond.loader import bpf
+
+#: The counting tables, in the order of struct high_water: name and type of the key.
+TABLES: Final = {"flow": FLOW_KEY, "file": FILE_KEY, "overflow": OVERFLOW_KEY}
+#: Words for the indexes of the array "lost" (enum pbmon_lost).
+LOST: Final = (
+    "calls_without_connection",
+    "calls_without_file",
+    "bytes",
+    "events",
+    "async_results",
+)
+_SLOT_MASK: Final = np.uint64(0xFFFFFFFF)
+_FIRST_WINDOW: Final = 4096
+_CHUNK: Final = 256  # bpf(2) calls for which nothing else runs on the processor: under 2 ms
+_GRACE_S: Final = 0.05
+_PIPEFS_MAGIC: Final = 0x50495045  # include/uapi/linux/magic.h
+_ANON_INODE_FS_MAGIC: Final = 0x09041934
+
+
+def slot_type(key: np.dtype[np.void]) -> np.dtype[np.void]:
+    """Return the type of a slot: the key, then its counter (struct *_slot)."""
+    return np.dtype([("key", key), ("counter", COUNTER)])
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One place in the kernel and how attaching to it went; ``error`` None: attached."""
+
+    name: str
+    error: str | None
+
+
+class Table:
+    """The slots of one table, mapped only as far as they are in use."""
+
+    def __init__(self, maps: Mapping[str, int], name: str, capacity: int) -> None:
+        """Take the three of ``maps`` (descriptors by name) that begin with ``name``."""
+        self.capacity = capacity
+        self.used = 0
+        self._index = maps[f"{name}_index"]
+        self._free = maps[f"{name}_free"]
+        self._descriptor = maps[f"{name}_slots"]
+        self._type = slot_type(TABLES[name])
+        self._slots = self._map(_FIRST_WINDOW)
+
+    def _map(self, slots: int) -> NDArray[np.void]:
+        """Map the first ``slots`` slots, in whole pages; the old window goes with its array."""
+        count = min(slots, self.capacity)
+        size = -(-count * self._type.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+        memory = mmap.mmap(self._descriptor, size, mmap.MAP_SHARED)
+        window: NDArray[np.void] = np.frombuffer(memory, self._type, count)
+        return window
+
+    def read(self, high: int) -> Rows:
+        """Copy the rows in use; ``high`` slots have ever been."""
+        self._cover(high)
+        slots = self._slots[:high]
+        live = slots[slots["counter"]["first_ns"] != 0]
+        self.used = len(live)
+        return Rows(live["key"], live["counter"])
+
+    def slot(self, row: int) -> np.void:
+        """Return the slot of row ``row``."""
+        slot = row & 0xFFFFFFFF
+        self._cover(slot + 1)
+        found: np.void = self._slots[slot]
+        return found
+
+    def _cover(self, high: int) -> None:
+        if high > len(self._slots):
+            self._slots = self._map(max(high, 2 * len(self._slots)))
+
+    def unlink(self, rows: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Delete the keys of rows, so that new bytes start new rows; return their slots."""
+        slots: NDArray[np.intp] = (rows & _SLOT_MASK).astype(np.intp)
+        counters = self._slots["counter"][slots]
+        slots = slots[(counters["id"] == rows) & (counters["first_ns"] != 0)]
+        for some in _chunks(slots):
+            with _not_preempted():
+                for slot in some.tolist():
+                    bpf.delete(self._index, self._slots["key"][slot].tobytes())
+        # A program may remember where a key was: it must not find it there any more.
+        self._slots["key"][slots] = np.zeros((), self._type["key"])
+        return slots
+
+    def release(self, slots: NDArray[np.intp]) -> NDArray[np.void]:
+        """Return the final counters of unlinked slots and give the slots back."""
+        counters = self._slots["counter"]
+        finals = counters[slots].copy()
+        blank = np.zeros(len(slots), COUNTER)
+        blank["id"] = finals["id"]  # the next user counts on from it
+        counters[slots] = blank
+        for some in _chunks(np.sort(slots)[::-1]):
+            with _not_preempted():
+                bpf.push_numbers(self._free, some.tolist())
+        return finals
+
+
+class Kernel:
+    """The attached programs and their maps. Closing it, or dying, detaches every program."""
+
+    def __init__(
+        self, descriptors: Mapping[str, Mapping[str, int]], told: Mapping[str, Any]
+    ) -> None:
+        """``descriptors``: by kind and name; ``told``: what the loader said.
+
+        Kinds: maps, programs (those that hooks run), called (by those), links.
+        """
+        maps = descriptors["maps"]
+        self._descriptors = [fd for kind in descriptors.values() for fd in kind.values()]
+        self._programs = dict(descriptors["programs"])
+        self._runs = ProbeRuns(0, 0)
+        self._tables = {name: Table(maps, name, told["capacities"][name]) for name in TABLES}
+        self._lost = _array(maps["lost"], "<u8", len(LOST))
+        self._high = _array(maps["high_water"], "<u4", 4 * bpf.processors()).reshape(-1, 4)
+        self._ring = RingBuffer(maps["events"], told["events_size"])
+        self.events_fd = maps["events"]
+        self.modes: Mapping[str, str] = told["modes"]
+        self.unseen: Sequence[str] = told["unseen"]
+        self.blind: Sequence[str] = told["blind"]
+        self.verified_instructions: int = told["verified_instructions"]
+        self.hooks = tuple(Hook(hook["name"], hook["error"]) for hook in told["hooks"])
+
+    def read(self) -> tuple[Rows, Rows, Rows]:
+        """Return flows, files and overflow: rows with cumulative counters."""
+        high = self._high.max(axis=0).tolist()
+        flows, files, overflow = (
+            table.read(high[index]) for index, table in enumerate(self._tables.values())
+        )
+        return flows, files, overflow
+
+    def drain(self) -> list[Event]:
+        """Return all lifecycle events that wait, oldest first."""
+        parsed = (events.parse(record) for record in self._ring.records())
+        return [self._named(event) for event in parsed if event is not None]
+
+    def _named(self, event: Event) -> Event:
+        """Name files without a path as the kernel does: ``pipe:[12]``, ``anon_inode:[eventfd]``."""
+        if not isinstance(event, FileSeen) or event.path.count(b"/") > 1:
+            return event
+        slot = self._tables["file"].slot(event.id)
+        magic = slot["counter"]["magic"]
+        if magic == _PIPEFS_MAGIC:
+            return replace(event, path=b"pipe:[%d]" % slot["key"]["inode"])
+        if magic == _ANON_INODE_FS_MAGIC:
+            return replace(event, path=b"anon_inode:" + event.path.removeprefix(b"/"))
+        return event
+
+    def lost(self) -> dict[str, int]:
+        """Return what is missing since the start, by reason."""
+        runs = [bpf.runs(program) for program in self._programs.values()]
+        self._runs = ProbeRuns(sum(each.time_ns for each in runs), sum(each.calls for each in runs))
+        missed = sum(each.missed for each in runs)
+        return {**dict(zip(LOST, self._lost.tolist(), strict=True)), "skipped_calls": missed}
+
+    def runs(self) -> ProbeRuns:
+        """Return what all programs ran, as of the last ``lost``: one system call tells both."""
+        return self._runs
+
+    def usage(self) -> dict[str, dict[str, int]]:
+        """Return used and capacity of each table, as of the last read."""
+        return {
+            f"{name}s" if name != "overflow" else name: {
+                "used": table.used,
+                "capacity": table.capacity,
+            }
+            for name, table in self._tables.items()
+        }
+
+    def delete(
+        self, flows: NDArray[np.uint64], files: NDArray[np.uint64], overflow: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
+        """Delete rows by id and return their final counters (COUNTER arrays), exact to the byte.
+
+        A program that found a row before its key went may still add to it, so the values are
+        taken after every program that was running has ended. Rows deleted before are left out.
+        """
+        rows = (flows, files, overflow)
+        tables = tuple(self._tables.values())
+        if any(len(ids) for ids in rows):
+            slots = [table.unlink(ids) for table, ids in zip(tables, rows, strict=True)]
+            _wait_for_programs()
+            first, second, third = (
+                table.release(these) for table, these in zip(tables, slots, strict=True)
+            )
+            return first, second, third
+        nothing = np.zeros(0, COUNTER)
+        return nothing, nothing, nothing
+
+    def close(self) -> None:
+        """Detach everything.
+
+        The kernel lets each tracepoint go only after a grace period; threads wait for them
+        together.
+        """
+        with ThreadPoolExecutor(len(self._descriptors)) as pool:
+            list(pool.map(_close, self._descriptors))
+
+
+def _close(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+def _array(descriptor: int, kind: str, count: int) -> NDArray[Any]:
+    size = -(-count * np.dtype(kind).itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+    return np.frombuffer(mmap.mmap(descriptor, size, mmap.MAP_SHARED), kind, count)
+
+
+def _chunks(slots: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(slots), _CHUNK):
+        yield slots[start : start + _CHUNK]
+
+
+def _wait_for_programs() -> None:
+    try:
+        bpf.wait_for_readers()
+    except OSError:
+        # Kernels booted with nohz_full refuse the call; a program runs for microseconds.
+        time.sleep(_GRACE_S)
+
+
+@contextlib.contextmanager
+def _not_preempted() -> Iterator[None]:
+    """Run as a real-time task for a moment.
+
+    While a task is inside bpf(2) on a map, its processor runs no program of a tracepoint; were
+    the task preempted there, the calls of whatever ran instead would go uncounted (the kernel
+    tells how many, see ``lost``).
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

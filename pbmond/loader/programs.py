@@ -1,0 +1,207 @@
+"""Compiles the eBPF programs with bcc, and loads them for one choice of modes.
+
+The only module that imports bcc: it compiles, and no more. Used by the loader only: any
+Python >= 3.9, the standard library and bcc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pbmond.loader import bpf
+from pbmond.loader.hooks import Hook, Modes
+
+# Programs that others tail-call, in the order of the indexes WALKER, FIRST, ... in bpf/.
+_RAW_TAILS = ("raw_walker", "raw_first")
+_EXIT_TAILS = ("exit_walker", "exit_first", "exit_sendmmsg", "exit_io_submit", "exit_io_results")
+# A tail that is compiled once and loaded for both kinds of program.
+_TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
+_FILL, _RAW_SET = "raw_fill", "tails_of_raw"
+_CALLS_TAILS = "raw_sched_process_exec"  # a program that is always there and calls _RAW_TAILS
+_CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
+_LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
+# Lines of the verifier's log that are figures (print_verification_stats(), kernel/bpf/verifier.c).
+_FIGURES = ("processed ", "verification time ", "stack depth ")
+
+
+class NoBccError(Exception):
+    """An interpreter without bcc; another one may have it."""
+
+
+class CompileError(Exception):
+    """bcc did not compile the programs."""
+
+
+class RefusedError(Exception):
+    """The kernel did not load ``program``: errno ``number``, and its verifier's last words."""
+
+    def __init__(self, program: str, number: int, log: str) -> None:
+        self.program = program
+        self.number = number
+        self.log = _last_words(log)
+        super().__init__(f"{program}: {os.strerror(number)}" + f" ({self.log})" * bool(self.log))
+
+
+class Source(NamedTuple):
+    """What is compiled: places of the C files, and what is defined for them."""
+
+    directory: str
+    headers: str
+    defines: dict[str, int]
+    debug: bool
+
+
+class Function(NamedTuple):
+    """A function of the kernel, and its prototype, by their BTF ids."""
+
+    identifier: int
+    prototype: int
+
+
+class Wanted(NamedTuple):
+    """A program to load: its function in C, and the BTF id of the function that it runs behind.
+
+    ``tails``: the map of the programs that it may tail-call; ``hooked``: a hook runs it itself.
+    """
+
+    function: str
+    kind: int
+    target: int
+    tails: str
+    hooked: bool
+
+
+def wanted(
+    here: list[Hook], modes: Modes, functions: dict[str, Function], called: set[str]
+) -> dict[str, Wanted]:
+    """Return each program to load, by its name; ``functions``: what the kernel has of them.
+
+    ``called``: functions in C that "exit_dispatch" calls, in the place of hooks.
+
+    The kernel lets programs of fexit tail-call each other only if the functions they run behind
+    have one prototype (since 6.12), so there is a set of tails for each. What would run behind a
+    function that the kernel does not have is left out.
+    """
+    at_exit = bpf.TRACING if modes.calls == "fexit" else bpf.TRACEPOINT
+    kinds = {"raw_tracepoint": bpf.RAW_TRACEPOINT, "tracepoint": bpf.TRACEPOINT}
+    traced = {hook.program: Wanted(hook.program, kinds[hook.kind], 0, _RAW_SET, hooked=True)
+              for hook in here if hook.program.startswith("raw_")}  # fmt: skip
+    found = {_FILL: Wanted(_FILL, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=False)}
+    for tail in _RAW_TAILS:
+        found[tail] = traced[_CALLS_TAILS]._replace(function=tail, hooked=False)
+    for hook in here:
+        if hook.program in traced:
+            program = traced[hook.program]
+        elif hook.kind == "tracepoint" or hook.name in functions:
+            function = functions.get(hook.name, Function(0, 0))
+            tails = f"tails_of_exits_{function.prototype}"
+            program = Wanted(hook.program, at_exit, function.identifier, tails, hooked=True)
+            for tail in _TWINS:
+                own = program._replace(function=tail, hooked=False)
+                found.setdefault(f"{tail}_{function.prototype}", own)
+        else:
+            continue
+        found[hook.loaded] = program
+        if hook.program == "exit_dispatch":
+            found.update({name: program._replace(function=name, hooked=False) for name in called})
+    return found
+
+
+def tails(programs: dict[str, Wanted]) -> dict[str, dict[int, str]]:
+    """Return which programs, by their index, are in each map of tails."""
+    found: dict[str, dict[int, str]] = {}
+    for name, program in programs.items():
+        indexes = _RAW_TAILS if program.tails == _RAW_SET else _EXIT_TAILS
+        found.setdefault(program.tails, {})
+        if program.function in indexes:
+            found[program.tails][indexes.index(program.function)] = name
+    return found
+
+
+def import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
+    """Import bcc with our stub headers in place of the kernel's; NoBccError if there is none."""
+    os.environ["BCC_KERNEL_SOURCE"] = headers
+    try:
+        import bcc  # noqa: PLC0415 - only after the environment is set
+    except ImportError as error:
+        raise NoBccError(f"{sys.executable} cannot import bcc: {error}") from None
+    if not hasattr(bcc, "BPF"):
+        raise NoBccError(
+            f"{bcc.__file__} is another project's package: uninstall it and install the "
+            "distribution's python3-bpfcc (Debian, Ubuntu) or python3-bcc (Fedora)"
+        )
+    return bcc
+
+
+class Compiled:
+    """The compiled programs, each of which can be loaded any number of times."""
+
+    def __init__(self, source: Source) -> None:
+        """Compile; CompileError if bcc cannot."""
+        bcc = import_bcc(source.headers)
+        defines = [f"-D{name}={value}" for name, value in source.defines.items()]
+        # Debug information takes a tenth of the time; a compiler's complaint is all that uses it.
+        flags = [*([] if source.debug else ["-g0"]), f"-I{source.directory}", *defines]
+        text = Path(source.directory, "pbmon.c").read_text()
+        try:
+            with _scratch_directory():
+                self._module = bcc.BPF(text=text, cflags=flags, allow_rlimit=False)
+        except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
+            raise CompileError(str(error) or type(error).__name__) from None
+        self._library = bcc.lib
+
+    def load(self, name: str, program: Wanted, cast: int, maps: dict[str, int]) -> bpf.Loaded:
+        """Load one program as ``name``; RefusedError if the kernel does not take it.
+
+        ``cast``: BTF id of bpf_rdonly_cast, or 0.
+        """
+        source = _TWINS.get(program.function, program.function).encode()
+        start = self._library.bpf_function_start(self._module.module, source)
+        size = self._library.bpf_function_size(self._module.module, source)
+        code = bytearray(ctypes.string_at(start, size))
+        others = {maps[of]: maps[program.tails] for of in ("raw_tails", "exit_tails")}
+        if program.function in _TWINS:
+            others[maps["raw_notes"]] = maps["exit_notes"]
+        _link(code, cast, others)
+        short = name.rpartition("/")[2].rpartition("sys_exit_")[2].rpartition("_sys_")[2]
+        try:
+            return bpf.load_program(program.kind, bytes(code), short, function=program.target)
+        except bpf.ProgramRefused as error:
+            raise RefusedError(name, error.errno or 0, error.log) from None
+
+
+def _link(code: bytearray, cast: int, maps: dict[int, int]) -> None:
+    """Do in place what bcc's compiler cannot: call a kernel function, use other maps."""
+    instruction = struct.Struct("<BBhi")  # operation, registers, offset, immediate
+    for at in range(0, len(code), instruction.size):
+        operation, registers, offset, value = instruction.unpack_from(code, at)
+        if operation == _CALL and value == cast:
+            instruction.pack_into(code, at, operation, _PSEUDO_KFUNC_CALL, offset, value)
+        elif operation == _LOAD_MAP and registers & 0xF0 == _PSEUDO_MAP_FD:
+            value = maps.get(value, value)
+            instruction.pack_into(code, at, operation, registers, offset, value)
+
+
+def _last_words(log: str) -> str:
+    """Return the verifier's complaint, without its figures, in one line."""
+    lines = [line.strip() for line in log.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_FIGURES)]
+    return lines[-1] if lines else ""
+
+
+class _scratch_directory:  # noqa: N801 - a context manager
+    """A private TMPDIR: bcc writes predictable names into a shared one (CVE-2024-2314)."""
+
+    def __enter__(self) -> None:
+        self._path = tempfile.mkdtemp(prefix="pbmond-")
+        os.environ["TMPDIR"] = self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)

@@ -1,0 +1,154 @@
+"""What can be known before anything is compiled: facts about this process, and cheap trials.
+
+Each trial asks the kernel for the least of what the programs will ask of it, in milliseconds, and
+raises Refused with a line of refusals.py. None looks at the kernel's version.
+
+Used by the loader too: any Python >= 3.9, standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import platform
+import resource
+import socket
+from pathlib import Path
+
+from pbmond.loader import bpf, kernelfs, layout, refusals
+from pbmond.loader.btf import VMLINUX
+from pbmond.loader.instructions import NOTHING
+from pbmond.loader.refusals import Facts, Refused
+
+_HOSTS_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO of include/linux/proc_ns.h
+_DESCRIPTORS = 1024  # the usual soft limit
+_NO_EVENT = 0xFFFFFFFF
+_BTF_MAGIC = (b"\x9f\xeb", b"\xeb\x9f")
+_A_TRACEPOINT = "syscalls/sys_exit_read"
+
+
+def raise_limits() -> None:
+    """Allow this process as much locked memory and as many open files as it may and needs."""
+    unlimited = resource.RLIM_INFINITY
+    _, memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    for hard in (memlock, unlimited):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == unlimited else min(hard, _DESCRIPTORS)
+    if soft != unlimited and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def facts() -> Facts:
+    """Return what this process has; Refused without /proc."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        raise Refused("/proc is not mounted: mount -t proc proc /proc") from None
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return Facts(
+        capabilities=int(status["CapEff"], 16),
+        user_namespace=_in_user_namespace(),
+        seccomp=status.get("Seccomp") == "2",
+        paranoid=_paranoid(),
+        memlock=_limit(resource.RLIMIT_MEMLOCK),
+        descriptors=_limit(resource.RLIMIT_NOFILE),
+        release=platform.release(),
+    )
+
+
+def can_load(known: Facts) -> None:
+    """Refused unless a small map can be made, and small programs loaded that read the kernel.
+
+    The first trial: with lockdown=confidentiality from boot on, Linux 6.12 oopses where a mount of
+    tracefs goes, so that none may be made before this says that there is no lockdown.
+    """
+    try:
+        os.close(bpf.create_map(bpf.ARRAY, 4, 8, 1, name="pb_trial"))
+    except OSError as error:
+        raise Refused(refusals.small_map(_number(error), _asked(known))) from None
+    try:
+        for kind in (bpf.RAW_TRACEPOINT, bpf.TRACEPOINT):
+            os.close(bpf.load_program(kind, NOTHING, "trial").descriptor)
+    except OSError as error:
+        raise Refused(refusals.small_program(_number(error), _asked(known))) from None
+    try:
+        reader = layout.read((0,), 8)
+        os.close(bpf.load_program(bpf.RAW_TRACEPOINT, reader, "trial").descriptor)
+    except OSError:  # the helper that reads the kernel's memory is withheld
+        raise Refused(refusals.locked_down()) from None
+
+
+def has_types(known: Facts, path: str = VMLINUX) -> None:
+    """Refused unless ``path`` is BTF, and that which the kernel itself holds if it shows it."""
+    try:
+        types = Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(refusals.no_btf(path, _number(error))) from None
+    if types[:2] not in _BTF_MAGIC:
+        raise Refused(refusals.no_btf(path, None))
+    own = bpf.kernel_types()
+    if own is not None and own != types:
+        sign = f"{len(types)} bytes, where the kernel holds {len(own)}"
+        raise Refused(refusals.foreign_btf(path, sign, known))
+
+
+def has_offsets(constants: dict[str, int], known: Facts, path: str = VMLINUX) -> None:
+    """Refused unless ``constants`` (of offsets.py) find what is known of this very process."""
+    one, other = socket.socketpair()
+    with one, other:
+        wrong = layout.misfit(constants, one.fileno())
+    if wrong is not None:
+        sign = f"{wrong.name} reads {wrong.found}, not {wrong.expected}"
+        raise Refused(refusals.foreign_btf(path, sign, known))
+
+
+def open_tracepoints(known: Facts) -> int:
+    """Return a descriptor of tracefs; Refused unless the tracepoints in it may be opened."""
+    try:
+        directory = kernelfs.tracefs()
+    except OSError as error:
+        raise Refused(refusals.tracefs(_number(error), known)) from None
+    try:
+        kernelfs.read(directory, f"events/{_A_TRACEPOINT}/id")
+    except OSError as error:
+        raise Refused(refusals.tracepoint(_A_TRACEPOINT, _number(error))) from None
+    try:
+        os.close(bpf.open_event(_NO_EVENT))
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # so that we may, and there is no such event
+            raise Refused(refusals.perf(_number(error), known)) from None
+    return directory
+
+
+def _asked(known: Facts) -> Facts:
+    """Add how bpf(2) answers at all, which only matters once it refused something."""
+    return known._replace(
+        reached=bpf.refusal(bpf.NO_COMMAND) is None,
+        capable=bpf.refusal(bpf.LOAD_TYPES) is None,
+    )
+
+
+def _number(error: OSError) -> int:
+    return error.errno or 0
+
+
+def _in_user_namespace() -> bool:
+    try:
+        return Path("/proc/self/ns/user").stat().st_ino != _HOSTS_USER_NAMESPACE
+    except OSError:  # a kernel without user namespaces
+        return False
+
+
+def _paranoid() -> int | None:
+    try:
+        return int(Path("/proc/sys/kernel/perf_event_paranoid").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _limit(which: int) -> int | None:
+    soft, _ = resource.getrlimit(which)
+    return None if soft == resource.RLIM_INFINITY else soft

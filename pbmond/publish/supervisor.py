@@ -1,0 +1,180 @@
+"""Starts the publisher process, feeds it, and starts another when it ends or hangs."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, Protocol
+
+from pbmond.patience import patient
+from pbmond.publish.channel import (
+    MAX_TOPICS,
+    RECORD,
+    Demand,
+    FeedError,
+    pair,
+    send_frame,
+    unpack_demand,
+)
+
+#: A publisher that ends at once again and again is started only so often.
+RESTART_EVERY_NS: Final = 500_000_000
+#: A publisher that has taken nothing for this long, while there was something, is replaced.
+HUNG_NS: Final = 10_000_000_000
+
+_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+class Process(Protocol):
+    """What the supervisor needs of a child; subprocess.Popen has it."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end."""
+
+
+class Spawn(Protocol):
+    """Starts a publisher that owns the other end of ``feed``."""
+
+    def __call__(self, feed: socket.socket) -> Process:
+        """Return the new process; raises OSError."""
+
+
+def spawn_publisher(socket_path: Path, uid: int, gid: int, access_group: str) -> Spawn:
+    """Return what starts publishers that serve ``socket_path`` as ``uid`` and ``gid``."""
+
+    def spawn(feed: socket.socket) -> Process:
+        # Bound here, because the publisher's user cannot write to the directory; closed here at
+        # once, because this process must not listen.
+        with socket.socket(socket.AF_UNIX) as listening:
+            socket_path.unlink(missing_ok=True)
+            listening.bind(str(socket_path))
+            socket_path.chmod(0o666)
+            listening.listen(128)
+            fds = (feed.fileno(), listening.fileno())
+            return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers and a checked name
+                [
+                    *(sys.executable, "-s", "-P", "-m", "pbmond.publish.publisher"),
+                    *map(str, (*fds, uid, gid, access_group)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=fds,
+                cwd="/",
+                start_new_session=True,  # Ctrl-C in a terminal is the collector's to answer
+                env={
+                    "PYTHONPATH": str(_PACKAGE_ROOT),
+                    "LC_ALL": "C.UTF-8",
+                    "MALLOC_ARENA_MAX": "1",  # one heap for all threads: half the address space
+                },
+            )
+
+    return spawn
+
+
+class Supervisor:
+    """The collector's side of the feed. Nothing in it waits; times are CLOCK_MONOTONIC ns."""
+
+    def __init__(self, spawn: Spawn, log: logging.Logger) -> None:
+        self._spawn = spawn
+        self._log = log
+        self._process: Process | None = None
+        self._sock: socket.socket | None = None
+        self._started_ns = -RESTART_EVERY_NS
+        self._stuck_since_ns: int | None = None
+
+    @property
+    def fd(self) -> int | None:
+        """The descriptor to poll; None while no publisher runs."""
+        return self._sock.fileno() if self._sock else None
+
+    @property
+    def pid(self) -> int | None:
+        """The publisher's process id; None while none runs."""
+        return self._process.pid if self._process else None
+
+    def ensure(self, now_ns: int) -> bool:
+        """Start a publisher if none runs and the last start is old enough; True if one started."""
+        if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
+            return False
+        self._started_ns = now_ns
+        ours, theirs = pair()
+        with theirs:
+            try:
+                self._process = self._spawn(theirs)
+            except OSError as error:
+                ours.close()
+                self._log.error("the publisher cannot be started: %s", error)
+                return False
+        self._sock = ours
+        self._stuck_since_ns = None
+        self._log.debug("publisher started as pid %d", self._process.pid)
+        return True
+
+    def receive(self) -> list[Demand]:
+        """Return the demands that wait; afterwards ``fd`` is None if the publisher is gone."""
+        demands: list[Demand] = []
+        while self._sock is not None and len(demands) < MAX_TOPICS:
+            try:
+                record = self._sock.recv(RECORD.size + 1)
+                if not record:
+                    self._end("ended")
+                    break
+                demands.append(unpack_demand(record))
+            except BlockingIOError:
+                break
+            except (FeedError, OSError) as error:
+                self._end(f"is replaced: {error}")
+        return demands
+
+    def has_room(self, now_ns: int) -> bool:
+        """Return whether the publisher would take a frame now; one that hangs is ended."""
+        if self._sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        if poll.poll(0):
+            self._stuck_since_ns = None
+            return True
+        if self._stuck_since_ns is None:
+            self._stuck_since_ns = now_ns
+        elif now_ns - self._stuck_since_ns > patient(HUNG_NS):
+            self._end("is replaced: it takes no frames")
+        return False
+
+    def send(self, frame: bytes) -> bool:
+        """Hand a frame over; False if there is no room for it, or no publisher."""
+        if self._sock is None:
+            return False
+        try:
+            return send_frame(self._sock, frame)
+        except OSError as error:
+            self._end(f"is replaced: {error}")
+            return False
+
+    def close(self) -> None:
+        """End the publisher."""
+        self._end(None)
+
+    def _end(self, why: str | None) -> None:
+        if self._sock is not None:
+            self._sock.close()
+        if self._process is not None:
+            status = self._process.poll()
+            if status is None:
+                self._process.kill()
+                status = self._process.wait()
+            if why is not None:
+                self._log.warning("publisher %d %s (status %d)", self._process.pid, why, status)
+        self._sock = self._process = None

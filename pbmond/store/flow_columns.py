@@ -1,0 +1,172 @@
+"""The wire columns of connections and files, each made from the rows of a kernel map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond import wire
+from pbmond.kernel.records import FLAG_ACCEPTED, FLAG_CONNECTED, FLAG_UNLINKED, UnixSeen
+from pbmond.store.rows import CLOSED, RowView
+
+_AF_INET, _AF_INET6 = 2, 10
+#: Protocols whose connections somebody opens: TCP, SCTP, MPTCP.
+_CONNECTING = (6, 132, 262)
+_UNIX = wire.CLASSES.index("unix")
+_UNKNOWN, _IN, _OUT = (wire.DIRECTIONS.index(name) for name in ("unknown", "in", "out"))
+
+
+@dataclass(frozen=True, slots=True)
+class RowSelection:
+    """The rows ``index`` of ``view``.
+
+    ``exited`` and ``starts_ns`` are by slot; ``listening``: (netns, port).
+    """
+
+    view: RowView
+    index: NDArray[np.intp]
+    exited: NDArray[np.bool_]
+    starts_ns: NDArray[np.uint64]
+    interval_ns: int
+    listening: frozenset[tuple[int, int]]
+
+
+Make = Callable[[RowSelection], Any]
+
+
+def _key(name: str) -> Make:
+    return lambda rows: rows.view.state.keys[name][rows.index]
+
+
+def _counter(name: str) -> Make:
+    return lambda rows: rows.view.state.counters[name][rows.index]
+
+
+def _address(name: str) -> Make:
+    # As bytes: the buffer of a void array has a format that nobody reads.
+    return lambda rows: rows.view.state.keys[name][rows.index].view(np.uint8)
+
+
+def _rate(column: int) -> Make:
+    def make(rows: RowSelection) -> NDArray[np.float64]:
+        if not rows.interval_ns:
+            return np.full(len(rows.index), np.nan)
+        return np.asarray(rows.view.state.deltas[rows.index, column] / (rows.interval_ns / 1e9))
+
+    return make
+
+
+def _start_ns(rows: RowSelection) -> NDArray[np.uint64]:
+    return rows.starts_ns[rows.view.state.slots[rows.index]]
+
+
+def _last_ns(rows: RowSelection) -> NDArray[np.uint64]:
+    return rows.view.state.last_ns[rows.index]
+
+
+def _open(rows: RowSelection) -> NDArray[np.uint8]:
+    state = rows.view.state
+    closed = rows.exited[state.slots[rows.index]]
+    return np.where(closed, np.uint8(CLOSED), state.open[rows.index])
+
+
+def _unlinked(rows: RowSelection) -> NDArray[np.uint8]:
+    flags = rows.view.state.counters["flags"][rows.index]
+    return np.asarray((flags & FLAG_UNLINKED) != 0).astype(np.uint8)
+
+
+def _path(rows: RowSelection) -> list[bytes | None]:
+    return list(map(rows.view.names.get, _counter("id")(rows).tolist()))
+
+
+def _unix_names(rows: RowSelection) -> list[tuple[int, UnixSeen]]:
+    """Return (position, names) of the selected unix sockets that have any."""
+    positions = np.flatnonzero(_counter("class")(rows) == _UNIX)
+    ids = rows.view.state.counters["id"][rows.index[positions]]
+    pairs = zip(positions.tolist(), map(rows.view.names.get, ids.tolist()), strict=True)
+    return [(position, names) for position, names in pairs if names is not None]
+
+
+def _unix_name(end: str) -> Make:
+    def make(rows: RowSelection) -> list[bytes | None]:
+        column: list[bytes | None] = [None] * len(rows.index)
+        for position, names in _unix_names(rows):
+            column[position] = getattr(names, end)
+        return column
+
+    return make
+
+
+def _remote(rows: RowSelection) -> NDArray[np.uint8]:
+    remote: NDArray[np.uint8] = _address("remote")(rows)
+    for position, names in _unix_names(rows):
+        if names.remote_inode is not None:
+            inode = names.remote_inode.to_bytes(16, "little")
+            remote[16 * position : 16 * position + 16] = np.frombuffer(inode, np.uint8)
+    return remote
+
+
+def _direction(rows: RowSelection) -> NDArray[np.uint8]:
+    counters = rows.view.state.counters[rows.index]
+    keys = rows.view.state.keys[rows.index]
+    inet = np.isin(keys["family"], (_AF_INET, _AF_INET6))
+    # Protocol numbers mean something else in other families.
+    connecting = inet & np.isin(keys["protocol"], _CONNECTING)
+    out = (counters["flags"] & FLAG_CONNECTED) != 0
+    into = (counters["flags"] & FLAG_ACCEPTED) != 0
+    if rows.listening:
+        known = np.array([netns << 16 | port for netns, port in rows.listening], np.uint64)
+        ports = counters["netns"].astype(np.uint64) << np.uint64(16) | keys["local_port"]
+        into |= ~out & np.isin(ports, known)
+    told = np.where(into, _IN, np.where(out, _OUT, _UNKNOWN))
+    return np.where(connecting, told, _UNKNOWN).astype(np.uint8)
+
+
+CONNECTION_COLUMNS: Final[dict[str, Make]] = {
+    "pid": _key("pid"),
+    "start_ns": _start_ns,
+    "class": _counter("class"),
+    "family": _key("family"),
+    "type": _key("type"),
+    "protocol": _key("protocol"),
+    "local": _address("local"),
+    "remote": _remote,
+    "local_port": _key("local_port"),
+    "remote_port": _key("remote_port"),
+    "local_name": _unix_name("local"),
+    "remote_name": _unix_name("remote"),
+    "netns": _counter("netns"),
+    "inode": _counter("detail"),
+    "direction": _direction,
+    "rx_bytes": _counter("rx_bytes"),
+    "tx_bytes": _counter("tx_bytes"),
+    "rx_calls": _counter("rx_calls"),
+    "tx_calls": _counter("tx_calls"),
+    "rx_bytes_per_s": _rate(0),
+    "tx_bytes_per_s": _rate(1),
+    "first_ns": _counter("first_ns"),
+    "last_ns": _last_ns,
+    "open": _open,
+}
+FILE_COLUMNS: Final[dict[str, Make]] = {
+    "pid": _key("pid"),
+    "start_ns": _start_ns,
+    "class": _counter("class"),
+    "path": _path,
+    "unlinked": _unlinked,
+    "device": _counter("device"),
+    "inode": _key("inode"),
+    "read_bytes": _counter("rx_bytes"),
+    "write_bytes": _counter("tx_bytes"),
+    "read_calls": _counter("rx_calls"),
+    "write_calls": _counter("tx_calls"),
+    "read_bytes_per_s": _rate(0),
+    "write_bytes_per_s": _rate(1),
+    "first_ns": _counter("first_ns"),
+    "last_ns": _last_ns,
+    "open": _open,
+}

@@ -1,0 +1,289 @@
+"""The rows of one kernel map from tick to tick: what moved, whose it is, when it last moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond.kernel.records import COUNTER, Rows
+
+#: ``open`` of a row, as indexes of wire.OPEN.
+CLOSED, OPEN, OPEN_UNKNOWN = 0, 1, 2
+#: Slot of a row that was folded.
+NO_SLOT = -1
+#: At most so many keys of a map are retired in one tick: each costs a system call.
+RETIRE_MAX = 10_000
+
+_VALUES = ("rx_bytes", "tx_bytes", "rx_calls", "tx_calls")
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """Parallel arrays, one element a row; none is ever changed in place.
+
+    ``deltas`` is (rows, 2): bytes in and out since the tick before. Rows from ``read`` on were
+    missing from the last reading.
+    """
+
+    keys: NDArray[np.void]
+    counters: NDArray[np.void]
+    slots: NDArray[np.int32]
+    deltas: NDArray[np.uint64]
+    last_ns: NDArray[np.uint64]
+    open: NDArray[np.uint8]
+    read: int
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Rows that moved: ``index`` into the state and (rows, 4) ``deltas`` of their counters."""
+
+    index: NDArray[np.intp]
+    deltas: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A row table as a snapshot holds it; ``names`` may gain rows later, and loses none."""
+
+    state: RowState
+    names: dict[int, Any]
+
+
+@dataclass(slots=True)
+class _Ids:
+    """The ids of a state: as they stand, and sorted with the order that sorts them."""
+
+    ids: NDArray[np.uint64]
+    order: NDArray[np.intp]
+    sorted: NDArray[np.uint64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sorted = self.ids[self.order]
+
+    def find(self, ids: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Return the index of each of ``ids``, or -1; fast if they are sorted."""
+        if not len(self.sorted):
+            return np.full(len(ids), -1, np.intp)
+        place = np.searchsorted(self.sorted, ids)
+        place[place == len(self.sorted)] = 0
+        return np.where(self.sorted[place] == ids, self.order[place], -1)
+
+
+def _ids_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(counters["id"])
+
+
+def values_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
+    """Copy the four counters (bytes and calls, in and out) of each row to (rows, 4)."""
+    values = np.empty((len(counters), len(_VALUES)), np.uint64)
+    for column, name in enumerate(_VALUES):
+        values[:, column] = counters[name]
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Which rows of living processes leave: by the CLOCK_BOOTTIME ns of their last byte.
+
+    Idle ones, sooner those whose descriptor is closed; and when more than ``room`` rows would stay,
+    those that have been quiet longest.
+    """
+
+    idle_before_ns: int
+    closed_before_ns: int
+    quiet_before_ns: int
+    room: int
+
+
+class RowTable:
+    """One map's rows, matched by ``id``; a row leaves only by ``fold``."""
+
+    def __init__(self, key: np.dtype[np.void]) -> None:
+        self.state = RowState(
+            np.zeros(0, key),
+            np.zeros(0, COUNTER),
+            np.zeros(0, np.int32),
+            np.zeros((0, 2), np.uint64),
+            np.zeros(0, np.uint64),
+            np.zeros(0, np.uint8),
+            0,
+        )
+        self._ids = _Ids(np.zeros(0, np.uint64), np.zeros(0, np.intp))
+        self._retiring = np.zeros(0, np.intp)
+        self.names: dict[int, Any] = {}
+        self._names_before = 0  # how many of them are older than this tick
+        self._names_limit = 1024
+
+    # --- a tick -------------------------------------------------------------------------------
+
+    def advance(self, rows: Rows, now_ns: int) -> tuple[NDArray[np.intp], Moved]:
+        """Take a reading; return the indexes of rows whose slot is not known yet, and what moved.
+
+        The reading's arrays are kept and must not be changed by the caller.
+        """
+        before = self.state
+        ids = _ids_of(rows.counters)
+        if np.array_equal(ids, self._ids.ids):
+            deltas = values_of(rows.counters) - values_of(before.counters)
+            slots, was_open = before.slots, before.open
+            last_ns, read = before.last_ns, len(rows)
+        else:
+            match, rows, read = self._match(rows, ids)
+            known = np.flatnonzero(match >= 0)
+            old = match[known]
+            deltas = values_of(rows.counters)
+            deltas[known] -= values_of(before.counters)[old]
+            slots = np.full(len(rows), NO_SLOT, np.int32)
+            slots[known] = before.slots[old]
+            was_open = np.full(len(rows), OPEN_UNKNOWN, np.uint8)
+            was_open[known] = before.open[old]
+            last_ns = np.full(len(rows), now_ns, np.uint64)
+            last_ns[known] = before.last_ns[old]
+        moved = np.flatnonzero(deltas[:, 0] | deltas[:, 1] | deltas[:, 2] | deltas[:, 3])
+        last_ns = last_ns.copy()
+        last_ns[moved] = now_ns
+        self.state = RowState(
+            rows.keys, rows.counters, slots, deltas[:, :2].copy(), last_ns, was_open, read
+        )
+        self._prune_names()
+        return np.flatnonzero(slots == NO_SLOT), Moved(moved, deltas[moved])
+
+    def _match(self, rows: Rows, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], Rows, int]:
+        """Match a reading to the state: for each row its old index or -1; carry missing rows.
+
+        A row that the reading left out is kept as it was, because it would otherwise count from
+        zero when it comes back; one that the reading holds twice counts once.
+        """
+        before = self.state
+        order = np.argsort(ids)
+        sorted_ids = ids[order]
+        if (sorted_ids[1:] == sorted_ids[:-1]).any():
+            last = len(ids) - 1 - np.unique(ids[::-1], return_index=True)[1]
+            rows = Rows(rows.keys[last], rows.counters[last])
+            ids = sorted_ids = ids[last]
+            order = np.arange(len(ids))
+        match = np.empty(len(ids), np.intp)
+        match[order] = self._ids.find(sorted_ids)
+        missing = before.slots != NO_SLOT
+        missing[match[match >= 0]] = False
+        read = len(ids)
+        if missing.any():
+            lost = np.flatnonzero(missing)
+            match = np.concatenate((match, lost))
+            rows = Rows(
+                np.concatenate((rows.keys, before.keys[lost])),
+                np.concatenate((rows.counters, before.counters[lost])),
+            )
+            ids = _ids_of(rows.counters)
+            order = np.argsort(ids)
+        self._ids = _Ids(ids, order)
+        return match, rows, read
+
+    def assign(self, index: NDArray[np.intp], slots: NDArray[np.int32]) -> None:
+        """Set the slots of the rows that ``advance`` did not know."""
+        if len(index):
+            everyone = self.state.slots.copy()
+            everyone[index] = slots
+            self.state = replace(self.state, slots=everyone)
+
+    # --- retiring -----------------------------------------------------------------------------
+
+    def retire(self, finished: NDArray[np.bool_], leave: Leave) -> NDArray[np.uint64]:
+        """Return the ids of rows whose keys may go: of ``finished`` slots, or as ``leave`` says."""
+        state = self.state
+        last_ns = state.last_ns.astype(np.int64)
+        live = state.slots != NO_SLOT
+        chosen = finished[state.slots] | (last_ns <= leave.idle_before_ns)
+        chosen |= (state.open == CLOSED) & (last_ns <= leave.closed_before_ns)
+        chosen &= live
+        excess = np.count_nonzero(live) - np.count_nonzero(chosen) - leave.room
+        if excess > 0:
+            quiet = np.flatnonzero(live & ~chosen & (last_ns <= leave.quiet_before_ns))
+            chosen[quiet[np.argsort(last_ns[quiet], kind="stable")[:excess]]] = True
+        self._retiring = np.flatnonzero(chosen)[:RETIRE_MAX]
+        return self._ids.ids[self._retiring]
+
+    def fold(self, finals: NDArray[np.void]) -> tuple[NDArray[np.int32], Moved, NDArray[np.void]]:
+        """Drop the rows of deleted keys; return their slots and what moved since the reading.
+
+        The third value are those of ``finals`` that no reading has shown.
+        """
+        state = self.state
+        retiring, self._retiring = self._retiring, self._retiring[:0]
+        index = self._ids.find(_ids_of(finals))
+        index[index >= 0] = np.where(
+            state.slots[index[index >= 0]] == NO_SLOT, -1, index[index >= 0]
+        )
+        known = index >= 0
+        values = values_of(finals)
+        old = index[known]
+        moved = Moved(old, values[known] - values_of(state.counters[old]))
+        # A row that neither the reading nor the deleting call found has no key any more.
+        vanished = retiring[retiring >= state.read]
+        owners = state.slots[old]
+        if len(old) or len(vanished):
+            slots = state.slots.copy()
+            slots[old] = NO_SLOT
+            slots[vanished] = NO_SLOT
+            self.state = replace(state, slots=slots)
+        return owners, moved, finals[~known]
+
+    # --- names and open descriptors -------------------------------------------------------------
+
+    def _prune_names(self) -> None:
+        """Forget names of rows that left, rarely, in a new dict: snapshots keep the old one."""
+        if len(self.names) > self._names_limit:
+            ids = np.fromiter(self.names, np.uint64, len(self.names))
+            keep = self._ids.find(ids) >= 0
+            self._names_limit = 2 * int(keep.sum()) + 1024
+            keep[self._names_before :] = True  # their rows may not have been read yet
+            pairs = zip(self.names.items(), keep.tolist(), strict=True)
+            self.names = dict(item for item, kept in pairs if kept)
+        self._names_before = len(self.names)
+
+    def set_open(
+        self,
+        inodes: NDArray[np.uint64],
+        sampled: NDArray[np.int32],
+        open_slots: NDArray[np.int32],
+        open_inodes: NDArray[np.uint64],
+    ) -> None:
+        """Set ``open`` of every row whose slot is in ``sampled``.
+
+        ``inodes`` is each row's inode number (0: not known); ``open_slots`` and ``open_inodes``
+        are parallel: what the sampled processes have open.
+        """
+        state = self.state
+        asked = np.zeros(int(max(sampled.max(initial=0), state.slots.max(initial=0))) + 2, np.bool_)
+        asked[sampled] = True  # the last element stays False for NO_SLOT
+        index = np.flatnonzero(asked[state.slots] & (inodes != 0))
+        if not len(index):
+            return
+        unique, codes = np.unique(open_inodes, return_inverse=True)
+        pairs = open_slots.astype(np.int64) * (len(unique) + 1) + codes
+        place = np.searchsorted(unique, inodes[index])
+        place[place == len(unique)] = 0
+        found = np.zeros(len(index), np.bool_)
+        if len(unique):
+            mine = state.slots[index].astype(np.int64) * (len(unique) + 1) + place
+            found = (unique[place] == inodes[index]) & np.isin(mine, pairs)
+        is_open = state.open.copy()
+        is_open[index] = np.where(found, OPEN, CLOSED)
+        self.state = replace(state, open=is_open)
+
+    def view(self) -> RowView:
+        """Return the rows as they are now, for a snapshot."""
+        return RowView(self.state, self.names)
+
+
+def row_counts(state: RowState, slots: int) -> NDArray[np.uint32]:
+    """Count the rows of each slot below ``slots``."""
+    # Shifted by one so that folded rows fall into a bin of their own.
+    return np.bincount(state.slots + 1, minlength=slots + 1)[1:].astype(np.uint32)

@@ -1,0 +1,253 @@
+"""The store: what every process, connection and file has moved, tick by tick; pure, no clock.
+
+Every byte that a reading brings is added to its process as a difference to the reading before,
+so that deleted keys, exits and reused PIDs take nothing away: processes + retired = totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond import wire
+from pbmond.kernel.records import (
+    FILE_KEY,
+    FLOW_KEY,
+    OVERFLOW_KEY,
+    Event,
+    FileSeen,
+    HostReading,
+    ProcessExited,
+    ProcessSeen,
+    ProcSample,
+    Reading,
+    Rows,
+)
+from pbmond.store.coverage import Coverage
+from pbmond.store.processes import UNKNOWN_UID, ProcessTable
+from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
+from pbmond.store.retired import Retired
+from pbmond.store.rows import Leave, Moved, RowTable, values_of
+from pbmond.store.snapshot import Snapshot, process_rates, sum_rates
+
+#: Written before a path whose beginning was cut off; whole paths begin with a slash.
+CUT = b"..."
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How long rows stay. Of more than ``exited_max`` exited processes the oldest go early.
+
+    ``capacities`` are those of the kernel's tables of flows, files and overflow: from one that is
+    three quarters full the quietest rows go early, into their process. ``visible(pid, name, uid)``
+    is the configuration's include and exclude lists: a process that it hides is counted and never
+    shown.
+    """
+
+    exited_linger_ns: int
+    idle_linger_ns: int
+    history_length: int
+    visible: Callable[[int, bytes, int], bool]
+    exited_max: int = 5_000
+    capacities: tuple[int, int, int] = (131_072, 131_072, 65_536)
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Ids of the rows whose kernel keys may be deleted now."""
+
+    flows: NDArray[np.uint64]
+    files: NDArray[np.uint64]
+    overflow: NDArray[np.uint64]
+
+
+class Store:
+    """For each tick: ``apply``, ``fold`` what was deleted, ``apply_proc``, then ``snapshot``."""
+
+    def __init__(self, options: StoreOptions, started_ns: int) -> None:
+        """``started_ns``: CLOCK_BOOTTIME when counting began."""
+        self._options = options
+        self._processes = ProcessTable(options.visible, started_ns)
+        self._retired = Retired()
+        self._flows = RowTable(FLOW_KEY)
+        self._files = RowTable(FILE_KEY)
+        self._overflow = RowTable(OVERFLOW_KEY)
+        self._history = History(options.history_length)
+        self._coverage = Coverage()
+        self._listening: frozenset[tuple[int, int]] = frozenset()
+        self._tick = 0
+        self._time_ns = 0
+        self._wall_ns = 0
+        self._interval_ns = 0
+
+    def listening(self, ports: Iterable[tuple[int, int]]) -> None:
+        """Take the (netns, port) pairs that were listening before the daemon looked."""
+        self._listening = frozenset(ports)
+
+    def host(self, reading: HostReading) -> None:
+        """Take what the host had counted when the daemon began to count."""
+        self._coverage.begin(reading)
+
+    # --- a tick -------------------------------------------------------------------------------
+
+    def apply(self, reading: Reading) -> Retire:
+        """Take one reading; its arrays are kept and must not be changed by the caller.
+
+        Return the keys that may be deleted: of processes that exited a while ago, and idle ones.
+        Whether they are deleted or not, each is counted once.
+        """
+        self._interval_ns = reading.time_ns - self._time_ns if self._tick else 0
+        self._time_ns, self._wall_ns = reading.time_ns, reading.wall_ns
+        self._tick += 1
+        self._processes.begin(self._tick, reading.time_ns, self._interval_ns)
+        self._free_finished()
+        self._apply_events(reading.events)
+        self._coverage.begin(reading.host)
+        for table, rows in self._tables((reading.flows, reading.files, reading.overflow)):
+            unknown, moved = table.advance(rows, reading.time_ns)
+            keys = table.state.keys[unknown]
+            table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
+            self._count(table, table.state.slots[moved.index], moved)
+        return self._retire()
+
+    def _tables(self, parts: tuple[Rows, Rows, Rows]) -> Iterable[tuple[RowTable, Rows]]:
+        return zip((self._flows, self._files, self._overflow), parts, strict=True)
+
+    def _apply_events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, ProcessSeen):
+                self._processes.seen(event)
+            elif isinstance(event, ProcessExited):
+                self._processes.exited(event)
+            elif isinstance(event, FileSeen):
+                self._files.names[event.id] = event.path if event.whole else CUT + event.path
+            else:
+                self._flows.names[event.id] = event
+
+    def _count(self, table: RowTable, slots: NDArray[np.int32], moved: Moved) -> None:
+        state, index, deltas = table.state, moved.index, moved.deltas
+        classes = (state.keys if table is self._overflow else state.counters)["class"][index]
+        self._processes.add(slots, classes, deltas)
+        uids = self._processes.info["uid"][slots]
+        if table is self._flows:
+            self._coverage.add(state.keys, state.counters, index, uids, deltas)
+        elif table is self._overflow:
+            self._coverage.add_elsewhere(uids, classes, deltas)
+
+    # --- leaving ------------------------------------------------------------------------------
+
+    def _finished(self) -> NDArray[np.bool_]:
+        options = self._options
+        return self._processes.exited_before(
+            self._time_ns - options.exited_linger_ns, options.exited_max
+        )
+
+    def _free_finished(self) -> None:
+        """Fold the finished processes without rows, at the start of a tick.
+
+        No process is left out of the snapshot of the tick in which it exited, and none has a
+        rate of this tick yet that would be missing from the totals' rate.
+        """
+        finished = self._finished()
+        if finished.any():
+            for table in (self._flows, self._files, self._overflow):
+                finished[table.state.slots[table.state.slots >= 0]] = False
+            for slot in np.flatnonzero(finished).tolist():
+                group, counters = self._processes.free(slot)
+                self._retired.add(group, 1, counters)
+
+    def _retire(self) -> Retire:
+        finished = self._finished()
+        tables = (self._flows, self._files, self._overflow)
+        return Retire(
+            *(
+                table.retire(finished, self._leave(capacity))
+                for table, capacity in zip(tables, self._options.capacities, strict=True)
+            )
+        )
+
+    def _leave(self, capacity: int) -> Leave:
+        options = self._options
+        return Leave(
+            idle_before_ns=self._time_ns - options.idle_linger_ns,
+            closed_before_ns=self._time_ns - options.exited_linger_ns,
+            quiet_before_ns=self._time_ns - 2 * self._interval_ns if self._interval_ns else -1,
+            room=capacity * 3 // 4,
+        )
+
+    def fold(
+        self, flows: NDArray[np.void], files: NDArray[np.void], overflow: NDArray[np.void]
+    ) -> None:
+        """Take the final values (COUNTER arrays) of the keys that were deleted in this tick.
+
+        Keys of ``Retire`` that could not be deleted are asked for again in the next tick.
+        """
+        finals = (flows, files, overflow)
+        for table, counters in zip((self._flows, self._files, self._overflow), finals, strict=True):
+            owners, moved, strangers = table.fold(counters)
+            self._count(table, owners, moved)
+            if len(strangers):
+                self._retire_strangers(strangers)
+
+    def _retire_strangers(self, counters: NDArray[np.void]) -> None:
+        """Count keys that were deleted and never read: whose they were, nobody can tell."""
+        sums = np.zeros(len(wire.COUNTERS), np.uint64)
+        first = counters["class"].astype(np.intp)[:, np.newaxis] * 4
+        np.add.at(sums, first + np.arange(4), values_of(counters))
+        self._retired.add((None, UNKNOWN_UID), 0, sums)
+        nobody = np.full(len(counters), UNKNOWN_UID, np.uint32)
+        self._coverage.add_elsewhere(nobody, counters["class"], values_of(counters))
+
+    # --- /proc --------------------------------------------------------------------------------
+
+    def due(self, budget: int, quiet_budget: int | None = None) -> list[tuple[int, int]]:
+        """Return at most ``budget`` (pid, start_ns) whose /proc data should be read now.
+
+        At most ``quiet_budget`` of them moved nothing and are only looked at in their turn.
+        """
+        return self._processes.due(budget, quiet_budget)
+
+    def apply_proc(self, samples: Sequence[ProcSample]) -> None:
+        """Take what /proc said about processes in this tick."""
+        sampled: list[int] = []
+        open_slots: list[int] = []
+        open_inodes: list[int] = []
+        for sample in samples:
+            slot = self._processes.sample(sample)
+            if slot is not None and sample.open_inodes is not None:
+                sampled.append(slot)
+                open_slots.extend([slot] * len(sample.open_inodes))
+                # The device is not compared: btrfs and overlay report another to stat.
+                open_inodes.extend(inode for _, inode in sample.open_inodes)
+        if sampled:
+            slots = np.array(sampled, np.int32), np.array(open_slots, np.int32)
+            inodes = np.array(open_inodes, np.uint64)
+            flows, files = self._flows.state, self._files.state
+            self._flows.set_open(flows.counters["detail"].astype(np.uint64), *slots, inodes)
+            self._files.set_open(files.keys["inode"], *slots, inodes)
+
+    # --- out ----------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Freeze the tick; what comes later changes nothing in it."""
+        processes = self._processes.freeze()
+        rates = process_rates(processes, self._interval_ns)
+        curves = rates[list(RATE_INDEXES)]
+        host = sum_rates(curves, self._interval_ns).astype(np.float32)
+        self._history.record(Plane(self._tick, host, curves.astype(np.float32)))
+        return Snapshot(
+            time_ns=self._time_ns,
+            wall_ns=self._wall_ns,
+            interval_ns=self._interval_ns,
+            processes=processes,
+            rates=rates,
+            retired=self._retired.rows(),
+            flows=self._flows.view(),
+            files=self._files.view(),
+            planes=self._history.planes(),
+            listening=self._listening,
+            coverage=self._coverage.freeze(first=not self._interval_ns),
+        )

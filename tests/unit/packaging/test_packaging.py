@@ -1,0 +1,191 @@
+"""Claims about packaging/: what it says of the programs is what the programs do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pbmon_client.cli import main as client
+from pbmon_client.data.columns import FIELDS
+from pbmond.cli import main as daemon
+from pbmond.config import KEYS
+from pbmond.system.privileges import COLLECTOR_CAPABILITIES
+
+PACKAGING = Path(__file__).parents[3] / "packaging"
+NOBODY = 65534
+#: linux/capability.h
+CAPABILITY_NAMES = {
+    2: "CAP_DAC_READ_SEARCH",
+    5: "CAP_KILL",
+    6: "CAP_SETGID",
+    7: "CAP_SETUID",
+    19: "CAP_SYS_PTRACE",
+    23: "CAP_SYS_NICE",
+    39: "CAP_BPF",
+}
+Program = Callable[[list[str]], int]
+
+
+def probes(arguments: list[str]) -> int:
+    return daemon(["probes", *arguments])
+
+
+def selftest(arguments: list[str]) -> int:
+    return daemon(["selftest", *arguments])
+
+
+PROGRAMS = pytest.mark.parametrize(
+    ("name", "program", "section"),
+    [
+        ("pbmond", daemon, 8),
+        ("pbmond-probes", probes, 8),
+        ("pbmond-selftest", selftest, 8),
+        ("pbmon-client", client, 1),
+    ],
+)
+
+
+def options_of(program: Program, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """All options, short and long, that the program's own help describes."""
+    with pytest.raises(SystemExit):
+        program(["--help"])
+    described = re.findall(r"^  (-.*?)(?:  |$)", capsys.readouterr().out, re.MULTILINE)
+    return {option for line in described for option in re.findall(r"--?[a-z][a-z-]*", line)}
+
+
+def long(options: set[str]) -> set[str]:
+    return {option for option in options if option.startswith("--")}
+
+
+@PROGRAMS
+def test_the_man_page_describes_exactly_the_options(
+    name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (PACKAGING / "man" / f"{name}.{section}").read_text()
+    items = "\n".join(re.findall(r"^\.It Fl .*$", page, re.MULTILINE))
+    described = {f"-{option}" for option in re.findall(r"Fl (-?[a-z][a-z-]*)", items)}
+    assert described == options_of(program, capsys)
+
+
+@PROGRAMS
+def test_the_bash_completion_offers_exactly_the_long_options(
+    name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *words = name.split("-") if name.startswith("pbmond-") else [name]
+    assert set(completed_by_bash(command, *words, "--")) == long(options_of(program, capsys))
+
+
+@PROGRAMS
+def test_the_zsh_completion_offers_exactly_the_options(
+    name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = of_command(name, (PACKAGING / "completions" / f"_{file_of(name)}").read_text())
+    specs = re.sub(r"\([^)]*-[^)]*\)", "", text)  # the lists of options that exclude each other
+    offered = set(re.findall(r"(?<=['\"{,*])(--?[a-z][a-z-]*)(?=[\[},])", specs))
+    assert offered == options_of(program, capsys)
+
+
+@PROGRAMS
+def test_the_fish_completion_offers_exactly_the_options(
+    name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (PACKAGING / "completions" / f"{file_of(name)}.fish").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("complete ")]
+    whose = {"pbmond": "daemon", "pbmond-probes": "probes", "pbmond-selftest": "selftest"}
+    lines = [line for line in lines if name not in whose or f'-n "${whose[name]}"' in line]
+    offered = {f"--{option}" for line in lines for option in re.findall(r" -l (\S+)", line)}
+    offered |= {f"-{option}" for line in lines for option in re.findall(r" -s (\S)", line)}
+    assert offered == options_of(program, capsys)
+
+
+def file_of(name: str) -> str:
+    """The program whose files complete ``name``: a command of pbmond has none of its own."""
+    return "pbmond" if name.startswith("pbmond-") else name
+
+
+def of_command(name: str, text: str) -> str:
+    """The part of a zsh completion that is about ``name``."""
+    branch = r"^if \[\[ \$words\[2\] == (\w+) \]\]; then\n(.*?)^fi\n"
+    commands = dict(re.findall(branch, text, re.MULTILINE | re.DOTALL))
+    outside = re.sub(branch, "", text, flags=re.MULTILINE | re.DOTALL)
+    return str(commands.get(name.removeprefix("pbmond-"), outside))
+
+
+def test_completion_sorts_by_fields_that_exist() -> None:
+    fields = completed_by_bash("pbmon-client", "--sort", "")
+    assert "net_rx_bytes_per_s" in fields
+    assert set(fields) <= FIELDS.keys()
+
+
+def completed_by_bash(name: str, *words: str) -> list[str]:
+    script = (
+        'source "$1"; COMP_WORDS=("${@:2}"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1));'
+        '"_${2//-/_}"; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    path = PACKAGING / "completions" / f"{name}.bash"
+    ran = subprocess.run(
+        ["bash", "-c", script, "bash", path, name, *words],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return ran.stdout.split()
+
+
+def test_the_man_page_names_every_key_of_the_configuration() -> None:
+    page = (PACKAGING / "man" / "pbmond.8").read_text()
+    items = " ".join(re.findall(r"^\.It Cm (.*)$", page, re.MULTILINE))
+    assert {word for word in items.split() if word != ","} == KEYS.keys()
+
+
+def test_the_unit_leaves_the_collector_the_capabilities_it_keeps() -> None:
+    unit = (PACKAGING / "systemd" / "pbmond.service").read_text()
+    bound = " ".join(re.findall(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)).split()
+    assert {CAPABILITY_NAMES[number] for number in COLLECTOR_CAPABILITIES} <= set(bound)
+
+
+@pytest.fixture
+def scripts() -> Iterator[Path]:
+    """A copy of the scripts that every user can read: the checkout may be private."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        copies = Path(directory) / "packaging"
+        copies.mkdir(mode=0o755)
+        for name in ("quickstart", "check", "common.sh"):
+            shutil.copy(PACKAGING / name, copies)
+        yield copies
+
+
+def run(script: Path, *arguments: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [script, *arguments], check=False, capture_output=True, text=True, user=user, cwd="/"
+    )
+
+
+@pytest.mark.parametrize("name", ["quickstart", "check"])
+def test_without_root_the_scripts_say_so_in_one_line(scripts: Path, name: str) -> None:
+    """Also for a test run as root: the script itself is then run as nobody."""
+    user = NOBODY if Path("/proc/self").stat().st_uid == 0 else None
+    ran = run(scripts / name, user=user)
+    assert ran.returncode == 1
+    assert re.fullmatch(rf"{name}: .* root.*: sudo packaging/{name}\n", ran.stderr)
+
+
+def test_quickstart_refuses_an_unknown_option_in_one_line(scripts: Path) -> None:
+    ran = run(scripts / "quickstart", "--frobnicate")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "quickstart: unknown option: --frobnicate (see --help)\n"
+
+
+def test_quickstart_describes_its_options(scripts: Path) -> None:
+    ran = run(scripts / "quickstart", "--help")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert set(re.findall(r"^  (--[a-z-]+)", ran.stdout, re.MULTILINE)) == {
+        "--setup-only", "--dev", "--stop", "--help"
+    }  # fmt: skip

@@ -1,0 +1,97 @@
+"""Which snapshots are shown, and rates over the time between two that are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from client_messages import flow, message, process, received
+
+from pbmon_client.data import rates
+
+SECOND = 10**9
+
+
+def got(*processes: dict[str, Any], **fields: Any) -> Any:
+    return received(message(processes, **fields))
+
+
+def rate_of(result: Any, name: str = "net_rx_bytes_per_s") -> list[float]:
+    return list(result.processes.columns[name])
+
+
+def test_a_repeated_snapshot_is_not_newer_and_one_of_another_run_is() -> None:
+    assert rates.newer(got(seq=5), None)
+    assert rates.newer(got(seq=6), got(seq=5))
+    assert not rates.newer(got(seq=5), got(seq=5))
+    assert not rates.newer(got(seq=4), got(seq=5))
+    assert rates.newer(got(seq=1, epoch="epoch-2"), got(seq=5))
+
+
+def test_without_an_interval_every_snapshot_is_due() -> None:
+    assert rates.due(got(seq=2), got(seq=1), None)
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "due"), [(0.5, False), (1.0, False), (1.499, False), (1.5, True), (2.1, True)]
+)
+def test_the_snapshot_nearest_to_the_interval_is_due(elapsed_s: float, due: bool) -> None:
+    now = got(seq=2, now_ns=SECOND + round(elapsed_s * SECOND))
+    assert rates.due(now, got(seq=1), 2 * SECOND) is due
+
+
+def test_the_first_snapshot_and_a_new_run_are_due_at_once() -> None:
+    assert rates.due(got(seq=1), None, 60 * SECOND)
+    assert rates.due(got(seq=1, epoch="epoch-2"), got(seq=9), 60 * SECOND)
+
+
+def test_rates_cover_the_time_since_the_snapshot_shown_before() -> None:
+    before = got(process(1, net_rx_bytes=1000), seq=2)
+    now = got(process(1, net_rx_bytes=5000, net_rx_bytes_per_s=123.0), seq=4)
+    result = rates.over(now, before)
+    assert result.interval_ns == 2 * SECOND
+    assert rate_of(result) == [2000.0]
+    assert result.totals["net_rx_bytes_per_s"] == 2000.0
+    assert result.totals["net_rx_bytes"] == 5000
+
+
+def test_rates_follow_the_process_and_not_the_place_in_the_table() -> None:
+    before = got(process(1), process(2, net_rx_bytes=100), seq=1)
+    now = got(process(2, net_rx_bytes=300), process(1, net_rx_bytes=50), seq=2)
+    assert rate_of(rates.over(now, before)) == [200.0, 50.0]
+
+
+def test_a_pid_used_again_counts_from_zero() -> None:
+    before = got(process(1, net_rx_bytes=100), seq=1)
+    now = got(process(1, start_ns=77, net_rx_bytes=150), seq=2)
+    assert rate_of(rates.over(now, before)) == [150.0]
+
+
+def test_a_row_that_came_back_smaller_has_counted_from_zero() -> None:
+    before = got(process(1, net_rx_bytes=100), seq=1)
+    assert rate_of(rates.over(got(process(1, net_rx_bytes=7), seq=2), before)) == [7.0]
+
+
+def test_the_daemons_rates_stay_where_nothing_comparable_was_shown() -> None:
+    now = got(process(1, net_rx_bytes=9, net_rx_bytes_per_s=4.5), seq=3)
+    assert rates.over(now, None) is now
+    assert rates.over(now, got(process(1), seq=2, epoch="epoch-2")) is now
+    assert rates.over(now, got(process(1), seq=3)) is now
+
+
+def test_connections_and_files_have_rates_over_the_interval_too() -> None:
+    def snapshot(seq: int, moved: int, first_ns: int) -> Any:
+        ends = {"family": 2, "local": b"\x0a\0\0\1", "remote": b"\x0a\0\0\2", "remote_port": 80}
+        connections = [
+            flow(1, **ends, rx_bytes=moved),
+            flow(1, **ends, tx_bytes=moved, first_ns=first_ns),
+        ]
+        files = [flow(1, inode=5, read_bytes=moved), flow(1, inode=6, write_bytes=moved)]
+        return received(message([process(1)], connections, files, seq=seq))
+
+    result: Any = rates.over(snapshot(3, 700, first_ns=60), snapshot(1, 300, first_ns=50))
+    assert list(result.connections.columns["rx_bytes_per_s"]) == [200.0, 0.0]
+    # The same ends with another first byte: a key that was retired and came back.
+    assert list(result.connections.columns["tx_bytes_per_s"]) == [0.0, 350.0]
+    assert list(result.files.columns["read_bytes_per_s"]) == [200.0, 0.0]
+    assert list(result.files.columns["write_bytes_per_s"]) == [0.0, 200.0]

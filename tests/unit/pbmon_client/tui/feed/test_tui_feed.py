@@ -1,0 +1,333 @@
+"""The feed against a publisher on a real socket, and the recorded stream that stands in for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import demo_world
+import pytest
+from client_messages import flow, message, process, received
+from fake_publisher import PATIENCE_S, Publisher
+
+from pbmon_client.data import model
+from pbmon_client.output import jsonout
+from pbmon_client.present.arrange import Wish
+from pbmon_client.present.search import understand
+from pbmon_client.present.views import CONNECTIONS, HOSTS, PROCESSES
+from pbmon_client.tui.app import App
+from pbmon_client.tui.feed import demo
+from pbmon_client.tui.feed.demo import Demo, DemoError
+from pbmon_client.tui.feed.receiver import (
+    DETAIL,
+    MAIN,
+    Came,
+    Crashed,
+    Failed,
+    Feed,
+    News,
+    Silent,
+    Stream,
+    Want,
+    narrowing,
+    silence_words,
+)
+from pbmon_client.tui.feed.render_priority import Turn
+from pbmon_client.tui.settings import Settings
+from pbmond import wire
+
+UID = os.geteuid()
+ALL = wire.Topic(None, "processes")
+OWN = wire.Topic(UID, "processes")
+FLOWS = wire.Topic(None, "flows")
+ONE = wire.Topic(None, "flows", 7)
+
+
+def first(feed: Feed | Demo, wanted: Callable[[News], bool]) -> News:
+    """Return the first news of a kind, as whoever watches the descriptor gets it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if select.select([feed.fd], [], [], 0.5)[0]:
+            for news in feed.news():
+                if wanted(news):
+                    return news
+    raise AssertionError("it did not come")
+
+
+def came(part: str) -> Callable[[News], bool]:
+    return lambda news: isinstance(news, Came) and news.part == part
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "daemon.sock"
+
+
+@pytest.fixture
+def publisher(path: Path) -> Iterator[Publisher]:
+    with contextlib.closing(Publisher(path)) as made:
+        yield made
+
+
+@pytest.fixture
+def feed(path: Path) -> Iterator[Feed]:
+    with contextlib.closing(Feed(str(path), model.Selection())) as made:
+        yield made
+
+
+def test_snapshots_come_with_their_rows_arranged(publisher: Publisher, feed: Feed) -> None:
+    wish = Wish(PROCESSES, search=understand("two"))
+    feed.want(Want(wish=wish))
+    publisher.expect(ALL, OWN)
+    publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
+    news = first(feed, came(MAIN))
+    assert isinstance(news, Came)
+    assert news.snapshot.message.seq == 4
+    assert news.snapshot.scope == "all"
+    assert news.wish == wish
+    assert news.rows is not None
+    assert list(news.rows.order) == [1]
+
+
+def test_the_own_scope_serves_where_nothing_else_is_granted(
+    publisher: Publisher, feed: Feed
+) -> None:
+    publisher.expect(ALL, OWN)
+    publisher.send(OWN, message([process(1)], seq=4))
+    news = first(feed, came(MAIN))
+    assert isinstance(news, Came)
+    assert news.snapshot.scope == "own"
+
+
+def test_the_wider_scope_is_shown_as_soon_as_it_comes(publisher: Publisher, feed: Feed) -> None:
+    publisher.expect(ALL, OWN)
+    publisher.send(OWN, message([process(1)], seq=4))
+    first(feed, came(MAIN))
+    publisher.send(ALL, message([process(1), process(2)], seq=4))
+    news = first(feed, came(MAIN))
+    assert isinstance(news, Came)
+    assert news.snapshot.scope == "all"
+    assert len(news.snapshot.processes) == 2
+
+
+def test_flows_and_one_process_are_subscribed_to_only_while_they_are_wanted(
+    publisher: Publisher, feed: Feed
+) -> None:
+    publisher.expect(ALL)
+    feed.want(Want(flows=True, pid=7))
+    publisher.hear(lambda wanted: {str(FLOWS), str(ONE)} <= wanted and str(ALL) not in wanted)
+    publisher.send(FLOWS, message([process(7)], [], [], seq=5))
+    publisher.send(ONE, message([process(7)], [], [], seq=5))
+    news = first(feed, came(DETAIL))
+    assert isinstance(news, Came)
+    assert news.snapshot.connections is not None
+    feed.want(Want(pid=8))
+    publisher.hear(lambda wanted: "all/flows/8" in wanted and str(ONE) not in wanted)
+    feed.want(Want())
+    publisher.hear(lambda wanted: not any("flows" in topic for topic in wanted))
+
+
+@pytest.mark.parametrize("awake", [False, True])
+def test_other_views_are_made_ahead_while_somebody_is_at_the_keys(
+    awake: bool, path: Path, publisher: Publisher
+) -> None:
+    turn = Turn()
+    with contextlib.closing(Feed(str(path), model.Selection(), turn)) as feed:
+        publisher.expect(ALL)
+        feed.want(Want(flows=True, wish=Wish(CONNECTIONS)))
+        publisher.hear(lambda wanted: str(FLOWS) in wanted)
+        if awake:
+            with turn.drawing():  # so that nobody waits for a drawing
+                turn.hurry()
+        publisher.send(FLOWS, message([process(7)], [flow(7)], [flow(7)], seq=5))
+        news = first(feed, came(MAIN))
+    assert isinstance(news, Came)
+    assert news.rows is not None
+    assert news.snapshot.connections is not None
+    assert news.snapshot.connections.has(("groups", HOSTS.grouping)) is awake
+
+
+def test_silence_is_explained_and_ends_when_a_daemon_comes(path: Path, feed: Feed) -> None:
+    news = first(feed, lambda news: isinstance(news, Silent))
+    assert isinstance(news, Silent)
+    assert news.words == silence_words(str(path), FileNotFoundError())
+    with contextlib.closing(Publisher(path)) as publisher:
+        publisher.expect(ALL)
+        publisher.send(ALL, message([process(1)], seq=1))
+        assert first(feed, came(MAIN))
+
+
+def test_a_daemon_of_another_language_is_told_of(publisher: Publisher, feed: Feed) -> None:
+    publisher.expect(ALL)
+    publisher.send_raw(str(ALL).encode() + b"\0\xff")
+    news = first(feed, lambda news: isinstance(news, Silent))
+    assert "does not speak this client's language" in news.words  # type: ignore[union-attr]
+
+
+def test_a_path_that_can_be_no_socket_ends_the_feed() -> None:
+    with contextlib.closing(Feed("/" + "x" * 200, model.Selection())) as feed:
+        news = first(feed, lambda news: isinstance(news, Failed))
+        assert "name another with --socket" in news.words  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("played", [False, True])
+def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
+    played: bool, path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(model, "view", mistaken)
+    nothing = model.Selection()
+    source = Demo(demo_world.FILE, nothing) if played else Feed(str(path), nothing)
+    with contextlib.closing(source):
+        if not played:
+            publisher.expect(ALL)
+            publisher.send(ALL, message([process(1)], seq=2))
+        news = first(source, lambda news: isinstance(news, Crashed))
+    with pytest.raises(RuntimeError, match="a mistake"):
+        App(Settings()).receive(news, 0.0)
+
+
+def test_whoever_prepares_snapshots_gives_way_until_a_key_press_is_drawn() -> None:
+    turn = Turn()
+    done: list[str] = []
+
+    def work() -> None:
+        turn.give_way()
+        done.append("worked")
+
+    turn.give_way()  # at once: nobody is in a hurry
+    turn.hurry()
+    thread = threading.Thread(target=work)
+    with turn.drawing():
+        thread.start()
+        time.sleep(0.02)
+        done.append("drawn")
+    thread.join()
+    assert done == ["drawn", "worked"]
+
+
+def test_a_drawing_that_fails_stops_nobody() -> None:
+    turn = Turn()
+    with contextlib.suppress(RuntimeError), turn.drawing():
+        raise RuntimeError
+    began = time.monotonic()
+    turn.give_way()
+    assert time.monotonic() - began < 0.1
+
+
+def test_closing_ends_the_thread_at_once(feed: Feed) -> None:
+    began = time.monotonic()
+    feed.close()
+    assert time.monotonic() - began < 2
+    assert not feed._thread.is_alive()
+
+
+def test_a_stream_thins_to_the_interval_of_display() -> None:
+    stream = Stream(model.Selection(), 0, str)
+    shown = [
+        stream.take(received(message([process(1, net_rx_bytes=100 * seq)], seq=seq)), "all", 3.0)
+        for seq in range(1, 8)
+    ]
+    assert [view is not None for view in shown] == [True, False, False] * 2 + [True]
+    last = shown[-1]
+    assert last is not None
+    assert last.message.interval_ns == 3 * 10**9
+    assert list(last.processes.column("net_rx_bytes_per_s")) == [100.0]
+    repeated = received(message([process(1)], seq=7))
+    assert stream.take(repeated, "all", None) is None
+
+
+# --- the recorded stream --------------------------------------------------------------------------
+
+
+def test_the_recorded_file_is_of_the_made_up_world() -> None:
+    assert demo_world.FILE.read_bytes() == demo_world.lines()
+
+
+def test_a_recorded_stream_reads_back_as_what_was_printed() -> None:
+    everything = model.Selection(flows=True)
+    lines = demo_world.FILE.read_bytes().splitlines()
+    for line, recorded in zip(lines, demo.read(demo_world.FILE), strict=True):
+        view = model.view(recorded.message, everything, 0, recorded.scope, recorded.user)
+        assert json.loads(jsonout.render(view, row_a_line=False)) == json.loads(line)
+
+
+def test_a_hostile_recording_is_made_safe(tmp_path: Path) -> None:
+    row = json.loads(demo_world.FILE.read_bytes().splitlines()[3])
+    hostile = "\x1b[2J\u202e\n"
+    row["viewer"]["scope"] = row["host"] = row["processes"][0]["user"] = hostile
+    row["processes"][0]["name"] = row["files"][0]["path"] = hostile
+    file = tmp_path / "hostile.ndjson"
+    file.write_text(json.dumps(row) + "\n")
+    shown = demo.first_known(file, model.Selection(flows=True))
+    assert shown.files is not None
+    texts = [shown.scope, shown.host, shown.files.column("path")[0]]
+    texts += [shown.processes.column(name)[0] for name in ("user", "name")]
+    assert all(text.isprintable() for text in texts)
+
+
+def test_a_demo_plays_the_snapshots_in_order() -> None:
+    with contextlib.closing(Demo(demo_world.FILE, model.Selection())) as played:
+        news = first(played, came(MAIN))
+        assert isinstance(news, Came)
+        assert news.snapshot.host == "web-1"
+        one = news.snapshot.message.seq
+        news = first(played, came(MAIN))
+        assert isinstance(news, Came)
+        assert news.snapshot.message.seq == one + 1
+
+
+def test_a_demo_goes_on_where_its_file_ends(tmp_path: Path) -> None:
+    short = tmp_path / "short.ndjson"
+    lines = demo_world.FILE.read_bytes().splitlines(keepends=True)[:2]
+    short.write_bytes(b"".join(_sooner(line, at) for at, line in enumerate(lines)))
+    with contextlib.closing(Demo(short, model.Selection())) as played:
+        times: list[int] = []
+        while len(times) < 5:
+            news = first(played, came(MAIN))
+            assert isinstance(news, Came)
+            times.append(news.snapshot.message.time_ns)
+    assert times == sorted(times)
+    assert len(set(times)) == 5
+
+
+def _sooner(line: bytes, at: int) -> bytes:
+    """Let snapshots follow each other by a twentieth of a second."""
+    value = json.loads(line)
+    value["time_ns"] = 10**18 + at * 50_000_000
+    value["interval_ns"] = 50_000_000
+    return json.dumps(value).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "holds no snapshot"),
+        (b"nonsense\n", "line 1 is no snapshot"),
+        (b"[]\n", "line 1 is no snapshot"),
+        (b'\n{"schema": "pbmon/2"}\n', "line 2 is no snapshot"),
+        (b"\xff\xfe\n", "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_stream_is_told_of_in_one_line(
+    tmp_path: Path, data: bytes, problem: str
+) -> None:
+    file = tmp_path / "file.ndjson"
+    file.write_bytes(data)
+    with pytest.raises(DemoError, match=problem) as caught:
+        demo.first_known(file, narrowing(model.Selection()))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+    with contextlib.closing(Demo(tmp_path / "none", model.Selection())) as played:
+        news = first(played, lambda news: isinstance(news, Failed))
+        assert "No such file" in news.words  # type: ignore[union-attr]

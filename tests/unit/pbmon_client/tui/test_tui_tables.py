@@ -1,0 +1,110 @@
+"""The tables of keys, colours, views and fields: complete, and without contradictions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from pbmon_client.data.columns import TABLES, byte_columns
+from pbmon_client.options import VIEW_NAMES
+from pbmon_client.present.fields import fitting
+from pbmon_client.present.numbers import Units
+from pbmon_client.present.views import VIEWS, View
+from pbmon_client.tui import actions, palette
+from pbmon_client.tui.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
+from pbmond.wire import CLASSES
+
+#: Done by the interface itself, not by a change of its state alone.
+SPECIAL = {
+    *("pause", "filter", "help", "columns", "signal", "health"),
+    *("acknowledge", "copy", "redraw", "quit"),
+}
+BY_VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+
+
+def test_no_key_does_two_things() -> None:
+    keys = Counter(k for section in SECTIONS for b in section.bindings for k in b.keys)
+    assert not [key for key, count in keys.items() if count > 1]
+
+
+def test_every_action_of_the_key_table_is_done_and_every_deed_has_a_key() -> None:
+    assert set(ACTIONS.values()) == actions.ACTIONS.keys() | SPECIAL
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["q", "ctrl c", "f10", "?", "h", "f1", "/", "f4", "esc", "s", "left", "right", "r", " ", "p",
+     "t", "c", "n", "+", "-", "K", "f9", "y", "a", "b", "B", "o", "tab", *"123456789"],
+)  # fmt: skip
+def test_the_promised_keys_are_there(key: str) -> None:
+    assert key in ACTIONS
+
+
+def test_the_help_names_every_key_but_the_nine_of_the_views() -> None:
+    shown = {name for _heading, keys in help_entries() for names, _text in keys
+             for name in names.split()}  # fmt: skip
+    assert {key_name(key) for key in ACTIONS} - set("123456789") <= shown
+
+
+def test_the_hints_are_of_what_the_screen_shows() -> None:
+    assert hints("view")[0] == ("?", "help")
+    assert hints("members")[0] == ("Esc", "back")
+    assert dict(hints("opened")).keys() >= {"Esc", "↑", "Space", "K", "y"}
+    assert not {"s", "/", "Enter", "C"} & dict(hints("opened")).keys()
+    assert dict(hints("waiting")).keys() == {"?", "q"}
+
+
+def test_the_views_of_the_command_line_are_those_of_the_interface() -> None:
+    assert tuple(view.name for view in VIEWS) == VIEW_NAMES
+
+
+@BY_VIEW
+def test_traffic_comes_from_the_column_table(view: View) -> None:
+    counters = {field.counter for field in view.fields if field.counter}
+    assert counters == set(byte_columns(view.table))
+    for field in view.fields:
+        if field.counter:
+            assert field.title == TABLES[view.table][field.counter].title
+
+
+@BY_VIEW
+@pytest.mark.parametrize("cells", [59, 79, 119, 199, 299])
+def test_columns_fit_and_pairs_stay_together(view: View, cells: int) -> None:
+    for units in (Units(), Units(exact=True)):
+        chosen = fitting(view.fields, cells, units)
+        assert sum(width for _field, width in chosen) + len(chosen) - 1 <= cells or len(chosen) < 4
+        kinds = Counter(field.traffic for field, _width in chosen if field.traffic in CLASSES)
+        assert set(kinds.values()) <= {2}
+
+
+def test_every_theme_has_every_role_in_every_depth() -> None:
+    for theme in palette.THEMES:
+        for colours in (1, 16, 88, 256, 1 << 24):
+            assert {entry[0] for entry in palette.entries(theme, colours)} == palette.ROLES
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_black_on_black_where_bold_black_is_no_grey(theme: palette.Theme) -> None:
+    assert any(entry[1].startswith("dark gray") for entry in palette.entries(theme, 16))
+    for entry in palette.entries(theme, 16, grey=False):
+        assert "dark gray" not in entry[1]
+        assert "dark gray" not in entry[4]
+    assert palette.has_grey("linux", bold_brightens=True)
+    assert palette.has_grey("xterm", bold_brightens=False)
+    assert not palette.has_grey("screen", bold_brightens=True)
+
+
+def test_the_monochrome_theme_uses_no_colour_on_a_terminal_that_has_them() -> None:
+    for entry in palette.entries("mono", 256):
+        for part in (entry[1], entry[2], entry[4], entry[5]):
+            assert set(part.split(",")) <= {"default", "bold", "underline", "standout"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "theme"),
+    [({}, "dark"), ({"NO_COLOR": "1"}, "mono"), ({"COLORFGBG": "0;15"}, "light"),
+     ({"COLORFGBG": "15;0"}, "dark"), ({"COLORFGBG": "0;default;15"}, "light")],
+)  # fmt: skip
+def test_the_environment_chooses_the_theme(environment: dict[str, str], theme: str) -> None:
+    assert palette.guess(environment) == theme

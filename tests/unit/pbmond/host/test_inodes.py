@@ -1,0 +1,69 @@
+"""File identities: what statx(2) and openat2(2) say is what stat says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_proc import open_descriptors
+
+from pbmond.host.inodes import cached_identity, identity
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    fd = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    yield fd
+    os.close(fd)
+
+
+def test_identity_is_what_stat_says(directory: int, tmp_path: Path) -> None:
+    stat = (tmp_path / "file").stat()
+    assert identity(b"file", directory) == (stat.st_dev, stat.st_ino)
+
+
+def test_identity_follows_links(directory: int) -> None:
+    assert identity(b"link", directory) == identity(b"file", directory)
+
+
+def test_identity_of_an_empty_name_is_the_directory(directory: int, tmp_path: Path) -> None:
+    stat = tmp_path.stat()
+    assert identity(b"", directory) == (stat.st_dev, stat.st_ino)
+
+
+def test_identity_of_a_device_is_of_its_node_not_of_the_device_behind_it() -> None:
+    stat = Path("/dev/null").stat()
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        assert identity(b"dev/null", root) == (stat.st_dev, stat.st_ino)
+    finally:
+        os.close(root)
+
+
+def test_what_is_not_there_is_file_not_found(directory: int) -> None:
+    with pytest.raises(FileNotFoundError):
+        identity(b"absent", directory)
+
+
+def test_cached_identity_finds_a_file_just_made(directory: int) -> None:
+    assert cached_identity(b"file", directory) == identity(b"file", directory)
+
+
+@pytest.mark.parametrize("path", [b"absent", b"link", b"..", b"/etc"])
+def test_cached_identity_needs_a_name_that_is_there_below_and_no_link(
+    directory: int, path: bytes
+) -> None:
+    with pytest.raises(OSError):
+        cached_identity(path, directory)
+
+
+def test_no_descriptor_is_left_open(directory: int) -> None:
+    before = open_descriptors()
+    cached_identity(b"file", directory)
+    with pytest.raises(OSError):
+        cached_identity(b"link", directory)
+    assert open_descriptors() == before

@@ -1,0 +1,166 @@
+"""The supervisor: a publisher that ends, hangs or lies is replaced, and nothing ever waits."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from pbmond.patience import VARIABLE
+from pbmond.publish.channel import RECORD, Demand, pack_demand, receive_frame
+from pbmond.publish.supervisor import HUNG_NS, RESTART_EVERY_NS, Supervisor
+from pbmond.wire import Topic
+
+LOG = logging.getLogger("test")
+DEMAND = Demand(Topic(None, "processes"), wanted=True)
+
+
+class Child:
+    """A publisher whose end of the feed the test holds."""
+
+    def __init__(self, feed: socket.socket) -> None:
+        self.pid = 4321
+        self.feed = feed.dup()
+        self.status: int | None = None
+        self.killed = False
+
+    def poll(self) -> int | None:
+        return self.status
+
+    def kill(self) -> None:
+        self.killed = True
+        self.status = -9
+
+    def wait(self, timeout: float | None = None) -> int:
+        assert self.status is not None, "the collector would wait for a living publisher"
+        return self.status
+
+    def end(self, status: int) -> None:
+        self.status = status
+        self.feed.close()
+
+
+class Nursery:
+    def __init__(self) -> None:
+        self.children: list[Child] = []
+        self.failing = False
+        self.supervisor = Supervisor(self.spawn, LOG)
+
+    def spawn(self, feed: socket.socket) -> Child:
+        if self.failing:
+            raise OSError("no more processes")
+        self.children.append(Child(feed))
+        return self.children[-1]
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    made = Nursery()
+    yield made
+    made.supervisor.close()
+    for child in made.children:
+        child.feed.close()
+
+
+def test_demands_come_out_and_frames_go_in(nursery: Nursery) -> None:
+    supervisor = nursery.supervisor
+    assert supervisor.fd is None
+    assert supervisor.ensure(0)
+    assert not supervisor.ensure(10 * RESTART_EVERY_NS)
+    (child,) = nursery.children
+    assert supervisor.receive() == []
+    child.feed.send(pack_demand(DEMAND))
+    assert supervisor.receive() == [DEMAND]
+    assert supervisor.has_room(0)
+    assert supervisor.send(b"frame")
+    got = receive_frame(child.feed)
+    assert got is not None
+    assert got[:] == b"frame"
+
+
+def test_a_publisher_that_ended_is_replaced_at_once(nursery: Nursery) -> None:
+    supervisor = nursery.supervisor
+    supervisor.ensure(0)
+    nursery.children[0].end(-6)
+    assert supervisor.receive() == []
+    assert (supervisor.fd, supervisor.pid) == (None, None)
+    assert supervisor.ensure(RESTART_EVERY_NS)
+    assert supervisor.fd is not None
+    assert not nursery.children[0].killed
+
+
+def test_demands_of_a_publisher_that_ended_still_come_out_first(nursery: Nursery) -> None:
+    nursery.supervisor.ensure(0)
+    nursery.children[0].feed.send(pack_demand(DEMAND))
+    nursery.children[0].end(0)
+    assert nursery.supervisor.receive() == [DEMAND]
+    assert nursery.supervisor.fd is None
+
+
+def test_a_publisher_that_ends_again_and_again_is_started_twice_a_second(nursery: Nursery) -> None:
+    for now in range(0, 10 * RESTART_EVERY_NS, RESTART_EVERY_NS // 50):
+        if nursery.supervisor.ensure(now):
+            nursery.children[-1].end(1)
+        nursery.supervisor.receive()
+    assert len(nursery.children) == 10
+
+
+@pytest.mark.parametrize("record", [b"x", bytes(RECORD.size + 5), b"\xff" * RECORD.size])
+def test_a_publisher_that_sends_nonsense_is_replaced(nursery: Nursery, record: bytes) -> None:
+    nursery.supervisor.ensure(0)
+    nursery.children[0].feed.send(record)
+    assert nursery.supervisor.receive() == []
+    assert nursery.children[0].killed
+    assert nursery.supervisor.fd is None
+
+
+@pytest.mark.parametrize("factor", [1, 10])
+def test_a_publisher_that_takes_nothing_is_replaced_after_a_while(
+    nursery: Nursery, factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(factor))
+    supervisor = nursery.supervisor
+    supervisor.ensure(0)
+    while supervisor.has_room(0):
+        assert supervisor.send(b"frame")
+    assert not supervisor.has_room(factor * HUNG_NS)
+    assert not nursery.children[0].killed
+    assert not supervisor.has_room(factor * HUNG_NS + 1)
+    assert nursery.children[0].killed
+
+
+def test_a_publisher_that_is_only_slow_stays(nursery: Nursery) -> None:
+    supervisor = nursery.supervisor
+    supervisor.ensure(0)
+    for now in range(0, 5 * HUNG_NS, HUNG_NS // 2):
+        while supervisor.has_room(now):
+            supervisor.send(b"frame")
+        receive_frame(nursery.children[0].feed)
+        assert supervisor.has_room(now)
+    assert not nursery.children[0].killed
+
+
+def test_sending_to_a_publisher_that_ended_is_false_and_not_an_error(nursery: Nursery) -> None:
+    nursery.supervisor.ensure(0)
+    nursery.children[0].end(1)
+    assert not nursery.supervisor.send(b"frame")
+    assert not nursery.supervisor.send(b"frame")
+    assert not nursery.supervisor.has_room(0)
+    assert nursery.supervisor.receive() == []
+
+
+def test_a_start_that_fails_is_tried_again(nursery: Nursery) -> None:
+    nursery.failing = True
+    assert not nursery.supervisor.ensure(0)
+    assert nursery.supervisor.fd is None
+    nursery.failing = False
+    assert nursery.supervisor.ensure(RESTART_EVERY_NS)
+
+
+def test_close_ends_the_publisher(nursery: Nursery) -> None:
+    nursery.supervisor.ensure(0)
+    nursery.supervisor.close()
+    assert nursery.children[0].killed
+    nursery.supervisor.close()

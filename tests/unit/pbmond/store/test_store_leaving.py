@@ -1,0 +1,204 @@
+"""How processes and rows leave the store, and who is never shown: no byte leaves with them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pbmond import wire
+from pbmond.kernel.records import Event
+from pbmond.store import rows as rows_module
+from tests import factories as make
+from tests.store_views import NO_COUNTERS, flow, message, new_store, process, processes, retired
+
+# --- leaving --------------------------------------------------------------------------------------
+
+
+def test_an_exited_process_lingers_and_is_then_folded_into_its_unit() -> None:
+    store = new_store()
+    events: list[Event] = [make.seen(), make.exited(time_s=1)]
+    assert not len(store.apply(make.reading(1, flows=[flow()], events=events)).flows)
+    assert process(store)["state"] == wire.STATES.index("exited")
+    assert not len(store.apply(make.reading(10, flows=[flow()])).flows)
+    retire = store.apply(make.reading(11, flows=[flow()]))
+    assert retire.flows.tolist() == [1]
+    store.fold(make.counters(make.counter(1, "net", (13, 20, 2, 2))), NO_COUNTERS, NO_COUNTERS)
+    assert process(store)["net_rx_bytes"] == 13
+    assert process(store)["connections"] == 0
+    store.apply(make.reading(12))
+    assert processes(store) == []
+    row = retired(store)[b"web.service", 1000]
+    assert (row["net_rx_bytes"], row["net_tx_bytes"], row["processes"]) == (13, 20, 1)
+    assert message(store).totals["net_rx_bytes"] == 13
+
+
+def test_a_process_that_lived_between_two_ticks_is_shown_once_at_least() -> None:
+    store = new_store(exited_linger_ns=0)
+    events: list[Event] = [make.seen(), make.exited(time_s=1, disk=(5, 6))]
+    store.apply(make.reading(20, events=events))
+    assert process(store)["name"] == b"curl"
+    assert process(store)["disk_write_bytes"] == 6
+    store.apply(make.reading(21))
+    assert processes(store) == []
+    assert retired(store)[b"web.service", 1000]["disk_write_bytes"] == 6
+
+
+def test_an_exited_process_stays_while_its_keys_cannot_be_deleted() -> None:
+    store = new_store()
+    store.apply(make.reading(1, flows=[flow()], events=[make.seen(), make.exited()]))
+    for time_s in (20, 21):
+        assert store.apply(make.reading(time_s, flows=[flow()])).flows.tolist() == [1]
+        store.fold(NO_COUNTERS, NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(22, flows=[flow(values=(17, 20, 2, 2)), flow(2, pid=8)]))
+    assert process(store)["net_rx_bytes"] == 17
+    assert process(store, 8)["net_rx_bytes"] == 10
+
+
+def test_a_key_that_vanished_keeps_no_process_alive() -> None:
+    store = new_store()
+    store.apply(make.reading(1, flows=[flow()], events=[make.seen(), make.exited()]))
+    assert store.apply(make.reading(20)).flows.tolist() == [1]
+    store.fold(NO_COUNTERS, NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(21))
+    assert retired(store)[b"web.service", 1000]["net_rx_bytes"] == 10
+
+
+def test_an_idle_row_leaves_and_its_bytes_stay_with_the_process() -> None:
+    store = new_store()
+    store.apply(make.reading(1, flows=[flow(1), flow(2, local_port=2)]))
+    moved = flow(2, (11, 20, 2, 2), local_port=2)
+    store.apply(make.reading(50, flows=[flow(1), moved]))
+    assert store.apply(make.reading(101, flows=[flow(1), moved])).flows.tolist() == [1]
+    store.fold(make.counters(make.counter(1, "net", (10, 20, 1, 2))), NO_COUNTERS, NO_COUNTERS)
+    assert (process(store)["net_rx_bytes"], process(store)["connections"]) == (21, 1)
+    # The same connection wakes up: a new key with a new id, counting from zero.
+    store.apply(make.reading(102, flows=[flow(3, (4, 0, 1, 0)), moved]))
+    assert (process(store)["net_rx_bytes"], process(store)["connections"]) == (25, 2)
+    assert process(store)["net_rx_bytes_per_s"] == 4
+
+
+def test_rows_are_retired_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "RETIRE_MAX", 2)
+    store = new_store()
+    rows = [flow(n, local_port=n) for n in (1, 2, 3)]
+    store.apply(make.reading(1, flows=rows))
+    assert store.apply(make.reading(200, flows=rows)).flows.tolist() == [1, 2]
+    finals = make.counters(*(make.counter(n, "net", (10, 20, 1, 2)) for n in (1, 2)))
+    store.fold(finals, NO_COUNTERS, NO_COUNTERS)
+    assert store.apply(make.reading(201, flows=rows[2:])).flows.tolist() == [3]
+
+
+def test_a_deleted_key_that_was_never_read_is_counted_all_the_same() -> None:
+    store = new_store()
+    store.apply(make.reading(1))
+    store.fold(make.counters(make.counter(9, "net", (3, 4, 1, 1))), NO_COUNTERS, NO_COUNTERS)
+    assert retired(store)[None, 0xFFFFFFFF]["net_tx_bytes"] == 4
+    assert message(store).totals["net_tx_bytes"] == 4
+
+
+def test_rows_of_a_process_that_was_retired_come_back_as_a_process() -> None:
+    store = new_store(exited_linger_ns=0)
+    store.apply(make.reading(1, events=[make.seen(), make.exited(disk=(1, 1))]))
+    store.apply(make.reading(2))
+    store.apply(make.reading(3, flows=[flow()]))
+    assert process(store)["net_rx_bytes"] == 10
+    assert message(store).totals["net_rx_bytes"] == 10
+
+
+def test_a_slot_is_used_again_as_if_it_were_new() -> None:
+    store = new_store(exited_linger_ns=0)
+    store.apply(make.reading(1, events=[make.seen(7), make.exited(7, disk=(500, 500))]))
+    store.apply(make.reading(2, flows=[flow(pid=8)]))
+    row = process(store, 8)
+    assert (row["name"], row["unit"], row["exited_ns"]) == (b"?", None, 0)
+    assert (row["net_rx_bytes_per_s"], row["disk_read_bytes"]) == (10, 0)
+    assert row["disk_read_bytes_per_s"] == 0
+
+
+def test_a_pid_that_comes_back_does_not_end_whoever_has_its_old_slot() -> None:
+    store = new_store(exited_linger_ns=0)
+    store.apply(make.reading(1, events=[make.seen(7), make.exited(7)]))
+    store.apply(make.reading(2, events=[make.seen(8)]))
+    store.apply(make.reading(6, events=[make.seen(7, make.START_NS + 5 * make.SECOND)]))
+    assert process(store, 8)["state"] == wire.STATES.index("running")
+
+
+def test_of_too_many_exited_processes_the_oldest_leave_early() -> None:
+    store = new_store(exited_max=2)
+    events = [make.exited(pid, time_s=pid / 10) for pid in range(1, 6)]
+    store.apply(make.reading(1, events=events))
+    assert len(processes(store)) == 5
+    store.apply(make.reading(2))
+    assert sorted(each["pid"] for each in processes(store)) == [4, 5]
+
+
+def test_a_process_that_proc_does_not_know_any_more_has_exited() -> None:
+    store = new_store()
+    store.apply(make.reading(1, flows=[flow()]))
+    store.apply_proc([make.gone()])
+    assert process(store)["state"] == wire.STATES.index("exited")
+    assert process(store)["exited_ns"] == make.STARTED_NS + make.SECOND
+
+
+def test_word_of_a_process_after_its_exit_does_not_revive_it() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.exited(), make.seen(time_s=0.5)]))
+    row = process(store)
+    assert (row["state"], row["name"]) == (wire.STATES.index("exited"), b"curl")
+
+
+# --- hidden processes -----------------------------------------------------------------------------
+
+
+def test_a_hidden_process_is_counted_and_never_shown() -> None:
+    store = new_store(visible=lambda _pid, name, _uid: name != b"curl")
+    rows = [flow(), flow(2, (1, 2, 1, 1), pid=8)]
+    store.apply(make.reading(1, flows=rows, events=[make.seen()]))
+    assert [each["pid"] for each in processes(store)] == [8]
+    assert list(message(store).connections.columns["pid"]) == [8]  # type: ignore[union-attr]  # the topic has them
+    row = retired(store)[b"(excluded)", 1000]
+    assert (row["net_rx_bytes"], row["processes"]) == (10, 1)
+    assert message(store).totals["net_rx_bytes"] == 11
+
+
+def test_a_hidden_process_that_left_stays_with_the_excluded() -> None:
+    store = new_store(exited_linger_ns=0, visible=lambda pid, _name, _uid: pid == 9)
+    store.apply(make.reading(1, events=[make.seen(), make.exited(disk=(5, 5))]))
+    store.apply(make.reading(2, events=[make.seen(8), make.exited(8, disk=(1, 1))]))
+    row = retired(store)
+    assert list(row) == [(b"(excluded)", 1000)]
+    assert row[b"(excluded)", 1000]["disk_read_bytes"] == 6
+    assert row[b"(excluded)", 1000]["processes"] == 2
+
+
+# --- rows of living processes -------------------------------------------------------------------
+
+
+def test_the_row_of_a_closed_connection_leaves_after_a_while_and_its_bytes_stay() -> None:
+    store = new_store()
+    rows = [(make.flow_key(), make.counter(1, "net", (10, 20, 1, 2), detail=77))]
+    store.apply(make.reading(1, flows=rows, events=[make.seen()]))
+    store.apply_proc([make.sample(open_inodes=[])])  # nothing is open any more
+    assert not len(store.apply(make.reading(10, flows=rows)).flows)
+    assert store.apply(make.reading(11, flows=rows)).flows.tolist() == [1]
+    store.fold(make.counters(rows[0][1]), NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(12))
+    row = process(store)
+    assert (row["connections"], row["net_rx_bytes"], row["net_tx_bytes"]) == (0, 10, 20)
+
+
+def test_from_a_table_that_fills_the_quietest_rows_leave_early() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [flow(number, local_port=number) for number in range(1, 9)]
+    assert not len(store.apply(make.reading(1, flows=rows, events=[make.seen()])).flows)
+    rows[0] = flow(1, (11, 20, 2, 2), local_port=1)
+    rows[3] = flow(4, (11, 20, 2, 2), local_port=4)
+    assert not len(store.apply(make.reading(2, flows=rows)).flows)
+    # Six of eight may stay; those that moved at second 2 are not quiet for long enough.
+    assert store.apply(make.reading(3, flows=rows)).flows.tolist() == [2, 3]
+
+
+def test_a_table_with_room_keeps_its_rows() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [flow(number, local_port=number) for number in range(1, 7)]
+    for second in (1, 2, 3, 4):
+        assert not len(store.apply(make.reading(second, flows=rows, events=[make.seen()])).flows)

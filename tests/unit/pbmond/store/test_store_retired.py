@@ -1,0 +1,62 @@
+"""Retired sums: bounded in number, and every byte stays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pbmond import wire
+from pbmond.store.retired import OTHER, Retired
+
+
+def counters(value: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    return np.full(len(wire.COUNTERS), value, np.uint64)
+
+
+def test_processes_of_one_unit_and_user_share_a_row() -> None:
+    retired = Retired()
+    retired.add((b"a.service", 0), 1, counters(1))
+    retired.add((b"a.service", 0), 1, counters((1 << 60) + 1))
+    retired.add((b"a.service", 5), 1, counters(7))
+    rows = retired.rows()
+    assert rows.groups == ((b"a.service", 0), (b"a.service", 5))
+    assert rows.processes.tolist() == [2, 1]
+    assert rows.counters[0].tolist() == [(1 << 60) + 2, 7]
+
+
+def test_units_that_were_quiet_longest_share_a_row_when_there_are_too_many() -> None:
+    retired = Retired(max_groups=2)
+    for unit in (b"a", b"b", b"a", b"c", b"d"):
+        retired.add((unit, 0), 1, counters(1))
+    rows = retired.rows()
+    assert (OTHER, 0) in rows.groups
+    assert (b"d", 0) in rows.groups
+    assert rows.counters.sum() == 5 * len(wire.COUNTERS)
+    assert rows.processes.sum() == 5
+
+
+def test_the_number_of_rows_is_bounded() -> None:
+    retired = Retired(max_groups=3)
+    for number in range(50):
+        retired.add((b"unit-%d" % number, 0), 1, counters(1))
+    assert len(retired.rows().groups) == 4
+    assert retired.rows().counters[0].sum() == 50
+
+
+def test_users_are_kept_apart_among_the_others() -> None:
+    retired = Retired(max_groups=1)
+    for uid in (0, 1, 0, 1):
+        retired.add((b"unit-%d" % uid, uid), 1, counters(1))
+    rows = retired.rows()
+    sums = dict.fromkeys((0, 1), 0)
+    for (_, uid), value in zip(rows.groups, rows.counters[0].tolist(), strict=True):
+        sums[uid] += value
+    assert sums == {0: 2, 1: 2}
+
+
+def test_rows_that_were_handed_out_do_not_change() -> None:
+    retired = Retired()
+    assert retired.rows().counters.shape == (len(wire.COUNTERS), 0)
+    retired.add((None, 0), 1, counters(1))
+    before = retired.rows()
+    retired.add((None, 0), 1, counters(1))
+    assert before.counters[0].tolist() == [1]

@@ -1,0 +1,129 @@
+"""Health: incomplete while something is lost or full, and the numbers stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pbmond.kernel.records import ProbeRuns
+from pbmond.store.health import Cost, Health, ProcessCost
+
+SECOND = 1_000_000_000
+NO_RUNS = ProbeRuns(0, 0)
+NOTHING = Cost(0, (), NO_RUNS)
+MAPS = {"flows": {"used": 1, "capacity": 2}}
+
+
+@dataclass
+class Hooks:
+    """What the hooks of a run are."""
+
+    modes: Mapping[str, str] = field(default_factory=dict)
+    unseen: Sequence[str] = ()
+    blind: Sequence[str] = ()
+    verified_instructions: int = 1000
+
+
+def tick(health: Health, **lost: int) -> dict[str, Any]:
+    return health.tick(lost, MAPS, NOTHING)
+
+
+def costs(*ticks: Cost) -> list[dict[str, Any]]:
+    health = Health(Hooks())
+    return [health.tick({}, MAPS, cost)["cost"] for cost in ticks]
+
+
+def process(pid: int, cpu_ns: int, role: str = "publisher") -> ProcessCost:
+    return ProcessCost(role, pid, cpu_ns, 1000 * pid)
+
+
+def test_complete_is_said_with_everything_the_contract_has() -> None:
+    health = Health(Hooks({"sockets": "tracepoint"}, ["io_uring"]))
+    cost = Cost(SECOND, [ProcessCost("collector", 7, 8, 42)], ProbeRuns(9, 1))
+    assert health.tick({"events": 0}, MAPS, cost) == {
+        "status": "complete",
+        "reasons": [],
+        "lost": {"events": 0},
+        "modes": {"sockets": "tracepoint"},
+        "unseen": ["io_uring"],
+        "maps": MAPS,
+        "cost": {
+            "daemon_cpu_percent": None,
+            "daemon_rss_bytes": 42,
+            "processes": [{"role": "collector", "pid": 7, "cpu_percent": None, "rss_bytes": 42}],
+            "probe_ns_per_call": None,
+            "probe_calls_per_s": None,
+            "verified_instructions": 1000,
+        },
+    }
+
+
+def test_a_kernel_that_hides_a_whole_way_of_bytes_is_incomplete_for_good() -> None:
+    health = Health(Hooks(unseen=["io_uring"], blind=["io_uring"]))
+    seen = [tick(health) for _ in range(3)]
+    assert [each["status"] for each in seen] == ["incomplete"] * 3
+    assert seen[-1]["reasons"] == ["not seen: io_uring"]
+
+
+def test_a_loss_is_news_for_two_ticks_and_its_number_stays() -> None:
+    health = Health(Hooks())
+    seen = [tick(health, events=count) for count in (0, 3, 3, 3)]
+    assert [each["status"] for each in seen] == ["complete", "incomplete", "incomplete", "complete"]
+    assert [each["reasons"] for each in seen] == [[], ["lost: events"], ["lost: events"], []]
+    assert seen[-1]["lost"] == {"events": 3}
+
+
+def test_a_loss_before_the_first_tick_is_news_too() -> None:
+    assert tick(Health(Hooks()), events=1)["status"] == "incomplete"
+
+
+def test_a_loss_that_goes_on_stays_news() -> None:
+    health = Health(Hooks())
+    assert [tick(health, events=n)["status"] for n in (1, 2, 3, 4)] == ["incomplete"] * 4
+
+
+def test_a_full_map_is_incomplete_as_long_as_it_is_full() -> None:
+    health = Health(Hooks())
+    full = {"files": {"used": 8, "capacity": 8}}
+    assert health.tick({}, full, NOTHING)["reasons"] == ["map full: files"]
+    assert health.tick({}, full, NOTHING)["status"] == "incomplete"
+    assert health.tick({}, MAPS, NOTHING)["status"] == "complete"
+
+
+def test_each_process_tells_its_share_of_a_core_since_the_tick_before() -> None:
+    _, cost = costs(
+        Cost(SECOND, [process(1, 0, "collector"), process(2, SECOND)], NO_RUNS),
+        Cost(3 * SECOND, [process(1, SECOND, "collector"), process(2, SECOND)], NO_RUNS),
+    )
+    assert cost["processes"] == [
+        {"role": "collector", "pid": 1, "cpu_percent": 50.0, "rss_bytes": 1000},
+        {"role": "publisher", "pid": 2, "cpu_percent": 0.0, "rss_bytes": 2000},
+    ]
+    assert (cost["daemon_cpu_percent"], cost["daemon_rss_bytes"]) == (50.0, 3000)
+
+
+def test_the_share_of_a_new_publisher_and_so_of_all_is_unknown_for_a_tick() -> None:
+    ticks = costs(
+        Cost(SECOND, [process(1, 0), process(2, SECOND)], NO_RUNS),
+        Cost(2 * SECOND, [process(1, 0), process(3, SECOND)], NO_RUNS),
+        Cost(3 * SECOND, [process(1, 0), process(3, SECOND)], NO_RUNS),
+        Cost(4 * SECOND, [process(1, 0), process(3, 0)], NO_RUNS),  # the same pid once more
+    )
+    shares = [[each["cpu_percent"] for each in tick["processes"]] for tick in ticks]
+    assert shares == [[None, None], [0.0, None], [0.0, 0.0], [0.0, None]]
+    assert [tick["daemon_cpu_percent"] for tick in ticks] == [None, None, 0.0, None]
+
+
+def test_a_clock_that_stands_still_tells_no_share() -> None:
+    cost = Cost(SECOND, [process(1, 0)], ProbeRuns(1, 1))
+    later = Cost(SECOND, [process(1, 5)], ProbeRuns(2, 2))
+    assert costs(cost, later)[1]["daemon_cpu_percent"] is None
+    assert costs(cost, later)[1]["probe_calls_per_s"] is None
+
+
+def test_probe_figures_are_known_only_while_runs_are_counted() -> None:
+    runs = [ProbeRuns(0, 0), ProbeRuns(600, 3), ProbeRuns(600, 3), ProbeRuns(1000, 5)]
+    ticks = costs(*(Cost(n * SECOND // 2, (), each) for n, each in enumerate(runs)))
+    figures = [(tick["probe_ns_per_call"], tick["probe_calls_per_s"]) for tick in ticks]
+    assert figures == [(None, None), (200.0, 6.0), (None, None), (200.0, 4.0)]
