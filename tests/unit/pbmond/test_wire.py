@@ -228,7 +228,7 @@ def mutations() -> list[tuple[str, Any]]:
         ("processes", {**start["processes"], "name": b"ab"}),
         ("processes", {**start["processes"], "pid": [1, 2]}),
         ("processes", {**start["processes"], "more": b""}),
-        ("schema", "pbmon/2"),
+        ("schema", "pbmon/1"),
     ]
     return changes
 
