@@ -194,7 +194,7 @@ def parse(text: str, file: str, uid_of: UidOf) -> Config:
     """Parse the TOML ``text`` of ``file`` (a name for messages); ConfigError if it is not valid."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no TOMLDecodeError
         raise ConfigError(f"{file}: not TOML: {error}") from None
     values: dict[str, Any] = {}
     for path, value in _flatten(document):

@@ -20,6 +20,7 @@ DISKS_NS: Final = 10_000_000_000
 
 _SECTOR_BYTES: Final = 512  # whatever the disk's own are: Documentation/admin-guide/iostats.rst
 _CHUNK: Final = 1 << 16
+_COUNT_DIGITS: Final = 20  # of the largest number of 64 bits; int() itself refuses 4,301
 # linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
 _NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWADDR, _RTM_GETADDR = 2, 3, 20, 22
 _NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 1, 0x10, 0x300
@@ -109,7 +110,7 @@ def parse_interfaces(text: bytes) -> dict[bytes, tuple[int, int, int, int]]:
         # The kernel's own names hold no colon, and the numbers after it never do.
         name, colon, numbers = line.rpartition(b":")
         words = numbers.split()
-        if colon and len(words) >= 10 and all(map(bytes.isdigit, words[:10])):
+        if colon and len(words) >= 10 and all(map(_is_count, words[:10])):
             rx_bytes, rx_packets, tx_bytes, tx_packets = (int(words[at]) for at in (0, 1, 8, 9))
             found[name.lstrip(b" ")] = rx_bytes, tx_bytes, rx_packets, tx_packets
     return found
@@ -120,9 +121,13 @@ def parse_disks(text: bytes) -> dict[bytes, tuple[int, int]]:
     found = {}
     for line in text.split(b"\n"):
         words = line.split()
-        if len(words) >= 10 and words[5].isdigit() and words[9].isdigit():
+        if len(words) >= 10 and _is_count(words[5]) and _is_count(words[9]):
             found[words[2]] = int(words[5]) * _SECTOR_BYTES, int(words[9]) * _SECTOR_BYTES
     return found
+
+
+def _is_count(word: bytes) -> bool:
+    return word.isdigit() and len(word) <= _COUNT_DIGITS
 
 
 def parse_retransmitted(snmp: bytes) -> int | None:
@@ -137,7 +142,7 @@ def parse_forwarded(snmp: bytes, snmp6: bytes) -> int | None:
     if forwarded is None or b"Ip6OutForwDatagrams" not in words[:-1]:
         return forwarded
     number = words[words.index(b"Ip6OutForwDatagrams") + 1]
-    return forwarded + int(number) if number.isdigit() else None
+    return forwarded + int(number) if _is_count(number) else None
 
 
 def _snmp_value(text: bytes, protocol: bytes, name: bytes) -> int | None:
@@ -146,7 +151,7 @@ def _snmp_value(text: bytes, protocol: bytes, name: bytes) -> int | None:
     if len(lines) != 2 or name not in lines[0]:
         return None
     at = lines[0].index(name)
-    return int(lines[1][at]) if at < len(lines[1]) and lines[1][at].isdigit() else None
+    return int(lines[1][at]) if at < len(lines[1]) and _is_count(lines[1][at]) else None
 
 
 def parse_addresses(dump: bytes) -> list[tuple[int, bytes]]:

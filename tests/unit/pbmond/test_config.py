@@ -139,6 +139,13 @@ def test_what_is_not_toml_is_said_in_one_line() -> None:
         read("interval = \n")
 
 
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000], ids=["digits", "brackets"])
+def test_what_the_parser_cannot_hold_is_said_in_one_line(value: str) -> None:
+    """Found by tests.fuzz: tomllib raises other errors than its own for them."""
+    with pytest.raises(ConfigError, match=r"^pbmond\.toml: not TOML: .*$"):
+        read(f"interval = {value}\n")
+
+
 def test_a_file_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
         load(tmp_path / "none.toml", USERS.get)

@@ -85,6 +85,15 @@ def test_a_protocol_counter_that_is_not_there_is_not_known(text: bytes) -> None:
     assert parse_forwarded(text, SNMP6) is None
 
 
+def test_a_number_that_no_kernel_can_count_to_is_left_out() -> None:
+    """Found by tests.fuzz: int() refuses more than 4,300 digits."""
+    digits = b"9" * 5000
+    assert parse_interfaces(b"eth0: " + b" ".join([digits] * 16)) == {}
+    assert parse_disks(b"254 0 vda " + b" ".join([digits] * 16)) == {}
+    assert parse_retransmitted(b"Tcp: RetransSegs\nTcp: " + digits) is None
+    assert parse_forwarded(SNMP, b"Ip6OutForwDatagrams " + digits) is None
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", NET_DEV, DISKSTATS, SNMP, SNMP6]))
 def test_no_text_whatever_is_an_error(noise: bytes, text: bytes) -> None:

@@ -1,0 +1,198 @@
+"""What the daemon reads: events, netlink, /proc, its publisher's demands, its configuration."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+from pbmond import config
+from pbmond.host import cgroup, hostcounters, procfs
+from pbmond.kernel import events
+from pbmond.kernel.records import FileSeen, ProcessSeen, UnixSeen
+from pbmond.publish.channel import Demand, FeedError, pack_demand, unpack_demand
+from pbmond.wire import Topic
+from tests.fuzz.targets import Target
+
+# --- events -------------------------------------------------------------------------------------
+
+
+def check_event(data: bytes) -> None:
+    """No bytes raise, and no name holds more than the event did."""
+    event = events.parse(data)
+    names: tuple[bytes | None, ...] = ()
+    if isinstance(event, ProcessSeen):
+        names = (event.exe, event.cmdline, event.cgroup)
+        assert len(event.name) <= 16
+        assert b"\0" not in event.name
+    elif isinstance(event, FileSeen):
+        names = (event.path,)
+    elif isinstance(event, UnixSeen):
+        names = (event.local, event.remote)
+    assert all(name is None or len(name) <= len(data) for name in names)
+
+
+def event_seeds() -> Iterator[bytes]:
+    """Yield one event of each kind."""
+    paths = b"cat\0bin\0usr\0", b"cat\0-n\0", b"cron.service\0system.slice\0"
+    for kind in (events.PROCESS, events.FILE):
+        name = events.NAME.pack(7, 1000, 4026531840, *map(len, paths), 1, b"worker")
+        yield events.HEAD.pack(kind, 42, 1, 2, 3) + name + b"".join(paths)
+    yield events.HEAD.pack(events.EXIT, 42, 1, 2, 3) + events.DISK.pack(4096, 8192)
+    unix = events.UNIX_NAMES.pack(17, 10, 6, b"\0abstract\0", b"/run/s")
+    yield events.HEAD.pack(events.UNIX, 42, 1, 2, 3) + unix
+
+
+# --- the host -----------------------------------------------------------------------------------
+
+
+def check_netlink(data: bytes) -> None:
+    """A dump is refused by ValueError, or gives addresses of sixteen bytes."""
+    with suppress(ValueError):
+        for interface, address in hostcounters.parse_addresses(data):
+            assert 0 <= interface < 1 << 32
+            assert len(address) == 16
+
+
+def netlink_seeds() -> Iterator[bytes]:
+    """Yield a dump of two addresses, and how a dump ends."""
+
+    def attribute(kind: int, value: bytes) -> bytes:
+        return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+    def message(kind: int, body: bytes) -> bytes:
+        return struct.pack("=IHHII", 16 + len(body), kind, 2, 1, 0) + body
+
+    head = struct.Struct("=BBBBI")
+    v4 = attribute(1, bytes(4)) + attribute(2, socket.inet_aton("192.0.2.1")) + attribute(3, b"eth")
+    v6 = attribute(1, socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
+    whole = message(20, head.pack(socket.AF_INET, 24, 0, 0, 2) + v4)
+    whole += message(20, head.pack(socket.AF_INET6, 64, 0, 0, 3) + v6)
+    yield whole
+    yield whole + message(3, bytes(4))
+    yield message(2, struct.pack("=i", -22))
+
+
+def check_host_text(data: bytes) -> None:
+    """No text raises; every count is a number that a kernel can count to."""
+    for moved in hostcounters.parse_interfaces(data).values():
+        assert all(each >= 0 for each in moved)
+    for disk in hostcounters.parse_disks(data).values():
+        assert all(each >= 0 for each in disk)
+    hostcounters.parse_retransmitted(data)
+    hostcounters.parse_forwarded(data, data)
+
+
+def host_seeds() -> Iterator[bytes]:
+    """Yield the host's files in the kernel's formats."""
+    yield (
+        b"Inter-|   Receive                |  Transmit\n face |bytes    packets errs\n"
+        b"    lo: 141599932 21140 0 0 0 0 0 0 141599932 21140 0 0 0 0 0 0\n"
+        b"br-\xff\x1b[31m: 18446744073709551615 1 0 0 0 0 0 0 2 3 0 0 0 0 0 0\n"
+    )
+    yield (
+        b"   7       0 loop0 6 0 48 0 6 6 96 0 0 20 0 0 0 0 0 0 0\n 254       1 vda1 1 2 3\n"
+        b" 104       0 cciss/c0d0 1 0 8 0 1 0 16 0 0 0 0\n"
+    )
+    yield b"Ip: Forwarding ForwDatagrams\nIp: 2 17\nTcp: RtoMin RetransSegs\nTcp: 200 5\n"
+    yield b"Ip: ForwDatagrams\nIp: 2\nIp6InReceives  \t439\nIp6OutForwDatagrams  \t3\n"
+
+
+def check_process_text(data: bytes) -> None:
+    """Each reader of a process's files gives a value or refuses by ValueError."""
+    readers: tuple[Callable[[bytes], Any], ...] = (
+        procfs._parse_stat,
+        procfs._parse_io,
+        procfs._cgroup,
+        procfs._uid,
+        lambda text: procfs._field(text, b"ino:"),
+    )
+    for read in readers:
+        with suppress(ValueError):
+            read(data)
+
+
+def process_seeds() -> Iterator[bytes]:
+    """Yield a process's files in the kernel's formats."""
+    yield b"42 (a) b) S 1 42 42 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 3 0 123 4096 17 18446744073\n"
+    yield b"rchar: 1\nwchar: 2\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 0\n"
+    yield b"12:pids:/docker/0\n1:name=systemd:/user.slice\n0::/system.slice/cron.service\n"
+    yield b"Name:\tworker\nUid:\t1000\t1001\t1000\t1000\n"
+    yield b"pos:\t0\nflags:\t02\nmnt_id:\t25\nino:\t77\n"
+
+
+def check_cgroup(path: bytes) -> None:
+    """A unit is a part of its path; a container has a runtime and a name."""
+    unit, container = cgroup.unit_of(path), cgroup.container_of(path)
+    assert unit is None or (unit in path and b"/" not in unit)
+    if container is not None:
+        runtime, colon, name = container.partition(b":")
+        assert runtime
+        assert colon
+        assert name
+
+
+def cgroup_seeds() -> Iterator[bytes]:
+    """Yield a path of each service manager and runtime."""
+    digits = b"0123456789abcdef" * 4
+    yield b"/system.slice/cron.service"
+    yield b"/user.slice/user-1000.slice/user@1000.service/app.slice/app-org.editor.scope"
+    yield b"/system.slice/docker-" + digits + b".scope"
+    yield b"/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + digits + b".scope"
+    yield b"/kubepods-pod1.slice:cri-containerd:" + digits
+    yield b"/docker/" + digits
+    yield b"/lxc.payload.web/init.scope"
+    yield b"/machine.slice/machine-a\\x2db.scope"
+    yield b"/machine.slice/systemd-nspawn@a\\x2db.service"
+
+
+# --- what the publisher and root say ------------------------------------------------------------
+
+
+def check_demand(record: bytes) -> None:
+    """A record is refused by FeedError, or is exactly what its demand is written as."""
+    with suppress(FeedError):
+        assert pack_demand(unpack_demand(record)) == record
+
+
+def demand_seeds() -> Iterator[bytes]:
+    """Yield a demand for each kind of topic."""
+    for topic in (Topic(None, "processes"), Topic(1000, "flows"), Topic(0, "flows", 42)):
+        yield pack_demand(Demand(topic, wanted=True))
+
+
+def check_config(data: bytes) -> None:
+    """A text is refused in one line, or is a configuration that can be asked."""
+    text = data.decode("utf-8", "replace")
+    try:
+        made = config.parse(text, "pbmond.toml", {"root": 0}.get)
+    except config.ConfigError as error:
+        refused, made = str(error), None
+    if made is None:
+        assert refused.startswith("pbmond.toml: ")
+    else:
+        made.visible(1, b"worker", 1000)
+        assert 0.1 <= made.interval_s <= 3600
+
+
+def config_seeds() -> Iterator[bytes]:
+    """Yield texts that together name every key."""
+    yield b'interval = 0.5\nhistory_length = 60\nsockets = "auto"\nfiles = "off"\nreads = "cast"\n'
+    yield b'run_dir = "/run/pbmon"\npublisher_user = "pbmon"\naccess_group = "a\\\\b"\n'
+    yield b'bcc_python = ""\nlog_level = "debug"\nlog_file = "/var/log/pbmon.log"\n'
+    yield b"[linger]\nexited = 10\nidle = 6e2\n[maps]\nflows = 0x100\nfiles = 4_194_304\n"
+    yield b'[include]\npids = [1, 2]\nnames = ["sshd", "[a-z]*"]\nusers = ["root", 1000]\n'
+    yield b"exclude.pids = [\n  3, # three\n]\nmaps = { overflow = 256 }\n"
+
+
+TARGETS: Final = (
+    Target("events", check_event, event_seeds),
+    Target("netlink", check_netlink, netlink_seeds),
+    Target("proc-host", check_host_text, host_seeds),
+    Target("proc-process", check_process_text, process_seeds),
+    Target("cgroup", check_cgroup, cgroup_seeds),
+    Target("demand", check_demand, demand_seeds),
+    Target("config", check_config, config_seeds),
+)
