@@ -12,7 +12,7 @@ How it works, step by step, one module each:
 - ``qemu``: one guest, by emulation alone, so that no machine needs KVM.
 - ``modes``: the ways of counting that are forced, one after the other, beside ``auto``.
 - ``guest``: what runs in the guest: the daemon and a client, then the self-test under every mode.
-- ``results``, ``tables``, ``publish``: what came of it, how it is shown, and the README's part.
+- ``results``, ``tables``, ``publish``: what came of it, how it is shown, and the pages' parts.
 - ``cache``: where kernels, roots and logs are kept: outside the checkout.
 
 Nothing of the daemon runs on the host, and the guest sees the host's root read-only.

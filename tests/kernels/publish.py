@@ -1,4 +1,4 @@
-"""Keeps results in the checkout and makes the README's table of kernels from them.
+"""Keeps results in the checkout, and makes from them what the pages say about kernels.
 
     python -m tests.kernels.publish DIR
 
@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from tests.kernels import results, tables
 from tests.kernels.cache import CHECKOUT
+from tests.kernels.results import Result
 
 KEPT: Final = CHECKOUT / "tests/data/kernels"
-README: Final = CHECKOUT / "README.md"
+#: Each page, and what it shows of the results.
+PAGES: Final[dict[Path, Callable[[Sequence[Result]], str]]] = {
+    CHECKOUT / "README.md": tables.summary,
+    CHECKOUT / "packaging/doc/exactness.md": tables.markdown,
+}
 _BEGIN: Final = "<!-- kernels: made by `packaging/check --kernels`, not by hand -->\n"
 _END: Final = "<!-- kernels: end -->\n"
 
@@ -28,20 +33,22 @@ def main(arguments: Sequence[str]) -> int:
     KEPT.mkdir(exist_ok=True)
     for file in Path(arguments[0]).glob("*.json"):
         shutil.copyfile(file, KEPT / file.name)
-    README.write_text(replaced(README.read_text(), tables.markdown(results.load(KEPT))))
+    kept = results.load(KEPT)
+    for page, shown in PAGES.items():
+        page.write_text(replaced(page.read_text(), shown(kept)))
     return 0
 
 
-def replaced(readme: str, part: str) -> str:
-    """Return the README with ``part`` between its two comments."""
-    before, _, rest = readme.partition(_BEGIN)
+def replaced(page: str, part: str) -> str:
+    """Return the page with ``part`` between its two comments."""
+    before, _, rest = page.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return f"{before}{_BEGIN}{part}{_END}{after}"
 
 
-def published(readme: str) -> str:
+def published(page: str) -> str:
     """Return what is between the two comments."""
-    return readme.partition(_BEGIN)[2].partition(_END)[0]
+    return page.partition(_BEGIN)[2].partition(_END)[0]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results as people read them: a table for the terminal, and the README's part; pure."""
+"""Results as people read them: in the terminal, in packaging/doc, in the README; pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text(results: Sequence[Result]) -> Iterator[str]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """Return the README's part; every row and every reason comes from ``results``."""
+    """Return the whole table, in Markdown; every row and every reason comes from ``results``."""
     lines = [
         f"| {' | '.join((*_WORDS, *_NUMBERS))} |",
         f"|{'---|' * len(_WORDS)}{'---:|' * len(_NUMBERS)}",
@@ -45,6 +45,24 @@ def markdown(results: Sequence[Result]) -> str:
     if failures:
         lines += ["", "What is wrong:", "", *failures]
     return "\n".join(lines) + "\n"
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Return one sentence: on which kernels, under how many ways to count, and what came of it."""
+    kernels: dict[str, set[str]] = {}
+    for result in results:
+        kernels.setdefault(result.series, set()).add(result.release.rpartition("-")[2])
+    runs = [run for result in results for run in result.runs if run.modes]
+    exact, off = (sum(run.counts[name] for run in runs) for name in ("exact", "off"))
+    names = [
+        f"{series} (also {' '.join(sorted(also))})" if (also := machines - {"amd64"}) else series
+        for series, machines in kernels.items()
+    ]
+    listed = ", ".join(names[:-1]) + " and " * (len(names) > 1) + "".join(names[-1:])
+    return (
+        f"The last run, on Linux {listed}: {len(runs)} self-tests,\n"
+        f"{exact:,} rows exact, {off} off.\n"
+    )
 
 
 def _place(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""Claims about the tables of kernels: what they show, and that the README's is made from them."""
+"""Claims about the tables of kernels: what they show, and that the pages' are made from them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_guest_without_a_result_is_in_both_tables(tmp_path: Path) -> None:
     assert f"- {line}\n" in tables.markdown([result])
 
 
-def test_the_readme_names_each_reason_once_with_its_kernels(tmp_path: Path) -> None:
+def test_the_page_names_each_reason_once_with_its_kernels(tmp_path: Path) -> None:
     other = "requests that ask for no completion"
     bytes_too = f"{MAPPED}; disk_write_bytes 4,096"
     both = said(
@@ -79,23 +79,35 @@ def test_the_readme_names_each_reason_once_with_its_kernels(tmp_path: Path) -> N
     assert "What is wrong" not in part
 
 
-def test_the_readme_is_changed_between_its_comments_only() -> None:
-    readme = publish.README.read_text()
-    changed = publish.replaced(readme, "new\n")
+def test_the_summary_adds_up_every_run_and_names_each_kernel_once(tmp_path: Path) -> None:
+    off = said(report=report(row("uring.tee", "off", "5")))
+    two = left(tmp_path, said(), off)
+    arm = collect(tmp_path, "6.12.1-arm64", None)
+    older = collect(tmp_path, "6.1.0-56-amd64", None)
+    assert tables.summary([older, two, arm]) == (
+        "The last run, on Linux 6.1 and 6.12 (also arm64): 6 self-tests,\n6 rows exact, 3 off.\n"
+    )
+
+
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
+def test_a_page_is_changed_between_its_comments_only(page: Path) -> None:
+    text = page.read_text()
+    changed = publish.replaced(text, "new\n")
     assert publish.published(changed) == "new\n"
-    assert publish.replaced(changed, publish.published(readme)) == readme
+    assert publish.replaced(changed, publish.published(text)) == text
 
 
-def test_new_results_replace_those_of_their_series_and_make_the_readmes_table(
+def test_new_results_replace_those_of_their_series_and_make_the_pages(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     places = {name: tmp_path / name for name in ("job", "new", "kept")}
     for place in places.values():
         place.mkdir()
-    readme = tmp_path / "README.md"
-    readme.write_text(publish.replaced("before\n", "old\n") + "after\n")
+    pages = {tmp_path / "long.md": tables.markdown, tmp_path / "short.md": tables.summary}
+    for page in pages:
+        page.write_text(publish.replaced("before\n", "old\n") + "after\n")
     monkeypatch.setattr(publish, "KEPT", places["kept"])
-    monkeypatch.setattr(publish, "README", readme)
+    monkeypatch.setattr(publish, "PAGES", pages)
     result = left(places["job"], said(report=report(row("uring.tee", "off", "5"))))
     other = collect(places["job"], "6.1.0-56-amd64", None)
     for each in (result, other):
@@ -104,12 +116,13 @@ def test_new_results_replace_those_of_their_series_and_make_the_readmes_table(
     results.save(better, places["new"])
     assert publish.main([str(places["new"])]) == 0
     assert results.load(places["kept"]) == [other, better]
-    assert publish.published(readme.read_text()) == tables.markdown([other, better])
-    assert readme.read_text().startswith("before\n")
-    assert readme.read_text().endswith("after\n")
+    for page, shown in pages.items():
+        assert publish.published(page.read_text()) == shown([other, better])
+        assert page.read_text().startswith("before\n")
+        assert page.read_text().endswith("after\n")
 
 
-def test_the_readmes_table_is_what_the_kept_results_render_to() -> None:
-    assert publish.published(publish.README.read_text()) == tables.markdown(
-        results.load(publish.KEPT)
-    )
+@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
+def test_a_page_shows_what_the_kept_results_render_to(page: Path) -> None:
+    shown = publish.PAGES[page](results.load(publish.KEPT))
+    assert publish.published(page.read_text()) == shown
