@@ -1,0 +1,180 @@
+"""Claims about the pages: links and paths lead somewhere, and the contract's fields are there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import client_messages as make
+import pytest
+
+from pbmon_client.data.columns import TABLES
+from pbmon_client.data.model import Selection, view
+from pbmon_client.output import jsonout
+from pbmond import wire
+from pbmond.kernel.maps import LOST
+from pbmond.kernel.records import ProbeRuns
+from pbmond.store.health import Cost, Health, ProcessCost
+from tests.fake_kernel import FakeKernel
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted(
+    str(page.relative_to(ROOT))
+    for place in (".", ".github", ".github/ISSUE_TEMPLATE", "packaging", "packaging/doc")
+    for page in (ROOT / place).glob("*.md")
+)
+CONTRACT = (ROOT / "packaging/doc/json.md").read_text()
+#: What a path in the text begins with, if it is one of the checkout's.
+TOP = ("bpf/", "pbmond/", "pbmon_client/", "packaging/", "tests/", ".github/", ".ci/")
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def links(page: str) -> Iterator[str]:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code((ROOT / page).read_text())):
+        if not target.startswith("https://"):
+            yield target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_to_a_page_and_a_heading(page: str) -> None:
+    for target in links(page):
+        path, _, anchor = target.partition("#")
+        to = (ROOT / page).parent / path if path else ROOT / page
+        assert to.exists(), f"{page}: {target}"
+        if anchor:
+            assert anchor in anchors(to), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_named_in_the_text_exists(page: str) -> None:
+    text = without_code((ROOT / page).read_text())
+    named = {word for code in re.findall(r"`([^`\n]+)`", text) for word in code.split()}
+    paths = {word for word in named if word.startswith(TOP)}
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_names_every_room() -> None:
+    table = (ROOT / "packaging/doc/architecture.md").read_text()
+    named = set(re.findall(r"^\| `([^`]+)/` \|", table, re.MULTILINE))
+    rooms = {
+        str(path.parent.relative_to(ROOT))
+        for package in ("pbmond", "pbmon_client")
+        for path in (ROOT / package).rglob("__init__.py")
+        if "workloads" not in path.parts
+    }
+    assert rooms <= named
+
+
+# --- the JSON contract --------------------------------------------------------------------------
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^#+ {title}\n(.*?)(?=^#|\Z)", CONTRACT, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def first_cells(title: str) -> list[str]:
+    """The names in the first column of a section's table, in order."""
+    return re.findall(r"^\| `(\w+)` \|", section(title), re.MULTILINE)
+
+
+def every_name(title: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", section(title)))
+
+
+def counter_names() -> list[str]:
+    """Counters and rates, as the table of classes has them row by row."""
+    cells = re.findall(r"^\| [^|]+ \| (`.*`) \|$", section("Counters of a process"), re.MULTILINE)
+    return re.findall(r"`(\w+)`", " ".join(cells))
+
+
+def snapshot() -> dict[str, Any]:
+    """A snapshot as the client prints it."""
+    coverage = make.coverage(interfaces=[make.interface(b"eth0")], disks=[make.disk(b"vda")])
+    message = make.received(make.message([make.process(7)], [], [], coverage=coverage))
+    shown = view(message, Selection(flows=True), 1000, "own", str)
+    printed: dict[str, Any] = json.loads(jsonout.render(shown, row_a_line=False))
+    return printed
+
+
+def test_the_contract_is_that_of_the_schema() -> None:
+    assert f"`{wire.SCHEMA}`" in CONTRACT.splitlines()[0]
+    assert f'`"{wire.SCHEMA}"`' in section("The snapshot")
+
+
+def test_the_contract_lists_every_field_of_a_snapshot() -> None:
+    printed = snapshot()
+    assert set(first_cells("The snapshot")) == printed.keys()
+    assert set(first_cells("Viewer")) == printed["viewer"].keys()
+
+
+@pytest.mark.parametrize("table", ["connections", "files"])
+def test_the_contract_lists_every_field_of_a_row_in_order(table: str) -> None:
+    assert first_cells(table.capitalize()) == list(TABLES[table])
+
+
+def test_the_contract_lists_every_field_of_a_process_in_order() -> None:
+    counters = {*wire.COUNTERS, *wire.RATES}
+    assert first_cells("Processes") == [
+        name for name in TABLES["processes"] if name not in counters
+    ]
+    assert sorted(counter_names()) == sorted(counters)
+
+
+def test_the_contract_lists_every_field_of_what_is_retired() -> None:
+    assert [*first_cells("Retired"), *wire.COUNTERS] == list(TABLES["retired"])
+
+
+@pytest.mark.parametrize("table", ["processes", "connections", "files", "retired"])
+def test_the_contract_says_null_only_where_there_can_be(table: str) -> None:
+    """A text, a rate or a number that is unknown by some value is null; a counter never is."""
+    lines = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section(table.capitalize()), re.MULTILINE)
+    for name, said in lines:
+        kind = TABLES[table][name].kind
+        assert (
+            said.split()[0]
+            in {
+                "text": ("text",),
+                "address": ("text",),
+                "bool": ("boolean",),
+                "integer": ("integer",),
+                "bytes": ("integer",),
+                "rate": ("number",),
+            }[kind]
+        )
+        assert ("null" in said) or kind != "rate"
+        assert ("null" not in said) or kind != "bytes"
+
+
+def test_the_contract_lists_every_field_of_health() -> None:
+    cost = Cost(0, [ProcessCost("collector", 7, 0, 1)], ProbeRuns(0, 0))
+    health = Health(FakeKernel()).tick({}, {}, cost)
+    assert first_cells("Health") == list(health)
+    assert first_cells("Cost") == list(health["cost"])
+    assert {*health["cost"]["processes"][0]} <= every_name("Cost")
+
+
+def test_the_contract_lists_every_loss() -> None:
+    assert first_cells("Lost") == [*LOST, "skipped_calls"]
+
+
+def test_the_contract_lists_every_field_of_coverage() -> None:
+    coverage = snapshot()["coverage"]
+    names = {*coverage, *coverage["interfaces"][0], *coverage["disks"][0]}
+    names |= {*coverage["elsewhere"], *coverage["attributed"]}
+    counted = {name for name in names if not name.endswith("_interval")}
+    assert counted <= every_name("Coverage")
+    assert {wire.interval_name(name) for name in counted} & names
