@@ -1,0 +1,36 @@
+"""``--random-order SEED``: unit tests in an order that no test can count on."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+_UNIT: Final = Path(__file__).parent / "unit"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--random-order",
+        metavar="SEED",
+        type=int,
+        help="shuffle the unit tests; kernel tests share daemons and stay in order",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.getoption("--random-order")
+    return None if seed is None else f"random order: {seed}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("--random-order")
+    if seed is None:
+        return
+    unit = [item for item in items if item.path.is_relative_to(_UNIT)]
+    others = [item for item in items if not item.path.is_relative_to(_UNIT)]
+    random.Random(seed).shuffle(unit)
+    items[:] = unit + others
