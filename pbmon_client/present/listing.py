@@ -15,9 +15,8 @@ from math import isnan
 from operator import add, eq, itemgetter
 from typing import Any, Final, Protocol, TypeVar
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.model import Rows
-from pbmon_client.data.rates import IDENTITY
+from pbmond.fields import IDENTITY, SHOWN
 
 Key = Hashable
 Find = Callable[[str], Sequence[Any] | None]
@@ -126,20 +125,17 @@ def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
 
 def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
     """Return a field's values as the wire has them if they sort alike, else as the contract has."""
-    column = TABLES[rows.kind].get(name)
-    if column is None:
+    field = SHOWN[rows.kind].get(name)
+    if field is None:
         owners = rows.owners
         theirs = None if owners is None else raw_column(owners, name)
         if theirs is None:
             return None
         return list(map([*theirs, None].__getitem__, rows.owner_rows()))
-    if column.kind in ("bytes", "rate", "integer") or name in _RAW_TEXT:
+    if field.type == "number" or field.wire == "text":
         values: Sequence[Any] = rows.table.columns[name]
         return values
     return rows.column(name)
-
-
-_RAW_TEXT: Final = frozenset({"name", "exe", "cmdline", "cgroup", "unit", "container", "path"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +152,6 @@ class Grouping:
 
 
 _COUNTS: Final = ("members", "processes")
-_PARTS: Final = ("connections", "files")
 
 
 def numbered(values: Sequence[Value]) -> tuple[dict[Value, int], list[int]]:
@@ -264,13 +259,10 @@ class GroupListing:
             return [self._label(label, row) for row in range(len(self))]
         if name in _COUNTS:
             return self._counts(name, range(len(self)))
-        column = TABLES[self.rows.kind].get(name)
-        adds_up = column is not None and (
-            column.kind in ("bytes", "rate") or name.endswith("_calls") or name in _PARTS
-        )
-        if column is None or not adds_up:
-            return None  # the sum of numbers that only name something says nothing
-        return self._sums(self.rows.table.columns[name], rates=column.kind == "rate")
+        field = SHOWN[self.rows.kind].get(name)
+        if field is None or not field.adds_up:
+            return None
+        return self._sums(self.rows.table.columns[name], rates=field.rate_of is not None)
 
     def _label(self, label: Callable[[Rows, Key, int], Any], row: int) -> Any:  # noqa: ANN401
         return label(self.rows, self._keys[row], self._first(row))
