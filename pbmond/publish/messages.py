@@ -45,14 +45,17 @@ class Messages:
         self._meta = meta
 
     def of(self, topic: wire.Topic) -> wire.Message:
-        """Return the message of ``topic``; a PID or user that is not there gives empty tables."""
+        """Return the message of ``topic``; a PID or user that is not there gives empty tables.
+
+        A topic of one PID has the newest process of that PID alone.
+        """
         snapshot, meta = self._snapshot, self._meta
         scope = self._scope(topic.uid)
         shown = scope & snapshot.processes.info["visible"]
         hidden = scope & ~shown
-        everyone = shown
         if topic.pid is not None:
-            shown = shown & (snapshot.processes.info["pid"] == topic.pid)
+            shown = self._newest(shown, topic.pid)
+        whole = topic.uid is None and topic.pid is None
         flows = topic.kind == "flows"
         totals = self._totals(scope, topic.uid)
         return wire.Message(
@@ -68,7 +71,7 @@ class Messages:
             totals=totals,
             history=self._history(topic, scope, shown),
             retired=self._retired_table(hidden, topic.uid),
-            processes=self._everyone if topic.uid is None else self._process_table(everyone),
+            processes=self._everyone if whole else self._process_table(shown),
             connections=self._rows(snapshot.flows, shown, CONNECTION_COLUMNS) if flows else None,
             files=self._rows(snapshot.files, shown, FILE_COLUMNS) if flows else None,
         )
@@ -78,6 +81,14 @@ class Messages:
         info = self._snapshot.processes.info
         used: NDArray[np.bool_] = info["state"] != FREE
         return used if uid is None else used & (info["uid"] == uid)
+
+    def _newest(self, shown: NDArray[np.bool_], pid: int) -> NDArray[np.bool_]:
+        """Tell by slot which is the newest process of a PID: others of that PID have exited."""
+        info = self._snapshot.processes.info
+        slots = np.flatnonzero(shown & (info["pid"] == pid))
+        newest = np.zeros_like(shown)
+        newest[slots[np.argsort(info["start_ns"][slots])][-1:]] = True
+        return newest
 
     # --- processes ----------------------------------------------------------------------------
 

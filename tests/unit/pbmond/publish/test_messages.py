@@ -106,14 +106,36 @@ def test_retired_sums_are_in_the_scope_of_their_user() -> None:
     assert (root.totals["disk_read_bytes"], root.totals["net_rx_bytes"]) == (2, 10)
 
 
-def test_the_topic_of_one_pid_has_the_rows_and_the_history_of_that_pid() -> None:
+@pytest.mark.parametrize("topic", [b"all/flows/8", b"uid/0/flows/8"])
+def test_the_topic_of_one_pid_has_that_process_its_rows_and_its_history(topic: bytes) -> None:
     store = two_users()
-    found = message(store, wire.parse_topic(b"all/flows/8"))
-    assert [each["pid"] for each in connections(store, b"all/flows/8")] == [8]
-    assert [each["pid"] for each in files(store, b"all/flows/8")] == [8]
+    found = message(store, wire.parse_topic(topic))
+    assert list(found.processes.columns["pid"]) == [8]
+    assert [each["pid"] for each in connections(store, topic)] == [8]
+    assert [each["pid"] for each in files(store, topic)] == [8]
     assert found.history["net_rx_bytes_per_s"] == [None, 100]
-    assert found.totals["net_rx_bytes"] == 110
-    assert found.processes.length == 2
+    assert found.totals["net_rx_bytes"] == (110 if topic.startswith(b"all") else 100)
+    assert found.retired.length == 0
+
+
+def test_a_pid_that_is_used_again_is_in_its_topic_as_its_newest_process() -> None:
+    store = new_store()
+    old, new = make.START_NS, make.START_NS + make.SECOND
+    events: list[Event] = [make.seen(7, old), make.exited(7, old), make.seen(7, new)]
+    store.apply(make.reading(1, flows=[flow(1)], events=events))
+    store.snapshot()
+    rows = [flow(1), flow(2, (5, 6, 1, 1), start_ns=new)]
+    store.apply(make.reading(2, flows=rows))
+    found = message(store, wire.parse_topic(b"all/flows/7"))
+    assert list(found.processes.columns["start_ns"]) == [new]
+    assert [row["rx_bytes"] for row in connections(store, b"all/flows/7")] == [5]
+    assert found.history["net_rx_bytes_per_s"] == [None, 5]
+    assert message(store, wire.parse_topic(b"all/flows")).processes.length == 2
+
+
+def test_the_topic_of_a_pid_that_nobody_has_is_empty() -> None:
+    found = message(two_users(), wire.parse_topic(b"all/flows/9"))
+    assert (found.processes.length, found.history["net_rx_bytes_per_s"]) == (0, [])
 
 
 def test_the_pid_of_somebody_else_has_nothing_in_ones_own_scope() -> None:
