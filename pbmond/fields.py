@@ -24,6 +24,7 @@ NO_UID: Final = 0xFFFFFFFF
 Kind = Literal["identity", "label", "gauge", "counter"]
 Type = Literal["number", "text", "address", "bool"]
 Direction = Literal["in", "out"]
+Combined = Literal["sum", "most"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,12 @@ class Field:
     are not ``shown`` serve only that. ``store`` says where the store keeps a value: ``key.NAME``
     or ``counter.NAME`` of the kernel's rows, ``info.NAME`` or ``texts.NAME`` of its processes;
     empty: the publisher works it out. A number on the wire is an index of ``choices`` where there
-    are any, and ``null`` is the number that means not known.
+    are any, and ``null`` is the number that means not known; a field that ``needs`` another one is
+    not known where that one is 0.
 
     ``byte_class`` and ``direction`` are those of traffic; ``rate_of`` names the counter that a rate
-    is of. A group of rows has the sum of what ``adds_up``.
+    is of. ``combined`` says what a group of rows has: the sum, or the most of any row (of a field
+    whose ``null`` is 0).
     ``title`` is for sentences and lists, ``short`` heads a column.
     """
 
@@ -56,10 +59,11 @@ class Field:
     store: str = ""
     choices: tuple[str | bool | None, ...] = ()
     null: int | None = None
+    needs: str | None = None
     byte_class: str | None = None
     direction: Direction | None = None
     rate_of: str | None = None
-    adds_up: bool = False
+    combined: Combined | None = None
     title: str = ""
     short: str = ""
 
@@ -112,7 +116,7 @@ def _traffic(way: str, unit: str, byte_class: str | None = None) -> Field:
         store="" if byte_class == "disk" else kept,
         byte_class=byte_class,
         direction=direction,
-        adds_up=True,
+        combined="sum",
         title=" ".join([*(_TITLES.get(word, word) for word in words), *tail]),
         short=" ".join(_SHORTS.get(word, word) for word in [*words, *tail]).upper(),
     )
@@ -183,8 +187,9 @@ PROCESSES: Final = (
     Field("state", "label", "u1", "running or exited", type="text", store="info.state",
           choices=STATES),
     Field("exited_ns", "gauge", "u8", "when it exited", unit="ns", store="info.exited_ns", null=0),
-    Field("connections", "gauge", "u4", "how many connections it has", adds_up=True, short="CONNS"),
-    Field("files", "gauge", "u4", "how many files it has", adds_up=True),
+    Field("connections", "gauge", "u4", "how many connections it has", combined="sum",
+          short="CONNS"),
+    Field("files", "gauge", "u4", "how many files it has", combined="sum"),
     *_PROCESS_COUNTERS,
     *_rates(_PROCESS_COUNTERS),
 )  # fmt: skip
@@ -236,7 +241,7 @@ FILES: Final = (
 RETIRED: Final = (
     _UNIT,
     *_OWNER,
-    Field("processes", "counter", "u8", "how many processes they were", adds_up=True),
+    Field("processes", "counter", "u8", "how many processes they were", combined="sum"),
     *_PROCESS_COUNTERS,
 )
 #: Every table by its name: all of its fields, by theirs.

@@ -33,6 +33,12 @@ def _known(name: str, unknown: int) -> Source:
     return lambda columns, _user: [None if v == unknown else v for v in columns[name]]
 
 
+def _where(name: str, other: str) -> Source:
+    return lambda columns, _user: [
+        value if known else None for value, known in zip(columns[name], columns[other], strict=True)
+    ]
+
+
 def _text(name: str, convert: Callable[[bytes], str] = fmt.safe) -> Source:
     return lambda columns, _user: [None if v is None else convert(v) for v in columns[name]]
 
@@ -53,6 +59,8 @@ def _source(field: Field) -> Source:
         return _MADE[field.name]
     if field.choices:
         return _choices(field.name, field.choices)
+    if field.needs is not None:
+        return _where(field.name, field.needs)
     if field.null is not None:
         return _known(field.name, field.null)
     make = {"text": _text, "f8": _rates}.get(field.wire or "", _raw)

@@ -9,10 +9,11 @@ from math import isnan
 from typing import Any, Final
 
 from pbmon_client.data.network import inet_protocol_number
+from pbmon_client.data.text import human
 from pbmon_client.present.cells import DASH, TIMES, clean
 from pbmon_client.present.listing import Find
-from pbmon_client.present.numbers import Units, clock
-from pbmond.fields import SHOWN, rate_name
+from pbmon_client.present.numbers import Units, clock, latency
+from pbmond.fields import FIELDS, SHOWN, rate_name
 
 #: The kinds of traffic that can be shown or hidden: those of the wire, and the disk.
 CLASSES: Final = ("net", "file", "disk", "loopback", "unix", "pipe", "device", "socket")
@@ -102,11 +103,21 @@ def _values(find: Find, name: str) -> Sequence[Any]:
     return find(name) or ()
 
 
-def _plain(name: str, nothing: str = "") -> Write:
-    def write(find: Find, _look: Look, _cells: int) -> list[str]:
-        return [nothing if v is None else clean(str(v)) for v in _values(find, name)]
+def _plain(name: str) -> Write:
+    def write(find: Find, look: Look, _cells: int) -> list[str]:
+        return ["" if v is None else written(name, v, look) for v in _values(find, name)]
 
     return write
+
+
+def written(name: str, value: Any, look: Look) -> str:  # noqa: ANN401 - whatever the column holds
+    """Write a value that is known, in the unit that its field has."""
+    unit = FIELDS[name].unit if name in FIELDS else ""
+    if unit == "us":
+        return latency(value)
+    if unit == "bytes":
+        return human(value, 1024 if look.units.binary else 1000)
+    return clean(str(value))
 
 
 def text(

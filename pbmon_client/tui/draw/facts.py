@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.present.cells import Line, cell, cells_of, clean, fill, wrap
-from pbmon_client.present.fields import Look
+from pbmon_client.present.cells import Line, cell, cells_of, fill, wrap
+from pbmon_client.present.fields import Look, written
 from pbmon_client.present.numbers import duration, moment
 from pbmon_client.present.views import View
 from pbmond.fields import FIELDS
@@ -61,7 +61,7 @@ def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
     for name in names:
         known = value(name)
         if known is not None and known != "":
-            found.append((_title(name), clean(str(known))))
+            found.append((_title(name), written(name, known, look)))
     if view.grouping is None:
         found[1:1] = _moments(value, look, view)
     return found
