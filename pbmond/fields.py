@@ -18,6 +18,11 @@ CODES: Final = {name: code for code, name in enumerate(CLASSES)}
 STATES: Final = ("running", "exited")
 DIRECTIONS: Final = ("unknown", "in", "out")
 OPEN: Final = (False, True, None)  # None: not known yet
+# Index = the kernel's number (include/net/tcp_states.h); 0: not TCP, or not known.
+TCP_STATES: Final = (
+    *(None, "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE"),
+    *("CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV", "BOUND_INACTIVE"),
+)
 #: (uid_t)-1, which no user can have: the owner is not known.
 NO_UID: Final = 0xFFFFFFFF
 
@@ -145,10 +150,19 @@ def _rates(counters: tuple[Field, ...]) -> tuple[Field, ...]:
 
 # --- the tables -----------------------------------------------------------------------------------
 
+_RETRANSMITTED: Final = (
+    Field("retransmitted_segments", "counter", "u8", "segments that TCP sent again",
+          unit="segments", store="counter.retransmitted_segments", combined="sum",
+          title="retransmits", short="RETRANS"),
+    Field("retransmitted_bytes", "counter", "u8", "bytes that TCP sent again", unit="bytes",
+          store="counter.retransmitted_bytes", combined="sum", title="resent data",
+          short="RESENT"),
+)  # fmt: skip
 _PROCESS_COUNTERS: Final = (
     *(field for name in CLASSES for field in _four(ways(name), name)),
     # The kernel's own task I/O accounting, which knows no calls.
     *(_traffic(way, "bytes", "disk") for way in ("read", "write")),
+    *_RETRANSMITTED,
 )
 _OWNER: Final = (
     Field("uid", "label", "u4", "effective user id", store="info.uid", null=NO_UID),
@@ -220,6 +234,12 @@ CONNECTIONS: Final = (
           choices=DIRECTIONS),
     *_four(("rx", "tx")),
     *_rates(_four(("rx", "tx"))),
+    Field("rtt_us", "gauge", "u4", "smoothed round-trip time of TCP, in microseconds", unit="us",
+          store="counter.rtt_us", null=0, combined="most", title="round trip", short="RTT"),
+    replace(_RETRANSMITTED[0], wire="u4", needs="tcp_state"),
+    replace(_RETRANSMITTED[1], needs="tcp_state"),
+    Field("tcp_state", "label", "u1", "ESTABLISHED, CLOSE_WAIT or another state of TCP",
+          type="text", store="counter.tcp_state", choices=TCP_STATES, title="state", short="STATE"),
     _FROM,
     *_LATEST,
 )  # fmt: skip

@@ -24,6 +24,7 @@ from pbmond.kernel.records import (
     Rows,
 )
 from pbmond.publish.messages import Meta
+from pbmond.store.values import VALUES
 
 SECOND = 1_000_000_000
 #: When the daemons of these tests began to count (CLOCK_BOOTTIME).
@@ -44,10 +45,10 @@ def class_number(name: str) -> int:
 def counter(
     row_id: int, kind: str = "net", values: Sequence[int] = (1, 1, 1, 1), **more: int
 ) -> Any:
-    """Make one COUNTER; ``values`` are bytes in, bytes out, calls in, calls out."""
+    """Make one COUNTER; ``values`` are the first of ``store.values.VALUES``, the others are 0."""
     one = np.zeros((), COUNTER)
     one["id"], one["class"], one["first_ns"] = row_id, class_number(kind), START_NS
-    for name, value in zip(("rx_bytes", "tx_bytes", "rx_calls", "tx_calls"), values, strict=False):
+    for name, value in zip(VALUES, values, strict=False):
         one[name] = value
     for name, value in more.items():
         one[name] = value

@@ -262,8 +262,12 @@ class GroupListing:
             return self._counts(name, range(len(self)))
         if combined is None:
             return None
-        rates = SHOWN[self.rows.kind][name].rate_of is not None
-        return self._sums(self.rows.table.columns[name], rates=rates)
+        field, columns = SHOWN[self.rows.kind][name], self.rows.table.columns
+        sums = self._sums(columns[name], rates=field.rate_of is not None)
+        if field.needs is None:
+            return sums
+        known = {*compress(self._numbers, self._of_members(columns[field.needs]))}
+        return [value if group in known else None for group, value in enumerate(sums)]
 
     def _combined(self, name: str) -> Combined | None:
         """Return what members have in common of a field: their sum, the most of any, or nothing."""
@@ -293,10 +297,11 @@ class GroupListing:
         whose = (map(pids.__getitem__, members), map(starts.__getitem__, members))
         return Counter(map(itemgetter(0), set(zip(numbers, *whose, strict=True))))
 
+    def _of_members(self, column: Sequence[Any]) -> Sequence[Any]:
+        return column if self._chosen is None else list(map(column.__getitem__, self._chosen))
+
     def _sums(self, column: Sequence[Any], *, rates: bool) -> list[Any]:
-        values = column
-        if self._chosen is not None:
-            values = list(map(column.__getitem__, self._chosen))
+        values = self._of_members(column)
         sums: list[Any] = [0.0 if rates else 0] * len(self)
         unknown: set[int] = set()
         # Most are zero, and cost no step of Python.

@@ -140,6 +140,9 @@ CONNECTIONS: Final = View(
         *_FLOW,
         text("processes", "user", 8, 6),
         text("connections", "class", 8, 7),
+        number("connections", "rtt_us", 8, 5),
+        number("connections", "retransmitted_segments", 7, 5),
+        text("connections", "tcp_state", 11, 10),
         number("connections", "rx_calls", 9, 9),
         number("connections", "tx_calls", 9, 9),
         text("processes", "unit", 20, 8, stretch=1, most=40),
@@ -159,6 +162,8 @@ HOSTS: Final = View(
         text("connections", "class", 8, 5),
         *_OF_CONNECTIONS,
         *_FLOW,
+        number("connections", "rtt_us", 8, 4),
+        number("connections", "retransmitted_segments", 7, 4),
     ),
     groups.HOSTS,
 )

@@ -25,16 +25,19 @@ _CLASS_COUNTERS = [
 _WRITTEN = {
     "processes": """
         pid start_ns ppid uid user name exe cmdline cgroup unit container netns state exited_ns
-        connections files COUNTERS disk_read_bytes disk_write_bytes RATES
+        connections files COUNTERS disk_read_bytes disk_write_bytes
+        retransmitted_segments retransmitted_bytes RATES
         disk_read_bytes_per_s disk_write_bytes_per_s""",
     "connections": """
         pid start_ns class protocol local_address local_port remote_address remote_port netns
-        inode direction rx_bytes tx_bytes rx_calls tx_calls rx_bytes_per_s tx_bytes_per_s first_ns
-        last_ns open""",
+        inode direction rx_bytes tx_bytes rx_calls tx_calls rx_bytes_per_s tx_bytes_per_s rtt_us
+        retransmitted_segments retransmitted_bytes tcp_state first_ns last_ns open""",
     "files": """
         pid start_ns class path device inode read_bytes write_bytes read_calls write_calls
         read_bytes_per_s write_bytes_per_s first_ns last_ns open""",
-    "retired": "unit uid user processes COUNTERS disk_read_bytes disk_write_bytes",
+    "retired": """
+        unit uid user processes COUNTERS disk_read_bytes disk_write_bytes
+        retransmitted_segments retransmitted_bytes""",
 }
 _CLASS_RATES = [f"{name}_per_s" for name in _CLASS_COUNTERS if name.endswith("bytes")]
 CONTRACT = {
@@ -94,6 +97,21 @@ def test_what_is_not_known_is_none() -> None:
         assert values("connections", name, stranger) == [None], name
     assert values("files", "path", flow(1)) == [None]
     assert values("files", "open", flow(1, open=2)) == [None]
+
+
+def test_how_a_connection_fares_is_known_of_tcp_alone() -> None:
+    tcp = flow(1, tcp_state=1, rtt_us=850, retransmitted_segments=0, retransmitted_bytes=9)
+    young = flow(1, tcp_state=2)  # no round trip has been measured
+    found = {
+        name: values("connections", name, tcp, young, flow(1))
+        for name in ("tcp_state", "rtt_us", "retransmitted_segments", "retransmitted_bytes")
+    }
+    assert found == {
+        "tcp_state": ["ESTABLISHED", "SYN_SENT", None],
+        "rtt_us": [850, None, None],
+        "retransmitted_segments": [0, 0, None],
+        "retransmitted_bytes": [9, 0, None],
+    }
 
 
 def test_an_index_beyond_the_schema_reads_as_unknown() -> None:

@@ -163,6 +163,7 @@ def test_sizes(text: str, value: float | None) -> None:
         ("pid = 1 and pid = abc", "abc", "pid is a number"),
         ("pid = 10m", "10m", "10M"),
         ("state = runing", "runing", "state is one of running, exited"),
+        ("tcp_state = OPEN", "OPEN", "tcp_state is one of ESTABLISHED, SYN_SENT"),
         ("open = 1", "1", "true, false or null"),
         ("open < true", "true", "by = or !="),
         ("pid < null", "null", "null has no order"),

@@ -221,6 +221,31 @@ def test_a_connection_has_both_ends_and_its_times() -> None:
     assert row["last_ns"] == make.STARTED_NS + 2 * make.SECOND
 
 
+def test_how_tcp_fares_is_in_its_row_and_what_was_sent_again_in_its_process_too() -> None:
+    store = new_store(exited_linger_ns=0)
+    events = [make.seen(7), make.seen(8)]
+    first = make.counter(1, values=(1, 1, 1, 1, 2, 2896), rtt_us=850, tcp_state=1)
+    store.apply(make.reading(1, flows=[(make.flow_key(), first)], events=events))
+    # No byte moved, and yet a segment was sent again; the other process has a row of its own.
+    again = make.counter(1, values=(1, 1, 1, 1, 3, 4344), rtt_us=900, tcp_state=8)
+    other = make.counter(2, values=(1, 1, 1, 1, 5, 5))
+    rows = [(make.flow_key(), again), (make.flow_key(8), other)]
+    store.apply(make.reading(2, flows=rows))
+    row, _other = connections(store)
+    assert (row["rtt_us"], row["tcp_state"]) == (900, 8)
+    names = ("retransmitted_segments", "retransmitted_bytes")
+    assert [row[name] for name in names] == [3, 4344]
+    assert [process(store, 7)[name] for name in names] == [3, 4344]
+    assert [message(store).totals[name] for name in names] == [8, 4349]
+    retire = store.apply(make.reading(3, flows=rows, events=[make.exited(7, time_s=3)]))
+    assert list(retire.flows) == [1]
+    store.fold(make.counters(again), make.counters(), make.counters())
+    store.apply(make.reading(4, flows=rows[1:]))
+    left = message(store)
+    assert [left.retired.columns[name][0] for name in names] == [3, 4344]
+    assert [left.totals[name] for name in names] == [8, 4349]
+
+
 def test_unix_sockets_have_names_and_the_inode_of_their_peer() -> None:
     store = new_store()
     counter = make.counter(5, "unix")

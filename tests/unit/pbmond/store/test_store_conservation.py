@@ -46,7 +46,7 @@ class Model:
         key = (pid, self.start_ns(pid), number, name)
         row = self.maps[table].get(key)
         if row is None:
-            row = {"id": self.next_id, "kind": name, "values": [0, 0, 0, 0]}
+            row = {"id": self.next_id, "kind": name, "values": [0] * 6}
             self.maps[table][key] = row
             self.next_id += 1
         row["values"] = [old + new for old, new in zip(row["values"], values, strict=True)]
@@ -83,13 +83,17 @@ class Model:
     def totals(self) -> dict[str, int]:
         sums = dict.fromkeys(COUNTERS, 0)
         for kind, values in self.told.values():
-            for name, value in zip(counter_names(kind), values, strict=True):
+            names = (*counter_names(kind), "retransmitted_segments", "retransmitted_bytes")
+            for name, value in zip(names, values, strict=True):
                 sums[name] += value
         return sums
 
 
 PIDS = st.integers(1, 4)
-VALUES = st.lists(st.integers(0, 1 << 55), min_size=4, max_size=4)
+#: Bytes in and out, calls in and out, segments (of 32 bits) and bytes sent again.
+VALUES = st.tuples(
+    *[st.integers(0, 1 << 55)] * 4, st.integers(0, 1 << 20), st.integers(0, 1 << 55)
+).map(list)
 OPERATIONS = st.one_of(
     st.tuples(
         st.just("move"), st.sampled_from(TABLES), PIDS, st.integers(0, 2), st.integers(0, 2), VALUES
