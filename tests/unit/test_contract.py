@@ -29,7 +29,7 @@ def store() -> Store:
     ]  # fmt: skip
     made.apply(make.reading(1, events=events))
     made.snapshot()
-    tcp = {"values": (100, 200, 1, 2, 3, 4344), "rtt_us": 850, "tcp_state": 1}
+    tcp: dict[str, Any] = {"values": (100, 200, 1, 2, 3, 4344), "rtt_us": 850, "tcp_state": 1}
     key = make.flow_key(7, NEW_NS, remote_port=443)
     flows = [
         (key, make.counter(1, flags=FLAG_CONNECTED, netns=make.NETNS, **tcp)),
