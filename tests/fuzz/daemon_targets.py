@@ -37,8 +37,13 @@ def check_event(data: bytes) -> None:
 def event_seeds() -> Iterator[bytes]:
     """Yield one event of each kind."""
     paths = b"cat\0bin\0usr\0", b"cat\0-n\0", b"cron.service\0system.slice\0"
-    for kind in (events.PROCESS, events.FILE):
-        name = events.NAME.pack(7, 1000, 4026531840, *map(len, paths), 1, b"worker")
+    ext4, pipefs, anonymous = 0xEF53, 0x50495045, 0x09041934
+    for kind, magic in (
+        *((events.PROCESS, ext4), (events.FILE, ext4)),
+        *((events.FILE, pipefs), (events.FILE, anonymous)),
+    ):
+        sizes = map(len, paths)
+        name = events.NAME.pack(7, 1000, 4026531840, *sizes, 1, magic, 12, b"worker")
         yield events.HEAD.pack(kind, 42, 1, 2, 3) + name + b"".join(paths)
     yield events.HEAD.pack(events.EXIT, 42, 1, 2, 3) + events.DISK.pack(4096, 8192)
     unix = events.UNIX_NAMES.pack(17, 10, 6, b"\0abstract\0", b"/run/s")

@@ -17,6 +17,7 @@ from typing import Final
 from tests.kernels import results, tables
 from tests.kernels.cache import CHECKOUT
 from tests.kernels.results import Result
+from tests.pages import with_part
 
 KEPT: Final = CHECKOUT / "tests/data/kernels"
 #: Each page, and what it shows of the results.
@@ -24,8 +25,7 @@ PAGES: Final[dict[Path, Callable[[Sequence[Result]], str]]] = {
     CHECKOUT / "README.md": tables.summary,
     CHECKOUT / "packaging/doc/exactness.md": tables.markdown,
 }
-_BEGIN: Final = "<!-- kernels: made by `packaging/check --kernels`, not by hand -->\n"
-_END: Final = "<!-- kernels: end -->\n"
+PART: Final = "kernels"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,20 +35,8 @@ def main(arguments: Sequence[str]) -> int:
         shutil.copyfile(file, KEPT / file.name)
     kept = results.load(KEPT)
     for page, shown in PAGES.items():
-        page.write_text(replaced(page.read_text(), shown(kept)))
+        page.write_text(with_part(page.read_text(), PART, shown(kept)))
     return 0
-
-
-def replaced(page: str, part: str) -> str:
-    """Return the page with ``part`` between its two comments."""
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}{part}{_END}{after}"
-
-
-def published(page: str) -> str:
-    """Return what is between the two comments."""
-    return page.partition(_BEGIN)[2].partition(_END)[0]
 
 
 if __name__ == "__main__":

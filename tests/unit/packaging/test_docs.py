@@ -11,13 +11,14 @@ from typing import Any
 import client_messages as make
 import pytest
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.model import Selection, view
 from pbmon_client.output import jsonout
 from pbmond import wire
+from pbmond.fields import SHOWN
 from pbmond.kernel.maps import LOST
 from pbmond.kernel.records import ProbeRuns
 from pbmond.store.health import Cost, Health, ProcessCost
+from tests import pages
 from tests.fake_kernel import FakeKernel
 
 ROOT = Path(__file__).parents[3]
@@ -95,12 +96,6 @@ def every_name(title: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", section(title)))
 
 
-def counter_names() -> list[str]:
-    """Counters and rates, as the table of classes has them row by row."""
-    cells = re.findall(r"^\| [^|]+ \| (`.*`) \|$", section("Counters of a process"), re.MULTILINE)
-    return re.findall(r"`(\w+)`", " ".join(cells))
-
-
 def snapshot() -> dict[str, Any]:
     """A snapshot as the client prints it."""
     coverage = make.coverage(interfaces=[make.interface(b"eth0")], disks=[make.disk(b"vda")])
@@ -121,42 +116,26 @@ def test_the_contract_lists_every_field_of_a_snapshot() -> None:
     assert set(first_cells("Viewer")) == printed["viewer"].keys()
 
 
-@pytest.mark.parametrize("table", ["connections", "files"])
-def test_the_contract_lists_every_field_of_a_row_in_order(table: str) -> None:
-    assert first_cells(table.capitalize()) == list(TABLES[table])
+@pytest.mark.parametrize("name", pages.contract_parts())
+def test_the_contract_has_every_field_of_the_table(name: str) -> None:
+    """If this fails: ``python -m tests.pages``."""
+    assert pages.part_of(CONTRACT, name) == pages.contract_parts()[name]
 
 
-def test_the_contract_lists_every_field_of_a_process_in_order() -> None:
-    counters = {*wire.COUNTERS, *wire.RATES}
-    assert first_cells("Processes") == [
-        name for name in TABLES["processes"] if name not in counters
-    ]
-    assert sorted(counter_names()) == sorted(counters)
+@pytest.mark.parametrize("table", SHOWN)
+def test_every_field_of_a_table_is_in_the_contract_once(table: str) -> None:
+    named = re.findall(r"^\| `(\w+)` \|", pages.part_of(CONTRACT, table), re.MULTILINE)
+    if table in ("processes", "retired"):
+        named += re.findall(r"`(\w+_\w+)`", pages.part_of(CONTRACT, "counters"))
+    assert [name for name in SHOWN[table] if named.count(name) != 1] == []
 
 
-def test_the_contract_lists_every_field_of_what_is_retired() -> None:
-    assert [*first_cells("Retired"), *wire.COUNTERS] == list(TABLES["retired"])
-
-
-@pytest.mark.parametrize("table", ["processes", "connections", "files", "retired"])
-def test_the_contract_says_null_only_where_there_can_be(table: str) -> None:
-    """A text, a rate or a number that is unknown by some value is null; a counter never is."""
-    lines = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section(table.capitalize()), re.MULTILINE)
-    for name, said in lines:
-        kind = TABLES[table][name].kind
-        assert (
-            said.split()[0]
-            in {
-                "text": ("text",),
-                "address": ("text",),
-                "bool": ("boolean",),
-                "integer": ("integer",),
-                "bytes": ("integer",),
-                "rate": ("number",),
-            }[kind]
-        )
-        assert ("null" in said) or kind != "rate"
-        assert ("null" not in said) or kind != "bytes"
+def test_a_part_is_changed_between_its_comments_only() -> None:
+    changed = pages.with_part(CONTRACT, "files", "new\n")
+    assert pages.part_of(changed, "files") == "new\n"
+    assert pages.with_part(changed, "files", pages.part_of(CONTRACT, "files")) == CONTRACT
+    with pytest.raises(ValueError, match="no comments of nothing"):
+        pages.part_of(CONTRACT, "nothing")
 
 
 def test_the_contract_lists_every_field_of_health() -> None:

@@ -1,0 +1,107 @@
+"""Parts of the pages that programs make, and those of the JSON contract: ``python -m tests.pages``.
+
+A part stands between two comments, ``<!-- NAME: made by … -->`` and ``<!-- NAME: end -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from pbmond import fields
+from pbmond.fields import Field
+
+CONTRACT: Final = Path(__file__).parents[1] / "packaging/doc/json.md"
+
+
+def with_part(page: str, name: str, part: str) -> str:
+    """Return the page with ``part`` between the comments of ``name``."""
+    start, end = _place(page, name)
+    return page[:start] + part + page[end:]
+
+
+def part_of(page: str, name: str) -> str:
+    """Return what is between the comments of ``name``."""
+    start, end = _place(page, name)
+    return page[start:end]
+
+
+def _place(page: str, name: str) -> tuple[int, int]:
+    found = re.search(
+        rf"^<!-- {name}: made by .* -->\n(.*?)^<!-- {name}: end -->$",
+        page,
+        re.MULTILINE | re.DOTALL,
+    )
+    if found is None:
+        raise ValueError(f"no comments of {name}")
+    return found.span(1)
+
+
+# --- the contract -------------------------------------------------------------------------------
+
+
+def contract_parts() -> dict[str, str]:
+    """Return the contract's parts by name: every field of every table."""
+    parts = {name: _table(_listed(name)) for name in fields.SHOWN}
+    return {**parts, "counters": _counters()}
+
+
+def _listed(table: str) -> Iterator[Field]:
+    """Yield the fields of a table; the counters of processes have a part of their own."""
+    counted = {*fields.COUNTERS, *fields.RATES} if table in ("processes", "retired") else set()
+    return (field for name, field in fields.SHOWN[table].items() if name not in counted)
+
+
+def _table(shown: Iterable[Field]) -> str:
+    rows = [
+        f"| `{field.name}` | {_type(field)} | {field.unit} | {field.meaning} |" for field in shown
+    ]
+    return "\n".join(["| field | type | unit | meaning |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _type(field: Field) -> str:
+    number = "number" if field.wire == "f8" else "integer"
+    name = {"number": number, "text": "text", "address": "text", "bool": "boolean"}[field.type]
+    return f"{name} or null" if _may_be_null(field) else name
+
+
+def _may_be_null(field: Field) -> bool:
+    return (
+        field.null is not None
+        or field.needs is not None
+        or field.wire in (None, "text", "f8")
+        or None in field.choices
+    )
+
+
+def _counters() -> str:
+    lines = ["| class | counters | rates |", "|---|---|---|"]
+    by_class: dict[str, list[str]] = {}
+    for name in fields.COUNTERS:
+        byte_class = fields.TABLES["processes"][name].byte_class
+        by_class.setdefault(byte_class or "TCP", []).append(name)
+    for byte_class, names in by_class.items():
+        rates = [fields.rate_name(name) for name in names if name in fields.BYTE_COUNTERS]
+        cells = (f"`{byte_class}`", _names(names), _names(rates))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _names(names: Sequence[str]) -> str:
+    return " ".join(f"`{name}`" for name in names)
+
+
+def main() -> int:
+    """Write the contract's parts."""
+    page = CONTRACT.read_text()
+    for name, part in contract_parts().items():
+        page = with_part(page, name, part)
+    CONTRACT.write_text(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
