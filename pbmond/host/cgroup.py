@@ -51,7 +51,7 @@ def _unescape(name: bytes) -> bytes:
 def _components(path: bytes) -> list[bytes]:
     # systemd prefixes a name that would collide with a kernel file by "_".
     return [
-        part[1:] if part.startswith(b"_") else part
+        part[1:] if part.startswith(b"_") and part != b"_" else part
         for part in path.split(b"/")
         if part not in (b"", b".", b"..")
     ]

@@ -78,17 +78,16 @@ def _fuzz(name: str, seeds: Sequence[bytes], seconds: int) -> bool:
         print(f"fuzz: {name}: {runs} inputs, {len(list(corpus.iterdir()))} kept", flush=True)
         if done.returncode == 0 and runs:
             return True
-        print(_why(done.stdout + done.stderr))
+        print(_why(done.stdout, done.stderr))
         for path in found.iterdir():
             print(f"fuzz: {name}: {path.name.partition('-')[0]}: {path.read_bytes()!r}", flush=True)
         return False
 
 
-def _why(said: str) -> str:
-    """Return the traceback that atheris shows, or the last that was said."""
-    _, found, rest = said.partition("=== Uncaught Python exception: ===\n")
-    trace, _, _ = rest.partition("\n==")
-    return trace if found else "\n".join(said.splitlines()[-_SHOWN_LINES:])
+def _why(out: str, err: str) -> str:
+    """Return the traceback that atheris writes to its output, or the last that libFuzzer said."""
+    _, found, trace = out.partition("=== Uncaught Python exception: ===\n")
+    return trace.rstrip() if found else "\n".join(err.splitlines()[-_SHOWN_LINES:])
 
 
 def _runs(said: str) -> int:

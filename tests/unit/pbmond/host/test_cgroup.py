@@ -105,6 +105,8 @@ CASES = [
         b"machine-qemu\\x2d1\\x2dvm.scope",
         None,
     ),
+    # found by tests.fuzz: nothing is left behind this underscore
+    (b"/lxc/_", None, b"lxc:_"),
 ]  # fmt: skip
 
 
