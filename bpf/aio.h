@@ -107,33 +107,31 @@ INLINE bool find_target(struct notes *notes)
 	return true;
 }
 
-INLINE bool count_in_row(struct counter *counter, const struct aio_request *request, u64 bytes)
+INLINE struct counter *row_of_request(const struct aio_request *request)
 {
-	/* As count() does, in one way for the verifier to follow: rx_bytes, tx_bytes, rx_calls, ... */
-	u64 *values = &counter->rx_bytes + (request->direction & 1);
+	if (request->is_flow) {
+		struct flow_slot *row = flow_of(request->id);
 
-	if (counter->id != request->id || !counter->first_ns)
-		return false;
-	__sync_fetch_and_add(&values[0], bytes);
-	__sync_fetch_and_add(&values[2], 1);
-	return true;
+		return row ? &row->counter : NULL;
+	}
+	struct file_slot *row = file_row_of(request->id);
+
+	return row ? &row->counter : NULL;
 }
 
-/* False: the row has left, because its file was closed and quiet for long. */
+/* False: the row has left, or is about to, because its file was closed and quiet for long. */
 INLINE bool count_result(const struct notes *notes)
 {
-	const struct aio_request *request = &notes->aio.request;
-	u64 bytes = notes->aio.result;
-	u32 slot = request->slot;
+	struct counter *counter = row_of_request(&notes->aio.request);
 
-	if (request->is_flow) {
-		struct flow_slot *row = map_lookup(MAP(FLOW_SLOTS), &slot);
+	if (!counter)
+		return false;
+	/* As count() does, in one way for the verifier to follow: rx_bytes, tx_bytes, rx_calls, ... */
+	u64 *values = &counter->rx_bytes + (notes->aio.request.direction & 1);
 
-		return row && count_in_row(&row->counter, request, bytes);
-	}
-	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
-
-	return row && count_in_row(&row->counter, request, bytes);
+	__sync_fetch_and_add(&values[0], notes->aio.result);
+	__sync_fetch_and_add(&values[2], 1);
+	return true;
 }
 
 INLINE struct aio_found *found_of(struct aio_work *aio)
