@@ -44,17 +44,17 @@ from pbmond.loader.registers import stack_registers
 from pbmond.loader.syscalls import NUMBERS
 from pbmond.loader.uring import BLIND, uring
 
-_FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
+_FILL_MAX = 512  # slots that one run of the program "fill" puts on a stack
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
-_NOTES_SIZE = 21584
-_NOTES_SLOTS = 4  # of each processor, where programs may be preempted
+_SCRATCH_SIZE = 21584
+_SCRATCH_SLOTS = 4  # of each processor, where programs may be preempted
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5
 
 _CALLS = 512  # more than any system call's number
 _READS = ("cast", "typed", "probe")  # the better first
-_HINTS = 1 << 16  # HINT_BITS of bpf/tables.h
+_HINT_BITS = 16
 
 
 class Table(NamedTuple):
@@ -125,7 +125,7 @@ class Loading:
         # There, programs are not preempted.
         self._by_perf = bool(self._preempts) and preemption.raw_is_preemptible(self._btf)
         self._dispatches = bool(self._preempts) and preemption.calls_are_preemptible(self._btf)
-        self._notes_slots = 1
+        self._scratch_slots = 1
         self._constants = {**defines(self._btf), **self._uring.defines}
         trials.has_offsets(self._constants, self._facts)
         self._tracefs = -1  # opened where a hook needs it
@@ -137,7 +137,7 @@ class Loading:
         """Load the best mode that the request allows and hand it over; Refused if none runs."""
         possible = self._possible()
         if any(preemption.of_programs(each.calls, self._preempts) for each in possible):
-            self._notes_slots = _NOTES_SLOTS
+            self._scratch_slots = _SCRATCH_SLOTS
         self._make_maps()
         for each in possible:
             # Where sockets are counted at system calls too, the same programs do more.
@@ -206,9 +206,9 @@ class Loading:
         self._map("high_water", bpf.ARRAY, (4, _HIGH_WATER_SIZE), bpf.processors())
         self._map("events", bpf.RINGBUF, (0, 0), self._request["events_size"])
         for name in ("flow_hints", "file_hints"):
-            self._map(name, bpf.ARRAY, (4, 4), _HINTS)
-        for name in ("raw_notes", "exit_notes"):
-            self._map(name, bpf.PERCPU_ARRAY, (4, _NOTES_SIZE), self._notes_slots)
+            self._map(name, bpf.ARRAY, (4, 4), 1 << _HINT_BITS)
+        for name in ("raw_scratch", "exit_scratch"):
+            self._map(name, bpf.PERCPU_ARRAY, (4, _SCRATCH_SIZE), self._scratch_slots)
         self._map("processes", bpf.HASH, (16, 1), self._request["processes"])
         self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
@@ -293,8 +293,9 @@ class Loading:
         values = {f"{name.upper()}_FD": fd for name, fd in self._maps.items()}
         values.update(self._constants)
         values.update({f"SIZEOF_{t.name.upper()}_SLOT": t.slot_size for t in self._tables})
-        values["SIZEOF_NOTES"] = _NOTES_SIZE
-        values["NOTES_SLOTS"] = self._notes_slots
+        values["SIZEOF_SCRATCH"] = _SCRATCH_SIZE
+        values["FILL_MAX"], values["HINT_BITS"] = _FILL_MAX, _HINT_BITS
+        values["SCRATCH_SLOTS"] = self._scratch_slots
         values["EVENTS_SIZE"] = request["events_size"]
         values["CAST_LOADS"] = int(reads == "cast")
         values["TYPED_LOADS"] = int(reads != "probe")
@@ -386,8 +387,8 @@ def _fill(program: int, table: int, capacity: int) -> None:
 
     A program does it, some thousand slots a run, because one system call each takes too long.
     """
-    for end in range(capacity, 0, -_FILL_RUN):
-        bpf.run_once(program, (table, end, min(_FILL_RUN, end)))
+    for end in range(capacity, 0, -_FILL_MAX):
+        bpf.run_once(program, (table, end, min(_FILL_MAX, end)))
 
 
 def open_hook(hook: Hook, program: int, tracefs: int) -> int:
