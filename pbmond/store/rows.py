@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pbmond import fields
 from pbmond.kernel.records import COUNTER, Rows
+from pbmond.store.values import values_of
 
-#: ``open`` of a row, as indexes of wire.OPEN.
-CLOSED, OPEN, OPEN_UNKNOWN = 0, 1, 2
+#: ``open`` of a row, as it is on the wire.
+CLOSED, OPEN, OPEN_UNKNOWN = (fields.OPEN.index(each) for each in (False, True, None))
 #: Slot of a row that was folded.
 NO_SLOT = -1
 #: At most so many keys of a map are retired in one tick: each costs a system call.
 RETIRE_MAX = 10_000
-
-_VALUES = ("rx_bytes", "tx_bytes", "rx_calls", "tx_calls")
 
 
 @dataclass(frozen=True, slots=True)
 class RowState:
     """Parallel arrays, one element a row; none is ever changed in place.
 
-    ``deltas`` is (rows, 2): bytes in and out since the tick before. Rows from ``read`` on were
+    ``deltas`` is (2, rows): bytes in and out since the tick before. Rows from ``read`` on were
     missing from the last reading.
     """
 
@@ -42,7 +43,7 @@ class RowState:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Rows that moved: ``index`` into the state and (rows, 4) ``deltas`` of their counters."""
+    """Rows that moved: ``index`` into the state and (rows, len(VALUES)) ``deltas``."""
 
     index: NDArray[np.intp]
     deltas: NDArray[np.uint64]
@@ -80,14 +81,6 @@ def _ids_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(counters["id"])
 
 
-def values_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
-    """Copy the four counters (bytes and calls, in and out) of each row to (rows, 4)."""
-    values = np.empty((len(counters), len(_VALUES)), np.uint64)
-    for column, name in enumerate(_VALUES):
-        values[:, column] = counters[name]
-    return values
-
-
 @dataclass(frozen=True, slots=True)
 class Leave:
     """Which rows of living processes leave: by the CLOCK_BOOTTIME ns of their last byte.
@@ -110,7 +103,7 @@ class RowTable:
             np.zeros(0, key),
             np.zeros(0, COUNTER),
             np.zeros(0, np.int32),
-            np.zeros((0, 2), np.uint64),
+            np.zeros((2, 0), np.uint64),
             np.zeros(0, np.uint64),
             np.zeros(0, np.uint8),
             0,
@@ -139,21 +132,21 @@ class RowTable:
             known = np.flatnonzero(match >= 0)
             old = match[known]
             deltas = values_of(rows.counters)
-            deltas[known] -= values_of(before.counters)[old]
+            deltas[:, known] -= values_of(before.counters)[:, old]
             slots = np.full(len(rows), NO_SLOT, np.int32)
             slots[known] = before.slots[old]
             was_open = np.full(len(rows), OPEN_UNKNOWN, np.uint8)
             was_open[known] = before.open[old]
             last_ns = np.full(len(rows), now_ns, np.uint64)
             last_ns[known] = before.last_ns[old]
-        moved = np.flatnonzero(deltas[:, 0] | deltas[:, 1] | deltas[:, 2] | deltas[:, 3])
+        moved = np.flatnonzero(reduce(np.bitwise_or, deltas))
         last_ns = last_ns.copy()
         last_ns[moved] = now_ns
         self.state = RowState(
-            rows.keys, rows.counters, slots, deltas[:, :2].copy(), last_ns, was_open, read
+            rows.keys, rows.counters, slots, deltas[:2].copy(), last_ns, was_open, read
         )
         self._prune_names()
-        return np.flatnonzero(slots == NO_SLOT), Moved(moved, deltas[moved])
+        return np.flatnonzero(slots == NO_SLOT), Moved(moved, deltas[:, moved].T)
 
     def _match(self, rows: Rows, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], Rows, int]:
         """Match a reading to the state: for each row its old index or -1; carry missing rows.
@@ -222,9 +215,8 @@ class RowTable:
             state.slots[index[index >= 0]] == NO_SLOT, -1, index[index >= 0]
         )
         known = index >= 0
-        values = values_of(finals)
         old = index[known]
-        moved = Moved(old, values[known] - values_of(state.counters[old]))
+        moved = Moved(old, (values_of(finals[known]) - values_of(state.counters[old])).T)
         # A row that neither the reading nor the deleting call found has no key any more.
         vanished = retiring[retiring >= state.read]
         owners = state.slots[old]

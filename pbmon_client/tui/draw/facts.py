@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.present.cells import Line, cell, cells_of, clean, fill, wrap
-from pbmon_client.present.fields import Look
+from pbmon_client.present.cells import Line, cell, cells_of, fill, wrap
+from pbmon_client.present.fields import Look, written
 from pbmon_client.present.numbers import duration, moment
 from pbmon_client.present.views import View
+from pbmond.fields import FIELDS
 
 ValueOf = Callable[[str], Any]
-_PROCESS: Final = ("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid")
-_FLOW: Final = ("class", "protocol", "device", "inode", "netns")
+_RETRANSMITTED: Final = ("retransmitted_segments", "retransmitted_bytes")
+_PROCESS: Final = (
+    *("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid"),
+    *_RETRANSMITTED,
+)
+_FIELDS: Final = {
+    "processes": _PROCESS,
+    "connections": (
+        *("class", "protocol", "tcp_state", "rtt_us", *_RETRANSMITTED, "inode", "netns"),
+        *_PROCESS[:3],
+    ),
+    "files": ("class", "device", "inode", "netns", *_PROCESS[:3]),
+}
 
 
 def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
@@ -48,25 +60,30 @@ def listed(value: ValueOf, look: Look, view: View, width: int, most: int) -> lis
     return lines[:most]
 
 
-_LABEL_CELLS: Final = 12
+_LABEL_CELLS: Final = 13
 
 
 def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
-    names: tuple[str, ...] = _PROCESS if view.table == "processes" else (*_FLOW, *_PROCESS[:3])
+    names: tuple[str, ...] = _FIELDS[view.table]
     if view.grouping is not None:
         counted = "members" if view.table == "processes" else "processes"
         names = (counted, "uid", "exe", "unit", "container", "class")
     found = []
     for name in names:
         known = value(name)
-        if known is not None and known != "":
-            found.append((_WORDS.get(name, name), clean(str(known))))
+        nothing = known == 0 and FIELDS[name].kind == "counter"
+        if known is not None and known != "" and not nothing:
+            found.append((_title(name), written(name, known, look)))
     if view.grouping is None:
         found[1:1] = _moments(value, look, view)
     return found
 
 
-_WORDS: Final = {"cmdline": "runs", "members": "processes", "ppid": "parent"}
+def _title(name: str) -> str:
+    # The members of a group are no field of any row.
+    return FIELDS[name].title if name in FIELDS else "processes"
+
+
 #: An age is written this wide, so that what stands behind it does not move every second.
 _AGE_CELLS: Final = len("(59 m 59 s)")
 

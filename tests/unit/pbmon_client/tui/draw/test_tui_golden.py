@@ -1,6 +1,6 @@
 """Golden screens: what is drawn, to the cell and to the colour.
 
-``python tests/unit/test_tui_golden.py`` draws them anew; ``cat`` shows one in a terminal.
+``PYTHONPATH=.:tests/unit python`` with this file draws them anew; ``cat`` shows one in a terminal.
 """
 
 from __future__ import annotations
