@@ -31,10 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     targets = all_targets()
     parser = argparse.ArgumentParser(prog="tests.fuzz", description="Fuzz what reads bytes.")
     parser.add_argument("--seconds", type=_seconds, default=60, help="for each target (default 60)")
-    parser.add_argument(
-        "target", nargs="*", choices=[[], *targets], help="these (default: all)", metavar="TARGET"
-    )
+    parser.add_argument("target", nargs="*", help=f"of {', '.join(targets)} (default: all)")
     options = parser.parse_args(arguments)
+    for name in options.target:
+        if name not in targets:
+            parser.error(f"no target {name!r}: there are {', '.join(targets)}")
     failed = [
         name
         for name in options.target or targets
