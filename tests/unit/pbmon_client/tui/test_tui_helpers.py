@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import demo_world
 import pytest
@@ -53,6 +55,44 @@ def test_each_name_is_asked_for_once() -> None:
     assert found.wait(PATIENCE_S)
     assert book.service("tcp", 443) == "https"
     assert calls == [("tcp", 443)]
+
+
+def test_an_answer_that_comes_at_once_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Names(lambda: None, lambda address: f"name-of-{address}")
+    put = book._waiting.put_nowait
+    answered = threading.Event()
+    book._found = answered.set
+
+    def answer_first(question: Any) -> None:
+        put(question)
+        assert answered.wait(PATIENCE_S)
+
+    monkeypatch.setattr(book._waiting, "put_nowait", answer_first)
+    book.host("192.0.2.1")
+    assert book.host("192.0.2.1") == "name-of-192.0.2.1"
+
+
+def test_a_lookup_that_failed_is_tried_again_after_a_minute() -> None:
+    now_s = 1000.0
+    answers = iter([None, "late.example"])
+    asked, found = threading.Semaphore(0), threading.Event()
+
+    def look_up(_address: str) -> str | None:
+        asked.release()
+        return next(answers)
+
+    book = Names(found.set, look_up, clock=lambda: now_s)
+    assert book.host("192.0.2.1") is None
+    assert asked.acquire(timeout=PATIENCE_S)
+    now_s += 59
+    assert book.host("192.0.2.1") is None
+    assert not asked.acquire(blocking=False)
+    deadline = time.monotonic() + PATIENCE_S
+    while not found.wait(0.01):  # the thread may note its failure only now
+        now_s += 61
+        book.host("192.0.2.1")
+        assert time.monotonic() < deadline
+    assert book.host("192.0.2.1") == "late.example"
 
 
 def test_what_has_no_name_is_no_error() -> None:
