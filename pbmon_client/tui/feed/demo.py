@@ -252,9 +252,11 @@ class Demo:
         self._want = want
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and close the descriptors."""
         self._stopped.set()
         self._thread.join(timeout=2)
+        if not self._thread.is_alive():
+            self.mailbox.close()
 
     def _user(self, uid: int) -> str:
         return self._users.get(uid) or user_name(uid)

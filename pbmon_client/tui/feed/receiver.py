@@ -29,6 +29,7 @@ _SILENT_S: Final = 1.0
 _FIRST_S: Final = 1.0
 #: A screen need not wait long for the wider scope: it shows that as soon as it comes.
 _SETTLE_S: Final = 0.05
+_JOIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +114,27 @@ class Mailbox:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._news: dict[str, News] = {}
+        self._closed = False
         self.fd, self._wake = os.pipe()
         for fd in (self.fd, self._wake):
             os.set_blocking(fd, False)
 
     def put(self, news: News) -> None:
-        """Leave news; what is still there of its kind is forgotten."""
+        """Leave news as the last of all; what is still there of its kind is dropped."""
+        kind = news.part if isinstance(news, Came) else ""
         with self._lock:
-            self._news[news.part if isinstance(news, Came) else ""] = news
+            self._news.pop(kind, None)  # the order of news is the order in which it came
+            self._news[kind] = news
         self.wake()
 
     def wake(self) -> None:
-        """Make ``fd`` readable."""
-        with suppress(BlockingIOError):
-            os.write(self._wake, b"!")
+        """Make ``fd`` readable; does nothing once the mailbox is closed."""
+        with self._lock, suppress(BlockingIOError):
+            if not self._closed:
+                os.write(self._wake, b"!")
 
     def take(self) -> list[News]:
-        """Take what is there."""
+        """Take what is there, oldest first."""
         with suppress(BlockingIOError):
             os.read(self.fd, 4096)
         with self._lock:
@@ -137,9 +142,12 @@ class Mailbox:
         return news
 
     def close(self) -> None:
-        """Close the descriptors, once no other thread uses them."""
-        os.close(self.fd)
-        os.close(self._wake)
+        """Close the descriptors; no other thread may read from ``fd`` any more."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self.fd)
+                os.close(self._wake)
 
 
 def prepared(
@@ -229,10 +237,13 @@ class Feed:
             self._orders.wake()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, and close the descriptors unless the thread is stuck."""
         self._stopped = True
         self._orders.wake()
-        self._thread.join(timeout=2)
+        self._thread.join(timeout=_JOIN_S)
+        if not self._thread.is_alive():
+            self.mailbox.close()
+            self._orders.close()
 
     def _run(self) -> None:
         uid = os.geteuid()

@@ -31,6 +31,7 @@ from pbmon_client.tui.feed.receiver import (
     Crashed,
     Failed,
     Feed,
+    Mailbox,
     News,
     Silent,
     Stream,
@@ -228,6 +229,27 @@ def test_closing_ends_the_thread_at_once(feed: Feed) -> None:
     feed.close()
     assert time.monotonic() - began < 2
     assert not feed._thread.is_alive()
+
+
+@pytest.mark.parametrize("played", [False, True])
+def test_closing_leaves_no_descriptor_open(played: bool, path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    source = Demo(demo_world.FILE, model.Selection()) if played else Feed(str(path), model.Selection())
+    first(source, lambda _news: True)
+    source.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    source.wake()  # a name that was found too late
+    source.close()
+
+
+def test_news_comes_in_the_order_in_which_it_was_left() -> None:
+    snapshot = model.view(received(message([], seq=2)), model.Selection(), 0, "all", str)
+    with contextlib.closing(Mailbox()) as mailbox:
+        for news in (Came(MAIN, snapshot), Silent("silent"), last := Came(MAIN, snapshot)):
+            mailbox.put(news)
+        taken = mailbox.take()
+    assert [type(news) for news in taken] == [Silent, Came]
+    assert taken[-1] is last
 
 
 def test_a_stream_thins_to_the_interval_of_display() -> None:
