@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pbmon_client.data.columns import TABLES
+from pbmon_client.present.listing import Key
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
 from pbmon_client.tui.draw import detail
 from pbmon_client.tui.draw.grid import columns_of
@@ -35,9 +36,16 @@ def move(state: State, by: int) -> None:
     place.selected = rows.key(at)
 
 
-def select(state: State, at: int) -> None:
-    """Select the row at a place."""
+def select(state: State, key: Key) -> bool:
+    """Select the row with a key; False if there is none any more."""
+    if state.opened:
+        return False
+    rows = state.settle()
+    at = None if rows is None else rows.place(key)
+    if at is None:
+        return False
     move(state, at - state.place.at)
+    return True
 
 
 def open_row(state: State) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pbmon_client.present.fields import NameOf, ServiceOf
+from pbmon_client.present.listing import Key
 from pbmon_client.present.search import named, understand
 from pbmon_client.tui import actions
 from pbmon_client.tui.draw import popups, screen
@@ -70,7 +71,7 @@ class App:
         self.state.ascii_only = ascii_only
         self._popup: popups.Popup | None = None
         self._hits: list[screen.Hit] = []
-        self._clicked: tuple[float, int] | None = None
+        self._clicked: tuple[float, Key] | None = None
         self._before_typing = ""
         self._typed_anew = False  # since the filter line was last read
 
@@ -124,13 +125,10 @@ class App:
             self._act(f"view {_view_number(str(hit.value))}", now_s)
         elif hit.what == "sort":
             actions.sort_by(self.state, str(hit.value))
-        else:
-            again = self._clicked is not None and self._clicked[1] == hit.value
-            if again and self._clicked and now_s - self._clicked[0] <= _DOUBLE_CLICK_S:
+        elif actions.select(self.state, hit.value):
+            before, self._clicked = self._clicked, (now_s, hit.value)
+            if before and before[1] == hit.value and now_s - before[0] <= _DOUBLE_CLICK_S:
                 actions.open_row(self.state)
-            else:
-                actions.select(self.state, int(hit.value))
-            self._clicked = (now_s, int(hit.value))
 
     def wheel(self, direction: int) -> None:
         """Take a turn of the wheel: -1 is up."""

@@ -127,6 +127,10 @@ class Driver:
 
     def click(self, x: int, y: int, button: int = 1) -> None:
         self.draw()
+        self.press_button(x, y, button)
+
+    def press_button(self, x: int, y: int, button: int = 1) -> None:
+        """Click on what was drawn last."""
         self.terminal.loop.process_input([("mouse press", button, x, y)])
 
     def wait(self, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pbmon_client.present.arrange import Arranged
 from pbmon_client.present.cells import CRUMB, Line, cell, cells_of, clean, fill
 from pbmon_client.present.fields import Field, Look, fitting, known_sum
+from pbmon_client.present.listing import Key
 from pbmon_client.present.numbers import magnitude
 from pbmon_client.present.views import VIEWS
 from pbmon_client.tui.draw.header import centre
@@ -17,13 +18,13 @@ from pbmon_client.tui.state import State
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A place on the screen that a click can be meant for: ``what``, and which one."""
+    """A place on the screen that can be clicked: a "view" or "sort" by name, a "row" by key."""
 
     line: int
     start: int
     end: int
     what: str
-    value: str | int
+    value: Key
 
 
 def tabs(state: State, width: int, line: int) -> tuple[Line, list[Hit]]:

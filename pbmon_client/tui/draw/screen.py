@@ -100,7 +100,7 @@ def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
     body, top = grid.body(state, rows, columns, width, space)
     lines += body
     shown = min(space, len(rows.order) - top)
-    hits += [Hit(first + at, 0, width, "row", top + at) for at in range(shown)]
+    hits += [Hit(first + at, 0, width, "row", rows.key(top + at)) for at in range(shown)]
     return hits
 
 

@@ -285,13 +285,16 @@ class _Receiver:
     def run(self, orders: Mailbox, want: Callable[[], Want | None]) -> None:
         """Receive until nothing is wanted any more."""
         try:
-            while (wanted := want()) is not None:
-                self._retarget(wanted)
-                self._work_ahead()
+            while True:
                 left = self._quiet_since + self._patience_s - time.monotonic()
                 wait(self._parts.values(), orders.fd, left)
                 orders.take()
+                # Only now: what is wanted may have changed during the wait.
+                if (wanted := want()) is None:
+                    return
+                self._retarget(wanted)
                 self._receive()
+                self._work_ahead()
                 if time.monotonic() - self._quiet_since >= self._patience_s:
                     self._on_silence()
         finally:

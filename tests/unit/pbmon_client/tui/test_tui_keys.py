@@ -231,6 +231,24 @@ def test_the_mouse_selects_scrolls_opens_and_changes_views(world: Driver) -> Non
     assert world.app.state.place.view.name == "files"
 
 
+def test_a_click_means_the_row_that_was_drawn_whatever_came_since() -> None:
+    driver = three()
+    line = next(at for at, text in enumerate(driver.lines()) if " three " in text)
+    busier = [rate(1, b"one", 900.0), rate(2, b"two", 300.0), rate(3, b"three", 200.0)]
+    driver.receive(message(busier, seq=3))  # "two" is on that line now, but is not drawn yet
+    driver.press_button(5, line)
+    assert "three" in driver.selected()
+
+
+def test_a_click_on_a_row_that_has_gone_selects_nothing_else() -> None:
+    driver = three()
+    driver.type("end")
+    line = next(at for at, text in enumerate(driver.lines()) if " two " in text)
+    driver.receive(message([rate(1, b"one", 100.0), rate(3, b"three", 200.0)], seq=3))
+    driver.press_button(5, line)
+    assert "one" in driver.selected()
+
+
 def test_nothing_is_drawn_again_that_did_not_change() -> None:
     driver = three()
     driver.draw()

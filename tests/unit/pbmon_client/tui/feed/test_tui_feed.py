@@ -10,19 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import demo_world
 import pytest
 from client_messages import flow, message, process, received
 from fake_publisher import PATIENCE_S, Publisher
 
+from pbmon_client import subscription
 from pbmon_client.data import model
 from pbmon_client.output import jsonout
 from pbmon_client.present.arrange import Wish
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import CONNECTIONS, HOSTS, PROCESSES
 from pbmon_client.tui.app import App
-from pbmon_client.tui.feed import demo
+from pbmon_client.tui.feed import demo, receiver
 from pbmon_client.tui.feed.demo import Demo, DemoError
 from pbmon_client.tui.feed.receiver import (
     DETAIL,
@@ -92,6 +94,29 @@ def test_snapshots_come_with_their_rows_arranged(publisher: Publisher, feed: Fee
     assert news.snapshot.message.seq == 4
     assert news.snapshot.scope == "all"
     assert news.wish == wish
+    assert news.rows is not None
+    assert list(news.rows.order) == [1]
+
+
+def test_what_is_wanted_during_the_wait_holds_for_the_snapshot_that_ends_it(
+    path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = 0
+
+    def wait(*ready: Any) -> None:
+        nonlocal waits
+        waits += 1
+        if waits == 2:  # the feed waits for its first snapshot
+            feed.want(Want(wish=Wish(PROCESSES, search=understand("two"))))
+            publisher.expect(ALL, OWN)
+            publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
+        subscription.wait(*ready)
+
+    monkeypatch.setattr(receiver, "wait", wait)
+    with contextlib.closing(Feed(str(path), model.Selection())) as feed:
+        feed._orders.wake()
+        news = first(feed, came(MAIN))
+    assert isinstance(news, Came)
     assert news.rows is not None
     assert list(news.rows.order) == [1]
 
