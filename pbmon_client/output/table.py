@@ -10,7 +10,7 @@ from pbmon_client.data.model import Rows, View
 from pbmon_client.data.text import fit, human, safe_text
 from pbmon_client.present.arrange import table_of
 from pbmon_client.present.cells import cell
-from pbmon_client.present.completeness import warnings
+from pbmon_client.present.completeness import status, warnings
 from pbmon_client.present.fields import Look, fitting
 from pbmon_client.present.views import CONNECTIONS, FILES, PROCESSES
 from pbmon_client.present.views import View as Shown
@@ -59,8 +59,8 @@ def _title(view: View, width: int) -> str:
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.message.time_ns // 10**9))
     every = f"{view.message.interval_ns / 1e9:.1f} s"
     scope = "every user" if view.scope == "all" else "only your processes"
-    status = safe_text(str(view.health.get("status", "?")))
-    return fit(f"pbmon  {view.host}  {stamp}  last {every}  {scope}  {status}", width).rstrip()
+    words = safe_text(status(view)[1].strip())
+    return fit(f"pbmon  {view.host}  {stamp}  last {every}  {scope}  {words}", width).rstrip()
 
 
 def _total(view: View, width: int) -> str:

@@ -11,7 +11,7 @@ from pbmon_client.present.listing import Key
 from pbmon_client.present.search import named, understand
 from pbmon_client.tui import actions
 from pbmon_client.tui.draw import popups, screen
-from pbmon_client.tui.draw.header import unseen_warnings
+from pbmon_client.tui.draw.header import open_warnings
 from pbmon_client.tui.feed.receiver import DETAIL, Came, Crashed, Failed, News, Want
 from pbmon_client.tui.keys import ACTIONS
 from pbmon_client.tui.settings import Settings
@@ -211,10 +211,7 @@ class App:
         elif action == "signal":
             self._ask(now_s)
         elif action == "acknowledge":
-            for warning in unseen_warnings(state):
-                state.seen.add(warning.key)
-                if warning.lasting and warning.key not in state.settings.seen:
-                    state.settings.seen.append(warning.key)
+            state.settings.put_away(warning.key for warning in open_warnings(state))
 
     def _pause(self, now_s: float) -> None:
         state = self.state

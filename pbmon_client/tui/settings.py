@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ _SWITCHES: Final = (
     *("totals", "bits", "binary", "exact"),
     *("active", "names", "detail", "full_command"),
 )
+#: Most keys of warnings name one run of one daemon, and mean nothing after it.
+_MOST_SEEN: Final = 100
 _HEADING: Final = "# Written by pbmon-client when its settings change.\n"
 
 
@@ -29,7 +31,7 @@ class Settings:
     """The remembered choices.
 
     ``sort`` is (column, reversed) by view; ``hidden`` names classes (under "") and columns by
-    view; ``seen`` holds warnings that were acknowledged.
+    view; ``seen`` holds the keys of warnings that were put away, the newest last.
     """
 
     theme: str | None = None
@@ -45,6 +47,10 @@ class Settings:
     sort: dict[str, tuple[str, bool]] = field(default_factory=dict)
     hidden: dict[str, list[str]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
+
+    def put_away(self, keys: Iterable[str]) -> None:
+        """Remember warnings as seen, and forget the oldest of many."""
+        self.seen = [*self.seen, *keys][-_MOST_SEEN:]
 
 
 class SettingsError(Exception):

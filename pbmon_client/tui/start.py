@@ -22,8 +22,8 @@ from pbmon_client.tui.settings import Settings, SettingsError, default_path, loa
 
 def run(chosen: Options) -> str:
     """Run until the user quits; return why it failed, or ""."""
-    # It would stop a key press for up to half a second at a hundred thousand rows, and finds
-    # nothing: neither snapshots nor keys leave cycles behind, as the tests claim.
+    # It would stop a key press for up to half a second at a hundred thousand rows. Neither
+    # snapshots nor keys leave cycles behind, as the tests claim; the terminal collects when idle.
     gc.disable()
     _load_filters_soon()
     # The daemon answers while urwid, which takes longest to load, is still being imported.

@@ -67,7 +67,6 @@ class State:
     notice_until_s: float = 0.0
     opened: bool = False  # the details fill the screen
     detail_top: int = 0
-    seen: set[str] = field(default_factory=set)
     newest_curves: Curves = field(default_factory=Curves)
     name_of: NameOf | None = None
     service_of: ServiceOf | None = None

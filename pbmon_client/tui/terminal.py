@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -23,6 +24,8 @@ from pbmon_client.tui.feed.render_priority import Turn
 Clock = Callable[[], float]
 
 _TICK_S: Final = 1.0
+#: How often cycles of objects are collected, at most, while nobody is at the keys.
+_COLLECT_S: Final = 300.0
 #: How long a lone Esc may still become the start of a longer sequence.
 _ESCAPE_S: Final = 0.015
 _WHEEL: Final = {4: -1, 5: 1}
@@ -180,6 +183,7 @@ class Terminal:
         self._failure = ""
         self._clock = clock
         self._theme: str | None = None
+        self._collected_s = clock()
         self._turn: Final = turn or Turn()
         self.window: Final = Window(app, self._carry_out, clock, self._turn)
         self._screen: Final = screen or _Keyboard(self._turn.hurry)
@@ -228,7 +232,15 @@ class Terminal:
         if self._app.ages(self._clock()):
             self.loop.still = False
             self.window._invalidate()
+        self._collect_when_idle()
         loop.set_alarm_in(_TICK_S, self._on_tick)
+
+    def _collect_when_idle(self) -> None:
+        """Do the cycle collector's work, which ``start`` switched off, when no key waits for it."""
+        now_s = self._clock()
+        if not self._turn.awake and now_s - self._collected_s >= _COLLECT_S:
+            self._collected_s = now_s
+            gc.collect()
 
     def _carry_out(self, effects: list[Effect]) -> None:
         now_s = self._clock()

@@ -136,6 +136,10 @@ class Driver:
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
 
+    def tick(self) -> None:
+        """Let the loop's clock strike."""
+        self.terminal._on_tick(self.terminal.loop, None)
+
     # --- what shows -----------------------------------------------------------------------------
 
     def draw(self) -> urwid.Canvas:

@@ -38,13 +38,12 @@ def header(state: State, width: int, now_s: float, *, graphs: bool) -> list[Line
     return [*lines, _coverage(state, snapshot, width)]
 
 
-def unseen_warnings(state: State) -> list[Notice]:
-    """Return the warnings that nobody acknowledged yet."""
+def open_warnings(state: State) -> list[Notice]:
+    """Return the warnings that were not put away."""
     snapshot = state.snapshot
     if snapshot is None:
         return []
-    seen = state.seen.union(state.settings.seen)
-    return [warning for warning in warnings(snapshot) if warning.key not in seen]
+    return [each for each in warnings(snapshot) if each.key not in state.settings.seen]
 
 
 def warning_lines(state: State, width: int, most: int) -> list[Line]:
@@ -55,7 +54,7 @@ def warning_lines(state: State, width: int, most: int) -> list[Line]:
         lines.append(
             fill([("text", " "), ("alert", cell(words, min(cells_of(words), width - 1)))], width)
         )
-    for warning in unseen_warnings(state)[:most]:
+    for warning in open_warnings(state)[:most]:
         text = clean(warning.text)
         key: Line = [("key", " x"), ("dim", " seen ")]
         if cells_of(text) > width - 1 - line_cells(key):

@@ -10,7 +10,7 @@ from pbmon_client.present.cells import Line, fill, line_cells, over, recolour
 from pbmon_client.tui.draw import detail, grid
 from pbmon_client.tui.draw.footer import footer
 from pbmon_client.tui.draw.grid import Hit
-from pbmon_client.tui.draw.header import centre, header, unseen_warnings, waiting, warning_lines
+from pbmon_client.tui.draw.header import centre, header, waiting, warning_lines
 from pbmon_client.tui.draw.popups import Popup
 from pbmon_client.tui.state import State
 
@@ -111,6 +111,3 @@ def _coming(state: State, width: int, space: int) -> Sequence[Line]:
         words = f"paused before {state.place.view.table} came (Space goes on)"
     lines = [blank] * (space // 3) + [centre(words, width)]
     return [*lines, *[blank] * (space - len(lines))][:space]
-
-
-__all__ = ["Frame", "Hit", "draw", "unseen_warnings"]

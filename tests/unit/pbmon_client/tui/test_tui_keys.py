@@ -223,11 +223,11 @@ def test_the_mouse_selects_scrolls_opens_and_changes_views(world: Driver) -> Non
     world.click(5, first + 2)
     assert world.selected() == world.lines()[first + 2]
     world.click(5, first + 2)
-    assert "── " in world.lines()[5]
+    assert "── " in world.lines()[4]
     world.type("esc")
     world.click(5, first, button=5)
     assert world.app.state.place.at == 5
-    world.click(world.lines()[5].index("files"), 5)
+    world.click(world.lines()[4].index("files"), 4)
     assert world.app.state.place.view.name == "files"
 
 

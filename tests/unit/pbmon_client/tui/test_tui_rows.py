@@ -105,7 +105,7 @@ def test_movements_of_arrows_vi_and_emacs(keys: list[str], name: str) -> None:
 )
 def test_every_view_has_a_key(world: Driver, key: str, view: str, first: str) -> None:
     world.type(key)
-    tab = next(text for role, text in world.roles(5) if role == "tab on")
+    tab = next(text for role, text in world.roles(4) if role == "tab on")
     assert view in tab
     assert first in world.rows()[0]
 
@@ -128,7 +128,7 @@ def test_a_group_sums_its_members_and_opens_to_them(world: Driver) -> None:
         world.type("down")
     assert world.selected().split()[:3] == ["postgres", "70", "2"]
     world.type("enter")
-    assert "users: postgres" in world.lines()[5]
+    assert "users: postgres" in world.lines()[4]
     assert set(world.names()) == {"postgres"}
     world.type("esc")
     assert "postgres" in world.selected()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from client_messages import HEALTH, message, process
 from tui_driver import Driver, started
 
 from pbmon_client.present.cells import TIMES
+from pbmon_client.tui.draw.header import open_warnings
 from pbmon_client.tui.feed.receiver import silence_words
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.settings import Settings, load, save
 from pbmond import wire
 
 PATH = "/run/pbmon/pbmond.sock"
@@ -123,25 +125,49 @@ def test_a_missing_mode_shows_with_words() -> None:
     assert "NOT COUNTED files: switched off" in driver.text()
 
 
-def test_what_a_kernel_cannot_show_is_remembered_once_it_was_acknowledged() -> None:
-    settings = Settings()
-    health = HEALTH | {"unseen": ["libaio"]}
-    driver = started([message([busy()], seq=2, health=health)], settings=settings)
-    assert "unseen here: libaio" in driver.text()
+def test_what_a_kernel_cannot_show_is_a_mark_in_the_header_and_named_in_the_health() -> None:
+    health = HEALTH | {"unseen": ["libaio", "splice out of a socket"]}
+    driver = started([message([busy()], seq=2, health=health)])
+    assert driver.lines()[0].endswith("complete*")
+    assert "libaio" not in driver.text()
+    driver.type("H", "page down")
+    assert "* in the header" in driver.text()
+    assert "splice out of a socket" in driver.text()
+
+
+@pytest.mark.parametrize(
+    "health", [{"lost": {"events": 3}}, {"modes": {"sockets": "off"}}, {"status": "incomplete"}]
+)
+def test_what_was_put_away_stays_put_away_in_the_next_run(
+    health: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "client.toml"
+    driver = started([message([busy()], seq=2, health=HEALTH | health)])
+    warned = len(open_warnings(driver.app.state))
     driver.type("x")
-    again = started([message([busy()], seq=2, health=health)], settings=settings)
-    assert "libaio" not in again.text()
-    other = HEALTH | {"unseen": ["libaio", "another"]}
-    again.receive(message([busy()], seq=3, health=other))
-    assert "another" in again.text()
+    save(file, driver.app.state.settings)
+    again = started([message([busy()], seq=3, health=HEALTH | health)], settings=load(file))
+    assert warned
+    assert not open_warnings(again.app.state)
+    other = message([busy()], seq=4, health=HEALTH | {"lost": {"events": 9}})
+    again.receive(other)
+    assert "LOST events: 9" in again.text()
+
+
+def test_only_the_newest_warnings_are_remembered() -> None:
+    settings = Settings()
+    for number in range(150):
+        settings.put_away([f"warning {number}"])
+    assert (settings.seen[0], settings.seen[-1]) == ("warning 50", "warning 149")
 
 
 def test_a_warning_that_is_cut_short_is_whole_in_the_health() -> None:
-    unseen = [f"thing {number} with many words" for number in range(9)]
-    driver = started([message([busy()], seq=2, health=HEALTH | {"unseen": unseen})])
-    line = next(line for line in driver.lines() if "unseen here" in line)
+    reasons = [f"thing {number} with many words" for number in range(9)]
+    health = HEALTH | {"status": "incomplete", "reasons": reasons}
+    driver = started([message([busy()], seq=2, health=health)], height=50)
+    line = next(line for line in driver.lines() if "INCOMPLETE thing" in line)
     assert line.endswith("… H all  x seen")
-    driver.type("H", "page down")
+    driver.type("H", "end")
     assert "thing 8 with many words" in driver.text()
     driver.type("esc")
     assert "thing 8" not in driver.text()
