@@ -145,7 +145,7 @@ class _Viewer:
         if interval_s is not None:
             if not rates.due(message, self._shown, round(interval_s * 1e9)):
                 return False
-            timed = rates.over(message, self._shown)
+            timed = rates.over(message, self._shown, self._source.scope)
         else:
             timed = message
         self._view = model.view(

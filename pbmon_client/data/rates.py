@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import compress
+from math import nan
 from typing import Any, Final
 
 from pbmon_client.data import shares
 from pbmon_client.data.columns import rate_columns
-from pbmond.wire import Message, Table
+from pbmond.wire import STATES, Message, Table
 
 #: What tells a row from every other row of its table, in one daemon run. A first byte's time is
 #: part of it because a retired key can come back, and then counts from zero.
@@ -21,6 +23,8 @@ IDENTITY: Final = {
     ),
     "files": ("pid", "start_ns", "first_ns", "device", "inode"),
 }
+#: When the counters of a row began at zero.
+_BEGAN: Final = {"processes": "start_ns", "connections": "first_ns", "files": "first_ns"}
 
 
 def newer(message: Message, than: Message | None) -> bool:
@@ -42,57 +46,85 @@ def due(message: Message, shown: Message | None, interval_ns: int | None) -> boo
     return message.now_ns - shown.now_ns + message.interval_ns // 2 >= interval_ns
 
 
-def over(message: Message, shown: Message | None) -> Message:
+def over(message: Message, shown: Message | None, scope: str) -> Message:
     """Return the message with its rates and interval taken since the snapshot shown before.
 
-    Without one of the same daemon run the daemon's own rates stay. A row that was not in the
-    snapshot before has counted from zero since.
+    Without one of the same daemon run the daemon's own rates stay. A row that began since then
+    has counted from zero. One that is older and was not there before, as when its process became
+    one of the viewer's own, has no rate. When such a process comes or goes, neither do the totals
+    of the scope "own".
     """
     if shown is None or shown.epoch != message.epoch or message.now_ns <= shown.now_ns:
         return message
     interval_ns = message.now_ns - shown.now_ns
     tables: dict[str, Any] = {}
-    for name, identity in IDENTITY.items():
+    for name in IDENTITY:
         now, before = getattr(message, name), getattr(shown, name)
         if now is not None and before is not None:
-            tables[name] = _table_over(name, now, before, identity, interval_ns)
+            tables[name] = _table_over(name, now, before, shown.now_ns, interval_ns)
+    same_processes = scope == "all" or _same_processes(message, shown)
     totals = dict(message.totals)
     for rate in rate_columns("processes"):
         counter = rate.removesuffix("_per_s")
-        totals[rate] = (totals[counter] - shown.totals[counter]) * 1e9 / interval_ns
+        moved = totals[counter] - shown.totals[counter]
+        totals[rate] = moved * 1e9 / interval_ns if same_processes else None
     return replace(
         message,
         interval_ns=interval_ns,
-        coverage=shares.over(message.coverage, shown.coverage),
+        coverage=shares.over(message.coverage, shown.coverage, same_processes=same_processes),
         totals=totals,
         **tables,
     )
 
 
-def _table_over(
-    name: str, now: Table, before: Table, identity: tuple[str, ...], interval_ns: int
-) -> Table:
-    earlier = {key: row for row, key in enumerate(_keys(before, identity))}
-    rows = [earlier.get(key) for key in _keys(now, identity)]
+def _same_processes(now: Message, before: Message) -> bool:
+    """Tell whether a scope's processes only began or ended; neither entered it nor left it."""
+    earlier, later = ({*_keys("processes", each.processes)} for each in (before, now))
+    entered = any(start_ns <= before.now_ns for _pid, start_ns in later - earlier)
+    running = compress(_keys("processes", before.processes), map(_RUNNING.__eq__, _states(before)))
+    return not entered and later.issuperset(running)
+
+
+_RUNNING: Final = STATES.index("running")
+
+
+def _states(message: Message) -> Sequence[int]:
+    states: Sequence[int] = message.processes.columns["state"]
+    return states
+
+
+def _table_over(name: str, now: Table, before: Table, since_ns: int, interval_ns: int) -> Table:
+    earlier = {key: row for row, key in enumerate(_keys(name, before))}
+    rows = [earlier.get(key) for key in _keys(name, now)]
+    # Of each row that was not there: whether it is older than the snapshot before.
+    older = [began_ns <= since_ns for began_ns in now.columns[_BEGAN[name]]]
     columns: dict[str, Any] = dict(now.columns)
     for rate in rate_columns(name):
         counter = rate.removesuffix("_per_s")
-        columns[rate] = _rates(now.columns[counter], before.columns[counter], rows, interval_ns)
+        columns[rate] = _rates(
+            now.columns[counter], before.columns[counter], rows, older, interval_ns
+        )
     return Table(now.length, columns)
 
 
-def _keys(table: Table, identity: tuple[str, ...]) -> Iterable[Hashable]:
-    return zip(*(table.columns[name] for name in identity), strict=True)
+def _keys(name: str, table: Table) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table.columns[column] for column in IDENTITY[name]), strict=True)
 
 
 def _rates(
-    now: Iterable[int], before: Sequence[int], rows: list[int | None], interval_ns: int
+    now: Iterable[int],
+    before: Sequence[int],
+    rows: Sequence[int | None],
+    older: Sequence[bool],
+    interval_ns: int,
 ) -> array.array[float]:
     per_byte = 1e9 / interval_ns
     result = array.array("d", bytes(8 * len(rows)))
     for index, (value, row) in enumerate(zip(now, rows, strict=True)):
-        # A process row that was folded and came back has counted from zero again.
-        moved = value if row is None or value < before[row] else value - before[row]
-        if moved:
-            result[index] = moved * per_byte
+        if row is None:
+            result[index] = nan if older[index] else value * per_byte
+        elif value:
+            # A process row that was folded and came back has counted from zero again.
+            moved = value - before[row]
+            result[index] = (moved if moved >= 0 else value) * per_byte
     return result

@@ -25,8 +25,11 @@ Write = Callable[[float], str]
 # --- the interval -------------------------------------------------------------------------------
 
 
-def over(now: Coverage, before: Coverage) -> dict[str, Any]:
-    """Return ``now`` with its intervals taken since ``before``, a coverage of the same run."""
+def over(now: Coverage, before: Coverage, *, same_processes: bool) -> dict[str, Any]:
+    """Return ``now`` with its intervals taken since ``before``, a coverage of the same run.
+
+    What all processes did is not known where they are not the ``same_processes`` as before.
+    """
     found = _over(now, before)
     for name, value in now.items():
         if isinstance(value, dict):
@@ -34,6 +37,8 @@ def over(now: Coverage, before: Coverage) -> dict[str, Any]:
         elif isinstance(value, list):
             earlier = {row["name"]: row for row in before[name] or () if row["present"]}
             found[name] = [_over(row, earlier.get(row["name"], {})) for row in value]
+    if not same_processes:
+        found["attributed"] = _over(now["attributed"], {})
     return found
 
 

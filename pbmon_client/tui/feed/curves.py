@@ -62,7 +62,7 @@ def planes_of(snapshot: Snapshot, view: View, pause: Pause = lambda: None) -> Pl
         listing = _listing(snapshot, each)
         if listing is not None:
             planes[each.name] = _plane(listing, curve_names(each.table))
-    host = tuple(snapshot.totals.get(name) or 0.0 for name in HISTORY)
+    host = tuple(snapshot.totals.get(name) for name in HISTORY)
     planes[_HOST] = _Plane({_HOST: host}, whole=True)
     return planes
 

@@ -192,7 +192,7 @@ class Stream:
         if interval_s is not None:
             if not rates.due(message, self._shown, round(interval_s * 1e9)):
                 return None
-            timed = rates.over(message, self._shown)
+            timed = rates.over(message, self._shown, scope)
         else:
             timed = message
         self._shown = message

@@ -182,7 +182,7 @@ def test_intervals_are_taken_since_the_snapshot_shown_before() -> None:
         parts = counts(wire.HOST_COUNTERS, moved, 1)
         return received(message(seq=seq, coverage=coverage(interfaces=[found], **parts)))
 
-    now = rates.over(at(4, 900), at(2, 100))
+    now = rates.over(at(4, 900), at(2, 100), "all")
     assert now.interval_ns == 2 * SECOND
     assert now.coverage["interfaces"][0]["rx_bytes_interval"] == 800
     assert now.coverage["interfaces"][0]["rx_bytes"] == 900
@@ -196,4 +196,4 @@ def test_intervals_are_taken_since_the_snapshot_shown_before() -> None:
         (at(2, 100), at(4, None)),  # type: ignore[arg-type]
         (received(message(seq=2, coverage=coverage(interfaces=None))), at(4, 900)),
     ):
-        assert rates.over(after, before).coverage["interfaces"][0]["rx_bytes_interval"] is None
+        assert rates.over(after, before, "all").coverage["interfaces"][0]["rx_bytes_interval"] is None
