@@ -14,7 +14,7 @@ from typing import Final, Self
 
 import zmq
 
-from pbmond.wire import Message, Topic, decode, topic_of
+from pbmond.wire import Message, Topic, WireError, decode, topic_of
 
 #: How long a message of the own scope waits for one of all, in seconds.
 SETTLE_S: Final = 0.15
@@ -201,6 +201,25 @@ def wait(subscriptions: Iterable[Subscription], wake_fd: int, timeout_s: float) 
     for subscription in subscriptions:
         subscription.join(poller)
     poller.poll(ceil(max(0.0, timeout_s) * 1000))
+
+
+def silence_words(path: str, problem: OSError | None) -> str:
+    """Say why nothing comes, given what ``connect_problem`` found."""
+    if problem is None:
+        return f"pbmond is silent (on {path})"
+    if isinstance(problem, FileNotFoundError):
+        return f"pbmond is not running (there is no socket {path})"
+    if isinstance(problem, ConnectionRefusedError):
+        return f"pbmond is not running (nobody listens on {path})"
+    return f"cannot connect to {path} ({problem.strerror or problem})"
+
+
+def wrong_schema_words(error: WireError) -> str:
+    """Say that the daemon's messages cannot be read."""
+    return (
+        f"pbmond does not speak this client's language ({error}); "
+        "install the same version of both and restart pbmond"
+    )
 
 
 def connect_problem(path: str) -> OSError | None:

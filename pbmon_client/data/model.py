@@ -1,8 +1,8 @@
-"""The rows a viewer asked for: one message narrowed, joined, sorted and cut; pure."""
+"""A snapshot: the tables of one message, joined and made safe for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import reduce
@@ -11,15 +11,14 @@ from math import isfinite
 from operator import eq
 from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
-from pbmon_client.data.columns import TABLES, UserName, byte_columns, rate_columns
+from pbmon_client.data.columns import TABLES, UserName
 from pbmon_client.data.text import safe, safe_text
 from pbmond.wire import Message, Table
 
 Find = Callable[[str], Sequence[Any] | None]
 Made = TypeVar("Made")
-#: So many rows are worth to be treated one by one.
+#: Fewer rows than this are joined to their processes one by one.
 _FEW: Final = 64
-
 
 Flags = list[bool]  # one for each row of a table
 
@@ -168,10 +167,10 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """One snapshot as asked for. ``scope`` is "all" or "own"; tables not asked for are None.
+class Snapshot:
+    """One message joined and made safe. ``scope`` is "all" or "own"; a table may be None.
 
-    ``health`` and ``coverage`` are the contract's objects, and ``host`` a name, all made safe.
+    ``health`` and ``coverage`` are the contract's objects, and ``host`` is a name.
     """
 
     message: Message
@@ -187,17 +186,23 @@ class View:
     files: Rows | None
 
 
-def view(message: Message, selection: Selection, uid: int, scope: str, user: UserName) -> View:
-    """Narrow a message to a selection; ``user`` names users by uid."""
+def snapshot_of(
+    message: Message, selection: Selection, uid: int, scope: str, user: UserName
+) -> Snapshot:
+    """Make a snapshot of a message; ``user`` names users by uid.
+
+    Of ``selection`` only the choice of processes counts: their connections and files stay too.
+    """
     processes = Rows("processes", message.processes, user)
-    flows = [
-        Rows(kind, table, user, processes)
+    flows = {
+        kind: Rows(kind, table, user, processes)
         for kind, table in (("connections", message.connections), ("files", message.files))
-        if table is not None and selection.needs_flows
-    ]
-    chosen, chosen_flows = _choose(processes, flows, selection)
-    tables = {rows.kind: _arrange(rows, selection) for rows in (chosen, *chosen_flows)}
-    return View(
+        if table is not None
+    }
+    chosen = _chosen(processes, selection)
+    if chosen is not None:
+        flows = {kind: rows.take(_owned(rows, {*chosen})) for kind, rows in flows.items()}
+    return Snapshot(
         message=message,
         host=safe_text(message.host),
         uid=uid,
@@ -206,92 +211,36 @@ def view(message: Message, selection: Selection, uid: int, scope: str, user: Use
         coverage=_plain_map(message.coverage, 0),
         totals=_plain_map(message.totals, 0),
         retired=Rows("retired", message.retired, user),
-        processes=tables["processes"],
-        connections=tables.get("connections") if selection.flows else None,
-        files=tables.get("files") if selection.flows else None,
+        processes=processes if chosen is None else processes.take(chosen),
+        connections=flows.get("connections"),
+        files=flows.get("files"),
     )
 
 
-def _choose(processes: Rows, flows: list[Rows], selection: Selection) -> tuple[Rows, list[Rows]]:
-    """Apply the options that narrow; a process stays as well when one of its flows does."""
-    wanted = _wanted(processes, selection)
-    kept: set[int] = set()
-    chosen_flows: list[Rows] = []
-    for rows in flows:
-        indexes: Sequence[int] = range(len(rows))
-        if wanted is not None:
-            indexes = [row for row in indexes if rows.owner_rows()[row] in wanted]
-        if selection.filter is not None:
-            yes = selection.filter.ask(rows.find, len(rows)).yes
-            indexes = [row for row in indexes if yes[row]]
-            kept.update(map(rows.owner_rows().__getitem__, indexes))
-        chosen_flows.append(rows.take(indexes))
-    indexes = range(len(processes)) if wanted is None else sorted(wanted)
-    if selection.filter is not None:
-        yes = selection.filter.ask(processes.find, len(processes)).yes
-        indexes = [row for row in indexes if row in kept or yes[row]]
-    return processes.take(indexes), chosen_flows
+def _owned(rows: Rows, owners: Collection[int]) -> list[int]:
+    return [row for row, owner in enumerate(rows.owner_rows()) if owner in owners]
 
 
-def _wanted(processes: Rows, selection: Selection) -> set[int] | None:
+def _chosen(processes: Rows, selection: Selection) -> list[int] | None:
     """Return the processes that -p, -u and --name ask for; None is all of them."""
     if not (selection.pids or selection.uids or selection.names):
         return None
-    indexes: Sequence[int] = range(len(processes))
-    if selection.pids:
-        pids = processes.column("pid")
-        indexes = [row for row in indexes if pids[row] in selection.pids]
-    if selection.uids:
-        uids = processes.column("uid")
-        indexes = [row for row in indexes if uids[row] in selection.uids]
-    if selection.names:
-        names = processes.column("name")
-        indexes = [
-            row
-            for row in indexes
-            if any(fnmatchcase(names[row] or "", pattern) for pattern in selection.names)
-        ]
-    return set(indexes)
+    columns = [processes.column(name) for name in ("pid", "uid", "name")]
+    return [
+        row
+        for row, (pid, uid, name) in enumerate(zip(*columns, strict=True))
+        if (not selection.pids or pid in selection.pids)
+        and (not selection.uids or uid in selection.uids)
+        and (not selection.names or _named(name, selection.names))
+    ]
 
 
-def _arrange(rows: Rows, selection: Selection) -> Rows:
-    if selection.active:
-        rows = rows.take([row for row, moved in enumerate(_moved(rows)) if moved])
-    sort = selection.sort
-    values = rows.find(sort) if sort is not None else None
-    if values is not None and sort is not None:
-        rows = rows.take(_order(values, descending=_starts_big(values) != selection.reverse))
-    elif selection.busiest_first or selection.top is not None:
-        busiest = list(zip(_sums(rows, rate_columns), _sums(rows, byte_columns), strict=True))
-        rows = rows.take(_order(busiest, descending=not selection.reverse))
-    elif selection.reverse:
-        rows = rows.take(range(len(rows) - 1, -1, -1))
-    return rows if selection.top is None else rows.take(range(min(selection.top, len(rows))))
+def _named(name: str | None, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name or "", pattern) for pattern in patterns)
 
 
-def _moved(rows: Rows) -> list[float]:
-    """Return what moved in each row; where no rate is known yet, since counting began."""
-    known = any(rate is not None for rate in rows.column(rate_columns(rows.kind)[0]))
-    return _sums(rows, rate_columns if known else byte_columns)
-
-
-def _sums(rows: Rows, names: Callable[[str], tuple[str, ...]]) -> list[float]:
-    columns = [rows.column(name) for name in names(rows.kind)]
-    return [sum(filter(None, values)) for values in zip(*columns, strict=True)]
-
-
-def _starts_big(values: Sequence[Any]) -> bool:
-    """Numbers are sorted from the largest, text from A."""
-    return not any(isinstance(value, str) for value in values)
-
-
-def _order(values: Sequence[Any], *, descending: bool) -> list[int]:
-    known = [row for row, value in enumerate(values) if value is not None]
-    unknown = [row for row, value in enumerate(values) if value is None]
-    return sorted(known, key=values.__getitem__, reverse=descending) + unknown
-
-
-_DEPTH: Final = 6  # of the health and coverage objects; a deeper one is nobody's
+#: How deep the health and coverage objects are read; no daemon sends deeper ones.
+_DEPTH: Final = 6
 
 
 def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - anything that msgpack can hold

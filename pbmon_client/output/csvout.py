@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pbmon_client.data.columns import TABLES
-from pbmon_client.data.model import Rows, View
+from pbmon_client.data.model import Rows, Snapshot
 from pbmon_client.data.text import iso_time, safe_text
 
 _LEADING: Final = ("time", "epoch", "seq", "health", "table")
@@ -27,7 +27,7 @@ class Writer:
         self.fields: Final = tuple(names)
         self._started = False
 
-    def render(self, view: View, _notice: str = "") -> bytes:
+    def render(self, view: Snapshot, _notice: str = "") -> bytes:
         """Write the rows of a view, the first time under the header; unknown or absent is empty.
 
         Text that a spreadsheet would run as a formula gets a ``'`` before it.

@@ -8,11 +8,11 @@ from json.encoder import encode_basestring
 from typing import Any, Final
 
 from pbmon_client.data.columns import TABLES
-from pbmon_client.data.model import Rows, View
+from pbmon_client.data.model import Rows, Snapshot
 from pbmon_client.data.text import iso_time, safe_text
 
 
-def render(view: View, *, row_a_line: bool) -> bytes:
+def render(view: Snapshot, *, row_a_line: bool) -> bytes:
     """Encode a view as UTF-8, ending in a newline; with ``row_a_line`` each row has its own."""
     between = ",\n" if row_a_line else ","
     parts = [json.dumps(_head(view), ensure_ascii=False, separators=(",", ":"))[:-1]]
@@ -26,7 +26,7 @@ def render(view: View, *, row_a_line: bool) -> bytes:
     return "".join(parts).encode()
 
 
-def _head(view: View) -> dict[str, Any]:
+def _head(view: Snapshot) -> dict[str, Any]:
     message = view.message
     return {
         "schema": message.schema,

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.data.text import human
-
 
 #: Says in the header that the health page names something this kernel cannot show.
 MARK: Final = "*"

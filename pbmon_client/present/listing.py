@@ -125,7 +125,7 @@ def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
 
 
 def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
-    """Return a field's values as the wire has them if they sort alike, else as the contract has."""
+    """Return a field's values: the wire's own if they sort alike, else the contract's."""
     column = TABLES[rows.kind].get(name)
     if column is None:
         owners = rows.owners
@@ -133,7 +133,7 @@ def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
         if theirs is None:
             return None
         return list(map([*theirs, None].__getitem__, rows.owner_rows()))
-    if column.kind in ("bytes", "rate", "integer") or name in _RAW_TEXT:
+    if column.kind in ("bytes", "rate") or name in _RAW_TEXT:
         values: Sequence[Any] = rows.table.columns[name]
         return values
     return rows.column(name)

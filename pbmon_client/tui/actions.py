@@ -1,4 +1,4 @@
-"""What each action of the key table does to the state; pure."""
+"""What each action of the key table does to the state."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pbmon_client.present.listing import Key
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
 from pbmon_client.tui.draw import detail
 from pbmon_client.tui.draw.grid import columns_of
-from pbmon_client.tui.palette import THEMES
-from pbmon_client.tui.state import Place, State
+from pbmon_client.tui.session.palette import THEMES
+from pbmon_client.tui.session.state import State, ViewPosition
 
 #: Intervals of display; None is every snapshot.
 _INTERVALS_S: Final = (None, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -29,11 +29,11 @@ def move(state: State, by: int) -> None:
     rows = state.settle()
     if rows is None or not rows.order:
         return
-    place = state.place
-    at = max(0, min(len(rows.order) - 1, place.at + by))
-    place.line = max(0, min(state.page - 1, place.line + at - place.at))
-    place.at = at
-    place.selected = rows.key(at)
+    position = state.position
+    at = max(0, min(len(rows.order) - 1, position.at + by))
+    position.line = max(0, min(state.page - 1, position.line + at - position.at))
+    position.at = at
+    position.selected = rows.key_at(at)
 
 
 def select(state: State, key: Key) -> bool:
@@ -41,10 +41,10 @@ def select(state: State, key: Key) -> bool:
     if state.opened:
         return False
     rows = state.settle()
-    at = None if rows is None else rows.place(key)
+    at = None if rows is None else rows.index_of(key)
     if at is None:
         return False
-    move(state, at - state.place.at)
+    move(state, at - state.position.at)
     return True
 
 
@@ -55,13 +55,13 @@ def open_row(state: State) -> None:
     about = detail.subject(state)
     if about is None:
         return
-    view = state.place.view
+    view = state.position.view
     if view.grouping is None:
         state.opened = True
         state.detail_top = 0
         return
-    state.back.append(state.place)
-    state.place = Place(BY_NAME[view.members], (*state.place.within, about.within))
+    state.back.append(state.position)
+    state.position = ViewPosition(BY_NAME[view.members], (*state.position.within, about.scope))
 
 
 def back(state: State) -> None:
@@ -69,7 +69,7 @@ def back(state: State) -> None:
     if state.opened:
         state.opened = False
     elif state.back:
-        state.place = state.back.pop()
+        state.position = state.back.pop()
     elif state.search.text:
         state.search = type(state.search)()
 
@@ -77,14 +77,14 @@ def back(state: State) -> None:
 # --- views ----------------------------------------------------------------------------------------
 
 
-def _turn(state: State, by: int) -> None:
+def _next_view(state: State, by: int) -> None:
     names = [view.name for view in VIEWS]
-    at = (names.index(state.place.view.name) + by) % len(names)
+    at = (names.index(state.position.view.name) + by) % len(names)
     state.look_at(VIEWS[at])
 
 
 def _tree(state: State) -> None:
-    state.look_at(PROCESSES if state.place.view.tree else TREE)
+    state.look_at(PROCESSES if state.position.view.tree else TREE)
 
 
 # --- order ----------------------------------------------------------------------------------------
@@ -92,22 +92,22 @@ def _tree(state: State) -> None:
 
 def sort_by(state: State, name: str) -> None:
     """Sort by a column; once more by the same one reverses."""
-    view = state.place.view
+    view = state.position.view
     now, reverse = state.sort_of(view)
     state.settings.sort[view.name] = (name, not reverse if name == now else False)
 
 
-def _sort_turn(state: State, by: int) -> None:
+def _sort_next(state: State, by: int) -> None:
     fields = [field for field, _cells in columns_of(state, state.width)]
     names = [BUSIEST, *(field.name for field in fields if field.sort)]
-    now, _reverse = state.sort_of(state.place.view)
+    now, _reverse = state.sort_of(state.position.view)
     at = names.index(now) if now in names else 0
-    state.settings.sort[state.place.view.name] = (names[(at + by) % len(names)], False)
+    state.settings.sort[state.position.view.name] = (names[(at + by) % len(names)], False)
 
 
 def _reverse(state: State) -> None:
-    name, reverse = state.sort_of(state.place.view)
-    state.settings.sort[state.place.view.name] = (name, not reverse)
+    name, reverse = state.sort_of(state.position.view)
+    state.settings.sort[state.position.view.name] = (name, not reverse)
 
 
 def _pin(state: State) -> None:
@@ -116,11 +116,11 @@ def _pin(state: State) -> None:
         return
     rows, row = chosen
     key = rows.listing.key(row)
-    view = state.place.view.name
+    view = state.position.view.name
     pinned = state.pinned.get(view, ())
     kept = tuple(each for each in pinned if each != key)
     state.pinned[view] = kept if len(kept) < len(pinned) else (*pinned, key)
-    state.place.selected = key
+    state.position.selected = key
 
 
 def _interval(state: State, by: int) -> None:
@@ -151,7 +151,7 @@ def row_json(state: State) -> str | None:
         return None
     rows, row = chosen
     find = rows.listing.window([row])
-    view = state.place.view
+    view = state.position.view
     names = dict.fromkeys([*(field.name for field in view.fields), *TABLES[view.table]])
     if view.grouping is None:
         names = dict.fromkeys(TABLES[view.table])
@@ -179,12 +179,12 @@ ACTIONS: Final[dict[str, Callable[[State], None]]] = {
         f"view {number}": lambda state, view=view: state.look_at(view)  # type: ignore[misc]
         for number, view in enumerate(VIEWS, 1)
     },  # mypy cannot infer a lambda with a default
-    "next view": lambda state: _turn(state, 1),
-    "previous view": lambda state: _turn(state, -1),
+    "next view": lambda state: _next_view(state, 1),
+    "previous view": lambda state: _next_view(state, -1),
     "tree": _tree,
     "detail": _switch("detail"),
-    "sort next": lambda state: _sort_turn(state, 1),
-    "sort previous": lambda state: _sort_turn(state, -1),
+    "sort next": lambda state: _sort_next(state, 1),
+    "sort previous": lambda state: _sort_next(state, -1),
     "reverse": _reverse,
     "active": _switch("active"),
     "pin": _pin,

@@ -9,13 +9,15 @@ from typing import Final
 from pbmon_client.present.fields import NameOf, ServiceOf
 from pbmon_client.present.listing import Key
 from pbmon_client.present.search import named, understand
+from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui import actions
 from pbmon_client.tui.draw import popups, screen
+from pbmon_client.tui.draw.grid import Hit
 from pbmon_client.tui.draw.header import open_warnings
-from pbmon_client.tui.feed.receiver import DETAIL, Came, Crashed, Failed, News, Want
-from pbmon_client.tui.keys import ACTIONS
-from pbmon_client.tui.settings import Settings
-from pbmon_client.tui.state import Frozen, State, begin
+from pbmon_client.tui.feed.messages import Crashed, Failed, News, Request, SnapshotReady
+from pbmon_client.tui.session.keys import ACTIONS
+from pbmon_client.tui.session.settings import Settings
+from pbmon_client.tui.session.state import Frozen, ProcessDetail, State, begin
 from pbmon_client.tui.typing_line import edit
 
 _NOTICE_S: Final = 5.0
@@ -70,7 +72,7 @@ class App:
         self.state.service_of = service_of
         self.state.ascii_only = ascii_only
         self._popup: popups.Popup | None = None
-        self._hits: list[screen.Hit] = []
+        self._hits: list[Hit] = []
         self._clicked: tuple[float, Key] | None = None
         self._before_typing = ""
         self._typed_anew = False  # since the filter line was last read
@@ -78,29 +80,32 @@ class App:
     # --- events -----------------------------------------------------------------------------------
 
     def receive(self, news: News, now_s: float) -> list[Effect]:
-        """Take what the feed has to tell."""
+        """Take a piece of news."""
         state = self.state
         if isinstance(news, Crashed):
             raise news.error
         if isinstance(news, Failed):
             return [Quit(news.words)]
-        if not isinstance(news, Came):
-            state.silence = news.words
-            return []
-        if news.part == DETAIL:
-            state.newest_detail = news.snapshot
+        if isinstance(news, ProcessDetail):
+            state.newest_detail = news
             if state.frozen is not None and state.frozen.detail is None:
-                state.frozen = replace(state.frozen, detail=news.snapshot)
-            return []
+                state.frozen = replace(state.frozen, detail=news)
+        elif isinstance(news, SnapshotReady):
+            self._show(news, now_s)
+        else:
+            state.silence = news.words
+        return []
+
+    def _show(self, news: SnapshotReady, now_s: float) -> None:
+        state = self.state
         if state.newest and state.newest.message.epoch != news.snapshot.message.epoch:
             self.notify("the daemon was restarted: its counters begin again", now_s)
         state.newest = news.snapshot
         state.came_s = now_s
         state.silence = ""
         state.newest_curves.record(news.planes)
-        if news.wish is not None:
-            state.keep(news.snapshot, news.wish, news.rows)
-        return []
+        if news.query is not None:
+            state.keep(news.snapshot, news.query, news.rows)
 
     def key(self, key: str, now_s: float) -> list[Effect]:
         """Take a key, by urwid's name for it."""
@@ -122,7 +127,7 @@ class App:
         if hit is None:
             return
         if hit.what == "view":
-            self._act(f"view {_view_number(str(hit.value))}", now_s)
+            self.state.look_at(BY_NAME[str(hit.value)])
         elif hit.what == "sort":
             actions.sort_by(self.state, str(hit.value))
         elif actions.select(self.state, hit.value):
@@ -160,20 +165,20 @@ class App:
             return True
         return state.frozen is not None or state.stale_s(now_s) is not None
 
-    def want(self) -> Want:
-        """Say what should be subscribed to."""
+    def request(self) -> Request:
+        """Say what the screen needs from the feed."""
         self._read_typed()
         state = self.state
         process = None
         if state.opened or state.settings.detail:
             process = state.selected_process()
-        grouped = state.place.view.grouping is not None and state.settings.detail
+        grouped = state.position.view.grouping is not None and state.settings.detail
         flows = state.needs_flows or grouped
-        return Want(
+        return Request(
             flows=flows,
             pid=None if process is None else process[0],
             interval_s=state.interval_s,
-            wish=state.wish(),
+            query=state.query(),
             typed=None if state.typed is None else named(state.typed),
         )
 
@@ -206,7 +211,7 @@ class App:
         elif action == "health":
             self._popup = popups.Health(lambda: state.snapshot)
         elif action == "columns":
-            view = state.place.view
+            view = state.position.view
             self._popup = popups.Columns(view.name, view.fields, state.settings.hidden)
         elif action == "signal":
             self._ask(now_s)
@@ -288,9 +293,3 @@ class App:
             now = self.state.search
             found = type(found)(now.text, now.words, now.filter, found.error)
         self.state.search = found
-
-
-def _view_number(name: str) -> int:
-    from pbmon_client.present.views import VIEWS  # noqa: PLC0415
-
-    return [view.name for view in VIEWS].index(name) + 1

@@ -16,10 +16,11 @@ import urwid
 from urwid.display.raw import Screen
 
 from pbmon_client.present.cells import Line, in_ascii, reads_unicode
-from pbmon_client.tui import kill, palette, settings
+from pbmon_client.tui import kill
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
-from pbmon_client.tui.feed.receiver import Source
-from pbmon_client.tui.feed.render_priority import Turn
+from pbmon_client.tui.feed.messages import SnapshotSource
+from pbmon_client.tui.feed.render_priority import RenderPriority
+from pbmon_client.tui.session import palette, settings
 
 Clock = Callable[[], float]
 
@@ -83,10 +84,14 @@ class Window(urwid.Widget):
     no_cache: Final = ["render"]
 
     def __init__(
-        self, app: App, carry_out: Callable[[list[Effect]], None], clock: Clock, turn: Turn
+        self,
+        app: App,
+        carry_out: Callable[[list[Effect]], None],
+        clock: Clock,
+        priority: RenderPriority,
     ) -> None:
         super().__init__()
-        self._turn = turn
+        self._priority = priority
         self._clock = clock
         self._app = app
         self._carry_out = carry_out
@@ -96,7 +101,7 @@ class Window(urwid.Widget):
     def render(self, size: Any, focus: bool = False) -> LinesCanvas:  # noqa: ANN401, ARG002, FBT001, FBT002
         """Draw the screen."""
         width, height = size
-        with self._turn.drawing():
+        with self._priority.drawing():
             frame = self._app.draw(width, height, self._clock())
             return LinesCanvas(frame.lines, size, frame.cursor)
 
@@ -169,12 +174,12 @@ class Terminal:
     def __init__(
         self,
         app: App,
-        source: Source,
+        source: SnapshotSource,
         path: Path | None,
         *,
         screen: Screen | None = None,
         clock: Clock = time.monotonic,
-        turn: Turn | None = None,
+        priority: RenderPriority | None = None,
     ) -> None:
         self._app = app
         self._source = source
@@ -184,9 +189,9 @@ class Terminal:
         self._clock = clock
         self._theme: str | None = None
         self._collected_s = clock()
-        self._turn: Final = turn or Turn()
-        self.window: Final = Window(app, self._carry_out, clock, self._turn)
-        self._screen: Final = screen or _Keyboard(self._turn.hurry)
+        self._priority: Final = priority or RenderPriority()
+        self.window: Final = Window(app, self._carry_out, clock, self._priority)
+        self._screen: Final = screen or _Keyboard(self._priority.key_pressed)
         self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
         self.loop: Final = _Loop(
             self.window, screen=self._screen, handle_mouse=True, input_filter=self._on_input
@@ -221,7 +226,7 @@ class Terminal:
         self.window._invalidate()
 
     def _on_input(self, keys: list[Any], _raw: list[int]) -> list[Any]:
-        self._turn.hurry()
+        self._priority.key_pressed()
         # A terminal may say where its cursor is, which nobody asked for.
         keys = [key for key in keys if isinstance(key, str) or urwid.util.is_mouse_event(key)]
         if keys:  # the start of a sequence, such as a lone Esc, is none until no more of it comes
@@ -238,7 +243,7 @@ class Terminal:
     def _collect_when_idle(self) -> None:
         """Do the cycle collector's work, which ``start`` switched off, when no key waits for it."""
         now_s = self._clock()
-        if not self._turn.awake and now_s - self._collected_s >= _COLLECT_S:
+        if not self._priority.user_active and now_s - self._collected_s >= _COLLECT_S:
             self._collected_s = now_s
             gc.collect()
 
@@ -261,7 +266,7 @@ class Terminal:
 
     def on_drawn(self) -> None:
         """Ask for what the screen needs; not before it is drawn, for that lets the feed run."""
-        self._source.want(self._app.want())
+        self._source.request(self._app.request())
 
     def _paint(self) -> None:
         chosen = self._app.state.settings.theme
@@ -274,7 +279,9 @@ class Terminal:
 
     def _save(self) -> None:
         state = self._app.state
-        state.settings.view = state.place.view.name if not state.back else state.back[0].view.name
+        state.settings.view = (
+            state.position.view.name if not state.back else state.back[0].view.name
+        )
         if self._path is None or settings.write(state.settings) == self._saved:
             return
         with suppress(settings.SettingsError):  # nobody is there any more to be told

@@ -1,4 +1,4 @@
-"""The pane of the selected row: its curves, what it is, and its parts; pure."""
+"""The pane of the selected row: its curves, what it is, its connections and files."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pbmon_client.data.model import View as Snapshot
-from pbmon_client.present.arrange import Within
+from pbmon_client.data.model import Snapshot
+from pbmon_client.present.arrange import GroupScope
 from pbmon_client.present.cells import Line, clean, fill, line_cells, spread
-from pbmon_client.present.listing import Find
+from pbmon_client.present.listing import Find, Key
 from pbmon_client.present.views import PROCESSES, View
 from pbmon_client.tui.draw.facts import facts, listed
-from pbmon_client.tui.draw.graphs import Sample, area, peak, spark
-from pbmon_client.tui.draw.parts import parts
-from pbmon_client.tui.feed.curves import curve_names
-from pbmon_client.tui.state import State
-from pbmond.wire import HISTORY
+from pbmon_client.tui.draw.flow_list import flow_list
+from pbmon_client.tui.draw.graphs import area, peak, spark
+from pbmon_client.tui.session.curves import Sample, curve_names
+from pbmon_client.tui.session.state import State
 
 _NAMES: Final = {
     "net_rx_bytes_per_s": ("net in", "in"),
@@ -30,7 +29,7 @@ _NAMES: Final = {
 }
 #: From this many lines on the curves are large, and how large they are from how many on.
 _LARGE_LINES: Final = 14
-_LARGE_LINES_ALONE: Final = 9  # where there are no parts to list
+_LARGE_LINES_ALONE: Final = 9  # where there is no list of connections and files
 _CURVE_ROWS: Final = ((60, 10), (34, 7), (0, 4))
 _CURVE_CELLS: Final = 60
 _LABEL_CELLS: Final = len("file write   max  ")
@@ -43,8 +42,8 @@ class Subject:
     view: View
     find: Find  # of this one row
     curves: Sequence[Sequence[Sample]]
-    parts: Snapshot | None  # has its connections and files
-    within: Within
+    flows: Snapshot | None  # has its connections and files
+    scope: GroupScope
 
     def value(self, name: str) -> Any:  # noqa: ANN401 - whatever the column holds
         """Return a field of the row, None if it has no such field."""
@@ -55,24 +54,30 @@ class Subject:
 def subject(state: State) -> Subject | None:
     """Gather what is known of the selected row."""
     chosen = state.selected()
-    snapshot = state.snapshot
-    if chosen is None or snapshot is None:
+    if chosen is None:
         return None
     rows, row = chosen
-    view = state.place.view
+    view = state.position.view
     key = rows.listing.key(row)
     find = rows.listing.window([row])
-    curves: Sequence[Sequence[Sample]] = state.curves.of(view, key)
-    parts: Snapshot | None = snapshot if snapshot.connections is not None else None
-    if view.grouping is None and view.table == "processes":
-        pid = (find("pid") or [0])[0]
-        parts = state.detail_of(pid)
-        own = state.history_of(pid)
-        if own is not None and not state.interval_s:
-            theirs = [own.message.history.get(name) or [] for name in HISTORY]
-            curves = theirs if any(theirs) else curves
-    within = Within(PROCESSES if view.tree else view, key, row_name(view, find))
-    return Subject(view, find, curves, parts, within)
+    scope = GroupScope(PROCESSES if view.tree else view, key, row_name(view, find))
+    return Subject(view, find, _curves(state, view, key), _flows(state, view), scope)
+
+
+def _curves(state: State, view: View, key: Key) -> Sequence[Sequence[Sample]]:
+    """Return the daemon's curves of a process where it has sent them, else what was seen here."""
+    process = state.selected_process() if view.table == "processes" else None
+    theirs = None if process is None else state.history_of(*process)
+    return theirs or state.curves.of(view, key)
+
+
+def _flows(state: State, view: View) -> Snapshot | None:
+    """Return the snapshot that has the selected row's connections and files."""
+    process = state.selected_process() if view.table == "processes" else None
+    if process is not None:
+        return state.detail_of(process[0])
+    snapshot = state.snapshot
+    return None if snapshot is None or snapshot.connections is None else snapshot
 
 
 def row_name(view: View, find: Find) -> str:
@@ -107,12 +112,12 @@ def pane(state: State, width: int, height: int) -> list[Line]:
             about.value, state.look, about.view, width, height if alone else 5 if large else 1
         )
     if not alone:
-        lines += parts(about.parts, about.within, state, width, height - len(lines))
+        lines += flow_list(about.flows, about.scope, state, width, height - len(lines))
     return [*lines, *[blank] * (height - len(lines))][:height]
 
 
 def _heading(about: Subject) -> str:
-    return clean(about.within.label)
+    return clean(about.scope.label)
 
 
 def _rule(title: str, width: int) -> Line:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pbmon_client.present.arrange import Arranged
 from pbmon_client.present.cells import Line, cell, cells_of, clean, line_cells, spread
-from pbmon_client.tui.keys import Scene, hints
-from pbmon_client.tui.state import State
+from pbmon_client.tui.session.keys import Scene, hints
+from pbmon_client.tui.session.state import State
 
 _PROMPT = " filter: "
 
@@ -44,7 +44,7 @@ def _scene(state: State) -> Scene:
         return "waiting"
     if state.opened:
         return "opened"
-    return "members" if state.place.within else "view"
+    return "members" if state.position.within else "view"
 
 
 def _count(rows: Arranged | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-Sample = float | None
+from pbmon_client.tui.session.curves import Sample
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 #: Dots of a braille cell from the bottom up, left and right column (Unicode 3.0, U+2800).

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from pbmon_client.data import shares
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.present.cells import Line, cell, cells_of, clean, fill, line_cells, spread, wrap
 from pbmon_client.present.completeness import Notice, status, warnings
 from pbmon_client.present.numbers import clock, duration
 from pbmon_client.present.views import BUSIEST
-from pbmon_client.tui.draw.graphs import Sample, peak, spark
-from pbmon_client.tui.state import State
+from pbmon_client.tui.draw.graphs import peak, spark
+from pbmon_client.tui.session.curves import Sample
+from pbmon_client.tui.session.state import State
 from pbmond.wire import HISTORY
 
 _CURVES: Final = (
@@ -111,7 +112,7 @@ def _as_fits(parts: Sequence[tuple[int, Line]], cells: int) -> Line:
 
 def _sorting(state: State) -> str:
     """Name the column that sorts, with an arrow to where its values grow smaller."""
-    view = state.place.view
+    view = state.position.view
     name, reverse = state.sort_of(view)
     field = next((field for field in view.fields if field.name == name), None)
     words = BUSIEST if field is None else field.title.strip().lower() or name

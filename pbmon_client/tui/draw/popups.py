@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.present.cells import Line, cell, cells_of, clean, wrap
 from pbmon_client.present.completeness import report
 from pbmon_client.present.fields import CLASSES, Field
-from pbmon_client.tui.keys import help_entries
+from pbmon_client.tui.session.keys import help_entries
 
 _MOVES: Final = {
     **dict.fromkeys(("up", "k", "ctrl p"), -1),

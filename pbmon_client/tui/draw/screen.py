@@ -1,4 +1,4 @@
-"""One whole screen: which parts have room, and each of them drawn; pure."""
+"""One whole screen: which parts have room, and each of them drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pbmon_client.tui.draw.footer import footer
 from pbmon_client.tui.draw.grid import Hit
 from pbmon_client.tui.draw.header import centre, header, waiting, warning_lines
 from pbmon_client.tui.draw.popups import Popup
-from pbmon_client.tui.state import State
+from pbmon_client.tui.session.state import State
 
 #: Heights from which the parts that can do without appear.
 _GRAPHS_LINES: Final = 18
@@ -76,7 +76,7 @@ def _detail_lines(state: State, height: int, room: int) -> int:
     if not state.settings.detail or height < _DETAIL_LINES:
         return 0
     lines = 7 if height < 32 else 9 if height < 40 else (room * 2) // 5
-    if not state.place.view.has_parts:
+    if not state.position.view.has_parts:
         lines = min(lines, _LONE_LINES)
     return min(room - 10, lines)
 
@@ -93,21 +93,20 @@ def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
     first = len(lines)
     space = max(0, room - 2)
     state.page = max(1, space)
-    rows = state.arranged()
+    rows = state.rows()
     if rows is None:
         lines += _coming(state, width, space)
         return hits
-    body, top = grid.body(state, rows, columns, width, space)
+    body, shown = grid.body(state, rows, columns, width, space)
     lines += body
-    shown = min(space, len(rows.order) - top)
-    hits += [Hit(first + at, 0, width, "row", rows.key(top + at)) for at in range(shown)]
+    hits += [Hit(line, 0, width, "row", rows.key_at(at)) for line, at in enumerate(shown, first)]
     return hits
 
 
 def _coming(state: State, width: int, space: int) -> Sequence[Line]:
     blank: Line = fill([], width)
-    words = f"{state.place.view.table} come with the next snapshot"
+    words = f"{state.position.view.table} come with the next snapshot"
     if state.frozen is not None:
-        words = f"paused before {state.place.view.table} came (Space goes on)"
+        words = f"paused before {state.position.view.table} came (Space goes on)"
     lines = [blank] * (space // 3) + [centre(words, width)]
     return [*lines, *[blank] * (space - len(lines))][:space]

@@ -1,6 +1,6 @@
-"""What a key press may ask of a snapshot, made while nobody waits for it; pure.
+"""What a screen needs of a snapshot, and what the next key press may ask for, made beforehand.
 
-Whatever is made here the rows keep, and would make themselves when they were asked.
+The rows keep whatever is made here, and would make it themselves when asked.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from collections.abc import Collection
 from typing import Final
 
 from pbmon_client.data.columns import TABLES
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.present import search
-from pbmon_client.present.arrange import Wish, arrange, table_of, traffic
+from pbmon_client.present.arrange import ViewQuery, arrange, table_of, traffic
 from pbmon_client.present.listing import group_keys, listing_of, table_sums
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import CONNECTIONS, FILES, HOSTS, PORTS, View
+from pbmon_client.tui.feed.messages import Request, SnapshotReady
+from pbmon_client.tui.session.curves import planes_of
 from pbmond.wire import Pause
 
 #: Views whose rows are so many that a change to them would be felt.
@@ -23,28 +25,40 @@ _LARGE: Final = (CONNECTIONS, FILES, HOSTS, PORTS)
 _SCREEN: Final = 60
 
 
-def work(snapshot: Snapshot, wish: Wish, typed: Collection[str] | None, pause: Pause) -> None:
+def prepared(snapshot: Snapshot, request: Request, pause: Pause = lambda: None) -> SnapshotReady:
+    """Do for a snapshot what a screen with these rows will need of it."""
+    query = request.query
+    if query is None:
+        return SnapshotReady(snapshot)
+    prepare_view(snapshot, query, request.typed, pause)
+    rows = arrange(snapshot, query)
+    return SnapshotReady(snapshot, query, rows, planes_of(snapshot, query.view, pause))
+
+
+def prepare_view(
+    snapshot: Snapshot, query: ViewQuery, typed: Collection[str] | None, pause: Pause
+) -> None:
     """Make what the view on the screen is narrowed and put in order by.
 
     ``typed`` are the fields named in a filter while it is typed. ``pause`` is called between two
     pieces of work, here and below: the shorter they are, the sooner a key press that comes
     meanwhile is drawn.
     """
-    if typed is not None or wish.search.words:
-        find(snapshot, typed or (), pause)
-    _sum(snapshot, wish.view, wish, pause)
+    if typed is not None or query.search.words:
+        prepare_search(snapshot, typed or (), pause)
+    _sum(snapshot, query.view, query, pause)
     pause()
 
 
-def look(snapshot: Snapshot, wish: Wish, pause: Pause) -> None:
+def prepare_other_views(snapshot: Snapshot, query: ViewQuery, pause: Pause) -> None:
     """Make what the other views of connections and files are drawn from."""
     for view in _LARGE:
-        _sum(snapshot, view, wish, pause)
-    units = Units(totals=wish.totals)
+        _sum(snapshot, view, query, pause)
+    units = Units(totals=query.totals)
     for view in _LARGE:
-        for totals in (True, wish.totals):  # the order by rates begins with that by totals
+        for totals in (True, query.totals):  # the order by rates begins with that by totals
             pause()
-            made = arrange(snapshot, Wish(view, hidden=wish.hidden, totals=totals))
+            made = arrange(snapshot, ViewQuery(view, hidden=query.hidden, totals=totals))
         if made is not None and view.grouping is not None:
             shown = made.listing.window(made.order[:_SCREEN])
             for field in view.fields:
@@ -52,7 +66,7 @@ def look(snapshot: Snapshot, wish: Wish, pause: Pause) -> None:
                 shown(field.source(units))
 
 
-def _sum(snapshot: Snapshot, view: View, wish: Wish, pause: Pause) -> None:
+def _sum(snapshot: Snapshot, view: View, query: ViewQuery, pause: Pause) -> None:
     rows = table_of(snapshot, view.table)
     if rows is None:
         return
@@ -62,14 +76,14 @@ def _sum(snapshot: Snapshot, view: View, wish: Wish, pause: Pause) -> None:
     pause()
     listing = listing_of(rows, view.grouping, None)
     for rates in (False, True):
-        names = traffic(view.table, wish.hidden, rates=rates)
+        names = traffic(view.table, query.hidden, rates=rates)
         pause()
         table_sums(rows, names)
         pause()
         listing.sums(names)
 
 
-def find(snapshot: Snapshot, named: Collection[str], pause: Pause) -> None:
+def prepare_search(snapshot: Snapshot, named: Collection[str], pause: Pause) -> None:
     """Make what words are looked for in, and the fields that an expression names."""
     for rows in (snapshot.processes, snapshot.connections, snapshot.files):
         if rows is not None:

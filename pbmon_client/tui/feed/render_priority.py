@@ -23,7 +23,7 @@ _PATIENCE_S: Final = 0.1
 _AWAKE_S: Final = 30.0
 
 
-class Turn:
+class RenderPriority:
     """Shared by the thread that draws and the one that prepares what is drawn."""
 
     def __init__(self) -> None:
@@ -32,13 +32,13 @@ class Turn:
         self._pressed_s = self._until_s = -_AWAKE_S
         sys.setswitchinterval(_SHARED_S)
 
-    def hurry(self) -> None:
-        """Let the other thread stop at its next ``give_way()``: a key press is to be drawn."""
+    def key_pressed(self) -> None:
+        """Make the other thread stop at its next ``yield_to_screen()``, until a key is drawn."""
         self._stop()
         self._pressed_s = time.monotonic()
 
     @property
-    def awake(self) -> bool:
+    def user_active(self) -> bool:
         """Whether somebody is at the keys, and it is worth to work ahead of them."""
         return time.monotonic() - self._pressed_s < _AWAKE_S
 
@@ -53,7 +53,7 @@ class Turn:
             sys.setswitchinterval(_SHARED_S)
             self._free.set()
 
-    def give_way(self) -> None:
+    def yield_to_screen(self) -> None:
         """Wait, between two pieces of work, while the other thread needs its turn."""
         self._free.wait(max(0.0, self._until_s - time.monotonic()))
 

@@ -8,7 +8,7 @@ import pytest
 from client_messages import counts, coverage, disk, interface, message, received
 
 from pbmon_client.data import rates
-from pbmon_client.data.model import Selection, view
+from pbmon_client.data.model import Selection, snapshot_of
 from pbmon_client.data.shares import LEAST_BYTES, line
 from pbmon_client.data.text import width
 from pbmon_client.output import table
@@ -164,7 +164,7 @@ def test_hostile_interface_names_stay_on_their_line() -> None:
     name = b"\x1b[2J\xff" + "\u202e界".encode()
     moved = {"rx_bytes": 10**6, "payload_rx_bytes": 10**6, "rx_packets": 1}
     sent = message(seq=2, coverage=coverage(interfaces=[interface(name, moved, moved)]))
-    shown = view(received(sent), Selection(), 0, "all", str)
+    shown = snapshot_of(received(sent), Selection(), 0, "all", str)
     for cells in (30, 80, 200):
         text = line(shown.coverage, SECOND, cells)
         assert text.isprintable()
@@ -196,4 +196,6 @@ def test_intervals_are_taken_since_the_snapshot_shown_before() -> None:
         (at(2, 100), at(4, None)),  # type: ignore[arg-type]
         (received(message(seq=2, coverage=coverage(interfaces=None))), at(4, 900)),
     ):
-        assert rates.over(after, before, "all").coverage["interfaces"][0]["rx_bytes_interval"] is None
+        assert (
+            rates.over(after, before, "all").coverage["interfaces"][0]["rx_bytes_interval"] is None
+        )

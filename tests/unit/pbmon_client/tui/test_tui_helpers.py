@@ -19,7 +19,7 @@ from pbmon_client import cli, options
 from pbmon_client.tui import kill, names, start
 from pbmon_client.tui.app import App
 from pbmon_client.tui.names import Names
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.session.settings import Settings
 
 # --- names ----------------------------------------------------------------------------------------
 
@@ -226,7 +226,7 @@ def applied(*arguments: str) -> App:
 
 def test_options_win_over_what_was_remembered() -> None:
     state = applied("--view", "hosts", "--filter", "pid = 3", "--active", "-d", "5").state
-    assert state.place.view.name == "hosts"
+    assert state.position.view.name == "hosts"
     assert state.search.text == "pid = 3"
     assert state.settings.active
     assert state.interval_s == 5.0
@@ -234,8 +234,8 @@ def test_options_win_over_what_was_remembered() -> None:
 
 def test_sort_options_choose_the_views_column() -> None:
     state = applied("--sort", "net_tx_bytes_per_s", "--reverse").state
-    assert state.sort_of(state.place.view) == ("net_tx", True)
-    assert applied("--flows").state.place.view.name == "connections"
+    assert state.sort_of(state.position.view) == ("net_tx", True)
+    assert applied("--flows").state.position.view.name == "connections"
 
 
 def test_the_interface_loads_neither_numpy_nor_what_only_filters_need() -> None:

@@ -11,7 +11,7 @@ from demo_world import messages
 from tui_driver import THREE, Driver, rate, started, three
 
 from pbmon_client.tui.app import Copy, Quit
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.session.settings import Settings
 from pbmond import wire
 
 UID = os.geteuid()
@@ -93,7 +93,7 @@ def test_a_filter_on_connections_asks_for_them_in_the_process_view() -> None:
     driver.type("/")
     driver.write("remote_port = 443")
     driver.type("enter")
-    assert driver.source.wants[-1].flows
+    assert driver.source.requests[-1].flows
     connection = flow(2, family=2, remote_port=443)
     driver.receive(message(THREE, [connection], [], seq=3))
     assert driver.names() == ["two"]
@@ -128,10 +128,10 @@ def test_a_view_that_a_pause_came_before_says_so() -> None:
 def test_plus_and_minus_change_the_interval_of_display() -> None:
     driver = three()
     driver.type("+")
-    assert driver.source.wants[-1].interval_s == 2.0
+    assert driver.source.requests[-1].interval_s == 2.0
     assert "every 2 s" in driver.lines()[0]
     driver.type("+", "-", "-", "-")
-    assert driver.source.wants[-1].interval_s is None
+    assert driver.source.requests[-1].interval_s is None
 
 
 # --- other keys ---------------------------------------------------------------------------------
@@ -226,9 +226,9 @@ def test_the_mouse_selects_scrolls_opens_and_changes_views(world: Driver) -> Non
     assert "── " in world.lines()[4]
     world.type("esc")
     world.click(5, first, button=5)
-    assert world.app.state.place.at == 5
+    assert world.app.state.position.at == 5
     world.click(world.lines()[4].index("files"), 4)
-    assert world.app.state.place.view.name == "files"
+    assert world.app.state.position.view.name == "files"
 
 
 def test_a_click_means_the_row_that_was_drawn_whatever_came_since() -> None:

@@ -65,7 +65,7 @@ def test_cycles_are_collected_only_while_nobody_is_at_the_keys(no_collector: Non
     driver.wait(3600)
     driver.tick()
     assert cycle() is not None
-    driver.terminal._turn._pressed_s -= 3600
+    driver.terminal._priority._pressed_s -= 3600
     driver.tick()
     assert cycle() is None
     again = weakref.ref(_Cycle())

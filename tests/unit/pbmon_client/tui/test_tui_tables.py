@@ -11,8 +11,9 @@ from pbmon_client.options import VIEW_NAMES
 from pbmon_client.present.fields import fitting
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import VIEWS, View
-from pbmon_client.tui import actions, palette
-from pbmon_client.tui.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
+from pbmon_client.tui import actions
+from pbmon_client.tui.session import palette
+from pbmon_client.tui.session.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
 from pbmond.wire import CLASSES
 
 #: Done by the interface itself, not by a change of its state alone.

@@ -17,7 +17,7 @@ import demo_world
 import pytest
 from fake_publisher import PATIENCE_S
 
-from pbmon_client.tui.settings import Settings, load
+from pbmon_client.tui.session.settings import Settings, load
 
 ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")

@@ -14,7 +14,7 @@ import pytest
 from demo_world import messages
 from tui_driver import Driver, started
 
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.session.settings import Settings
 
 FOLDER = Path(__file__).parents[4] / "data" / "screens"
 SIZES = ((80, 24), (200, 50))

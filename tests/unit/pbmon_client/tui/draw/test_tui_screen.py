@@ -68,7 +68,7 @@ def test_the_sum_of_others_is_no_column_to_sort_by() -> None:
     seen = set()
     for _ in range(9):
         driver.type("s")
-        seen.add(driver.app.state.sort_of(driver.app.state.place.view)[0])
+        seen.add(driver.app.state.sort_of(driver.app.state.position.view)[0])
     assert "other" not in seen
 
 

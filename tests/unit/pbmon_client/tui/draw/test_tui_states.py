@@ -10,9 +10,9 @@ from client_messages import HEALTH, message, process
 from tui_driver import Driver, started
 
 from pbmon_client.present.cells import TIMES
+from pbmon_client.subscription import silence_words
 from pbmon_client.tui.draw.header import open_warnings
-from pbmon_client.tui.feed.receiver import silence_words
-from pbmon_client.tui.settings import Settings, load, save
+from pbmon_client.tui.session.settings import Settings, load, save
 from pbmond import wire
 
 PATH = "/run/pbmon/pbmond.sock"

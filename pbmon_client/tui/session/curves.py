@@ -1,4 +1,4 @@
-"""The rates of rows over the last snapshots, for their graphs; pure.
+"""The rates of rows over the last snapshots, for their graphs.
 
 One plane a snapshot, with only what moved. The daemon's own history of the host and of a process
 reaches further back, and is shown instead where it has come.
@@ -7,7 +7,7 @@ reaches further back, and is shown instead where it has come.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import compress
@@ -15,15 +15,16 @@ from math import isnan, nan
 from operator import add
 from typing import Final
 
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import table_of
 from pbmon_client.present.listing import Key, Listing, listing_of
 from pbmon_client.present.views import PROCESSES, PROGRAMS, UNITS, USERS, View
-from pbmon_client.tui.draw.graphs import Sample
 from pbmond.wire import HISTORY, Pause
 
 LENGTH: Final = 60
-#: The busiest rows of a view that a plane keeps; a hundred thousand curves are nobody's.
+#: Bytes/s; None is not known.
+Sample = float | None
+#: A plane keeps only so many rows of a view, the busiest: nobody looks at 100,000 curves.
 _MOST: Final = 1000
 #: The pair of curves that connections and files have.
 _FLOW_RATES: Final = {
@@ -112,19 +113,27 @@ def _listing(snapshot: Snapshot, view: View) -> Listing | None:
 
 
 def _plane(listing: Listing, names: tuple[str, ...]) -> _Plane:
-    columns = [listing.raw(name) or () for name in names]
-    # Without a step of Python for each row: most of a hundred thousand stand still. A rate that
-    # is not known makes the sum NaN, which counts as moved here.
-    rates = [
-        [nan if v is None else v for v in c] if isinstance(c, list) and None in c else c
-        for c in columns
-    ]
-    sums = list(map(sum, zip(*rates, strict=True)) if len(rates) != 2 else map(add, *rates))
+    columns = [_with_nan(listing.raw(name) or ()) for name in names]
+    sums = _sums(columns)
+    # A rate that is not known makes the sum NaN, which counts as moved here.
     moved = list(compress(range(len(sums)), sums))
     whole = len(moved) <= _MOST
     if not whole:
         moved = nlargest(_MOST, moved, key=lambda row: _known(sums[row]) or 0.0)
-    return _Plane({listing.key(row): tuple(_known(c[row]) for c in rates) for row in moved}, whole)
+    rates = {listing.key(row): tuple(_known(column[row]) for column in columns) for row in moved}
+    return _Plane(rates, whole)
+
+
+def _with_nan(values: Sequence[Sample]) -> Sequence[float]:
+    # Those of a table are arrays already, with NaN for what is not known; those of groups are not.
+    if isinstance(values, list) and None in values:
+        return [nan if value is None else value for value in values]
+    return values  # type: ignore[return-value]  # without None, as was seen
+
+
+def _sums(columns: Sequence[Sequence[float]]) -> list[float]:
+    # Without a step of Python for each row: most of a hundred thousand stand still.
+    return list(map(add, *columns) if len(columns) == 2 else map(sum, zip(*columns, strict=True)))
 
 
 def _known(value: Sample) -> Sample:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from pbmon_client.data.text import safe_text
 from pbmon_client.present.fields import CLASSES
 from pbmon_client.present.views import BY_NAME
-from pbmon_client.tui.palette import THEMES
+from pbmon_client.tui.session.palette import THEMES
 
 _SWITCHES: Final = (
     *("totals", "bits", "binary", "exact"),
