@@ -95,18 +95,27 @@ class Driver:
 
     def receive(self, message: wire.Message, *, scope: str = "all") -> None:
         """Let a snapshot come."""
-        snapshot = self._stream.take(client_messages.received(message), scope, None)
+        self.take(client_messages.received(message), scope)
+
+    def take(self, decoded: wire.Message, scope: str = "all") -> None:
+        """Take a message as it comes from the wire."""
+        snapshot = self._stream.take(decoded, scope, None)
         assert snapshot is not None, "not newer than the one before"
         self.source.put(prepared(snapshot, self.app.request()))
         self.terminal.on_news()
 
     def detail(self, message: wire.Message, pid: int | None = None, *, scope: str = "all") -> None:
         """Let a snapshot of one process come: of ``pid``, or of the one asked for."""
+        self.take_detail(client_messages.received(message), pid, scope)
+
+    def take_detail(
+        self, decoded: wire.Message, pid: int | None = None, scope: str = "all"
+    ) -> None:
+        """Take a message of one process's topic as it comes from the wire."""
         pid = self.app.request().pid if pid is None else pid
         assert pid is not None, "nobody asked for a process"
-        received = client_messages.received(message)
         everybody = model.Selection(flows=True)
-        snapshot = model.snapshot_of(received, everybody, 1000, scope, self._user)
+        snapshot = model.snapshot_of(decoded, everybody, 1000, scope, self._user)
         self.source.put(ProcessDetail(pid, snapshot))
         self.terminal.on_news()
 
