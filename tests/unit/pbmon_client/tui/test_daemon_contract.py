@@ -10,6 +10,7 @@ from tui_driver import Driver
 
 from pbmon_client.tui.draw.detail import subject
 from pbmond import wire
+from pbmond.kernel.records import Event
 from pbmond.store.store import Store
 from tests import factories as make
 from tests.store_views import flow, message, new_store
@@ -111,7 +112,7 @@ def test_a_process_is_not_shown_the_history_of_another_with_the_same_number() ->
     store = new_store()
     first, second = make.START_NS, make.START_NS + 5 * make.SECOND
     for tick in range(1, 5):
-        events = []
+        events: list[Event] = []
         if tick == 1:
             events = [make.seen(7, first, b"first")]
         if tick == 3:
