@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
+from pbmond.fields import CLASSES
 from pbmond.kernel.records import (
     COUNTER,
     FILE_KEY,
@@ -23,7 +23,8 @@ from pbmond.kernel.records import (
     Reading,
     Rows,
 )
-from pbmond.store.snapshot import Meta
+from pbmond.publish.messages import Meta
+from pbmond.store.values import VALUES
 
 SECOND = 1_000_000_000
 #: When the daemons of these tests began to count (CLOCK_BOOTTIME).
@@ -38,16 +39,16 @@ META = Meta("host", "boot", "epoch", 1, {"status": "complete"})
 
 def class_number(name: str) -> int:
     """Return the kernel's number of a class."""
-    return wire.CLASSES.index(name)
+    return CLASSES.index(name)
 
 
 def counter(
     row_id: int, kind: str = "net", values: Sequence[int] = (1, 1, 1, 1), **more: int
 ) -> Any:
-    """Make one COUNTER; ``values`` are bytes in, bytes out, calls in, calls out."""
+    """Make one COUNTER; ``values`` are the first of ``store.values.VALUES``, the others are 0."""
     one = np.zeros((), COUNTER)
     one["id"], one["class"], one["first_ns"] = row_id, class_number(kind), START_NS
-    for name, value in zip(("rx_bytes", "tx_bytes", "rx_calls", "tx_calls"), values, strict=False):
+    for name, value in zip(VALUES, values, strict=False):
         one[name] = value
     for name, value in more.items():
         one[name] = value

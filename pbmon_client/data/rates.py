@@ -10,19 +10,9 @@ from math import nan
 from typing import Any, Final
 
 from pbmon_client.data import shares
-from pbmon_client.data.columns import rate_columns
-from pbmond.wire import STATES, Message, Table
+from pbmond.fields import IDENTITY, STATES, rate_columns
+from pbmond.wire import Message, Table
 
-#: What tells a row from every other row of its table, in one daemon run. A first byte's time is
-#: part of it because a retired key can come back, and then counts from zero.
-IDENTITY: Final = {
-    "processes": ("pid", "start_ns"),
-    "connections": (
-        *("pid", "start_ns", "first_ns", "family", "protocol"),
-        *("local", "local_port", "remote", "remote_port", "netns"),
-    ),
-    "files": ("pid", "start_ns", "first_ns", "device", "inode"),
-}
 #: When the counters of a row began at zero.
 _BEGAN: Final = {"processes": "start_ns", "connections": "first_ns", "files": "first_ns"}
 
@@ -46,7 +36,7 @@ def due(message: Message, shown: Message | None, interval_ns: int | None) -> boo
     return message.now_ns - shown.now_ns + message.interval_ns // 2 >= interval_ns
 
 
-def over(message: Message, shown: Message | None, scope: str) -> Message:
+def over_interval(message: Message, shown: Message | None, scope: str) -> Message:
     """Return the message with its rates and interval taken since the snapshot shown before.
 
     Without one of the same daemon run the daemon's own rates stay. A row that began since then
@@ -58,7 +48,7 @@ def over(message: Message, shown: Message | None, scope: str) -> Message:
         return message
     interval_ns = message.now_ns - shown.now_ns
     tables: dict[str, Any] = {}
-    for name in IDENTITY:
+    for name in _BEGAN:
         now, before = getattr(message, name), getattr(shown, name)
         if now is not None and before is not None:
             tables[name] = _table_over(name, now, before, shown.now_ns, interval_ns)
@@ -71,7 +61,9 @@ def over(message: Message, shown: Message | None, scope: str) -> Message:
     return replace(
         message,
         interval_ns=interval_ns,
-        coverage=shares.over(message.coverage, shown.coverage, same_processes=same_processes),
+        coverage=shares.over_interval(
+            message.coverage, shown.coverage, same_processes=same_processes
+        ),
         totals=totals,
         **tables,
     )

@@ -25,7 +25,7 @@ Write = Callable[[float], str]
 # --- the interval -------------------------------------------------------------------------------
 
 
-def over(now: Coverage, before: Coverage, *, same_processes: bool) -> dict[str, Any]:
+def over_interval(now: Coverage, before: Coverage, *, same_processes: bool) -> dict[str, Any]:
     """Return ``now`` with its intervals taken since ``before``, a coverage of the same run.
 
     What all processes did is not known where they are not the ``same_processes`` as before.

@@ -49,7 +49,7 @@ class Stream:
         if interval_s is not None:
             if not rates.due(message, self._shown, round(interval_s * 1e9)):
                 return None
-            timed = rates.over(message, self._shown, scope)
+            timed = rates.over_interval(message, self._shown, scope)
         self._shown = message
         return model.snapshot_of(timed, self._selection, self._uid, scope, self._user)
 

@@ -32,7 +32,7 @@ def render(snapshot: Snapshot, name: str | None, selection: Selection, width: in
     columns = row_lines.columns_of(view, width, units)
     sorts = BUSIEST if field is None else field.name
     lines = [row_lines.title_line(columns, width, sorts, reverse=selection.reverse)]
-    lines += row_lines.row_lines(rows, shown, columns, table.look(snapshot, units), width)
+    lines += row_lines.row_lines(rows, shown, columns, table.style_of(snapshot, units), width)
     if len(shown) < len(rows.order):
         lines.append([("dim", f" … and {len(rows.order) - len(shown)} more")])
     body = "\n".join(map(plain, lines))

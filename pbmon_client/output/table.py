@@ -12,7 +12,7 @@ from pbmon_client.present import row_lines
 from pbmon_client.present.arrange import ViewQuery, arrange
 from pbmon_client.present.cells import plain
 from pbmon_client.present.completeness import status, warnings
-from pbmon_client.present.fields import Look
+from pbmon_client.present.fields import Style
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import CONNECTIONS, FILES, PROCESSES, View
 
@@ -35,10 +35,10 @@ def render(snapshot: Snapshot, width: int, height: int | None = None, notice: st
     return "\n".join(lines[:height]) + "\n"
 
 
-def look(snapshot: Snapshot, units: Units) -> Look:
+def style_of(snapshot: Snapshot, units: Units) -> Style:
     """Return how the values of a snapshot are written."""
     now_ns = snapshot.message.time_ns
-    return Look(units=units, wall_ns=now_ns - snapshot.message.now_ns, now_ns=now_ns)
+    return Style(units=units, wall_ns=now_ns - snapshot.message.now_ns, now_ns=now_ns)
 
 
 def heading(snapshot: Snapshot, width: int) -> str:
@@ -87,7 +87,7 @@ def _section(snapshot: Snapshot, view: View, width: int, room: int | None) -> li
     columns = row_lines.columns_of(view, width + 1, units)
     lines = [row_lines.title_line(columns, width + 1)]
     if rows is not None:
-        lines += row_lines.row_lines(rows, shown, columns, look(snapshot, units), width + 1)
+        lines += row_lines.row_lines(rows, shown, columns, style_of(snapshot, units), width + 1)
     texts = [plain(line)[1:] for line in lines]  # without the cell for the mark of a pinned row
     if len(shown) < count:
         texts.append(f"… and {count - len(shown)} more {view.name}")

@@ -173,7 +173,7 @@ def spread(left: Line, right: Line, cells: int) -> Line:
     return [*fill(left, room), *right]
 
 
-def over(lines: list[Line], box: Iterable[Line], x: int, y: int) -> None:
+def overlay(lines: list[Line], box: Iterable[Line], x: int, y: int) -> None:
     """Lay a box over lines, in place, its left upper corner at cell ``x`` of line ``y``."""
     for row, top in enumerate(box, y):
         if 0 <= row < len(lines):

@@ -8,11 +8,12 @@ from dataclasses import field as made_by
 from math import isnan
 from typing import Any, Final
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.network import inet_protocol_number
+from pbmon_client.data.text import human
 from pbmon_client.present.cells import DASH, TIMES, clean
-from pbmon_client.present.listing import Find
-from pbmon_client.present.numbers import Units, clock
+from pbmon_client.present.listing import ValuesOf
+from pbmon_client.present.numbers import Units, clock, latency
+from pbmond.fields import FIELDS, SHOWN, rate_name
 
 #: The kinds of traffic that can be shown or hidden: those of the wire, and the disk.
 CLASSES: Final = ("net", "file", "disk", "loopback", "unix", "pipe", "device", "socket")
@@ -30,7 +31,7 @@ def _no_service(_protocol: str, _port: int) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Style:
     """How values are written.
 
     ``wall_ns`` is CLOCK_REALTIME minus CLOCK_BOOTTIME, ``now_ns`` the snapshot's CLOCK_REALTIME.
@@ -45,7 +46,7 @@ class Look:
     ascii_only: bool = False
 
 
-Write = Callable[[Find, Look, int], list[str]]
+Write = Callable[[ValuesOf, Style, int], list[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +87,7 @@ class Field:
         """Name the column to sort by."""
         if self.counter is None:
             return self.sort
-        return self.counter if units.totals else f"{self.counter}_per_s"
+        return self.counter if units.totals else rate_name(self.counter)
 
     def width(self, units: Units) -> int:
         """Return the least number of cells."""
@@ -98,15 +99,25 @@ class Field:
 # --- makers -------------------------------------------------------------------------------------
 
 
-def _values(find: Find, name: str) -> Sequence[Any]:
-    return find(name) or ()
+def _values(values_of: ValuesOf, name: str) -> Sequence[Any]:
+    return values_of(name) or ()
 
 
-def _plain(name: str, nothing: str = "") -> Write:
-    def write(find: Find, _look: Look, _cells: int) -> list[str]:
-        return [nothing if v is None else clean(str(v)) for v in _values(find, name)]
+def _plain(name: str) -> Write:
+    def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
+        return ["" if v is None else written(name, v, style) for v in _values(values_of, name)]
 
     return write
+
+
+def written(name: str, value: Any, style: Style) -> str:  # noqa: ANN401 - whatever the column holds
+    """Write a value that is known, in the unit that its field has."""
+    unit = FIELDS[name].unit if name in FIELDS else ""
+    if unit == "us":
+        return latency(value)
+    if unit == "bytes":
+        return human(value, 1024 if style.units.binary else 1000)
+    return clean(str(value))
 
 
 def text(
@@ -124,8 +135,8 @@ def text(
     most: int = 1000,
 ) -> Field:
     """Make a field of a column, or of a group's label."""
-    column = TABLES[table].get(name)
-    shown = title or (column.title if column else name.upper())
+    known = SHOWN[table].get(name)
+    shown = title or (known.short if known else name.upper())
     return Field(
         name,
         shown,
@@ -150,21 +161,21 @@ def traffic(table: str, pair: str, rank: int) -> Field:
     """Make a field of bytes or of their rate, as the units say."""
     counter = f"{pair}_bytes"
 
-    def write(find: Find, look: Look, _cells: int) -> list[str]:
-        name = counter if look.units.totals else f"{counter}_per_s"
-        return [look.units.write(value) for value in _values(find, name)]
+    def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
+        name = counter if style.units.totals else rate_name(counter)
+        return [style.units.write(value) for value in _values(values_of, name)]
 
-    title = TABLES[table][counter].title
+    title = SHOWN[table][counter].short
     return Field(pair, title, 6, rank, counter, write, right=True, counter=counter)
 
 
 def other_traffic(counters: tuple[str, ...]) -> Field:
     """Make a field of the sum of all traffic that has no field of its own."""
 
-    def write(find: Find, look: Look, _cells: int) -> list[str]:
-        ending = "" if look.units.totals else "_per_s"
-        columns = [_values(find, name + ending) for name in counters]
-        return [look.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
+    def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
+        names = counters if style.units.totals else map(rate_name, counters)
+        columns = [_values(values_of, name) for name in names]
+        return [style.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
 
     return Field("other", "OTHER", 6, 4, "", write, right=True, others=counters)
 
@@ -178,16 +189,16 @@ def known_sum(values: Iterable[float | None]) -> float | None:
 # --- writers of more than one column --------------------------------------------------------------
 
 
-def write_name(find: Find, look: Look, cells: int) -> list[str]:
+def write_name(values_of: ValuesOf, style: Style, cells: int) -> list[str]:
     """Write a process's name, or its command line; of an exited one, when it ended."""
-    names = _values(find, "cmdline" if look.full_command else "name")
-    shorts = _values(find, "name")
-    ends = _values(find, "exited_ns")
+    names = _values(values_of, "cmdline" if style.full_command else "name")
+    shorts = _values(values_of, "name")
+    ends = _values(values_of, "exited_ns")
     written = []
     for name, short, end in zip(names, shorts, ends, strict=True):
         shown = clean(name or short or "?")
         if end is not None:
-            stamp = f" {TIMES}{clock(end + look.wall_ns)}"
+            stamp = f" {TIMES}{clock(end + style.wall_ns)}"
             room = max(1, cells - len(stamp))
             shown = (shown if len(shown) <= room else shown[: room - 1] + "…") + stamp
         written.append(shown)
@@ -197,13 +208,13 @@ def write_name(find: Find, look: Look, cells: int) -> list[str]:
 def write_end(side: str) -> Write:
     """Make the writer of one end of a connection: address, or name, and port."""
 
-    def write(find: Find, look: Look, _cells: int) -> list[str]:
+    def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
         return [
-            clean(endpoint(address, port, protocol, look))
+            clean(endpoint(address, port, protocol, style))
             for address, port, protocol in zip(
-                _values(find, f"{side}_address"),
-                _values(find, f"{side}_port"),
-                _values(find, "protocol"),
+                _values(values_of, f"{side}_address"),
+                _values(values_of, f"{side}_port"),
+                _values(values_of, "protocol"),
                 strict=True,
             )
         ]
@@ -211,29 +222,29 @@ def write_end(side: str) -> Write:
     return write
 
 
-def endpoint(address: str | None, port: int | None, protocol: str, look: Look) -> str:
+def endpoint(address: str | None, port: int | None, protocol: str, style: Style) -> str:
     """Write an address and a port, with their names where those are wanted and known."""
     if address is None and port is None:
         # Of IP there is always a peer, though nobody may know it; other sockets need no name.
         return DASH if inet_protocol_number(protocol) is None else "?"
-    host = "?" if address is None else look.name_of(address) or address
+    host = "?" if address is None else style.name_of(address) or address
     if port is None:
         return host
-    service = look.service_of(protocol, port) or str(port)
+    service = style.service_of(protocol, port) or str(port)
     return f"[{host}]:{service}" if ":" in host else f"{host}:{service}"
 
 
-def write_host(find: Find, look: Look, _cells: int) -> list[str]:
+def write_host(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
     """Write a remote host; where no peer is known, say so."""
     return [
-        "(peer not known)" if host is None else clean(look.name_of(host) or host)
-        for host in _values(find, "host")
+        "(peer not known)" if host is None else clean(style.name_of(host) or host)
+        for host in _values(values_of, "host")
     ]
 
 
-def write_unit(find: Find, _look: Look, _cells: int) -> list[str]:
+def write_unit(values_of: ValuesOf, _style: Style, _cells: int) -> list[str]:
     """Write a container's unit; a unit itself has been named already."""
-    pairs = zip(_values(find, "unit"), _values(find, "container"), strict=True)
+    pairs = zip(_values(values_of, "unit"), _values(values_of, "container"), strict=True)
     return ["" if container is None else clean(unit or "") for unit, container in pairs]
 
 
@@ -243,18 +254,21 @@ def short_container(container: str) -> str:
     return f"{runtime}:{identifier[:12]}" if len(identifier) == 64 else container
 
 
-def write_container(find: Find, _look: Look, _cells: int) -> list[str]:
+def write_container(values_of: ValuesOf, _style: Style, _cells: int) -> list[str]:
     """Write a container by its runtime and the start of its id."""
     return [
-        "" if each is None else clean(short_container(each)) for each in find("container") or ()
+        "" if each is None else clean(short_container(each))
+        for each in values_of("container") or ()
     ]
 
 
-def write_port(find: Find, look: Look, _cells: int) -> list[str]:
+def write_port(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
     """Write a service's port and its name."""
     written = []
-    for protocol, port in zip(_values(find, "protocol"), _values(find, "port"), strict=True):
-        service = None if port is None else look.service_of(protocol, port)
+    for protocol, port in zip(
+        _values(values_of, "protocol"), _values(values_of, "port"), strict=True
+    ):
+        service = None if port is None else style.service_of(protocol, port)
         written.append("" if port is None else f"{port} {service}" if service else str(port))
     return written
 
@@ -262,9 +276,9 @@ def write_port(find: Find, look: Look, _cells: int) -> list[str]:
 ARROWS: Final = {"in": "←", "out": "→"}
 
 
-def write_direction(find: Find, _look: Look, _cells: int) -> list[str]:
+def write_direction(values_of: ValuesOf, _style: Style, _cells: int) -> list[str]:
     """Write who opened a connection as an arrow between its ends."""
-    return [ARROWS.get(value, DASH) for value in _values(find, "direction")]
+    return [ARROWS.get(value, DASH) for value in _values(values_of, "direction")]
 
 
 # --- fitting --------------------------------------------------------------------------------------

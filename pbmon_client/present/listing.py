@@ -7,7 +7,7 @@ that a hundred thousand rows cost little.
 from __future__ import annotations
 
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
@@ -15,12 +15,11 @@ from math import isnan
 from operator import add, eq, itemgetter
 from typing import Any, Final, Protocol, TypeVar
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.model import Rows
-from pbmon_client.data.rates import IDENTITY
+from pbmond.fields import IDENTITY, SHOWN, Combined
 
 Key = Hashable
-Find = Callable[[str], Sequence[Any] | None]
+ValuesOf = Callable[[str], Sequence[Any] | None]
 Value = TypeVar("Value", bound=Hashable)
 
 
@@ -42,7 +41,7 @@ class Listing(Protocol):
     def sums(self, names: tuple[str, ...]) -> Sequence[float]:
         """Return for each row the sum of some numbers; what is not known counts as 0."""
 
-    def window(self, rows: Sequence[int]) -> Find:
+    def window(self, rows: Sequence[int]) -> ValuesOf:
         """Return what finds the contract's values of some rows, by field."""
 
     def members(self, row: int) -> Sequence[int]:
@@ -98,9 +97,9 @@ class TableListing:
 
         return weigh
 
-    def window(self, rows: Sequence[int]) -> Find:
+    def window(self, rows: Sequence[int]) -> ValuesOf:
         """Take the rows out of the table."""
-        return self.rows.take(rows).find
+        return self.rows.take(rows).values
 
     def members(self, row: int) -> Sequence[int]:
         """Return the row itself."""
@@ -126,20 +125,18 @@ def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
 
 def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
     """Return a field's values: the wire's own if they sort alike, else the contract's."""
-    column = TABLES[rows.kind].get(name)
-    if column is None:
+    field = SHOWN[rows.kind].get(name)
+    if field is None:
         owners = rows.owners
         theirs = None if owners is None else raw_column(owners, name)
         if theirs is None:
             return None
         return list(map([*theirs, None].__getitem__, rows.owner_rows()))
-    if column.kind in ("bytes", "rate") or name in _RAW_TEXT:
+    always_known = field.null is None and field.needs is None
+    if field.wire == "text" or (field.type == "number" and always_known):
         values: Sequence[Any] = rows.table.columns[name]
         return values
     return rows.column(name)
-
-
-_RAW_TEXT: Final = frozenset({"name", "exe", "cmdline", "cgroup", "unit", "container", "path"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +153,6 @@ class Grouping:
 
 
 _COUNTS: Final = ("members", "processes")
-_PARTS: Final = ("connections", "files")
 
 
 def numbered(values: Sequence[Value]) -> tuple[dict[Value, int], list[int]]:
@@ -200,7 +196,7 @@ class GroupListing:
             self._positions = {whole._keys[group]: number for group, number in groups.items()}
         self._keys = list(self._positions)
         self._firsts: dict[int, int] | None = None
-        self._counted: dict[str, dict[int, int]] = {name: {} for name in _COUNTS}
+        self._counted: defaultdict[str, dict[int, int]] = defaultdict(dict)
         self._made: dict[Hashable, Sequence[Any]] = {}
 
     def __len__(self) -> int:
@@ -244,59 +240,69 @@ class GroupListing:
             self._made[key] = self._sums(table_sums(self.rows, names), rates=False)
         return self._made[key]
 
-    def window(self, rows: Sequence[int]) -> Find:
+    def window(self, rows: Sequence[int]) -> ValuesOf:
         """Return the values of some groups."""
 
-        def find(name: str) -> Sequence[Any] | None:
+        def values_of(name: str) -> Sequence[Any] | None:
             label = self._grouping.labels.get(name)
             if label is not None and name not in self._made:
                 return [self._label(label, row) for row in rows]
-            if name in _COUNTS:
+            if name in _COUNTS or self._combined(name) == "most":
                 return self._counts(name, rows)
             values = self.raw(name)
             return None if values is None else [values[row] for row in rows]
 
-        return find
+        return values_of
 
     def _make(self, name: str) -> Sequence[Any] | None:
         label = self._grouping.labels.get(name)
         if label is not None:
             return [self._label(label, row) for row in range(len(self))]
-        if name in _COUNTS:
+        combined = self._combined(name)
+        if name in _COUNTS or combined == "most":
             return self._counts(name, range(len(self)))
-        column = TABLES[self.rows.kind].get(name)
-        adds_up = column is not None and (
-            column.kind in ("bytes", "rate") or name.endswith("_calls") or name in _PARTS
-        )
-        if column is None or not adds_up:
-            return None  # the sum of numbers that only name something says nothing
-        return self._sums(self.rows.table.columns[name], rates=column.kind == "rate")
+        if combined is None:
+            return None
+        field, columns = SHOWN[self.rows.kind][name], self.rows.table.columns
+        sums = self._sums(columns[name], rates=field.rate_of is not None)
+        if field.needs is None:
+            return sums
+        known = {*compress(self._numbers, self._of_members(columns[field.needs]))}
+        return [value if group in known else None for group, value in enumerate(sums)]
+
+    def _combined(self, name: str) -> Combined | None:
+        """Return what members have in common of a field: their sum, the most of any, or nothing."""
+        field = SHOWN[self.rows.kind].get(name)
+        return None if field is None else field.combined
 
     def _label(self, label: Callable[[Rows, Key, int], Any], row: int) -> Any:  # noqa: ANN401
         return label(self.rows, self._keys[row], self._first(row))
 
-    def _counts(self, name: str, rows: Sequence[int]) -> list[int]:
-        """Count the members of groups, or the processes that those belong to."""
+    def _counts(self, name: str, rows: Sequence[int]) -> list[int | None]:
+        """Count the members of groups, or their processes; or find the most that a member has."""
         counted = self._counted[name]
         missing = {row for row in rows if row not in counted}
         if missing:
             counted |= dict.fromkeys(missing, 0) | self._count(name, missing)
-        return [counted[row] for row in rows]
+        return [counted[row] or None for row in rows]
 
     def _count(self, name: str, rows: Collection[int]) -> dict[int, int]:
         flags = list(map(rows.__contains__, self._numbers))
         numbers = compress(self._numbers, flags)
         if name == "members":
             return Counter(numbers)
-        pids, starts = (self.rows.table.columns[name] for name in ("pid", "start_ns"))
         members = list(compress(self._members, flags))
+        if name not in _COUNTS:
+            return _most(numbers, map(self.rows.table.columns[name].__getitem__, members))
+        pids, starts = (self.rows.table.columns[name] for name in ("pid", "start_ns"))
         whose = (map(pids.__getitem__, members), map(starts.__getitem__, members))
         return Counter(map(itemgetter(0), set(zip(numbers, *whose, strict=True))))
 
+    def _of_members(self, column: Sequence[Any]) -> Sequence[Any]:
+        return column if self._chosen is None else list(map(column.__getitem__, self._chosen))
+
     def _sums(self, column: Sequence[Any], *, rates: bool) -> list[Any]:
-        values = column
-        if self._chosen is not None:
-            values = list(map(column.__getitem__, self._chosen))
+        values = self._of_members(column)
         sums: list[Any] = [0.0 if rates else 0] * len(self)
         unknown: set[int] = set()
         # Most are zero, and cost no step of Python.
@@ -310,3 +316,12 @@ class GroupListing:
             if not sums[group]:
                 sums[group] = None
         return sums
+
+
+def _most(groups: Iterable[int], values: Iterable[int]) -> dict[int, int]:
+    """Return the most that any member of a group has."""
+    most: dict[int, int] = {}
+    for group, value in zip(groups, values, strict=True):
+        if value > most.get(group, 0):
+            most[group] = value
+    return most

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from pbmon_client.present.arrange import Arranged
 from pbmon_client.present.cells import Line, cell, fill
-from pbmon_client.present.fields import Field, Look, fitting, known_sum
+from pbmon_client.present.fields import Field, Style, fitting, known_sum
 from pbmon_client.present.numbers import Units, magnitude
 from pbmon_client.present.views import View
+from pbmond.fields import rate_name
 
 Columns = Sequence[tuple[Field, int]]
 _COMMAND_CELLS: Final = 72
@@ -73,17 +74,17 @@ def row_lines(
     rows: Arranged,
     indexes: range,
     columns: Columns,
-    look: Look,
+    style: Style,
     width: int,
     *,
     selected: int | None = None,
 ) -> list[Line]:
     """Write the rows at these indexes of the order; ``selected`` is the index of one of them."""
     shown = [rows.order[at] for at in indexes]
-    find = rows.listing.window(shown)
-    texts = [field.write(find, look, cells) for field, cells in columns]
-    roles = [_roles(field, rows, shown, look) for field, _cells in columns]
-    exited = [state == "exited" for state in find("state") or [None] * len(shown)]
+    values_of = rows.listing.window(shown)
+    texts = [field.write(values_of, style, cells) for field, cells in columns]
+    roles = [_roles(field, rows, shown, style) for field, _cells in columns]
+    exited = [state == "exited" for state in values_of("state") or [None] * len(shown)]
     lines = []
     for at, index in enumerate(indexes):
         cells = [(each[at], text[at]) for each, text in zip(roles, texts, strict=True)]
@@ -100,12 +101,12 @@ def _is_ancestor(rows: Arranged, row: int) -> bool:
     return rows.tree is not None and row not in rows.tree.wanted
 
 
-def _roles(field: Field, rows: Arranged, shown: Sequence[int], look: Look) -> list[str]:
+def _roles(field: Field, rows: Arranged, shown: Sequence[int], style: Style) -> list[str]:
     counters = field.others or ((field.counter,) if field.counter else ())
     if not counters:
         return ["text"] * len(shown)
-    totals = look.units.totals
-    columns = [rows.listing.raw(each if totals else f"{each}_per_s") or () for each in counters]
+    totals = style.units.totals
+    columns = [rows.listing.raw(each if totals else rate_name(each)) or () for each in counters]
     return [magnitude(known_sum(column[row] for column in columns), totals=totals) for row in shown]
 
 

@@ -11,10 +11,11 @@ from operator import and_, eq, or_
 from typing import Any, Final
 
 from pbmon_client.data import network
-from pbmon_client.data.columns import FIELDS, TABLES, UserName
+from pbmon_client.data.columns import UserName
 from pbmon_client.data.model import Filter, Flags, Rows, joined
 from pbmon_client.data.users import user_name
 from pbmon_client.present.listing import numbered
+from pbmond.fields import FIELDS, SHOWN
 
 #: Signs that only an expression has; without one the text is words.
 _EXPRESSION: Final = re.compile(r"[=<>~()!\"']|\bin\b", re.IGNORECASE)
@@ -41,7 +42,7 @@ class Words:
         return list(compress(range(len(rows)), joined(and_, flags)))
 
 
-def makers(rows: Rows) -> list[Callable[[], object]]:
+def preparations(rows: Rows) -> list[Callable[[], object]]:
     """Return what makes the things that words are looked for in, piece by piece."""
     if rows.kind == "processes":
         return [partial(_process_texts, rows)]
@@ -171,7 +172,7 @@ class Search:
     @property
     def needs_flows(self) -> bool:
         """Whether it asks for fields of connections or files."""
-        return self.filter is not None and not self.filter.fields <= TABLES["processes"].keys()
+        return self.filter is not None and not self.filter.fields <= SHOWN["processes"].keys()
 
     def rows(self, rows: Rows, flows: Sequence[Rows]) -> list[int] | None:
         """Return the rows that match, None for all.
@@ -182,12 +183,12 @@ class Search:
             return self.words.rows(rows)
         if self.filter is None:
             return None
-        kept = list(compress(range(len(rows)), self.filter.ask(rows.find, len(rows)).yes))
+        kept = list(compress(range(len(rows)), self.filter.evaluate(rows.values, len(rows)).yes))
         if rows.kind != "processes" or not self.needs_flows:
             return kept
         more = set(kept)
         for table in flows:
-            yes = self.filter.ask(table.find, len(table)).yes
+            yes = self.filter.evaluate(table.values, len(table)).yes
             more.update(owners_of(rows, table, list(compress(range(len(table)), yes))))
         return sorted(more)
 

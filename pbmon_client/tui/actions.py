@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.present.listing import Key
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
 from pbmon_client.tui.draw import detail
 from pbmon_client.tui.draw.grid import columns_of
 from pbmon_client.tui.session.palette import THEMES
 from pbmon_client.tui.session.state import State, ViewPosition
+from pbmond.fields import SHOWN
 
 #: Intervals of display; None is every snapshot.
 _INTERVALS_S: Final = (None, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -26,7 +26,7 @@ def move(state: State, by: int) -> None:
     if state.opened:
         state.detail_top = max(0, state.detail_top + by)
         return
-    rows = state.settle()
+    rows = state.reselect()
     if rows is None or not rows.order:
         return
     position = state.position
@@ -40,7 +40,7 @@ def select(state: State, key: Key) -> bool:
     """Select the row with a key; False if there is none any more."""
     if state.opened:
         return False
-    rows = state.settle()
+    rows = state.reselect()
     at = None if rows is None else rows.index_of(key)
     if at is None:
         return False
@@ -80,11 +80,11 @@ def back(state: State) -> None:
 def _next_view(state: State, by: int) -> None:
     names = [view.name for view in VIEWS]
     at = (names.index(state.position.view.name) + by) % len(names)
-    state.look_at(VIEWS[at])
+    state.show_view(VIEWS[at])
 
 
 def _tree(state: State) -> None:
-    state.look_at(PROCESSES if state.position.view.tree else TREE)
+    state.show_view(PROCESSES if state.position.view.tree else TREE)
 
 
 # --- order ----------------------------------------------------------------------------------------
@@ -150,16 +150,16 @@ def row_json(state: State) -> str | None:
     if chosen is None:
         return None
     rows, row = chosen
-    find = rows.listing.window([row])
+    values_of = rows.listing.window([row])
     view = state.position.view
-    names = dict.fromkeys([*(field.name for field in view.fields), *TABLES[view.table]])
+    names = dict.fromkeys([*(field.name for field in view.fields), *SHOWN[view.table]])
     if view.grouping is None:
-        names = dict.fromkeys(TABLES[view.table])
+        names = dict.fromkeys(SHOWN[view.table])
         if view.table != "processes":
             names["name"] = None
     values: dict[str, Any] = {}
     for name in names:
-        found = find(name)
+        found = values_of(name)
         if found is not None:
             value = found[0]
             values[name] = None if value != value else value  # noqa: PLR0124 - NaN is unknown
@@ -176,7 +176,7 @@ ACTIONS: Final[dict[str, Callable[[State], None]]] = {
     "open": open_row,
     "back": back,
     **{
-        f"view {number}": lambda state, view=view: state.look_at(view)  # type: ignore[misc]
+        f"view {number}": lambda state, view=view: state.show_view(view)  # type: ignore[misc]
         for number, view in enumerate(VIEWS, 1)
     },  # mypy cannot infer a lambda with a default
     "next view": lambda state: _next_view(state, 1),

@@ -127,7 +127,7 @@ class App:
         if hit is None:
             return
         if hit.what == "view":
-            self.state.look_at(BY_NAME[str(hit.value)])
+            self.state.show_view(BY_NAME[str(hit.value)])
         elif hit.what == "sort":
             actions.sort_by(self.state, str(hit.value))
         elif actions.select(self.state, hit.value):
@@ -207,12 +207,12 @@ class App:
             state.typed = state.search.text
             state.cursor = len(state.typed)
         elif action == "help":
-            self._popup = popups.Help()
+            self._popup = popups.HelpPage()
         elif action == "health":
-            self._popup = popups.Health(lambda: state.snapshot)
+            self._popup = popups.HealthPage(lambda: state.snapshot)
         elif action == "columns":
             view = state.position.view
-            self._popup = popups.Columns(view.name, view.fields, state.settings.hidden)
+            self._popup = popups.ColumnChooser(view.name, view.fields, state.settings.hidden)
         elif action == "signal":
             self._ask(now_s)
         elif action == "acknowledge":
@@ -241,21 +241,21 @@ class App:
             self.notify("select a process to send it a signal", now_s)
             return
         rows, row = chosen
-        find = rows.listing.window([row])
-        uid, name, state = ((find(each) or [None])[0] for each in ("uid", "name", "state"))
+        values_of = rows.listing.window([row])
+        uid, name, state = ((values_of(each) or [None])[0] for each in ("uid", "name", "state"))
         if state == "exited":
             self.notify(f"{name} has exited already", now_s)
         elif os.geteuid() not in (0, uid):
             self.notify(f"{name} is not your process", now_s)
         else:
-            self._popup = popups.Question(*process, name or "?")
+            self._popup = popups.SignalQuestion(*process, name or "?")
 
     def _popup_key(self, key: str) -> list[Effect]:
         popup = self._popup
         if popup is None or popup.key(key):
             return []
         self._popup = None
-        if isinstance(popup, popups.Question) and popup.answer is not None:
+        if isinstance(popup, popups.SignalQuestion) and popup.answer is not None:
             return [Kill(popup.pid, popup.start_ns, popup.answer)]
         return []
 

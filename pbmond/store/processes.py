@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
+from pbmond.fields import COUNTERS, NO_UID, STATES
 from pbmond.host.cgroup import container_of, unit_of
 from pbmond.kernel.records import START_TICK_NS, ProcessExited, ProcessSeen, ProcSample, same_start
+from pbmond.store.values import ROWS
 
 Visible = Callable[[int, bytes, int], bool]  # pid, name, uid
 
 UNKNOWN_NAME = b"?"
 #: Retired unit of the processes that the configuration hides.
 EXCLUDED = b"(excluded)"
-#: (uid_t)-1, which no process can have.
-UNKNOWN_UID = 0xFFFFFFFF
-RUNNING = wire.STATES.index("running")
-EXITED = wire.STATES.index("exited")
+RUNNING = STATES.index("running")
+EXITED = STATES.index("exited")
 FREE = 255
 
-DISK = wire.COUNTERS.index("disk_read_bytes")
+#: The rows of COUNTERS that hold the bytes read from and written to disks.
+DISK = slice(COUNTERS.index("disk_read_bytes"), COUNTERS.index("disk_write_bytes") + 1)
 _CAPACITY = 256  # slots at first
 TEXTS = ("name", "exe", "cmdline", "cgroup", "unit", "container")
 
@@ -56,7 +56,7 @@ INFO = np.dtype(
 class ProcessRows:
     """All slots at one moment, free ones too.
 
-    ``counters`` and ``deltas`` are (len(wire.COUNTERS), slots); ``disk_elapsed_s`` is the time
+    ``counters`` and ``deltas`` are (len(COUNTERS), slots); ``disk_elapsed_s`` is the time
     that the disk deltas took.
     """
 
@@ -97,7 +97,7 @@ class ProcessTable:
         self.high = 0  # slots ever used
         self.info = np.zeros(_CAPACITY, INFO)
         self.info["state"] = FREE
-        self._counters = np.zeros((len(wire.COUNTERS), _CAPACITY), np.uint64)
+        self._counters = np.zeros((len(COUNTERS), _CAPACITY), np.uint64)
         self._before = np.zeros_like(self._counters)
         self._disk_elapsed_s = np.zeros(_CAPACITY)
         self._active = np.zeros(_CAPACITY, np.bool_)
@@ -174,7 +174,7 @@ class ProcessTable:
         info = self.info[slot]
         info["pid"], info["born"] = pid, self._tick
         info["start_ns"] = info["told_ns"] = start_ns
-        info["uid"], info["state"], info["disk_known"] = UNKNOWN_UID, RUNNING, disk_known
+        info["uid"], info["state"], info["disk_known"] = NO_UID, RUNNING, disk_known
         info["disk_ns"] = start_ns
         self._disk_elapsed_s[slot] = self._interval_ns / 1e9 if disk_known else np.nan
         self._texts["name"][slot] = UNKNOWN_NAME
@@ -293,7 +293,7 @@ class ProcessTable:
         """
         last = self.info["disk_last"][slot].tolist()
         if self._sample_disk(slot, values):
-            counted = self._counters[DISK:, slot].tolist()
+            counted = self._counters[DISK, slot].tolist()
             grown = [new - old for new, old in zip(values, last, strict=True)]
             self._raise_disk(slot, [sum(each) for each in zip(counted, grown, strict=True)])
 
@@ -312,7 +312,7 @@ class ProcessTable:
 
     def _raise_disk(self, slot: int, values: list[int]) -> None:
         """Set the disk counters, which never go down."""
-        for row, value in enumerate(values, DISK):
+        for row, value in enumerate(values, DISK.start):
             if value > int(self._counters[row, slot]):
                 self._counters[row, slot] = value
                 self.info["disk_busy"][slot] = True
@@ -322,10 +322,9 @@ class ProcessTable:
     def add(
         self, slots: NDArray[np.int32], classes: NDArray[np.uint8], deltas: NDArray[np.uint64]
     ) -> None:
-        """Add ``deltas`` (rows, 4) to the counters of each row's slot and class."""
+        """Add ``deltas`` (rows, len(VALUES)) to the counters of each row's slot and class."""
         capacity = self._counters.shape[1]
-        rows = classes.astype(np.intp)[:, np.newaxis] * 4 + np.arange(4)
-        flat = rows * capacity + slots[:, np.newaxis]
+        flat = ROWS[classes] * capacity + slots[:, np.newaxis]
         np.add.at(self._counters.reshape(-1), flat.reshape(-1), deltas.reshape(-1))
         self._active[slots] = True
 

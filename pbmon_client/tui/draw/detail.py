@@ -9,24 +9,15 @@ from typing import Any, Final
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import GroupScope
 from pbmon_client.present.cells import Line, clean, fill, line_cells, spread
-from pbmon_client.present.listing import Find, Key
+from pbmon_client.present.listing import Key, ValuesOf
 from pbmon_client.present.views import PROCESSES, View
 from pbmon_client.tui.draw.facts import facts, listed
 from pbmon_client.tui.draw.flow_list import flow_list
 from pbmon_client.tui.draw.graphs import area, peak, spark
 from pbmon_client.tui.session.curves import Sample, curve_names
 from pbmon_client.tui.session.state import State
+from pbmond.fields import FIELDS
 
-_NAMES: Final = {
-    "net_rx_bytes_per_s": ("net in", "in"),
-    "net_tx_bytes_per_s": ("net out", "out"),
-    "file_read_bytes_per_s": ("file read", "read"),
-    "file_write_bytes_per_s": ("file write", "write"),
-    "rx_bytes_per_s": ("in", "in"),
-    "tx_bytes_per_s": ("out", "out"),
-    "read_bytes_per_s": ("read", "read"),
-    "write_bytes_per_s": ("write", "write"),
-}
 #: From this many lines on the curves are large, and how large they are from how many on.
 _LARGE_LINES: Final = 14
 _LARGE_LINES_ALONE: Final = 9  # where there is no list of connections and files
@@ -40,14 +31,14 @@ class Subject:
     """The selected row, and what is known of it."""
 
     view: View
-    find: Find  # of this one row
+    values_of: ValuesOf  # of this one row
     curves: Sequence[Sequence[Sample]]
     flows: Snapshot | None  # has its connections and files
     scope: GroupScope
 
     def value(self, name: str) -> Any:  # noqa: ANN401 - whatever the column holds
         """Return a field of the row, None if it has no such field."""
-        values = self.find(name)
+        values = self.values_of(name)
         return values[0] if values else None
 
 
@@ -59,9 +50,9 @@ def subject(state: State) -> Subject | None:
     rows, row = chosen
     view = state.position.view
     key = rows.listing.key(row)
-    find = rows.listing.window([row])
-    scope = GroupScope(PROCESSES if view.tree else view, key, row_name(view, find))
-    return Subject(view, find, _curves(state, view, key), _flows(state, view), scope)
+    values_of = rows.listing.window([row])
+    scope = GroupScope(PROCESSES if view.tree else view, key, row_name(view, values_of))
+    return Subject(view, values_of, _curves(state, view, key), _flows(state, view), scope)
 
 
 def _curves(state: State, view: View, key: Key) -> Sequence[Sequence[Sample]]:
@@ -80,11 +71,11 @@ def _flows(state: State, view: View) -> Snapshot | None:
     return None if snapshot is None or snapshot.connections is None else snapshot
 
 
-def row_name(view: View, find: Find) -> str:
+def row_name(view: View, values_of: ValuesOf) -> str:
     """Name a row for people."""
 
     def value(name: str) -> Any:  # noqa: ANN401
-        return (find(name) or [None])[0]
+        return (values_of(name) or [None])[0]
 
     if view.grouping is None:
         return f"{value('name') or '?'} {value('pid')}"
@@ -101,15 +92,15 @@ def pane(state: State, width: int, height: int) -> list[Line]:
     if about is None:
         return [_rule("", width), *[blank] * (height - 1)]
     lines = [_rule(_heading(about), width)]
-    alone = not about.view.has_parts
+    alone = not about.view.has_flows
     large = height >= (_LARGE_LINES_ALONE if alone else _LARGE_LINES)
     lines += _large(about, state, width, height) if large else _small(about, state, width)
     if state.opened and large:
         most = height if alone else max(3, (height - len(lines)) // 2)
-        lines += listed(about.value, state.look, about.view, width, most)
+        lines += listed(about.value, state.style, about.view, width, most)
     else:
         lines += facts(
-            about.value, state.look, about.view, width, height if alone else 5 if large else 1
+            about.value, state.style, about.view, width, height if alone else 5 if large else 1
         )
     if not alone:
         lines += flow_list(about.flows, about.scope, state, width, height - len(lines))
@@ -136,6 +127,11 @@ def _now(curve: Sequence[Sample], about: Subject, name: str) -> Sample:
     return value if value is not None else (curve[-1] if curve else None)
 
 
+def _role(name: str) -> str:
+    """Name the colour of a curve, which is that of its direction."""
+    return FIELDS[name].title.split()[-1]
+
+
 def _small(about: Subject, state: State, width: int) -> list[Line]:
     """Draw a line for each pair of curves."""
     names = curve_names(about.view.table)
@@ -147,10 +143,10 @@ def _small(about: Subject, state: State, width: int) -> list[Line]:
         top = peak(*about.curves[first : first + 2])
         line: Line = [("text", " ")]
         for name, curve in zip(pair, about.curves[first : first + 2], strict=True):
-            words, role = _NAMES[name]
+            words = FIELDS[name].title
             number = state.units.write(_now(curve, about, name)).rjust(state.units.cells)
             run: Line = [("dim", f"{words:<11}"), ("text", number + " ")]
-            line += fill([*run, (role, spark(curve, max(0, half - label), top))], half)
+            line += fill([*run, (_role(name), spark(curve, max(0, half - label), top))], half)
         lines.append(fill(line, width))
     return lines
 
@@ -167,7 +163,7 @@ def _large(about: Subject, state: State, width: int, height: int) -> list[Line]:
         lines[0].extend(fill(_label(about, state, name, curve, cells), each))
         drawn = area(curve, cells, rows, peak(*pair), ascii_only=state.ascii_only)
         for line, text in zip(lines[1:], drawn, strict=True):
-            line.extend(fill([(_NAMES[name][1], text)], each))
+            line.extend(fill([(_role(name), text)], each))
     return [fill(line, width) for line in lines]
 
 
@@ -175,7 +171,7 @@ def _label(about: Subject, state: State, name: str, curve: Sequence[Sample], cel
     """Write what a curve is of, its last value, and its highest at the right end."""
     units = state.units
     left: Line = [
-        ("dim", f"{_NAMES[name][0]} "),
+        ("dim", f"{FIELDS[name].title} "),
         ("strong", units.write(_now(curve, about, name)).rjust(units.cells)),
     ]
     known = any(value is not None for value in curve)

@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.present.cells import Line, cell, cells_of, clean, fill, wrap
-from pbmon_client.present.fields import Look
+from pbmon_client.present.cells import Line, cell, cells_of, fill, wrap
+from pbmon_client.present.fields import Style, written
 from pbmon_client.present.numbers import duration, moment
 from pbmon_client.present.views import View
+from pbmond.fields import FIELDS
 
 ValueOf = Callable[[str], Any]
-_PROCESS: Final = ("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid")
-_FLOW: Final = ("class", "protocol", "device", "inode", "netns")
+_RETRANSMITTED: Final = ("retransmitted_segments", "retransmitted_bytes")
+_PROCESS: Final = (
+    *("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid"),
+    *_RETRANSMITTED,
+)
+_FIELDS: Final = {
+    "processes": _PROCESS,
+    "connections": (
+        *("class", "protocol", "tcp_state", "rtt_us", *_RETRANSMITTED, "inode", "netns"),
+        *_PROCESS[:3],
+    ),
+    "files": ("class", "device", "inode", "netns", *_PROCESS[:3]),
+}
 
 
-def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
+def facts(value: ValueOf, style: Style, view: View, width: int, most: int) -> list[Line]:
     """Draw what is known of a row in at most ``most`` lines, one after the other."""
     lines: list[Line] = []
     line: Line = [("text", " ")]
     used = 1
-    for name, text in _found(value, look, view):
+    for name, text in _found(value, style, view):
         size = len(name) + 1 + cells_of(text)
         if used > 1 and used + 2 + size > width:
             lines.append(fill(line, width))
@@ -36,10 +48,10 @@ def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list
     return lines[:most]
 
 
-def listed(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
+def listed(value: ValueOf, style: Style, view: View, width: int, most: int) -> list[Line]:
     """Draw what is known of a row whole, each fact from a line of its own."""
     lines: list[Line] = []
-    for name, text in _found(value, look, view):
+    for name, text in _found(value, style, view):
         rows = wrap(text, max(2, width - _LABEL_CELLS)) or [""]
         for at, row in enumerate(rows):
             label = f" {name}" if not at else ""
@@ -48,48 +60,58 @@ def listed(value: ValueOf, look: Look, view: View, width: int, most: int) -> lis
     return lines[:most]
 
 
-_LABEL_CELLS: Final = 12
+_LABEL_CELLS: Final = 13
 
 
-def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
-    names: tuple[str, ...] = _PROCESS if view.table == "processes" else (*_FLOW, *_PROCESS[:3])
+def _found(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
+    names: tuple[str, ...] = _FIELDS[view.table]
     if view.grouping is not None:
         counted = "members" if view.table == "processes" else "processes"
         names = (counted, "uid", "exe", "unit", "container", "class")
     found = []
     for name in names:
         known = value(name)
-        if known is not None and known != "":
-            found.append((_WORDS.get(name, name), clean(str(known))))
+        nothing = known == 0 and FIELDS[name].kind == "counter"
+        if known is not None and known != "" and not nothing:
+            found.append((_title(name), written(name, known, style)))
     if view.grouping is None:
-        found[1:1] = _moments(value, look, view)
+        found[1:1] = _moments(value, style, view)
     return found
 
 
-_WORDS: Final = {"cmdline": "runs", "members": "processes", "ppid": "parent"}
+def _title(name: str) -> str:
+    # The members of a group are no field of any row.
+    return FIELDS[name].title if name in FIELDS else "processes"
+
+
 #: An age is written this wide, so that what stands behind it does not move every second.
 _AGE_CELLS: Final = len("(59 m 59 s)")
 
 
-def _moments(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
+def _moments(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
     """Say since when and until when."""
-    now_ns = look.now_ns
+    now_ns = style.now_ns
     if view.table == "processes":
         start, end = value("start_ns"), value("exited_ns")
-        state = [] if end is None else [("exited", moment(end + look.wall_ns, now_ns))]
-        return [*_since("started", start, look, end), *state]
+        state = [] if end is None else [("exited", moment(end + style.wall_ns, now_ns))]
+        return [*_since("started", start, style, end), *state]
     first, last = value("first_ns"), value("last_ns")
     open_now = {True: "yes", False: "no"}.get(value("open"), "not known")
     return [
-        *_since("first byte", first, look, None),
-        *([("last byte", moment(last + look.wall_ns, now_ns))] if last else []),
+        *_since("first byte", first, style, None),
+        *([("last byte", moment(last + style.wall_ns, now_ns))] if last else []),
         ("open", open_now),
     ]
 
 
-def _since(word: str, start: int | None, look: Look, end: int | None) -> list[tuple[str, str]]:
+def _since(word: str, start: int | None, style: Style, end: int | None) -> list[tuple[str, str]]:
     if not start:
         return []
-    until = look.now_ns - look.wall_ns if end is None else end
+    until = style.now_ns - style.wall_ns if end is None else end
     age = duration((until - start) / 1e9)
-    return [(word, f"{moment(start + look.wall_ns, look.now_ns)} {f'({age})':<{_AGE_CELLS}}")]
+    return [
+        (
+            word,
+            f"{moment(start + style.wall_ns, style.now_ns)} {f'({age})':<{_AGE_CELLS}}",
+        )
+    ]

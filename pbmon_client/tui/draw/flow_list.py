@@ -9,10 +9,11 @@ from typing import Final
 from pbmon_client.data.model import Rows, Snapshot
 from pbmon_client.present.arrange import GroupScope, ViewQuery, table_of
 from pbmon_client.present.cells import DASH, Line, cell, cells_of, clean, fill
-from pbmon_client.present.fields import ARROWS, Look, endpoint
+from pbmon_client.present.fields import ARROWS, Style, endpoint
 from pbmon_client.present.numbers import magnitude
 from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.tui.session.state import State
+from pbmond.fields import byte_columns, rate_name
 
 #: From this width on connections and files are side by side.
 _WIDE_CELLS: Final = 120
@@ -20,7 +21,7 @@ _WIDE_CELLS: Final = 120
 _OWNER_CELLS: Final = 23
 _OWNER_CELLS_NARROW: Final = 18
 
-Describe = Callable[[Rows, int, Look], tuple[str, bool]]
+Describe = Callable[[Rows, int, Style], tuple[str, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class _FlowTable:
         self._order = [] if found is None else found.order
         self._table = table_of(snapshot, view.table)
         self._shared = scope.view.grouping is not None
-        self._look = state.look
-        self._names = ("rx", "tx") if view is CONNECTIONS else ("read", "write")
+        self._style = state.style
+        self._names = byte_columns(view.table)
         self._describe: Describe = _connection if view is CONNECTIONS else _file
 
     def __len__(self) -> int:
@@ -62,14 +63,14 @@ class _FlowTable:
         if self._table is None or count <= 0:
             return []
         rows = self._table.take(list(self._order[:count]))
-        totals = [rows.column(f"{name}_bytes") for name in self._names]
+        totals = [rows.column(name) for name in self._names]
         shown = totals
-        if not self._look.units.totals:
-            shown = [rows.column(f"{name}_bytes_per_s") for name in self._names]
+        if not self._style.units.totals:
+            shown = [rows.column(rate_name(name)) for name in self._names]
         owners = _owners(rows) if self._shared else [""] * len(rows)
         made = []
         for at in range(len(rows)):
-            text, keep_end = self._describe(rows, at, self._look)
+            text, keep_end = self._describe(rows, at, self._style)
             closed = rows.column("open")[at] is False
             total = totals[0][at] + totals[1][at]
             made.append(Flow(owners[at], text, keep_end, closed, shown[0][at], shown[1][at], total))
@@ -127,19 +128,19 @@ def _side_by_side(
 
 
 def _owners(rows: Rows) -> list[str]:
-    names = rows.find("name") or [None] * len(rows)
+    names = rows.values("name") or [None] * len(rows)
     return [
         f"{pid:>7} {clean(name or '?')}"
         for name, pid in zip(names, rows.column("pid"), strict=True)
     ]
 
 
-def _connection(rows: Rows, at: int, look: Look) -> tuple[str, bool]:
+def _connection(rows: Rows, at: int, style: Style) -> tuple[str, bool]:
     protocol = rows.column("protocol")[at]
     arrow = ARROWS.get(rows.column("direction")[at], DASH)
     remote, local = (
         endpoint(
-            rows.column(f"{side}_address")[at], rows.column(f"{side}_port")[at], protocol, look
+            rows.column(f"{side}_address")[at], rows.column(f"{side}_port")[at], protocol, style
         )
         for side in ("remote", "local")
     )
@@ -149,7 +150,7 @@ def _connection(rows: Rows, at: int, look: Look) -> tuple[str, bool]:
     return clean(f"{protocol:<6} {arrow} {remote}  local {local}"), False
 
 
-def _file(rows: Rows, at: int, _look: Look) -> tuple[str, bool]:
+def _file(rows: Rows, at: int, _style: Style) -> tuple[str, bool]:
     return clean(rows.column("path")[at] or "(path not known)"), True
 
 

@@ -99,7 +99,7 @@ def body(
     top = max(0, min(position.at - min(position.line, room - 1), count - room))
     position.line = position.at - top
     shown = range(top, min(count, top + room))
-    lines = row_lines.row_lines(rows, shown, columns, state.look, width, selected=position.at)
+    lines = row_lines.row_lines(rows, shown, columns, state.style, width, selected=position.at)
     lines += [[("text", " " * width)]] * (room - len(lines))
     return lines, shown
 

@@ -14,7 +14,7 @@ from pbmon_client.present.views import BUSIEST
 from pbmon_client.tui.draw.graphs import peak, spark
 from pbmon_client.tui.session.curves import Sample
 from pbmon_client.tui.session.state import State
-from pbmond.wire import HISTORY
+from pbmond.fields import HISTORY
 
 _CURVES: Final = (
     ("net", (("in", "in", HISTORY[0]), ("out", "out", HISTORY[1]))),

@@ -81,7 +81,7 @@ class Pages:
         raise NotImplementedError
 
 
-class Help(Pages):
+class HelpPage(Pages):
     """All keys, from the table of keys."""
 
     title = "keys"
@@ -98,7 +98,7 @@ class Help(Pages):
 _TWO_COLUMNS: Final = 108
 
 
-class Health(Pages):
+class HealthPage(Pages):
     """All that the daemon says of its picture: what it counts, lost, cannot see, and costs."""
 
     title = "health"
@@ -156,7 +156,7 @@ def _two_columns(cells: int) -> list[Line]:
 
 
 @dataclass(slots=True)
-class Columns:
+class ColumnChooser:
     """The choice of the classes and columns that show; changes ``hidden`` in place."""
 
     view: str
@@ -209,7 +209,7 @@ SIGNALS: Final = (
 
 
 @dataclass(slots=True)
-class Question:
+class SignalQuestion:
     """Asks which signal to send; ``answer`` is its number once one was chosen.
 
     Only Enter sends: a letter would be the next key of somebody who moves with the keys of vi.

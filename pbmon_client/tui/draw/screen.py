@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pbmon_client.present.cells import Line, fill, line_cells, over, recolour
+from pbmon_client.present.cells import Line, fill, line_cells, overlay, recolour
 from pbmon_client.tui.draw import detail, grid
 from pbmon_client.tui.draw.footer import footer
 from pbmon_client.tui.draw.grid import Hit
@@ -44,7 +44,7 @@ def draw(state: State, popup: Popup | None, width: int, height: int, now_s: floa
     if popup is not None:
         box = popup.draw(width, height)
         cells = max(map(line_cells, box), default=0)
-        over(frame.lines, box, max(0, (width - cells) // 2), max(0, (height - len(box)) // 2))
+        overlay(frame.lines, box, max(0, (width - cells) // 2), max(0, (height - len(box)) // 2))
     return frame
 
 
@@ -56,7 +56,7 @@ def _drawn(state: State, width: int, height: int, now_s: float) -> Frame:
         return Frame([*lines, *middle, bottom], [])
     most = 1 if height < _DETAIL_LINES else 3
     lines += warning_lines(state, width, most)
-    rows = state.settle()
+    rows = state.reselect()
     bottom, cursor = footer(state, rows, width, now_s)
     room = height - len(lines) - 1
     hits: list[Hit] = []
@@ -76,7 +76,7 @@ def _detail_lines(state: State, height: int, room: int) -> int:
     if not state.settings.detail or height < _DETAIL_LINES:
         return 0
     lines = 7 if height < 32 else 9 if height < 40 else (room * 2) // 5
-    if not state.position.view.has_parts:
+    if not state.position.view.has_flows:
         lines = min(lines, _LONE_LINES)
     return min(room - 10, lines)
 

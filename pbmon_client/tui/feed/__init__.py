@@ -2,5 +2,5 @@
 
 Offers: demo, messages, receiver, render_priority.
 Imports: pbmon_client.data, pbmon_client.present, pbmon_client.subscription,
-    pbmon_client.tui.session, pbmond.wire.
+    pbmon_client.tui.session, pbmond.fields, pbmond.wire.
 """

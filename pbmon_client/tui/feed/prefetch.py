@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present import search
 from pbmon_client.present.arrange import ViewQuery, arrange, table_of, traffic
@@ -17,6 +16,7 @@ from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import CONNECTIONS, FILES, HOSTS, PORTS, View
 from pbmon_client.tui.feed.messages import Request, SnapshotReady
 from pbmon_client.tui.session.curves import planes_of
+from pbmond.fields import SHOWN
 from pbmond.wire import Pause
 
 #: Views whose rows are so many that a change to them would be felt.
@@ -87,9 +87,9 @@ def prepare_search(snapshot: Snapshot, named: Collection[str], pause: Pause) -> 
     """Make what words are looked for in, and the fields that an expression names."""
     for rows in (snapshot.processes, snapshot.connections, snapshot.files):
         if rows is not None:
-            for make in search.makers(rows):
+            for make in search.preparations(rows):
                 pause()
                 make()
-            for name in TABLES[rows.kind].keys() & named:
+            for name in SHOWN[rows.kind].keys() & named:
                 pause()
                 rows.column(name)

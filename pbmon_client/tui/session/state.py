@@ -9,14 +9,14 @@ from typing import Final
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, arrange
-from pbmon_client.present.fields import Look, NameOf, ServiceOf
+from pbmon_client.present.fields import NameOf, ServiceOf, Style
 from pbmon_client.present.listing import Key
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.search import EVERYTHING, Search
 from pbmon_client.present.views import BUSIEST, BY_NAME, TREE, View
 from pbmon_client.tui.session.curves import Curves, Sample
 from pbmon_client.tui.session.settings import Settings
-from pbmond.wire import HISTORY
+from pbmond.fields import HISTORY
 
 #: A snapshot older than this many intervals is out of date.
 STALE_INTERVALS: Final = 3
@@ -104,11 +104,11 @@ class State:
         return Units(chosen.totals, chosen.bits, chosen.binary, chosen.exact)
 
     @property
-    def look(self) -> Look:
+    def style(self) -> Style:
         """How values are written."""
         snapshot = self.snapshot
         now_ns = 0 if snapshot is None else snapshot.message.time_ns
-        look = Look(
+        style = Style(
             units=self.units,
             wall_ns=0 if snapshot is None else now_ns - snapshot.message.now_ns,
             now_ns=now_ns,
@@ -116,8 +116,8 @@ class State:
             ascii_only=self.ascii_only,
         )
         if not self.settings.names or self.name_of is None or self.service_of is None:
-            return look
-        return replace(look, name_of=self.name_of, service_of=self.service_of)
+            return style
+        return replace(style, name_of=self.name_of, service_of=self.service_of)
 
     @property
     def hidden_classes(self) -> frozenset[str]:
@@ -171,7 +171,7 @@ class State:
         while len(self._arranged) > _ARRANGEMENTS:
             self._arranged.popitem(last=False)
 
-    def settle(self) -> Arranged | None:
+    def reselect(self) -> Arranged | None:
         """Find the selected row again by its identity; where it has gone, stay in its place."""
         rows = self.rows()
         position = self.position
@@ -189,7 +189,7 @@ class State:
 
     def selected(self) -> tuple[Arranged, int] | None:
         """Return the rows and the index of the selected one in their listing."""
-        rows = self.settle()
+        rows = self.reselect()
         if rows is None or not rows.order:
             return None
         return rows, rows.order[self.position.at]
@@ -247,7 +247,7 @@ class State:
         age_s = now_s - self.came_s
         return age_s if age_s > STALE_INTERVALS * interval_s else None
 
-    def look_at(self, view: View) -> None:
+    def show_view(self, view: View) -> None:
         """Change to a view of everything."""
         if view is not self.position.view or self.position.within:
             selected = self._carried(view)

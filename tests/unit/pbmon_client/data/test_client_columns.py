@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from client_messages import flow, message, process, received
 
-from pbmon_client.data import columns
+from pbmon_client.data.columns import SOURCES
 from pbmon_client.data.users import user_id, user_name
-from pbmond import wire
+from pbmond import fields, wire
 
 _CLASS_COUNTERS = [
     f"{name}_{verb}_{unit}"
@@ -25,16 +25,19 @@ _CLASS_COUNTERS = [
 _WRITTEN = {
     "processes": """
         pid start_ns ppid uid user name exe cmdline cgroup unit container netns state exited_ns
-        connections files COUNTERS disk_read_bytes disk_write_bytes RATES
+        connections files COUNTERS disk_read_bytes disk_write_bytes
+        retransmitted_segments retransmitted_bytes RATES
         disk_read_bytes_per_s disk_write_bytes_per_s""",
     "connections": """
         pid start_ns class protocol local_address local_port remote_address remote_port netns
-        inode direction rx_bytes tx_bytes rx_calls tx_calls rx_bytes_per_s tx_bytes_per_s first_ns
-        last_ns open""",
+        inode direction rx_bytes tx_bytes rx_calls tx_calls rx_bytes_per_s tx_bytes_per_s rtt_us
+        retransmitted_segments retransmitted_bytes tcp_state first_ns last_ns open""",
     "files": """
         pid start_ns class path device inode read_bytes write_bytes read_calls write_calls
         read_bytes_per_s write_bytes_per_s first_ns last_ns open""",
-    "retired": "unit uid user processes COUNTERS disk_read_bytes disk_write_bytes",
+    "retired": """
+        unit uid user processes COUNTERS disk_read_bytes disk_write_bytes
+        retransmitted_segments retransmitted_bytes""",
 }
 _CLASS_RATES = [f"{name}_per_s" for name in _CLASS_COUNTERS if name.endswith("bytes")]
 CONTRACT = {
@@ -46,7 +49,7 @@ CONTRACT = {
 
 
 def values(kind: str, name: str, *rows: dict[str, Any]) -> list[Any]:
-    source = columns.TABLES[kind][name].source
+    source = SOURCES[kind][name]
     return list(source(wired(kind, *rows), lambda uid: f"user-{uid}"))
 
 
@@ -60,7 +63,7 @@ def wired(kind: str, *rows: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", CONTRACT)
 def test_columns_are_those_of_the_contract_in_its_order(kind: str) -> None:
-    assert list(columns.TABLES[kind]) == CONTRACT[kind]
+    assert list(SOURCES[kind]) == CONTRACT[kind]
 
 
 @pytest.mark.parametrize("kind", CONTRACT)
@@ -72,16 +75,16 @@ def test_every_wire_column_is_used(kind: str) -> None:
 
     seen: set[str] = set()
     used = Used(wired(kind, process(1)))
-    for column in columns.TABLES[kind].values():
-        assert len(column.source(used, str)) == 1
+    for source in SOURCES[kind].values():
+        assert len(source(used, str)) == 1
     assert seen == wire.TABLES[kind].keys()
 
 
-def test_fields_that_share_a_name_share_their_kind() -> None:
+def test_fields_that_share_a_name_share_their_type() -> None:
     for kind in ("processes", "connections", "files"):
-        for name, column in columns.TABLES[kind].items():
-            assert columns.FIELDS[name].kind == column.kind
-            assert columns.FIELDS[name].choices == column.choices
+        for name, field in fields.SHOWN[kind].items():
+            assert fields.FIELDS[name].type == field.type
+            assert fields.FIELDS[name].choices == field.choices
 
 
 def test_what_is_not_known_is_none() -> None:
@@ -94,6 +97,21 @@ def test_what_is_not_known_is_none() -> None:
         assert values("connections", name, stranger) == [None], name
     assert values("files", "path", flow(1)) == [None]
     assert values("files", "open", flow(1, open=2)) == [None]
+
+
+def test_how_a_connection_fares_is_known_of_tcp_alone() -> None:
+    tcp = flow(1, tcp_state=1, rtt_us=850, retransmitted_segments=0, retransmitted_bytes=9)
+    young = flow(1, tcp_state=2)  # no round trip has been measured
+    found = {
+        name: values("connections", name, tcp, young, flow(1))
+        for name in ("tcp_state", "rtt_us", "retransmitted_segments", "retransmitted_bytes")
+    }
+    assert found == {
+        "tcp_state": ["ESTABLISHED", "SYN_SENT", None],
+        "rtt_us": [850, None, None],
+        "retransmitted_segments": [0, 0, None],
+        "retransmitted_bytes": [9, 0, None],
+    }
 
 
 def test_an_index_beyond_the_schema_reads_as_unknown() -> None:
@@ -185,5 +203,5 @@ def test_a_user_is_found_by_name_or_number() -> None:
 
 
 def test_table_titles_are_short() -> None:
-    assert columns.TABLES["processes"]["net_rx_bytes_per_s"].title == "NET RX"
-    assert columns.TABLES["processes"]["file_write_bytes_per_s"].title == "FILE W"
+    assert fields.SHOWN["processes"]["net_rx_bytes_per_s"].short == "NET RX"
+    assert fields.SHOWN["processes"]["file_write_bytes_per_s"].short == "FILE W"

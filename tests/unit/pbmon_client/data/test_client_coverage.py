@@ -182,7 +182,7 @@ def test_intervals_are_taken_since_the_snapshot_shown_before() -> None:
         parts = counts(wire.HOST_COUNTERS, moved, 1)
         return received(message(seq=seq, coverage=coverage(interfaces=[found], **parts)))
 
-    now = rates.over(at(4, 900), at(2, 100), "all")
+    now = rates.over_interval(at(4, 900), at(2, 100), "all")
     assert now.interval_ns == 2 * SECOND
     assert now.coverage["interfaces"][0]["rx_bytes_interval"] == 800
     assert now.coverage["interfaces"][0]["rx_bytes"] == 900
@@ -197,5 +197,6 @@ def test_intervals_are_taken_since_the_snapshot_shown_before() -> None:
         (received(message(seq=2, coverage=coverage(interfaces=None))), at(4, 900)),
     ):
         assert (
-            rates.over(after, before, "all").coverage["interfaces"][0]["rx_bytes_interval"] is None
+            rates.over_interval(after, before, "all").coverage["interfaces"][0]["rx_bytes_interval"]
+            is None
         )

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbmon_client.data.columns import FIELDS
 from pbmon_client.data.filters import Comparison, FilterError, Junction, Negation, number, parse
+from pbmond.fields import FIELDS
 
 ROW: dict[str, Any] = {
     "pid": 7,
@@ -29,10 +29,10 @@ ROW: dict[str, Any] = {
 
 
 def matches(text: str, row: Mapping[str, Any] = ROW) -> bool | None:
-    def find(name: str) -> Sequence[Any] | None:
+    def values_of(name: str) -> Sequence[Any] | None:
         return [row[name]] if name in row else None
 
-    yes, no = parse(text).ask(find, 1)
+    yes, no = parse(text).evaluate(values_of, 1)
     assert not (yes[0] and no[0])
     return yes[0] if yes[0] or no[0] else None
 
@@ -163,6 +163,7 @@ def test_sizes(text: str, value: float | None) -> None:
         ("pid = 1 and pid = abc", "abc", "pid is a number"),
         ("pid = 10m", "10m", "10M"),
         ("state = runing", "runing", "state is one of running, exited"),
+        ("tcp_state = OPEN", "OPEN", "tcp_state is one of ESTABLISHED, SYN_SENT"),
         ("open = 1", "1", "true, false or null"),
         ("open < true", "true", "by = or !="),
         ("pid < null", "null", "null has no order"),
@@ -300,6 +301,6 @@ def test_any_text_is_an_expression_or_a_filter_error(text: str) -> None:
     assert tree.fields <= FIELDS.keys()
     for value in (None, 1, "x", True):
         types = {"text": str, "address": str, "bool": bool}
-        wanted = {name: types.get(FIELDS[name].kind, int) for name in tree.fields}
+        wanted = {name: types.get(FIELDS[name].type, int) for name in tree.fields}
         row = {name: value for name, kind in wanted.items() if value is None or type(value) is kind}
         assert matches(text, row) in (True, False, None)

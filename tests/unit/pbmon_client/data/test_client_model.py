@@ -177,4 +177,4 @@ def test_flows_have_the_fields_of_their_process_however_many_there_are(processes
     sent = message(names, flows, [], seq=2)
     result = model.snapshot_of(received(sent), Selection(flows=True), 1000, "all", str)
     assert result.connections is not None
-    assert result.connections.find("name") == ["p2", None, "p1", "p2"]
+    assert result.connections.values("name") == ["p2", None, "p1", "p2"]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmon_client.data import model
-from pbmon_client.data.columns import TABLES
 from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, arrange, ordered
+from pbmon_client.present.fields import Style
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import (
     BUSIEST,
@@ -29,7 +29,7 @@ from pbmon_client.present.views import (
     VIEWS,
 )
 from pbmon_client.tui.session.curves import Curves, curve_names, planes_of
-from pbmond import wire
+from pbmond.fields import RATES, SHOWN
 
 PEER = bytes([192, 0, 2, 9]).ljust(16, b"\0")
 OTHER = bytes([192, 0, 2, 8]).ljust(16, b"\0")
@@ -43,9 +43,10 @@ PROCESS_ROWS = [
 ]  # fmt: skip
 CONNECTION_ROWS = [
     flow(10, family=2, protocol=6, remote=PEER, remote_port=443, direction=2,
-         tx_bytes_per_s=50.0, tx_bytes=900),
+         tx_bytes_per_s=50.0, tx_bytes=900, tcp_state=1, rtt_us=700, retransmitted_segments=2),
     flow(11, family=2, protocol=6, remote=PEER, remote_port=40_001, local_port=80, direction=1,
-         tx_bytes_per_s=70.0, tx_bytes=100, first_ns=2),
+         tx_bytes_per_s=70.0, tx_bytes=100, first_ns=2, tcp_state=1, rtt_us=300,
+         retransmitted_segments=5),
     flow(11, family=2, protocol=6, remote=OTHER, remote_port=53, local_port=40_002, direction=0,
          tx_bytes_per_s=0.0, tx_bytes=1, first_ns=3),
     flow(12, **{"class": 2}, family=1, remote_name=b"/run/log.sock", first_ns=4),
@@ -77,6 +78,19 @@ def rows(query: ViewQuery, shown: model.Snapshot | None = None) -> Arranged:
 
 def values(found: Arranged, name: str) -> list[Any]:
     return list(found.listing.window(list(found.order))(name) or ())
+
+
+def test_a_host_has_the_longest_round_trip_and_all_that_was_sent_again() -> None:
+    found = rows(ViewQuery(HOSTS, sort="rtt_us"))
+    assert values(found, "host") == ["192.0.2.9", "192.0.2.8", "unix sockets"]
+    assert values(found, "rtt_us") == [700, None, None]
+    assert values(found, "retransmitted_segments") == [7, None, None]
+    (field,) = (field for field in HOSTS.fields if field.name == "rtt_us")
+    assert field.write(found.listing.window(list(found.order)), Style(), 8) == [
+        "0.7 ms",
+        "",
+        "",
+    ]
 
 
 # --- order --------------------------------------------------------------------------------------
@@ -176,7 +190,7 @@ def test_groups_add_up_to_the_whole(view: Any) -> None:
     found = rows(ViewQuery(view))
     whole = rows(ViewQuery(BY_NAME[view.table]))
     for name in ("net_tx_bytes", "tx_bytes"):
-        if name in TABLES[view.table]:
+        if name in SHOWN[view.table]:
             assert sum(values(found, name)) == sum(values(whole, name))
     assert sum(values(found, "members")) == whole.count
 
@@ -254,7 +268,7 @@ def test_any_line_is_a_search(text: str) -> None:
 def test_active_rows_are_those_that_move_or_before_rates_are_known_that_moved() -> None:
     assert set(values(rows(ViewQuery(PROCESSES, active=True)), "pid")) == {10, 11, 12}
     assert values(rows(ViewQuery(HOSTS, active=True)), "host") == ["192.0.2.9"]
-    rates: dict[str, Any] = dict.fromkeys(wire.RATES, math.nan)
+    rates: dict[str, Any] = dict.fromkeys(RATES, math.nan)
     unknown = [process(1, b"a", net_tx_bytes=5, **rates), process(2, b"b", **rates)]
     shown = model.snapshot_of(received(message(unknown, seq=1)), model.Selection(), 0, "all", str)
     assert values(rows(ViewQuery(PROCESSES, active=True), shown), "pid") == [1]

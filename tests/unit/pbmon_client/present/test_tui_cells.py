@@ -18,7 +18,7 @@ from pbmon_client.present.cells import (
     fill,
     in_ascii,
     line_cells,
-    over,
+    overlay,
     plain,
     spread,
     wrap,
@@ -82,7 +82,7 @@ def test_half_a_wide_character_becomes_a_space() -> None:
 
 def test_a_box_covers_what_is_under_it_and_nothing_else() -> None:
     lines = [[("text", "abcdefgh")] for _ in range(3)]
-    over(lines, [[("box", "XX")]], 3, 1)
+    overlay(lines, [[("box", "XX")]], 3, 1)
     assert [plain(line) for line in lines] == ["abcdefgh", "abcXXfgh", "abcdefgh"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmon_client.present.numbers import Units, clock, duration, magnitude, moment
+from pbmon_client.present.numbers import Units, clock, duration, latency, magnitude, moment
 
 DAY_NS = 86_400 * 10**9
 
@@ -43,6 +43,17 @@ def test_a_short_number_fits_its_cells(value: float, bits: bool, binary: bool) -
 )  # fmt: skip
 def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [(1, "0.001 ms"), (85, "0.085 ms"), (999, "0.999 ms"), (41_260, "41.3 ms"),
+     (999_900, "1000 ms"), (1_250_000, "1.25 s"), (120_000_000, "120 s"),
+     (4_294_967_295, "4295 s")],
+)  # fmt: skip
+def test_latencies_have_three_digits_and_fit_eight_cells(us: int, text: str) -> None:
+    assert latency(us) == text
+    assert len(text) <= 8
 
 
 def test_times_of_other_days_have_a_date() -> None:

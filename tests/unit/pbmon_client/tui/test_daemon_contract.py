@@ -10,6 +10,7 @@ from tui_driver import Driver
 
 from pbmon_client.tui.draw.detail import subject
 from pbmond import wire
+from pbmond.fields import HISTORY
 from pbmond.kernel.records import Event
 from pbmond.store.store import Store
 from tests import factories as make
@@ -75,7 +76,7 @@ def curve_of(driver: Driver, at: int) -> list[float | None]:
 def test_a_process_has_its_history_from_before_the_viewer_started(everybody: bool) -> None:
     store = busy_store()
     driver = viewer(store)
-    sent = wire.HISTORY.index("net_tx_bytes_per_s")
+    sent = HISTORY.index("net_tx_bytes_per_s")
     assert len(curve_of(driver, sent)) == 1
     driver.take_detail(detail(store, 7, everybody=everybody))
     assert curve_of(driver, sent) == [None, 3000.0, 5000.0, 7000.0, 9000.0]
@@ -96,7 +97,7 @@ def test_the_next_row_waits_for_its_own_detail_and_then_shows_it(everybody: bool
     assert len(curve_of(driver, 0)) == 1  # and not the former process's history
     driver.take_detail(detail(store, 8, everybody=everybody))
     assert "one file" in driver.text()
-    assert curve_of(driver, wire.HISTORY.index("file_read_bytes_per_s"))[1:] == [500.0] * 4
+    assert curve_of(driver, HISTORY.index("file_read_bytes_per_s"))[1:] == [500.0] * 4
 
 
 @BOTH

@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from pbmon_client.data.columns import TABLES, byte_columns
 from pbmon_client.options import VIEW_NAMES
 from pbmon_client.present.fields import fitting
 from pbmon_client.present.numbers import Units
@@ -14,7 +13,7 @@ from pbmon_client.present.views import VIEWS, View
 from pbmon_client.tui import actions
 from pbmon_client.tui.session import palette
 from pbmon_client.tui.session.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
-from pbmond.wire import CLASSES
+from pbmond.fields import CLASSES, SHOWN, byte_columns
 
 #: Done by the interface itself, not by a change of its state alone.
 SPECIAL = {
@@ -66,7 +65,7 @@ def test_traffic_comes_from_the_column_table(view: View) -> None:
     assert counters == set(byte_columns(view.table))
     for field in view.fields:
         if field.counter:
-            assert field.title == TABLES[view.table][field.counter].title
+            assert field.title == SHOWN[view.table][field.counter].short
 
 
 @BY_VIEW

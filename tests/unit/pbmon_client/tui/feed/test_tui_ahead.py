@@ -65,9 +65,11 @@ def shown(snapshot: model.Snapshot, query: ViewQuery) -> tuple[Any, ...]:
     """Return everything that could be drawn of a view."""
     made = arrange(snapshot, query)
     assert made is not None
-    find = made.listing.window(made.order)
+    values_of = made.listing.window(made.order)
     # As text, for an unknown rate is not equal to itself.
-    values = [repr(find(field.source(Units(totals=query.totals)))) for field in query.view.fields]
+    values = [
+        repr(values_of(field.source(Units(totals=query.totals)))) for field in query.view.fields
+    ]
     return list(made.order), made.count, [made.listing.key(row) for row in made.order], values
 
 
@@ -105,12 +107,12 @@ def test_groups_count_their_members_and_the_processes_of_those(line: str, seed: 
     for view in (HOSTS, PORTS):
         made = arrange(host, ViewQuery(view, search=understand(line)))
         assert made is not None
-        find = made.listing.window(made.order)
+        values_of = made.listing.window(made.order)
         columns = made.rows.table.columns
         members = [made.listing.members(row) for row in made.order]
         whose = [{(columns["pid"][m], columns["start_ns"][m]) for m in each} for each in members]
-        assert find("members") == list(map(len, members))
-        assert find("processes") == list(map(len, whose))
+        assert values_of("members") == list(map(len, members))
+        assert values_of("processes") == list(map(len, whose))
         assert sum(map(len, members)) == len(understand(line).rows(made.rows, ()) or made.rows)
 
 
