@@ -87,7 +87,7 @@ def _run(chosen: options.Options) -> None:
 
 
 def _needs_flows(chosen: options.Options) -> bool:
-    """Tell whether connections and files are needed, be it only to choose processes."""
+    """Whether connections and files are needed, if only to choose processes."""
     if chosen.output != "once":
         return chosen.selection.needs_flows
     from pbmon_client.output import once  # noqa: PLC0415 - only this option needs it
@@ -96,7 +96,7 @@ def _needs_flows(chosen: options.Options) -> bool:
 
 
 def _print_demo(chosen: options.Options) -> None:
-    """Print a view of a recorded stream: of its first snapshot with known rates."""
+    """Print a view of the first snapshot of a recording whose rates are known."""
     from pbmon_client.data import recording  # noqa: PLC0415 - only this option needs it
 
     if chosen.output != "once" or chosen.demo is None:
@@ -109,7 +109,7 @@ def _print_demo(chosen: options.Options) -> None:
 
 
 class _Viewer:
-    """Shows what comes, until enough has been shown."""
+    """Shows snapshots as they arrive, until it has shown as many as requested."""
 
     def __init__(self, source: Subscription, chosen: options.Options) -> None:
         self._source = source
@@ -121,7 +121,7 @@ class _Viewer:
         self._silence_told = False
 
     def run(self) -> None:
-        """Show as many snapshots as asked for; _FailureError if there is not even a first."""
+        """Show as many snapshots as requested; _FailureError if none arrives."""
         count = 0
         while self._options.count == 0 or count < self._options.count:
             message = self._source.receive(self._patience_s(), newest=self._screen)
@@ -129,7 +129,7 @@ class _Viewer:
                 self._on_silence()
                 continue
             shown = self._stream.take(message, self._source.scope, self._options.interval_s)
-            if self._stream.last is message:  # and not the one before, repeated
+            if self._stream.last is message:  # rather than the previous one again
                 self._silence_told = False
             if shown is not None:
                 self._shown = shown
@@ -250,7 +250,7 @@ def _write(data: bytes) -> None:
 
 
 def _forget_output() -> None:
-    """Let the interpreter's last flush of what was never written go nowhere."""
+    """Redirect standard output to /dev/null, so that the final flush cannot fail."""
     if sys.stdout is not None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -26,14 +26,14 @@ Flags = list[bool]  # one for each row of a table
 
 def joined(join: Callable[[bool, bool], bool], columns: Iterable[Flags]) -> Flags:
     """Join the flags of each row; there is at least one column."""
-    # Each pair at once: maps within maps would be as deep as there are columns.
+    # Pair by pair: nested maps would be as deep as there are columns.
     return reduce(lambda one, other: list(map(join, one, other)), columns)
 
 
 class Answers(NamedTuple):
-    """Of each row, whether it matches and whether it does not; neither where that cannot be told.
+    """For each row, whether it matches and whether it does not; neither where it is undecided.
 
-    Whole columns, for a step of Python for each of a hundred thousand rows takes too long.
+    Whole columns, because a Python-level step per row is too slow for 100,000 rows.
     """
 
     yes: Flags
@@ -53,7 +53,7 @@ class Filter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was asked for. Empty collections and None ask for everything.
+    """What the user asked for. Empty collections and None ask for everything.
 
     ``names`` are shell patterns. ``sort`` is a field, or None for the wire's order; with ``top``
     (rows per table) or ``busiest_first`` None sorts by what moves most.
@@ -72,13 +72,13 @@ class Selection:
 
     @property
     def needs_flows(self) -> bool:
-        """Whether connections and files are needed, be it only to choose processes."""
+        """Whether connections and files are needed, if only to choose processes."""
         named = self.filter.fields if self.filter else frozenset()
         return self.flows or not named <= SHOWN["processes"].keys()
 
 
 class Rows:
-    """The rows of one table, each column made when it is first asked for."""
+    """The rows of one table. Each column is made when it is first used."""
 
     def __init__(self, kind: str, table: Table, user: UserName, owners: Rows | None = None) -> None:
         self.kind: Final = kind
@@ -109,14 +109,14 @@ class Rows:
             return None
         owners = self.owner_rows()
         nobody = len(self.owners)
-        if len(self) < min(_FEW, nobody):  # not everybody's values are made for them
+        if len(self) < min(_FEW, nobody):  # so few do not need the values of all processes
             known = [row for row in owners if row != nobody]
             values = iter(self.owners.take(known).column(name))
             return [None if row == nobody else next(values) for row in owners]
         return list(map([*self.owners.column(name), None].__getitem__, owners))
 
     def owner_rows(self) -> list[int]:
-        """Return for each row the index of its process, the processes' number if it has none."""
+        """Return for each row the index of its process, the number of processes if it has none."""
         if self._owner_rows is None:
             owners = self if self.owners is None else self.owners
             nobody = repeat(len(owners))
@@ -130,17 +130,17 @@ class Rows:
         return self._index
 
     def derived(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return something made of these rows, which is made once for each key."""
-        made = self._derived.get(key, self)  # which nothing derived is
+        """Return something made from these rows, made only once for each key."""
+        made = self._derived.get(key, self)  # a value that is never stored
         if made is self:
             made = self._derived[key] = make()
         derived: Made = made
         return derived
 
     def forget(self) -> Iterator[None]:
-        """Free what was made of these rows, a piece for each step; it is made again when needed.
+        """Free what was made from these rows, step by step; it is made again when needed.
 
-        To free it with the rows takes tens of milliseconds of a large table, in one go.
+        Freeing it all at once takes tens of milliseconds for a large table.
         """
         for made in (self._derived, self._made):
             while made:
@@ -148,7 +148,7 @@ class Rows:
                 yield
 
     def has(self, key: Hashable) -> bool:
-        """Tell whether something was already made of these rows."""
+        """Whether something was already made from these rows."""
         return key in self._derived
 
     def identities(self) -> Iterable[tuple[int, int]]:
@@ -192,7 +192,7 @@ def snapshot_of(
 ) -> Snapshot:
     """Make a snapshot of a message; ``user`` names users by uid.
 
-    Of ``selection`` only the choice of processes counts: their connections and files stay too.
+    Only the choice of processes in ``selection`` counts; their connections and files stay too.
     """
     processes = Rows("processes", message.processes, user)
     flows = {

@@ -1,4 +1,4 @@
-"""Thinning: which snapshots are shown, and rates over the interval between two shown ones; pure."""
+"""Thinning: which snapshots are shown, and rates over the interval between two shown ones."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _BEGAN: Final = {"processes": "start_ns", "connections": "first_ns", "files": "f
 
 
 def newer(message: Message, than: Message | None) -> bool:
-    """Tell whether a message is another snapshot than one that came before it.
+    """Whether a message is a newer snapshot than another one.
 
-    The daemon repeats its last snapshot to whoever subscribes anew.
+    The daemon repeats its last snapshot to every new subscriber.
     """
     return than is None or message.epoch != than.epoch or message.seq > than.seq
 
 
 def due(message: Message, shown: Message | None, interval_ns: int | None) -> bool:
-    """Tell whether a snapshot is to be shown, ``interval_ns`` after the one shown before.
+    """Whether to show a snapshot, ``interval_ns`` after the one shown before it.
 
-    None shows every snapshot. The nearest snapshot counts, so that a daemon's jitter does not
-    turn 2 seconds into 3; a new daemon run is shown at once.
+    None shows every snapshot. The nearest snapshot counts, so that jitter does not turn
+    2 seconds into 3. A new run of the daemon is shown at once.
     """
     if interval_ns is None or shown is None or shown.epoch != message.epoch:
         return True
@@ -39,10 +39,10 @@ def due(message: Message, shown: Message | None, interval_ns: int | None) -> boo
 def over_interval(message: Message, shown: Message | None, scope: str) -> Message:
     """Return the message with its rates and interval taken since the snapshot shown before.
 
-    Without one of the same daemon run the daemon's own rates stay. A row that began since then
-    has counted from zero. One that is older and was not there before, as when its process became
-    one of the viewer's own, has no rate. When such a process comes or goes, neither do the totals
-    of the scope "own".
+    If there is none of the same daemon run, the daemon's own rates stay. A row that began since
+    then has counted from zero. An older row that was not there before has no rate: its process
+    may just have become one of the viewer's own. When a process enters or leaves the scope "own",
+    the totals of that scope have no rates either.
     """
     if shown is None or shown.epoch != message.epoch or message.now_ns <= shown.now_ns:
         return message
@@ -70,7 +70,7 @@ def over_interval(message: Message, shown: Message | None, scope: str) -> Messag
 
 
 def _same_processes(now: Message, before: Message) -> bool:
-    """Tell whether a scope's processes only began or ended; neither entered it nor left it."""
+    """Whether processes only began and ended, and none entered or left the scope."""
     earlier, later = ({*_keys("processes", each.processes)} for each in (before, now))
     entered = any(start_ns <= before.now_ns for _pid, start_ns in later - earlier)
     running = compress(_keys("processes", before.processes), map(_RUNNING.__eq__, _states(before)))
@@ -88,7 +88,7 @@ def _states(message: Message) -> Sequence[int]:
 def _table_over(name: str, now: Table, before: Table, since_ns: int, interval_ns: int) -> Table:
     earlier = {key: row for row, key in enumerate(_keys(name, before))}
     rows = [earlier.get(key) for key in _keys(name, now)]
-    # Of each row that was not there: whether it is older than the snapshot before.
+    # For rows that were not there before: whether they are older than that snapshot.
     older = [began_ns <= since_ns for began_ns in now.columns[_BEGAN[name]]]
     columns: dict[str, Any] = dict(now.columns)
     for rate in rate_columns(name):
@@ -116,7 +116,7 @@ def _rates(
         if row is None:
             result[index] = nan if older[index] else value * per_byte
         elif value:
-            # A process row that was folded and came back has counted from zero again.
+            # A process that was folded and came back has counted from zero again.
             moved = value - before[row]
             result[index] = (moved if moved >= 0 else value) * per_byte
     return result

@@ -101,7 +101,7 @@ def _message(value: Mapping[str, Any]) -> wire.Message:
         epoch=value["epoch"],
         seq=value["seq"],
         time_ns=value["time_ns"],
-        # The contract's JSON has no CLOCK_BOOTTIME: the newest moment in it is near enough.
+        # The JSON does not have CLOCK_BOOTTIME; the newest time in it is close enough.
         now_ns=now_ns,
         interval_ns=value["interval_ns"],
         health=value["health"],
@@ -148,7 +148,7 @@ def _uid(row: Mapping[str, Any]) -> int:
 
 
 def _family(row: Mapping[str, Any]) -> int:
-    """Return the family that the addresses or else the protocol are of."""
+    """Return the address family, from the protocol or else from the addresses."""
     if row["class"] == "unix":
         return int(socket.AF_UNIX)
     number = network.family_number(row["protocol"])

@@ -1,4 +1,4 @@
-"""From messages to the snapshots that are shown: each once, at the interval of display."""
+"""Turns messages into the snapshots to show: each once, at the display interval."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pbmon_client.data.columns import UserName
 from pbmon_client.data.users import user_name
 from pbmond.wire import Message
 
-#: A daemon is silent after this many of its intervals and these seconds more.
+#: A daemon counts as silent after this many of its intervals, plus this many seconds.
 _SILENT_INTERVALS = 3
 _SILENT_S = 1.0
-#: The same while its interval is not known: the first message of a run does not tell it.
+#: The same while its interval is unknown: the first message of a run does not have it.
 _SILENT_FIRST_S = 10.0
 
 
@@ -39,7 +39,7 @@ class Stream:
 
     def take(self, message: Message, scope: str, interval_s: float | None) -> model.Snapshot | None:
         """Return the snapshot to show now, if any; an interval of None shows every message."""
-        if scope != self._scope:  # the wider one was granted after all, and has the same numbers
+        if scope != self._scope:  # the wider scope was granted after all, and repeats the numbers
             self.forget()
             self._scope = scope
         if not rates.newer(message, self._last):

@@ -1,4 +1,4 @@
-"""A view as JSON, by the contract: one object, on one line or with one row a line; pure."""
+"""A snapshot as JSON: one object, on a single line or with one row per line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pbmond.fields import SHOWN
 
 
 def render(view: Snapshot, *, row_a_line: bool) -> bytes:
-    """Encode a view as UTF-8, ending in a newline; with ``row_a_line`` each row has its own."""
+    """Encode a snapshot as UTF-8; with ``row_a_line`` each row is on a line of its own."""
     between = ",\n" if row_a_line else ","
     parts = [json.dumps(_head(view), ensure_ascii=False, separators=(",", ":"))[:-1]]
     for name in ("retired", "processes", "connections", "files"):

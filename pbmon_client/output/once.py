@@ -45,5 +45,5 @@ def view_of(name: str | None) -> View:
 
 
 def needs_flows(name: str | None, selection: Selection) -> bool:
-    """Tell whether a view, or the filter of its rows, needs connections and files."""
+    """Whether a view, or the filter of its rows, needs connections and files."""
     return view_of(name).needs_flows or selection.needs_flows

@@ -16,14 +16,14 @@ from pbmon_client.present.fields import Style
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import CONNECTIONS, FILES, PROCESSES, View
 
-#: The fields are those of the interface's views; ``once`` prints any view alone.
+#: The columns are those of the interface's views. ``once`` prints one view alone.
 _SECTIONS: Final = (PROCESSES, CONNECTIONS, FILES)
 
 
 def render(snapshot: Snapshot, width: int, height: int | None = None, notice: str = "") -> str:
     """Write a snapshot as lines of at most ``width`` cells; ``height`` bounds their number.
 
-    ``notice`` is a line that must be seen, such as that the daemon is silent.
+    ``notice`` is an extra line at the top, such as one saying that the daemon is silent.
     """
     lines = _heading(snapshot, width, notice)
     views = [view for view in _SECTIONS if getattr(snapshot, view.table) is not None]
@@ -77,7 +77,7 @@ def _total(snapshot: Snapshot, width: int) -> str:
 
 
 def _section(snapshot: Snapshot, view: View, width: int, room: int | None) -> list[str]:
-    """Write the titles and the rows that fit, the last line saying how many did not."""
+    """Write the titles and the rows that fit; the last line says how many did not."""
     units = Units()
     rows = arrange(snapshot, ViewQuery(view, sort=None))
     count = 0 if rows is None else len(rows.order)

@@ -17,9 +17,9 @@ from pbmon_client.present.tree import Tree, grow
 from pbmon_client.present.views import BUSIEST, View
 from pbmond.fields import CLASSES, byte_columns, rate_columns
 
-#: Less than one of so many rows are few.
+#: Fewer than one row in this many counts as few.
 _FEW: Final = 8
-#: So many rows are sorted at once, in about a millisecond.
+#: This many rows are sorted at a time, in about a millisecond.
 _RUN: Final = 8192
 
 
@@ -55,9 +55,9 @@ class ViewQuery:
 
 @dataclass(frozen=True, slots=True)
 class Arranged:
-    """Rows of a listing in order. ``count`` is how many there are before narrowing."""
+    """Rows of a listing in order. ``count`` is their number before narrowing."""
 
-    rows: Rows  # which the listing does not keep
+    rows: Rows  # the listing holds only a weak reference
     listing: Listing
     order: Sequence[int]
     count: int
@@ -80,7 +80,7 @@ class Arranged:
 
 
 def table_of(snapshot: Snapshot, name: str) -> Rows | None:
-    """Return a snapshot's table, None while it is not subscribed to."""
+    """Return a table of a snapshot, None while it is not subscribed to."""
     rows: Rows | None = getattr(snapshot, name)
     return rows
 
@@ -122,7 +122,7 @@ def _put_in_order(
 
 
 def _chosen(snapshot: Snapshot, rows: Rows, query: ViewQuery) -> Sequence[int] | None:
-    """Return the rows of the table that are wanted at all; None is all of them."""
+    """Return the rows of the table that the query keeps; None is all of them."""
     flows = [table for table in (snapshot.connections, snapshot.files) if table is not None]
     chosen: Sequence[int] | None = query.search.rows(rows, flows)
     for within in query.within:
@@ -144,7 +144,7 @@ def _both(one: Sequence[int] | None, other: Sequence[int]) -> Sequence[int]:
 
 
 def _within(snapshot: Snapshot, rows: Rows, within: GroupScope) -> Sequence[int]:
-    """Return the rows of a table that belong to a group, or to a process of it."""
+    """Return the rows of a table that belong to a group or to one of its processes."""
     # The owners of rows may be more than the processes that are shown.
     of_owners = within.view.table == "processes" and rows.kind != "processes"
     table = rows.owners if of_owners else table_of(snapshot, within.view.table)
@@ -180,9 +180,9 @@ def _order(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[i
         return list(reversed(indexes)) if query.reverse else list(indexes)
     if not isinstance(listing, TableListing) or _few(indexes, listing):
         return _sorted(listing, indexes, query)
-    # All rows are put in order once, and that is what a key press which narrows them takes from:
-    # it would wait longer for the rest to be sorted anew. The members of a group have an order of
-    # their own, which the next key press does not ask for.
+    # All rows are sorted once, and a key press that narrows them picks from that order: sorting
+    # the remaining rows would take longer. The members of a group are sorted on their own,
+    # because the next key press rarely needs that order again.
     key = ("order", query.sort, query.reverse, query.totals, query.hidden)
     if query.within and not listing.rows.has(key):
         return _sorted(listing, indexes, query)
@@ -193,7 +193,7 @@ def _order(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[i
 
 
 def _few(indexes: Sequence[int], listing: Listing) -> bool:
-    """Tell whether it costs less to look at some rows alone than at all of them at once."""
+    """Whether handling these rows one by one costs less than handling all rows at once."""
     return len(indexes) * _FEW < len(listing)
 
 
@@ -212,7 +212,7 @@ def _sort_values(listing: Listing, query: ViewQuery) -> Sequence[Any] | None:
 def ordered(indexes: Iterable[int], values: Sequence[Any], *, reverse: bool) -> list[int]:
     """Sort indexes by their values: numbers from the largest, text from A, unknown ones last.
 
-    Equal values stay as they are.
+    Rows with equal values keep their order.
     """
     known: Sequence[int] = list(indexes)
     unknown: list[int] = []
@@ -229,14 +229,14 @@ def _is_unknown(value: Any) -> bool:  # noqa: ANN401 - whatever a column holds
 
 
 def _all_known(values: Sequence[Any]) -> bool:
-    """Tell so without a step of Python for each value."""
+    """Whether all values are known, found without a Python-level step per value."""
     if not isinstance(values, array) and None in values:
         return False
     return not (len(values) and isinstance(values[0], float) and isnan(sum(values)))
 
 
 def _busiest(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[int]:
-    if not query.totals:  # those that move alike by what they moved
+    if not query.totals:  # equal rates are ordered by what was moved so far
         indexes = _order(listing, indexes, replace(query, totals=True))
     names = traffic(query.view.table, query.hidden, rates=not query.totals)
     if isinstance(listing, TableListing) and _few(indexes, listing):
@@ -247,10 +247,10 @@ def _busiest(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list
 
 
 def _in_order(rows: Sequence[int], key: Callable[[int], Any], *, reverse: bool) -> list[int]:
-    """Sort as ``sorted()`` does, in runs that it then merges.
+    """Sort as ``sorted()`` does, but in runs that are then merged.
 
-    That takes no longer, and a key press need not wait for the whole: nothing else runs in this
-    process until a call of sorted() returns.
+    That takes no longer, and a key press need not wait for all of it: no other thread of this
+    process runs until a call of sorted() returns.
     """
     runs = [
         sorted(rows[first : first + _RUN], key=key, reverse=reverse)
@@ -260,7 +260,7 @@ def _in_order(rows: Sequence[int], key: Callable[[int], Any], *, reverse: bool) 
 
 
 def _weights(listing: Listing, query: ViewQuery) -> Sequence[Any]:
-    """Return what the branches of a tree are ordered by."""
+    """Return the values that order the branches of a tree."""
     values = _sort_values(listing, query)
     return (
         values
@@ -270,12 +270,12 @@ def _weights(listing: Listing, query: ViewQuery) -> Sequence[Any]:
 
 
 def _sums(listing: Listing, table: str, hidden: Collection[str], *, rates: bool) -> Sequence[float]:
-    """Return for each row the sum of its traffic in the classes that show; unknown counts as 0."""
+    """Return each row's sum of traffic in the visible classes; unknown counts as 0."""
     return listing.sums(traffic(table, hidden, rates=rates))
 
 
 def traffic(table: str, hidden: Collection[str], *, rates: bool) -> tuple[str, ...]:
-    """Name the columns that tell what moved in the classes that show."""
+    """Name the columns of traffic in the visible classes."""
     names = (rate_columns if rates else byte_columns)(table)
     if table != "processes" or not hidden:
         return names

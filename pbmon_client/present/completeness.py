@@ -1,4 +1,4 @@
-"""What the daemon says of its picture's completeness, in words; pure."""
+"""How complete the daemon's picture is, in words."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _HEADINGS: Final = {"unseen": f"unseen on this kernel ({MARK} in the header)"}
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the numbers leave out. ``key`` tells it from every other warning.
+    """Something that the numbers leave out. ``key`` identifies the warning.
 
-    A key that names the daemon's run and a count is another one as soon as more is lost.
+    Where the key has the daemon's run and a count, further loss makes a new warning.
     """
 
     key: str
@@ -27,9 +27,9 @@ class Notice:
 
 
 def warnings(snapshot: Snapshot) -> list[Notice]:
-    """Say what is lost or missing now, the gravest first.
+    """List what is lost or missing now, the most serious first.
 
-    What this kernel can never show is no warning: ``status`` marks it, ``report`` names it.
+    What this kernel can never show is not a warning: ``status`` marks it, ``report`` names it.
     """
     health = snapshot.health
     epoch = snapshot.message.epoch
@@ -67,9 +67,9 @@ Report = list[tuple[str, list[tuple[str, str]]]]
 
 
 def report(health: Mapping[str, Any]) -> Report:
-    """Write all of a health object as headings with (name, value) under each.
+    """Return a health object as headings with (name, value) pairs under each.
 
-    What a newer daemon adds shows as well; names are the contract's.
+    Entries that a newer daemon adds are included; names are the contract's.
     """
     made: Report = []
     for name, value in health.items():

@@ -1,4 +1,4 @@
-"""What a cell of a view shows: fields made from the one column table, fitted to a width; pure."""
+"""What a cell of a view shows: columns made from the table of fields, fitted to a width."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Write = Callable[[ValuesOf, Style, int], list[str]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A column of a view. ``rank``: the smaller, the longer it stays when the screen is narrow.
+    """A column of a view. On a narrow screen those with the largest ``rank`` go first.
 
     ``sort`` names what it sorts by, if it can; ``counter`` is its byte counter, for traffic, and
     ``others`` are those of a sum; ``write`` makes the texts of the rows that are drawn, for a
@@ -153,7 +153,7 @@ def text(
 
 
 def number(table: str, name: str, cells: int, rank: int, title: str | None = None) -> Field:
-    """Make a field of a number that is no traffic."""
+    """Make a field of a number that is not traffic."""
     return text(table, name, cells, rank, right=True, title=title)
 
 
@@ -225,7 +225,7 @@ def write_end(side: str) -> Write:
 def endpoint(address: str | None, port: int | None, protocol: str, style: Style) -> str:
     """Write an address and a port, with their names where those are wanted and known."""
     if address is None and port is None:
-        # Of IP there is always a peer, though nobody may know it; other sockets need no name.
+        # An IP socket always has a peer, even if it is unknown; other sockets need no name.
         return DASH if inet_protocol_number(protocol) is None else "?"
     host = "?" if address is None else style.name_of(address) or address
     if port is None:
@@ -249,7 +249,7 @@ def write_unit(values_of: ValuesOf, _style: Style, _cells: int) -> list[str]:
 
 
 def short_container(container: str) -> str:
-    """Cut a container's id as its own tools do; ``runtime:`` stays before it."""
+    """Shorten a container's id as its own tools do; ``runtime:`` stays in front."""
     runtime, _, identifier = container.partition(":")
     return f"{runtime}:{identifier[:12]}" if len(identifier) == 64 else container
 
@@ -289,8 +289,8 @@ def fitting(
 ) -> list[tuple[Field, int]]:
     """Choose the fields that a line of ``cells`` has room for, and their widths.
 
-    The least important ones give way; what is left over goes to those that stretch. Traffic that
-    gave way shows in a sum, so that no row is busy for no visible reason.
+    The least important ones give way; what is left over goes to those that stretch. Traffic
+    without a column shows in a sum, so that every busy row has a visible reason.
     """
     shown = [f for f in fields if f.name not in hidden and f.traffic not in hidden]
     kept = _kept(shown, cells, units)
@@ -314,7 +314,7 @@ def _kept(shown: Sequence[Field], cells: int, units: Units) -> list[Field]:
     kept: list[Field] = []
     used = -1
     for rank in sorted({field.rank for field in shown}):
-        # All of a rank or none: one column of a pair says little.
+        # All columns of a rank or none: half of a pair says little.
         together = [field for field in shown if field.rank == rank]
         need = sum(1 + field.width(units) for field in together)
         kind = sum(max(0, f.ideal - f.cells) for f in kept) if rank > _OPTIONAL_RANK else 0

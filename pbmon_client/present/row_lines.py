@@ -18,7 +18,7 @@ from pbmond.fields import rate_name
 
 Columns = Sequence[tuple[Field, int]]
 _COMMAND_CELLS: Final = 72
-#: A deep branch of a tree leaves so many cells for the name.
+#: The indentation of a tree leaves at least this many cells for the name.
 _NAME_CELLS: Final = 10
 
 
@@ -35,7 +35,7 @@ def columns_of(
     ``hidden`` names columns, and for processes classes too.
     """
     fields: Sequence[Field] = view.fields
-    if full_command:  # which the names then are, as wide as there is room
+    if full_command:  # the name column shows it instead, as wide as possible
         hidden = {*hidden, "cmdline"}
         wide: dict[str, Any] = {"stretch": 6, "ideal": _COMMAND_CELLS, "most": 1000}
         fields = [replace(f, **wide) if f.name == "name" else f for f in fields]
@@ -51,7 +51,7 @@ def field_of(view: View, name: str) -> Field | None:
 def title_line(
     columns: Columns, width: int, sort: str | None = None, *, reverse: bool = False
 ) -> Line:
-    """Write the titles; the one of the column that sorts has an arrow for the direction."""
+    """Write the titles; an arrow marks the column that sorts and its direction."""
     runs: Line = [("title", " ")]
     for field, cells in columns:
         sorts = field.name == sort
@@ -97,7 +97,7 @@ def row_lines(
 
 
 def _is_ancestor(rows: Arranged, row: int) -> bool:
-    """Tell whether a row of a tree only leads to those that were asked for."""
+    """Whether a row of a tree is shown only as an ancestor of matching rows."""
     return rows.tree is not None and row not in rows.tree.wanted
 
 
@@ -120,7 +120,7 @@ def _indent(cells_of_row: list[tuple[str, str]], columns: Columns, lead: str) ->
 def _line(
     cells: Sequence[tuple[str, str]], columns: Columns, mark: str, width: int, whole: str | None
 ) -> Line:
-    """Write a row: in one role for the whole of it, or else in those of its cells."""
+    """Write a row, in one role as a whole or in the roles of its cells."""
     runs: Line = [(whole or "pin", mark)]
     for at, ((role, text), (field, size)) in enumerate(zip(cells, columns, strict=True)):
         before = " " if at else ""

@@ -1,4 +1,4 @@
-"""What the options of the command line ask for, taken out of a snapshot."""
+"""Applies the options of the command line to a snapshot."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pbmon_client.present.views import BUSIEST, CONNECTIONS, FILES, PROCESSES
 
 
 def selected(snapshot: Snapshot, selection: Selection) -> Snapshot:
-    """Return a snapshot with the rows that were asked for, in the order that was asked for.
+    """Return a snapshot with only the selected rows, in the selected order.
 
-    Connections and files are None unless they were asked for themselves.
+    Connections and files are None unless they were selected themselves.
     """
     tables: dict[str, Any] = {"connections": None, "files": None}
     for view in (PROCESSES, CONNECTIONS, FILES) if selection.flows else (PROCESSES,):
@@ -35,7 +35,7 @@ def selected(snapshot: Snapshot, selection: Selection) -> Snapshot:
 
 
 def _sort_of(rows: Rows, selection: Selection) -> str | None:
-    """Return what a table is sorted by: not every table has the column that was asked for."""
+    """Return the column that sorts a table: not every table has the one in the selection."""
     if selection.sort is not None and raw_column(rows, selection.sort) is not None:
         return selection.sort
     return BUSIEST if selection.busiest_first or selection.top is not None else None

@@ -1,4 +1,4 @@
-"""The views: what each lists, by which fields, and what opening a row of it shows; pure."""
+"""The views: what each lists, by which fields, and what opening a row of it shows."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _pair(rank: int, name: str) -> tuple[Field, ...]:
     return tuple(traffic("processes", f"{name}_{way}", rank) for way in ways(name))
 
 
-#: Every class of a process's bytes; at 80 cells net, file and disk have room.
+#: Every class of a process's bytes; net, file and disk fit into 80 cells.
 _TRAFFIC: Final = (
     *_pair(2, "net"),
     *_pair(3, "file"),

@@ -14,7 +14,7 @@ from pbmon_client.tui.session.palette import THEMES
 from pbmon_client.tui.session.state import State, ViewPosition
 from pbmond.fields import SHOWN
 
-#: Intervals of display; None is every snapshot.
+#: Display intervals; None shows every snapshot.
 _INTERVALS_S: Final = (None, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -22,7 +22,7 @@ _INTERVALS_S: Final = (None, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 def move(state: State, by: int) -> None:
-    """Select the row that many places further, as far as there are rows."""
+    """Move the selection by that many rows, or scroll the opened row."""
     if state.opened:
         state.detail_top = max(0, state.detail_top + by)
         return
@@ -37,7 +37,7 @@ def move(state: State, by: int) -> None:
 
 
 def select(state: State, key: Key) -> bool:
-    """Select the row with a key; False if there is none any more."""
+    """Select the row with a key; False if it is gone."""
     if state.opened:
         return False
     rows = state.reselect()
@@ -65,7 +65,7 @@ def open_row(state: State) -> None:
 
 
 def back(state: State) -> None:
-    """Undo the last opening; else clear the filter."""
+    """Go back from what was opened, or else clear the filter."""
     if state.opened:
         state.opened = False
     elif state.back:
@@ -91,7 +91,7 @@ def _tree(state: State) -> None:
 
 
 def sort_by(state: State, name: str) -> None:
-    """Sort by a column; once more by the same one reverses."""
+    """Sort by a column; doing it again reverses the order."""
     view = state.position.view
     now, reverse = state.sort_of(view)
     state.settings.sort[view.name] = (name, not reverse if name == now else False)

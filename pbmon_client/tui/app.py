@@ -43,7 +43,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Redraw:
-    """Draw everything anew, as after another program wrote over the screen."""
+    """Redraw everything, for when another program wrote over the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ Effect = Copy | Kill | Redraw | Quit
 
 
 class App:
-    """Reacts to events; whoever owns the terminal draws and carries out the effects."""
+    """Reacts to events; the owner of the terminal draws, and carries out the effects."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class App:
         self._hits: list[Hit] = []
         self._clicked: tuple[float, Key] | None = None
         self._before_typing = ""
-        self._typed_anew = False  # since the filter line was last read
+        self._typed_unread = False  # typed text that was not parsed yet
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class App:
     def _show(self, news: SnapshotReady, now_s: float) -> None:
         state = self.state
         if state.newest and state.newest.message.epoch != news.snapshot.message.epoch:
-            self.notify("the daemon was restarted: its counters begin again", now_s)
+            self.notify("the daemon restarted: its counters start from zero", now_s)
         state.newest = news.snapshot
         state.came_s = now_s
         state.silence = ""
@@ -113,7 +113,7 @@ class App:
             return self._popup_key(key)
         if self.state.typed is not None and self._typing_key(key):
             return []
-        self._read_typed()  # keys that come together act on what those before them left
+        self._read_typed()  # keys typed together act on the result of those before them
         action = ACTIONS.get(key)
         return [] if action is None else self._act(action, now_s)
 
@@ -136,7 +136,7 @@ class App:
                 actions.open_row(self.state)
 
     def wheel(self, direction: int) -> None:
-        """Take a turn of the wheel: -1 is up."""
+        """Take one step of the wheel: -1 is up."""
         self._read_typed()
         if self._popup is not None:
             self._popup.key("up" if direction < 0 else "down")
@@ -158,7 +158,7 @@ class App:
         return frame
 
     def ages(self, now_s: float) -> bool:
-        """Tell whether the screen changes with time alone: a pause, an age, a notice's end."""
+        """Whether the screen changes with time alone: a pause, an age, the end of a notice."""
         state = self.state
         if state.notice and now_s >= state.notice_until_s:
             state.notice = ""
@@ -230,7 +230,7 @@ class App:
         text = actions.row_json(self.state)
         if text is None:
             return []
-        self.notify("the row is on the clipboard, as JSON (if the terminal allows it)", now_s)
+        self.notify("copied the row as JSON (if the terminal allows it)", now_s)
         return [Copy(text)]
 
     def _ask(self, now_s: float) -> None:
@@ -276,18 +276,18 @@ class App:
         text, state.cursor = done
         if text != state.typed:
             state.typed = text
-            self._typed_anew = True
+            self._typed_unread = True
         return True
 
     def _read_typed(self) -> None:
-        """Match while typing; what is not an expression yet leaves the last matches.
+        """Filter while typing; an unfinished expression keeps the previous matches.
 
-        Once for all the keys that came together, as a pasted line does.
+        Keys that arrive together, as in a paste, are read once.
         """
         text = self.state.typed
-        if not self._typed_anew or text is None:
+        if not self._typed_unread or text is None:
             return
-        self._typed_anew = False
+        self._typed_unread = False
         found = understand(text)
         if found.error:
             now = self.state.search

@@ -1,4 +1,4 @@
-"""Names of addresses and services, looked up by other threads so that nothing waits for them."""
+"""Names of addresses and services, looked up in other threads so that nothing waits."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def service_name(protocol: str, port: int) -> str | None:
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known of one name; ``name`` None is not known, or not yet."""
+    """One lookup; ``name`` is None while it is unknown."""
 
     name: str | None = None
-    retry_s: float | None = None  # when to ask again; None: never, or the answer is on its way
+    retry_s: float | None = None  # when to ask again; None: never, or the lookup is running
 
 
 class Names:
@@ -66,11 +66,11 @@ class Names:
         self._threads: list[threading.Thread] = []
 
     def host(self, address: str) -> str | None:
-        """Return the name of an address if it is known by now."""
+        """Return the name of an address if it is known already."""
         return self._ask(address, lambda: self._look_up(address))
 
     def service(self, protocol: str, port: int) -> str | None:
-        """Return the name of a service if it is known by now."""
+        """Return the name of a service if it is known already."""
         return self._ask((protocol, port), lambda: self._service(protocol, port))
 
     def _ask(self, key: object, question: Callable[[], str | None]) -> str | None:
@@ -87,7 +87,7 @@ class Names:
         self._known[key] = entry
         try:
             self._waiting.put_nowait((entry, question))
-        except queue.Full:  # asked again when it is drawn again
+        except queue.Full:  # the next drawing asks again
             del self._known[key]
         while len(self._known) > _MOST:
             self._known.popitem(last=False)

@@ -23,8 +23,8 @@ from pbmon_client.tui.session.settings import Settings, SettingsError, default_p
 
 def run(chosen: Options) -> str:
     """Run until the user quits; return why it failed, or ""."""
-    # It would stop a key press for up to half a second at a hundred thousand rows. Neither
-    # snapshots nor keys leave cycles behind, as the tests claim; the terminal collects when idle.
+    # The cycle collector would delay a key press by up to half a second at 100,000 rows. Snapshots
+    # and keys leave no cycles behind, as tests check, and the terminal collects when idle.
     gc.disable()
     _load_filters_soon()
     # The daemon answers while urwid, which takes longest to load, is still being imported.
@@ -35,7 +35,7 @@ def run(chosen: Options) -> str:
     try:
         settings = load(path) if path is not None else Settings()
     except SettingsError as error:
-        # What cannot be read is left alone: it may be a slip in something worth keeping.
+        # A broken file is left alone: it may be a typo in something worth keeping.
         settings, path, problem = Settings(), None, str(error)
     names = Names(source.wake)
     from pbmon_client.tui import terminal  # noqa: PLC0415 - see above
@@ -61,7 +61,7 @@ def _source(chosen: Options, priority: RenderPriority) -> SnapshotSource:
 
 
 def _load_filters_soon() -> None:
-    """Load the filter's parser before its first key is typed, and after the first screen."""
+    """Load the filter parser after the first screen, before somebody types a filter."""
     timer = threading.Timer(_FILTERS_S, understand, ["pid = 0"])
     timer.daemon = True
     timer.start()
@@ -71,7 +71,7 @@ _FILTERS_S: Final = 1.5
 
 
 def apply(app: App, chosen: Options) -> None:
-    """Let the options of the command line win over what was remembered."""
+    """Let the options of the command line override the remembered settings."""
     state = app.state
     if chosen.view is not None:
         state.position.view = BY_NAME[chosen.view]

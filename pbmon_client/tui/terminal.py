@@ -25,7 +25,7 @@ from pbmon_client.tui.session import palette, settings
 Clock = Callable[[], float]
 
 _TICK_S: Final = 1.0
-#: How often cycles of objects are collected, at most, while nobody is at the keys.
+#: The cycle collector runs at most this often, and only while nobody types.
 _COLLECT_S: Final = 300.0
 #: How long a lone Esc may still become the start of a longer sequence.
 _ESCAPE_S: Final = 0.015
@@ -120,7 +120,7 @@ class Window(urwid.Widget):
         row: int,
         focus: bool,  # noqa: ARG002, FBT001
     ) -> bool:
-        """Hand over a click or a turn of the wheel."""
+        """Hand over a click or a step of the wheel."""
         if event != "mouse press":
             return False
         if button in _WHEEL:
@@ -133,20 +133,20 @@ class Window(urwid.Widget):
 
 
 class _Keyboard(Screen):
-    """urwid's screen of a terminal, which tells that there is input before it reads it."""
+    """urwid's screen, with a callback just before input is read."""
 
     def __init__(self, on_ready: Callable[[], None]) -> None:
         super().__init__()
         self._on_ready = on_ready
 
     def get_available_raw_input(self) -> list[int]:
-        """Read the input: with several calls of the system, after each of which others run."""
+        """Read the input. This takes several system calls, and other threads run after each."""
         self._on_ready()
         return super().get_available_raw_input()
 
 
 class _Loop(urwid.MainLoop):
-    """urwid's loop, which tells when it has drawn."""
+    """urwid's loop, with a callback after each drawing."""
 
     on_drawn: Callable[[], None]
     still = False  # nothing changed since the last drawing
@@ -161,7 +161,7 @@ class _Loop(urwid.MainLoop):
 
 
 def follow_locale(environment: Mapping[str, str]) -> bool:
-    """Let urwid write what the locale's terminal can read; tell whether that is Unicode."""
+    """Make urwid write what the locale's terminal can read; return whether that is Unicode."""
     if reads_unicode(environment):
         return True
     urwid.set_encoding("ascii")
@@ -169,7 +169,7 @@ def follow_locale(environment: Mapping[str, str]) -> bool:
 
 
 class Terminal:
-    """Runs the interface until it is quit; the terminal is restored however it ends."""
+    """Runs the interface until the user quits; always restores the terminal."""
 
     def __init__(
         self,
@@ -227,9 +227,9 @@ class Terminal:
 
     def _on_input(self, keys: list[Any], _raw: list[int]) -> list[Any]:
         self._priority.key_pressed()
-        # A terminal may say where its cursor is, which nobody asked for.
+        # A terminal may report its cursor position without being asked.
         keys = [key for key in keys if isinstance(key, str) or urwid.util.is_mouse_event(key)]
-        if keys:  # the start of a sequence, such as a lone Esc, is none until no more of it comes
+        if keys:  # a lone Esc may be the start of a sequence, and is no key until that is decided
             self.loop.still = False
         return keys
 
@@ -241,7 +241,7 @@ class Terminal:
         loop.set_alarm_in(_TICK_S, self._on_tick)
 
     def _collect_when_idle(self) -> None:
-        """Do the cycle collector's work, which ``start`` switched off, when no key waits for it."""
+        """Run the cycle collector, which ``start`` switched off, while nobody types."""
         now_s = self._clock()
         if not self._priority.user_active and now_s - self._collected_s >= _COLLECT_S:
             self._collected_s = now_s
@@ -265,7 +265,7 @@ class Terminal:
             self._paint()
 
     def on_drawn(self) -> None:
-        """Ask for what the screen needs; not before it is drawn, for that lets the feed run."""
+        """Request what the screen needs: after it was drawn, because that wakes the feed."""
         self._source.request(self._app.request())
 
     def _paint(self) -> None:
@@ -284,10 +284,10 @@ class Terminal:
         )
         if self._path is None or settings.write(state.settings) == self._saved:
             return
-        with suppress(settings.SettingsError):  # nobody is there any more to be told
+        with suppress(settings.SettingsError):  # nobody is left to read the message
             settings.save(self._path, state.settings)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """End on a signal as on a key: the terminal is restored on the way out."""
+    """End on a signal as on the quit key, so that the terminal is restored."""
     raise urwid.ExitMainLoop

@@ -18,7 +18,7 @@ from pbmon_client.tui.session.curves import Sample, curve_names
 from pbmon_client.tui.session.state import State
 from pbmond.fields import FIELDS
 
-#: From this many lines on the curves are large, and how large they are from how many on.
+#: Curves are large from this height on; _CURVE_ROWS has their rows by the height.
 _LARGE_LINES: Final = 14
 _LARGE_LINES_ALONE: Final = 9  # where there is no list of connections and files
 _CURVE_ROWS: Final = ((60, 10), (34, 7), (0, 4))
@@ -28,7 +28,7 @@ _LABEL_CELLS: Final = len("file write   max  ")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The selected row, and what is known of it."""
+    """The selected row, and what is known about it."""
 
     view: View
     values_of: ValuesOf  # of this one row
@@ -43,7 +43,7 @@ class Subject:
 
 
 def subject(state: State) -> Subject | None:
-    """Gather what is known of the selected row."""
+    """Collect what is known about the selected row."""
     chosen = state.selected()
     if chosen is None:
         return None
@@ -56,7 +56,7 @@ def subject(state: State) -> Subject | None:
 
 
 def _curves(state: State, view: View, key: Key) -> Sequence[Sequence[Sample]]:
-    """Return the daemon's curves of a process where it has sent them, else what was seen here."""
+    """Return the daemon's curves of a process if they have arrived, else those recorded here."""
     process = state.selected_process() if view.table == "processes" else None
     theirs = None if process is None else state.history_of(*process)
     return theirs or state.curves.of(view, key)
@@ -168,7 +168,7 @@ def _large(about: Subject, state: State, width: int, height: int) -> list[Line]:
 
 
 def _label(about: Subject, state: State, name: str, curve: Sequence[Sample], cells: int) -> Line:
-    """Write what a curve is of, its last value, and its highest at the right end."""
+    """Write a curve's name and last value, and at the right end its highest value."""
     units = state.units
     left: Line = [
         ("dim", f"{FIELDS[name].title} "),

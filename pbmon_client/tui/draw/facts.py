@@ -1,4 +1,4 @@
-"""What a row is, in words: the attributes of a process, a connection, a file or a group; pure."""
+"""What a row is, in words: the attributes of a process, a connection, a file or a group."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIELDS: Final = {
 
 
 def facts(value: ValueOf, style: Style, view: View, width: int, most: int) -> list[Line]:
-    """Draw what is known of a row in at most ``most`` lines, one after the other."""
+    """Draw a row's attributes one after another, in at most ``most`` lines."""
     lines: list[Line] = []
     line: Line = [("text", " ")]
     used = 1
@@ -49,7 +49,7 @@ def facts(value: ValueOf, style: Style, view: View, width: int, most: int) -> li
 
 
 def listed(value: ValueOf, style: Style, view: View, width: int, most: int) -> list[Line]:
-    """Draw what is known of a row whole, each fact from a line of its own."""
+    """Draw a row's attributes in full, each starting on a line of its own."""
     lines: list[Line] = []
     for name, text in _found(value, style, view):
         rows = wrap(text, max(2, width - _LABEL_CELLS)) or [""]
@@ -80,11 +80,11 @@ def _found(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
 
 
 def _title(name: str) -> str:
-    # The members of a group are no field of any row.
+    # The number of members of a group is not a field of any row.
     return FIELDS[name].title if name in FIELDS else "processes"
 
 
-#: An age is written this wide, so that what stands behind it does not move every second.
+#: An age is padded to this width, so that what follows it does not move every second.
 _AGE_CELLS: Final = len("(59 m 59 s)")
 
 

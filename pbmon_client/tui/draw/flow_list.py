@@ -17,7 +17,7 @@ from pbmond.fields import byte_columns, rate_name
 
 #: From this width on connections and files are side by side.
 _WIDE_CELLS: Final = 120
-#: A process's number and name before what is its own, in a group of many.
+#: The pid and name of the owner, shown in front for a group of processes.
 _OWNER_CELLS: Final = 23
 _OWNER_CELLS_NARROW: Final = 18
 
@@ -28,7 +28,7 @@ Describe = Callable[[Rows, int, Style], tuple[str, bool]]
 class Flow:
     """A connection or a file; ``into`` and ``out`` are as the units say, ``total`` in bytes."""
 
-    owner: str  # its process, in a group of many
+    owner: str  # its process, if the row is a group
     text: str
     keep_end: bool
     closed: bool
@@ -38,12 +38,12 @@ class Flow:
 
     @property
     def moved(self) -> tuple[float, int]:
-        """What connections and files are ordered by where they stand together."""
+        """The order of connections and files in a common list."""
         return (self.into or 0.0) + (self.out or 0.0), self.total
 
 
 class _FlowTable:
-    """The connections, or the files, of a row: busiest first, described only as far as drawn."""
+    """The connections or files of a row, busiest first; only those drawn are described."""
 
     def __init__(self, snapshot: Snapshot, scope: GroupScope, state: State, view: View) -> None:
         query = ViewQuery(view, (scope,), totals=state.settings.totals)
@@ -85,7 +85,7 @@ def flow_list(
         return []
     if snapshot is None or snapshot.connections is None:
         waiting = (
-            "paused before they came" if state.frozen else "waiting for connections and files…"
+            "paused before they arrived" if state.frozen else "waiting for connections and files…"
         )
         return [fill([("dim", f" {waiting}")], width)]
     tables = [_FlowTable(snapshot, scope, state, CONNECTIONS)]

@@ -26,7 +26,7 @@ class Hit:
 
 
 def tabs(state: State, width: int, line: int) -> tuple[Line, list[Hit]]:
-    """Draw the names of the views, or the way to where one is."""
+    """Draw the names of the views, or the path to the group that is open."""
     position = state.position
     if position.within:
         path = f" {CRUMB} ".join(
@@ -106,11 +106,11 @@ def body(
 
 def _nothing(state: State, rows: Arranged, width: int, room: int) -> list[Line]:
     if state.search.text or state.position.within:
-        words = f"no row of {rows.count} matches"
+        words = f"none of {rows.count} rows match"
     elif state.settings.active:
-        words = "nothing moves (o shows the idle rows)"
+        words = "nothing is moving (o shows idle rows)"
     else:
-        words = "nothing here"
+        words = "no rows"
     blank: Line = [("text", " " * width)]
     lines = [blank] * (room // 3) + [centre(words, width)]
     return [*lines, *[blank] * (room - len(lines))][:room]

@@ -1,4 +1,4 @@
-"""One whole screen: which parts have room, and each of them drawn."""
+"""One whole screen: chooses the parts that have room, and draws them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pbmon_client.tui.draw.header import centre, header, waiting, warning_lines
 from pbmon_client.tui.draw.popups import Popup
 from pbmon_client.tui.session.state import State
 
-#: Heights from which the parts that can do without appear.
+#: The optional parts appear from these heights on.
 _GRAPHS_LINES: Final = 18
 _DETAIL_LINES: Final = 22
 _LONE_LINES: Final = 9
@@ -23,7 +23,7 @@ _LEAST: Final = (20, 5)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A drawn screen: as many lines as it is high, each as wide as it is; ``cursor`` is (x, y)."""
+    """A drawn screen: one line for each row of the terminal; ``cursor`` is (x, y)."""
 
     lines: list[Line]
     hits: list[Hit]
@@ -105,8 +105,8 @@ def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
 
 def _coming(state: State, width: int, space: int) -> Sequence[Line]:
     blank: Line = fill([], width)
-    words = f"{state.position.view.table} come with the next snapshot"
+    words = f"{state.position.view.table} arrive with the next snapshot"
     if state.frozen is not None:
-        words = f"paused before {state.position.view.table} came (Space goes on)"
+        words = f"paused before {state.position.view.table} arrived (Space resumes)"
     lines = [blank] * (space // 3) + [centre(words, width)]
     return [*lines, *[blank] * (space - len(lines))][:space]

@@ -17,7 +17,7 @@ from pbmon_client.tui.feed.prefetch import prepared
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmond import wire
 
-#: The pause between two snapshots is at least and at most this long, whatever their clocks say.
+#: The least and the longest pause between two snapshots, whatever their times are.
 _LEAST_S: Final = 0.05
 _MOST_S: Final = 10.0
 
@@ -78,7 +78,7 @@ class Demo:
             self._mailbox.put(Crashed(error))
 
     def _play(self, shift: int, shift_ns: int) -> tuple[int, int]:
-        """Play the file once, its numbers and clocks going on where they were.
+        """Play the file once, continuing the numbers and clocks of the last time.
 
         Returns the next turn's shift of ``seq`` and of the clocks.
         """

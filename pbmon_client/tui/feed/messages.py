@@ -1,4 +1,4 @@
-"""What the interface and the thread that prepares its snapshots tell each other."""
+"""The messages between the interface and the thread that prepares its snapshots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pbmon_client.tui.session.state import ProcessDetail
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the screen needs: everybody's connections and files or not, and one process's.
+    """What the screen needs: all connections and files or not, and those of one process.
 
     ``typed`` are the fields named in a filter while it is being typed.
     """
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotReady:
-    """A snapshot, and the rows of ``query`` in it, which were arranged while nobody waited."""
+    """A snapshot, and the rows of ``query`` in it, arranged in advance."""
 
     snapshot: Snapshot
     query: ViewQuery | None = None
@@ -40,21 +40,21 @@ class SnapshotReady:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """Nothing comes; ``words`` say why."""
+    """Nothing arrives; ``words`` say why."""
 
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing will ever come; ``words`` say why."""
+    """Nothing will ever arrive; ``words`` say why."""
 
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The thread met a programming error; whoever owns the terminal raises it."""
+    """The thread failed by a programming error, which the owner of the terminal raises."""
 
     error: Exception
 
@@ -83,7 +83,7 @@ class SnapshotSource(Protocol):
 
 
 class Mailbox:
-    """Hands the newest news of each kind to another thread, which sees ``fd`` become readable."""
+    """Passes the newest item of each kind of news to another thread; wakes it through ``fd``."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,10 +94,10 @@ class Mailbox:
             os.set_blocking(fd, False)
 
     def put(self, news: News) -> None:
-        """Leave news as the last of all; what is still there of its kind is dropped."""
+        """Add news as the newest; replaces an older item of the same kind."""
         with self._lock:
             kind = _kind(news)
-            self._news.pop(kind, None)  # news is taken in the order in which it came
+            self._news.pop(kind, None)  # news is taken in the order of its arrival
             self._news[kind] = news
         self.wake()
 
@@ -108,7 +108,7 @@ class Mailbox:
                 os.write(self._wake, b"!")
 
     def take(self) -> list[News]:
-        """Take what is there, oldest first."""
+        """Take all news, oldest first."""
         with suppress(BlockingIOError):
             os.read(self.fd, 4096)
         with self._lock:

@@ -1,6 +1,6 @@
-"""What a screen needs of a snapshot, and what the next key press may ask for, made beforehand.
+"""Prepares what a screen needs from a snapshot, and what the next key press may need.
 
-The rows keep whatever is made here, and would make it themselves when asked.
+The rows cache what is made here; without it they would make it on demand.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pbmon_client.tui.session.curves import planes_of
 from pbmond.fields import SHOWN
 from pbmond.wire import Pause
 
-#: Views whose rows are so many that a change to them would be felt.
+#: Views with so many rows that switching to them would otherwise be slow.
 _LARGE: Final = (CONNECTIONS, FILES, HOSTS, PORTS)
-#: So many rows are on a screen at once.
+#: About as many rows as a screen shows.
 _SCREEN: Final = 60
 
 
 def prepared(snapshot: Snapshot, request: Request, pause: Pause = lambda: None) -> SnapshotReady:
-    """Do for a snapshot what a screen with these rows will need of it."""
+    """Prepare what a screen that made this request will need from a snapshot."""
     query = request.query
     if query is None:
         return SnapshotReady(snapshot)
@@ -38,11 +38,10 @@ def prepared(snapshot: Snapshot, request: Request, pause: Pause = lambda: None) 
 def prepare_view(
     snapshot: Snapshot, query: ViewQuery, typed: Collection[str] | None, pause: Pause
 ) -> None:
-    """Make what the view on the screen is narrowed and put in order by.
+    """Prepare filtering and sorting of the view on the screen.
 
-    ``typed`` are the fields named in a filter while it is typed. ``pause`` is called between two
-    pieces of work, here and below: the shorter they are, the sooner a key press that comes
-    meanwhile is drawn.
+    ``typed`` are the fields named in a filter while it is being typed. ``pause`` is called between
+    pieces of work, here and below: the shorter they are, the sooner a key press is drawn.
     """
     if typed is not None or query.search.words:
         prepare_search(snapshot, typed or (), pause)
@@ -51,12 +50,12 @@ def prepare_view(
 
 
 def prepare_other_views(snapshot: Snapshot, query: ViewQuery, pause: Pause) -> None:
-    """Make what the other views of connections and files are drawn from."""
+    """Prepare the other views of connections and files."""
     for view in _LARGE:
         _sum(snapshot, view, query, pause)
     units = Units(totals=query.totals)
     for view in _LARGE:
-        for totals in (True, query.totals):  # the order by rates begins with that by totals
+        for totals in (True, query.totals):  # ordering by rates starts from the order by totals
             pause()
             made = arrange(snapshot, ViewQuery(view, hidden=query.hidden, totals=totals))
         if made is not None and view.grouping is not None:
@@ -84,7 +83,7 @@ def _sum(snapshot: Snapshot, view: View, query: ViewQuery, pause: Pause) -> None
 
 
 def prepare_search(snapshot: Snapshot, named: Collection[str], pause: Pause) -> None:
-    """Make what words are looked for in, and the fields that an expression names."""
+    """Prepare the texts in which words are searched, and the fields of an expression."""
     for rows in (snapshot.processes, snapshot.connections, snapshot.files):
         if rows is not None:
             for make in search.preparations(rows):

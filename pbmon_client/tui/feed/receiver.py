@@ -32,15 +32,15 @@ from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.session.state import ProcessDetail
 from pbmond.wire import WireError
 
-#: Until the first message, the socket is looked at this often.
+#: Until the first message arrives, the socket is checked this often.
 _FIRST_S: Final = 1.0
-#: A screen need not wait long for the wider scope: it shows that as soon as it comes.
+#: A screen need not wait long for the wider scope: it shows it as soon as it arrives.
 _SETTLE_S: Final = 0.05
 _JOIN_S: Final = 2.0
 
 
 class DaemonFeed:
-    """Subscribes to what is requested, and leaves news in a mailbox."""
+    """Subscribes to what the screen requests, and puts news into a mailbox."""
 
     def __init__(
         self, path: str, selection: model.Selection, priority: RenderPriority | None = None
@@ -112,7 +112,7 @@ class _Topic:
 
 
 class _Receiver:
-    """What belongs to the thread alone."""
+    """The state and the loop of the thread."""
 
     def __init__(
         self, path: str, selection: model.Selection, mailbox: Mailbox, priority: RenderPriority
@@ -123,9 +123,9 @@ class _Receiver:
         self._request = Request()
         self._main = _Topic(path, selection, "processes")
         self._detail: _Topic | None = None
-        # The last two: the older one is freed here, not where a key press would wait for it.
+        # The last two: the older one is freed by this thread, where no key press waits for it.
         self._recent: deque[model.Snapshot] = deque(maxlen=2)
-        self._prefetched: Hashable = None  # what was prepared of the newest one
+        self._prefetched: Hashable = None  # what was prepared for the newest one
         self._quiet_since = time.monotonic()
         self._patience_s = _FIRST_S
 
@@ -136,7 +136,7 @@ class _Receiver:
                 left_s = self._quiet_since + self._patience_s - time.monotonic()
                 wait([each.subscription for each in self._topics()], requested.fd, left_s)
                 requested.take()
-                # Asked only now: it may have changed during the wait.
+                # Read only now: it may have changed during the wait.
                 if (wanted := request()) is None:
                     return
                 self._retarget(wanted)
@@ -207,7 +207,7 @@ class _Receiver:
         self._prefetched = None
 
     def _prefetch(self) -> None:
-        """Prepare what the next key press may ask for, once for each request that matters."""
+        """Prepare what the next key press may need, once per snapshot and relevant request."""
         request = self._request
         if request.query is None or not self._recent or not self._priority.user_active:
             return

@@ -1,7 +1,7 @@
 """The rates of rows over the last snapshots, for their graphs.
 
-One plane a snapshot, with only what moved. The daemon's own history of the host and of a process
-reaches further back, and is shown instead where it has come.
+Each snapshot adds one plane, which has only the rows that moved. The daemon's own history of the
+host and of a process reaches further back, and is shown instead once it has arrived.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pbmond.fields import HISTORY, rate_columns
 from pbmond.wire import Pause
 
 LENGTH: Final = 60
-#: Bytes/s; None is not known.
+#: Bytes/s; None is unknown.
 Sample = float | None
-#: A plane keeps only so many rows of a view, the busiest: nobody looks at 100,000 curves.
+#: A plane keeps only this many rows of a view, the busiest ones.
 _MOST: Final = 1000
-#: What is cheap enough to be kept even while it is not looked at.
+#: Views whose curves are cheap enough to keep while they are not on the screen.
 _ALWAYS: Final = (PROCESSES, PROGRAMS, USERS, UNITS)
 _HOST: Final = ""
 
@@ -40,19 +40,19 @@ def curve_names(table: str) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True)
 class _Plane:
     rates: Mapping[Key, tuple[Sample, ...]]
-    whole: bool  # whether a row that is not there stood still
+    whole: bool  # whether a row that is missing stood still
 
 
 Planes = Mapping[str, _Plane]
 
 
 def planes_of(snapshot: Snapshot, view: View, pause: Pause = lambda: None) -> Planes:
-    """Take a snapshot's rates, by the view looked at and by those that are always kept.
+    """Take the rates of a snapshot, for the view on the screen and those always kept.
 
-    ``pause`` is called between two pieces of work.
+    ``pause`` is called between pieces of work.
     """
     if not snapshot.message.interval_ns:
-        return {}  # the first of a run: nothing is known yet
+        return {}  # the first of a run: no rates are known yet
     planes: dict[str, _Plane] = {}
     for each in (*_ALWAYS, *(() if view in _ALWAYS or view.tree else (view,))):
         pause()
@@ -76,7 +76,7 @@ class Curves:
             self._planes.append(planes)
 
     def copy(self) -> Curves:
-        """Return the curves as they are now; these here go on."""
+        """Return a copy that stays as it is now."""
         copied = Curves()
         copied._planes = self._planes.copy()
         return copied
@@ -111,7 +111,7 @@ def _listing(snapshot: Snapshot, view: View) -> Listing | None:
 def _plane(listing: Listing, names: tuple[str, ...]) -> _Plane:
     columns = [_with_nan(listing.raw(name) or ()) for name in names]
     sums = _sums(columns)
-    # A rate that is not known makes the sum NaN, which counts as moved here.
+    # An unknown rate makes the sum NaN, which counts as moved here.
     moved = list(compress(range(len(sums)), sums))
     whole = len(moved) <= _MOST
     if not whole:
@@ -121,14 +121,14 @@ def _plane(listing: Listing, names: tuple[str, ...]) -> _Plane:
 
 
 def _with_nan(values: Sequence[Sample]) -> Sequence[float]:
-    # Those of a table are arrays already, with NaN for what is not known; those of groups are not.
+    # Columns of a table are arrays with NaN for unknown; those of groups are lists with None.
     if isinstance(values, list) and None in values:
         return [nan if value is None else value for value in values]
     return values  # type: ignore[return-value]  # without None, as was seen
 
 
 def _sums(columns: Sequence[Sequence[float]]) -> list[float]:
-    # Without a step of Python for each row: most of a hundred thousand stand still.
+    # Without a Python-level step per row: most rows of a large host stand still.
     return list(map(add, *columns) if len(columns) == 2 else map(sum, zip(*columns, strict=True)))
 
 

@@ -21,7 +21,7 @@ _SWITCHES: Final = (
     *("totals", "bits", "binary", "exact"),
     *("active", "names", "detail", "full_command"),
 )
-#: Most keys of warnings name one run of one daemon, and mean nothing after it.
+#: Most keys of warnings name a run of the daemon, and mean nothing after it.
 _MOST_SEEN: Final = 100
 _HEADING: Final = "# Written by pbmon-client when its settings change.\n"
 
@@ -49,7 +49,7 @@ class Settings:
     seen: list[str] = field(default_factory=list)
 
     def put_away(self, keys: Iterable[str]) -> None:
-        """Remember warnings as seen, and forget the oldest of many."""
+        """Remember warnings as seen; the oldest of many are forgotten."""
         self.seen = [*self.seen, *keys][-_MOST_SEEN:]
 
 
@@ -58,14 +58,14 @@ class SettingsError(Exception):
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
-    """Return where the file belongs, by the XDG base directories."""
+    """Return the path of the file, from the XDG base directories."""
     base = environment.get("XDG_CONFIG_HOME") or ""
     root = Path(base) if base.startswith("/") else Path(environment.get("HOME") or "/") / ".config"
     return root / "pbmon" / "client.toml"
 
 
 def load(path: Path) -> Settings:
-    """Read the file; without one the defaults. SettingsError says what is wrong with it."""
+    """Read the file, or return the defaults if there is none; SettingsError if it is broken."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -162,7 +162,7 @@ def _quoted(text: str) -> str:
 
 
 def save(path: Path, settings: Settings) -> None:
-    """Write the file as one step; SettingsError if it cannot be."""
+    """Write the file atomically; SettingsError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)

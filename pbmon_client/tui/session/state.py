@@ -27,7 +27,7 @@ _ARRANGEMENTS: Final = 6
 class ViewPosition:
     """The view on the screen, within which groups, and which of its rows is selected.
 
-    ``selected`` None is the first row, whichever that is. ``at`` is the selected row's index in
+    ``selected`` None is whichever row is first. ``at`` is the selected row's index in
     the order, ``line`` its line on the screen.
     """
 
@@ -58,7 +58,7 @@ class Frozen:
 
 @dataclass(slots=True)
 class State:
-    """Everything. Times in seconds are of a monotonic clock, and are passed in."""
+    """All of it. Times in seconds are of a monotonic clock, and are passed in."""
 
     settings: Settings
     position: ViewPosition
@@ -121,7 +121,7 @@ class State:
 
     @property
     def hidden_classes(self) -> frozenset[str]:
-        """The classes that do not show."""
+        """The classes that are hidden."""
         return frozenset(self.settings.hidden.get("", ()))
 
     def sort_of(self, view: View) -> tuple[str, bool]:
@@ -151,7 +151,7 @@ class State:
         return None if snapshot is None else self.rows_of(snapshot, self.query())
 
     def rows_of(self, snapshot: Snapshot, query: ViewQuery) -> Arranged | None:
-        """Return the rows of a query, arranged anew only if they were not before."""
+        """Return the rows of a query, arranged only if they are not cached."""
         held = self._arranged.get((id(snapshot), query))
         if held is not None and held[0] is snapshot:
             return held[1]
@@ -166,13 +166,13 @@ class State:
         for key, (old, _rows) in list(self._arranged.items()):
             if not any(old is each for each in kept):
                 del self._arranged[key]
-        # The snapshot is kept beside the rows, so that its id cannot become another's.
+        # The snapshot is kept with the rows, so that its id cannot be reused.
         self._arranged[id(snapshot), query] = (snapshot, rows)
         while len(self._arranged) > _ARRANGEMENTS:
             self._arranged.popitem(last=False)
 
     def reselect(self) -> Arranged | None:
-        """Find the selected row again by its identity; where it has gone, stay in its place."""
+        """Find the selected row by its identity; if it is gone, select what took its place."""
         rows = self.rows()
         position = self.position
         if rows is None or not rows.order:
@@ -207,7 +207,7 @@ class State:
 
     @property
     def needs_flows(self) -> bool:
-        """Whether connections and files of everybody are needed."""
+        """Whether all connections and files are needed."""
         within = any(each.view.needs_flows for each in self.position.within)
         return self.position.view.needs_flows or self.search.needs_flows or within
 
@@ -219,9 +219,9 @@ class State:
         return self._detail_of(pid)
 
     def history_of(self, pid: int, start_ns: int) -> list[Sequence[Sample]] | None:
-        """Return the daemon's curves of a process, None where they have not come.
+        """Return the daemon's curves of a process, None until they have arrived.
 
-        They are those of the newest process with that number.
+        The daemon sends those of the newest process with that pid.
         """
         found = self._detail_of(pid)
         if found is None or self.interval_s:
@@ -240,7 +240,7 @@ class State:
         return None if detail is None or detail.pid != pid else detail.snapshot
 
     def stale_s(self, now_s: float) -> float | None:
-        """Return the age of what is shown in seconds if it is out of date, else None."""
+        """Return the age of the screen in seconds if it is out of date, else None."""
         if self.newest is None or self.came_s is None or self.frozen is not None:
             return None
         interval_s = max((self.newest.message.interval_ns or 10**9) / 1e9, self.interval_s or 0)
@@ -256,7 +256,7 @@ class State:
         self.opened = False
 
     def _carried(self, view: View) -> Key | None:
-        """Keep the selection between processes and their tree."""
+        """Return the selection to keep when switching between processes and their tree."""
         pair = {view.name, self.position.view.name}
         return self.position.selected if pair == {"processes", TREE.name} else None
 

@@ -124,7 +124,7 @@ def test_these_do_not_match(text: str) -> None:
         ("not (path = x and pid = 8)", True),
     ],
 )
-def test_a_field_the_table_has_not_got_leaves_the_answer_to_the_others(
+def test_a_field_missing_in_the_table_leaves_the_answer_to_the_others(
     text: str, answer: bool | None
 ) -> None:
     assert matches(text) is answer

@@ -1,4 +1,4 @@
-"""What a selection keeps, in which order, and what it leaves whole."""
+"""What a selection keeps, in which order, and what it does not touch."""
 
 from __future__ import annotations
 

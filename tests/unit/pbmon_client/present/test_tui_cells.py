@@ -56,7 +56,7 @@ def test_ascii_takes_as_many_cells(text: str) -> None:
     assert len(shown) == cells_of(text)
 
 
-def test_all_that_the_interface_itself_draws_has_a_likeness_in_ascii() -> None:
+def test_everything_the_interface_draws_has_an_ascii_likeness() -> None:
     folder = Path(cells_module.__file__).parent
     drawn = {char for file in folder.glob("*.py") for char in file.read_text() if ord(char) > 126}
     drawn |= {cells_module.TIMES, cells_module.DASH, cells_module.CRUMB}

@@ -1,4 +1,4 @@
-"""Names that are looked up beside the screen, signals to the right process, text for a mail."""
+"""Names looked up in other threads, signals to the right process, views printed once."""
 
 from __future__ import annotations
 
@@ -126,12 +126,12 @@ def test_a_signal_reaches_the_process_that_was_meant(child: subprocess.Popen[byt
 def test_a_process_that_took_over_the_number_is_spared(child: subprocess.Popen[bytes]) -> None:
     other = start_ns(child.pid) - 10_000_000
     assert kill.send(child.pid, other, signal.SIGKILL) == (
-        f"process {child.pid} is another one by now"
+        f"process {child.pid} now belongs to another process"
     )
     assert child.poll() is None
 
 
-def test_a_process_that_has_exited_is_told_of(child: subprocess.Popen[bytes]) -> None:
+def test_signalling_an_exited_process_is_reported(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     child.wait()
     assert kill.send(child.pid, 0, signal.SIGTERM) == f"process {child.pid} has exited already"

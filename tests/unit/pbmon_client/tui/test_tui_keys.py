@@ -84,7 +84,7 @@ def test_no_matches_say_so() -> None:
     driver = three()
     driver.type("/")
     driver.write("nobody")
-    assert "no row of 3 matches" in driver.text()
+    assert "none of 3 rows match" in driver.text()
     assert "0 of 3" in driver.lines()[-1]
 
 
@@ -102,7 +102,7 @@ def test_a_filter_on_connections_asks_for_them_in_the_process_view() -> None:
 # --- pause and interval -------------------------------------------------------------------------
 
 
-def test_a_paused_screen_freezes_whole_while_data_go_on() -> None:
+def test_a_paused_screen_freezes_while_counting_goes_on() -> None:
     driver = three()
     driver.type(" ")
     before = driver.lines()
@@ -117,15 +117,15 @@ def test_a_paused_screen_freezes_whole_while_data_go_on() -> None:
     assert driver.names() == ["late"]
 
 
-def test_a_view_that_a_pause_came_before_says_so() -> None:
+def test_a_view_without_data_before_the_pause_says_so() -> None:
     driver = three()
     driver.type(" ", "5")
-    assert "paused before connections came (Space goes on)" in driver.text()
+    assert "paused before connections came (Space resumes)" in driver.text()
     driver.type(" ")
-    assert "connections come with the next snapshot" in driver.text()
+    assert "connections arrive with the next snapshot" in driver.text()
 
 
-def test_plus_and_minus_change_the_interval_of_display() -> None:
+def test_plus_and_minus_change_the_display_interval() -> None:
     driver = three()
     driver.type("+")
     assert driver.source.requests[-1].interval_s == 2.0

@@ -1,4 +1,4 @@
-"""The interface runs without the collector of cycles: nothing that comes or is typed makes any."""
+"""The interface runs without the cycle collector: snapshots and keys make no cycles."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class _Cycle:
         self.itself = self
 
 
-def test_cycles_are_collected_only_while_nobody_is_at_the_keys(no_collector: None) -> None:
+def test_cycles_are_collected_only_while_nobody_types(no_collector: None) -> None:
     driver = Driver(120, 40)
     cycle = weakref.ref(_Cycle())
     driver.terminal._on_input(["j"], [])

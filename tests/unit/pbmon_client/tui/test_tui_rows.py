@@ -186,7 +186,7 @@ def test_flows_are_asked_for_only_by_views_that_show_them() -> None:
     assert driver.source.requests[-1].pid == 3
     driver.type("5")
     assert driver.source.requests[-1].flows
-    assert "connections come with the next snapshot" in driver.text()
+    assert "connections arrive with the next snapshot" in driver.text()
     driver.type("1", "d")
     assert driver.source.requests[-1].pid is None
 

@@ -1,4 +1,4 @@
-"""The settings file: what is written is read again, and a broken one is told of and left alone."""
+"""The settings file: it round-trips, and a broken one is reported and left alone."""
 
 from __future__ import annotations
 

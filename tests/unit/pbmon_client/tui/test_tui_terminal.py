@@ -169,7 +169,7 @@ def test_a_signal_restores_the_terminal(tmux: Start, number: int, status: int) -
     window.restored()
 
 
-def test_a_crash_restores_the_terminal_and_tells_what_happened(tmux: Start) -> None:
+def test_a_crash_restores_the_terminal_and_prints_the_traceback(tmux: Start) -> None:
     window = tmux((100, 40))
     broken = (
         "from pbmon_client.tui.draw import screen\n"
@@ -218,7 +218,7 @@ def test_choices_are_remembered_and_a_broken_file_is_reported(tmux: Start) -> No
     window.command(*demo())
     window.until("backup")
     window.type("2", "a", "s")
-    window.until("bytes in all", "program")
+    window.until("bytes total", "program")
     window.type("q")
     window.until("ended with 0")
     assert load(window.settings) == Settings(

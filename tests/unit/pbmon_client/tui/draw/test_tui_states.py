@@ -1,4 +1,4 @@
-"""The states that a screen can be in, each as it is drawn."""
+"""The states of a screen, each as it is drawn."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_snapshot_older_than_three_intervals_is_greyed_and_its_age_is_shown() 
     assert " OLD " not in driver.lines()[0]
 
 
-def test_a_daemon_that_went_away_is_told_of_above_the_greyed_rows() -> None:
+def test_a_lost_daemon_is_reported_above_the_greyed_rows() -> None:
     driver = started([message([busy()], seq=2)])
     driver.wait(6)
     driver.silence(silence_words(PATH, ConnectionRefusedError()))
@@ -95,7 +95,7 @@ def test_only_a_pause_an_age_and_a_notice_change_with_time_alone() -> None:
     assert driver.app.ages(driver.now_s)
 
 
-def test_a_longer_interval_of_display_is_not_out_of_date() -> None:
+def test_a_longer_display_interval_is_not_out_of_date() -> None:
     driver = started([message([busy()], seq=2)])
     driver.type("+", "+")
     driver.wait(9)
@@ -166,7 +166,7 @@ def test_a_warning_that_is_cut_short_is_whole_in_the_health() -> None:
     health = HEALTH | {"status": "incomplete", "reasons": reasons}
     driver = started([message([busy()], seq=2, health=health)], height=50)
     line = next(line for line in driver.lines() if "INCOMPLETE thing" in line)
-    assert line.endswith("… H all  x seen")
+    assert line.endswith("… H all  x dismiss")
     driver.type("H", "end")
     assert "thing 8 with many words" in driver.text()
     driver.type("esc")
@@ -201,7 +201,7 @@ def test_unknown_rates_of_the_first_seconds_are_question_marks() -> None:
     unknown = dict.fromkeys(RATES, float("nan"))
     driver = started([message([process(1, b"first", **unknown)], seq=1)])
     assert driver.rows()[0].split()[3:] == ["?"] * 5
-    assert "first look" in driver.lines()[0]
+    assert "first snapshot" in driver.lines()[0]
     driver.type("s", "s", "s", "2", "s", "s", "s", "9", "o")
     assert "PID" in driver.text()
 
@@ -221,7 +221,7 @@ def test_a_hundred_cells_of_name_leave_room_for_the_exit_time() -> None:
 
 
 def test_an_empty_host_says_so() -> None:
-    assert "nothing here" in started([message([], seq=2)]).text()
+    assert "no rows" in started([message([], seq=2)]).text()
 
 
 def test_ten_thousand_processes_are_listed_and_reached() -> None:
@@ -255,7 +255,7 @@ def test_hostile_names_are_one_line_of_printable_text(key: str) -> None:
     assert "\\x1b[2J" in driver.text()
 
 
-def test_a_right_to_left_name_is_fenced_off_from_the_numbers() -> None:
+def test_a_right_to_left_name_does_not_reorder_the_numbers() -> None:
     name = "שלום"
     driver = started([message([process(1, name.encode(), net_rx_bytes_per_s=12.0)], seq=2)])
     assert f"\u200e{name}" in driver.rows()[0]

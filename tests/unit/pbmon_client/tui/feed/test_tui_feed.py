@@ -101,7 +101,7 @@ def test_snapshots_come_with_their_rows_arranged(publisher: Publisher, feed: Dae
     assert list(news.rows.order) == [1]
 
 
-def test_what_is_wanted_during_the_wait_holds_for_the_snapshot_that_ends_it(
+def test_a_request_made_during_the_wait_applies_to_the_next_snapshot(
     path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = 0
@@ -148,7 +148,7 @@ def test_the_wider_scope_is_shown_as_soon_as_it_comes(
     assert len(news.snapshot.processes) == 2
 
 
-def test_flows_and_one_process_are_subscribed_to_only_while_they_are_wanted(
+def test_flows_and_one_process_are_subscribed_to_only_while_requested(
     publisher: Publisher, feed: DaemonFeed
 ) -> None:
     publisher.expect(ALL)
@@ -166,24 +166,24 @@ def test_flows_and_one_process_are_subscribed_to_only_while_they_are_wanted(
     publisher.hear(lambda wanted: not any("flows" in topic for topic in wanted))
 
 
-@pytest.mark.parametrize("awake", [False, True])
-def test_other_views_are_made_ahead_while_somebody_is_at_the_keys(
-    awake: bool, path: Path, publisher: Publisher
+@pytest.mark.parametrize("active", [False, True])
+def test_other_views_are_prefetched_while_the_user_is_active(
+    active: bool, path: Path, publisher: Publisher
 ) -> None:
     priority = RenderPriority()
     with contextlib.closing(DaemonFeed(str(path), model.Selection(), priority)) as feed:
         publisher.expect(ALL)
         feed.request(Request(flows=True, query=ViewQuery(CONNECTIONS)))
         publisher.hear(lambda wanted: str(FLOWS) in wanted)
-        if awake:
-            with priority.drawing():  # so that nobody waits for a drawing
+        if active:
+            with priority.drawing():  # so that the feed does not wait for a drawing
                 priority.key_pressed()
         publisher.send(FLOWS, message([process(7)], [flow(7)], [flow(7)], seq=5))
         news = first(feed, is_snapshot)
     assert isinstance(news, SnapshotReady)
     assert news.rows is not None
     assert news.snapshot.connections is not None
-    assert news.snapshot.connections.has(("groups", HOSTS.grouping)) is awake
+    assert news.snapshot.connections.has(("groups", HOSTS.grouping)) is active
 
 
 def test_silence_is_explained_and_ends_when_a_daemon_comes(path: Path, feed: DaemonFeed) -> None:
@@ -196,21 +196,21 @@ def test_silence_is_explained_and_ends_when_a_daemon_comes(path: Path, feed: Dae
         assert first(feed, is_snapshot)
 
 
-def test_a_daemon_of_another_language_is_told_of(publisher: Publisher, feed: DaemonFeed) -> None:
+def test_a_daemon_of_another_version_is_reported(publisher: Publisher, feed: DaemonFeed) -> None:
     publisher.expect(ALL)
     publisher.send_raw(str(ALL).encode() + b"\0\xff")
     news = first(feed, lambda news: isinstance(news, Silent))
-    assert "does not speak this client's language" in news.words  # type: ignore[union-attr]
+    assert "uses another version of the protocol" in news.words  # type: ignore[union-attr]
 
 
-def test_a_path_that_can_be_no_socket_ends_the_feed() -> None:
+def test_an_impossible_socket_path_ends_the_feed() -> None:
     with contextlib.closing(DaemonFeed("/" + "x" * 200, model.Selection())) as feed:
         news = first(feed, lambda news: isinstance(news, Failed))
         assert "name another with --socket" in news.words  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("played", [False, True])
-def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
+def test_an_error_in_the_thread_is_raised_where_the_terminal_is_restored(
     played: bool, path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mistaken(*_: object) -> None:
@@ -228,7 +228,7 @@ def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
         App(Settings()).receive(news, 0.0)
 
 
-def test_whoever_prepares_snapshots_gives_way_until_a_key_press_is_drawn() -> None:
+def test_the_feed_waits_until_a_key_press_is_drawn() -> None:
     priority = RenderPriority()
     done: list[str] = []
 
@@ -247,7 +247,7 @@ def test_whoever_prepares_snapshots_gives_way_until_a_key_press_is_drawn() -> No
     assert done == ["drawn", "worked"]
 
 
-def test_a_drawing_that_fails_stops_nobody() -> None:
+def test_a_failed_drawing_does_not_stop_the_feed() -> None:
     priority = RenderPriority()
     with contextlib.suppress(RuntimeError), priority.drawing():
         raise RuntimeError
@@ -278,7 +278,7 @@ def test_closing_leaves_no_descriptor_open(played: bool, path: Path) -> None:
     source.close()
 
 
-def test_news_comes_in_the_order_in_which_it_was_left() -> None:
+def test_news_is_taken_in_the_order_of_its_arrival() -> None:
     snapshot = model.snapshot_of(received(message([], seq=2)), model.Selection(), 0, "all", str)
     with contextlib.closing(Mailbox()) as mailbox:
         for news in (SnapshotReady(snapshot), Silent("silent"), last := SnapshotReady(snapshot)):
@@ -288,7 +288,7 @@ def test_news_comes_in_the_order_in_which_it_was_left() -> None:
     assert taken[-1] is last
 
 
-def test_a_stream_thins_to_the_interval_of_display() -> None:
+def test_a_stream_thins_to_the_display_interval() -> None:
     stream = Stream(model.Selection(), 0, str)
     shown = [
         stream.take(received(message([process(1, net_rx_bytes=100 * seq)], seq=seq)), "all", 3.0)
@@ -343,7 +343,7 @@ def test_a_demo_plays_the_snapshots_in_order() -> None:
         assert news.snapshot.message.seq == one + 1
 
 
-def test_a_demo_goes_on_where_its_file_ends(tmp_path: Path) -> None:
+def test_a_demo_repeats_with_clocks_that_go_on(tmp_path: Path) -> None:
     short = tmp_path / "short.ndjson"
     lines = demo_world.FILE.read_bytes().splitlines(keepends=True)[:2]
     short.write_bytes(b"".join(_sooner(line, at) for at, line in enumerate(lines)))
@@ -375,7 +375,7 @@ def _sooner(line: bytes, at: int) -> bytes:
         (b"\xff\xfe\n", "not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_stream_is_told_of_in_one_line(
+def test_a_file_that_is_not_a_stream_is_reported_in_one_line(
     tmp_path: Path, data: bytes, problem: str
 ) -> None:
     file = tmp_path / "file.ndjson"
@@ -385,7 +385,7 @@ def test_a_file_that_is_no_stream_is_told_of_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with contextlib.closing(Demo(tmp_path / "none", model.Selection())) as played:
         news = first(played, lambda news: isinstance(news, Failed))
         assert "No such file" in news.words  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What is made ahead or in pieces is what would be made at once."""
+"""Prefetching and sorting in pieces change nothing but the time."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def shown(snapshot: model.Snapshot, query: ViewQuery) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_what_was_made_ahead_is_what_would_have_been_made(seed: int) -> None:
+def test_prefetched_rows_equal_rows_made_on_demand(seed: int) -> None:
     early = snapshot(seed)
     pauses: list[None] = []
     for totals in (False, True):
@@ -90,7 +90,7 @@ def test_what_was_made_ahead_is_what_would_have_been_made(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("line", _LINES[1:])
-def test_a_row_is_found_whatever_rows_are_around_it(line: str, seed: int) -> None:
+def test_a_match_does_not_depend_on_other_rows(line: str, seed: int) -> None:
     host = snapshot(seed)
     search = understand(line)
     assert not search.error
@@ -143,7 +143,7 @@ def test_rows_sorted_in_runs_are_sorted(column: list[int], reverse: bool) -> Non
     assert order == sorted(range(len(column)), key=column.__getitem__, reverse=not reverse)
 
 
-def test_work_is_done_ahead_only_while_somebody_is_at_the_keys(
+def test_a_user_counts_as_active_for_thirty_seconds_after_a_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = 1000.0
