@@ -120,7 +120,7 @@ def test_a_paused_screen_freezes_while_counting_goes_on() -> None:
 def test_a_view_without_data_before_the_pause_says_so() -> None:
     driver = three()
     driver.type(" ", "5")
-    assert "paused before connections came (Space resumes)" in driver.text()
+    assert "paused before connections arrived (Space resumes)" in driver.text()
     driver.type(" ")
     assert "connections arrive with the next snapshot" in driver.text()
 

@@ -137,7 +137,7 @@ def test_clicks_the_wheel_and_the_clipboard_work_in_a_terminal(tmux: Start) -> N
     window.type("-l", f"\x1b[<65;20;{line}M")
     window.until("── git 31502")
     window.type("y")
-    window.until("on the clipboard")
+    window.until("copied the row")
     assert json.loads(window.run("show-buffer"))["name"] == "git"
     window.type("q")
     window.until("ended with 0")

@@ -141,7 +141,7 @@ def test_the_footer_has_the_keys_of_what_is_shown(world: Driver) -> None:
     assert "sort" not in world.lines()[-1]
     world.type("esc", "4", "enter", " ")
     assert world.lines()[-1].split()[:2] == ["Esc", "back"]
-    assert "Space go on" in world.lines()[-1]
+    assert "Space resume" in world.lines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_a_narrow_screen_says_all_of_why_nothing_comes() -> None:
 def test_a_restarted_daemon_is_announced_and_its_rows_are_shown() -> None:
     driver = started([message([busy()], seq=7)])
     driver.receive(message([process(5, b"fresh")], seq=1, epoch="epoch-2"))
-    assert "the daemon was restarted" in driver.lines()[-1]
+    assert "the daemon restarted" in driver.lines()[-1]
     assert driver.names() == ["fresh"]
     driver.wait(6)
     assert "restarted" not in driver.lines()[-1]
