@@ -286,7 +286,7 @@ INLINE void count_aio(struct call *ctx, bool submits, u32 tail)
 
 	if (!notes) {
 		if (result > 0 && !submits)
-			lose(LOST_COMPLETIONS, result);
+			record_loss(LOST_COMPLETIONS, result);
 		return;
 	}
 	if (!notes->message)
@@ -305,7 +305,7 @@ INLINE void count_aio(struct call *ctx, bool submits, u32 tail)
 		notes->aio.lost += notes->rest;
 	}
 	if (notes->aio.lost)
-		lose(LOST_COMPLETIONS, notes->aio.lost);
+		record_loss(LOST_COMPLETIONS, notes->aio.lost);
 	notes->message = notes->resume = 0;
 	if (notes->queued)
 		tail_call(ctx, MAP(EXIT_TAILS), WALKER);

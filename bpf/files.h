@@ -164,7 +164,7 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 	if (row)
 		return &row->counter;
 	*class = file_class(HEAD(u16, &head, OFFSETOF_INODE_MODE), magic);
-	lose(LOST_FILE_DETAIL, 1);
+	record_loss(LOST_FILE_DETAIL, 1);
 	return NULL;
 }
 
@@ -224,7 +224,7 @@ INLINE bool count_file(u32 context, const struct process_key *process, void *fil
 	struct inode_head head;
 
 	if (!inode || READ_HEAD(&head, inode)) {
-		lose(LOST_BYTES, bytes);
+		record_loss(LOST_BYTES, bytes);
 		return false;
 	}
 	if ((HEAD(u16, &head, OFFSETOF_INODE_MODE) & S_IFMT) != S_IFSOCK)

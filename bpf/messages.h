@@ -83,7 +83,7 @@ INLINE bool count_alike(struct call *ctx, struct notes *notes, void *sk, enum di
 	}
 	FORGET_PATH();
 	if (ctx->result > MESSAGES_MAX)
-		lose(LOST_BYTES, ctx->result - MESSAGES_MAX);
+		record_loss(LOST_BYTES, ctx->result - MESSAGES_MAX);
 	return sum->bytes && count_flow(CONTEXT_EXIT, &notes->process, &sum->key, sk, direction,
 					sum->bytes, sum->calls);
 }
@@ -134,7 +134,7 @@ INLINE void count_recvmmsg(struct call *ctx)
 		return;
 	notes = notes_of(CONTEXT_EXIT);
 	if (!notes) {
-		lose(LOST_BYTES, ctx->result);
+		record_loss(LOST_BYTES, ctx->result);
 		return;
 	}
 	sk = socket_of_call(ctx, notes);
@@ -169,7 +169,7 @@ INLINE void count_sendmmsg(struct call *ctx)
 
 	if (!notes) {
 		if (ctx->result > 0)
-			lose(LOST_BYTES, ctx->result);
+			record_loss(LOST_BYTES, ctx->result);
 		return;
 	}
 	sk = socket_of_call(ctx, notes);

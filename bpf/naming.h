@@ -14,7 +14,7 @@ INLINE void emit(void *event, u64 size)
 	u64 wake = pending > EVENTS_SIZE / 4 ? 2 /* FORCE_WAKEUP */ : 1 /* NO_WAKEUP */;
 
 	if (ringbuf_output(MAP(EVENTS), event, size, wake))
-		lose(LOST_EVENTS, 1);
+		record_loss(LOST_EVENTS, 1);
 }
 
 /* What a struct path says. */
@@ -216,7 +216,7 @@ rest:
 	notes->queued = notes->done = notes->walking = 0;
 	if (notes->resume) {
 		tail_call(ctx, walkers, notes->resume);
-		lose(LOST_COMPLETIONS, notes->rest);
+		record_loss(LOST_COMPLETIONS, notes->rest);
 		notes->message = notes->resume = 0;
 	}
 	release_notes(notes);

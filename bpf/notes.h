@@ -192,7 +192,7 @@ INLINE struct pending *defer(u32 context, const struct process_key *process, voi
 	u32 n = notes ? notes->pending_count : 2;
 
 	if (n >= 2) {
-		lose(LOST_BYTES, bytes);
+		record_loss(LOST_BYTES, bytes);
 		return NULL;
 	}
 	struct pending *pending = &notes->pending[n];
@@ -211,7 +211,7 @@ INLINE void note(u32 context, const struct note *note)
 	u32 n = notes ? notes->queued : NOTES_MAX;
 
 	if (n >= NOTES_MAX) {
-		lose(LOST_EVENTS, 1);
+		record_loss(LOST_EVENTS, 1);
 		return;
 	}
 	notes->note[n] = *note;

@@ -16,6 +16,7 @@
 #include "naming.h"
 #include "processes.h"
 #include "peers.h"
+#include "tcp.h"
 #include "sockets.h"
 #include "files.h"
 #include "uring.h"
@@ -95,7 +96,15 @@ RAW_TRACEPOINT(sched_process_exit)
 #if SOCKETS
 RAW_TRACEPOINT(inet_sock_set_state)
 {
-	remember_opening((void *)ctx->values[0], ctx->values[1], ctx->values[2]);
+	if (ctx->values[2] == TCP_ESTABLISHED)
+		remember_opening((void *)ctx->values[0], ctx->values[1]);
+	see_tcp_state((void *)ctx->values[0], ctx->values[2]);
+	return 0;
+}
+
+RAW_TRACEPOINT(tcp_retransmit_skb)
+{
+	see_retransmission((void *)ctx->values[0]);
 	return 0;
 }
 #endif
@@ -172,7 +181,7 @@ INLINE void *file_argument(u64 descriptor, u64 bytes)
 	void *file = file_of(descriptor);
 
 	if (!file)
-		lose(LOST_BYTES, bytes);
+		record_loss(LOST_BYTES, bytes);
 	return file;
 }
 
@@ -297,7 +306,7 @@ RAW_TRACEPOINT(io_uring_complete)
 RAW_TRACEPOINT(io_uring_cqe_overflow)
 {
 	if (TRACED(s32, 2, OFFSETOF_TRACED_OVERFLOW_RESULT) > 0)
-		lose(LOST_COMPLETIONS, 1);
+		record_loss(LOST_COMPLETIONS, 1);
 	return 0;
 }
 #endif

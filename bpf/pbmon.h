@@ -55,6 +55,8 @@ enum pbmon_flag {
 	FLAG_ACCEPTED = 1,  /* the connection came in through a listening socket */
 	FLAG_UNLINKED = 2,  /* the inode has no name left */
 	FLAG_CONNECTED = 4, /* the process, or whoever it has the socket from, called connect() */
+	FLAG_OPENED = 8,    /* it was seen when the connection opened */
+	FLAG_OWNER = 16,    /* the row takes the socket's retransmissions (bpf/tcp.h) */
 };
 
 /* What a row of any table counts: cumulative, never reset. 80 bytes, no padding.

@@ -3,12 +3,6 @@
 #define PBMON_SOCKETS_H
 
 #define AF_UNIX 1
-#define IPPROTO_TCP 6
-#define TCP_ESTABLISHED 1
-#define TCP_SYN_SENT 2
-#define TCP_SYN_RECV 3
-#define TCP_CLOSE 7
-#define TCP_LISTEN 10
 #define IPPROTO_SCTP 132
 #define MSG_PEEK 2
 #define MSG_ERRQUEUE 0x2000
@@ -176,7 +170,7 @@ INLINE u8 opening(const struct flow_key *key, void *sk, u8 state)
 	copy_address(ends.remote, key->remote);
 	seen = map_lookup(MAP(OPENINGS), &ends);
 	if (seen)
-		return *seen;
+		return *seen | FLAG_OPENED;
 	if (key->protocol != IPPROTO_TCP)
 		return 0;
 	return state == TCP_SYN_RECV ? FLAG_ACCEPTED : went_out(sk) ? FLAG_CONNECTED : 0;
@@ -229,6 +223,10 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 		return find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
 	if (key->family == AF_UNIX)
 		emit_unix(context, process, sk, row->counter.id);
+	if (is_tcp(key)) {
+		copy_tcp(&row->counter, sk, READ(u8, sk, OFFSETOF_SKC_STATE));
+		own_tcp(&row->counter, sk);
+	}
 	return row;
 }
 
@@ -244,7 +242,7 @@ INLINE struct counter *claim_flow(u32 context, const struct process_key *process
 	if (row)
 		return &row->counter;
 	*class = socket_class(key, pending->object);
-	lose(LOST_CONNECTION_DETAIL, pending->calls);
+	record_loss(LOST_CONNECTION_DETAIL, pending->calls);
 	return NULL;
 }
 
@@ -274,6 +272,8 @@ INLINE bool count_flow(u32 context, const struct process_key *process, const str
 		return true;
 	}
 	count(&row->counter, direction, bytes, calls);
+	if (is_tcp(key))
+		see_tcp_call(&row->counter, sk, direction);
 	return false;
 }
 
@@ -285,7 +285,7 @@ INLINE bool count_socket(u32 context, const struct process_key *process, void *s
 	struct socket_head head;
 
 	if (READ_HEAD(&head, sk)) {
-		lose(LOST_BYTES, bytes);
+		record_loss(LOST_BYTES, bytes);
 		return false;
 	}
 	fill_flow(&key, sk, &head);
@@ -294,15 +294,13 @@ INLINE bool count_socket(u32 context, const struct process_key *process, void *s
 	return count_flow(context, process, &key, sk, direction, bytes, 1);
 }
 
-/* inet_sock_set_state(sk, oldstate, newstate): remember which side opened a connection. */
-INLINE void remember_opening(void *sk, u32 before, u32 after)
+/* inet_sock_set_state(sk, before, TCP_ESTABLISHED): remember which side opened a connection. */
+INLINE void remember_opening(void *sk, u32 before)
 {
 	struct socket_head head;
 	struct ends ends = {};
 	u8 side;
 
-	if (after != TCP_ESTABLISHED)
-		return;
 	if (before == TCP_SYN_RECV)
 		side = FLAG_ACCEPTED;
 	else if (before == TCP_SYN_SENT)

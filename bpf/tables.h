@@ -18,7 +18,7 @@ struct high_water {
 
 static u32 (*processor)(void) = (void *)8;
 
-INLINE void lose(u32 reason, u64 amount)
+INLINE void record_loss(u32 reason, u64 amount)
 {
 	u64 *lost = map_lookup(MAP(LOST), &reason);
 
@@ -35,6 +35,24 @@ INLINE void count(struct counter *counter, enum direction direction, u64 bytes, 
 		__sync_fetch_and_add(&counter->tx_bytes, bytes);
 		__sync_fetch_and_add(&counter->tx_calls, calls);
 	}
+}
+
+/* The row of an id that something remembers; NULL: it is no longer there. It has its time until its
+ * last value was taken, but its key goes before: what is added after that may be lost. */
+INLINE struct flow_slot *flow_of(u64 id)
+{
+	u32 slot = id;
+	struct flow_slot *row = map_lookup(MAP(FLOW_SLOTS), &slot);
+
+	return row && row->counter.id == id && row->key.net ? row : NULL;
+}
+
+INLINE struct file_slot *file_row_of(u64 id)
+{
+	u32 slot = id;
+	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
+
+	return row && row->counter.id == id && row->key.superblock ? row : NULL;
 }
 
 INLINE void *find(void *index, void *slots, const void *key)
@@ -129,7 +147,7 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 	if (row)
 		count(&row->counter, direction, bytes, calls);
 	else
-		lose(LOST_BYTES, bytes);
+		record_loss(LOST_BYTES, bytes);
 }
 
 /* Put slots end-1, end-2, ... on a table's stack of free slots; the loader runs this before

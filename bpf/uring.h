@@ -222,7 +222,7 @@ INLINE void remember(void *request)
 	if (first) /* one at a time: the ring's uring_lock */
 		key.number = first->submitted++;
 	if (map_update(MAP(KNOWN_REQUESTS), &key, &now, 0))
-		lose(LOST_COMPLETIONS, 1);
+		record_loss(LOST_COMPLETIONS, 1);
 }
 
 /* What was remembered of the request that is done now. False: nothing, since it is older. */
@@ -259,7 +259,7 @@ INLINE void count_shared(const struct known *known, s32 bytes)
 	u32 class = file_class(READ(u16, inode, OFFSETOF_INODE_MODE),
 			       READ(u64, superblock, OFFSETOF_SUPERBLOCK_MAGIC));
 
-	lose(LOST_FILE_DETAIL, 1);
+	record_loss(LOST_FILE_DETAIL, 1);
 	count_overflow(&known->process, class, direction_of(known->opcode), bytes, 1);
 }
 

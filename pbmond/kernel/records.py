@@ -61,6 +61,8 @@ COUNTER = np.dtype(
 FLAG_ACCEPTED = 1
 FLAG_UNLINKED = 2
 FLAG_CONNECTED = 4
+FLAG_OPENED = 8
+FLAG_OWNER = 16
 
 #: Width of the clock tick in which /proc/PID/stat gives start times: USER_HZ is 100 on every
 #: architecture that Linux distributions ship.

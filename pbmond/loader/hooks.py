@@ -108,8 +108,10 @@ def hooks(
         traced("sched_process_exit", required=True),
     ]
     if modes.sockets != "off":
-        # Also in interrupts, where the kernel skips it by way of perf if it interrupts another.
-        found.append(_raw("inet_sock_set_state", required=False))
+        # Also in interrupts, where the kernel skips them by way of perf if they interrupt another.
+        found += [
+            _raw(name, required=False) for name in ("inet_sock_set_state", "tcp_retransmit_skb")
+        ]
     if modes.sockets == "tracepoint":
         found += [traced(name, required=True) for name in SOCKET_TRACEPOINTS]
     # One exit of a system call that is hooked costs every system call, so none where none must be.

@@ -212,6 +212,7 @@ class Loading:
         self._map("processes", bpf.HASH, (16, 1), self._request["processes"])
         self._map("exits", bpf.LRU_HASH, (16, 16), 8192)
         self._map("openings", bpf.LRU_HASH, (48, 1), 16384)
+        self._map("tcp_owners", bpf.HASH, (8, 24), self._tcp_sockets())
         self._map("batches", bpf.LRU_HASH, (8, 16), 4096)
         self._map("known_requests", *self._uring.memory)
         self._map("calls", bpf.PROG_ARRAY, (4, 4), _CALLS)
@@ -220,6 +221,10 @@ class Loading:
         self._map("aio_requests", bpf.LRU_HASH, (24, 16), 32768)
         self._map("aio_taken", bpf.LRU_HASH, (24, 1), 8192)
         self._map("aio_rings", bpf.LRU_HASH, (24, 12), 1024)
+
+    def _tcp_sockets(self) -> int:
+        flows = next(table.capacity for table in self._tables if table.name == "flow")
+        return max(flows // 2, 1)
 
     def _map(self, name: str, kind: int, sizes: tuple[int, int], entries: int) -> None:
         flags = bpf.MMAPABLE if kind == bpf.ARRAY else 0

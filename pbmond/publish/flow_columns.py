@@ -55,7 +55,7 @@ def _rate(column: int) -> Make:
     def make(rows: RowSelection) -> NDArray[np.float64]:
         if not rows.interval_ns:
             return np.full(len(rows.index), np.nan)
-        return np.asarray(rows.view.state.deltas[rows.index, column] / (rows.interval_ns / 1e9))
+        return np.asarray(rows.view.state.deltas[column, rows.index] / (rows.interval_ns / 1e9))
 
     return make
 

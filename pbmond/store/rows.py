@@ -25,7 +25,7 @@ RETIRE_MAX = 10_000
 class RowState:
     """Parallel arrays, one element a row; none is ever changed in place.
 
-    ``deltas`` is (rows, 2): bytes in and out since the tick before. Rows from ``read`` on were
+    ``deltas`` is (2, rows): bytes in and out since the tick before. Rows from ``read`` on were
     missing from the last reading.
     """
 
@@ -103,7 +103,7 @@ class RowTable:
             np.zeros(0, key),
             np.zeros(0, COUNTER),
             np.zeros(0, np.int32),
-            np.zeros((0, 2), np.uint64),
+            np.zeros((2, 0), np.uint64),
             np.zeros(0, np.uint64),
             np.zeros(0, np.uint8),
             0,
@@ -132,21 +132,21 @@ class RowTable:
             known = np.flatnonzero(match >= 0)
             old = match[known]
             deltas = values_of(rows.counters)
-            deltas[known] -= values_of(before.counters)[old]
+            deltas[:, known] -= values_of(before.counters)[:, old]
             slots = np.full(len(rows), NO_SLOT, np.int32)
             slots[known] = before.slots[old]
             was_open = np.full(len(rows), OPEN_UNKNOWN, np.uint8)
             was_open[known] = before.open[old]
             last_ns = np.full(len(rows), now_ns, np.uint64)
             last_ns[known] = before.last_ns[old]
-        moved = np.flatnonzero(reduce(np.bitwise_or, deltas.T))
+        moved = np.flatnonzero(reduce(np.bitwise_or, deltas))
         last_ns = last_ns.copy()
         last_ns[moved] = now_ns
         self.state = RowState(
-            rows.keys, rows.counters, slots, deltas[:, :2].copy(), last_ns, was_open, read
+            rows.keys, rows.counters, slots, deltas[:2].copy(), last_ns, was_open, read
         )
         self._prune_names()
-        return np.flatnonzero(slots == NO_SLOT), Moved(moved, deltas[moved])
+        return np.flatnonzero(slots == NO_SLOT), Moved(moved, deltas[:, moved].T)
 
     def _match(self, rows: Rows, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], Rows, int]:
         """Match a reading to the state: for each row its old index or -1; carry missing rows.
@@ -215,9 +215,8 @@ class RowTable:
             state.slots[index[index >= 0]] == NO_SLOT, -1, index[index >= 0]
         )
         known = index >= 0
-        values = values_of(finals)
         old = index[known]
-        moved = Moved(old, values[known] - values_of(state.counters[old]))
+        moved = Moved(old, (values_of(finals[known]) - values_of(state.counters[old])).T)
         # A row that neither the reading nor the deleting call found has no key any more.
         vanished = retiring[retiring >= state.read]
         owners = state.slots[old]

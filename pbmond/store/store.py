@@ -196,10 +196,10 @@ class Store:
     def _retire_strangers(self, counters: NDArray[np.void]) -> None:
         """Count keys that were deleted and never read: whose they were, nobody can tell."""
         sums = np.zeros(len(COUNTERS), np.uint64)
-        np.add.at(sums, ROWS[counters["class"]], values_of(counters))
+        np.add.at(sums, ROWS[counters["class"]], values_of(counters).T)
         self._retired.add((None, NO_UID), 0, sums)
         nobody = np.full(len(counters), NO_UID, np.uint32)
-        self._coverage.add_elsewhere(nobody, counters["class"], values_of(counters))
+        self._coverage.add_elsewhere(nobody, counters["class"], values_of(counters).T)
 
     # --- /proc --------------------------------------------------------------------------------
 

@@ -34,8 +34,8 @@ ROWS: Final[NDArray[np.intp]] = np.array(
 
 
 def values_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
-    """Copy the cumulative counters of each row to (rows, len(VALUES))."""
-    values = np.empty((len(counters), len(VALUES)), np.uint64)
-    for column, name in enumerate(VALUES):
-        values[:, column] = counters[name]
+    """Copy the cumulative counters of each row to (len(VALUES), rows)."""
+    values = np.empty((len(VALUES), len(counters)), np.uint64)
+    for value, name in zip(values, VALUES, strict=True):
+        value[:] = counters[name]
     return values

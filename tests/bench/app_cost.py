@@ -48,7 +48,7 @@ class Samples:
     lost: Losses
 
 
-def _pbmond(mode: str, processors: Processors) -> Attached:
+def _pbmond(mode: str, processors: Processors, interval_s: float) -> Attached:
     @contextmanager
     def attached() -> Iterator[None]:
         with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
@@ -56,7 +56,7 @@ def _pbmond(mode: str, processors: Processors) -> Attached:
                 daemon = Daemon(
                     Path(place),
                     files=mode,
-                    interval_s=1.0,
+                    interval_s=interval_s,
                     topic=b"all/processes",
                     exited_linger_s=_LINGER_S,
                 )
@@ -150,7 +150,7 @@ def _measure(
         variants: dict[str, Attached] = {NOTHING: nothing}
         for mode, hooks in modes.items():
             variants[EMPTY.format(mode)] = Empty(stack, hooks).attached
-            variants[PBMOND.format(mode)] = _pbmond(mode, processors)
+            variants[PBMOND.format(mode)] = _pbmond(mode, processors, options.interval)
         return _take_turns(variants, measures, options)
 
 
@@ -158,6 +158,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="at least 3")
     parser.add_argument("--seconds", type=float, default=1, help="of each application in a turn")
+    parser.add_argument("--interval", type=float, default=1, help="s between pbmond's snapshots")
     parser.add_argument("--patience", type=float, default=60, help="s to wait for a quiet machine")
     parser.add_argument("--mode", action="append", choices=["auto", *MODES], dest="modes")
     parser.add_argument("--only", action="append", choices=[app.name for app in APPS])

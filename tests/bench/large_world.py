@@ -129,6 +129,7 @@ class World:
             "local": b"\xc0\0\2\1".ljust(16, b"\0"), "remote": remote.ljust(16, b"\0"),
             "local_port": 1024 + row % 60_000, "remote_port": (443, 5432, 6379, 80)[row % 4],
             "inode": row, "direction": 2, "first_ns": row + 1, "open": 1,
+            "tcp_state": 1, "rtt_us": 300 + row % 900, "retransmitted_segments": row % 50 // 49,
         }  # fmt: skip
 
     def _file(self, row: int) -> dict[str, Any]:

@@ -63,6 +63,7 @@ LAYOUTS = (
     Layout("sock", "__sk_common", 0, None),
     Layout("inet_sock", "sk", 0, None),
     Layout("inet_connection_sock", "icsk_inet", 0, None),
+    Layout("tcp_sock", "inet_conn", 0, None),
     Layout("unix_sock", "sk", 0, None),
     # uring.h: what a request is told begins where the request does
     Layout("io_kiocb", "cmd", 0, None),
@@ -71,10 +72,11 @@ LAYOUTS = (
     Layout("io_fixed_file", "file_ptr", 0, 8),
 )
 
-#: pbmon.c: what tracepoints hand over, as Btf.tracepoint_parameters() gives it. Those of io_uring
+#: pbmon.c: what tracepoints hand over first, as Btf.tracepoint_parameters() gives it. Those of io_uring
 #: that differ between kernels are told apart by pbmond/loader/uring.py.
 TRACEPOINTS = {
     "inet_sock_set_state": ["sock", "", ""],  # and the state before, and after
+    "tcp_retransmit_skb": ["sock"],  # what more there is differs
     "sock_send_length": ["sock", "", ""],  # and the result, and flags
     "sock_recv_length": ["sock", "", ""],
     "io_uring_cqe_overflow": ["", "", "", "", ""],  # ring, user data, result, flags, large result

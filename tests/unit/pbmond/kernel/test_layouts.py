@@ -18,6 +18,8 @@ from pbmond.kernel.records import (
     FILE_KEY,
     FLAG_ACCEPTED,
     FLAG_CONNECTED,
+    FLAG_OPENED,
+    FLAG_OWNER,
     FLAG_UNLINKED,
     FLOW_KEY,
     OVERFLOW_KEY,
@@ -108,6 +110,8 @@ def test_flags_have_their_bits() -> None:
         "FLAG_ACCEPTED": FLAG_ACCEPTED,
         "FLAG_UNLINKED": FLAG_UNLINKED,
         "FLAG_CONNECTED": FLAG_CONNECTED,
+        "FLAG_OPENED": FLAG_OPENED,
+        "FLAG_OWNER": FLAG_OWNER,
     }
 
 

@@ -86,7 +86,8 @@ def test_by_perf_whatever_a_process_comes_by_is_met_where_it_is_not_preempted() 
     for chosen in (Modes("tracepoint", "syscall-exit"), Modes("fexit", "fexit")):
         here = hooks(chosen, ("io_uring_complete",), by_perf=True)
         assert [hook.name for hook in here if hook.kind == "raw_tracepoint"] == [
-            "inet_sock_set_state"
+            "inet_sock_set_state",
+            "tcp_retransmit_skb",
         ]
         names = {hook.name: hook.program for hook in here}
         assert names["io_uring/io_uring_complete"] == "raw_io_uring_complete"
@@ -100,7 +101,7 @@ def test_programs_that_call_a_set_of_tails_are_of_one_kind(by_perf: bool) -> Non
     for chosen in (Modes("tracepoint", "syscall-exit"), Modes("syscall-exit", "syscall-exit")):
         here = hooks(chosen, ("io_uring_complete",), by_perf=by_perf)
         programs = wanted(here, chosen, {}, set())
-        callers = ("raw_fill", "inet_sock_set_state")  # they call none
+        callers = ("raw_fill", "inet_sock_set_state", "tcp_retransmit_skb")  # they call none
         kinds: dict[str, set[int]] = {}
         for name, program in programs.items():
             if name not in callers:

@@ -172,10 +172,11 @@ def test_a_layout_taken_for_granted_is_the_same_everywhere(layout: Layout) -> No
 
 @pytest.mark.parametrize("name", TRACEPOINTS)
 def test_a_tracepoint_has_its_parameters_wherever_it_is(name: str) -> None:
+    first = TRACEPOINTS[name]
     found = {kernel: recorded(kernel).tracepoint_parameters(name) for kernel in KERNELS}
-    present = {kernel: parameters for kernel, parameters in found.items() if parameters is not None}
+    present = {kernel: given[: len(first)] for kernel, given in found.items() if given is not None}
     assert present, "no kernel has it"
-    assert present == dict.fromkeys(present, TRACEPOINTS[name])
+    assert present == dict.fromkeys(present, first)
 
 
 def test_a_member_of_another_size_is_refused_in_one_line() -> None:

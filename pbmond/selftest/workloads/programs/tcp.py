@@ -1,0 +1,73 @@
+"""What the kernel tells of a TCP connection, and a receiver that loses segments."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import fcntl
+import socket
+import struct
+import termios
+import time
+from dataclasses import dataclass
+
+TCP_INFO, SO_ATTACH_FILTER, SO_DETACH_FILTER = 11, 26, 27
+#: struct tcp_info of include/uapi/linux/tcp.h as far as its bytes_retrans.
+_INFO_SIZE, _STATE, _RTT, _SEGMENTS, _BYTES = 216, 0, 68, 100, 208
+# Instructions of a classic socket filter: load a random number, jump if not less, return.
+_LOAD, _JUMP_IF_NOT_LESS, _RETURN = 0x20, 0x35, 0x06
+_RANDOM = 0xFFFFF038  # SKF_AD_OFF + SKF_AD_RANDOM
+_ALL = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class TcpInfo:
+    """What TCP_INFO says; ``rtt_us`` is smoothed."""
+
+    state: int
+    rtt_us: int
+    retransmitted_segments: int
+    retransmitted_bytes: int
+
+
+def info(sock: socket.socket) -> TcpInfo:
+    """Ask the kernel how a connection fares."""
+    data = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, _INFO_SIZE).ljust(_INFO_SIZE, b"\0")
+    (rtt,), (segments,) = (struct.unpack_from("=I", data, at) for at in (_RTT, _SEGMENTS))
+    (size,) = struct.unpack_from("=Q", data, _BYTES)
+    return TcpInfo(data[_STATE], rtt, segments, size)
+
+
+def lose(sock: socket.socket, share: float) -> None:
+    """Let ``sock`` drop this share of the segments that arrive, at random.
+
+    A socket filter does it in the receiver, so that it needs no module, and no rights.
+    """
+    program = b"".join(
+        struct.pack("=HBBI", *each)
+        for each in (
+            (_LOAD, 0, 0, _RANDOM),
+            (_JUMP_IF_NOT_LESS, 1, 0, min(int(share * (_ALL + 1)), _ALL)),
+            (_RETURN, 0, 0, 0),
+            (_RETURN, 0, 0, _ALL),
+        )
+    )
+    buffer = ctypes.create_string_buffer(program, len(program))
+    filter_ = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
+
+
+def lose_nothing(sock: socket.socket) -> None:
+    """End what ``lose`` began."""
+    sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+
+def await_acknowledged(sock: socket.socket, seconds: float = 15) -> None:
+    """Wait until the other end has acknowledged every byte, so that nothing is sent again."""
+    deadline = time.monotonic() + seconds
+    unacknowledged = array.array("i", [1])
+    while unacknowledged[0]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{unacknowledged[0]} bytes are not acknowledged")
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, unacknowledged)
+        time.sleep(0.001)

@@ -1,0 +1,207 @@
+"""How TCP connections fare, row by row, is what TCP_INFO says of the socket."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pbmond.config import Config
+from pbmond.kernel.attach import attach
+from pbmond.kernel.maps import Kernel
+from pbmond.selftest.workloads.programs import tcp
+from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
+
+LOG = logging.getLogger("test")
+ESTABLISHED, CLOSE, CLOSE_WAIT = 1, 7, 8
+#: Sockets and reads: every call looks at the connection, or one in sixteen where reads are dear.
+MODES = (("tracepoint", "cast"), ("tracepoint", "probe"), ("syscall-exit", "cast"))
+
+
+@pytest.fixture(scope="module", params=MODES, ids="-".join)
+def kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    sockets, reads = request.param
+    attached = attach(Config(sockets=sockets, reads=reads), LOG)
+    yield attached
+    attached.close()
+
+
+def row_of(kernel: Kernel, sock: socket.socket, pid: int | None = None) -> Any:
+    """Return the counter of a socket's row in one process."""
+    flows, _, _ = kernel.read()
+    found = flows.counters["detail"] == os.fstat(sock.fileno()).st_ino
+    found &= flows.keys["pid"] == (pid or os.getpid())
+    (row,) = flows.counters[found]
+    return row
+
+
+def retransmitted(row: Any) -> tuple[int, int]:
+    return int(row["retransmitted_segments"]), int(row["retransmitted_bytes"])
+
+
+def told(sock: socket.socket) -> tuple[int, int]:
+    info = tcp.info(sock)
+    return info.retransmitted_segments, info.retransmitted_bytes
+
+
+def difference(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] - other[0], one[1] - other[1]
+
+
+@contextmanager
+def receiving(sock: socket.socket) -> Iterator[None]:
+    """Receive all that comes, in a thread, until the block has shut the other end down."""
+
+    def receive() -> None:
+        while sock.recv(1 << 20):
+            pass
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    try:
+        yield
+    finally:
+        sock.shutdown(socket.SHUT_RD)
+        thread.join()
+
+
+def send_until_lost(sock: socket.socket) -> None:
+    """Send until segments were sent again, and all have arrived."""
+    before = told(sock)
+    while told(sock) == before:
+        sock.sendall(bytes(200_003))
+        tcp.await_acknowledged(sock)
+
+
+def test_retransmissions_are_those_that_the_socket_counts(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    tcp.lose(server, 0.3)
+    with client, server, receiving(server):
+        send_until_lost(client)
+        assert told(client) > (0, 0)
+        assert retransmitted(row_of(kernel, client)) == told(client)
+        assert retransmitted(row_of(kernel, server)) == told(server)
+
+
+def test_what_is_sent_again_while_nobody_calls_is_counted(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    with client, server:
+        client.sendall(b"x")
+        server.recv(1)
+        tcp.lose(server, 1)
+        client.sendall(bytes(1003))
+        before = retransmitted(row_of(kernel, client))
+        while tcp.info(client).retransmitted_segments < 3:
+            pass
+        tcp.lose_nothing(server)
+        tcp.await_acknowledged(client)
+        assert before[0] < 3 <= told(client)[0]
+        assert retransmitted(row_of(kernel, client)) == told(client)
+
+
+def test_a_connection_that_is_older_than_its_row_counts_from_the_row_on() -> None:
+    client, server = tcp_pair()
+    tcp.lose(server, 0.3)
+    with client, server, receiving(server):
+        send_until_lost(client)
+        earlier = told(client)
+        kernel = attach(Config(), LOG)
+        try:
+            tcp.lose_nothing(server)
+            client.sendall(b"x")
+            tcp.await_acknowledged(client)
+            assert retransmitted(row_of(kernel, client)) == (0, 0)
+            tcp.lose(server, 0.3)
+            send_until_lost(client)
+            since = difference(told(client), earlier)
+            assert retransmitted(row_of(kernel, client)) == since > (0, 0)
+        finally:
+            kernel.close()
+
+
+def test_attempts_to_connect_that_were_repeated_count_for_the_connection(kernel: Kernel) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        tcp.lose(listener, 1)
+        client.setblocking(False)
+        client.connect_ex(listener.getsockname())
+        while not tcp.info(client).retransmitted_segments:
+            pass
+        tcp.lose_nothing(listener)
+        client.setblocking(True)
+        with listener.accept()[0]:
+            client.sendall(b"x")
+            assert told(client) >= (1, 0)
+            assert retransmitted(row_of(kernel, client)) == told(client)
+
+
+def test_a_shared_socket_counts_each_once_for_the_process_that_sent_last(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+
+    def take_over_and_lose() -> None:
+        tcp.lose_nothing(server)
+        client.sendall(b"x")
+        tcp.await_acknowledged(client)
+        tcp.lose(server, 0.3)
+        send_until_lost(client)
+
+    with client, server, receiving(server):
+        tcp.lose(server, 0.3)
+        send_until_lost(client)
+        first = told(client)
+        child = os.fork()
+        if child == 0:
+            take_over_and_lose()
+            os._exit(0)
+        os.waitpid(child, 0)
+        second = told(client)
+        assert retransmitted(row_of(kernel, client)) == first
+        assert retransmitted(row_of(kernel, client, child)) == difference(second, first)
+        take_over_and_lose()
+        own = difference(told(client), difference(second, first))
+        assert retransmitted(row_of(kernel, client)) == own
+        assert first < second < told(client)
+
+
+def test_the_round_trip_time_is_that_of_the_last_calls(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    with client, server:
+        seen = set()
+        for _ in range(40):
+            seen.add(tcp.info(client).rtt_us)
+            client.sendall(b"x")
+            server.recv(1)
+            tcp.await_acknowledged(client)
+            seen.add(tcp.info(client).rtt_us)
+        assert 0 < min(seen) <= row_of(kernel, client)["rtt_us"] <= max(seen)
+
+
+def test_the_state_follows_the_socket_until_its_end(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    client.sendall(b"x")
+    server.recv(1)
+    inode = os.fstat(client.fileno()).st_ino
+    assert row_of(kernel, client)["tcp_state"] == ESTABLISHED
+    server.close()
+    assert row_of(kernel, client)["tcp_state"] == CLOSE_WAIT == tcp.info(client).state
+    client.close()
+    flows, _, _ = kernel.read()
+    (state,) = flows.counters["tcp_state"][flows.counters["detail"] == inode]
+    assert state == CLOSE
+
+
+def test_other_sockets_have_nothing_of_tcp(kernel: Kernel) -> None:
+    left, right = udp(), udp()
+    pair = socket.socketpair()
+    left.connect(right.getsockname())
+    for sock in (left, pair[0]):
+        sock.sendall(b"x")
+        row = row_of(kernel, sock)
+        assert (*retransmitted(row), row["rtt_us"], row["tcp_state"]) == (0, 0, 0, 0)
+    for sock in (left, right, *pair):
+        sock.close()
