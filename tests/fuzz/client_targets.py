@@ -14,9 +14,9 @@ import client_messages as make
 import msgpack
 
 from pbmon_client.data import filters, text
-from pbmon_client.data.model import Selection, view
+from pbmon_client.data.model import Selection, snapshot_of
 from pbmon_client.output import jsonout
-from pbmon_client.tui import settings
+from pbmon_client.tui.session import settings
 from pbmond import wire
 from pbmond.wire import Message, Topic, WireError
 from tests.fuzz.targets import Target
@@ -28,7 +28,7 @@ def check_frame(frame: bytes) -> None:
     """A frame is refused by WireError, or can be shown whole, as valid JSON."""
     with suppress(WireError):
         _, message = wire.decode(frame)
-        shown = view(message, Selection(flows=True, active=True), 1000, "own", str)
+        shown = snapshot_of(message, Selection(), 1000, "own", str)
         decoded = json.loads(jsonout.render(shown, row_a_line=True))
         assert decoded["schema"] == wire.SCHEMA
 
@@ -140,13 +140,13 @@ def check_filter(data: bytes) -> None:
         held = problem.startswith("filter: ") and set(caret) <= {" ", "^"}
         assert held, problem
         return
-    shown = view(_RECEIVED, Selection(flows=True), 1000, "own", str)
+    shown = snapshot_of(_RECEIVED, Selection(), 1000, "own", str)
     for rows in (shown.processes, shown.connections, shown.files):
         assert rows is not None
-        yes, no = parsed.ask(rows.find, len(rows))
+        yes, no = parsed.evaluate(rows.values, len(rows))
         assert len(yes) == len(no) == len(rows)
         assert not any(both for both in zip(yes, no, strict=True) if all(both))
-        assert tuple(negated.ask(rows.find, len(rows))) == (no, yes)
+        assert tuple(negated.evaluate(rows.values, len(rows))) == (no, yes)
 
 
 def filter_seeds() -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 import client_messages as make
 import pytest
 
-from pbmon_client.data.model import Selection, view
+from pbmon_client.data.model import Selection, snapshot_of
 from pbmon_client.output import jsonout
 from pbmond import wire
 from pbmond.fields import SHOWN
@@ -100,7 +100,7 @@ def snapshot() -> dict[str, Any]:
     """A snapshot as the client prints it."""
     coverage = make.coverage(interfaces=[make.interface(b"eth0")], disks=[make.disk(b"vda")])
     message = make.received(make.message([make.process(7)], [], [], coverage=coverage))
-    shown = view(message, Selection(flows=True), 1000, "own", str)
+    shown = snapshot_of(message, Selection(), 1000, "own", str)
     printed: dict[str, Any] = json.loads(jsonout.render(shown, row_a_line=False))
     return printed
 
