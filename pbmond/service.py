@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,7 +21,6 @@ from pbmond.kernel.records import (
     Event,
     HostReading,
     ProbeRuns,
-    ProcessExited,
     ProcessSeen,
     ProcSample,
     Reading,
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
 #: a sample takes 0.1 to 0.2 ms.
 PROC_BUDGET: Final = 200
 QUIET_BUDGET: Final = 4
-#: How often all of /proc is listed, for processes that forked and never moved a byte.
+#: How often all of /proc is listed. A process that forks, executes nothing and moves no byte causes
+#: no event: only /proc tells that it came, and that it ended.
 RESCAN_NS: Final = 10_000_000_000
 #: First frames for newcomers between two ticks, per second; beyond that they wait for the tick.
 NEWCOMERS_PER_S: Final = 32
@@ -79,6 +79,9 @@ class Proc(Protocol):
 
     def scan(self, skip: Container[int]) -> list[ProcessSeen]:
         """Describe every living process whose pid is not in ``skip``."""
+
+    def is_alive(self, pid: int, start_ns: int) -> bool:
+        """Return whether a process still runs."""
 
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         """Sample one process."""
@@ -162,13 +165,12 @@ class Collector:
         self._health = Health(kernel)
         self._events: list[Event] = []
         self._rescan_ns = 0
-        self._listed: set[int] = set()  # pids that need not be looked up in a scan
         self._seq = 0
         self._current: tuple[Snapshot, Meta] | None = None
 
     def drain(self) -> None:
         """Take the waiting events over, so that the ring buffer does not fill between ticks."""
-        self._take([self._placed(event) for event in self._kernel.drain()])
+        self._events += [self._placed(event) for event in self._kernel.drain()]
 
     def _placed(self, event: Event) -> Event:
         """Look up a cgroup that the kernel's side cannot name: one of a v1 hierarchy."""
@@ -176,22 +178,15 @@ class Collector:
             return replace(event, cgroup=self._proc.cgroup(event.pid))
         return event
 
-    def _take(self, events: Sequence[Event]) -> None:
-        self._events += events
-        for event in events:
-            if isinstance(event, ProcessSeen):
-                self._listed.add(event.pid)
-            elif isinstance(event, ProcessExited):
-                self._listed.discard(event.pid)
-
     def tick(self, publisher_pid: int | None) -> None:
         """Read everything once and make it the current snapshot."""
         store, kernel = self._store, self._kernel
+        gone = self._rescan()
         reading = self._read()
         retire = store.apply(reading)
         store.fold(*kernel.delete(retire.flows, retire.files, retire.overflow))
         due = store.due(PROC_BUDGET, QUIET_BUDGET)
-        store.apply_proc([self._proc.sample(*process) for process in due])
+        store.apply_proc([*gone, *(self._proc.sample(*process) for process in due)])
         health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid))
         self._seq += 1
         who = self._identity
@@ -205,16 +200,25 @@ class Collector:
         snapshot, meta = self._current
         return snapshot.message(topic, meta)
 
-    def _read(self) -> Reading:
+    def _rescan(self) -> list[ProcSample]:
+        """List /proc if it is time to: take newcomers as events, return the end of the others."""
         now = self._clock.monotonic()
-        if now >= self._rescan_ns:
-            self._take(self._proc.scan(self._listed))
-            self._rescan_ns = now + RESCAN_NS
+        if now < self._rescan_ns:
+            return []
+        self._rescan_ns = now + RESCAN_NS
+        ended = [each for each in self._store.known_from_proc() if not self._proc.is_alive(*each)]
+        # One of their pids may be somebody else's by now.
+        self._events += self._proc.scan(self._store.described() - {pid for pid, _ in ended})
+        return [ProcSample.of_ended(*process) for process in ended]
+
+    def _read(self) -> Reading:
         # Events before counters: what an exited process moved is final by the time it is read.
         self.drain()
         events, self._events = tuple(self._events), []
         flows, files, overflow = self._kernel.read()
-        host = self._host.read(now)  # next to the counters that it is compared with
+        host = self._host.read(
+            self._clock.monotonic()
+        )  # next to the counters that it is compared with
         return Reading(
             time_ns=self._clock.boot(),
             wall_ns=self._clock.wall(),

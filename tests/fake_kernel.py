@@ -21,6 +21,7 @@ from pbmond.kernel.records import (
     ProcessSeen,
     ProcSample,
     Rows,
+    same_start,
 )
 from tests import factories
 
@@ -98,6 +99,12 @@ class FakeProc:
     def scan(self, skip: Container[int]) -> list[ProcessSeen]:
         self.scans += 1
         return [process for process in self.processes if process.pid not in skip]
+
+    def is_alive(self, pid: int, start_ns: int) -> bool:
+        return any(
+            process.pid == pid and same_start(process.start_ns, start_ns)
+            for process in self.processes
+        )
 
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         self.sampled.append(pid)

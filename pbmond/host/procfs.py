@@ -102,7 +102,22 @@ class Procfs:
             pass
         except (OSError, ValueError):  # refused, or we are short of descriptors: it may be alive
             return ProcSample(pid, start_ns, None, None, None, None, gone=False)
-        return ProcSample(pid, start_ns, None, None, None, None, gone=True)
+        return ProcSample.of_ended(pid, start_ns)
+
+    def is_alive(self, pid: int, start_ns: int) -> bool:
+        """Return whether the process (``pid``, ``start_ns``) still runs; a zombie does not.
+
+        A process that cannot be read counts as alive. This costs a tenth of a sample.
+        """
+        try:
+            with _directory(f"{self._root}/{pid}") as fd:
+                stat = _parse_stat(_read(fd, "stat"))
+                same = same_start(stat.start_ticks * _TICK_NS, start_ns)
+                return same and _living(fd, stat) is not None
+        except _VANISHED:
+            return False
+        except (OSError, ValueError):
+            return True
 
     def listening(self) -> set[tuple[int, int]]:
         """Return (network namespace, TCP port) of every listening socket of every namespace."""

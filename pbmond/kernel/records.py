@@ -56,6 +56,9 @@ COUNTER = np.dtype(
     ]
 )
 
+#: (uid_t)-1, which no user can have: the owner is not known.
+NO_UID = 0xFFFFFFFF
+
 FLAG_ACCEPTED = 1
 FLAG_UNLINKED = 2
 FLAG_CONNECTED = 4
@@ -205,3 +208,8 @@ class ProcSample:
     open_inodes: frozenset[tuple[int, int]] | None
     gone: bool
     name: bytes | None = None
+
+    @classmethod
+    def of_ended(cls, pid: int, start_ns: int) -> ProcSample:
+        """Return the sample of a process that is no longer there."""
+        return cls(pid, start_ns, None, None, None, None, gone=True)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from pbmond import wire
 from pbmond.store.coverage import CoverageRows
 from pbmond.store.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, RowSelection
-from pbmond.store.processes import DISK, EXCLUDED, FREE, TEXTS, ProcessRows
+from pbmond.store.process_counters import DISK
+from pbmond.store.process_texts import TEXTS
+from pbmond.store.processes import EXCLUDED, FREE, ProcessRows
 from pbmond.store.recent_rates import Plane, host_samples, sum_samples
 from pbmond.store.retired import RetiredRows
 from pbmond.store.rows import RowView, row_counts
@@ -21,7 +23,7 @@ from pbmond.store.rows import RowView, row_counts
 _BYTE_ROWS = np.array([wire.COUNTERS.index(name) for name in wire.BYTE_COUNTERS])
 _DISK_RATES = _BYTE_ROWS >= DISK
 _INFO_COLUMNS = {name: name for name in ("pid", "ppid", "uid", "netns", "state", "exited_ns")}
-_INFO_COLUMNS["start_ns"] = "told_ns"
+_INFO_COLUMNS["start_ns"] = "shown_start_ns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ class Snapshot:
             view=view,
             index=index,
             exited=self._exited,
-            starts_ns=self.processes.info["told_ns"],
+            starts_ns=self.processes.info["shown_start_ns"],
             interval_ns=self.interval_ns,
             listening=self.listening,
         )

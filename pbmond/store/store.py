@@ -16,6 +16,7 @@ from pbmond import wire
 from pbmond.kernel.records import (
     FILE_KEY,
     FLOW_KEY,
+    NO_UID,
     OVERFLOW_KEY,
     Event,
     FileSeen,
@@ -27,9 +28,10 @@ from pbmond.kernel.records import (
     Rows,
 )
 from pbmond.store.coverage import Coverage
-from pbmond.store.processes import UNKNOWN_UID, ProcessTable
+from pbmond.store.process_index import Key
+from pbmond.store.processes import ProcessTable
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
-from pbmond.store.retired import Retired
+from pbmond.store.retired import Group, Retired
 from pbmond.store.rows import Leave, Moved, RowTable, values_of
 from pbmond.store.snapshot import Snapshot, process_rates, sum_rates
 
@@ -111,6 +113,7 @@ class Store:
             keys = table.state.keys[unknown]
             table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
             self._count(table, table.state.slots[moved.index], moved)
+        self._drop(self._processes.ended_unheard())
         return self._retire()
 
     def _tables(self, parts: tuple[Rows, Rows, Rows]) -> Iterable[tuple[RowTable, Rows]]:
@@ -130,7 +133,7 @@ class Store:
     def _count(self, table: RowTable, slots: NDArray[np.int32], moved: Moved) -> None:
         state, index, deltas = table.state, moved.index, moved.deltas
         classes = (state.keys if table is self._overflow else state.counters)["class"][index]
-        self._processes.add(slots, classes, deltas)
+        self._processes.counters.add(slots, classes, deltas)
         uids = self._processes.info["uid"][slots]
         if table is self._flows:
             self._coverage.add(state.keys, state.counters, index, uids, deltas)
@@ -151,13 +154,15 @@ class Store:
         No process is left out of the snapshot of the tick in which it exited, and none has a
         rate of this tick yet that would be missing from the totals' rate.
         """
-        finished = self._finished()
-        if finished.any():
+        for group, counters in self._drop(self._finished()):
+            self._retired.add(group, 1, counters)
+
+    def _drop(self, slots: NDArray[np.bool_]) -> list[tuple[Group, NDArray[np.uint64]]]:
+        """Free those of ``slots`` that have no rows; return their groups and final counters."""
+        if slots.any():
             for table in (self._flows, self._files, self._overflow):
-                finished[table.state.slots[table.state.slots >= 0]] = False
-            for slot in np.flatnonzero(finished).tolist():
-                group, counters = self._processes.free(slot)
-                self._retired.add(group, 1, counters)
+                slots[table.state.slots[table.state.slots >= 0]] = False
+        return [self._processes.free(slot) for slot in np.flatnonzero(slots).tolist()]
 
     def _retire(self) -> Retire:
         finished = self._finished()
@@ -197,13 +202,21 @@ class Store:
         sums = np.zeros(len(wire.COUNTERS), np.uint64)
         first = counters["class"].astype(np.intp)[:, np.newaxis] * 4
         np.add.at(sums, first + np.arange(4), values_of(counters))
-        self._retired.add((None, UNKNOWN_UID), 0, sums)
-        nobody = np.full(len(counters), UNKNOWN_UID, np.uint32)
+        self._retired.add((None, NO_UID), 0, sums)
+        nobody = np.full(len(counters), NO_UID, np.uint32)
         self._coverage.add_elsewhere(nobody, counters["class"], values_of(counters))
 
     # --- /proc --------------------------------------------------------------------------------
 
-    def due(self, budget: int, quiet_budget: int | None = None) -> list[tuple[int, int]]:
+    def described(self) -> set[int]:
+        """Return the PIDs of the running processes whose description has been seen."""
+        return self._processes.described()
+
+    def known_from_proc(self) -> list[Key]:
+        """Return the running processes that only /proc told of: no event tells their end."""
+        return self._processes.known_from_proc()
+
+    def due(self, budget: int, quiet_budget: int | None = None) -> list[Key]:
         """Return at most ``budget`` (pid, start_ns) whose /proc data should be read now.
 
         At most ``quiet_budget`` of them moved nothing and are only looked at in their turn.

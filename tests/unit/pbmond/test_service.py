@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from pbmond import wire
-from pbmond.kernel.records import ProbeRuns
+from pbmond.kernel.records import START_TICK_NS, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
 from pbmond.service import NEWCOMERS_PER_S, RESCAN_NS, Clock, Collector, Identity, Service
 from pbmond.store.store import Store, StoreOptions
@@ -197,6 +197,31 @@ def test_a_pid_is_looked_up_again_only_after_its_process_exited(world: World) ->
     world.step(2 * RESCAN_NS)
     rows = [row for row in world.message().processes.rows() if row["pid"] == 8]
     assert [row["name"] for row in rows] == [b"next"]
+
+
+def test_a_process_whose_end_no_event_tells_ends_with_the_next_scan(world: World) -> None:
+    coarse_ns = factories.STARTED_NS + START_TICK_NS  # as /proc gives it
+    world.proc.processes = [factories.seen(pid=8, start_ns=coarse_ns, name=b"fork")]
+    world.step()
+    world.proc.processes = []
+    world.step(RESCAN_NS - SECOND)
+    assert process(world.message(), 8)["state"] == wire.STATES.index("running")
+    world.step(RESCAN_NS)
+    assert process(world.message(), 8)["state"] == wire.STATES.index("exited")
+
+
+def test_who_got_the_pid_of_such_a_process_is_found_by_the_same_scan(world: World) -> None:
+    start_ns = factories.STARTED_NS + START_TICK_NS
+    world.proc.processes = [factories.seen(pid=8, start_ns=start_ns, name=b"first")]
+    world.step()
+    world.proc.processes = [factories.seen(pid=8, start_ns=start_ns + SECOND, name=b"next")]
+    world.step(RESCAN_NS)
+    rows = [row for row in world.message().processes.rows() if row["pid"] == 8]
+    states = {row["name"]: row["state"] for row in rows}
+    assert states == {
+        b"first": wire.STATES.index("exited"),
+        b"next": wire.STATES.index("running"),
+    }
 
 
 def test_the_keys_of_an_exited_process_are_deleted_and_no_byte_is_lost(world: World) -> None:

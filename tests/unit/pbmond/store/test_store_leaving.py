@@ -10,6 +10,8 @@ from pbmond.store import rows as rows_module
 from tests import factories as make
 from tests.store_views import NO_COUNTERS, flow, message, new_store, process, processes, retired
 
+EXITED = wire.STATES.index("exited")
+
 # --- leaving --------------------------------------------------------------------------------------
 
 
@@ -124,7 +126,8 @@ def test_a_pid_that_comes_back_does_not_end_whoever_has_its_old_slot() -> None:
 
 def test_of_too_many_exited_processes_the_oldest_leave_early() -> None:
     store = new_store(exited_max=2)
-    events = [make.exited(pid, time_s=pid / 10) for pid in range(1, 6)]
+    events: list[Event] = [make.seen(pid) for pid in range(1, 6)]
+    events += [make.exited(pid, time_s=pid / 10) for pid in range(1, 6)]
     store.apply(make.reading(1, events=events))
     assert len(processes(store)) == 5
     store.apply(make.reading(2))
@@ -141,9 +144,43 @@ def test_a_process_that_proc_does_not_know_any_more_has_exited() -> None:
 
 def test_word_of_a_process_after_its_exit_does_not_revive_it() -> None:
     store = new_store()
-    store.apply(make.reading(1, events=[make.exited(), make.seen(time_s=0.5)]))
+    events: list[Event] = [make.exited(disk=(5, 0)), make.seen(time_s=0.5)]
+    store.apply(make.reading(1, events=events))
     row = process(store)
     assert (row["state"], row["name"]) == (wire.STATES.index("exited"), b"curl")
+
+
+# --- processes first heard of at their exit -------------------------------------------------------
+
+
+def test_a_process_first_heard_of_at_its_exit_is_no_row_if_it_moved_nothing() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.exited()]))
+    assert processes(store) == []
+    assert retired(store) == {}
+    store.apply(make.reading(2, events=[make.seen()]))  # its slot is free again
+    assert process(store)["name"] == b"curl"
+
+
+def test_bytes_from_before_the_daemon_make_no_row_either() -> None:
+    store = new_store()
+    older_ns = make.STARTED_NS - make.SECOND
+    events: list[Event] = [
+        make.exited(start_ns=older_ns, disk=(5, 6)),
+        make.seen(start_ns=older_ns),
+    ]
+    store.apply(make.reading(1, events=events))
+    assert processes(store) == []
+
+
+def test_a_process_first_heard_of_at_its_exit_is_a_row_if_it_moved_bytes() -> None:
+    store = new_store()
+    store.apply(make.reading(1, flows=[flow()], events=[make.exited()]))
+    assert (process(store)["state"], process(store)["net_rx_bytes"]) == (EXITED, 10)
+    events: list[Event] = [make.exited(8, disk=(5, 6)), make.seen(8, name=b"worker")]
+    store.apply(make.reading(2, flows=[flow()], events=events))
+    row = process(store, 8)
+    assert (row["name"], row["uid"], row["disk_write_bytes"]) == (b"worker", 1000, 6)
 
 
 # --- hidden processes -----------------------------------------------------------------------------

@@ -1,0 +1,111 @@
+"""Disk counters of processes, made from the kernel's own I/O accounting.
+
+The accounting differs from our counters in three ways. It has counted since the process began, ours
+count since the daemon did. What a sample of it adds up falls when a thread exits, ours never fall.
+And a process is sampled only now and then, so a difference belongs to a time of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = tuple[int, int]  # read, written
+
+_DISK = np.dtype(
+    [
+        ("baseline_known", "?"),  # later samples can be counted
+        ("busy", "?"),  # the newest sample had grown
+        ("sampled_ns", "<u8"),  # when the newest sample was taken
+        ("baseline", "<u8", 2),  # moved before counting began
+        ("last", "<u8", 2),  # the newest sample
+        ("counted", "<u8", 2),
+    ]
+)
+
+
+class ProcessDisk:
+    """The disk bytes of each slot; ``begin`` a tick, then feed it."""
+
+    def __init__(self, capacity: int, started_ns: int) -> None:
+        """``started_ns``: CLOCK_BOOTTIME when counting began."""
+        self._started_ns = started_ns
+        self._state = np.zeros(capacity, _DISK)
+        self._now_ns = 0
+        self._interval_ns = 0
+        #: By slot, the seconds in which the bytes counted in this tick moved; NaN: not known.
+        self.elapsed_s = np.zeros(capacity)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for ``capacity`` slots."""
+        more = capacity - len(self._state)
+        self._state = np.append(self._state, np.zeros(more, _DISK))
+        self.elapsed_s = np.append(self.elapsed_s, np.zeros(more))
+
+    def begin(self, now_ns: int, interval_ns: int) -> None:
+        """Start a tick."""
+        self._now_ns, self._interval_ns = now_ns, interval_ns
+        self.elapsed_s[:] = np.where(self._state["baseline_known"], interval_ns / 1e9, np.nan)
+
+    def reset(self, slot: int, start_ns: int) -> None:
+        """Start with a process that began at ``start_ns``.
+
+        If it is older than the daemon, its first sample is only a baseline.
+        """
+        known = start_ns >= self._started_ns
+        self._state[slot] = np.zeros((), _DISK)
+        self._state["baseline_known"][slot] = known
+        self._state["sampled_ns"][slot] = start_ns
+        self.elapsed_s[slot] = self._interval_ns / 1e9 if known else np.nan
+
+    def needs_baseline(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Tell which of ``slots`` cannot be counted before they have been sampled once."""
+        return ~self._state["baseline_known"][slots]
+
+    def busy(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Tell which of ``slots`` had moved bytes when they were last sampled."""
+        return np.asarray(self._state["busy"][slots])
+
+    def sample(self, slot: int, values: Bytes) -> Bytes | None:
+        """Take a sum over living threads; return what is counted so far, None if nothing new."""
+        state = self._state[slot]
+        last = state["last"].tolist()
+        if not self._take(slot, values):
+            return None
+        grown = [max(0, new - old) for new, old in zip(values, last, strict=True)]
+        return self._count(
+            slot, [sum(each) for each in zip(state["counted"].tolist(), grown, strict=True)]
+        )
+
+    def final(self, slot: int, values: Bytes) -> Bytes | None:
+        """Take a process's whole accounting at its exit; return as ``sample`` does.
+
+        It has what threads moved between the last sample and their end.
+        """
+        baseline = self._state["baseline"][slot].tolist()
+        if not self._take(slot, values):
+            return None
+        return self._count(slot, [new - old for new, old in zip(values, baseline, strict=True)])
+
+    def _take(self, slot: int, values: Bytes) -> bool:
+        """Remember a sample and its time; False if it is the baseline."""
+        state = self._state[slot]
+        known = bool(state["baseline_known"])
+        if not known:
+            state["baseline_known"], state["baseline"] = True, values
+        elif state["sampled_ns"] < self._now_ns:
+            # The sample before may be many ticks old.
+            elapsed_ns = max(self._now_ns - int(state["sampled_ns"]), self._interval_ns)
+            self.elapsed_s[slot] = elapsed_ns / 1e9
+        state["sampled_ns"], state["last"], state["busy"] = self._now_ns, values, False
+        return known
+
+    def _count(self, slot: int, values: list[int]) -> Bytes | None:
+        """Raise the counters, which never fall."""
+        before = self._state["counted"][slot].tolist()
+        read, written = map(max, values, before)
+        if [read, written] == before:
+            return None
+        self._state["counted"][slot] = read, written
+        self._state["busy"][slot] = True
+        return read, written

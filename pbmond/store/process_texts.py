@@ -1,0 +1,67 @@
+"""What processes are called: name, program, command line, cgroup, unit and container, by slot."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pbmond.host.cgroup import container_of, unit_of
+from pbmond.kernel.records import ProcessSeen
+
+Text = bytes | None
+
+TEXTS = ("name", "exe", "cmdline", "cgroup", "unit", "container")
+UNKNOWN_NAME = b"?"
+
+
+@lru_cache(maxsize=4096)
+def _cgroup_names(path: bytes) -> tuple[bytes, Text, Text]:
+    # The path itself is returned so that processes of one cgroup share one object.
+    return path, unit_of(path), container_of(path)
+
+
+class ProcessTexts:
+    """A list per text, one element a slot; None is not known."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[Text]] = {name: [] for name in TEXTS}
+
+    def reset(self, slot: int) -> None:
+        """Start with a process of which nothing is known; ``slot`` may be one past the last."""
+        for name, column in self._columns.items():
+            column[slot : slot + 1] = [UNKNOWN_NAME if name == "name" else None]
+
+    def name(self, slot: int) -> bytes:
+        """Return the name, UNKNOWN_NAME if it is not known."""
+        return self._columns["name"][slot] or UNKNOWN_NAME
+
+    def unit(self, slot: int) -> Text:
+        """Return the systemd unit."""
+        return self._columns["unit"][slot]
+
+    def rename(self, slot: int, name: bytes) -> None:
+        """Take a new name; the program is the same."""
+        self._columns["name"][slot] = name
+
+    def describe(self, slot: int, event: ProcessSeen, *, newer: bool) -> None:
+        """Take a description; one that is not ``newer`` than the last only fills gaps.
+
+        The caller has checked that an older one is about the same program.
+        """
+        same_program = self._columns["name"][slot] == event.name
+        for name in ("exe", "cmdline", "cgroup"):
+            column, value = self._columns[name], getattr(event, name)
+            # A program may hide what the one before it showed; a cgroup is inherited.
+            keep = value is None and (same_program or name == "cgroup")
+            if not keep and (newer or column[slot] is None):
+                column[slot] = value
+        if newer:
+            self._columns["name"][slot] = event.name
+        path = self._columns["cgroup"][slot]
+        if path is not None:
+            names = _cgroup_names(path)
+            for name, value in zip(("cgroup", "unit", "container"), names, strict=True):
+                self._columns[name][slot] = value
+
+    def freeze(self) -> dict[str, list[Text]]:
+        """Copy all columns."""
+        return {name: column.copy() for name, column in self._columns.items()}

@@ -1,0 +1,116 @@
+"""Processes that fork and never execute: few events tell of them, and no row may be wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from processes import Row, run_python
+
+from pbmond import wire
+from pbmond.patience import patient
+from pbmond.selftest.daemon import Daemon
+
+_RUNNING, _EXITED = (wire.STATES.index(name) for name in ("running", "exited"))
+#: The daemon lists /proc every 10 s.
+_RESCAN_S = 11.0
+
+
+@contextmanager
+def quiet_fork() -> Iterator[int]:
+    """Fork a process that moves no byte and waits for its end."""
+    pid = os.fork()
+    if not pid:
+        signal.pause()
+        os._exit(1)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def states(message: wire.Message, *pids: int) -> list[int]:
+    found = {row["pid"]: row["state"] for row in message.processes.rows()}
+    return [found[pid] for pid in pids]
+
+
+def test_a_fork_that_moved_nothing_ends_within_one_scan_waited_for_or_not(tmp_path: Path) -> None:
+    with quiet_fork() as zombie, quiet_fork() as stays:
+        reaped = os.fork()
+        if not reaped:
+            signal.pause()
+        with Daemon(tmp_path) as daemon:
+            assert states(daemon.snapshot(), zombie, reaped, stays) == [_RUNNING] * 3
+            for pid in (zombie, reaped):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(reaped, 0)
+            deadline = time.monotonic() + patient(_RESCAN_S)
+            while states(message := daemon.snapshot(), zombie, reaped) != [_EXITED] * 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+            assert states(message, stays) == [_RUNNING]
+
+
+_FORKS = """
+import json, mmap, os, sys
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.ftruncate(descriptor, 1 << 16)
+memory = mmap.mmap(descriptor, 1 << 16)
+pids = []
+for _ in range(5):
+    pid = os.fork()
+    if not pid:
+        for at in range(0, 1 << 16, mmap.PAGESIZE):
+            memory[at] = (memory[at] + 1) % 256
+        os._exit(0)
+    os.waitpid(pid, 0)
+    memory.flush()
+    pids.append(pid)
+print(json.dumps([os.getpid(), pids]))
+"""
+
+
+def test_a_brief_fork_whose_only_bytes_are_the_disks_has_name_user_and_parent(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "run").mkdir()
+    with Daemon(tmp_path / "run") as daemon:
+        parent, forks = run_python(_FORKS, tmp_path / "data")
+        message = daemon.snapshot()
+    rows: dict[int, Row] = {row["pid"]: row for row in message.processes.rows()}
+    for pid in forks:
+        row = rows[pid]
+        assert row["disk_write_bytes"] >= 1 << 16
+        assert (row["name"], row["uid"], row["ppid"]) == (rows[parent]["name"], 0, parent)
+
+
+_CROWD = """
+import mmap, os, sys, time
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+while True:
+    if not os.fork():
+        os.pwrite(descriptor, bytes(4096), 0)  # before the daemon counts, with luck
+        time.sleep(0.3)
+        os._exit(0)
+    os.fdatasync(descriptor)
+    time.sleep(0.01)
+"""
+
+
+def test_no_process_without_a_name_is_a_row_after_a_start_among_forks(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    command = [sys.executable, "-I", "-S", "-c", _CROWD, str(tmp_path / "data")]
+    with subprocess.Popen(command) as crowd:
+        try:
+            with Daemon(tmp_path / "run") as daemon:
+                message = daemon.snapshot()
+        finally:
+            crowd.kill()
+    assert [row for row in message.processes.rows() if row["name"] == b"?"] == []
