@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import pwd
-import signal
-import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 from pbmond import __version__
@@ -23,14 +19,15 @@ from pbmond.kernel.attach import AttachError, Attaching
 from pbmond.loader import refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
+from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back
 from pbmond.system.rundir import RunDirError, hold
+from pbmond.system.signals import Signals
 
 _FAILURE: Final = 1
 _USAGE: Final = 2
 #: Commands beside the daemon itself: modules whose main() takes what follows.
 _COMMANDS: Final = {"probes": "pbmond.probes.cli", "selftest": "pbmond.selftest.cli"}
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StartError(Exception):
@@ -64,12 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(f"{options.config}: valid\n")
         return 0
     try:
-        _log_to(config)
-        _serve(config)
+        _serve(config, _log(config))
     except (StartError, RunDirError, Refused) as error:
         return fail("pbmond", str(error), _FAILURE)
-    except Exception as error:  # the last resort: one line, the rest for debugging
-        logging.getLogger("pbmond").debug("unexpected", exc_info=True)
+    except Exception as error:  # a mistake of ours: the log has all of it, the last line says what
+        logging.getLogger("pbmond").critical("the daemon crashed", exc_info=True)
         return fail("pbmond", f"unexpected {type(error).__name__}: {error}", _FAILURE)
     return 0
 
@@ -137,18 +133,13 @@ def uid_of(user: str) -> int | None:
         return None
 
 
-def _log_to(config: Config) -> None:
+def _log(config: Config) -> Log:
     try:
-        handler = logging.FileHandler(config.log_file) if config.log_file else None
+        return Log(config.log_level, config.log_file)
     except OSError as error:
         raise StartError(
             f"{config.log_file}: {error.strerror}; choose another --log-file"
         ) from None
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        handlers=[handler or logging.StreamHandler()],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
 
 
 def _publisher_account(config: Config) -> tuple[int, int]:
@@ -164,42 +155,7 @@ def _publisher_account(config: Config) -> tuple[int, int]:
     return account.pw_uid, account.pw_gid
 
 
-class StopSignals:
-    """SIGTERM, SIGINT and SIGHUP: end the start-up at once, and later make ``fd`` readable."""
-
-    def __init__(self) -> None:
-        self._read, self._write = socket.socketpair()
-        self._read.settimeout(0)
-        self._write.settimeout(0)
-        self._serving = False
-        for number in _SIGNALS:
-            signal.signal(number, self._handle)
-
-    def __enter__(self) -> StopSignals:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._read.close()
-        self._write.close()
-
-    @property
-    def fd(self) -> int:
-        """Readable once the daemon shall end."""
-        return self._read.fileno()
-
-    def serve(self) -> None:
-        """From now on a signal only makes ``fd`` readable."""
-        self._serving = True
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._serving:
-            self._serving = True
-            raise SystemExit(0)
-        with contextlib.suppress(OSError):  # full, or closed at the very end
-            self._write.send(b"S")
-
-
-def _serve(config: Config) -> None:
+def _serve(config: Config, log: Log) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
     trials.raise_limits()
@@ -207,7 +163,11 @@ def _serve(config: Config) -> None:
     if lacking is not None:
         raise StartError(lacking)
     account = _publisher_account(config)
-    with StopSignals() as stop, hold(config.run_dir) as socket_path:
+    hangup_ends = config.log_file is None and sys.stderr.isatty()
+    with (
+        Signals(log.reopen, hangup_ends=hangup_ends) as signals,
+        hold(config.run_dir) as socket_path,
+    ):
         # numpy would start a thread per core, each with its own buffers and with capabilities
         # that reduce_collector does not reach.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -217,6 +177,6 @@ def _serve(config: Config) -> None:
             attaching = Attaching(config, logging.getLogger("pbmond"))
             from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader works
 
-            serve(config, attaching, socket_path, account, stop)
+            serve(config, attaching, socket_path, account, signals)
         except AttachError as error:
             raise StartError(str(error)) from None

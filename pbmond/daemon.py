@@ -6,7 +6,6 @@ import logging
 import os
 import secrets
 from pathlib import Path
-from typing import Protocol
 
 from pbmond.config import Config
 from pbmond.host.hostcounters import HostCounters
@@ -17,17 +16,7 @@ from pbmond.publish.supervisor import Supervisor, spawn_publisher
 from pbmond.service import Clock, Collector, Identity, Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.system.privileges import reduce_collector
-
-
-class Stop(Protocol):
-    """How the daemon learns that it shall end."""
-
-    @property
-    def fd(self) -> int:
-        """Readable once the daemon shall end."""
-
-    def serve(self) -> None:
-        """From now on only make ``fd`` readable; before, a signal raises SystemExit."""
+from pbmond.system.signals import Signals
 
 
 def serve(
@@ -35,9 +24,9 @@ def serve(
     attaching: Attaching,
     socket_path: Path,
     account: tuple[int, int],
-    stop: Stop,
+    signals: Signals,
 ) -> None:
-    """Count and publish until ``stop``; ``account`` is the publisher's uid and gid.
+    """Count and publish until a signal ends it; ``account`` is the publisher's uid and gid.
 
     Raises AttachError.
     """
@@ -50,9 +39,10 @@ def serve(
         try:
             collector = _collector(config, kernel, proc, host, clock)
             reduce_collector()
-            stop.serve()
+            signals.serve()
             interval_ns = round(config.interval_s * 1e9)
-            Service(collector, supervisor, interval_ns, clock, log).run(kernel.events_fd, stop.fd)
+            service = Service(collector, supervisor, interval_ns, clock, log)
+            service.run(kernel.events_fd, signals)
         finally:
             kernel.close()
     finally:

@@ -124,6 +124,17 @@ class Feed(Protocol):
         """Hand a frame over, or return False at once."""
 
 
+class Signals(Protocol):
+    """The signals that the daemon gets; ``pbmond.system.signals.Signals`` is it."""
+
+    @property
+    def fd(self) -> int:
+        """Readable once a signal has come."""
+
+    def ending(self) -> bool:
+        """Act on the signals that have come; return whether the daemon must end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What names this host and this run in every message."""
@@ -216,9 +227,8 @@ class Collector:
         self.drain()
         events, self._events = tuple(self._events), []
         flows, files, overflow = self._kernel.read()
-        host = self._host.read(
-            self._clock.monotonic()
-        )  # next to the counters that it is compared with
+        # Next to the counters that it is compared with.
+        host = self._host.read(self._clock.monotonic())
         return Reading(
             time_ns=self._clock.boot(),
             wall_ns=self._clock.wall(),
@@ -257,23 +267,23 @@ class Service:
         self._refilled_ns = 0
         self._next_tick_ns = 0
 
-    def run(self, events_fd: int, stop_fd: int) -> None:
-        """Run until ``stop_fd`` is readable; the first tick is at once."""
+    def run(self, events_fd: int, signals: Signals) -> None:
+        """Run until a signal ends it; the first tick is at once."""
         self.start()
-        while self.step(events_fd, stop_fd, max(0, self._next_tick_ns - self._clock.monotonic())):
+        while self.step(events_fd, signals, max(0, self._next_tick_ns - self._clock.monotonic())):
             pass
 
     def start(self) -> None:
         """Make the first tick due now."""
         self._next_tick_ns = self._clock.monotonic()
 
-    def step(self, events_fd: int, stop_fd: int, wait_ns: int) -> bool:
-        """Wait ``wait_ns`` at most for something to do, and do it; False when told to stop."""
+    def step(self, events_fd: int, signals: Signals, wait_ns: int) -> bool:
+        """Wait ``wait_ns`` at most for something to do, and do it; False when the daemon ends."""
         if self._feed.ensure(self._clock.monotonic()):
             self._wanted.clear()  # viewers come back by themselves, and ask the new one
             self._outbox.clear()
-        ready = self._poll(events_fd, stop_fd, wait_ns)
-        if stop_fd in ready:
+        ready = self._poll(events_fd, signals.fd, wait_ns)
+        if signals.fd in ready and signals.ending():
             return False
         if events_fd in ready:
             self._collector.drain()
@@ -283,10 +293,10 @@ class Service:
         self._send()
         return True
 
-    def _poll(self, events_fd: int, stop_fd: int, timeout_ns: int) -> set[int]:
+    def _poll(self, events_fd: int, signals_fd: int, timeout_ns: int) -> set[int]:
         poll = select.poll()
         poll.register(events_fd, select.POLLIN)
-        poll.register(stop_fd, select.POLLIN)
+        poll.register(signals_fd, select.POLLIN)
         if self._feed.fd is None:
             timeout_ns = min(timeout_ns, _NO_PUBLISHER_NS)
         else:

@@ -68,14 +68,11 @@ class ProcessDisk:
 
     def sample(self, slot: int, values: Bytes) -> Bytes | None:
         """Take a sum over living threads; return what is counted so far, None if nothing new."""
-        state = self._state[slot]
-        last = state["last"].tolist()
+        last, counted = (self._state[name][slot].tolist() for name in ("last", "counted"))
         if not self._take(slot, values):
             return None
-        grown = [max(0, new - old) for new, old in zip(values, last, strict=True)]
-        return self._count(
-            slot, [sum(each) for each in zip(state["counted"].tolist(), grown, strict=True)]
-        )
+        sums = [old + new - was for old, new, was in zip(counted, values, last, strict=True)]
+        return self._count(slot, sums)
 
     def final(self, slot: int, values: Bytes) -> Bytes | None:
         """Take a process's whole accounting at its exit; return as ``sample`` does.

@@ -72,6 +72,16 @@ def test_ctrl_c_ends_like_sigterm(tmp_path: Path) -> None:
         assert daemon.process.wait(_PATIENCE_S) == 0
 
 
+def test_a_hangup_neither_ends_it_nor_reloads_anything(daemon: Daemon) -> None:
+    before = daemon.snapshot()
+    daemon.process.send_signal(signal.SIGHUP)
+    pid = run_python(_MOVE)
+    after = daemon.snapshot()
+    assert after.epoch == before.epoch
+    assert row_of(after, pid)["device_write_bytes"] == 1237
+    assert "the configuration is read only at the start" in daemon.log.read_text()
+
+
 def test_a_killed_collector_leaves_neither_program_nor_publisher(daemon: Daemon) -> None:
     programs, publisher = programs_of(daemon.process.pid), daemon.publisher()
     daemon.process.kill()

@@ -18,8 +18,9 @@ from pbmond.patience import patient
 from pbmond.selftest.daemon import Daemon
 
 _RUNNING, _EXITED = (wire.STATES.index(name) for name in ("running", "exited"))
-#: The daemon lists /proc every 10 s.
-_RESCAN_S = 11.0
+#: The daemon lists /proc every 10 s. At this interval samples of single processes come too late.
+_INTERVAL_S = 2.5
+_RESCAN_S = 10 + 2 * _INTERVAL_S
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def test_a_fork_that_moved_nothing_ends_within_one_scan_waited_for_or_not(tmp_pa
         reaped = os.fork()
         if not reaped:
             signal.pause()
-        with Daemon(tmp_path) as daemon:
+        with Daemon(tmp_path, interval_s=_INTERVAL_S) as daemon:
             assert states(daemon.snapshot(), zombie, reaped, stays) == [_RUNNING] * 3
             for pid in (zombie, reaped):
                 os.kill(pid, signal.SIGKILL)
@@ -54,7 +55,6 @@ def test_a_fork_that_moved_nothing_ends_within_one_scan_waited_for_or_not(tmp_pa
             deadline = time.monotonic() + patient(_RESCAN_S)
             while states(message := daemon.snapshot(), zombie, reaped) != [_EXITED] * 2:
                 assert time.monotonic() < deadline
-                time.sleep(0.5)
             assert states(message, stays) == [_RUNNING]
 
 

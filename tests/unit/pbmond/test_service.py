@@ -60,6 +60,23 @@ class FakeFeed:
         return [topic for topic, _ in self.taken()]
 
 
+class FakeSignals:
+    """Signals as bytes in a pipe: E ends the daemon, any other does not."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe()
+
+    def send(self, signal: bytes) -> None:
+        os.write(self._write, signal)
+
+    def ending(self) -> bool:
+        return b"E" in os.read(self.fd, 10)
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self._write)
+
+
 class World:
     """A service and all around it; ``step`` runs its loop once, at whatever time it is."""
 
@@ -67,7 +84,7 @@ class World:
         self.now = 0
         self.kernel, self.proc, self.feed = FakeKernel(), FakeProc(), FakeFeed()
         self.host = FakeHost()
-        self.stop_read, self.stop_write = os.pipe()
+        self.signals = FakeSignals()
         options = StoreOptions(2 * SECOND, 60 * SECOND, 60, lambda *_: True)
         store = Store(options, factories.STARTED_NS)
         clock = Clock(
@@ -83,7 +100,7 @@ class World:
 
     def step(self, now: int | None = None) -> bool:
         self.now = self.now if now is None else now
-        return self.service.step(self.kernel.events_fd, self.stop_read, wait_ns=0)
+        return self.service.step(self.kernel.events_fd, self.signals, wait_ns=0)
 
     def message(self) -> Message:
         message = self.collector.message(ALL)
@@ -92,8 +109,7 @@ class World:
 
     def close(self) -> None:
         self.kernel.close()
-        for fd in (self.stop_read, self.stop_write):
-            os.close(fd)
+        self.signals.close()
 
 
 @pytest.fixture
@@ -140,9 +156,12 @@ def test_ticks_that_were_missed_are_skipped_and_the_real_interval_is_told(world:
     assert world.message().seq == 3
 
 
-def test_it_ends_when_it_is_told_to(world: World) -> None:
+def test_it_ends_by_a_signal_that_ends_and_by_no_other(world: World) -> None:
     assert world.step()
-    os.write(world.stop_write, b"x")
+    world.signals.send(b"H")
+    assert world.step(SECOND)
+    assert world.message().seq == 2
+    world.signals.send(b"E")
     assert not world.step()
 
 
