@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from processes import Row, run_python
@@ -18,44 +18,61 @@ from pbmond.patience import patient
 from pbmond.selftest.daemon import Daemon
 
 _RUNNING, _EXITED = (wire.STATES.index(name) for name in ("running", "exited"))
-#: The daemon lists /proc every 10 s. At this interval samples of single processes come too late.
 _INTERVAL_S = 2.5
-_RESCAN_S = 10 + 2 * _INTERVAL_S
+_RESCAN_S = 10 + 2 * _INTERVAL_S  # the daemon lists /proc every 10 s
+#: More than the daemon gets to in that time by its samples of single processes.
+_FORKS_EACH = 25
 
 
 @contextmanager
-def quiet_fork() -> Iterator[int]:
-    """Fork a process that moves no byte and waits for its end."""
-    pid = os.fork()
-    if not pid:
-        signal.pause()
-        os._exit(1)
-    try:
-        yield pid
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def states(message: wire.Message, *pids: int) -> list[int]:
-    found = {row["pid"]: row["state"] for row in message.processes.rows()}
-    return [found[pid] for pid in pids]
-
-
-def test_a_fork_that_moved_nothing_ends_within_one_scan_waited_for_or_not(tmp_path: Path) -> None:
-    with quiet_fork() as zombie, quiet_fork() as stays:
-        reaped = os.fork()
-        if not reaped:
+def quiet_forks(count: int) -> Iterator[dict[int, int]]:
+    """Fork processes that move no byte and wait for their end; yield a pidfd for each PID."""
+    forks = {}
+    for _ in range(count):
+        pid = os.fork()
+        if not pid:
             signal.pause()
-        with Daemon(tmp_path, interval_s=_INTERVAL_S) as daemon:
-            assert states(daemon.snapshot(), zombie, reaped, stays) == [_RUNNING] * 3
-            for pid in (zombie, reaped):
-                os.kill(pid, signal.SIGKILL)
-            os.waitpid(reaped, 0)
-            deadline = time.monotonic() + patient(_RESCAN_S)
-            while states(message := daemon.snapshot(), zombie, reaped) != [_EXITED] * 2:
-                assert time.monotonic() < deadline
-            assert states(message, stays) == [_RUNNING]
+            os._exit(1)
+        forks[pid] = os.pidfd_open(pid)
+    try:
+        yield forks
+    finally:
+        end(forks)
+        reap(forks)
+        for pidfd in forks.values():
+            os.close(pidfd)
+
+
+def end(forks: dict[int, int]) -> None:
+    for pidfd in forks.values():
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def reap(forks: dict[int, int]) -> None:
+    for pidfd in forks.values():
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+
+
+def states(message: wire.Message, pids: Iterable[int]) -> set[int]:
+    return {row["state"] for row in message.processes.rows() if row["pid"] in pids}
+
+
+def test_forks_that_moved_nothing_end_within_one_scan_waited_for_or_not(tmp_path: Path) -> None:
+    with (
+        quiet_forks(_FORKS_EACH) as zombies,
+        quiet_forks(_FORKS_EACH) as reaped,
+        quiet_forks(2) as living,
+        Daemon(tmp_path, interval_s=_INTERVAL_S) as daemon,
+    ):
+        assert states(daemon.snapshot(), zombies | reaped | living) == {_RUNNING}
+        end(zombies | reaped)
+        reap(reaped)
+        deadline = time.monotonic() + patient(_RESCAN_S)
+        while states(message := daemon.snapshot(), zombies | reaped) != {_EXITED}:
+            assert time.monotonic() < deadline
+        assert states(message, living) == {_RUNNING}
 
 
 _FORKS = """
