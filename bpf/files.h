@@ -116,16 +116,18 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 		return NULL;
 	row->key = *key;
 	row->counter.id = next_id(row->counter.id, slot);
-	row->counter.mode = HEAD(u16, head, OFFSETOF_INODE_MODE);
-	row->counter.class = file_class(row->counter.mode, magic);
-	row->counter.magic = magic;
+	row->counter.class = file_class(HEAD(u16, head, OFFSETOF_INODE_MODE), magic);
 	row->counter.device = READ(u32, (void *)key->superblock, OFFSETOF_SUPERBLOCK_DEV);
 	row->counter.detail = HEAD(u32, head, OFFSETOF_INODE_RDEV);
 	row->counter.flags = HEAD(u32, head, OFFSETOF_INODE_NLINK) ? 0 : FLAG_UNLINKED;
 	RAISE(file, slot);
 	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
 		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
-	note(context, EVENT_FILE, row->counter.id, place_of(file, key, magic));
+	struct note of_file = {
+		.kind = EVENT_FILE, .magic = magic, .inode = key->inode, .id = row->counter.id,
+		.place = place_of(file, key, magic),
+	};
+	note(context, &of_file);
 	return row;
 }
 

@@ -154,6 +154,8 @@ INLINE void begin(struct notes *notes, const struct note *note)
 	struct name_event *event = &notes->event;
 
 	fill_head(&event->head, note->kind, &notes->process, note->id);
+	event->magic = note->magic;
+	event->inode = note->inode;
 	event->cmdline_size = event->cgroup_size = 0;
 	if (note->kind == EVENT_PROCESS)
 		describe_process(event);

@@ -26,7 +26,8 @@ struct place {
 
 struct note {
 	u32 kind;           /* EVENT_PROCESS or EVENT_FILE */
-	u32 zero;
+	u32 magic;          /* of a file, as is the inode */
+	u64 inode;
 	u64 id;
 	struct place place; /* of the file, or of the executable */
 };
@@ -204,7 +205,7 @@ INLINE struct pending *defer(u32 context, const struct process_key *process, voi
 	return pending;
 }
 
-INLINE void note(u32 context, u32 kind, u64 id, struct place place)
+INLINE void note(u32 context, const struct note *note)
 {
 	struct notes *notes = notes_of(context);
 	u32 n = notes ? notes->queued : NOTES_MAX;
@@ -213,9 +214,7 @@ INLINE void note(u32 context, u32 kind, u64 id, struct place place)
 		lose(LOST_EVENTS, 1);
 		return;
 	}
-	notes->note[n].kind = kind;
-	notes->note[n].id = id;
-	notes->note[n].place = place;
+	notes->note[n] = *note;
 	notes->queued = n + 1;
 }
 

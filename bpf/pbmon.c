@@ -36,7 +36,7 @@ struct raw_arguments {
 #define TRACED(type, index, offset) ((type)ctx->values[index])
 #endif
 
-#if SIZEOF_FLOW_SLOT != 136 || SIZEOF_FILE_SLOT != 104 || SIZEOF_OVERFLOW_SLOT != 88
+#if SIZEOF_FLOW_SLOT != 144 || SIZEOF_FILE_SLOT != 112 || SIZEOF_OVERFLOW_SLOT != 96
 #error "pbmond/kernel/records.py and bpf/pbmon.h disagree about a slot"
 #endif
 _Static_assert(sizeof(struct flow_slot) == SIZEOF_FLOW_SLOT, "flow_slot");

@@ -57,22 +57,27 @@ enum pbmon_flag {
 	FLAG_CONNECTED = 4, /* the process, or whoever it has the socket from, called connect() */
 };
 
-/* What a row of any table counts: cumulative, never reset. 72 bytes, no padding. */
+/* What a row of any table counts: cumulative, never reset. 80 bytes, no padding.
+ *
+ * What only TCP has is 0 elsewhere. Retransmissions are counted since the row's first byte, or since
+ * the connection was opened if that was seen; each is in one row. */
 struct counter {
 	__u64 rx_bytes;     /* received or read */
 	__u64 tx_bytes;     /* sent or written */
 	__u64 rx_calls;
 	__u64 tx_calls;
+	__u64 retransmitted_bytes; /* TCP */
 	__u64 id;           /* use of the slot << 32 | slot: unique in one daemon run */
 	__u64 first_ns;     /* CLOCK_BOOTTIME of the first byte; 0: the slot is free */
+	__u32 retransmitted_segments; /* TCP */
+	__u32 rtt_us;       /* TCP: smoothed round-trip time when last looked at; 0: not known */
 	__u32 netns;        /* flows: inode number of the network namespace */
 	__u32 device;       /* files: s_dev, as the kernel keeps it (major << 20 | minor) */
-	__u32 magic;        /* files: s_magic of the superblock */
 	__u32 detail;       /* flows: inode number of the socket; files: i_rdev of a device node */
-	__u16 mode;         /* files: i_mode */
 	__u8 class;
 	__u8 flags;
-	__u32 zero;
+	__u8 tcp_state;     /* TCP: enum of include/net/tcp_states.h when last looked at; 0: not known */
+	__u8 zero;
 };
 
 /* A table is a hash of keys to slot numbers, a stack of free slots, and this array of slots,
@@ -118,7 +123,7 @@ struct event {
 };
 
 /* EVENT_PROCESS and EVENT_FILE. The text behind it: the path's components, leaf first, each ended
- * by NUL; for a process also its command line and the components of its cgroup. 80 bytes. */
+ * by NUL; for a process also its command line and the components of its cgroup. 88 bytes. */
 struct name_event {
 	struct event head;
 	__u32 ppid;
@@ -128,7 +133,9 @@ struct name_event {
 	__u32 cmdline_size;
 	__u32 cgroup_size;
 	__u8 whole;         /* the path reached the process's root */
-	__u8 pad[7];
+	__u8 pad[3];
+	__u32 magic;        /* of a file: s_magic of its superblock */
+	__u64 inode;        /* of a file */
 	char comm[16];
 };
 struct exit_event {

@@ -46,7 +46,9 @@ INLINE void note_process(u32 context, const struct process_key *process)
 	}
 	if (notes)
 		notes->process = *process;
-	note(context, EVENT_PROCESS, 0, executable());
+	struct note of_process = { .kind = EVENT_PROCESS, .place = executable() };
+
+	note(context, &of_process);
 }
 
 /* Something new of this process: tell user space who it is, unless that was done. */

@@ -6,17 +6,16 @@ import argparse
 import math
 import os
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
-from pbmon_client.data.columns import CONNECTIONS, FIELDS, FILES, PROCESSES, TABLES, Column
 from pbmon_client.data.model import Filter, Selection
 from pbmon_client.data.text import safe_text
 from pbmon_client.data.users import user_id
 from pbmond import wire
+from pbmond.fields import CLASSES, FIELDS, SHOWN, SOCKET_CLASSES
 
 DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
 DEFAULT_WAIT_S: Final = 2.0
@@ -40,15 +39,19 @@ where there is no terminal, a table, busiest first, for every snapshot.
 """
 
 _EPILOG: Final = """\
-fields:
-  processes    {processes}
-               and for CLASS net, loopback, unix, socket:
-               CLASS_rx_bytes CLASS_tx_bytes CLASS_rx_calls CLASS_tx_calls;
-               for CLASS file, pipe, device the same with read and write;
-               disk_read_bytes disk_write_bytes;
-               each of the *_bytes also as *_bytes_per_s
-  connections  {connections}
-  files        {files}
+fields (times are CLOCK_BOOTTIME, in nanoseconds):
+  of processes:
+{processes}
+  for CLASS {sockets}:
+    CLASS_rx_bytes CLASS_tx_bytes CLASS_rx_calls CLASS_tx_calls;
+  for CLASS {others} the same with read and write;
+  and disk_read_bytes disk_write_bytes; each *_bytes also as *_bytes_per_s
+
+  of connections, beside those of their process:
+{connections}
+
+  of files, beside those of their process:
+{files}
 
 coverage (JSON; each counter since the daemon began, and as COUNTER_interval):
   interfaces   {interfaces},
@@ -159,7 +162,7 @@ def _filter(parser: argparse.ArgumentParser, text: str | None) -> Filter | None:
 
 
 def _sort(parser: argparse.ArgumentParser, name: str | None, *, flows: bool) -> str | None:
-    if name is None or name in TABLES["processes"]:
+    if name is None or name in SHOWN["processes"]:
         return name
     if name not in FIELDS:
         from pbmon_client.data import nearest  # noqa: PLC0415 - only a mistake needs difflib
@@ -288,33 +291,27 @@ def _add_connection(group: argparse._ArgumentGroup) -> None:
 
 
 def _epilog() -> str:
-    def names(columns: Sequence[Column]) -> str:
-        patterned = {name for name in TABLES["retired"] if name in TABLES["processes"]} - {
-            "unit", "uid", "user"
-        }  # fmt: skip
-        return textwrap.fill(
-            " ".join(
-                column.name
-                for column in columns
-                if column.name not in patterned
-                and (columns is not PROCESSES or column.kind != "rate")
-            ),
-            width=79,
-            initial_indent=" " * 15,
-            subsequent_indent=" " * 15,
-        ).lstrip()
-
     payload = " ".join(wire.PAYLOAD_COUNTERS)
     return _EPILOG.format(
-        processes=names(PROCESSES),
-        connections=names(CONNECTIONS),
-        files=names(FILES),
+        **{table: _described(table) for table in ("processes", "connections", "files")},
+        sockets=", ".join(SOCKET_CLASSES),
+        others=", ".join(name for name in CLASSES if name not in SOCKET_CLASSES),
         interfaces=f"name present addresses {' '.join(wire.INTERFACE_COUNTERS)}",
         payload=payload,
         disks=f"name present stacked {' '.join(wire.DISK_COUNTERS)}",
         attributed=" ".join(wire.ATTRIBUTED_COUNTERS),
         host=" ".join(wire.HOST_COUNTERS),
     )
+
+
+def _described(table: str) -> str:
+    """Write a line for each field that has no class: its name and what it means."""
+    lines = []
+    for name, field in SHOWN[table].items():
+        shared = table != "processes" and name in ("pid", "start_ns")
+        if field.byte_class is None and not shared:
+            lines.append(f"    {name:<23} {field.meaning}")
+    return "\n".join(lines)
 
 
 def _whole(least: int) -> Callable[[str], int]:

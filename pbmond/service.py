@@ -27,8 +27,8 @@ from pbmond.kernel.records import (
     Rows,
 )
 from pbmond.publish.channel import MAX_TOPICS, Demand
+from pbmond.publish.messages import Messages, Meta
 from pbmond.store.health import Cost, Health, Hooked, ProcessCost
-from pbmond.store.snapshot import Meta, Snapshot
 from pbmond.store.store import Store
 from pbmond.wire import Message, Topic
 
@@ -177,7 +177,7 @@ class Collector:
         self._events: list[Event] = []
         self._rescan_ns = 0
         self._seq = 0
-        self._current: tuple[Snapshot, Meta] | None = None
+        self._current: Messages | None = None
 
     def drain(self) -> None:
         """Take the waiting events over, so that the ring buffer does not fill between ticks."""
@@ -202,14 +202,11 @@ class Collector:
         self._seq += 1
         who = self._identity
         meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health)
-        self._current = (store.snapshot(), meta)
+        self._current = Messages(store.snapshot(), meta)
 
     def message(self, topic: Topic) -> Message | None:
         """Return the current snapshot as ``topic`` shows it; None before the first tick."""
-        if self._current is None:
-            return None
-        snapshot, meta = self._current
-        return snapshot.message(topic, meta)
+        return None if self._current is None else self._current.of(topic)
 
     def _rescan(self) -> list[ProcSample]:
         """List /proc if it is time to: take newcomers as events, return the end of the others."""

@@ -1,6 +1,6 @@
-"""The wire: topics, the one schema of a snapshot, and its msgpack codec (bytes in, WireError out).
+"""The wire: topics, the schema of a snapshot, and its msgpack codec (bytes in, WireError out).
 
-Imports nothing but msgpack and the standard library, because the client shares this module.
+The client shares this module; what the tables' columns are stands in ``pbmond.fields``.
 A frame is ``topic NUL msgpack-map``. Tables are columnar: a numeric column is one little-endian
 array, so that 100,000 rows are packed and unpacked by memcpy; a text column is a list of bytes
 (names from the kernel may be any bytes) or None, packed by itself: whoever unpacks it can pause
@@ -19,53 +19,10 @@ from typing import Any, Final
 
 import msgpack
 
+from pbmond.fields import COUNTERS, RATES
+from pbmond.fields import TABLES as FIELD_TABLES
+
 SCHEMA: Final = "pbmon/2"
-
-# Index = the class number in the kernel's keys (bpf/pbmon.h).
-CLASSES: Final = ("net", "loopback", "unix", "socket", "file", "pipe", "device")
-SOCKET_CLASSES: Final = CLASSES[:4]
-STATES: Final = ("running", "exited")
-DIRECTIONS: Final = ("unknown", "in", "out")
-OPEN: Final = (False, True, None)  # None: not known yet
-
-
-def _verbs(name: str) -> tuple[str, str]:
-    return ("rx", "tx") if name in SOCKET_CLASSES else ("read", "write")
-
-
-def counter_names(name: str) -> tuple[str, str, str, str]:
-    """Return the four counters of class ``name``: bytes in, bytes out, calls in, calls out."""
-    into, out = _verbs(name)
-    return (
-        f"{name}_{into}_bytes",
-        f"{name}_{out}_bytes",
-        f"{name}_{into}_calls",
-        f"{name}_{out}_calls",
-    )
-
-
-#: Every cumulative counter of a process, in wire order; four per class, then the disk's two.
-COUNTERS: Final = (
-    *(counter for name in CLASSES for counter in counter_names(name)),
-    "disk_read_bytes",
-    "disk_write_bytes",
-)
-BYTE_COUNTERS: Final = tuple(name for name in COUNTERS if name.endswith("_bytes"))
-
-
-def rate_name(counter: str) -> str:
-    """Name the rate of a byte counter: ``net_rx_bytes`` -> ``net_rx_bytes_per_s``."""
-    return f"{counter}_per_s"
-
-
-RATES: Final = tuple(rate_name(name) for name in BYTE_COUNTERS)
-#: The four rates whose last 60 samples are kept for each process and for the host.
-HISTORY: Final = (
-    "net_rx_bytes_per_s",
-    "net_tx_bytes_per_s",
-    "file_read_bytes_per_s",
-    "file_write_bytes_per_s",
-)
 
 #: Counters of ``coverage``, since the daemon's first reading; each has its ``interval_name`` too.
 INTERFACE_COUNTERS: Final = ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
@@ -85,81 +42,10 @@ def interval_name(counter: str) -> str:
 _CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 _WIDTHS: Final = {"u1": 1, "u2": 2, "u4": 4, "u8": 8, "f8": 8, "16s": 16}
 
-PROCESS: Final[dict[str, str]] = {
-    "pid": "u4",
-    "start_ns": "u8",
-    "ppid": "u4",
-    "uid": "u4",
-    "name": "text",
-    "exe": "text",
-    "cmdline": "text",  # NUL-separated, as in /proc
-    "cgroup": "text",
-    "unit": "text",
-    "container": "text",  # runtime:id
-    "netns": "u4",  # 0: not known
-    "state": "u1",  # index of STATES
-    "exited_ns": "u8",  # 0: running
-    "connections": "u4",
-    "files": "u4",
-    **dict.fromkeys(COUNTERS, "u8"),
-    **dict.fromkeys(RATES, "f8"),
-}
-CONNECTION: Final[dict[str, str]] = {
-    "pid": "u4",
-    "start_ns": "u8",
-    "class": "u1",  # index of CLASSES
-    "family": "u1",  # AF_*
-    "type": "u1",  # SOCK_*
-    "protocol": "u2",  # IPPROTO_*, or the family's own number
-    "local": "16s",  # inet: 4 bytes and zeros; inet6: 16; others: socket inode, 8 bytes LE
-    "remote": "16s",  # all zeros: not known
-    "local_port": "u2",
-    "remote_port": "u2",
-    "local_name": "text",  # unix sockets: path, or NUL and the abstract name
-    "remote_name": "text",
-    "netns": "u4",
-    "inode": "u4",  # of the socket
-    "direction": "u1",  # index of DIRECTIONS
-    "rx_bytes": "u8",
-    "tx_bytes": "u8",
-    "rx_calls": "u8",
-    "tx_calls": "u8",
-    "rx_bytes_per_s": "f8",
-    "tx_bytes_per_s": "f8",
-    "first_ns": "u8",
-    "last_ns": "u8",
-    "open": "u1",  # index of OPEN
-}
-FILE: Final[dict[str, str]] = {
-    "pid": "u4",
-    "start_ns": "u8",
-    "class": "u1",
-    "path": "text",  # None: not known
-    "unlinked": "u1",
-    "device": "u4",  # major << 20 | minor
-    "inode": "u8",
-    "read_bytes": "u8",
-    "write_bytes": "u8",
-    "read_calls": "u8",
-    "write_calls": "u8",
-    "read_bytes_per_s": "f8",
-    "write_bytes_per_s": "f8",
-    "first_ns": "u8",
-    "last_ns": "u8",
-    "open": "u1",
-}
-#: Counters of processes that are no longer rows, folded by unit and user.
-RETIRED: Final[dict[str, str]] = {
-    "unit": "text",
-    "uid": "u4",
-    "processes": "u8",
-    **dict.fromkeys(COUNTERS, "u8"),
-}
+#: Each table's columns and their types.
 TABLES: Final[dict[str, dict[str, str]]] = {
-    "processes": PROCESS,
-    "connections": CONNECTION,
-    "files": FILE,
-    "retired": RETIRED,
+    table: {name: field.wire for name, field in named.items() if field.wire is not None}
+    for table, named in FIELD_TABLES.items()
 }
 
 Column = Sequence[Any]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
+from pbmond.fields import CLASSES
 from pbmond.kernel.records import (
     COUNTER,
     FILE_KEY,
@@ -23,7 +23,7 @@ from pbmond.kernel.records import (
     Reading,
     Rows,
 )
-from pbmond.store.snapshot import Meta
+from pbmond.publish.messages import Meta
 
 SECOND = 1_000_000_000
 #: When the daemons of these tests began to count (CLOCK_BOOTTIME).
@@ -38,7 +38,7 @@ META = Meta("host", "boot", "epoch", 1, {"status": "complete"})
 
 def class_number(name: str) -> int:
     """Return the kernel's number of a class."""
-    return wire.CLASSES.index(name)
+    return CLASSES.index(name)
 
 
 def counter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pbmond import wire
+from pbmond.publish.messages import Messages
 from pbmond.store.store import Store, StoreOptions
 from tests import factories as make
 
@@ -25,7 +26,7 @@ def new_store(**changes: Any) -> Store:
 
 def message(store: Store, topic: wire.Topic = FLOWS) -> wire.Message:
     """Return what a client would decode."""
-    frame = wire.encode(topic, store.snapshot().message(topic, make.META))
+    frame = wire.encode(topic, Messages(store.snapshot(), make.META).of(topic))
     return wire.decode(frame)[1]
 
 

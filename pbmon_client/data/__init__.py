@@ -1,5 +1,5 @@
 """Snapshots as data: received messages narrowed, joined, filtered and thinned.
 
 Offers: columns, filters, model, nearest, network, rates, shares, text, users.
-Imports: pbmond.wire, lark.
+Imports: pbmond.fields, pbmond.wire, lark.
 """

@@ -16,10 +16,10 @@ from typing import Any, Final, Literal
 
 import lark
 
-from pbmon_client.data.columns import FIELDS, Column
 from pbmon_client.data.model import Answers, Find, joined
 from pbmon_client.data.nearest import unknown_field
 from pbmon_client.data.text import width
+from pbmond.fields import FIELDS, Field
 
 _GRAMMAR: Final = r"""
     ?start: either
@@ -203,33 +203,33 @@ class _MistakeError(ValueError):
     """A value that does not fit its field."""
 
 
-def _value(column: Column, op: str, text: str, *, quoted: bool) -> Any:  # noqa: ANN401 - see above
+def _value(field: Field, op: str, text: str, *, quoted: bool) -> Any:  # noqa: ANN401 - see above
     """Read a value for a field; _MistakeError says what would have been right."""
     if op == "~":
-        return _pattern(column, text)
+        return _pattern(field, text)
     if text == "null" and not quoted:
         if op in _ORDER:
             raise _MistakeError("null has no order: use = or !=")
         return None
-    if column.kind == "address":
+    if field.type == "address":
         return _address_value(text, op)
-    if column.kind == "text":
-        if column.choices and text not in column.choices:
-            raise _MistakeError(f"{column.name} is one of {', '.join(column.choices)}")
+    if field.type == "text":
+        if field.words and text not in field.words:
+            raise _MistakeError(f"{field.name} is one of {', '.join(field.words)}")
         return text
-    if column.kind == "bool":
+    if field.type == "bool":
         if text not in ("true", "false") or op in _ORDER:
-            raise _MistakeError(f"{column.name} is compared by = or != with true, false or null")
+            raise _MistakeError(f"{field.name} is compared by = or != with true, false or null")
         return text == "true"
     value = number(text)
     if value is None:
-        raise _MistakeError(f"{column.name} is a number, such as 10, 10M (SI) or 1.5GiB")
+        raise _MistakeError(f"{field.name} is a number, such as 10, 10M (SI) or 1.5GiB")
     return value
 
 
-def _pattern(column: Column, text: str) -> re.Pattern[str]:
-    if column.kind not in ("text", "address"):
-        raise _MistakeError(f"~ is for text, and {column.name} is none")
+def _pattern(field: Field, text: str) -> re.Pattern[str]:
+    if field.type not in ("text", "address"):
+        raise _MistakeError(f"~ is for text, and {field.name} is none")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about patterns that a later Python may read otherwise
@@ -291,13 +291,13 @@ class _Builder(lark.Transformer[lark.Token, Expression]):
         return self._comparison(parts[0], "in", parts[1:])
 
     def _comparison(self, field: lark.Token, op: str, values: list[_Value]) -> Expression:
-        column = FIELDS.get(field)
-        if column is None:
+        named = FIELDS.get(field)
+        if named is None:
             raise _misplaced(field, unknown_field(str(field)))
         read = []
         for token, text in values:
             try:
-                read.append(_value(column, op, text, quoted=token.type == "STRING"))
+                read.append(_value(named, op, text, quoted=token.type == "STRING"))
             except _MistakeError as mistake:
                 raise _misplaced(token, str(mistake)) from None
         return Comparison(str(field), op, tuple(read))

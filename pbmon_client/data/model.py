@@ -11,8 +11,9 @@ from math import isfinite
 from operator import eq
 from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
-from pbmon_client.data.columns import TABLES, UserName, byte_columns, rate_columns
+from pbmon_client.data.columns import SOURCES, UserName
 from pbmon_client.data.text import safe, safe_text
+from pbmond.fields import SHOWN, byte_columns, rate_columns
 from pbmond.wire import Message, Table
 
 Find = Callable[[str], Sequence[Any] | None]
@@ -74,7 +75,7 @@ class Selection:
     def needs_flows(self) -> bool:
         """Whether connections and files are needed, be it only to choose processes."""
         named = self.filter.fields if self.filter else frozenset()
-        return self.flows or not named <= TABLES["processes"].keys()
+        return self.flows or not named <= SHOWN["processes"].keys()
 
 
 class Rows:
@@ -97,15 +98,15 @@ class Rows:
         """Return the values of one of the table's own columns."""
         made = self._made.get(name)
         if made is None:
-            made = TABLES[self.kind][name].source(self.table.columns, self._user)
+            made = SOURCES[self.kind][name](self.table.columns, self._user)
             self._made[name] = made
         return made
 
     def find(self, name: str) -> Sequence[Any] | None:
         """Return the values of a field: the rows' own, else their process's, else None."""
-        if name in TABLES[self.kind]:
+        if name in SOURCES[self.kind]:
             return self.column(name)
-        if self.owners is None or name not in TABLES["processes"]:
+        if self.owners is None or name not in SOURCES["processes"]:
             return None
         owners = self.owner_rows()
         nobody = len(self.owners)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from pbmon_client.data.columns import FIELDS
+from pbmond.fields import FIELDS
 
 
 def unknown_field(name: str) -> str:

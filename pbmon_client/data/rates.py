@@ -8,19 +8,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pbmon_client.data import shares
-from pbmon_client.data.columns import rate_columns
+from pbmond.fields import IDENTITY, rate_columns
 from pbmond.wire import Message, Table
 
-#: What tells a row from every other row of its table, in one daemon run. A first byte's time is
-#: part of it because a retired key can come back, and then counts from zero.
-IDENTITY: Final = {
-    "processes": ("pid", "start_ns"),
-    "connections": (
-        *("pid", "start_ns", "first_ns", "family", "protocol"),
-        *("local", "local_port", "remote", "remote_port", "netns"),
-    ),
-    "files": ("pid", "start_ns", "first_ns", "device", "inode"),
-}
+#: Tables whose rows have rates.
+_TABLES: Final = ("processes", "connections", "files")
 
 
 def newer(message: Message, than: Message | None) -> bool:
@@ -52,10 +44,10 @@ def over(message: Message, shown: Message | None) -> Message:
         return message
     interval_ns = message.now_ns - shown.now_ns
     tables: dict[str, Any] = {}
-    for name, identity in IDENTITY.items():
+    for name in _TABLES:
         now, before = getattr(message, name), getattr(shown, name)
         if now is not None and before is not None:
-            tables[name] = _table_over(name, now, before, identity, interval_ns)
+            tables[name] = _table_over(name, now, before, interval_ns)
     totals = dict(message.totals)
     for rate in rate_columns("processes"):
         counter = rate.removesuffix("_per_s")
@@ -69,11 +61,9 @@ def over(message: Message, shown: Message | None) -> Message:
     )
 
 
-def _table_over(
-    name: str, now: Table, before: Table, identity: tuple[str, ...], interval_ns: int
-) -> Table:
-    earlier = {key: row for row, key in enumerate(_keys(before, identity))}
-    rows = [earlier.get(key) for key in _keys(now, identity)]
+def _table_over(name: str, now: Table, before: Table, interval_ns: int) -> Table:
+    earlier = {key: row for row, key in enumerate(_keys(before, IDENTITY[name]))}
+    rows = [earlier.get(key) for key in _keys(now, IDENTITY[name])]
     columns: dict[str, Any] = dict(now.columns)
     for rate in rate_columns(name):
         counter = rate.removesuffix("_per_s")

@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.model import Rows, View
 from pbmon_client.data.text import iso_time, safe_text
+from pbmond.fields import SHOWN
 
 _LEADING: Final = ("time", "epoch", "seq", "health", "table")
 _TRAFFIC: Final = ("processes", "connections", "files")
@@ -23,7 +23,7 @@ class Writer:
     def __init__(self, *, flows: bool) -> None:
         names: dict[str, None] = dict.fromkeys(_LEADING)
         for table in _TRAFFIC if flows else _TRAFFIC[:1]:
-            names.update(dict.fromkeys(TABLES[table]))
+            names.update(dict.fromkeys(SHOWN[table]))
         self.fields: Final = tuple(names)
         self._started = False
 
@@ -51,12 +51,12 @@ class Writer:
 def _columns(rows: Rows, names: Sequence[str], constant: dict[str, Any]) -> list[Sequence[Any]]:
     columns: list[Sequence[Any]] = []
     for name in names:
-        column = TABLES[rows.kind].get(name)
-        if column is None:
+        field = SHOWN[rows.kind].get(name)
+        if field is None:
             columns.append([constant.get(name)] * len(rows))
-        elif column.kind in ("text", "address"):
+        elif field.type in ("text", "address"):
             columns.append(list(map(_cell, rows.column(name))))
-        elif column.kind == "bool":
+        elif field.type == "bool":
             columns.append([None if v is None else str(v).lower() for v in rows.column(name)])
         else:
             columns.append(rows.column(name))

@@ -1,5 +1,5 @@
 """What there is to show, as rows, groups, order and text, whatever shows it.
 
 Offers: arrange, cells, completeness, fields, listing, numbers, search, views.
-Imports: pbmon_client.data, pbmond.wire.
+Imports: pbmon_client.data, pbmond.fields.
 """

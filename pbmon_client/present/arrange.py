@@ -10,14 +10,13 @@ from math import isnan
 from operator import eq
 from typing import Any, Final
 
-from pbmon_client.data.columns import byte_columns, rate_columns
 from pbmon_client.data.model import Rows
 from pbmon_client.data.model import View as Snapshot
 from pbmon_client.present.listing import Key, Listing, TableListing, listing_of
 from pbmon_client.present.search import EVERYTHING, Search, owners_of, rows_of
 from pbmon_client.present.tree import Tree, grow
 from pbmon_client.present.views import BUSIEST, View
-from pbmond.wire import CLASSES
+from pbmond.fields import CLASSES, byte_columns, rate_columns
 
 #: Less than one of so many rows are few.
 _FEW: Final = 8

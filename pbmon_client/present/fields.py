@@ -8,11 +8,12 @@ from dataclasses import field as made_by
 from math import isnan
 from typing import Any, Final
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.network import inet_protocol_number
+from pbmon_client.data.text import human
 from pbmon_client.present.cells import DASH, TIMES, clean
 from pbmon_client.present.listing import Find
-from pbmon_client.present.numbers import Units, clock
+from pbmon_client.present.numbers import Units, clock, latency
+from pbmond.fields import FIELDS, SHOWN, rate_name
 
 #: The kinds of traffic that can be shown or hidden: those of the wire, and the disk.
 CLASSES: Final = ("net", "file", "disk", "loopback", "unix", "pipe", "device", "socket")
@@ -86,7 +87,7 @@ class Field:
         """Name the column to sort by."""
         if self.counter is None:
             return self.sort
-        return self.counter if units.totals else f"{self.counter}_per_s"
+        return self.counter if units.totals else rate_name(self.counter)
 
     def width(self, units: Units) -> int:
         """Return the least number of cells."""
@@ -102,11 +103,21 @@ def _values(find: Find, name: str) -> Sequence[Any]:
     return find(name) or ()
 
 
-def _plain(name: str, nothing: str = "") -> Write:
-    def write(find: Find, _look: Look, _cells: int) -> list[str]:
-        return [nothing if v is None else clean(str(v)) for v in _values(find, name)]
+def _plain(name: str) -> Write:
+    def write(find: Find, look: Look, _cells: int) -> list[str]:
+        return ["" if v is None else written(name, v, look) for v in _values(find, name)]
 
     return write
+
+
+def written(name: str, value: Any, look: Look) -> str:  # noqa: ANN401 - whatever the column holds
+    """Write a value that is known, in the unit that its field has."""
+    unit = FIELDS[name].unit if name in FIELDS else ""
+    if unit == "us":
+        return latency(value)
+    if unit == "bytes":
+        return human(value, 1024 if look.units.binary else 1000)
+    return clean(str(value))
 
 
 def text(
@@ -124,8 +135,8 @@ def text(
     most: int = 1000,
 ) -> Field:
     """Make a field of a column, or of a group's label."""
-    column = TABLES[table].get(name)
-    shown = title or (column.title if column else name.upper())
+    known = SHOWN[table].get(name)
+    shown = title or (known.short if known else name.upper())
     return Field(
         name,
         shown,
@@ -151,10 +162,10 @@ def traffic(table: str, pair: str, rank: int) -> Field:
     counter = f"{pair}_bytes"
 
     def write(find: Find, look: Look, _cells: int) -> list[str]:
-        name = counter if look.units.totals else f"{counter}_per_s"
+        name = counter if look.units.totals else rate_name(counter)
         return [look.units.write(value) for value in _values(find, name)]
 
-    title = TABLES[table][counter].title
+    title = SHOWN[table][counter].short
     return Field(pair, title, 6, rank, counter, write, right=True, counter=counter)
 
 
@@ -162,8 +173,8 @@ def other_traffic(counters: tuple[str, ...]) -> Field:
     """Make a field of the sum of all traffic that has no field of its own."""
 
     def write(find: Find, look: Look, _cells: int) -> list[str]:
-        ending = "" if look.units.totals else "_per_s"
-        columns = [_values(find, name + ending) for name in counters]
+        names = counters if look.units.totals else map(rate_name, counters)
+        columns = [_values(find, name) for name in names]
         return [look.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
 
     return Field("other", "OTHER", 6, 4, "", write, right=True, others=counters)

@@ -10,12 +10,11 @@ from pbmon_client.data.model import Rows
 from pbmon_client.data.text import safe
 from pbmon_client.present.fields import short_container
 from pbmon_client.present.listing import Grouping, Key
-from pbmond import wire
+from pbmond.fields import CLASSES, CODES, DIRECTIONS, NO_UID
 
-_NET: Final = frozenset(wire.CLASSES.index(name) for name in ("net", "loopback"))
-_NOBODY: Final = 0xFFFFFFFF
-_IN: Final = wire.DIRECTIONS.index("in")
-_OUT: Final = wire.DIRECTIONS.index("out")
+_NET: Final = frozenset((CODES["net"], CODES["loopback"]))
+_IN: Final = DIRECTIONS.index("in")
+_OUT: Final = DIRECTIONS.index("out")
 _PLURALS: Final = {"unix": "unix sockets", "socket": "other sockets"}
 
 
@@ -52,11 +51,11 @@ def _users(rows: Rows) -> Iterable[Key]:
 
 def _user(rows: Rows, key: Key, row: int) -> str | None:
     # By the contract's own column, which knows how users are named.
-    return None if key == _NOBODY else rows.take([row]).column("user")[0]
+    return None if key == NO_UID else rows.take([row]).column("user")[0]
 
 
 def _uid(_rows: Rows, key: Key, _row: int) -> Key:
-    return None if key == _NOBODY else key
+    return None if key == NO_UID else key
 
 
 USERS: Final = Grouping("processes", _users, {"user": _user, "uid": _uid})
@@ -109,13 +108,13 @@ def _host(rows: Rows, key: Any, row: int) -> str | None:  # noqa: ANN401
 
 def _class_words(rows: Rows, row: int) -> str:
     number = rows.table.columns["class"][row]
-    name = wire.CLASSES[number] if number < len(wire.CLASSES) else "?"
+    name = CLASSES[number] if number < len(CLASSES) else "?"
     return _PLURALS.get(name, name)
 
 
 def _class(rows: Rows, _key: Key, row: int) -> str | None:
     number = rows.table.columns["class"][row]
-    return wire.CLASSES[number] if number < len(wire.CLASSES) else None
+    return CLASSES[number] if number < len(CLASSES) else None
 
 
 HOSTS: Final = Grouping("connections", _hosts, {"host": _host, "class": _class})
@@ -158,7 +157,7 @@ def _protocol(rows: Rows, key: Any, row: int) -> str:  # noqa: ANN401
 def _direction(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401
     if key[1] is None:
         return None
-    return wire.DIRECTIONS[key[2]] if key[2] < len(wire.DIRECTIONS) else None
+    return DIRECTIONS[key[2]] if key[2] < len(DIRECTIONS) else None
 
 
 PORTS: Final = Grouping(

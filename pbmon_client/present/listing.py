@@ -7,7 +7,7 @@ that a hundred thousand rows cost little.
 from __future__ import annotations
 
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
@@ -15,9 +15,8 @@ from math import isnan
 from operator import add, eq, itemgetter
 from typing import Any, Final, Protocol, TypeVar
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.model import Rows
-from pbmon_client.data.rates import IDENTITY
+from pbmond.fields import IDENTITY, SHOWN, Combined
 
 Key = Hashable
 Find = Callable[[str], Sequence[Any] | None]
@@ -126,20 +125,17 @@ def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
 
 def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
     """Return a field's values as the wire has them if they sort alike, else as the contract has."""
-    column = TABLES[rows.kind].get(name)
-    if column is None:
+    field = SHOWN[rows.kind].get(name)
+    if field is None:
         owners = rows.owners
         theirs = None if owners is None else raw_column(owners, name)
         if theirs is None:
             return None
         return list(map([*theirs, None].__getitem__, rows.owner_rows()))
-    if column.kind in ("bytes", "rate", "integer") or name in _RAW_TEXT:
+    if field.type == "number" or field.wire == "text":
         values: Sequence[Any] = rows.table.columns[name]
         return values
     return rows.column(name)
-
-
-_RAW_TEXT: Final = frozenset({"name", "exe", "cmdline", "cgroup", "unit", "container", "path"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +152,6 @@ class Grouping:
 
 
 _COUNTS: Final = ("members", "processes")
-_PARTS: Final = ("connections", "files")
 
 
 def numbered(values: Sequence[Value]) -> tuple[dict[Value, int], list[int]]:
@@ -200,7 +195,7 @@ class GroupListing:
             self._positions = {whole._keys[group]: number for group, number in groups.items()}
         self._keys = list(self._positions)
         self._firsts: dict[int, int] | None = None
-        self._counted: dict[str, dict[int, int]] = {name: {} for name in _COUNTS}
+        self._counted: defaultdict[str, dict[int, int]] = defaultdict(dict)
         self._made: dict[Hashable, Sequence[Any]] = {}
 
     def __len__(self) -> int:
@@ -251,7 +246,7 @@ class GroupListing:
             label = self._grouping.labels.get(name)
             if label is not None and name not in self._made:
                 return [self._label(label, row) for row in rows]
-            if name in _COUNTS:
+            if name in _COUNTS or self._combined(name) == "most":
                 return self._counts(name, rows)
             values = self.raw(name)
             return None if values is None else [values[row] for row in rows]
@@ -262,34 +257,39 @@ class GroupListing:
         label = self._grouping.labels.get(name)
         if label is not None:
             return [self._label(label, row) for row in range(len(self))]
-        if name in _COUNTS:
+        combined = self._combined(name)
+        if name in _COUNTS or combined == "most":
             return self._counts(name, range(len(self)))
-        column = TABLES[self.rows.kind].get(name)
-        adds_up = column is not None and (
-            column.kind in ("bytes", "rate") or name.endswith("_calls") or name in _PARTS
-        )
-        if column is None or not adds_up:
-            return None  # the sum of numbers that only name something says nothing
-        return self._sums(self.rows.table.columns[name], rates=column.kind == "rate")
+        if combined is None:
+            return None
+        rates = SHOWN[self.rows.kind][name].rate_of is not None
+        return self._sums(self.rows.table.columns[name], rates=rates)
+
+    def _combined(self, name: str) -> Combined | None:
+        """Return what members have in common of a field: their sum, the most of any, or nothing."""
+        field = SHOWN[self.rows.kind].get(name)
+        return None if field is None else field.combined
 
     def _label(self, label: Callable[[Rows, Key, int], Any], row: int) -> Any:  # noqa: ANN401
         return label(self.rows, self._keys[row], self._first(row))
 
-    def _counts(self, name: str, rows: Sequence[int]) -> list[int]:
-        """Count the members of groups, or the processes that those belong to."""
+    def _counts(self, name: str, rows: Sequence[int]) -> list[int | None]:
+        """Count the members of groups, or their processes; or find the most that a member has."""
         counted = self._counted[name]
         missing = {row for row in rows if row not in counted}
         if missing:
             counted |= dict.fromkeys(missing, 0) | self._count(name, missing)
-        return [counted[row] for row in rows]
+        return [counted[row] or None for row in rows]
 
     def _count(self, name: str, rows: Collection[int]) -> dict[int, int]:
         flags = list(map(rows.__contains__, self._numbers))
         numbers = compress(self._numbers, flags)
         if name == "members":
             return Counter(numbers)
-        pids, starts = (self.rows.table.columns[name] for name in ("pid", "start_ns"))
         members = list(compress(self._members, flags))
+        if name not in _COUNTS:
+            return _most(numbers, map(self.rows.table.columns[name].__getitem__, members))
+        pids, starts = (self.rows.table.columns[name] for name in ("pid", "start_ns"))
         whose = (map(pids.__getitem__, members), map(starts.__getitem__, members))
         return Counter(map(itemgetter(0), set(zip(numbers, *whose, strict=True))))
 
@@ -310,3 +310,12 @@ class GroupListing:
             if not sums[group]:
                 sums[group] = None
         return sums
+
+
+def _most(groups: Iterable[int], values: Iterable[int]) -> dict[int, int]:
+    """Return the most that any member of a group has."""
+    most: dict[int, int] = {}
+    for group, value in zip(groups, values, strict=True):
+        if value > most.get(group, 0):
+            most[group] = value
+    return most

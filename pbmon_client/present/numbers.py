@@ -66,6 +66,12 @@ def duration(seconds: float) -> str:
     return "0 s"
 
 
+def latency(us: int) -> str:
+    """Write microseconds as milliseconds or seconds, to three digits: ``0.085 ms``, ``1.25 s``."""
+    value, unit = (us / 1e3, "ms") if us < 1e6 else (us / 1e6, "s")
+    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
+
+
 def clock(time_ns: int) -> str:
     """Write CLOCK_REALTIME nanoseconds as local wall-clock time."""
     return time.strftime("%H:%M:%S", time.localtime(time_ns // 10**9))

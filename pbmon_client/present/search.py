@@ -11,10 +11,11 @@ from operator import and_, eq, or_
 from typing import Any, Final
 
 from pbmon_client.data import network
-from pbmon_client.data.columns import FIELDS, TABLES, UserName
+from pbmon_client.data.columns import UserName
 from pbmon_client.data.model import Filter, Flags, Rows, joined
 from pbmon_client.data.users import user_name
 from pbmon_client.present.listing import numbered
+from pbmond.fields import FIELDS, SHOWN
 
 #: Signs that only an expression has; without one the text is words.
 _EXPRESSION: Final = re.compile(r"[=<>~()!\"']|\bin\b", re.IGNORECASE)
@@ -171,7 +172,7 @@ class Search:
     @property
     def needs_flows(self) -> bool:
         """Whether it asks for fields of connections or files."""
-        return self.filter is not None and not self.filter.fields <= TABLES["processes"].keys()
+        return self.filter is not None and not self.filter.fields <= SHOWN["processes"].keys()
 
     def rows(self, rows: Rows, flows: Sequence[Rows]) -> list[int] | None:
         """Return the rows that match, None for all.

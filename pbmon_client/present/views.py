@@ -20,6 +20,7 @@ from pbmon_client.present.fields import (
     write_unit,
 )
 from pbmon_client.present.listing import Grouping
+from pbmond.fields import ways
 
 #: Sorts by all traffic shown, and where none is, by what moved since counting began.
 BUSIEST: Final = "busiest"
@@ -51,29 +52,26 @@ class View:
         return self.table
 
 
-def _pair(rank: int, name: str, into: str, out: str) -> tuple[Field, Field]:
-    return (
-        traffic("processes", f"{name}_{into}", rank),
-        traffic("processes", f"{name}_{out}", rank),
-    )
+def _pair(rank: int, name: str) -> tuple[Field, ...]:
+    return tuple(traffic("processes", f"{name}_{way}", rank) for way in ways(name))
 
 
 #: Every class of a process's bytes; at 80 cells net, file and disk have room.
 _TRAFFIC: Final = (
-    *_pair(2, "net", "rx", "tx"),
-    *_pair(3, "file", "read", "write"),
-    *_pair(5, "disk", "read", "write"),
-    *_pair(6, "loopback", "rx", "tx"),
-    *_pair(7, "unix", "rx", "tx"),
-    *_pair(9, "pipe", "read", "write"),
-    *_pair(12, "device", "read", "write"),
-    *_pair(14, "socket", "rx", "tx"),
+    *_pair(2, "net"),
+    *_pair(3, "file"),
+    *_pair(5, "disk"),
+    *_pair(6, "loopback"),
+    *_pair(7, "unix"),
+    *_pair(9, "pipe"),
+    *_pair(12, "device"),
+    *_pair(14, "socket"),
 )
 _PID: Final = number("processes", "pid", 7, 0)
 _PROCESS: Final = text("processes", "name", 15, 1, stretch=2, write=write_name, ideal=18, most=36)
 _OWNER: Final = text("processes", "name", 12, 1, stretch=1, write=write_name, ideal=15, most=24)
 _COUNTS: Final = (
-    number("processes", "connections", 5, 11, "CONNS"),
+    number("processes", "connections", 5, 11),
     number("processes", "files", 5, 11),
 )
 
@@ -133,11 +131,11 @@ CONNECTIONS: Final = View(
     (
         _PID,
         _OWNER,
-        text("connections", "protocol", 5, 3, title="PROTO", stretch=1, most=9),
-        text("connections", "local_address", 15, 4, stretch=2, title="LOCAL",
+        text("connections", "protocol", 5, 3, stretch=1, most=9),
+        text("connections", "local_address", 15, 4, stretch=2,
              write=write_end("local"), keep_end=True, ideal=21, most=60),
         text("connections", "direction", 1, 4, title=" ", write=write_direction),
-        text("connections", "remote_address", 15, 1, stretch=3, title="REMOTE",
+        text("connections", "remote_address", 15, 1, stretch=3,
              write=write_end("remote"), keep_end=True, ideal=24, most=60),
         *_FLOW,
         text("processes", "user", 8, 6),

@@ -2,5 +2,5 @@
 
 Offers: actions, keys, settings, start, state.
 Imports: pbmon_client.data, pbmon_client.options, pbmon_client.present,
-    pbmon_client.tui.draw, pbmon_client.tui.feed, urwid.
+    pbmon_client.tui.draw, pbmon_client.tui.feed, pbmond.fields, urwid.
 """

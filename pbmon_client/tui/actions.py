@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
 from pbmon_client.tui.draw import detail
 from pbmon_client.tui.draw.grid import columns_of
 from pbmon_client.tui.palette import THEMES
 from pbmon_client.tui.state import Place, State
+from pbmond.fields import SHOWN
 
 #: Intervals of display; None is every snapshot.
 _INTERVALS_S: Final = (None, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -144,9 +144,9 @@ def row_json(state: State) -> str | None:
     rows, row = chosen
     find = rows.listing.window([row])
     view = state.place.view
-    names = dict.fromkeys([*(field.name for field in view.fields), *TABLES[view.table]])
+    names = dict.fromkeys([*(field.name for field in view.fields), *SHOWN[view.table]])
     if view.grouping is None:
-        names = dict.fromkeys(TABLES[view.table])
+        names = dict.fromkeys(SHOWN[view.table])
         if view.table != "processes":
             names["name"] = None
     values: dict[str, Any] = {}

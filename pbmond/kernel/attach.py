@@ -26,7 +26,7 @@ _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
 #: Sizes of a key and of a slot in bytes; the compiler compares them with bpf/pbmon.h, a test with
 #: the numpy types of records.py.
-TABLE_SIZES: Final = {"flow": (64, 136), "file": (32, 104), "overflow": (16, 88)}
+TABLE_SIZES: Final = {"flow": (64, 144), "file": (32, 112), "overflow": (16, 96)}
 _EVENTS_SIZE: Final = 1 << 22
 _LOADER_TIMEOUT_S: Final = 60.0
 _ENDING_S: Final = 1.0

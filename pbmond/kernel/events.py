@@ -12,9 +12,12 @@ from pbmond.kernel.records import Event, FileSeen, ProcessExited, ProcessSeen, U
 
 PROCESS, EXIT, FILE, UNIX = 1, 2, 3, 4
 HEAD = struct.Struct("<IIQQQ")  # kind, tgid, start_ns, time_ns, id
-NAME = struct.Struct("<6IB7x16s")
+NAME = struct.Struct("<6IB3xIQ16s")
 DISK = struct.Struct("<QQ")
 UNIX_NAMES = struct.Struct("<QII112s112s")
+
+_PIPEFS_MAGIC = 0x50495045  # include/uapi/linux/magic.h
+_ANON_INODE_FS_MAGIC = 0x09041934
 
 
 def parse(data: bytes) -> Event | None:
@@ -24,8 +27,7 @@ def parse(data: bytes) -> Event | None:
         if kind == EXIT:
             return ProcessExited(pid, start_ns, time_ns, *DISK.unpack_from(data, HEAD.size))
         if kind == FILE:
-            _, path, whole, *_ = _named(data)
-            return FileSeen(row, path, whole)
+            return _file(data, row)
         if kind == PROCESS:
             return _process(data, pid, start_ns, time_ns)
         if kind == UNIX:
@@ -35,16 +37,22 @@ def parse(data: bytes) -> Event | None:
     return None
 
 
-def _named(data: bytes) -> tuple[tuple[int, int, int, bytes], bytes, bool, bytes, bytes]:
-    """Split an event with a path: (ppid, uid, netns, name), path, whole, cmdline, cgroup."""
-    fields = NAME.unpack_from(data, HEAD.size)
-    ppid, uid, netns, path_size, cmdline_size, cgroup_size, whole, comm = fields
+def _file(data: bytes, row: int) -> FileSeen:
+    _, _, _, path_size, _, _, whole, magic, inode, _ = NAME.unpack_from(data, HEAD.size)
     at = HEAD.size + NAME.size
-    path = data[at : at + path_size]
-    cmdline = data[at + path_size : at + path_size + cmdline_size]
-    cgroup = data[at + path_size + cmdline_size :][:cgroup_size]
-    name = comm.partition(b"\0")[0]
-    return (ppid, uid, netns, name), _path(path), bool(whole), cmdline, cgroup
+    path = _path(data[at : at + path_size])
+    return FileSeen(row, _kernels_name(path, magic, inode), bool(whole))
+
+
+def _kernels_name(path: bytes, magic: int, inode: int) -> bytes:
+    """Name a file without a path as the kernel does: ``pipe:[12]``, ``anon_inode:[eventfd]``."""
+    if path.count(b"/") > 1:
+        return path
+    if magic == _PIPEFS_MAGIC:
+        return b"pipe:[%d]" % inode
+    if magic == _ANON_INODE_FS_MAGIC:
+        return b"anon_inode:" + path.removeprefix(b"/")
+    return path
 
 
 def _path(components: bytes) -> bytes:
@@ -54,14 +62,20 @@ def _path(components: bytes) -> bytes:
 
 
 def _process(data: bytes, pid: int, start_ns: int, time_ns: int) -> ProcessSeen:
-    (ppid, uid, netns, name), exe, _, cmdline, cgroup = _named(data)
+    ppid, uid, netns, path_size, cmdline_size, cgroup_size, _, _, _, comm = NAME.unpack_from(
+        data, HEAD.size
+    )
+    at = HEAD.size + NAME.size
+    exe = _path(data[at : at + path_size])
+    cmdline = data[at + path_size : at + path_size + cmdline_size]
+    cgroup = data[at + path_size + cmdline_size :][:cgroup_size]
     return ProcessSeen(
         pid=pid,
         start_ns=start_ns,
         time_ns=time_ns,
         ppid=ppid,
         uid=uid,
-        name=name,
+        name=comm.partition(b"\0")[0],
         exe=exe or None,
         cmdline=cmdline or None,
         cgroup=_path(cgroup) or None,  # the root says nothing: a v1 hierarchy may say more

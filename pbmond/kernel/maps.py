@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +25,6 @@ from pbmond.kernel.records import (
     FLOW_KEY,
     OVERFLOW_KEY,
     Event,
-    FileSeen,
     ProbeRuns,
     Rows,
 )
@@ -49,8 +48,6 @@ _GRACE_S: Final = 0.05
 _SCHED_DEADLINE: Final = 6  # linux/sched.h; not in the os module
 #: Policies under which no ordinary task preempts us.
 _REAL_TIME: Final = frozenset((os.SCHED_FIFO, os.SCHED_RR, _SCHED_DEADLINE))
-_PIPEFS_MAGIC: Final = 0x50495045  # include/uapi/linux/magic.h
-_ANON_INODE_FS_MAGIC: Final = 0x09041934
 
 
 def slot_type(key: np.dtype[np.void]) -> np.dtype[np.void]:
@@ -94,13 +91,6 @@ class Table:
         live = slots[slots["counter"]["first_ns"] != 0]
         self.used = len(live)
         return Rows(live["key"], live["counter"])
-
-    def slot(self, row: int) -> np.void:
-        """Return the slot of row ``row``."""
-        slot = row & 0xFFFFFFFF
-        self._cover(slot + 1)
-        found: np.void = self._slots[slot]
-        return found
 
     def _cover(self, high: int) -> None:
         if high > len(self._slots):
@@ -168,19 +158,7 @@ class Kernel:
     def drain(self) -> list[Event]:
         """Return all lifecycle events that wait, oldest first."""
         parsed = (events.parse(record) for record in self._ring.records())
-        return [self._named(event) for event in parsed if event is not None]
-
-    def _named(self, event: Event) -> Event:
-        """Name files without a path as the kernel does: ``pipe:[12]``, ``anon_inode:[eventfd]``."""
-        if not isinstance(event, FileSeen) or event.path.count(b"/") > 1:
-            return event
-        slot = self._tables["file"].slot(event.id)
-        magic = slot["counter"]["magic"]
-        if magic == _PIPEFS_MAGIC:
-            return replace(event, path=b"pipe:[%d]" % slot["key"]["inode"])
-        if magic == _ANON_INODE_FS_MAGIC:
-            return replace(event, path=b"anon_inode:" + event.path.removeprefix(b"/"))
-        return event
+        return [event for event in parsed if event is not None]
 
     def lost(self) -> dict[str, int]:
         """Return what is missing since the start, by reason."""

@@ -43,21 +43,20 @@ COUNTER = np.dtype(
         ("tx_bytes", "<u8"),
         ("rx_calls", "<u8"),
         ("tx_calls", "<u8"),
+        ("retransmitted_bytes", "<u8"),
         ("id", "<u8"),
         ("first_ns", "<u8"),
+        ("retransmitted_segments", "<u4"),
+        ("rtt_us", "<u4"),
         ("netns", "<u4"),
         ("device", "<u4"),
-        ("magic", "<u4"),
         ("detail", "<u4"),
-        ("mode", "<u2"),
         ("class", "u1"),
         ("flags", "u1"),
-        ("zero", "<u4"),
+        ("tcp_state", "u1"),
+        ("zero", "u1"),
     ]
 )
-
-#: (uid_t)-1, which no user can have: the owner is not known.
-NO_UID = 0xFFFFFFFF
 
 FLAG_ACCEPTED = 1
 FLAG_UNLINKED = 2

@@ -47,7 +47,7 @@ from pbmond.loader.uring import BLIND, uring
 _FILL_RUN = 512  # the bound of the loop in fill_stack(), bpf/tables.h
 _BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
 
-_NOTES_SIZE = 21552
+_NOTES_SIZE = 21584
 _NOTES_SLOTS = 4  # of each processor, where programs may be preempted
 _HIGH_WATER_SIZE = 16
 _LOST_COUNT = 5

@@ -1,5 +1,6 @@
-"""Gets snapshots to viewers: the unprivileged publisher process, and the collector's end of it.
+"""Gets snapshots to viewers: the message of each topic, and the unprivileged publisher process.
 
-Offers: channel, supervisor.
-Imports: pbmond.patience, pbmond.system, pbmond.wire, zmq.
+Offers: channel, messages, supervisor.
+Imports: pbmond.fields, pbmond.kernel, pbmond.patience, pbmond.store, pbmond.system, pbmond.wire,
+    numpy, zmq.
 """

@@ -1,5 +1,5 @@
 """The command ``pbmond selftest``: known traffic through every I/O path, checked to the byte.
 
 Offers: nothing.
-Imports: pbmond.cli, pbmond.config, pbmond.kernel, pbmond.patience, pbmond.wire, zmq.
+Imports: pbmond.cli, pbmond.config, pbmond.fields, pbmond.kernel, pbmond.patience, pbmond.wire, zmq.
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from socket import AF_INET, AF_INET6
 from typing import Any, Final
 
-from pbmond import wire
+from pbmond.fields import CLASSES, DIRECTIONS
 from pbmond.kernel.records import START_TICK_NS
 from pbmond.selftest.moved import Moved, Row
 from pbmond.selftest.workloads import (
@@ -90,8 +90,8 @@ def _is_file(expected: ExpectedFile, row: Row) -> bool:
 
 
 def _check_file(expected: ExpectedFile, row: Row) -> Iterator[str]:
-    if wire.CLASSES[row["class"]] != expected.byte_class:
-        yield f"class {wire.CLASSES[row['class']]}, not {expected.byte_class}"
+    if CLASSES[row["class"]] != expected.byte_class:
+        yield f"class {CLASSES[row['class']]}, not {expected.byte_class}"
     if expected.path is not None and row["path"] != expected.path:
         yield f"path {_short(row['path'])}, not {_short(expected.path)}"
     if bool(row["unlinked"]) != expected.unlinked:
@@ -115,8 +115,8 @@ def _connections(expected: ExpectedConnection, moved: Moved) -> Iterator[Row]:
 
 def _check_ends(expected: ExpectedConnection, row: Row, *, older: bool) -> Iterator[str]:
     shown = {
-        "byte_class": wire.CLASSES[row["class"]],
-        "direction": wire.DIRECTIONS[row["direction"]],
+        "byte_class": CLASSES[row["class"]],
+        "direction": DIRECTIONS[row["direction"]],
         "family": row["family"],
         "type": row["type"],
         "protocol": row["protocol"],

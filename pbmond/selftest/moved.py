@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbmond import wire
+from pbmond.fields import COUNTERS
 from pbmond.kernel.records import START_TICK_NS
 
 Row = dict[str, Any]
@@ -34,7 +35,7 @@ def moved(earlier: wire.Message, later: wire.Message) -> Moved:
     return Moved(
         _added(earlier.connections, later.connections, _CONNECTION_KEY, _CONNECTION_COUNTERS),
         _added(earlier.files, later.files, _FILE_KEY, _FILE_COUNTERS),
-        _added(earlier.processes, later.processes, (), wire.COUNTERS),
+        _added(earlier.processes, later.processes, (), COUNTERS),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pbmond import wire
+from pbmond.fields import CLASSES, counter_names
 from pbmond.selftest.compare import WAYS, Difference, counted, device_of, match, told
 from pbmond.selftest.moved import Moved, Row
 from pbmond.selftest.workloads import (
@@ -105,9 +105,9 @@ class _Judgement:
 
     def _outside_rows(self) -> Iterator[Difference]:
         """Compare the counters of the processes with the sums of their rows."""
-        for number, name in enumerate(wire.CLASSES):
+        for number, name in enumerate(CLASSES):
             rows = [row for row in self._family() if row["class"] == number]
-            for way, column in zip(WAYS, wire.counter_names(name), strict=False):
+            for way, column in zip(WAYS, counter_names(name), strict=False):
                 sums = sum(counted(row, way, "bytes") for row in rows)
                 whole = sum(
                     row[column] for pid in self._pids for row in self._moved.processes.get(pid, ())
@@ -166,7 +166,7 @@ def _stray(row: Row, what: str) -> Iterator[Difference]:
     for way in WAYS:
         size = counted(row, way, "bytes")
         if size:
-            place = f"{wire.CLASSES[row['class']]} {name!r} of process {row['pid']}"
+            place = f"{CLASSES[row['class']]} {name!r} of process {row['pid']}"
             yield Difference(way, f"{size} {what} bytes in {place}")
 
 

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
+from pbmond.fields import CODES
 from pbmond.kernel.records import HostReading
 
 #: Interfaces and disks that are gone stay for so many others to go; containers come and go.
 MAX_GONE: Final = 64
 
 _AF_INET: Final = 2
-_NET, _LOOPBACK = wire.CLASSES.index("net"), wire.CLASSES.index("loopback")
+_NET, _LOOPBACK = CODES["net"], CODES["loopback"]
 _MAPPED: Final = np.uint64(0xFFFF0000)  # the last word of an IPv4 address in IPv6, without it
 _LOW_HALF: Final = np.uint64(0xFFFFFFFF)
 _HALF: Final = np.uint64(32)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
+from pbmond.fields import COUNTERS
+from pbmond.store.values import ROWS
 
-DISK = wire.COUNTERS.index("disk_read_bytes")
+#: The rows of COUNTERS that hold the bytes read from and written to disks.
+DISK = slice(COUNTERS.index("disk_read_bytes"), COUNTERS.index("disk_write_bytes") + 1)
 
 
 def widened(array: NDArray[Any], capacity: int) -> NDArray[Any]:
@@ -21,10 +23,10 @@ def widened(array: NDArray[Any], capacity: int) -> NDArray[Any]:
 
 
 class ProcessCounters:
-    """Arrays of (len(wire.COUNTERS), slots)."""
+    """Arrays of (len(COUNTERS), slots)."""
 
     def __init__(self, capacity: int) -> None:
-        self._now = np.zeros((len(wire.COUNTERS), capacity), np.uint64)
+        self._now = np.zeros((len(COUNTERS), capacity), np.uint64)
         self._before = np.zeros_like(self._now)
         #: By slot: something but disk bytes moved in this tick.
         self.active = np.zeros(capacity, np.bool_)
@@ -43,16 +45,15 @@ class ProcessCounters:
     def add(
         self, slots: NDArray[np.int32], classes: NDArray[np.uint8], deltas: NDArray[np.uint64]
     ) -> None:
-        """Add ``deltas`` (rows, 4) to the counters of each row's slot and class."""
+        """Add ``deltas`` (rows, len(VALUES)) to the counters of each row's slot and class."""
         capacity = self._now.shape[1]
-        rows = classes.astype(np.intp)[:, np.newaxis] * 4 + np.arange(4)
-        flat = rows * capacity + slots[:, np.newaxis]
+        flat = ROWS[classes] * capacity + slots[:, np.newaxis]
         np.add.at(self._now.reshape(-1), flat.reshape(-1), deltas.reshape(-1))
         self.active[slots] = True
 
     def set_disk(self, slot: int, values: Sequence[int]) -> None:
         """Set the bytes read from and written to disks."""
-        self._now[DISK:, slot] = values
+        self._now[DISK, slot] = values
 
     def moved_nothing(self, slot: int) -> bool:
         """Return whether all counters of a slot are zero."""

@@ -13,14 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
-from pbmond.kernel.records import (
-    NO_UID,
-    START_TICK_NS,
-    ProcessExited,
-    ProcessSeen,
-    ProcSample,
-)
+from pbmond.fields import NO_UID, STATES
+from pbmond.kernel.records import START_TICK_NS, ProcessExited, ProcessSeen, ProcSample
 from pbmond.store.process_counters import ProcessCounters, widened
 from pbmond.store.process_disk import Bytes, ProcessDisk
 from pbmond.store.process_index import Key, ProcessIndex
@@ -30,8 +24,8 @@ Visible = Callable[[int, bytes, int], bool]  # pid, name, uid
 
 #: Retired unit of the processes that the configuration hides.
 EXCLUDED = b"(excluded)"
-RUNNING = wire.STATES.index("running")
-EXITED = wire.STATES.index("exited")
+RUNNING = STATES.index("running")
+EXITED = STATES.index("exited")
 FREE = 255
 
 _CAPACITY = 256  # slots at first
@@ -58,7 +52,7 @@ INFO = np.dtype(
 class ProcessRows:
     """All slots at one moment, free ones too.
 
-    ``counters`` and ``deltas`` are (len(wire.COUNTERS), slots); ``disk_elapsed_s`` is the time
+    ``counters`` and ``deltas`` are (len(COUNTERS), slots); ``disk_elapsed_s`` is the time
     that the disk deltas took.
     """
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
+from pbmond.fields import HISTORY, RATES
 
-#: Rows of a plane, as indexes of wire.RATES.
-RATE_INDEXES = tuple(wire.RATES.index(name) for name in wire.HISTORY)
+#: Rows of a plane, as indexes of RATES.
+RATE_INDEXES = tuple(RATES.index(name) for name in HISTORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class History:
 
 
 def host_samples(planes: Sequence[Plane]) -> dict[str, list[float | None]]:
-    """Return the host's samples by the names of wire.HISTORY, oldest first."""
+    """Return the host's samples by the names of HISTORY, oldest first."""
     return _named([plane.host for plane in planes])
 
 
@@ -65,5 +65,5 @@ def sum_samples(
 def _named(samples: Sequence[NDArray[np.floating]]) -> dict[str, list[float | None]]:
     return {
         name: [None if np.isnan(sample[row]) else float(sample[row]) for sample in samples]
-        for row, name in enumerate(wire.HISTORY)
+        for row, name in enumerate(HISTORY)
     }

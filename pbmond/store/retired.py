@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
+from pbmond.fields import COUNTERS
 
 Group = tuple[bytes | None, int]  # unit (None: not known), uid
 
@@ -18,7 +18,7 @@ MAX_GROUPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RetiredRows:
-    """``groups`` and ``processes`` are parallel; ``counters`` is (len(wire.COUNTERS), rows)."""
+    """``groups`` and ``processes`` are parallel; ``counters`` is (len(COUNTERS), rows)."""
 
     groups: tuple[Group, ...]
     processes: NDArray[np.uint64]
@@ -34,7 +34,7 @@ class Retired:
         self._rows: RetiredRows | None = None
 
     def add(self, group: Group, processes: int, counters: NDArray[np.uint64]) -> None:
-        """Add one process's final ``counters`` (len(wire.COUNTERS),) to ``group``."""
+        """Add one process's final ``counters`` (len(COUNTERS),) to ``group``."""
         self._rows = None
         self._merge(group, np.append(counters, np.uint64(processes)))
         if len(self._sums) > self._max_groups:
@@ -50,6 +50,6 @@ class Retired:
         """Return all groups; the arrays never change."""
         if self._rows is None:
             sums = np.array(list(self._sums.values()), np.uint64)
-            sums = np.ascontiguousarray(sums.reshape(-1, len(wire.COUNTERS) + 1).T)
+            sums = np.ascontiguousarray(sums.reshape(-1, len(COUNTERS) + 1).T)
             self._rows = RetiredRows(tuple(self._sums), sums[-1], sums[:-1])
         return self._rows

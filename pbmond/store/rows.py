@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pbmond import fields
 from pbmond.kernel.records import COUNTER, Rows
+from pbmond.store.values import values_of
 
-#: ``open`` of a row, as indexes of wire.OPEN.
-CLOSED, OPEN, OPEN_UNKNOWN = 0, 1, 2
+#: ``open`` of a row, as it is on the wire.
+CLOSED, OPEN, OPEN_UNKNOWN = (fields.OPEN.index(each) for each in (False, True, None))
 #: Slot of a row that was folded.
 NO_SLOT = -1
 #: At most so many keys of a map are retired in one tick: each costs a system call.
 RETIRE_MAX = 10_000
-
-_VALUES = ("rx_bytes", "tx_bytes", "rx_calls", "tx_calls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class RowState:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Rows that moved: ``index`` into the state and (rows, 4) ``deltas`` of their counters."""
+    """Rows that moved: ``index`` into the state and (rows, len(VALUES)) ``deltas``."""
 
     index: NDArray[np.intp]
     deltas: NDArray[np.uint64]
@@ -78,14 +79,6 @@ class _Ids:
 
 def _ids_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(counters["id"])
-
-
-def values_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
-    """Copy the four counters (bytes and calls, in and out) of each row to (rows, 4)."""
-    values = np.empty((len(counters), len(_VALUES)), np.uint64)
-    for column, name in enumerate(_VALUES):
-        values[:, column] = counters[name]
-    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +139,7 @@ class RowTable:
             was_open[known] = before.open[old]
             last_ns = np.full(len(rows), now_ns, np.uint64)
             last_ns[known] = before.last_ns[old]
-        moved = np.flatnonzero(deltas[:, 0] | deltas[:, 1] | deltas[:, 2] | deltas[:, 3])
+        moved = np.flatnonzero(reduce(np.bitwise_or, deltas.T))
         last_ns = last_ns.copy()
         last_ns[moved] = now_ns
         self.state = RowState(

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
+from pbmond.fields import COUNTERS, NO_UID
 from pbmond.kernel.records import (
     FILE_KEY,
     FLOW_KEY,
-    NO_UID,
     OVERFLOW_KEY,
     Event,
     FileSeen,
@@ -32,8 +31,9 @@ from pbmond.store.process_index import Key
 from pbmond.store.processes import ProcessTable
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
-from pbmond.store.rows import Leave, Moved, RowTable, values_of
+from pbmond.store.rows import Leave, Moved, RowTable
 from pbmond.store.snapshot import Snapshot, process_rates, sum_rates
+from pbmond.store.values import ROWS, values_of
 
 #: Written before a path whose beginning was cut off; whole paths begin with a slash.
 CUT = b"..."
@@ -199,9 +199,8 @@ class Store:
 
     def _retire_strangers(self, counters: NDArray[np.void]) -> None:
         """Count keys that were deleted and never read: whose they were, nobody can tell."""
-        sums = np.zeros(len(wire.COUNTERS), np.uint64)
-        first = counters["class"].astype(np.intp)[:, np.newaxis] * 4
-        np.add.at(sums, first + np.arange(4), values_of(counters))
+        sums = np.zeros(len(COUNTERS), np.uint64)
+        np.add.at(sums, ROWS[counters["class"]], values_of(counters))
         self._retired.add((None, NO_UID), 0, sums)
         nobody = np.full(len(counters), NO_UID, np.uint32)
         self._coverage.add_elsewhere(nobody, counters["class"], values_of(counters))

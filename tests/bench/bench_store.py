@@ -32,7 +32,7 @@ from pbmond.kernel.records import (
     Reading,
     Rows,
 )
-from pbmond.store.snapshot import Meta
+from pbmond.publish.messages import Messages, Meta
 from pbmond.store.store import Store, StoreOptions
 
 SECOND = 1_000_000_000
@@ -230,11 +230,11 @@ def tick(
     with watch.measure("apply_proc"):
         store.apply_proc(samples)
     with watch.measure("snapshot"):
-        snapshot = store.snapshot()
+        messages = Messages(store.snapshot(), META)
     for name in topics:
         topic = wire.parse_topic(name.encode())
         with watch.measure(f"message {name}"):
-            message = snapshot.message(topic, META)
+            message = messages.of(topic)
         with watch.measure(f"encode {name}"):
             frame = wire.encode(topic, message)
         watch.samples[f"MB {name}"].append(len(frame) / 1e6)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pbmond import wire
+from pbmond.fields import COUNTERS, HISTORY, RATES
 
 _CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 SECOND = 10**9
@@ -64,10 +65,10 @@ class World:
             tables |= {"connections": self._connections, "files": self._files}
         if pid is not None:
             tables = {name: _only(table, pid) for name, table in tables.items()}
-        totals: dict[str, Any] = dict.fromkeys(wire.COUNTERS, 0)
-        for name in wire.RATES:
+        totals: dict[str, Any] = dict.fromkeys(COUNTERS, 0)
+        for name in RATES:
             totals[name] = sum(self._processes.columns[name])
-        history = {name: [self._random.random() * 1e7 for _ in range(60)] for name in wire.HISTORY}
+        history = {name: [self._random.random() * 1e7 for _ in range(60)] for name in HISTORY}
         return wire.Message(
             host="large", boot_id="boot", epoch="epoch", seq=seq,
             time_ns=1_780_000_000 * SECOND + seq * SECOND,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pbmond import wire
+from pbmond.fields import COUNTERS
 
 
 def assert_conserved(message: wire.Message) -> None:
     """Assert for every counter: sum over processes + sum over retired = total."""
-    for name in wire.COUNTERS:
+    for name in COUNTERS:
         rows = sum(message.processes.columns[name])
         retired = sum(message.retired.columns[name])
         assert rows + retired == message.totals[name], name

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from processes import Row, row_of
 
-from pbmond import wire
+from pbmond.fields import CLASSES, counter_names
 from pbmond.selftest.daemon import Daemon
 
 
@@ -62,8 +62,8 @@ def waits(pid: int) -> bool:
 def counted(row: Row) -> dict[str, int]:
     """What pbmon has for each figure of /proc/PID/io: over all classes, but that of the disk."""
     sums = dict.fromkeys(("rchar", "wchar", "syscr", "syscw"), 0)
-    for kind in wire.CLASSES:
-        for name, counter in zip(sums, wire.counter_names(kind), strict=True):
+    for kind in CLASSES:
+        for name, counter in zip(sums, counter_names(kind), strict=True):
             sums[name] += row[counter]
     return sums
 

@@ -15,6 +15,7 @@ import pytest
 from conservation import assert_conserved
 
 from pbmond import wire
+from pbmond.fields import CLASSES, STATES, counter_names
 from pbmond.kernel.records import START_TICK_NS
 from pbmond.selftest.daemon import Daemon, now_ns
 from pbmond.selftest.workloads.programs import elf
@@ -26,11 +27,11 @@ PROCESSES = SIZES * SIZES
 UID = 64_321
 INPUT, OUTPUT = 6, 7
 
-EXITED = wire.STATES.index("exited")
+EXITED = STATES.index("exited")
 #: What the processes move is exact; what reaches the disk is the page cache's affair.
-COUNTERS = tuple(name for name in wire.COUNTERS if not name.startswith("disk_"))
+COUNTED = tuple(name for kind in CLASSES for name in counter_names(kind))
 
-Moved = tuple[int, ...]  # by COUNTERS
+Moved = tuple[int, ...]  # by COUNTED
 #: A pid and its start in ticks of /proc: of a process that /proc told first more is not known yet.
 Process = tuple[int, int]
 
@@ -58,7 +59,7 @@ sys.stdin.read()
 def moved(ordinal: int) -> Moved:
     """What the process of that ordinal reads and writes: no other moves the same."""
     writes, reads = divmod(ordinal, SIZES)
-    counters = dict.fromkeys(COUNTERS, 0)
+    counters = dict.fromkeys(COUNTED, 0)
     counters["file_write_bytes"], counters["file_write_calls"] = 2 * writes + 1, 1
     counters["file_read_bytes"], counters["file_read_calls"] = reads + 1, 1
     return tuple(counters.values())
@@ -115,7 +116,7 @@ class Seen:
     def take(self, message: wire.Message) -> int:
         """Check one snapshot against those before; return how many processes it shows."""
         columns = message.processes.columns
-        counters = zip(*(columns[name] for name in COUNTERS), strict=True)
+        counters = zip(*(columns[name] for name in COUNTED), strict=True)
         names = ("uid", "pid", "start_ns", "state")
         rows = zip(*(columns[name] for name in names), counters, strict=True)
         shown: set[Process] = set()
@@ -180,5 +181,5 @@ def test_forty_thousand_processes_of_few_pids_are_a_row_each(
     (row,) = (row for row in message.retired.rows() if row["uid"] == UID)
     everything = zip(*map(moved, range(PROCESSES)), strict=True)
     assert row["processes"] == PROCESSES
-    assert tuple(row[name] for name in COUNTERS) == tuple(map(sum, everything))
+    assert tuple(row[name] for name in COUNTED) == tuple(map(sum, everything))
     assert message.health["lost"] == dict.fromkeys(message.health["lost"], 0)

@@ -40,7 +40,7 @@ _AS_FROM_7_0 = f"""#!/usr/bin/python3
 # Runs the loader ($2 $3) as on a kernel that may preempt the programs of raw tracepoints.
 import runpy, sys
 sys.path.append({str(Path(__file__).parents[2])!r})
-from pbmond import offsets, preemption
+from pbmond.loader import offsets, preemption
 offsets.raw_is_preemptible = preemption.raw_is_preemptible = lambda _btf: True
 preemption.of_kernel = lambda: "for the test"
 sys.argv = sys.argv[2:]

@@ -16,11 +16,12 @@ from processes import row_of
 
 from pbmond import wire
 from pbmond.config import Config
+from pbmond.fields import counter_names
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
 from pbmond.kernel.records import HostReading, Reading
+from pbmond.publish.messages import Messages, Meta
 from pbmond.selftest.daemon import now_ns
-from pbmond.store.snapshot import Meta
 from pbmond.store.store import Store, StoreOptions
 
 BLOCKS = 750_000
@@ -63,7 +64,7 @@ class Ticks:
         store.fold(*finals)
         self.count += 1
         self.deleted_calls += sum(int(each[name].sum()) for each in finals for name in CALL_COUNTS)
-        return store.snapshot().message(wire.Topic(None, "processes"), META)
+        return Messages(store.snapshot(), META).of(wire.Topic(None, "processes"))
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def sender_and_receiver() -> Iterator[tuple[subprocess.Popen[bytes], subprocess.
 
 def moved(row: dict[str, Any], kind: str) -> tuple[int, ...]:
     """Bytes in and out, calls in and out, of one class."""
-    return tuple(row[name] for name in wire.counter_names(kind))
+    return tuple(row[name] for name in counter_names(kind))
 
 
 # An idle time of nothing deletes every row at every tick, in the middle of its calls.

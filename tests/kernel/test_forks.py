@@ -14,10 +14,11 @@ from pathlib import Path
 from processes import Row, run_python
 
 from pbmond import wire
+from pbmond.fields import STATES
 from pbmond.patience import patient
 from pbmond.selftest.daemon import Daemon
 
-_RUNNING, _EXITED = (wire.STATES.index(name) for name in ("running", "exited"))
+_RUNNING, _EXITED = (STATES.index(name) for name in ("running", "exited"))
 _INTERVAL_S = 2.5
 _RESCAN_S = 10 + 2 * _INTERVAL_S  # the daemon lists /proc every 10 s
 #: More than the daemon gets to in that time by its samples of single processes.

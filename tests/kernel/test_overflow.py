@@ -15,6 +15,7 @@ from processes import row_of
 
 from pbmond import wire
 from pbmond.config import Config
+from pbmond.fields import CLASSES, SOCKET_CLASSES
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
 from pbmond.kernel.records import Rows
@@ -55,7 +56,7 @@ def overflow_calls(kernel: Kernel) -> tuple[int, int]:
     """The calls of everybody's connections and of everybody's files that have no row."""
     counters = kernel.read()[2].counters
     calls = counters["rx_calls"] + counters["tx_calls"]
-    of_sockets = counters["class"] < len(wire.SOCKET_CLASSES)
+    of_sockets = counters["class"] < len(SOCKET_CLASSES)
     return int(calls[of_sockets].sum()), int(calls[~of_sockets].sum())
 
 
@@ -80,7 +81,7 @@ def snapshots(daemon: Daemon, after_ns: int, until_ns: int | None = None) -> Ite
 def sums(rows: Rows, pid: int, kind: str) -> tuple[int, int, int]:
     """How many rows of ``kind`` a process wrote to, and the bytes and calls that they count."""
     mine = rows.counters[rows.keys["pid"] == pid]
-    mine = mine[(mine["class"] == wire.CLASSES.index(kind)) & (mine["tx_calls"] > 0)]
+    mine = mine[(mine["class"] == CLASSES.index(kind)) & (mine["tx_calls"] > 0)]
     return len(mine), int(mine["tx_bytes"].sum()), int(mine["tx_calls"].sum())
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pbmond import wire
+from pbmond.fields import COUNTERS, RATES
 
 _CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 _NUMBERS = {"u1": 0, "u2": 0, "u4": 0, "u8": 0, "f8": math.nan, "16s": bytes(16), "text": None}
@@ -89,7 +90,7 @@ def process(pid: int, name: bytes = b"worker", **fields: Any) -> dict[str, Any]:
         "ppid": 1,
         "uid": 1000,
         "name": name,
-        **dict.fromkeys(wire.RATES, 0.0),
+        **dict.fromkeys(RATES, 0.0),
         **fields,
     }
 
@@ -101,8 +102,8 @@ def flow(pid: int, **fields: Any) -> dict[str, Any]:
 
 def _totals(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(rows)
-    totals: dict[str, Any] = {name: sum(row.get(name, 0) for row in rows) for name in wire.COUNTERS}
-    for name in wire.RATES:
+    totals: dict[str, Any] = {name: sum(row.get(name, 0) for row in rows) for name in COUNTERS}
+    for name in RATES:
         total = sum((row.get(name, math.nan) for row in rows), 0.0)
         totals[name] = None if math.isnan(total) else total
     return totals

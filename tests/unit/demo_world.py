@@ -17,6 +17,7 @@ import client_messages
 from pbmon_client.data import model
 from pbmon_client.output import jsonout
 from pbmond import wire
+from pbmond.fields import CLASSES, COUNTERS, HISTORY, RATES, counter_names, rate_name
 
 FILE = Path(__file__).parents[1] / "data" / "demo.ndjson"
 SNAPSHOTS = 20
@@ -223,7 +224,7 @@ def world() -> list[Process]:
 def messages(count: int = SNAPSHOTS, *, flows: bool = True) -> Iterator[wire.Message]:
     """Yield the snapshots of the host, one a second."""
     processes = world()
-    history: dict[str, list[float]] = {name: [] for name in wire.HISTORY}
+    history: dict[str, list[float]] = {name: [] for name in HISTORY}
     for second in range(count):
         rows = [_process(each, second) for each in processes]
         for name, samples in history.items():
@@ -264,8 +265,7 @@ def _coverage(processes: list[Process], rows: list[dict[str, Any]], second: int)
         interfaces.append(client_messages.interface(name.encode(), *moved, addresses=2))
     attributed = {name: sum(row[name] for row in rows) for name in wire.ATTRIBUTED_COUNTERS}
     now = {
-        name: round(sum(row[wire.rate_name(name)] for row in rows))
-        for name in wire.ATTRIBUTED_COUNTERS
+        name: round(sum(row[rate_name(name)] for row in rows)) for name in wire.ATTRIBUTED_COUNTERS
     }
     on_disk = [
         {name: round(each[f"disk_{name}"] * 1.04) for name in wire.DISK_COUNTERS}
@@ -336,24 +336,24 @@ def _process(process: Process, second: int) -> dict[str, Any]:
         "exited_ns": 0,
         "connections": len(process.connections),
         "files": len(process.files),
-        **dict.fromkeys(wire.COUNTERS, 0),
-        **dict.fromkeys(wire.RATES, 0.0),
+        **dict.fromkeys(COUNTERS, 0),
+        **dict.fromkeys(RATES, 0.0),
     }
     if row["state"]:
         row["exited_ns"] = BOOT_NS + _seconds(process, second) * SECOND + SECOND // 2
     for flow in (*process.connections, *process.files):
-        name = wire.CLASSES[flow.fields["class"]]
-        counters = wire.counter_names(name)
+        name = CLASSES[flow.fields["class"]]
+        counters = counter_names(name)
         for way, wave in enumerate((flow.into, flow.out)):
             total, rate = _moved(wave, process, second)
             row[counters[way]] += total
             row[counters[way + 2]] += total // 16_384
-            row[wire.rate_name(counters[way])] += rate
+            row[rate_name(counters[way])] += rate
             if name == "file":  # half of what is read was in memory already
                 disk = ("disk_read_bytes", "disk_write_bytes")[way]
                 share = 0.5 if way == 0 else 1.0
                 row[disk] += round(total * share)
-                row[wire.rate_name(disk)] += rate * share
+                row[rate_name(disk)] += rate * share
     return row
 
 

@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 from pbmond import wire
+from pbmond.fields import CLASSES
 from pbmond.selftest.moved import Moved, Row
 from pbmond.selftest.workloads import ExpectedConnection, ExpectedFile
 
@@ -17,8 +18,8 @@ INODE = 77
 
 def file_row(read: int = 0, written: int = 0, **changes: Any) -> Row:
     """A file's row, of one call each way that anything went."""
-    row: Row = dict.fromkeys(wire.FILE, 0)
-    row |= {"pid": PID, "start_ns": START_NS, "class": wire.CLASSES.index("file")}
+    row: Row = dict.fromkeys(wire.TABLES["files"], 0)
+    row |= {"pid": PID, "start_ns": START_NS, "class": CLASSES.index("file")}
     row |= {"device": DEVICE, "inode": INODE, "path": b"/srv/data"}
     row |= {"read_bytes": read, "read_calls": int(bool(read))}
     row |= {"write_bytes": written, "write_calls": int(bool(written))}
@@ -27,8 +28,8 @@ def file_row(read: int = 0, written: int = 0, **changes: Any) -> Row:
 
 def connection_row(received: int = 0, sent: int = 0, **changes: Any) -> Row:
     """A unix connection's row, of one call each way that anything went."""
-    row: Row = dict.fromkeys(wire.CONNECTION, 0)
-    row |= {"pid": PID, "start_ns": START_NS, "class": wire.CLASSES.index("unix")}
+    row: Row = dict.fromkeys(wire.TABLES["connections"], 0)
+    row |= {"pid": PID, "start_ns": START_NS, "class": CLASSES.index("unix")}
     row |= {"family": int(socket.AF_UNIX), "type": int(socket.SOCK_STREAM), "inode": INODE}
     row |= {"local": bytes(16), "remote": bytes(16), "local_name": None, "remote_name": None}
     row |= {"rx_bytes": received, "rx_calls": int(bool(received))}
@@ -38,7 +39,7 @@ def connection_row(received: int = 0, sent: int = 0, **changes: Any) -> Row:
 
 def process_row(**counters: Any) -> Row:
     """A process's row."""
-    row: Row = dict.fromkeys(wire.PROCESS, 0)
+    row: Row = dict.fromkeys(wire.TABLES["processes"], 0)
     row |= {"pid": PID, "start_ns": START_NS, "name": b"mover", "cmdline": b"mover\0"}
     return row | counters
 

@@ -2,5 +2,5 @@
 
 Offers: detail, graphs, grid, header, popups, screen.
 Imports: pbmon_client.data, pbmon_client.present, pbmon_client.tui,
-    pbmon_client.tui.feed, pbmond.wire.
+    pbmon_client.tui.feed, pbmond.fields.
 """

@@ -16,18 +16,8 @@ from pbmon_client.tui.draw.graphs import Sample, area, peak, spark
 from pbmon_client.tui.draw.parts import parts
 from pbmon_client.tui.feed.curves import curve_names
 from pbmon_client.tui.state import State
-from pbmond.wire import HISTORY
+from pbmond.fields import FIELDS, HISTORY
 
-_NAMES: Final = {
-    "net_rx_bytes_per_s": ("net in", "in"),
-    "net_tx_bytes_per_s": ("net out", "out"),
-    "file_read_bytes_per_s": ("file read", "read"),
-    "file_write_bytes_per_s": ("file write", "write"),
-    "rx_bytes_per_s": ("in", "in"),
-    "tx_bytes_per_s": ("out", "out"),
-    "read_bytes_per_s": ("read", "read"),
-    "write_bytes_per_s": ("write", "write"),
-}
 #: From this many lines on the curves are large, and how large they are from how many on.
 _LARGE_LINES: Final = 14
 _LARGE_LINES_ALONE: Final = 9  # where there are no parts to list
@@ -131,6 +121,11 @@ def _now(curve: Sequence[Sample], about: Subject, name: str) -> Sample:
     return value if value is not None else (curve[-1] if curve else None)
 
 
+def _role(name: str) -> str:
+    """Name the colour of a curve, which is that of its direction."""
+    return FIELDS[name].title.split()[-1]
+
+
 def _small(about: Subject, state: State, width: int) -> list[Line]:
     """Draw a line for each pair of curves."""
     names = curve_names(about.view.table)
@@ -142,10 +137,10 @@ def _small(about: Subject, state: State, width: int) -> list[Line]:
         top = peak(*about.curves[first : first + 2])
         line: Line = [("text", " ")]
         for name, curve in zip(pair, about.curves[first : first + 2], strict=True):
-            words, role = _NAMES[name]
+            words = FIELDS[name].title
             number = state.units.write(_now(curve, about, name)).rjust(state.units.cells)
             run: Line = [("dim", f"{words:<11}"), ("text", number + " ")]
-            line += fill([*run, (role, spark(curve, max(0, half - label), top))], half)
+            line += fill([*run, (_role(name), spark(curve, max(0, half - label), top))], half)
         lines.append(fill(line, width))
     return lines
 
@@ -162,7 +157,7 @@ def _large(about: Subject, state: State, width: int, height: int) -> list[Line]:
         lines[0].extend(fill(_label(about, state, name, curve, cells), each))
         drawn = area(curve, cells, rows, peak(*pair), ascii_only=state.ascii_only)
         for line, text in zip(lines[1:], drawn, strict=True):
-            line.extend(fill([(_NAMES[name][1], text)], each))
+            line.extend(fill([(_role(name), text)], each))
     return [fill(line, width) for line in lines]
 
 
@@ -170,7 +165,7 @@ def _label(about: Subject, state: State, name: str, curve: Sequence[Sample], cel
     """Write what a curve is of, its last value, and its highest at the right end."""
     units = state.units
     left: Line = [
-        ("dim", f"{_NAMES[name][0]} "),
+        ("dim", f"{FIELDS[name].title} "),
         ("strong", units.write(_now(curve, about, name)).rjust(units.cells)),
     ]
     known = any(value is not None for value in curve)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.present.cells import Line, cell, cells_of, clean, fill, wrap
-from pbmon_client.present.fields import Look
+from pbmon_client.present.cells import Line, cell, cells_of, fill, wrap
+from pbmon_client.present.fields import Look, written
 from pbmon_client.present.numbers import duration, moment
 from pbmon_client.present.views import View
+from pbmond.fields import FIELDS
 
 ValueOf = Callable[[str], Any]
 _PROCESS: Final = ("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid")
@@ -60,13 +61,17 @@ def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
     for name in names:
         known = value(name)
         if known is not None and known != "":
-            found.append((_WORDS.get(name, name), clean(str(known))))
+            found.append((_title(name), written(name, known, look)))
     if view.grouping is None:
         found[1:1] = _moments(value, look, view)
     return found
 
 
-_WORDS: Final = {"cmdline": "runs", "members": "processes", "ppid": "parent"}
+def _title(name: str) -> str:
+    # The members of a group are no field of any row.
+    return FIELDS[name].title if name in FIELDS else "processes"
+
+
 #: An age is written this wide, so that what stands behind it does not move every second.
 _AGE_CELLS: Final = len("(59 m 59 s)")
 

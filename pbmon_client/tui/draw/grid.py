@@ -13,6 +13,7 @@ from pbmon_client.present.numbers import magnitude
 from pbmon_client.present.views import VIEWS
 from pbmon_client.tui.draw.header import centre
 from pbmon_client.tui.state import State
+from pbmond.fields import rate_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def _roles(field: Field, rows: Arranged, shown: Sequence[int], look: Look) -> li
     if not counters:
         return ["text"] * len(shown)
     totals = look.units.totals
-    columns = [rows.listing.raw(each if totals else f"{each}_per_s") or () for each in counters]
+    columns = [rows.listing.raw(each if totals else rate_name(each)) or () for each in counters]
     return [magnitude(known_sum(column[row] for column in columns), totals=totals) for row in shown]
 
 

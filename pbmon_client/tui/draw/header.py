@@ -13,7 +13,7 @@ from pbmon_client.present.numbers import clock, duration
 from pbmon_client.present.views import BUSIEST
 from pbmon_client.tui.draw.graphs import Sample, peak, spark
 from pbmon_client.tui.state import State
-from pbmond.wire import HISTORY
+from pbmond.fields import HISTORY
 
 _CURVES: Final = (
     ("net", (("in", "in", HISTORY[0]), ("out", "out", HISTORY[1]))),

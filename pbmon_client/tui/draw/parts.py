@@ -14,6 +14,7 @@ from pbmon_client.present.fields import ARROWS, Look, endpoint
 from pbmon_client.present.numbers import magnitude
 from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.tui.state import State
+from pbmond.fields import byte_columns, rate_name
 
 #: From this width on connections and files are side by side.
 _WIDE_CELLS: Final = 120
@@ -51,7 +52,7 @@ class _Kind:
         self._table = table_of(snapshot, view.table)
         self._shared = within.view.grouping is not None
         self._look = state.look
-        self._names = ("rx", "tx") if view is CONNECTIONS else ("read", "write")
+        self._names = byte_columns(view.table)
         self._describe: Describe = _connection if view is CONNECTIONS else _file
 
     def __len__(self) -> int:
@@ -62,10 +63,10 @@ class _Kind:
         if self._table is None or count <= 0:
             return []
         rows = self._table.take(list(self._order[:count]))
-        totals = [rows.column(f"{name}_bytes") for name in self._names]
+        totals = [rows.column(name) for name in self._names]
         shown = totals
         if not self._look.units.totals:
-            shown = [rows.column(f"{name}_bytes_per_s") for name in self._names]
+            shown = [rows.column(rate_name(name)) for name in self._names]
         owners = _owners(rows) if self._shared else [""] * len(rows)
         made = []
         for at in range(len(rows)):

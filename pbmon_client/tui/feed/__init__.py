@@ -2,5 +2,5 @@
 
 Offers: curves, demo, receiver, render_priority.
 Imports: pbmon_client.data, pbmon_client.present, pbmon_client.subscription,
-    pbmon_client.tui.draw, pbmond.wire.
+    pbmon_client.tui.draw, pbmond.fields, pbmond.wire.
 """

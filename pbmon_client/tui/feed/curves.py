@@ -20,16 +20,12 @@ from pbmon_client.present.arrange import table_of
 from pbmon_client.present.listing import Key, Listing, listing_of
 from pbmon_client.present.views import PROCESSES, PROGRAMS, UNITS, USERS, View
 from pbmon_client.tui.draw.graphs import Sample
-from pbmond.wire import HISTORY, Pause
+from pbmond.fields import HISTORY, rate_columns
+from pbmond.wire import Pause
 
 LENGTH: Final = 60
 #: The busiest rows of a view that a plane keeps; a hundred thousand curves are nobody's.
 _MOST: Final = 1000
-#: The pair of curves that connections and files have.
-_FLOW_RATES: Final = {
-    "connections": ("rx_bytes_per_s", "tx_bytes_per_s"),
-    "files": ("read_bytes_per_s", "write_bytes_per_s"),
-}
 #: What is cheap enough to be kept even while it is not looked at.
 _ALWAYS: Final = (PROCESSES, PROGRAMS, USERS, UNITS)
 _HOST: Final = ""
@@ -37,7 +33,7 @@ _HOST: Final = ""
 
 def curve_names(table: str) -> tuple[str, ...]:
     """Name the rates that rows of a table have curves of."""
-    return _FLOW_RATES.get(table, HISTORY)
+    return HISTORY if table == "processes" else rate_columns(table)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from pbmon_client.tui.feed.receiver import (
 )
 from pbmon_client.tui.feed.render_priority import Turn
 from pbmond import wire
+from pbmond.fields import NO_UID, Field
+from pbmond.fields import TABLES as FIELDS
 
 _CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 _LEAST_S: Final = 0.05
@@ -139,13 +141,16 @@ def _coverage(value: Mapping[str, Any]) -> dict[str, Any]:
 def _table(kind: str, rows: list[Mapping[str, Any]]) -> wire.Table:
     columns: dict[str, Any] = {}
     for name, code in wire.TABLES[kind].items():
-        make = _BACK.get(name) or _plain(name, code)
+        make = _BACK.get(name) or _plain(FIELDS[kind][name])
         values = [make(row) for row in rows]
         columns[name] = values if code in ("text", "16s") else array.array(_CODES[code], values)
     return wire.Table(len(rows), columns)
 
 
-def _plain(name: str, code: str) -> Callable[[Mapping[str, Any]], Any]:
+def _plain(field: Field) -> Callable[[Mapping[str, Any]], Any]:
+    name, code = field.name, field.wire
+    if field.choices:
+        return lambda row: field.choices.index(row[name])
     if code == "text":
         return lambda row: None if row[name] is None else row[name].encode()
     if code == "f8":
@@ -154,7 +159,7 @@ def _plain(name: str, code: str) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _uid(row: Mapping[str, Any]) -> int:
-    return 0xFFFFFFFF if row["uid"] is None else row["uid"]
+    return NO_UID if row["uid"] is None else row["uid"]
 
 
 def _family(row: Mapping[str, Any]) -> int:
@@ -201,8 +206,6 @@ def _device(row: Mapping[str, Any]) -> int:
 
 _BACK: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
     "uid": _uid,
-    "state": lambda row: wire.STATES.index(row["state"]),
-    "class": lambda row: wire.CLASSES.index(row["class"]),
     "family": _family,
     "type": lambda row: network.unix_type_number(row["protocol"]) or 0,
     "protocol": lambda row: network.inet_protocol_number(row["protocol"]) or 0,
@@ -210,8 +213,6 @@ _BACK: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
     "remote": _address("remote"),
     "local_name": _unix_name("local"),
     "remote_name": _unix_name("remote"),
-    "direction": lambda row: wire.DIRECTIONS.index(row["direction"]),
-    "open": lambda row: wire.OPEN.index(row["open"]),
     "unlinked": lambda _row: 0,
     "device": _device,
 }

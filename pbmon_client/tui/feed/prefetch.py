@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.model import View as Snapshot
 from pbmon_client.present import search
 from pbmon_client.present.arrange import Wish, arrange, table_of, traffic
 from pbmon_client.present.listing import group_keys, listing_of, table_sums
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import CONNECTIONS, FILES, HOSTS, PORTS, View
+from pbmond.fields import SHOWN
 from pbmond.wire import Pause
 
 #: Views whose rows are so many that a change to them would be felt.
@@ -76,6 +76,6 @@ def find(snapshot: Snapshot, named: Collection[str], pause: Pause) -> None:
             for make in search.makers(rows):
                 pause()
                 make()
-            for name in TABLES[rows.kind].keys() & named:
+            for name in SHOWN[rows.kind].keys() & named:
                 pause()
                 rows.column(name)

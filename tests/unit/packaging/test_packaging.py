@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pbmon_client.cli import main as client
-from pbmon_client.data.columns import FIELDS
 from pbmond.cli import main as daemon
 from pbmond.config import KEYS
+from pbmond.fields import FIELDS
 from pbmond.system.privileges import COLLECTOR_CAPABILITIES
 
 PACKAGING = Path(__file__).parents[3] / "packaging"

@@ -25,8 +25,11 @@ def test_the_daemon_never_imports_the_client() -> None:
     assert "pbmon_client" not in {module.split(".")[0] for _name, module in imports(PACKAGE)}
 
 
-def test_the_wire_imports_only_msgpack() -> None:
-    assert tops({"wire.py"}) == {"msgpack"}
+def test_what_the_client_shares_imports_only_msgpack() -> None:
+    own = {used for name, used in imports(PACKAGE) if name == "wire.py" and "pbmond" in used}
+    assert {used for used in own if used.count(".") == 1} == {"pbmond.fields"}
+    assert tops({"wire.py"}) == {"msgpack", "pbmond"}
+    assert tops({"fields.py"}) == set()
 
 
 def test_the_loader_imports_only_bcc() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from pbmond import wire
+from pbmond.fields import STATES
 from pbmond.kernel.records import START_TICK_NS, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
 from pbmond.service import NEWCOMERS_PER_S, RESCAN_NS, Clock, Collector, Identity, Service
@@ -224,9 +225,9 @@ def test_a_process_whose_end_no_event_tells_ends_with_the_next_scan(world: World
     world.step()
     world.proc.processes = []
     world.step(RESCAN_NS - SECOND)
-    assert process(world.message(), 8)["state"] == wire.STATES.index("running")
+    assert process(world.message(), 8)["state"] == STATES.index("running")
     world.step(RESCAN_NS)
-    assert process(world.message(), 8)["state"] == wire.STATES.index("exited")
+    assert process(world.message(), 8)["state"] == STATES.index("exited")
 
 
 def test_who_got_the_pid_of_such_a_process_is_found_by_the_same_scan(world: World) -> None:
@@ -238,8 +239,8 @@ def test_who_got_the_pid_of_such_a_process_is_found_by_the_same_scan(world: Worl
     rows = [row for row in world.message().processes.rows() if row["pid"] == 8]
     states = {row["name"]: row["state"] for row in rows}
     assert states == {
-        b"first": wire.STATES.index("exited"),
-        b"next": wire.STATES.index("running"),
+        b"first": STATES.index("exited"),
+        b"next": STATES.index("running"),
     }
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbmond import wire
+from pbmond.fields import COUNTERS, HISTORY, RATES
 from pbmond.wire import Message, Table, Topic, WireError
 
 CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
@@ -56,8 +57,8 @@ def message(length: int = 2, **changes: Any) -> Message:
             disks=[disk(b"vda", 5, 1), disk(b"dm-0", None, None, stacked=True)],
             elsewhere=counts(wire.PAYLOAD_COUNTERS, 7, None),
         ),
-        "totals": {**dict.fromkeys(wire.COUNTERS, 1 << 63), **dict.fromkeys(wire.RATES)},
-        "history": {name: [None, 1.5] for name in wire.HISTORY},
+        "totals": {**dict.fromkeys(COUNTERS, 1 << 63), **dict.fromkeys(RATES)},
+        "history": {name: [None, 1.5] for name in HISTORY},
         "retired": table("retired", length),
         "processes": table("processes", length),
         **changes,
@@ -275,7 +276,7 @@ def test_a_decoder_pauses_between_columns_that_take_long() -> None:
     pauses = []
     wire.decode(VALID, lambda: pauses.append(1))
     long = [kind for table in wire.TABLES.values() for kind in table.values() if kind in LONG]
-    assert len(pauses) == len(long) - sum(kind in LONG for kind in wire.FILE.values())
+    assert len(pauses) == len(long) - sum(kind in LONG for kind in wire.TABLES["files"].values())
 
 
 @pytest.mark.parametrize("value", [[], b"", b"\x90", b"\x91\x01", b"\xc1", None])
@@ -317,7 +318,7 @@ VALUES = st.recursive(
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.sampled_from(sorted(body())), st.sampled_from(["", *wire.PROCESS]), VALUES)
+@given(st.sampled_from(sorted(body())), st.sampled_from(["", *wire.TABLES["processes"]]), VALUES)
 def test_any_value_in_any_place_raises_only_wire_error(name: str, inner: str, value: Any) -> None:
     changed = body()
     if inner and isinstance(changed[name], dict) and inner in changed[name]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from client_messages import flow, message, process, received
 
-from pbmon_client.data import columns
+from pbmon_client.data.columns import SOURCES
 from pbmon_client.data.users import user_id, user_name
-from pbmond import wire
+from pbmond import fields, wire
 
 _CLASS_COUNTERS = [
     f"{name}_{verb}_{unit}"
@@ -46,7 +46,7 @@ CONTRACT = {
 
 
 def values(kind: str, name: str, *rows: dict[str, Any]) -> list[Any]:
-    source = columns.TABLES[kind][name].source
+    source = SOURCES[kind][name]
     return list(source(wired(kind, *rows), lambda uid: f"user-{uid}"))
 
 
@@ -60,7 +60,7 @@ def wired(kind: str, *rows: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", CONTRACT)
 def test_columns_are_those_of_the_contract_in_its_order(kind: str) -> None:
-    assert list(columns.TABLES[kind]) == CONTRACT[kind]
+    assert list(SOURCES[kind]) == CONTRACT[kind]
 
 
 @pytest.mark.parametrize("kind", CONTRACT)
@@ -72,16 +72,16 @@ def test_every_wire_column_is_used(kind: str) -> None:
 
     seen: set[str] = set()
     used = Used(wired(kind, process(1)))
-    for column in columns.TABLES[kind].values():
-        assert len(column.source(used, str)) == 1
+    for source in SOURCES[kind].values():
+        assert len(source(used, str)) == 1
     assert seen == wire.TABLES[kind].keys()
 
 
-def test_fields_that_share_a_name_share_their_kind() -> None:
+def test_fields_that_share_a_name_share_their_type() -> None:
     for kind in ("processes", "connections", "files"):
-        for name, column in columns.TABLES[kind].items():
-            assert columns.FIELDS[name].kind == column.kind
-            assert columns.FIELDS[name].choices == column.choices
+        for name, field in fields.SHOWN[kind].items():
+            assert fields.FIELDS[name].type == field.type
+            assert fields.FIELDS[name].choices == field.choices
 
 
 def test_what_is_not_known_is_none() -> None:
@@ -185,5 +185,5 @@ def test_a_user_is_found_by_name_or_number() -> None:
 
 
 def test_table_titles_are_short() -> None:
-    assert columns.TABLES["processes"]["net_rx_bytes_per_s"].title == "NET RX"
-    assert columns.TABLES["processes"]["file_write_bytes_per_s"].title == "FILE W"
+    assert fields.SHOWN["processes"]["net_rx_bytes_per_s"].short == "NET RX"
+    assert fields.SHOWN["processes"]["file_write_bytes_per_s"].short == "FILE W"

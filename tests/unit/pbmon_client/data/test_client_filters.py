@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbmon_client.data.columns import FIELDS
 from pbmon_client.data.filters import Comparison, FilterError, Junction, Negation, number, parse
+from pbmond.fields import FIELDS
 
 ROW: dict[str, Any] = {
     "pid": 7,
@@ -300,6 +300,6 @@ def test_any_text_is_an_expression_or_a_filter_error(text: str) -> None:
     assert tree.fields <= FIELDS.keys()
     for value in (None, 1, "x", True):
         types = {"text": str, "address": str, "bool": bool}
-        wanted = {name: types.get(FIELDS[name].kind, int) for name in tree.fields}
+        wanted = {name: types.get(FIELDS[name].type, int) for name in tree.fields}
         row = {name: value for name, kind in wanted.items() if value is None or type(value) is kind}
         assert matches(text, row) in (True, False, None)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from client_messages import HEALTH, flow, message, process, received
 
-from pbmon_client.data.columns import TABLES
 from pbmon_client.data.model import Selection, View, view
 from pbmon_client.data.text import width
 from pbmon_client.output import csvout, jsonout, table
 from pbmon_client.present.cells import TIMES
+from pbmond.fields import SHOWN as FIELDS
 
 HOSTILE = b"\x1b[31mred\n\xff" + "\u202e".encode() + b'",=\\'
 SHOWN = r"\x1b[31mred\x0a\xff\u202e" + '",=\\'
@@ -52,7 +52,7 @@ def test_an_object_has_the_fields_of_the_contract_in_its_order() -> None:
         *("health", "coverage", "totals", "retired", "processes", "connections", "files"),
     ]
     for kind in ("retired", "processes", "connections", "files"):
-        assert [list(row) for row in result[kind]] == [list(TABLES[kind])]
+        assert [list(row) for row in result[kind]] == [list(FIELDS[kind])]
 
 
 def test_values_have_their_types() -> None:
@@ -125,7 +125,14 @@ def test_csv_has_one_header_and_a_line_for_each_row() -> None:
     writer = csvout.Writer(flows=False)
     first = writer.render(make(process(1), process(2), flows=False)).decode().splitlines()
     second = writer.render(make(process(1), flows=False)).decode().splitlines()
-    assert first[0].split(",") == ["time", "epoch", "seq", "health", "table", *TABLES["processes"]]
+    assert first[0].split(",") == [
+        "time",
+        "epoch",
+        "seq",
+        "health",
+        "table",
+        *FIELDS["processes"],
+    ]
     assert (len(first), len(second)) == (3, 1)
     assert second[0].startswith("2023-11-14T22:13:22.123456Z,epoch-1,2,complete,processes,1,")
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmon_client.data import model
-from pbmon_client.data.columns import TABLES
 from pbmon_client.present.arrange import Arranged, Wish, Within, arrange, ordered
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import (
@@ -29,7 +28,7 @@ from pbmon_client.present.views import (
     VIEWS,
 )
 from pbmon_client.tui.feed.curves import Curves, curve_names, planes_of
-from pbmond import wire
+from pbmond.fields import RATES, SHOWN
 
 PEER = bytes([192, 0, 2, 9]).ljust(16, b"\0")
 OTHER = bytes([192, 0, 2, 8]).ljust(16, b"\0")
@@ -174,7 +173,7 @@ def test_groups_add_up_to_the_whole(view: Any) -> None:
     found = rows(Wish(view))
     whole = rows(Wish(BY_NAME[view.table]))
     for name in ("net_tx_bytes", "tx_bytes"):
-        if name in TABLES[view.table]:
+        if name in SHOWN[view.table]:
             assert sum(values(found, name)) == sum(values(whole, name))
     assert sum(values(found, "members")) == whole.count
 
@@ -252,7 +251,7 @@ def test_any_line_is_a_search(text: str) -> None:
 def test_active_rows_are_those_that_move_or_before_rates_are_known_that_moved() -> None:
     assert set(values(rows(Wish(PROCESSES, active=True)), "pid")) == {10, 11, 12}
     assert values(rows(Wish(HOSTS, active=True)), "host") == ["192.0.2.9"]
-    rates: dict[str, Any] = dict.fromkeys(wire.RATES, math.nan)
+    rates: dict[str, Any] = dict.fromkeys(RATES, math.nan)
     unknown = [process(1, b"a", net_tx_bytes=5, **rates), process(2, b"b", **rates)]
     shown = model.view(received(message(unknown, seq=1)), model.Selection(), 0, "all", str)
     assert values(rows(Wish(PROCESSES, active=True), shown), "pid") == [1]

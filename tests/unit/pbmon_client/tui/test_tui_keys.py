@@ -160,7 +160,7 @@ def test_y_copies_the_row_as_json_of_the_contract() -> None:
     assert isinstance(effects[0], Copy)
     row = json.loads(effects[0].text)
     assert (row["pid"], row["name"], row["net_tx_bytes"]) == (2, "two", 3000)
-    assert row.keys() >= wire.PROCESS.keys() | {"user"}
+    assert row.keys() >= wire.TABLES["processes"].keys() | {"user"}
 
 
 def test_the_copied_row_reaches_the_terminal_as_osc_52() -> None:

@@ -6,14 +6,13 @@ from collections import Counter
 
 import pytest
 
-from pbmon_client.data.columns import TABLES, byte_columns
 from pbmon_client.options import VIEW_NAMES
 from pbmon_client.present.fields import fitting
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import VIEWS, View
 from pbmon_client.tui import actions, palette
 from pbmon_client.tui.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
-from pbmond.wire import CLASSES
+from pbmond.fields import CLASSES, SHOWN, byte_columns
 
 #: Done by the interface itself, not by a change of its state alone.
 SPECIAL = {
@@ -65,7 +64,7 @@ def test_traffic_comes_from_the_column_table(view: View) -> None:
     assert counters == set(byte_columns(view.table))
     for field in view.fields:
         if field.counter:
-            assert field.title == TABLES[view.table][field.counter].title
+            assert field.title == SHOWN[view.table][field.counter].short
 
 
 @BY_VIEW

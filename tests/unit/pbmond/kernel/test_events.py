@@ -17,10 +17,16 @@ def head(kind: int, row: int = 0) -> bytes:
 
 
 def named(
-    kind: int, path: bytes, cmdline: bytes = b"", cgroup: bytes = b"", whole: int = 1
+    kind: int,
+    path: bytes,
+    cmdline: bytes = b"",
+    cgroup: bytes = b"",
+    *,
+    whole: int = 1,
+    magic: int = 0xEF53,
 ) -> bytes:
     sizes = (len(path), len(cmdline), len(cgroup))
-    name = events.NAME.pack(7, 1000, 4026531840, *sizes, whole, b"worker\0stale")
+    name = events.NAME.pack(7, 1000, 4026531840, *sizes, whole, magic, 12, b"worker\0stale")
     return head(kind, 99) + name + path + cmdline + cgroup
 
 
@@ -60,6 +66,19 @@ def test_a_path_that_was_cut_says_so() -> None:
     assert events.parse(named(events.FILE, b"leaf\0dir\0", whole=0)) == FileSeen(
         99, b"/dir/leaf", whole=False
     )
+
+
+@pytest.mark.parametrize(
+    ("magic", "root", "shown"),
+    [
+        (0x50495045, b"pipe:\0", b"pipe:[12]"),
+        (0x09041934, b"[eventfd]\0", b"anon_inode:[eventfd]"),
+        (0x01021994, b"memfd:x\0", b"/memfd:x"),
+    ],
+)
+def test_a_file_without_a_path_has_the_kernels_name(magic: int, root: bytes, shown: bytes) -> None:
+    seen = events.parse(named(events.FILE, root, magic=magic))
+    assert seen == FileSeen(99, shown, whole=True)
 
 
 def test_an_exit_brings_the_final_disk_bytes() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pbmond import wire
+from pbmond.fields import CLASSES
 from pbmond.kernel import events
 from pbmond.kernel.attach import TABLE_SIZES
 from pbmond.kernel.maps import LOST, TABLES, slot_type
@@ -99,7 +99,7 @@ def enumeration(name: str) -> dict[str, int]:
 
 def test_classes_have_their_numbers() -> None:
     assert enumeration("pbmon_class") == {
-        f"CLASS_{name.upper()}": number for number, name in enumerate(wire.CLASSES)
+        f"CLASS_{name.upper()}": number for number, name in enumerate(CLASSES)
     }
 
 

@@ -15,7 +15,7 @@ from selftest_rows import (
     process_row,
 )
 
-from pbmond import wire
+from pbmond.fields import CLASSES, DIRECTIONS, counter_names
 from pbmond.selftest.moved import Moved
 from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, Line, Outcome, judge
 from pbmond.selftest.workloads import Expectation, ExpectedProcess
@@ -34,8 +34,8 @@ def lines(
 def of_file(read: int, written: int, **changes: Any) -> Moved:
     """One file, and a process whose counters are those of the file."""
     row = file_row(read, written, **changes)
-    name = wire.CLASSES[row["class"]]
-    counters = dict(zip(wire.counter_names(name)[:2], (read, written), strict=True))
+    name = CLASSES[row["class"]]
+    counters = dict(zip(counter_names(name)[:2], (read, written), strict=True))
     return moved(files=[row], processes=[process_row(**counters)])
 
 
@@ -65,7 +65,7 @@ def test_calls_that_the_kernel_may_split_are_not_compared() -> None:
 
 
 def test_right_bytes_in_a_wrong_class_are_off() -> None:
-    found = lines(expected_file(1003), of_file(1003, 0, **{"class": wire.CLASSES.index("device")}))
+    found = lines(expected_file(1003), of_file(1003, 0, **{"class": CLASSES.index("device")}))
     assert (found["in"].verdict, found["in"].reason) == (OFF, "class device, not file")
 
 
@@ -95,7 +95,7 @@ def test_bytes_on_the_same_socket_in_another_process_are_off() -> None:
 
 
 def test_a_device_that_others_use_too_is_no_stray() -> None:
-    device = {"class": wire.CLASSES.index("device"), "path": b"/dev/null"}
+    device = {"class": CLASSES.index("device"), "path": b"/dev/null"}
     rows = [file_row(0, 5, **device), file_row(0, 9, pid=PID + 1, **device)]
     seen = moved(files=rows, processes=[process_row(device_write_bytes=5)])
     expected = expected_file(0, 5, byte_class="device", path=b"/dev/null")
@@ -145,7 +145,7 @@ def test_unseen_bytes_that_reached_the_disk_say_how_many() -> None:
 
 def test_lines_exchanged_with_the_harness_must_be_exact_but_are_not_shown() -> None:
     pipe: dict[str, Any] = {"inode": 5, "path": None}
-    as_class = {"class": wire.CLASSES.index("pipe")}
+    as_class = {"class": CLASSES.index("pipe")}
     control = expected_file(1, byte_class="pipe", control=True, **pipe)
     for counted, verdict in ((1, EXACT), (2, OFF)):
         rows = [file_row(1003), file_row(counted, **pipe, **as_class, read_calls=1)]
@@ -183,7 +183,7 @@ def test_who_opened_an_older_connection_may_be_unknown_but_not_wrong() -> None:
         ("unknown", "after", OFF),
         ("in", "before", OFF),
     ):
-        row = connection_row(0, 303, direction=wire.DIRECTIONS.index(direction))
+        row = connection_row(0, 303, direction=DIRECTIONS.index(direction))
         seen = moved(connections=[row], processes=[process_row(unix_tx_bytes=303)])
         (line,) = judge(Outcome("sockets.some", opened, expected), seen, None)
         assert line.verdict == verdict

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pbmond import wire
+from pbmond.fields import CLASSES, COUNTERS, STATES, counter_names
 from pbmond.kernel.records import Event
 from tests import factories as make
 from tests.store_views import flow, message, new_store, process, processes
@@ -19,13 +19,13 @@ NEXT_NS = make.START_NS + 5 * make.SECOND  # the next process of the same PID
 # --- counters and rates ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", wire.CLASSES)
+@pytest.mark.parametrize("kind", CLASSES)
 def test_each_class_has_counters_of_its_own(kind: str) -> None:
     store = new_store()
     store.apply(make.reading(flows=[(make.flow_key(), make.counter(1, kind, (11, 22, 3, 4)))]))
     row = process(store)
-    moved = {name: row[name] for name in wire.COUNTERS if row[name]}
-    assert moved == dict(zip(wire.counter_names(kind), (11, 22, 3, 4), strict=True))
+    moved = {name: row[name] for name in COUNTERS if row[name]}
+    assert moved == dict(zip(counter_names(kind), (11, 22, 3, 4), strict=True))
 
 
 def test_counters_of_all_rows_of_a_process_add_up_exactly_beyond_what_a_float_holds() -> None:
@@ -162,9 +162,9 @@ def test_pid_reuse_starts_a_new_row_and_ends_the_old_one() -> None:
     again = flow(2, (1, 1, 1, 1), start_ns=NEXT_NS)
     store.apply(make.reading(6, flows=[flow(), again]))
     rows = {each["start_ns"]: each for each in processes(store)}
-    assert rows[make.START_NS]["state"] == wire.STATES.index("exited")
+    assert rows[make.START_NS]["state"] == STATES.index("exited")
     assert rows[make.START_NS]["exited_ns"] == make.STARTED_NS + 6 * make.SECOND
-    assert rows[NEXT_NS]["state"] == wire.STATES.index("running")
+    assert rows[NEXT_NS]["state"] == STATES.index("running")
     assert (rows[NEXT_NS]["name"], rows[NEXT_NS]["net_rx_bytes"]) == (b"?", 1)
 
 
@@ -196,7 +196,7 @@ def test_the_coarse_start_of_proc_and_the_exact_one_are_one_process(proc_first: 
         store.apply(make.reading(2, flows=[flow()], events=[found]))
     row = process(store)
     assert (row["name"], row["net_rx_bytes"]) == (b"nginx", 10)
-    assert row["state"] == wire.STATES.index("running")
+    assert row["state"] == STATES.index("running")
 
 
 def test_a_process_keeps_the_start_by_which_viewers_know_it() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbmond import wire
+from pbmond.fields import COUNTERS, counter_names
 from pbmond.kernel.records import FILE_KEY, FLOW_KEY, OVERFLOW_KEY, Event
+from pbmond.publish.messages import Messages
+from pbmond.store.snapshot import Snapshot
 from pbmond.store.store import Store, StoreOptions
 from tests import factories as make
 
@@ -79,9 +81,9 @@ class Model:
         return make.counters(*finals)
 
     def totals(self) -> dict[str, int]:
-        sums = dict.fromkeys(wire.COUNTERS, 0)
+        sums = dict.fromkeys(COUNTERS, 0)
         for kind, values in self.told.values():
-            for name, value in zip(wire.counter_names(kind), values, strict=True):
+            for name, value in zip(counter_names(kind), values, strict=True):
                 sums[name] += value
         return sums
 
@@ -171,7 +173,7 @@ def _sums(message: wire.Message) -> dict[str, int]:
     return {
         name: sum(message.processes.columns[name].tolist())
         + sum(message.retired.columns[name].tolist())
-        for name in wire.COUNTERS
+        for name in COUNTERS
     }
 
 
@@ -183,19 +185,18 @@ def test_rows_and_retired_are_the_totals_whatever_happens(ticks: list[Tick]) -> 
     )
     store, model = Store(options, make.STARTED_NS), Model()
     time_s = 0
-    before = dict.fromkeys(wire.COUNTERS, 0)
+    before = dict.fromkeys(COUNTERS, 0)
     for tick in ticks:
         time_s += tick.seconds
         _run(store, model, tick, time_s)
-        snapshot = store.snapshot()
+        messages = Messages(store.snapshot(), make.META)
         scopes = {
-            uid: snapshot.message(wire.Topic(uid, "flows"), make.META)
-            for uid in (None, 1000, 1001, 0xFFFFFFFF)
+            uid: messages.of(wire.Topic(uid, "flows")) for uid in (None, 1000, 1001, 0xFFFFFFFF)
         }
         everyone = scopes.pop(None)
-        totals = {name: everyone.totals[name] for name in wire.COUNTERS}
+        totals = {name: everyone.totals[name] for name in COUNTERS}
         expected = model.totals()
-        for name in wire.COUNTERS:
+        for name in COUNTERS:
             if not name.startswith("disk_"):
                 assert totals[name] == expected[name], name
             assert totals[name] >= before[name], f"{name} went down"
@@ -203,7 +204,7 @@ def test_rows_and_retired_are_the_totals_whatever_happens(ticks: list[Tick]) -> 
         assert _sums(everyone) == totals
         _assert_covered(everyone, list(scopes.values()), model)
         for uid, message in scopes.items():
-            assert _sums(message) == {name: message.totals[name] for name in wire.COUNTERS}
+            assert _sums(message) == {name: message.totals[name] for name in COUNTERS}
             frame = wire.encode(wire.Topic(uid, "flows"), message)
             assert wire.decode(frame)[1].processes.length == message.processes.length
         assert HIDDEN_PID not in everyone.processes.columns["pid"]
@@ -240,15 +241,15 @@ def test_a_snapshot_never_changes(ticks: list[Tick]) -> None:
         time_s += tick.seconds
         _run(store, model, tick, time_s)
         snapshot = store.snapshot()
-        # A copy has none of the columns that the first message caches.
-        kept.append((dataclasses.replace(snapshot), _frames(snapshot)))
+        kept.append((snapshot, _frames(snapshot)))
     for snapshot, frames in kept:
         assert _frames(snapshot) == frames
 
 
-def _frames(snapshot: Any) -> list[bytes]:
+def _frames(snapshot: Snapshot) -> list[bytes]:
+    messages = Messages(snapshot, make.META)
     topics = [wire.Topic(None, "flows"), wire.Topic(1000, "flows"), wire.Topic(None, "flows", 1)]
-    return [wire.encode(topic, snapshot.message(topic, make.META)) for topic in topics]
+    return [wire.encode(topic, messages.of(topic)) for topic in topics]
 
 
 @settings(deadline=None, max_examples=60)
@@ -265,7 +266,7 @@ def test_every_process_leaves_some_time_after_the_last_thing_happened(ticks: lis
         time_s += 1
         _run(store, model, quiet, time_s)
         store.apply_proc([make.gone(*each) for each in store.due(100)])
-    message = store.snapshot().message(wire.Topic(None, "flows"), make.META)
+    message = Messages(store.snapshot(), make.META).of(wire.Topic(None, "flows"))
     assert message.processes.length == 0
     assert message.connections is not None
     assert message.connections.length == 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pbmond import wire
+from pbmond.fields import STATES
 from pbmond.kernel.records import Event
 from pbmond.store import rows as rows_module
 from tests import factories as make
 from tests.store_views import NO_COUNTERS, flow, message, new_store, process, processes, retired
 
-EXITED = wire.STATES.index("exited")
+EXITED = STATES.index("exited")
 
 # --- leaving --------------------------------------------------------------------------------------
 
@@ -19,7 +19,7 @@ def test_an_exited_process_lingers_and_is_then_folded_into_its_unit() -> None:
     store = new_store()
     events: list[Event] = [make.seen(), make.exited(time_s=1)]
     assert not len(store.apply(make.reading(1, flows=[flow()], events=events)).flows)
-    assert process(store)["state"] == wire.STATES.index("exited")
+    assert process(store)["state"] == STATES.index("exited")
     assert not len(store.apply(make.reading(10, flows=[flow()])).flows)
     retire = store.apply(make.reading(11, flows=[flow()]))
     assert retire.flows.tolist() == [1]
@@ -121,7 +121,7 @@ def test_a_pid_that_comes_back_does_not_end_whoever_has_its_old_slot() -> None:
     store.apply(make.reading(1, events=[make.seen(7), make.exited(7)]))
     store.apply(make.reading(2, events=[make.seen(8)]))
     store.apply(make.reading(6, events=[make.seen(7, make.START_NS + 5 * make.SECOND)]))
-    assert process(store, 8)["state"] == wire.STATES.index("running")
+    assert process(store, 8)["state"] == STATES.index("running")
 
 
 def test_of_too_many_exited_processes_the_oldest_leave_early() -> None:
@@ -138,7 +138,7 @@ def test_a_process_that_proc_does_not_know_any_more_has_exited() -> None:
     store = new_store()
     store.apply(make.reading(1, flows=[flow()]))
     store.apply_proc([make.gone()])
-    assert process(store)["state"] == wire.STATES.index("exited")
+    assert process(store)["state"] == STATES.index("exited")
     assert process(store)["exited_ns"] == make.STARTED_NS + make.SECOND
 
 
@@ -147,7 +147,7 @@ def test_word_of_a_process_after_its_exit_does_not_revive_it() -> None:
     events: list[Event] = [make.exited(disk=(5, 0)), make.seen(time_s=0.5)]
     store.apply(make.reading(1, events=events))
     row = process(store)
-    assert (row["state"], row["name"]) == (wire.STATES.index("exited"), b"curl")
+    assert (row["state"], row["name"]) == (STATES.index("exited"), b"curl")
 
 
 # --- processes first heard of at their exit -------------------------------------------------------

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pbmond import wire
+from pbmond.fields import COUNTERS
 from pbmond.store.retired import OTHER, Retired
 
 
 def counters(value: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    return np.full(len(wire.COUNTERS), value, np.uint64)
+    return np.full(len(COUNTERS), value, np.uint64)
 
 
 def test_processes_of_one_unit_and_user_share_a_row() -> None:
@@ -30,7 +30,7 @@ def test_units_that_were_quiet_longest_share_a_row_when_there_are_too_many() -> 
     rows = retired.rows()
     assert (OTHER, 0) in rows.groups
     assert (b"d", 0) in rows.groups
-    assert rows.counters.sum() == 5 * len(wire.COUNTERS)
+    assert rows.counters.sum() == 5 * len(COUNTERS)
     assert rows.processes.sum() == 5
 
 
@@ -55,7 +55,7 @@ def test_users_are_kept_apart_among_the_others() -> None:
 
 def test_rows_that_were_handed_out_do_not_change() -> None:
     retired = Retired()
-    assert retired.rows().counters.shape == (len(wire.COUNTERS), 0)
+    assert retired.rows().counters.shape == (len(COUNTERS), 0)
     retired.add((None, 0), 1, counters(1))
     before = retired.rows()
     retired.add((None, 0), 1, counters(1))

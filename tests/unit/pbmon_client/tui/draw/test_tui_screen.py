@@ -10,7 +10,7 @@ from client_messages import message, process
 from demo_world import messages
 from tui_driver import THREE, Driver, rate, started, three
 
-from pbmond import wire
+from pbmond.fields import HISTORY
 
 UID = os.geteuid()
 
@@ -95,7 +95,7 @@ def test_curves_of_a_process_are_the_daemons_once_they_came() -> None:
     driver = three(height=30)
     assert "█" not in driver.lines()[-8]
     curve = [None, 5.0, 300.0]
-    history = dict.fromkeys(wire.HISTORY, curve)
+    history = dict.fromkeys(HISTORY, curve)
     driver.detail(message([THREE[1]], [], [], seq=2, history=history))
     heading = next(at for at, line in enumerate(driver.lines()) if "── two 2" in line)
     assert "▁█" in driver.lines()[heading + 1]
@@ -128,7 +128,7 @@ def test_facts_stay_where_they_are_while_an_age_grows() -> None:
 
 def test_curves_tell_their_highest_value_where_there_is_room() -> None:
     driver = three(width=200, height=50)
-    history = {name: [7_000.0, 300.0] for name in wire.HISTORY}
+    history = {name: [7_000.0, 300.0] for name in HISTORY}
     driver.detail(message([THREE[1]], [], [], seq=2, history=history))
     assert driver.text().count("max   7.0K") == 4
 

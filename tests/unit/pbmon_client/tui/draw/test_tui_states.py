@@ -11,7 +11,7 @@ from tui_driver import Driver, started
 from pbmon_client.present.cells import TIMES
 from pbmon_client.tui.feed.receiver import silence_words
 from pbmon_client.tui.settings import Settings
-from pbmond import wire
+from pbmond.fields import RATES
 
 PATH = "/run/pbmon/pbmond.sock"
 
@@ -172,7 +172,7 @@ def test_a_limited_scope_is_visible() -> None:
 
 
 def test_unknown_rates_of_the_first_seconds_are_question_marks() -> None:
-    unknown = dict.fromkeys(wire.RATES, float("nan"))
+    unknown = dict.fromkeys(RATES, float("nan"))
     driver = started([message([process(1, b"first", **unknown)], seq=1)])
     assert driver.rows()[0].split()[3:] == ["?"] * 5
     assert "first look" in driver.lines()[0]

@@ -9,15 +9,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond import wire
+from pbmond.fields import CODES, CONNECTIONS, DIRECTIONS, FILES, Field
 from pbmond.kernel.records import FLAG_ACCEPTED, FLAG_CONNECTED, FLAG_UNLINKED, UnixSeen
 from pbmond.store.rows import CLOSED, RowView
 
 _AF_INET, _AF_INET6 = 2, 10
 #: Protocols whose connections somebody opens: TCP, SCTP, MPTCP.
 _CONNECTING = (6, 132, 262)
-_UNIX = wire.CLASSES.index("unix")
-_UNKNOWN, _IN, _OUT = (wire.DIRECTIONS.index(name) for name in ("unknown", "in", "out"))
+_UNIX = CODES["unix"]
+_UNKNOWN, _IN, _OUT = (DIRECTIONS.index(name) for name in ("unknown", "in", "out"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,47 +126,30 @@ def _direction(rows: RowSelection) -> NDArray[np.uint8]:
     return np.where(connecting, told, _UNKNOWN).astype(np.uint8)
 
 
-CONNECTION_COLUMNS: Final[dict[str, Make]] = {
-    "pid": _key("pid"),
+_MADE: Final[dict[str, Make]] = {
     "start_ns": _start_ns,
-    "class": _counter("class"),
-    "family": _key("family"),
-    "type": _key("type"),
-    "protocol": _key("protocol"),
     "local": _address("local"),
     "remote": _remote,
-    "local_port": _key("local_port"),
-    "remote_port": _key("remote_port"),
     "local_name": _unix_name("local"),
     "remote_name": _unix_name("remote"),
-    "netns": _counter("netns"),
-    "inode": _counter("detail"),
     "direction": _direction,
-    "rx_bytes": _counter("rx_bytes"),
-    "tx_bytes": _counter("tx_bytes"),
-    "rx_calls": _counter("rx_calls"),
-    "tx_calls": _counter("tx_calls"),
-    "rx_bytes_per_s": _rate(0),
-    "tx_bytes_per_s": _rate(1),
-    "first_ns": _counter("first_ns"),
-    "last_ns": _last_ns,
-    "open": _open,
-}
-FILE_COLUMNS: Final[dict[str, Make]] = {
-    "pid": _key("pid"),
-    "start_ns": _start_ns,
-    "class": _counter("class"),
     "path": _path,
     "unlinked": _unlinked,
-    "device": _counter("device"),
-    "inode": _key("inode"),
-    "read_bytes": _counter("rx_bytes"),
-    "write_bytes": _counter("tx_bytes"),
-    "read_calls": _counter("rx_calls"),
-    "write_calls": _counter("tx_calls"),
-    "read_bytes_per_s": _rate(0),
-    "write_bytes_per_s": _rate(1),
-    "first_ns": _counter("first_ns"),
     "last_ns": _last_ns,
     "open": _open,
 }
+
+
+def _maker(field: Field) -> Make:
+    if field.name in _MADE:
+        return _MADE[field.name]
+    if field.rate_of is not None:
+        return _rate(0 if field.direction == "in" else 1)
+    part, _, name = field.store.partition(".")
+    return _key(name) if part == "key" else _counter(name)
+
+
+CONNECTION_COLUMNS, FILE_COLUMNS = (
+    {field.name: _maker(field) for field in table if field.wire is not None}
+    for table in (CONNECTIONS, FILES)
+)

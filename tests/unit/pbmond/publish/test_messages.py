@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pbmond import wire
+from pbmond.fields import COUNTERS, DIRECTIONS, RATES
 from pbmond.kernel.records import (
     FLAG_ACCEPTED,
     FLAG_CONNECTED,
@@ -16,6 +17,7 @@ from pbmond.kernel.records import (
     FileSeen,
     UnixSeen,
 )
+from pbmond.publish.messages import Messages
 from pbmond.store.store import Store
 from tests import factories as make
 from tests.store_views import flow, message, new_store, process
@@ -57,8 +59,8 @@ def test_an_empty_store_has_a_message_for_every_topic(topic: bytes) -> None:
     store.apply(make.reading())
     found = message(store, wire.parse_topic(topic))
     assert (found.processes.length, found.retired.length) == (0, 0)
-    assert set(found.totals) == {*wire.COUNTERS, *wire.RATES}
-    assert all(found.totals[name] == 0 for name in wire.COUNTERS)
+    assert set(found.totals) == {*COUNTERS, *RATES}
+    assert all(found.totals[name] == 0 for name in COUNTERS)
 
 
 @pytest.mark.parametrize("topic", [b"all/processes", b"uid/1000/processes"])
@@ -68,7 +70,7 @@ def test_the_topic_of_processes_has_no_connections_and_no_files(topic: bytes) ->
 
 
 def test_a_message_carries_its_times_and_its_meta() -> None:
-    found = two_users().snapshot().message(wire.Topic(None, "processes"), make.META)
+    found = Messages(two_users().snapshot(), make.META).of(wire.Topic(None, "processes"))
     assert found.now_ns == make.STARTED_NS + 2 * make.SECOND
     assert found.time_ns == make.WALL_NS + found.now_ns
     assert found.interval_ns == make.SECOND
@@ -104,14 +106,36 @@ def test_retired_sums_are_in_the_scope_of_their_user() -> None:
     assert (root.totals["disk_read_bytes"], root.totals["net_rx_bytes"]) == (2, 10)
 
 
-def test_the_topic_of_one_pid_has_the_rows_and_the_history_of_that_pid() -> None:
+@pytest.mark.parametrize("topic", [b"all/flows/8", b"uid/0/flows/8"])
+def test_the_topic_of_one_pid_has_that_process_its_rows_and_its_history(topic: bytes) -> None:
     store = two_users()
-    found = message(store, wire.parse_topic(b"all/flows/8"))
-    assert [each["pid"] for each in connections(store, b"all/flows/8")] == [8]
-    assert [each["pid"] for each in files(store, b"all/flows/8")] == [8]
+    found = message(store, wire.parse_topic(topic))
+    assert list(found.processes.columns["pid"]) == [8]
+    assert [each["pid"] for each in connections(store, topic)] == [8]
+    assert [each["pid"] for each in files(store, topic)] == [8]
     assert found.history["net_rx_bytes_per_s"] == [None, 100]
-    assert found.totals["net_rx_bytes"] == 110
-    assert found.processes.length == 2
+    assert found.totals["net_rx_bytes"] == (110 if topic.startswith(b"all") else 100)
+    assert found.retired.length == 0
+
+
+def test_a_pid_that_is_used_again_is_in_its_topic_as_its_newest_process() -> None:
+    store = new_store()
+    old, new = make.START_NS, make.START_NS + make.SECOND
+    events: list[Event] = [make.seen(7, old), make.exited(7, old), make.seen(7, new)]
+    store.apply(make.reading(1, flows=[flow(1)], events=events))
+    store.snapshot()
+    rows = [flow(1), flow(2, (5, 6, 1, 1), start_ns=new)]
+    store.apply(make.reading(2, flows=rows))
+    found = message(store, wire.parse_topic(b"all/flows/7"))
+    assert list(found.processes.columns["start_ns"]) == [new]
+    assert [row["rx_bytes"] for row in connections(store, b"all/flows/7")] == [5]
+    assert found.history["net_rx_bytes_per_s"] == [None, 5]
+    assert message(store, wire.parse_topic(b"all/flows")).processes.length == 2
+
+
+def test_the_topic_of_a_pid_that_nobody_has_is_empty() -> None:
+    found = message(two_users(), wire.parse_topic(b"all/flows/9"))
+    assert (found.processes.length, found.history["net_rx_bytes_per_s"]) == (0, [])
 
 
 def test_the_pid_of_somebody_else_has_nothing_in_ones_own_scope() -> None:
@@ -175,7 +199,7 @@ def test_direction(protocol: int, family: int, flags: int, port: int, expected: 
     key = make.flow_key(protocol=protocol, family=family, local_port=port)
     counter = make.counter(1, "net", flags=flags, netns=4026531840)
     store.apply(make.reading(flows=[(key, counter)]))
-    assert wire.DIRECTIONS[connections(store)[0]["direction"]] == expected
+    assert DIRECTIONS[connections(store)[0]["direction"]] == expected
 
 
 def test_a_connection_has_both_ends_and_its_times() -> None:
@@ -304,9 +328,9 @@ def test_the_next_tick_changes_nothing_in_a_snapshot() -> None:
     topic = wire.Topic(None, "flows")
     store.apply(make.reading(1, flows=[flow()], events=[make.seen()]))
     before, untouched = store.snapshot(), store.snapshot()
-    frame = wire.encode(topic, before.message(topic, make.META))
+    frame = wire.encode(topic, Messages(before, make.META).of(topic))
     moved = flow(values=(11, 21, 2, 3))
     store.apply(make.reading(2, flows=[moved], events=[make.seen(name=b"sh", time_s=2)]))
     store.apply_proc([make.sample(disk=(5, 5), uid=0, open_inodes=[(1, 1)])])
     assert process(store)["name"] == b"sh"
-    assert wire.encode(topic, untouched.message(topic, make.META)) == frame
+    assert wire.encode(topic, Messages(untouched, make.META).of(topic)) == frame

@@ -1,0 +1,303 @@
+"""The table of fields: all that is said of a process, a connection, a file and what has left.
+
+Each field is described once, here. The wire's columns and the store's, JSON, CSV, filters, the
+help text and the screen's columns follow from it; so does what a group of rows makes of it. The
+module imports nothing but the standard library, because the client shares it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+# Index = the class number in the kernel's keys (bpf/pbmon.h).
+CLASSES: Final = ("net", "loopback", "unix", "socket", "file", "pipe", "device")
+SOCKET_CLASSES: Final = CLASSES[:4]
+#: Class numbers by name.
+CODES: Final = {name: code for code, name in enumerate(CLASSES)}
+STATES: Final = ("running", "exited")
+DIRECTIONS: Final = ("unknown", "in", "out")
+OPEN: Final = (False, True, None)  # None: not known yet
+#: (uid_t)-1, which no user can have: the owner is not known.
+NO_UID: Final = 0xFFFFFFFF
+
+Kind = Literal["identity", "label", "gauge", "counter"]
+Type = Literal["number", "text", "address", "bool"]
+Direction = Literal["in", "out"]
+Combined = Literal["sum", "most"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a row.
+
+    ``kind``: an identity tells the row from every other one of its table; a label says in words or
+    by a number what something is; a gauge is true now; a counter is cumulative, and only grows.
+    ``type`` and ``unit`` are those of the value that users see.
+
+    ``wire`` is the column's type on the wire ("u1" to "u8" and "f8" little-endian numbers, "16s"
+    sixteen raw bytes, "text"); None: the client makes the field from other columns. Fields that
+    are not ``shown`` serve only that. ``store`` says where the store keeps a value: ``key.NAME``
+    or ``counter.NAME`` of the kernel's rows, ``info.NAME`` or ``texts.NAME`` of its processes;
+    empty: the publisher works it out. A number on the wire is an index of ``choices`` where there
+    are any, and ``null`` is the number that means not known; a field that ``needs`` another one is
+    not known where that one is 0.
+
+    ``byte_class`` and ``direction`` are those of traffic; ``rate_of`` names the counter that a rate
+    is of. ``combined`` says what a group of rows has: the sum, or the most of any row (of a field
+    whose ``null`` is 0).
+    ``title`` is for sentences and lists, ``short`` heads a column.
+    """
+
+    name: str
+    kind: Kind
+    wire: str | None
+    meaning: str
+    type: Type = "number"
+    unit: str = ""
+    shown: bool = True
+    store: str = ""
+    choices: tuple[str | bool | None, ...] = ()
+    null: int | None = None
+    needs: str | None = None
+    byte_class: str | None = None
+    direction: Direction | None = None
+    rate_of: str | None = None
+    combined: Combined | None = None
+    title: str = ""
+    short: str = ""
+
+    def __post_init__(self) -> None:
+        # The way that frozen dataclasses set their fields.
+        object.__setattr__(self, "title", self.title or self.name.replace("_", " "))
+        object.__setattr__(self, "short", self.short or self.name.upper())
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The only words that its value can be, if those are few."""
+        return tuple(each for each in self.choices if isinstance(each, str))
+
+    @property
+    def is_traffic(self) -> bool:
+        """Whether it counts bytes that went one way."""
+        return self.kind == "counter" and self.unit == "bytes" and self.direction is not None
+
+
+def ways(byte_class: str) -> tuple[str, str]:
+    """Return what a class's two directions are called: sockets receive and send, files do not."""
+    return ("rx", "tx") if byte_class in SOCKET_CLASSES else ("read", "write")
+
+
+def rate_name(counter: str) -> str:
+    """Name the rate of a byte counter: ``net_rx_bytes`` -> ``net_rx_bytes_per_s``."""
+    return f"{counter}_per_s"
+
+
+# --- traffic --------------------------------------------------------------------------------------
+
+_TITLES: Final = {"rx": "in", "tx": "out"}
+_SHORTS: Final = {"loopback": "lo", "socket": "sock", "device": "dev", "read": "r", "write": "w"}
+_VERBS: Final = {"rx": "received", "tx": "sent", "read": "read", "write": "written"}
+
+
+def _traffic(way: str, unit: str, byte_class: str | None = None) -> Field:
+    """Make the counter of bytes or calls that went one way: of a row, or of a process's class."""
+    words = [way] if byte_class is None else [byte_class, way]
+    direction: Direction = "in" if way in ("rx", "read") else "out"
+    tail = [] if unit == "bytes" else [unit]
+    # The kernel's rows count what came in and what went out, whatever the class calls it.
+    kept = f"counter.{'rx' if direction == 'in' else 'tx'}_{unit}"
+    return Field(
+        "_".join([*words, unit]),
+        "counter",
+        "u8",
+        f"bytes {_VERBS[way]}" if not tail else f"calls by which they were {_VERBS[way]}",
+        unit=unit,
+        store="" if byte_class == "disk" else kept,
+        byte_class=byte_class,
+        direction=direction,
+        combined="sum",
+        title=" ".join([*(_TITLES.get(word, word) for word in words), *tail]),
+        short=" ".join(_SHORTS.get(word, word) for word in [*words, *tail]).upper(),
+    )
+
+
+def _rate(counter: Field) -> Field:
+    return replace(
+        counter,
+        name=rate_name(counter.name),
+        kind="gauge",
+        wire="f8",
+        unit="bytes/s",
+        store="",
+        meaning=f"{counter.meaning} per second",
+        rate_of=counter.name,
+    )
+
+
+def _four(pair: tuple[str, str], byte_class: str | None = None) -> tuple[Field, ...]:
+    return tuple(_traffic(way, unit, byte_class) for unit in ("bytes", "calls") for way in pair)
+
+
+def _rates(counters: tuple[Field, ...]) -> tuple[Field, ...]:
+    return tuple(_rate(counter) for counter in counters if counter.is_traffic)
+
+
+# --- the tables -----------------------------------------------------------------------------------
+
+_PROCESS_COUNTERS: Final = (
+    *(field for name in CLASSES for field in _four(ways(name), name)),
+    # The kernel's own task I/O accounting, which knows no calls.
+    *(_traffic(way, "bytes", "disk") for way in ("read", "write")),
+)
+_OWNER: Final = (
+    Field("uid", "label", "u4", "effective user id", store="info.uid", null=NO_UID),
+    Field("user", "label", None, "name of that user", type="text"),
+)
+_UNIT: Final = Field("unit", "label", "text", "systemd unit", type="text", store="texts.unit")
+_FROM: Final = Field("first_ns", "identity", "u8", "when its first byte was seen", unit="ns",
+                     store="counter.first_ns")  # fmt: skip
+_LATEST: Final = (
+    Field("last_ns", "gauge", "u8", "when its last byte was seen", unit="ns"),
+    Field("open", "gauge", "u1", "whether a descriptor is open", type="bool", choices=OPEN),
+)
+_WHOSE: Final = (
+    Field("pid", "identity", "u4", "process id", store="key.pid"),
+    Field("start_ns", "identity", "u8", "when the process started", unit="ns"),
+)
+_CLASS: Final = Field("class", "label", "u1", "which kind of traffic it is", type="text",
+                      store="counter.class", choices=CLASSES)  # fmt: skip
+_NETNS: Final = Field("netns", "label", "u4", "network namespace, by its inode number",
+                      store="info.netns", null=0)  # fmt: skip
+
+PROCESSES: Final = (
+    replace(_WHOSE[0], store="info.pid"),
+    replace(_WHOSE[1], store="info.shown_start_ns"),
+    Field("ppid", "label", "u4", "process id of its parent", store="info.ppid", title="parent"),
+    *_OWNER,
+    Field("name", "label", "text", "name, as the kernel has it", type="text", store="texts.name"),
+    Field("exe", "label", "text", "executable", type="text", store="texts.exe"),
+    Field("cmdline", "label", "text", "command line", type="text", store="texts.cmdline",
+          title="runs"),
+    Field("cgroup", "label", "text", "control group", type="text", store="texts.cgroup"),
+    _UNIT,
+    Field("container", "label", "text", "container, as runtime:id", type="text",
+          store="texts.container"),
+    _NETNS,
+    Field("state", "label", "u1", "running or exited", type="text", store="info.state",
+          choices=STATES),
+    Field("exited_ns", "gauge", "u8", "when it exited", unit="ns", store="info.exited_ns", null=0),
+    Field("connections", "gauge", "u4", "how many connections it has", combined="sum",
+          short="CONNS"),
+    Field("files", "gauge", "u4", "how many files it has", combined="sum"),
+    *_PROCESS_COUNTERS,
+    *_rates(_PROCESS_COUNTERS),
+)  # fmt: skip
+CONNECTIONS: Final = (
+    *_WHOSE,
+    _CLASS,
+    Field("family", "identity", "u1", "AF_*", store="key.family", shown=False),
+    Field("type", "label", "u1", "SOCK_*", store="key.type", shown=False),
+    # On the wire IPPROTO_*, or the family's own number.
+    Field("protocol", "identity", "u2", "tcp, udp, stream, netlink or another", type="text",
+          store="key.protocol", short="PROTO"),
+    # inet: 4 bytes and zeros; inet6: 16; others: the socket's inode number in the first 8 (LE).
+    Field("local", "identity", "16s", "local address", store="key.local", shown=False),
+    # Unix sockets: their path, or NUL and the abstract name.
+    Field("local_name", "label", "text", "local name", shown=False),
+    Field("local_address", "label", None, "local address, or a unix socket's name", type="address",
+          title="local", short="LOCAL"),
+    Field("local_port", "identity", "u2", "local port", store="key.local_port", null=0),
+    # All zeros: not known.
+    Field("remote", "identity", "16s", "remote address", shown=False),
+    Field("remote_name", "label", "text", "remote name", shown=False),
+    Field("remote_address", "label", None, "the peer's address, or a unix socket's name",
+          type="address", title="remote", short="REMOTE"),
+    Field("remote_port", "identity", "u2", "the peer's port", store="key.remote_port", null=0),
+    replace(_NETNS, kind="identity", store="counter.netns"),
+    Field("inode", "label", "u4", "inode number of the socket", store="counter.detail"),
+    Field("direction", "label", "u1", "in or out: who opened it; or unknown", type="text",
+          choices=DIRECTIONS),
+    *_four(("rx", "tx")),
+    *_rates(_four(("rx", "tx"))),
+    _FROM,
+    *_LATEST,
+)  # fmt: skip
+FILES: Final = (
+    *_WHOSE,
+    _CLASS,
+    Field("path", "label", "text", "path, as its process sees it", type="text"),
+    Field("unlinked", "label", "u1", "it has no name any more", shown=False),
+    # On the wire major << 20 | minor.
+    Field("device", "identity", "u4", "device, as major:minor", type="text",
+          store="counter.device"),
+    Field("inode", "identity", "u8", "inode number", store="key.inode"),
+    *_four(("read", "write")),
+    *_rates(_four(("read", "write"))),
+    _FROM,
+    *_LATEST,
+)  # fmt: skip
+#: Counters of processes that are no longer rows, folded by unit and user.
+RETIRED: Final = (
+    _UNIT,
+    *_OWNER,
+    Field("processes", "counter", "u8", "how many processes they were", combined="sum"),
+    *_PROCESS_COUNTERS,
+)
+#: Every table by its name: all of its fields, by theirs.
+TABLES: Final[dict[str, dict[str, Field]]] = {
+    name: {field.name: field for field in table}
+    for name, table in (
+        ("processes", PROCESSES),
+        ("connections", CONNECTIONS),
+        ("files", FILES),
+        ("retired", RETIRED),
+    )
+}
+#: The same without the fields that only the wire has, in the order of JSON.
+SHOWN: Final = {
+    table: {name: field for name, field in named.items() if field.shown}
+    for table, named in TABLES.items()
+}
+#: Every field that a row of traffic can have; where two tables share a name, they share its type.
+FIELDS: Final = {
+    name: field
+    for table in ("files", "connections", "processes")
+    for name, field in SHOWN[table].items()
+}
+
+# --- names by kind --------------------------------------------------------------------------------
+
+#: Every cumulative counter of a process, in the order of the wire; totals have them too.
+COUNTERS: Final = tuple(field.name for field in _PROCESS_COUNTERS)
+#: Those that have a rate, and their rates.
+BYTE_COUNTERS: Final = tuple(field.name for field in _PROCESS_COUNTERS if field.is_traffic)
+RATES: Final = tuple(map(rate_name, BYTE_COUNTERS))
+#: The rates whose last samples are kept for each process and for the host.
+HISTORY: Final = tuple(
+    rate_name(f"{name}_{way}_bytes") for name in ("net", "file") for way in ways(name)
+)
+#: What tells a row from every other row of its table, in one daemon run. A first byte's time is
+#: part of it because a retired key can come back, and then counts from zero.
+IDENTITY: Final = {
+    table: tuple(name for name, field in named.items() if field.kind == "identity")
+    for table, named in TABLES.items()
+}
+
+
+def counter_names(byte_class: str) -> tuple[str, str, str, str]:
+    """Return the four counters of a class: bytes in, bytes out, calls in, calls out."""
+    received, sent, receiving, sending = (
+        field.name for field in _four(ways(byte_class), byte_class)
+    )
+    return received, sent, receiving, sending
+
+
+def rate_columns(table: str) -> tuple[str, ...]:
+    """Name the rates of a table."""
+    return tuple(name for name, field in TABLES[table].items() if field.rate_of)
+
+
+def byte_columns(table: str) -> tuple[str, ...]:
+    """Name the byte counters of a table's traffic."""
+    return tuple(name for name, field in TABLES[table].items() if field.is_traffic)

@@ -1,0 +1,206 @@
+"""The message of each topic, made from a snapshot on demand: scope, tables, sums and history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond import wire
+from pbmond.fields import COUNTERS, PROCESSES, RATES, STATES
+from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, RowSelection
+from pbmond.store.process_counters import DISK
+from pbmond.store.processes import EXCLUDED, FREE
+from pbmond.store.recent_rates import host_samples, sum_samples
+from pbmond.store.rows import RowView, row_counts
+from pbmond.store.snapshot import Snapshot, sum_rates
+
+#: Where the store keeps what it knows of a process: part, name there, and name on the wire.
+_KEPT: Final = tuple(
+    (*field.store.split("."), field.name)
+    for field in PROCESSES
+    if field.store.startswith(("info.", "texts."))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a message says beside the snapshot; ``health`` is the contract's object."""
+
+    host: str
+    boot_id: str
+    epoch: str
+    seq: int
+    health: Mapping[str, Any]
+
+
+class Messages:
+    """The messages about one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, meta: Meta) -> None:
+        self._snapshot = snapshot
+        self._meta = meta
+
+    def of(self, topic: wire.Topic) -> wire.Message:
+        """Return the message of ``topic``; a PID or user that is not there gives empty tables.
+
+        A topic of one PID has the newest process of that PID alone.
+        """
+        snapshot, meta = self._snapshot, self._meta
+        scope = self._scope(topic.uid)
+        shown = scope & snapshot.processes.info["visible"]
+        hidden = scope & ~shown
+        if topic.pid is not None:
+            shown = self._newest(shown, topic.pid)
+        whole = topic.uid is None and topic.pid is None
+        flows = topic.kind == "flows"
+        totals = self._totals(scope, topic.uid)
+        return wire.Message(
+            host=meta.host,
+            boot_id=meta.boot_id,
+            epoch=meta.epoch,
+            seq=meta.seq,
+            time_ns=snapshot.wall_ns,
+            now_ns=snapshot.time_ns,
+            interval_ns=snapshot.interval_ns,
+            health=meta.health,
+            coverage=self._coverage(scope, topic.uid, totals),
+            totals=totals,
+            history=self._history(topic, scope, shown),
+            retired=self._retired_table(hidden, topic.uid),
+            processes=self._everyone if whole else self._process_table(shown),
+            connections=self._rows(snapshot.flows, shown, CONNECTION_COLUMNS) if flows else None,
+            files=self._rows(snapshot.files, shown, FILE_COLUMNS) if flows else None,
+        )
+
+    def _scope(self, uid: int | None) -> NDArray[np.bool_]:
+        """Tell by slot whose process it is, if any: hidden ones are in the scope too."""
+        info = self._snapshot.processes.info
+        used: NDArray[np.bool_] = info["state"] != FREE
+        return used if uid is None else used & (info["uid"] == uid)
+
+    def _newest(self, shown: NDArray[np.bool_], pid: int) -> NDArray[np.bool_]:
+        """Tell by slot which is the newest process of a PID: others of that PID have exited."""
+        info = self._snapshot.processes.info
+        slots = np.flatnonzero(shown & (info["pid"] == pid))
+        newest = np.zeros_like(shown)
+        newest[slots[np.argsort(info["start_ns"][slots])][-1:]] = True
+        return newest
+
+    # --- processes ----------------------------------------------------------------------------
+
+    @cached_property
+    def _everyone(self) -> wire.Table:
+        return self._process_table(self._scope(None) & self._snapshot.processes.info["visible"])
+
+    def _process_table(self, shown: NDArray[np.bool_]) -> wire.Table:
+        rows = self._snapshot.processes
+        index = np.flatnonzero(shown)
+        order = index.tolist()
+        columns: dict[str, Any] = {
+            name: counts[index]
+            for name, counts in zip(("connections", "files"), self._counts, strict=True)
+        }
+        for part, kept, name in _KEPT:
+            if part == "info":
+                columns[name] = rows.info[kept][index]
+            else:
+                columns[name] = list(map(rows.texts[kept].__getitem__, order))
+        # take and not [:, index], which would leave the columns strided.
+        columns.update(zip(COUNTERS, np.take(rows.counters, index, axis=1), strict=True))
+        columns.update(zip(RATES, np.take(self._snapshot.rates, index, axis=1), strict=True))
+        return wire.Table(len(index), columns)
+
+    @cached_property
+    def _counts(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        snapshot = self._snapshot
+        slots = len(snapshot.processes.info)
+        return row_counts(snapshot.flows.state, slots), row_counts(snapshot.files.state, slots)
+
+    # --- sums ---------------------------------------------------------------------------------
+
+    def _totals(self, scope: NDArray[np.bool_], uid: int | None) -> dict[str, int | float | None]:
+        snapshot = self._snapshot
+        retired = snapshot.retired.counters[:, self._retired_index(uid)].sum(axis=1)
+        counters = snapshot.processes.counters[:, scope].sum(axis=1) + retired
+        rates = sum_rates(snapshot.rates[:, scope], snapshot.interval_ns)
+        return {
+            **dict(zip(COUNTERS, counters.tolist(), strict=True)),
+            **{
+                name: None if np.isnan(rate) else float(rate)
+                for name, rate in zip(RATES, rates, strict=True)
+            },
+        }
+
+    def _coverage(
+        self, scope: NDArray[np.bool_], uid: int | None, totals: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        disk = tuple(totals[name] for name in wire.ATTRIBUTED_COUNTERS)
+        now = self._snapshot.processes.deltas[DISK, scope].sum(axis=1).tolist()
+        return self._snapshot.coverage.message(uid, disk, tuple(now))
+
+    def _retired_index(self, uid: int | None) -> list[int]:
+        groups = self._snapshot.retired.groups
+        return [index for index, (_, owner) in enumerate(groups) if uid is None or owner == uid]
+
+    def _retired_table(self, hidden: NDArray[np.bool_], uid: int | None) -> wire.Table:
+        """Make the retired groups of a scope; processes that are never shown join (excluded)."""
+        retired, rows = self._snapshot.retired, self._snapshot.processes
+        index = self._retired_index(uid)
+        groups = [retired.groups[each] for each in index]
+        processes = retired.processes[index]
+        counters = np.take(retired.counters, index, axis=1)
+        owners = rows.info["uid"]
+        for owner in np.unique(owners[hidden]).tolist():
+            slots = np.flatnonzero(hidden & (owners == owner))
+            group = (EXCLUDED, owner)
+            if group not in groups:
+                groups.append(group)
+                processes = np.append(processes, np.uint64(0))
+                counters = np.pad(counters, ((0, 0), (0, 1)))
+            row = groups.index(group)
+            processes[row] += np.uint64(len(slots))
+            counters[:, row] += rows.counters[:, slots].sum(axis=1)
+        columns: dict[str, Any] = {
+            "unit": [unit for unit, _ in groups],
+            "uid": np.array([owner for _, owner in groups], np.uint32),
+            "processes": processes,
+            **dict(zip(COUNTERS, counters, strict=True)),
+        }
+        return wire.Table(len(groups), columns)
+
+    def _history(
+        self, topic: wire.Topic, scope: NDArray[np.bool_], shown: NDArray[np.bool_]
+    ) -> dict[str, list[float | None]]:
+        """History of the topic's process, of the user's processes, or of the host."""
+        planes = self._snapshot.planes
+        if topic.uid is None and topic.pid is None:
+            return host_samples(planes)
+        # Of a user their own processes: the host's would tell about others.
+        slots = np.flatnonzero(scope if topic.pid is None else shown)
+        return sum_samples(planes, slots, self._snapshot.processes.info["born"][slots])
+
+    # --- connections and files ----------------------------------------------------------------
+
+    def _rows(
+        self, view: RowView, shown: NDArray[np.bool_], columns: Mapping[str, Any]
+    ) -> wire.Table:
+        by_slot = np.append(shown, np.False_)  # the last element is that of folded rows, slot -1
+        index = np.flatnonzero(by_slot[view.state.slots])
+        selection = RowSelection(
+            view=view,
+            index=index,
+            exited=self._exited,
+            starts_ns=self._snapshot.processes.info["shown_start_ns"],
+            interval_ns=self._snapshot.interval_ns,
+            listening=self._snapshot.listening,
+        )
+        return wire.Table(len(index), {name: make(selection) for name, make in columns.items()})
+
+    @cached_property
+    def _exited(self) -> NDArray[np.bool_]:
+        return np.asarray(self._snapshot.processes.info["state"] == STATES.index("exited"))
