@@ -1,4 +1,4 @@
-"""A kernel side made of factories' rows, for tests of the collector without eBPF."""
+"""What surrounds the collector, made of factories' rows, for tests without eBPF."""
 
 from __future__ import annotations
 
@@ -125,3 +125,20 @@ class FakeHost:
 
     def read(self, now_ns: int) -> HostReading:
         return self.reading
+
+
+class FakeSignals:
+    """Signals as bytes in a pipe: E ends the daemon, any other does not."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe()
+
+    def send(self, signal: bytes) -> None:
+        os.write(self._write, signal)
+
+    def ending(self) -> bool:
+        return b"E" in os.read(self.fd, 10)
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self._write)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +16,7 @@ from pbmond.service import NEWCOMERS_PER_S, RESCAN_NS, Clock, Collector, Identit
 from pbmond.store.store import Store, StoreOptions
 from pbmond.wire import Message, Topic
 from tests import factories
-from tests.fake_kernel import FakeHost, FakeKernel, FakeProc
+from tests.fake_kernel import FakeHost, FakeKernel, FakeProc, FakeSignals
 
 SECOND = 1_000_000_000
 ALL = Topic(None, "processes")
@@ -59,23 +58,6 @@ class FakeFeed:
 
     def topics(self) -> list[Topic]:
         return [topic for topic, _ in self.taken()]
-
-
-class FakeSignals:
-    """Signals as bytes in a pipe: E ends the daemon, any other does not."""
-
-    def __init__(self) -> None:
-        self.fd, self._write = os.pipe()
-
-    def send(self, signal: bytes) -> None:
-        os.write(self._write, signal)
-
-    def ending(self) -> bool:
-        return b"E" in os.read(self.fd, 10)
-
-    def close(self) -> None:
-        os.close(self.fd)
-        os.close(self._write)
 
 
 class World:

@@ -19,7 +19,7 @@ from pbmond.service import Clock, Collector, Identity, Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.wire import Message, Topic
 from tests import factories
-from tests.fake_kernel import FakeHost, FakeKernel, FakeProc
+from tests.fake_kernel import FakeHost, FakeKernel, FakeProc, FakeSignals
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up being root")
 
@@ -43,9 +43,9 @@ class Running:
         spawn = spawn_publisher(self.path, nobody.pw_uid, nobody.pw_gid, "pbmon")
         self.supervisor = Supervisor(spawn, log)
         service = Service(collector, self.supervisor, SECOND // 10, clock, log)
-        self.stop_read, self.stop_write = os.pipe()
+        self.signals = FakeSignals()
         self.thread = threading.Thread(
-            target=service.run, args=(self.kernel.events_fd, self.stop_read)
+            target=service.run, args=(self.kernel.events_fd, self.signals)
         )
         self.thread.start()
         self.context = zmq.Context()
@@ -62,7 +62,7 @@ class Running:
         return wire.decode(self.socket.recv())
 
     def stop(self) -> None:
-        os.write(self.stop_write, b"x")
+        self.signals.send(b"E")
         self.thread.join(PATIENCE_MS / 1000)
         assert not self.thread.is_alive()
 
@@ -73,8 +73,7 @@ class Running:
         self.socket.close()
         self.context.term()
         self.kernel.close()
-        os.close(self.stop_read)
-        os.close(self.stop_write)
+        self.signals.close()
 
 
 @pytest.fixture
