@@ -7,13 +7,14 @@ import os
 import secrets
 from pathlib import Path
 
+from pbmond.collector import Clock, Collector, Identity
 from pbmond.config import Config
 from pbmond.host.hostcounters import HostCounters
 from pbmond.host.procfs import Procfs
 from pbmond.kernel.attach import Attaching
 from pbmond.kernel.maps import Kernel
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
-from pbmond.service import Clock, Collector, Identity, Service
+from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.system.privileges import reduce_collector
 from pbmond.system.signals import Signals

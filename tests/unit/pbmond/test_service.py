@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from pbmond import wire
+from pbmond.collector import RESCAN_NS, Clock, Collector, Identity
 from pbmond.fields import STATES
 from pbmond.kernel.records import START_TICK_NS, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
-from pbmond.service import NEWCOMERS_PER_S, RESCAN_NS, Clock, Collector, Identity, Service
+from pbmond.service import NEWCOMERS_PER_S, Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.wire import Message, Topic
 from tests import factories

@@ -13,9 +13,10 @@ import pytest
 import zmq
 
 from pbmond import wire
+from pbmond.collector import Clock, Collector, Identity
 from pbmond.patience import patient
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
-from pbmond.service import Clock, Collector, Identity, Service
+from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.wire import Message, Topic
 from tests import factories

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pbmond import wire
-from pbmond.store.coverage import MAX_GONE
+from pbmond.store.growth import MAX_GONE
 from pbmond.store.store import Store
 from tests import factories as make
 from tests.store_views import message, new_store
