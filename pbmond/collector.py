@@ -1,6 +1,6 @@
 """One tick: read the kernel and /proc, feed the store, keep the snapshot and its health.
 
-The kernel, /proc and the host come in from outside, behind the protocols below, and so do the clocks.
+The kernel, /proc, the host and the clocks come in from outside, behind the protocols below.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ from pbmond.kernel.records import (
     Rows,
 )
 from pbmond.publish.messages import Messages, Meta
-from pbmond.store.health import Cost, Health, Hooked, ProcessCost
+from pbmond.store.health import Cost, Health, Hooks, ProcessCost
 from pbmond.store.store import Store
 from pbmond.wire import Message, Topic
 
 if TYPE_CHECKING:
     from pbmond.host.procfs import Used
 
-#: How many processes are sampled in /proc in one tick at most, and how many quiet ones of them:
-#: a sample takes 0.1 to 0.2 ms.
+#: The most processes that are sampled in /proc in one tick, and the most quiet ones among them.
+#: A sample takes 0.1 to 0.2 ms.
 PROC_BUDGET: Final = 200
 QUIET_BUDGET: Final = 4
-#: How often all of /proc is listed. A process that forks, executes nothing and moves no byte causes
-#: no event: only /proc tells that it came, and that it ended.
+#: How often all of /proc is listed. A process that is forked, executes nothing and moves no byte
+#: causes no event: only /proc shows that it started, and that it ended.
 RESCAN_NS: Final = 10_000_000_000
 
 
-class Kernel(Hooked, Protocol):
+class Kernel(Hooks, Protocol):
     """The attached programs and their maps; counters are cumulative."""
 
     events_fd: int
 
     def drain(self) -> list[Event]:
-        """Return all lifecycle events that wait."""
+        """Return all lifecycle events that are waiting."""
 
     def read(self) -> tuple[Rows, Rows, Rows]:
         """Return flows, files and overflow."""
 
     def lost(self) -> dict[str, int]:
-        """Return what is missing since the start, by reason."""
+        """Return how much has been lost since the start, by reason."""
 
     def runs(self) -> ProbeRuns:
-        """Return what the programs ran, as of the last ``lost``."""
+        """Return how often and how long our programs ran, as of the last ``lost``."""
 
     def delete(
         self, flows: NDArray[np.uint64], files: NDArray[np.uint64], overflow: NDArray[np.uint64]
@@ -81,19 +81,19 @@ class Proc(Protocol):
         """Return the cgroup of one process."""
 
     def used(self, pid: int) -> Used | None:
-        """Return what a process of ours has used so far; None if it is gone."""
+        """Return what one of our own processes has used so far; None if it is gone."""
 
 
 class Host(Protocol):
-    """What the host counts by itself."""
+    """The host's own counters."""
 
     def read(self, now_ns: int) -> HostReading:
-        """Read it; ``now_ns`` is CLOCK_MONOTONIC."""
+        """Read them; ``now_ns`` is CLOCK_MONOTONIC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What names this host and this run in every message."""
+    """What identifies this host and this run in every message."""
 
     host: str
     boot_id: str
@@ -103,7 +103,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The three clocks in ns, so that tests can turn them."""
+    """The three clocks in ns, so that tests can set them."""
 
     boot: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     wall: Callable[[], int] = time.time_ns
@@ -111,7 +111,7 @@ class Clock:
 
 
 class Collector:
-    """Turns the kernel's counters into snapshots: one ``tick`` each, without any waiting."""
+    """Turns the kernel's counters into snapshots, one per ``tick``. It never waits."""
 
     def __init__(
         self,
@@ -136,11 +136,11 @@ class Collector:
         self._current: Messages | None = None
 
     def drain(self) -> None:
-        """Take the waiting events over, so that the ring buffer does not fill between ticks."""
-        self._events += [self._placed(event) for event in self._kernel.drain()]
+        """Fetch the waiting events, so that the ring buffer does not fill up between ticks."""
+        self._events += [self._with_cgroup(event) for event in self._kernel.drain()]
 
-    def _placed(self, event: Event) -> Event:
-        """Look up a cgroup that the kernel's side cannot name: one of a v1 hierarchy."""
+    def _with_cgroup(self, event: Event) -> Event:
+        """Look up a cgroup that the eBPF programs cannot name: one of a v1 hierarchy."""
         if isinstance(event, ProcessSeen) and event.cgroup is None:
             return replace(event, cgroup=self._proc.cgroup(event.pid))
         return event
@@ -165,22 +165,22 @@ class Collector:
         return None if self._current is None else self._current.of(topic)
 
     def _rescan(self) -> list[ProcSample]:
-        """List /proc if it is time to: take newcomers as events, return the end of the others."""
+        """List /proc if it is time to: queue events for new processes, return those that ended."""
         now = self._clock.monotonic()
         if now < self._rescan_ns:
             return []
         self._rescan_ns = now + RESCAN_NS
         ended = [each for each in self._store.known_from_proc() if not self._proc.is_alive(*each)]
-        # One of their pids may be somebody else's by now.
+        # Their PIDs are looked up again: another process may have one by now.
         self._events += self._proc.scan(self._store.described() - {pid for pid, _ in ended})
         return [ProcSample.of_ended(*process) for process in ended]
 
     def _read(self) -> Reading:
-        # Events before counters: what an exited process moved is final by the time it is read.
+        # Events before counters: once an exit was seen, the counters of that process are final.
         self.drain()
         events, self._events = tuple(self._events), []
         flows, files, overflow = self._kernel.read()
-        # Next to the counters that it is compared with.
+        # Right after the counters that it is compared with.
         host = self._host.read(self._clock.monotonic())
         return Reading(
             time_ns=self._clock.boot(),

@@ -1,4 +1,4 @@
-"""Puts the collector process together from its parts, and takes it apart again."""
+"""Assembles the collector process from its parts, and takes it apart again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def serve(
     clock, proc, host = Clock(), Procfs(), HostCounters()
     supervisor = Supervisor(spawn_publisher(socket_path, *account, config.access_group), log)
     try:
-        supervisor.ensure(clock.monotonic())  # it starts while the programs are being loaded
+        supervisor.ensure(clock.monotonic())  # starts while the programs are being loaded
         kernel = attaching.finish()
         try:
             collector = _collector(config, kernel, proc, host, clock)
@@ -54,7 +54,7 @@ def serve(
 def _collector(
     config: Config, kernel: Kernel, proc: Procfs, host: HostCounters, clock: Clock
 ) -> Collector:
-    began = host.read(clock.monotonic())  # first of all: the programs count already
+    began = host.read(clock.monotonic())  # first of all: the programs are counting already
     identity = Identity(
         host=os.uname().nodename,
         boot_id=proc.boot_id(),
@@ -62,7 +62,7 @@ def _collector(
         pid=os.getpid(),
     )
     store = _store(config, proc, clock.boot())
-    store.host(began)
+    store.set_baseline(began)
     return Collector(kernel, proc, store, identity, clock, host=host)
 
 
@@ -75,5 +75,5 @@ def _store(config: Config, proc: Procfs, started_ns: int) -> Store:
         capacities=(config.flows_capacity, config.files_capacity, config.overflow_capacity),
     )
     store = Store(options, started_ns)
-    store.listening(proc.listening())
+    store.set_listening(proc.listening())
     return store

@@ -1,6 +1,6 @@
 """The collector's loop: a tick at each interval, and snapshots to whoever wants them.
 
-What runs here decides order and time, and nothing else. The publisher and the signals come in from
+This module decides what happens when, and nothing else. The publisher and the signals come in from
 outside, behind the protocols below.
 """
 
@@ -15,10 +15,10 @@ from pbmond.collector import Clock, Collector
 from pbmond.publish.channel import MAX_TOPICS, Demand
 from pbmond.wire import Topic
 
-#: First frames for newcomers between two ticks, per second; beyond that they wait for the tick.
+#: The most frames per second that new viewers get at once; beyond that they wait for the next tick.
 NEWCOMERS_PER_S: Final = 32
 
-_NO_PUBLISHER_NS: Final = 100_000_000  # how soon to try again while there is none
+_NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
 
 
 class Feed(Protocol):
@@ -36,17 +36,17 @@ class Feed(Protocol):
         """Start a publisher if none runs; True if it did."""
 
     def receive(self) -> list[Demand]:
-        """Return the demands that wait."""
+        """Return the demands that are waiting."""
 
     def has_room(self, now_ns: int) -> bool:
-        """Return whether a frame would be taken now."""
+        """Return whether the publisher can take a frame now."""
 
     def send(self, frame: bytes) -> bool:
-        """Hand a frame over, or return False at once."""
+        """Hand a frame over; False if there is no room. Never waits."""
 
 
 class Signals(Protocol):
-    """The signals that the daemon gets; ``pbmond.system.signals.Signals`` is it."""
+    """The signals that the daemon receives; ``pbmond.system.signals.Signals`` is it."""
 
     @property
     def fd(self) -> int:
@@ -68,13 +68,13 @@ class Service:
         self._clock = clock
         self._log = log
         self._wanted: dict[Topic, None] = {}
-        self._outbox: dict[Topic, None] = {}  # wanted topics that the current snapshot is due to
+        self._outbox: dict[Topic, None] = {}  # wanted, and the current snapshot is not sent yet
         self._allowance = float(NEWCOMERS_PER_S)
         self._refilled_ns = 0
         self._next_tick_ns = 0
 
     def run(self, events_fd: int, signals: Signals) -> None:
-        """Run until a signal ends it; the first tick is at once."""
+        """Run until a signal ends it; the first tick is immediate."""
         self.start()
         while self.step(events_fd, signals, max(0, self._next_tick_ns - self._clock.monotonic())):
             pass
@@ -86,7 +86,7 @@ class Service:
     def step(self, events_fd: int, signals: Signals, wait_ns: int) -> bool:
         """Wait ``wait_ns`` at most for something to do, and do it; False when the daemon ends."""
         if self._feed.ensure(self._clock.monotonic()):
-            self._wanted.clear()  # viewers come back by themselves, and ask the new one
+            self._wanted.clear()  # viewers reconnect by themselves, and ask the new one
             self._outbox.clear()
         ready = self._poll(events_fd, signals.fd, wait_ns)
         if signals.fd in ready and signals.ending():
@@ -111,14 +111,14 @@ class Service:
 
     def _tick(self) -> None:
         self._collector.tick(self._feed.pid)
-        # Those that the publisher had no room for come first now, or they might never be sent.
+        # Topics that were left over come first, or they might never be sent.
         self._outbox = {**self._outbox, **self._wanted}
         now = self._clock.monotonic()
         self._next_tick_ns += self._interval_ns
         if self._next_tick_ns <= now:
             missed = (now - self._next_tick_ns) // self._interval_ns + 1
             self._next_tick_ns += missed * self._interval_ns
-            self._log.warning("a tick took too long: %d skipped", missed)
+            self._log.warning("a snapshot took too long: %d skipped", missed)
 
     def _demands(self) -> None:
         for demand in self._feed.receive():
@@ -127,11 +127,14 @@ class Service:
                 self._outbox.pop(demand.topic, None)
             elif demand.topic in self._wanted or len(self._wanted) < MAX_TOPICS:
                 self._wanted[demand.topic] = None
-                if self._newcomer():
+                if self._may_send_early():
                     self._outbox[demand.topic] = None
 
-    def _newcomer(self) -> bool:
-        """Return whether a frame may be sent between ticks: viewers must not drive our cost."""
+    def _may_send_early(self) -> bool:
+        """Return whether a frame may be sent before the next tick.
+
+        The rate is limited, so that viewers who come and go cannot make the daemon expensive.
+        """
         now = self._clock.monotonic()
         gained = (now - self._refilled_ns) * NEWCOMERS_PER_S / 1e9
         self._refilled_ns = now

@@ -1,8 +1,8 @@
-"""What the host's own counters moved, and how much of it is processes' payload; pure.
+"""How much of what the host's own counters show is payload of processes.
 
-Payload is told apart by the local address of its connection: an address of one interface makes it
-that interface's, and what belongs to none, for whatever reason, is ``elsewhere``. So interfaces and
-elsewhere together are always what the processes' net and loopback counters hold.
+The local address of a connection says which interface its payload belongs to. What belongs to none,
+for whatever reason, is ``elsewhere``. So the payload of all interfaces and elsewhere together is
+always what the processes' net and loopback counters hold.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from pbmond import wire
 from pbmond.fields import CODES
 from pbmond.kernel.records import HostReading
 from pbmond.store.addresses import NOWHERE, Addresses, local_words
-from pbmond.store.growth import Counts, Growing, Growth
+from pbmond.store.growth import Counts, Growth, GrowthTable
 
 _NET, _LOOPBACK = CODES["net"], CODES["loopback"]
 
-Owner = tuple[int, bytes | None]  # uid, and interface or None: elsewhere
+PayloadKey = tuple[int, bytes | None]  # uid, interface (None: elsewhere)
 
 
 class Coverage:
     """For each tick: ``begin``, ``add`` what rows moved, ``freeze``."""
 
     def __init__(self) -> None:
-        self._interfaces = Growing()
-        self._disks = Growing()
-        self._host = Growing()
+        self._interfaces = GrowthTable()
+        self._disks = GrowthTable()
+        self._host = GrowthTable()
         self._stacked: frozenset[bytes] = frozenset()
         self._netns = -1
-        self._places = Addresses(HostReading(None, None, None, None, frozenset(), None, None))
+        self._addresses = Addresses(HostReading(None, None, None, None, frozenset(), None, None))
         self._readable = (False, False)
-        self._payload: dict[Owner, Counts] = {}
-        self._interval: dict[Owner, Counts] = {}
+        self._payload: dict[PayloadKey, Counts] = {}
+        self._interval: dict[PayloadKey, Counts] = {}
 
     def begin(self, reading: HostReading) -> None:
-        """Start a tick with what the host counted; the first time it is what growth begins at."""
+        """Start a tick with a reading of the host; growth is counted from the first one."""
         self._interval = {}
         self._readable = (reading.interfaces is not None, reading.disks is not None)
         self._interfaces.take(reading.interfaces)
@@ -55,12 +55,12 @@ class Coverage:
         )
         self._stacked = reading.stacked
         self._netns = -1 if reading.netns is None else reading.netns
-        if reading.addresses is not self._places.addresses:
-            self._places = Addresses(reading)
+        if reading.addresses is not self._addresses.addresses:
+            self._addresses = Addresses(reading)
         self._move_forgotten()
 
     def _move_forgotten(self) -> None:
-        """Count the payload of interfaces that nobody remembers as elsewhere."""
+        """Move the payload of interfaces that have been forgotten to elsewhere."""
         forgotten = [
             owner
             for owner in self._payload
@@ -86,14 +86,14 @@ class Coverage:
         if not inet.all():
             index, uids, deltas, classes = index[inet], uids[inet], deltas[inet], classes[inet]
         if len(index):
-            places = self._places.find(local_words(keys, classes, index))
+            places = self._addresses.find(local_words(keys, classes, index))
             places[counters["netns"][index] != self._netns] = NOWHERE
             self._sum(uids, places, deltas)
 
     def add_elsewhere(
         self, uids: NDArray[np.uint32], classes: NDArray[Any], deltas: NDArray[np.uint64]
     ) -> None:
-        """Add bytes whose connection is not known."""
+        """Add bytes whose connection is unknown."""
         inet = classes <= _LOOPBACK
         self._sum(uids[inet], np.full(np.count_nonzero(inet), NOWHERE), deltas[inet])
 
@@ -101,31 +101,31 @@ class Coverage:
         self, uids: NDArray[np.uint32], places: NDArray[np.intp], deltas: NDArray[np.uint64]
     ) -> None:
         owners = np.unique(uids)
-        width = len(self._places.names)
+        width = len(self._addresses.names)
         cells = np.searchsorted(owners, uids) * width + places
         into, out = (np.zeros(len(owners) * width, np.uint64) for _ in range(2))
         np.add.at(into, cells, deltas[:, 0])
         np.add.at(out, cells, deltas[:, 1])
         for cell in np.flatnonzero(into | out).tolist():
-            owner = int(owners[cell // width]), self._places.names[cell % width]
+            owner = int(owners[cell // width]), self._addresses.names[cell % width]
             moved = int(into[cell]), int(out[cell])
             _increase(self._payload, owner, moved)
             _increase(self._interval, owner, moved)
 
     def freeze(self, *, first: bool) -> CoverageRows:
-        """Copy everything that a snapshot needs; ``first`` snapshots have no interval."""
+        """Copy everything that a snapshot needs; the ``first`` one has no interval."""
         return CoverageRows(
             interfaces=self._interfaces.rows if self._readable[0] else None,
             disks=self._disks.rows if self._readable[1] else None,
             host=self._host.rows,
             stacked=self._stacked,
-            addresses=self._places.addresses,
+            addresses=self._addresses.addresses,
             payload=dict(self._payload),
             interval=None if first else dict(self._interval),
         )
 
 
-def _increase(sums: dict[Owner, Counts], owner: Owner, moved: Counts) -> None:
+def _increase(sums: dict[PayloadKey, Counts], owner: PayloadKey, moved: Counts) -> None:
     old = sums.get(owner)
     sums[owner] = moved if old is None else (old[0] + moved[0], old[1] + moved[1])
 
@@ -139,14 +139,14 @@ class CoverageRows:
     host: Mapping[bytes, Growth]
     stacked: frozenset[bytes]
     addresses: Mapping[bytes, frozenset[bytes]] | None
-    payload: Mapping[Owner, Counts]
-    interval: Mapping[Owner, Counts] | None
+    payload: Mapping[PayloadKey, Counts]
+    interval: Mapping[PayloadKey, Counts] | None
 
     def message(self, uid: int | None, attributed: Counts, now: Counts) -> dict[str, Any]:
-        """Return the contract's object in the scope of ``uid`` (None: everybody).
+        """Return the coverage object of the JSON contract, in the scope of ``uid`` (None: all).
 
-        ``attributed`` are the scope's bytes read from and written to disks, ``now`` those of this
-        interval.
+        ``attributed`` is what the scope's processes read from and wrote to disks since the start,
+        ``now`` in this interval.
         """
         payload = _by_place(self.payload, uid)
         interval = None if self.interval is None else _by_place(self.interval, uid)
@@ -168,7 +168,7 @@ class CoverageRows:
         return found
 
     def _outside(self, payload: Mapping[bytes | None, Counts] | None) -> Counts | None:
-        """Sum the payload that belongs to no interface of the list; None if there is no list."""
+        """Sum the payload that belongs to no listed interface; None if there is no list."""
         listed = self.interfaces
         if listed is None or payload is None:
             return None
@@ -204,7 +204,7 @@ class CoverageRows:
         }
 
 
-def _by_place(sums: Mapping[Owner, Counts], uid: int | None) -> dict[bytes | None, Counts]:
+def _by_place(sums: Mapping[PayloadKey, Counts], uid: int | None) -> dict[bytes | None, Counts]:
     found: dict[bytes | None, Counts] = {}
     for (owner, name), moved in sums.items():
         if uid is None or owner == uid:
@@ -216,7 +216,7 @@ def _by_place(sums: Mapping[Owner, Counts], uid: int | None) -> dict[bytes | Non
 def _listed(
     rows: Mapping[bytes, Growth] | None, make: Callable[[bytes, Growth], dict[str, Any]]
 ) -> list[dict[str, Any]] | None:
-    """Make the list of rows, those that are there first."""
+    """Make the list of rows, those that are present first."""
     if rows is None:
         return None
     return [make(*row) for row in sorted(rows.items(), key=lambda row: not row[1].present)]

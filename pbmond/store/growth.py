@@ -1,4 +1,4 @@
-"""The host's own counters: what they have grown by since counting began, while owners come and go."""
+"""The host's own counters as growth since counting began; what they belong to comes and goes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-#: Interfaces and disks that are gone stay for so many others to go; containers come and go.
+#: The most interfaces or disks that are remembered after they are gone. Containers come and go.
 MAX_GONE: Final = 64
 
 Counts = tuple[int, ...]
@@ -14,7 +14,10 @@ Counts = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Counters since the first reading: ``interval`` is None unless both its ends were read."""
+    """One interface, disk or host: its newest reading, and what it has grown by.
+
+    ``interval`` is None unless both the newest reading and the one before it have the counters.
+    """
 
     last: Counts
     total: Counts
@@ -22,17 +25,17 @@ class Growth:
     present: bool
 
 
-class Growing:
-    """Counters by name, whose owners come and go; totals never fall."""
+class GrowthTable:
+    """Growth by name; totals never fall."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, Growth] = {}
-        self._missed = False
+        self._skipped = False  # the last reading failed
 
     def take(self, reading: Mapping[bytes, Counts] | None) -> None:
-        """Take a reading; None was not possible. A name that comes later starts with it."""
+        """Take a reading, None if it failed. A name that appears later counts from there."""
         if reading is None:
-            self._missed = True
+            self._skipped = True
             self.rows = {
                 name: Growth(row.last, row.total, None, row.present)
                 for name, row in self.rows.items()
@@ -44,17 +47,17 @@ class Growing:
             if name not in reading
         }
         now = {name: self._grown(self.rows.get(name), last) for name, last in reading.items()}
-        # Those that have gone longest always come first.
+        # Those that have been gone longest come first, and are forgotten first.
         self.rows = {**dict(list(gone.items())[-MAX_GONE:]), **now}
-        self._missed = False
+        self._skipped = False
 
     def _grown(self, row: Growth | None, last: Counts) -> Growth:
         if row is None:
             return Growth(last, (0,) * len(last), None, present=True)
         if not row.present:
             return Growth(last, row.total, None, present=True)
-        moved = tuple(new - old for new, old in zip(last, row.last, strict=True))
-        if min(moved) < 0:  # made anew under the same name: it has counted from zero
-            moved = last
-        total = tuple(map(sum, zip(row.total, moved, strict=True)))
-        return Growth(last, total, None if self._missed else moved, present=True)
+        grown = tuple(new - old for new, old in zip(last, row.last, strict=True))
+        if min(grown) < 0:  # another one with the same name, which has counted from zero
+            grown = last
+        total = tuple(map(sum, zip(row.total, grown, strict=True)))
+        return Growth(last, total, None if self._skipped else grown, present=True)

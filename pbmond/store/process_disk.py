@@ -1,8 +1,8 @@
 """Disk counters of processes, made from the kernel's own I/O accounting.
 
-The accounting differs from our counters in three ways. It has counted since the process began, ours
-count since the daemon did. What a sample of it adds up falls when a thread exits, ours never fall.
-And a process is sampled only now and then, so a difference belongs to a time of its own.
+The accounting differs from our counters in three ways. It counts from the start of the process,
+ours count from the start of the daemon. A sample is a sum over threads, which falls when a thread
+exits; our counters never fall. And samples are irregular, so each covers a time span of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ProcessDisk:
         self._state = np.zeros(capacity, _DISK)
         self._now_ns = 0
         self._interval_ns = 0
-        #: By slot, the seconds in which the bytes counted in this tick moved; NaN: not known.
+        #: By slot, the seconds that the bytes counted in this tick took; NaN: unknown.
         self.elapsed_s = np.zeros(capacity)
 
     def grow(self, capacity: int) -> None:
@@ -48,9 +48,9 @@ class ProcessDisk:
         self.elapsed_s[:] = np.where(self._state["baseline_known"], interval_ns / 1e9, np.nan)
 
     def reset(self, slot: int, start_ns: int) -> None:
-        """Start with a process that began at ``start_ns``.
+        """Prepare the slot for a process that started at ``start_ns``.
 
-        If it is older than the daemon, its first sample is only a baseline.
+        If that was before the daemon, its first sample is only a baseline.
         """
         known = start_ns >= self._started_ns
         self._state[slot] = np.zeros((), _DISK)
@@ -59,15 +59,15 @@ class ProcessDisk:
         self.elapsed_s[slot] = self._interval_ns / 1e9 if known else np.nan
 
     def needs_baseline(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Tell which of ``slots`` cannot be counted before they have been sampled once."""
+        """Return which of ``slots`` must be sampled once before their bytes can be counted."""
         return ~self._state["baseline_known"][slots]
 
     def busy(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Tell which of ``slots`` had moved bytes when they were last sampled."""
+        """Return which of ``slots`` had moved bytes when they were last sampled."""
         return np.asarray(self._state["busy"][slots])
 
     def sample(self, slot: int, values: Bytes) -> Bytes | None:
-        """Take a sum over living threads; return what is counted so far, None if nothing new."""
+        """Take a sum over the living threads; return the raised counters, None if unchanged."""
         last, counted = (self._state[name][slot].tolist() for name in ("last", "counted"))
         if not self._take(slot, values):
             return None
@@ -75,9 +75,9 @@ class ProcessDisk:
         return self._count(slot, sums)
 
     def final(self, slot: int, values: Bytes) -> Bytes | None:
-        """Take a process's whole accounting at its exit; return as ``sample`` does.
+        """Take the accounting of all threads at the exit; return what ``sample`` returns.
 
-        It has what threads moved between the last sample and their end.
+        It includes what threads moved between the last sample and their end.
         """
         baseline = self._state["baseline"][slot].tolist()
         if not self._take(slot, values):
@@ -85,7 +85,7 @@ class ProcessDisk:
         return self._count(slot, [new - old for new, old in zip(values, baseline, strict=True)])
 
     def _take(self, slot: int, values: Bytes) -> bool:
-        """Remember a sample and its time; False if it is the baseline."""
+        """Store a sample and its time; False if it is the baseline."""
         state = self._state[slot]
         known = bool(state["baseline_known"])
         if not known:

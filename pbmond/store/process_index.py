@@ -8,11 +8,11 @@ Key = tuple[int, int]  # pid, start_ns
 
 
 class ProcessIndex:
-    """Slots by process. A slot that was removed is used again before a new one is made."""
+    """Slots by process. Removed slots are reused before new ones are made."""
 
     def __init__(self) -> None:
         self._slots: dict[Key, int] = {}
-        # The same by the tick that the start falls in, because /proc gives nothing more exact.
+        # The same by clock tick, because /proc gives start times no more exactly.
         self._by_tick: dict[Key, tuple[int, int]] = {}  # (pid, tick) -> slot, start_ns
         self._newest: dict[int, tuple[int, int]] = {}  # pid -> slot, start_ns
         self._free: list[int] = []
@@ -31,7 +31,7 @@ class ProcessIndex:
         return self._newest.get(pid)
 
     def add(self, pid: int, start_ns: int) -> int:
-        """Give a new process a slot."""
+        """Return a slot for a new process."""
         if self._free:
             slot = self._free.pop()
         else:
@@ -53,7 +53,7 @@ class ProcessIndex:
             self._newest[pid] = slot, start_ns
 
     def remove(self, slot: int, pid: int, start_ns: int) -> None:
-        """Take the slot back."""
+        """Free the slot of a process."""
         del self._slots[pid, start_ns]
         tick = pid, start_ns // START_TICK_NS
         if self._by_tick.get(tick, (None,))[0] == slot:

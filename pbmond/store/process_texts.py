@@ -1,4 +1,4 @@
-"""What processes are called: name, program, command line, cgroup, unit and container, by slot."""
+"""The texts of processes, by slot: name, program, command line, cgroup, unit and container."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def _cgroup_names(path: bytes) -> tuple[bytes, Text, Text]:
 
 
 class ProcessTexts:
-    """A list per text, one element a slot; None is not known."""
+    """One list per text, with an element for each slot; None is unknown."""
 
     def __init__(self) -> None:
         self._columns: dict[str, list[Text]] = {name: [] for name in TEXTS}
 
     def reset(self, slot: int) -> None:
-        """Start with a process of which nothing is known; ``slot`` may be one past the last."""
+        """Forget all texts of a slot; ``slot`` may be one past the last."""
         for name, column in self._columns.items():
             column[slot : slot + 1] = [UNKNOWN_NAME if name == "name" else None]
 
     def name(self, slot: int) -> bytes:
-        """Return the name, UNKNOWN_NAME if it is not known."""
+        """Return the name, UNKNOWN_NAME if there is none."""
         return self._columns["name"][slot] or UNKNOWN_NAME
 
     def unit(self, slot: int) -> Text:
@@ -39,18 +39,18 @@ class ProcessTexts:
         return self._columns["unit"][slot]
 
     def rename(self, slot: int, name: bytes) -> None:
-        """Take a new name; the program is the same."""
+        """Set the name of a process whose program stays the same."""
         self._columns["name"][slot] = name
 
     def describe(self, slot: int, event: ProcessSeen, *, newer: bool) -> None:
-        """Take a description; one that is not ``newer`` than the last only fills gaps.
+        """Take a description. One that is not ``newer`` than the last only fills gaps.
 
-        The caller has checked that an older one is about the same program.
+        An older one must be about the same program: it has the same name.
         """
         same_program = self._columns["name"][slot] == event.name
         for name in ("exe", "cmdline", "cgroup"):
             column, value = self._columns[name], getattr(event, name)
-            # A program may hide what the one before it showed; a cgroup is inherited.
+            # A new program may not show what the previous one did; the cgroup stays.
             keep = value is None and (same_program or name == "cgroup")
             if not keep and (newer or column[slot] is None):
                 column[slot] = value

@@ -1,8 +1,7 @@
 """The processes: who they are, whether they run, and their counters, a slot each.
 
-Slots are columns of parallel arrays. A process keeps its slot from the first word of it until it is
-freed. Its parts are elsewhere: the index that finds the slot, the texts, the counters, and the disk
-counters, which come from samples of /proc.
+A slot is a position in parallel arrays. A process keeps its slot until it is freed. Index, texts,
+counters and disk bytes of the slots have modules of their own; this one decides what changes them.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class ProcessTable:
         self._disk = ProcessDisk(_CAPACITY, started_ns)
         self._now_ns = 0
         self._tick = 0
-        self._first_heard_at_exit: list[int] = []  # slots, in this tick
+        self._unknown_until_exit: list[int] = []  # slots, in this tick
         self.counters = ProcessCounters(_CAPACITY)
         self.info = np.zeros(_CAPACITY, INFO)
         self.info["state"] = FREE
@@ -81,7 +80,7 @@ class ProcessTable:
     def begin(self, tick: int, now_ns: int, interval_ns: int) -> None:
         """Start a tick: what is counted from here on is its delta."""
         self._tick, self._now_ns = tick, now_ns
-        self._first_heard_at_exit.clear()
+        self._unknown_until_exit.clear()
         self.counters.begin(self._index.high)
         self._disk.begin(now_ns, interval_ns)
 
@@ -165,7 +164,7 @@ class ProcessTable:
         known = self._index.find(event.pid, event.start_ns) is not None
         slot = self.slot(event.pid, event.start_ns)
         if not known:
-            self._first_heard_at_exit.append(slot)
+            self._unknown_until_exit.append(slot)
         self._exit(slot, event.time_ns)
         finals = event.disk_read_bytes, event.disk_write_bytes
         self._set_disk(slot, self._disk.final(slot, finals))
@@ -203,9 +202,9 @@ class ProcessTable:
     # --- selections ---------------------------------------------------------------------------
 
     def exited_before(self, limit_ns: int, keep: int) -> NDArray[np.bool_]:
-        """Tell by slot which exited processes need not be shown any longer.
+        """Mark the slots of exited processes that need not be shown any longer.
 
-        Those that exited at ``limit_ns`` or earlier, and all but the ``keep`` newest.
+        Those exited at ``limit_ns`` or earlier, or are not among the ``keep`` newest.
         """
         exited = self.info["state"] == EXITED
         if np.count_nonzero(exited) > keep:
@@ -215,13 +214,13 @@ class ProcessTable:
             return np.zeros_like(exited)
         return np.asarray(exited & (self.info["exited_ns"] <= np.uint64(limit_ns)))
 
-    def ended_unheard(self) -> NDArray[np.bool_]:
-        """Tell by slot which processes were first heard of in this tick, by their exit, in vain.
+    def empty_at_exit(self) -> NDArray[np.bool_]:
+        """Mark the slots of processes that were unknown until they exited in this tick, empty.
 
-        They had ended before anybody could look at them, and moved nothing that counts.
+        They started before the daemon and ended before it had read /proc.
         """
         found = np.zeros(len(self.info), np.bool_)
-        found[[s for s in self._first_heard_at_exit if self.counters.moved_nothing(s)]] = True
+        found[[s for s in self._unknown_until_exit if self.counters.moved_nothing(s)]] = True
         return found
 
     def described(self) -> set[int]:
@@ -230,16 +229,16 @@ class ProcessTable:
         return set(info["pid"][(info["state"] == RUNNING) & (info["seen_ns"] > 0)].tolist())
 
     def known_from_proc(self) -> list[Key]:
-        """Return the running processes that only /proc told of: no event tells their end."""
+        """Return the running processes that only /proc has shown: no event will tell their end."""
         info = self.info
         chosen = info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)]
         return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))
 
     def due(self, budget: int, quiet_budget: int | None = None) -> list[Key]:
-        """Return at most ``budget`` running processes whose /proc data is wanted most.
+        """Return at most ``budget`` running processes whose /proc data is needed most.
 
-        Those without a disk baseline first, then those that moved bytes, then whichever was
-        sampled longest ago: of these last at most ``quiet_budget``.
+        First those without a disk baseline, then those that moved bytes, then at most
+        ``quiet_budget`` of the others, starting with the ones sampled longest ago.
         """
         slots = np.flatnonzero(self.info["state"] == RUNNING)
         info = self.info[slots]

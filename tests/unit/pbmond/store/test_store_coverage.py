@@ -173,7 +173,7 @@ def test_final_values_of_deleted_rows_count_once() -> None:
 def test_a_user_sees_their_own_payload_and_the_hosts_counters() -> None:
     store = new_store()
     host = make.host_reading()
-    store.host(host)
+    store.set_baseline(host)
     rows = [flow("192.0.2.1", pid=7), flow("192.0.2.1", (100, 200), pid=8, row_id=2)]
     events = [make.seen(7, uid=1000), make.seen(8, uid=0)]
     host = make.host_reading(interfaces={b"eth0": (500, 600, 7, 8)})
@@ -206,7 +206,7 @@ def test_attributed_disk_bytes_are_the_scopes_with_exited_ones() -> None:
 def told(*readings: Any) -> Store:
     """Return a store that began with the first of these host readings and then read the others."""
     store = new_store()
-    store.host(readings[0])
+    store.set_baseline(readings[0])
     for time_s, host in enumerate(readings[1:], 1):
         store.apply(make.reading(time_s, host=host))
         store.snapshot()
