@@ -31,14 +31,14 @@ _COMMANDS: Final = {"probes": "pbmond.probes.cli", "selftest": "pbmond.selftest.
 
 
 class StartError(Exception):
-    """The daemon cannot start here; the message is one line that says what to do."""
+    """The daemon cannot start; the message is one line that says what to do."""
 
 
 class Parser(argparse.ArgumentParser):
     """The parser of pbmond and of its commands."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line; argparse would print the whole usage first."""
+        """Say what is wrong in one line, without the whole usage."""
         self.exit(_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         factor()
         if arguments and arguments[0] in _COMMANDS:
-            # Not before it is asked for: the daemon carries nothing that only a command needs.
+            # Imported on demand: the daemon need not load what only a command uses.
             command: Callable[[list[str]], int] = import_module(_COMMANDS[arguments[0]]).main
             return command(arguments[1:])
         options = _parser().parse_args(arguments)
@@ -64,14 +64,14 @@ def main(arguments: list[str] | None = None) -> int:
         _serve(config, _log(config))
     except (StartError, RunDirError, Refused) as error:
         return fail("pbmond", str(error), _FAILURE)
-    except Exception as error:  # a mistake of ours: the log has all of it, the last line says what
+    except Exception as error:  # a bug: the traceback goes to the log, one line to the user
         logging.getLogger("pbmond").critical("the daemon crashed", exc_info=True)
         return fail("pbmond", f"unexpected {type(error).__name__}: {error}", _FAILURE)
     return 0
 
 
 def configuration(options: argparse.Namespace) -> Config:
-    """Return the file's settings, or the defaults, with what the command line overrides."""
+    """Return the settings of the file, or the defaults, overridden by the command line."""
     config = load(options.config, uid_of) if options.config else Config()
     overrides: dict[str, Any] = {}
     for name in ("interval", "run_dir", "log_level", "log_file"):
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "viewers (pbmon-client). Runs in the foreground, as root.",
         epilog="pbmond selftest proves the counting on this kernel; pbmond probes measures what "
         "each hook of a running daemon costs. See their --help. On a slow machine, set "
-        "PBMON_PATIENCE to wait so many times longer for what starts.",
+        "PBMON_PATIENCE to a factor by which to wait longer for what starts.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -109,18 +109,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def print_lines(lines: Iterable[str]) -> int:
-    """Write a command's lines to standard output and return 0, also if nobody reads them all."""
+    """Write a command's lines to standard output and return 0, even if the reader stops early."""
     try:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has seen enough; Python would complain once more at its end.
+        # The reader has seen enough. Without this, Python would complain again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def fail(program: str, message: str, status: int) -> int:
-    """Say in one line on standard error why ``program`` ends; return its exit ``status``."""
+    """Say on standard error in one line why ``program`` ends; return its exit ``status``."""
     sys.stderr.write(f"{program}: {message}\n")
     return status
 
@@ -168,14 +168,14 @@ def _serve(config: Config, log: Log) -> None:
         Signals(log.reopen, hangup_ends=hangup_ends) as signals,
         hold(config.run_dir) as socket_path,
     ):
-        # numpy would start a thread per core, each with its own buffers and with capabilities
-        # that reduce_collector does not reach.
+        # Otherwise numpy starts a thread per core, each with buffers of its own, and with
+        # capabilities that reduce_collector does not drop.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
         give_large_blocks_back()
         try:
             attaching = Attaching(config, logging.getLogger("pbmond"))
-            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader works
+            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
             serve(config, attaching, socket_path, account, signals)
         except AttachError as error:

@@ -112,7 +112,7 @@ def test_a_daemon_whose_descriptors_are_refused_is_one_line(
     with hold(tmp_path):
         status, _, said = probes()
     assert (status, said.count("\n")) == (1, 1)
-    assert said.endswith("cannot be looked into: Operation not permitted\n")
+    assert said.endswith("cannot be examined: Operation not permitted\n")
 
 
 def test_a_daemon_that_ends_meanwhile_has_no_figures(
