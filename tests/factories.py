@@ -1,4 +1,4 @@
-"""Short ways to make records and readings for tests; every field has a plausible default."""
+"""Factories of records and readings for tests; every field has a plausible default."""
 
 from __future__ import annotations
 

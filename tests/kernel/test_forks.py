@@ -60,7 +60,7 @@ def states(message: wire.Message, pids: Iterable[int]) -> set[int]:
     return {row["state"] for row in message.processes.rows() if row["pid"] in pids}
 
 
-def test_forks_that_moved_nothing_end_within_one_scan_waited_for_or_not(tmp_path: Path) -> None:
+def test_forks_that_moved_nothing_end_within_one_scan_reaped_or_not(tmp_path: Path) -> None:
     with (
         quiet_forks(_FORKS_EACH) as zombies,
         quiet_forks(_FORKS_EACH) as reaped,
@@ -95,7 +95,7 @@ print(json.dumps([os.getpid(), pids]))
 """
 
 
-def test_a_brief_fork_whose_only_bytes_are_the_disks_has_name_user_and_parent(
+def test_a_brief_fork_that_moved_only_disk_bytes_has_name_user_and_parent(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "run").mkdir()
@@ -122,7 +122,7 @@ while True:
 """
 
 
-def test_no_process_without_a_name_is_a_row_after_a_start_among_forks(tmp_path: Path) -> None:
+def test_after_a_start_among_forks_every_row_has_a_name(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     command = [sys.executable, "-I", "-S", "-c", _CROWD, str(tmp_path / "data")]
     with subprocess.Popen(command) as crowd:

@@ -1,4 +1,4 @@
-"""The collector's loop over a fake kernel and a fake publisher, with a clock that tests turn."""
+"""The collector's loop with a fake kernel, a fake publisher and a clock that tests set."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FakeFeed:
 
 
 class World:
-    """A service and all around it; ``step`` runs its loop once, at whatever time it is."""
+    """A service and its surroundings; ``step`` runs its loop once."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -111,7 +111,7 @@ def process(message: Message, pid: int = 7) -> dict[str, object]:
 # --- the schedule -----------------------------------------------------------------------------
 
 
-def test_the_first_tick_is_at_once_and_the_next_after_the_interval(world: World) -> None:
+def test_the_first_tick_is_immediate_and_the_next_after_the_interval(world: World) -> None:
     world.step()
     assert world.message().seq == 1
     world.step(SECOND - 1)
@@ -120,7 +120,7 @@ def test_the_first_tick_is_at_once_and_the_next_after_the_interval(world: World)
     assert world.message().seq == 2
 
 
-def test_ticks_keep_their_schedule_when_one_is_late(world: World) -> None:
+def test_ticks_keep_their_schedule_if_one_is_late(world: World) -> None:
     world.step()
     world.step(SECOND + SECOND // 2)
     assert world.message().interval_ns == SECOND + SECOND // 2
@@ -130,7 +130,7 @@ def test_ticks_keep_their_schedule_when_one_is_late(world: World) -> None:
     assert (world.message().seq, world.message().interval_ns) == (3, SECOND // 2)
 
 
-def test_ticks_that_were_missed_are_skipped_and_the_real_interval_is_told(world: World) -> None:
+def test_missed_ticks_are_skipped_and_the_interval_is_the_real_one(world: World) -> None:
     world.step()
     world.step(5 * SECOND + 1)
     assert (world.message().seq, world.message().interval_ns) == (2, 5 * SECOND + 1)
@@ -140,7 +140,7 @@ def test_ticks_that_were_missed_are_skipped_and_the_real_interval_is_told(world:
     assert world.message().seq == 3
 
 
-def test_it_ends_by_a_signal_that_ends_and_by_no_other(world: World) -> None:
+def test_only_a_signal_that_ends_the_daemon_ends_the_loop(world: World) -> None:
     assert world.step()
     world.signals.send(b"H")
     assert world.step(SECOND)
@@ -152,7 +152,7 @@ def test_it_ends_by_a_signal_that_ends_and_by_no_other(world: World) -> None:
 # --- one tick ---------------------------------------------------------------------------------
 
 
-def test_counters_events_and_proc_meet_in_the_message(world: World) -> None:
+def test_a_message_combines_counters_events_and_proc(world: World) -> None:
     world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 20, 1, 2)))]
     world.kernel.events = [factories.seen(name=b"curl")]
     world.step()
@@ -202,7 +202,7 @@ def test_a_pid_is_looked_up_again_only_after_its_process_exited(world: World) ->
     assert [row["name"] for row in rows] == [b"next"]
 
 
-def test_a_process_whose_end_no_event_tells_ends_with_the_next_scan(world: World) -> None:
+def test_a_process_that_ends_without_an_event_ends_with_the_next_scan(world: World) -> None:
     coarse_ns = factories.STARTED_NS + START_TICK_NS  # as /proc gives it
     world.proc.processes = [factories.seen(pid=8, start_ns=coarse_ns, name=b"fork")]
     world.step()
@@ -213,7 +213,7 @@ def test_a_process_whose_end_no_event_tells_ends_with_the_next_scan(world: World
     assert process(world.message(), 8)["state"] == STATES.index("exited")
 
 
-def test_who_got_the_pid_of_such_a_process_is_found_by_the_same_scan(world: World) -> None:
+def test_the_same_scan_finds_the_process_that_has_its_pid_now(world: World) -> None:
     start_ns = factories.STARTED_NS + START_TICK_NS
     world.proc.processes = [factories.seen(pid=8, start_ns=start_ns, name=b"first")]
     world.step()
@@ -227,7 +227,7 @@ def test_who_got_the_pid_of_such_a_process_is_found_by_the_same_scan(world: Worl
     }
 
 
-def test_the_keys_of_an_exited_process_are_deleted_and_no_byte_is_lost(world: World) -> None:
+def test_keys_of_an_exited_process_are_deleted_without_losing_a_byte(world: World) -> None:
     world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 20, 1, 2)))]
     world.kernel.files = [(factories.file_key(), factories.counter(2, "file", (5, 6, 1, 1)))]
     world.kernel.overflow = [(factories.overflow_key(), factories.counter(3, "net", (1, 1, 1, 1)))]
@@ -244,7 +244,7 @@ def test_the_keys_of_an_exited_process_are_deleted_and_no_byte_is_lost(world: Wo
     assert [row["file_write_bytes"] for row in message.retired.rows()] == [6]
 
 
-def test_health_tells_losses_modes_maps_and_cost(world: World) -> None:
+def test_health_has_losses_modes_maps_and_cost(world: World) -> None:
     world.step()
     world.kernel.losses = {"events": 2}
     world.proc.cpu_ns = {1: SECOND // 100, 99: SECOND // 50}
@@ -269,7 +269,7 @@ def test_health_tells_losses_modes_maps_and_cost(world: World) -> None:
     }
 
 
-def test_the_cost_of_a_publisher_that_is_gone_is_nobodys(world: World) -> None:
+def test_a_publisher_that_is_gone_costs_nothing(world: World) -> None:
     world.step()
     del world.proc.cpu_ns[99]
     world.step(SECOND)
@@ -294,7 +294,7 @@ def test_a_newcomer_gets_the_current_snapshot_at_once(world: World) -> None:
     assert [(topic, message.seq) for topic, message in world.feed.taken()] == [(ALL, 1)]
 
 
-def test_who_wants_before_the_first_snapshot_gets_it_as_soon_as_it_is_there(world: World) -> None:
+def test_a_viewer_that_comes_before_the_first_snapshot_gets_it_at_once(world: World) -> None:
     world.feed.want(ALL)
     world.step()
     assert [message.seq for _, message in world.feed.taken()] == [1]
@@ -313,14 +313,14 @@ def test_each_wanted_topic_is_sent_once_a_tick_until_nobody_wants_it(world: Worl
     assert world.feed.topics() == [flows]
 
 
-def test_a_topic_of_a_process_that_does_not_exist_is_an_empty_message(world: World) -> None:
+def test_the_topic_of_a_missing_process_is_an_empty_message(world: World) -> None:
     world.feed.want(Topic(None, "flows", 4242))
     world.step()
     ((_, message),) = world.feed.taken()
     assert message.processes.length == 0
 
 
-def test_a_publisher_without_room_costs_snapshots_and_never_time(world: World) -> None:
+def test_a_publisher_without_room_misses_snapshots_and_never_blocks(world: World) -> None:
     topics = [Topic(uid, "processes") for uid in range(3)]
     world.feed.want(*topics)
     world.feed.room = 1
@@ -345,7 +345,7 @@ def test_a_new_publisher_starts_with_nothing_wanted(world: World) -> None:
     assert world.feed.topics() == [ALL]
 
 
-def test_demands_without_end_are_not_taken(world: World) -> None:
+def test_the_number_of_wanted_topics_is_limited(world: World) -> None:
     world.feed.want(*(Topic(uid, "processes") for uid in range(2 * MAX_TOPICS)))
     world.step()
     world.feed.taken()
@@ -353,7 +353,7 @@ def test_demands_without_end_are_not_taken(world: World) -> None:
     assert len(world.feed.topics()) == MAX_TOPICS
 
 
-def test_viewers_that_come_and_go_do_not_drive_the_cost(world: World) -> None:
+def test_viewers_that_come_and_go_cannot_cause_frames_without_limit(world: World) -> None:
     world.step()
     sent = 0
     for now in itertools.count(0, SECOND // 1000):

@@ -101,7 +101,7 @@ def test_bytes_in_the_kernel_are_bytes_at_the_subscriber(running: Running) -> No
     assert (message.epoch, message.seq > before.seq) == ("epoch", True)
 
 
-def test_a_publisher_that_dies_costs_frames_and_no_bytes(running: Running) -> None:
+def test_a_publisher_that_dies_loses_frames_and_no_bytes(running: Running) -> None:
     running.socket.subscribe(b"all/processes")
     _, first = running.receive()
     running.move(5000)
@@ -118,7 +118,7 @@ def test_a_publisher_that_dies_costs_frames_and_no_bytes(running: Running) -> No
     assert message.totals["net_rx_bytes"] == 5000
 
 
-def test_it_stops_when_told_to_with_a_subscriber_attached(running: Running) -> None:
+def test_it_stops_with_a_subscriber_attached(running: Running) -> None:
     running.socket.subscribe(b"all/processes")
     running.receive()
     running.stop()

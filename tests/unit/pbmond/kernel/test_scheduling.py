@@ -31,7 +31,7 @@ def _policy() -> Iterator[None]:
         (os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, 0),
     ],
 )
-def test_the_policy_and_priority_that_were_found_are_restored(policy: int, priority: int) -> None:
+def test_policy_and_priority_are_restored(policy: int, priority: int) -> None:
     os.sched_setscheduler(0, policy, os.sched_param(priority))
     with _not_preempted():
         inside = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
@@ -40,7 +40,7 @@ def test_the_policy_and_priority_that_were_found_are_restored(policy: int, prior
     assert os.sched_getparam(0).sched_priority == priority
 
 
-def test_without_the_right_to_it_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_permission_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pid: int, policy: int, parameter: os.sched_param) -> None:
         raise PermissionError
 

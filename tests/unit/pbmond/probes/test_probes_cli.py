@@ -71,7 +71,7 @@ def test_an_impossible_time_is_refused_in_one_line(
     assert said.count("\n") == 1
 
 
-def test_without_a_daemon_it_says_where_none_is(
+def test_without_a_daemon_it_names_the_run_directory(
     probes: Probes, kernel: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     remedy = "start pbmond, or name its --run-dir"

@@ -189,7 +189,7 @@ def test_a_frame_without_memory_is_dropped_and_the_publisher_stays(
     assert got[:] == b"three"
 
 
-def test_a_frame_that_does_not_fit_into_memory_leaves_no_descriptor(
+def test_a_frame_without_memory_leaves_no_descriptor_behind(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(fd: int, data: object) -> int:
@@ -216,7 +216,7 @@ def test_no_descriptor_for_a_feed_is_a_failed_start(
     assert nursery.supervisor.ensure(RESTART_EVERY_NS)
 
 
-def test_no_end_of_a_publisher_leaves_a_descriptor() -> None:
+def test_no_publisher_leaves_a_descriptor_behind() -> None:
     before = descriptors()
     nursery = Nursery()
     for number in range(10):

@@ -1,4 +1,4 @@
-"""The log: reopened after a rotation, and it says what that did not do."""
+"""The log: reopened after a rotation, and says that nothing else is reloaded."""
 
 from __future__ import annotations
 
