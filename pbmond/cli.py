@@ -60,6 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.check_config:
         sys.stdout.write(f"{options.config}: valid\n")
         return 0
+    return _run(config)
+
+
+def _run(config: Config) -> int:
     try:
         _serve(config, _log(config))
     except (StartError, RunDirError, Refused) as error:

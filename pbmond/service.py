@@ -22,7 +22,7 @@ _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
 
 
 class Feed(Protocol):
-    """The publisher; ``pbmond.publish.supervisor.Supervisor`` is it."""
+    """The publisher, as ``pbmond.publish.supervisor.Supervisor`` presents it."""
 
     @property
     def fd(self) -> int | None:
@@ -46,7 +46,7 @@ class Feed(Protocol):
 
 
 class Signals(Protocol):
-    """The signals that the daemon receives; ``pbmond.system.signals.Signals`` is it."""
+    """The signals that the daemon receives, as ``pbmond.system.signals.Signals`` handles them."""
 
     @property
     def fd(self) -> int:
@@ -84,7 +84,7 @@ class Service:
         self._next_tick_ns = self._clock.monotonic()
 
     def step(self, events_fd: int, signals: Signals, wait_ns: int) -> bool:
-        """Wait ``wait_ns`` at most for something to do, and do it; False when the daemon ends."""
+        """Wait at most ``wait_ns`` for something to do, and do it; False if the daemon must end."""
         if self._feed.ensure(self._clock.monotonic()):
             self._wanted.clear()  # viewers reconnect by themselves, and ask the new one
             self._outbox.clear()

@@ -99,7 +99,7 @@ class ProcessTable:
         if slot is None:
             return self._add(pid, start_ns)
         known_ns = int(self.info["start_ns"][slot])
-        if start_ns > known_ns:  # it was found in /proc first: this is the exact time
+        if start_ns > known_ns:  # the known time is from /proc, this one is exact
             self._index.correct_start(slot, pid, known_ns, start_ns)
             self.info["start_ns"][slot] = start_ns
             if self.info["born"][slot] == self._tick:  # not published yet
@@ -140,10 +140,10 @@ class ProcessTable:
         self.info["state"][slot] = FREE
         return group, self.counters.clear(slot)
 
-    # --- news of processes --------------------------------------------------------------------
+    # --- events and samples -------------------------------------------------------------------
 
     def seen(self, event: ProcessSeen) -> None:
-        """Take a description; one of a program that was replaced meanwhile is ignored."""
+        """Take a description; one of a program that has been replaced since is ignored."""
         slot = self.slot(event.pid, event.start_ns)
         info = self.info[slot]
         newer = bool(event.time_ns >= info["seen_ns"])
@@ -175,7 +175,7 @@ class ProcessTable:
             self.info["exited_ns"][slot] = time_ns
 
     def sample(self, sample: ProcSample) -> int | None:
-        """Take what /proc says; return the slot, or None if the process is not known (any more)."""
+        """Take a sample from /proc; return the slot, None if the process is no longer known."""
         slot = self._index.find(sample.pid, sample.start_ns)
         if slot is None:
             return None
@@ -215,7 +215,7 @@ class ProcessTable:
         return np.asarray(exited & (self.info["exited_ns"] <= np.uint64(limit_ns)))
 
     def empty_at_exit(self) -> NDArray[np.bool_]:
-        """Mark the slots of processes that were unknown until they exited in this tick, empty.
+        """Mark the slots of processes that moved nothing and were unknown until they exited now.
 
         They started before the daemon and ended before it had read /proc.
         """
@@ -229,7 +229,7 @@ class ProcessTable:
         return set(info["pid"][(info["state"] == RUNNING) & (info["seen_ns"] > 0)].tolist())
 
     def known_from_proc(self) -> list[Key]:
-        """Return the running processes that only /proc has shown: no event will tell their end."""
+        """Return the running processes that only /proc has shown: their exit may cause no event."""
         info = self.info
         chosen = info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)]
         return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))

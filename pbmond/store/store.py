@@ -212,7 +212,7 @@ class Store:
         return self._processes.described()
 
     def known_from_proc(self) -> list[Key]:
-        """Return the running processes that only /proc has shown: no event will tell their end."""
+        """Return the running processes that only /proc has shown: their exit may cause no event."""
         return self._processes.known_from_proc()
 
     def due(self, budget: int, quiet_budget: int | None = None) -> list[Key]:

@@ -28,7 +28,7 @@ UID = 64_321
 INPUT, OUTPUT = 6, 7
 
 EXITED = STATES.index("exited")
-#: What the processes move is exact; what reaches the disk is the page cache's affair.
+#: What the processes move is exact; what reaches the disk depends on the page cache.
 COUNTED = tuple(name for kind in CLASSES for name in counter_names(kind))
 
 Moved = tuple[int, ...]  # by COUNTED
