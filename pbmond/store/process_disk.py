@@ -47,16 +47,19 @@ class ProcessDisk:
         self._now_ns, self._interval_ns = now_ns, interval_ns
         self.elapsed_s[:] = np.where(self._state["baseline_known"], interval_ns / 1e9, np.nan)
 
-    def reset(self, slot: int, start_ns: int) -> None:
-        """Prepare the slot for a process that started at ``start_ns``.
+    def add(self, slot: int, start_ns: int) -> None:
+        """Prepare a free slot for a process that started at ``start_ns``.
 
         If that was before the daemon, its first sample is only a baseline.
         """
         known = start_ns >= self._started_ns
-        self._state[slot] = np.zeros((), _DISK)
-        self._state["baseline_known"][slot] = known
-        self._state["sampled_ns"][slot] = start_ns
+        state = self._state[slot]
+        state["baseline_known"], state["sampled_ns"] = known, start_ns
         self.elapsed_s[slot] = self._interval_ns / 1e9 if known else np.nan
+
+    def clear(self, slot: int) -> None:
+        """Forget the process of a slot."""
+        self._state[slot] = np.zeros((), _DISK)
 
     def needs_baseline(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return which of ``slots`` must be sampled once before their bytes can be counted."""
@@ -68,41 +71,42 @@ class ProcessDisk:
 
     def sample(self, slot: int, values: Bytes) -> Bytes | None:
         """Take a sum over the living threads; return the raised counters, None if unchanged."""
-        last, counted = (self._state[name][slot].tolist() for name in ("last", "counted"))
-        if not self._take(slot, values):
+        state = self._state[slot]
+        last, counted = state["last"].tolist(), state["counted"].tolist()
+        if not self._take(slot, state, values):
             return None
         sums = [old + new - was for old, new, was in zip(counted, values, last, strict=True)]
-        return self._count(slot, sums)
+        return self._count(state, sums)
 
     def final(self, slot: int, values: Bytes) -> Bytes | None:
         """Take the accounting of all threads at the exit; return what ``sample`` returns.
 
         It includes what threads moved between the last sample and their end.
         """
-        baseline = self._state["baseline"][slot].tolist()
-        if not self._take(slot, values):
-            return None
-        return self._count(slot, [new - old for new, old in zip(values, baseline, strict=True)])
-
-    def _take(self, slot: int, values: Bytes) -> bool:
-        """Store a sample and its time; False if it is the baseline."""
         state = self._state[slot]
+        baseline = state["baseline"].tolist()
+        if not self._take(slot, state, values):
+            return None
+        return self._count(state, [new - old for new, old in zip(values, baseline, strict=True)])
+
+    def _take(self, slot: int, state: np.void, values: Bytes) -> bool:
+        """Store a sample and its time; False if it is the baseline."""
         known = bool(state["baseline_known"])
+        sampled_ns = int(state["sampled_ns"])
         if not known:
             state["baseline_known"], state["baseline"] = True, values
-        elif state["sampled_ns"] < self._now_ns:
+        elif sampled_ns < self._now_ns:
             # The sample before may be many ticks old.
-            elapsed_ns = max(self._now_ns - int(state["sampled_ns"]), self._interval_ns)
-            self.elapsed_s[slot] = elapsed_ns / 1e9
+            self.elapsed_s[slot] = max(self._now_ns - sampled_ns, self._interval_ns) / 1e9
         state["sampled_ns"], state["last"], state["busy"] = self._now_ns, values, False
         return known
 
-    def _count(self, slot: int, values: list[int]) -> Bytes | None:
+    @staticmethod
+    def _count(state: np.void, values: list[int]) -> Bytes | None:
         """Raise the counters, which never fall."""
-        before = self._state["counted"][slot].tolist()
+        before = state["counted"].tolist()
         read, written = map(max, values, before)
         if [read, written] == before:
             return None
-        self._state["counted"][slot] = read, written
-        self._state["busy"][slot] = True
+        state["counted"], state["busy"] = (read, written), True
         return read, written

@@ -18,6 +18,10 @@ class ProcessIndex:
         self._free: list[int] = []
         self.high = 0  # slots ever used
 
+    def exact(self, pid: int, start_ns: int) -> int | None:
+        """Return the slot of the process that is known by exactly this start."""
+        return self._slots.get((pid, start_ns))
+
     def find(self, pid: int, start_ns: int) -> int | None:
         """Return the slot of a process, None if it has none; ``start_ns`` exact or from /proc."""
         slot = self._slots.get((pid, start_ns))

@@ -25,10 +25,17 @@ class ProcessTexts:
     def __init__(self) -> None:
         self._columns: dict[str, list[Text]] = {name: [] for name in TEXTS}
 
-    def reset(self, slot: int) -> None:
-        """Forget all texts of a slot; ``slot`` may be one past the last."""
-        for name, column in self._columns.items():
-            column[slot : slot + 1] = [UNKNOWN_NAME if name == "name" else None]
+    def add(self, slot: int) -> None:
+        """Prepare a slot for a new process; it is free, or one past the last."""
+        if slot == len(self._columns["name"]):
+            for column in self._columns.values():
+                column.append(None)
+        self._columns["name"][slot] = UNKNOWN_NAME
+
+    def clear(self, slot: int) -> None:
+        """Forget all texts of a slot."""
+        for column in self._columns.values():
+            column[slot] = None
 
     def name(self, slot: int) -> bytes:
         """Return the name, UNKNOWN_NAME if there is none."""

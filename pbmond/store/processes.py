@@ -95,6 +95,9 @@ class ProcessTable:
 
     def slot(self, pid: int, start_ns: int) -> int:
         """Return the slot of a process, making it if the process is new."""
+        slot = self._index.exact(pid, start_ns)
+        if slot is not None:
+            return slot
         slot = self._index.find(pid, start_ns)
         if slot is None:
             return self._add(pid, start_ns)
@@ -115,8 +118,8 @@ class ProcessTable:
         info["pid"], info["born"] = pid, self._tick
         info["start_ns"] = info["shown_start_ns"] = start_ns
         info["uid"], info["state"] = NO_UID, RUNNING
-        self._texts.reset(slot)
-        self._disk.reset(slot, start_ns)
+        self._texts.add(slot)
+        self._disk.add(slot, start_ns)
         self._update_visible(slot)
         if predecessor is not None:  # two processes cannot have one PID at a time
             other, other_ns = predecessor
@@ -135,7 +138,8 @@ class ProcessTable:
         info = self.info[slot]
         group = (self._texts.unit(slot) if info["visible"] else EXCLUDED, int(info["uid"]))
         self._index.remove(slot, int(info["pid"]), int(info["start_ns"]))
-        self._texts.reset(slot)
+        self._texts.clear(slot)
+        self._disk.clear(slot)
         self.info[slot] = np.zeros((), INFO)
         self.info["state"][slot] = FREE
         return group, self.counters.clear(slot)
