@@ -1,8 +1,9 @@
-"""``--random-order SEED``: unit tests in an order that no test can count on."""
+"""How all tests run: ``--random-order SEED`` shuffles the unit tests, and Ctrl-C works."""
 
 from __future__ import annotations
 
 import random
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="shuffle the unit tests; kernel tests share daemons and stay in order",
     )
+
+
+def pytest_configure() -> None:
+    # A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
