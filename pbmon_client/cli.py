@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
     except _FailureError as failure:
         _forget_output()
-        _tell(str(failure))
+        _print_error(str(failure))
         return 1
     except KeyboardInterrupt:
         _forget_output()
@@ -118,7 +118,7 @@ class _Viewer:
         self._render = _renderer(chosen, screen=self._screen)
         self._stream = Stream(chosen.selection, os.geteuid())
         self._shown: Snapshot | None = None
-        self._silence_told = False
+        self._silence_reported = False
 
     def run(self) -> None:
         """Show as many snapshots as requested; _FailureError if none arrives."""
@@ -130,7 +130,7 @@ class _Viewer:
                 continue
             shown = self._stream.take(message, self._source.scope, self._options.interval_s)
             if self._stream.last is message:  # rather than the previous one again
-                self._silence_told = False
+                self._silence_reported = False
             if shown is not None:
                 self._shown = shown
                 _write(self._render(shown, ""))
@@ -148,9 +148,9 @@ class _Viewer:
         words = silence_words(path, problem)
         if self._screen and self._shown is not None:
             _write(self._render(self._shown, f"OUT OF DATE, waiting: {words}"))
-        elif not self._silence_told:
-            _tell(f"{words}; waiting for it")
-        self._silence_told = True
+        elif not self._silence_reported:
+            _print_error(f"{words}; waiting for it")
+        self._silence_reported = True
 
 
 def _no_data(path: str, wait_s: float, problem: OSError | None) -> str:
@@ -257,6 +257,6 @@ def _forget_output() -> None:
         os.close(null)
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(f"pbmon-client: {safe_text(text)}\n")
