@@ -64,6 +64,10 @@ def _run(chosen: options.Options) -> None:
     if chosen.demo is not None:
         _print_demo(chosen)
         return
+    screen = chosen.output in ("screen", "table") and _redraws()
+    # Before Ctrl-C can be meant for the wait: modules define dataclasses by exec(), and Python ends
+    # by the signal itself once it interrupted an exec(), even if KeyboardInterrupt was caught.
+    render = _renderer(chosen, screen=screen)
     flows, pids = _needs_flows(chosen), chosen.selection.pids
     kind = "flows" if flows else "processes"
     pid = next(iter(pids)) if flows and len(pids) == 1 else None
@@ -79,7 +83,7 @@ def _run(chosen: options.Options) -> None:
                 signal_fd=signal_fd,
             ) as source,
         ):
-            _Viewer(source, chosen).run()
+            _Viewer(source, chosen, render, screen=screen).run()
     except SubscriptionError as error:
         raise _FailureError(f"{error}; name another with --socket") from None
     except WireError as error:
@@ -111,11 +115,13 @@ def _print_demo(chosen: options.Options) -> None:
 class _Viewer:
     """Shows snapshots as they arrive, until it has shown as many as requested."""
 
-    def __init__(self, source: Subscription, chosen: options.Options) -> None:
+    def __init__(
+        self, source: Subscription, chosen: options.Options, render: Render, *, screen: bool
+    ) -> None:
         self._source = source
         self._options = chosen
-        self._screen = chosen.output in ("screen", "table") and _redraws()
-        self._render = _renderer(chosen, screen=self._screen)
+        self._render = render
+        self._screen = screen  # redrawn in place
         self._stream = Stream(chosen.selection, os.geteuid())
         self._shown: Snapshot | None = None
         self._silence_reported = False
