@@ -1,15 +1,15 @@
-/* Bytes of io_submit (libaio): counted when the program takes a result, in the row that its request
- * was given when it was submitted.
+/* Bytes of io_submit (libaio). They are counted when the program takes a result, in the row that was
+ * chosen when the request was submitted.
  *
- * A result names its request by the address of the iocb. That block may have been used again by the
- * time the result is seen, and its descriptor may be another file's, so io_submit's way out notes
- * each request's row. Results come by io_getevents, or are taken from the mapped ring without a call
- * (QEMU, Seastar): the next call on that ring finds its head moved.
+ * A result names its request by the address of the iocb. By the time the result is seen, the program
+ * may have reused that block, and its descriptor may be another file. So the end of io_submit
+ * remembers the row of each request. Results come by io_getevents, or programs (QEMU, Seastar) take
+ * them from the mapped ring without a call: then the next call on that ring finds its head moved.
  *
- * That holds for one thread. Where several use a ring, a result may be handed out before the io_submit
- * that took its request has come to its end, which leaves a note behind; and the head may have been
- * moved by a call that has not. So there the iocb, which nobody uses again before its result is handed
- * out, comes before the note, and nobody looks at the head.
+ * That is enough for one thread. If several threads use a ring, a result may be handed out before the
+ * io_submit that took its request has ended, which then remembers a request that is over; and a call
+ * that has not ended yet may have moved the head. So for such rings the iocb, which no program reuses
+ * before its result is handed out, takes precedence over what was remembered, and the head is ignored.
  */
 #ifndef PBMON_AIO_H
 #define PBMON_AIO_H
@@ -17,13 +17,13 @@
 #if FILES || SOCKETS_AT_EXIT
 #define AIO_REQUESTS_TAIL 3 /* indexes of the two programs among their tails */
 #define AIO_RESULTS_TAIL 4
-#define AIO_RUN 32          /* items that one takes before it calls itself again, 33 times at most */
-#define AIO_FINDERS 32      /* programs of a call, of 34 at most, that look for a file where they need
-			     * not: two more name it, and the process */
+#define AIO_RUN 32          /* items that one handles before it calls itself, 33 times at most */
+#define AIO_FINDERS 32      /* of the 34 programs of a call at most, those that may look up a file that
+			     * is not needed now: two more name it and the process */
 #define NO_ROW (~0U)       /* the table is full */
-#define NO_TARGET (~1U)    /* a request that moves no bytes, or whose bytes others count */
+#define NO_TARGET (~1U)    /* the request moves no bytes, or another hook counts them */
 
-/* include/uapi/linux/aio_abi.h: its beginning, as far as it is of use here. */
+/* The beginning of struct iocb in include/uapi/linux/aio_abi.h. */
 struct iocb {
 	u64 data;
 	u32 key;
@@ -35,7 +35,7 @@ struct iocb {
 
 #include "aio_ring.h"
 
-/* Threads and children of vfork() share the rings of their memory. */
+/* Threads, and children of vfork(), share the rings of their address space. */
 INLINE u64 address_space(void)
 {
 	return (u64)FIELD(void *, current_task(), OFFSETOF_TASK_MM);
@@ -54,7 +54,7 @@ INLINE int aio_direction(u16 opcode)
 	return -1;
 }
 
-INLINE void place_request(struct aio_request *request, const struct counter *counter, u32 class)
+INLINE void set_target(struct aio_request *request, const struct counter *counter, u32 class)
 {
 	request->slot = counter ? (u32)counter->id : NO_ROW;
 	request->id = counter ? counter->id : 0;
@@ -62,78 +62,77 @@ INLINE void place_request(struct aio_request *request, const struct counter *cou
 }
 
 #if SOCKETS_AT_EXIT
-INLINE bool find_flow(struct notes *notes, void *sk)
+INLINE bool find_flow(struct scratch *scratch, void *sk)
 {
-	struct pending *pending = &notes->pending[0];
+	struct deferred *deferred = &scratch->deferred[0];
 	u32 class = 0;
 
-	if (!fill_key(&pending->key, &notes->process, sk))
+	if (!fill_key(&deferred->key, &scratch->process, sk))
 		return false;
-	pending->object = sk;
-	pending->state = 0;
-	pending->calls = 1;
-	notes->aio.request.is_flow = 1;
-	struct counter *counter = claim_flow(CONTEXT_EXIT, &notes->process, pending, &class);
-	place_request(&notes->aio.request, counter, class);
+	deferred->object = sk;
+	deferred->state = 0;
+	deferred->calls = 1;
+	scratch->aio.request.is_flow = 1;
+	struct counter *counter = claim_flow(CONTEXT_EXIT, &scratch->process, deferred, &class);
+	set_target(&scratch->aio.request, counter, class);
 	return true;
 }
 #endif
 
-/* Where the bytes of the request at hand go, as its iocb said. False: its file is gone. */
-INLINE bool find_target(struct notes *notes)
+/* Find the target of the current request by its descriptor. False: its file is gone. */
+INLINE bool find_target(struct scratch *scratch)
 {
-	struct pending *pending = &notes->pending[0];
-	struct aio_request *request = &notes->aio.request;
+	struct deferred *deferred = &scratch->deferred[0];
+	struct aio_request *request = &scratch->aio.request;
 	u32 class = 0;
 
-	pending->object = file_of(notes->aio.descriptor);
-	void *inode = pending->object ? READ(void *, pending->object, OFFSETOF_FILE_INODE) : NULL;
+	deferred->object = file_of(scratch->aio.descriptor);
+	void *inode = deferred->object ? READ(void *, deferred->object, OFFSETOF_FILE_INODE) : NULL;
 	if (!inode)
 		return false;
 	request->slot = NO_TARGET;
 	request->is_flow = 0;
-	request->direction = notes->aio.direction;
+	request->direction = scratch->aio.direction;
 	if ((READ(u16, inode, OFFSETOF_INODE_MODE) & S_IFMT) == S_IFSOCK) {
 #if SOCKETS_AT_EXIT
-		return find_flow(notes, READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK));
+		return find_flow(scratch, READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK));
 #else
 		return true;
 #endif
 	}
 #if FILES
-	struct counter *counter = claim_file(CONTEXT_EXIT, &notes->process, pending, &class);
-	place_request(request, counter, class);
+	struct counter *counter = claim_file(CONTEXT_EXIT, &scratch->process, deferred, &class);
+	set_target(request, counter, class);
 #endif
 	return true;
 }
 
-INLINE bool count_in_row(struct counter *counter, const struct aio_request *request, u64 bytes)
+INLINE struct counter *row_of_request(const struct aio_request *request)
 {
-	/* As count() does, in one way for the verifier to follow: rx_bytes, tx_bytes, rx_calls, ... */
-	u64 *values = &counter->rx_bytes + (request->direction & 1);
+	if (request->is_flow) {
+		struct flow_slot *row = flow_of(request->id);
 
-	if (counter->id != request->id || !counter->first_ns)
-		return false;
-	__sync_fetch_and_add(&values[0], bytes);
-	__sync_fetch_and_add(&values[2], 1);
-	return true;
+		return row ? &row->counter : NULL;
+	}
+	struct file_slot *row = file_row_of(request->id);
+
+	return row ? &row->counter : NULL;
 }
 
-/* False: the row has left, because its file was closed and quiet for long. */
-INLINE bool count_result(const struct notes *notes)
+/* Count the current result. False: its row has left, or is about to, because its file was closed and
+ * had been quiet for long. */
+INLINE bool count_result(const struct scratch *scratch)
 {
-	const struct aio_request *request = &notes->aio.request;
-	u64 bytes = notes->aio.result;
-	u32 slot = request->slot;
+	struct counter *counter = row_of_request(&scratch->aio.request);
 
-	if (request->is_flow) {
-		struct flow_slot *row = map_lookup(MAP(FLOW_SLOTS), &slot);
+	if (!counter)
+		return false;
+	/* Like count(), but without a branch for the verifier: rx_bytes, tx_bytes, rx_calls, tx_calls. */
+	u64 *values = &counter->rx_bytes + (scratch->aio.request.direction & 1);
 
-		return row && count_in_row(&row->counter, request, bytes);
-	}
-	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
-
-	return row && count_in_row(&row->counter, request, bytes);
+	__sync_fetch_and_add(&values[0], scratch->aio.result);
+	__sync_fetch_and_add(&values[2], 1);
+	return true;
 }
 
 INLINE struct aio_found *found_of(struct aio_work *aio)
@@ -146,14 +145,14 @@ INLINE bool may_find(const struct aio_work *aio)
 	return aio->programs < AIO_FINDERS;
 }
 
-/* Where the request at hand belongs, as its iocb says. Mostly, the same file has been looked for in
- * the same call; else it is not known yet. */
+/* Read the target of the current request from its iocb. Most often the same file has been looked up in
+ * the same call; otherwise the target is not known yet. */
 INLINE void read_request(struct aio_work *aio)
 {
 	struct iocb iocb;
 
 	aio->unknown = 1;
-	aio->descriptor = ~0U; /* none, if the iocb is gone */
+	aio->descriptor = ~0U; /* none, should the iocb be gone */
 	if (read_user(&iocb, sizeof(iocb), (void *)aio->key.iocb))
 		return;
 	int direction = aio_direction(iocb.opcode);
@@ -165,7 +164,7 @@ INLINE void read_request(struct aio_work *aio)
 		struct aio_found *found = found_of(aio);
 
 		if (found->call != aio->call || found->descriptor != iocb.descriptor) {
-			aio->unknown = !aio->noted || may_find(aio);
+			aio->unknown = !aio->remembered || may_find(aio);
 			return;
 		}
 		aio->request = found->request;
@@ -174,7 +173,7 @@ INLINE void read_request(struct aio_work *aio)
 	aio->unknown = 0;
 }
 
-/* A result that io_getevents handed out. */
+/* Handle a result that io_getevents handed out. */
 INLINE void take_result(struct aio_work *aio, u64 where)
 {
 	struct io_event event;
@@ -184,24 +183,24 @@ INLINE void take_result(struct aio_work *aio, u64 where)
 		return;
 	}
 	aio->key.iocb = event.iocb;
-	aio->noted = take_note(aio);
-	if (!aio->noted && !map_delete(MAP(AIO_TAKEN), &aio->key))
+	aio->remembered = take_remembered(aio);
+	if (!aio->remembered && !map_delete(MAP(AIO_TAKEN), &aio->key))
 		return;
 	aio->result = event.result;
-	if (event.result > 0 && (aio->shared || !aio->noted))
+	if (event.result > 0 && (aio->shared || !aio->remembered))
 		read_request(aio);
 }
 
-/* Where results are taken without a call, a note that is still there is of one that nobody saw,
- * because the ring went round since. */
-INLINE void note_request(struct aio_work *aio)
+/* Remember the current request. If results are taken without a call, one that is still remembered
+ * under this key was overwritten unseen when the ring wrapped around. */
+INLINE void remember_iocb(struct aio_work *aio)
 {
-	if (aio->unattended)
+	if (aio->taken_unseen)
 		aio->lost += map_lookup(MAP(AIO_REQUESTS), &aio->key) != NULL;
 	map_update(MAP(AIO_REQUESTS), &aio->key, &aio->request, 0);
 }
 
-/* A request that io_submit took. */
+/* Handle a request that io_submit took. */
 INLINE void take_request(struct aio_work *aio, u64 where)
 {
 	if (read_user(&aio->key.iocb, sizeof(aio->key.iocb), (void *)where))
@@ -209,18 +208,18 @@ INLINE void take_request(struct aio_work *aio, u64 where)
 	map_delete(MAP(AIO_TAKEN), &aio->key);
 	read_request(aio);
 	if (!aio->unknown)
-		note_request(aio);
+		remember_iocb(aio);
 	else if (!may_find(aio))
-		aio->unknown = 0; /* without a note, its result looks for the file */
+		aio->unknown = 0; /* it is not remembered: its result will look up the file */
 }
 
-/* One item: a passed result first, then the requests of io_submit or the results of io_getevents.
- * False: find_item() has to do the rest. */
-INLINE bool take_item(struct notes *notes, struct call *ctx, bool submits, u32 item)
+/* Handle one item: first the results taken without a call, then the requests of io_submit or the
+ * results of io_getevents. False: find_item() has to do the rest. */
+INLINE bool take_item(struct scratch *scratch, struct call *ctx, bool submits, u32 item)
 {
-	struct aio_work *aio = &notes->aio;
+	struct aio_work *aio = &scratch->aio;
 
-	aio->result = aio->unknown = aio->noted = 0;
+	aio->result = aio->unknown = aio->remembered = 0;
 	if (item < aio->passed)
 		take_passed(aio, item);
 	else if (submits)
@@ -229,44 +228,44 @@ INLINE bool take_item(struct notes *notes, struct call *ctx, bool submits, u32 i
 		take_result(aio, CALL_ARGUMENT(ctx, 4) + IO_EVENT_SIZE * (item - aio->passed));
 	FORGET_PATH();
 	return !aio->unknown && (aio->result <= 0 || aio->request.slot == NO_TARGET ||
-				 count_result(notes));
+				 count_result(scratch));
 }
 
-INLINE void find_item(struct notes *notes, bool submits)
+INLINE void find_item(struct scratch *scratch, bool submits)
 {
-	struct aio_work *aio = &notes->aio;
+	struct aio_work *aio = &scratch->aio;
 
-	if (aio->unknown && find_target(notes)) {
+	if (aio->unknown && find_target(scratch)) {
 		struct aio_found *found = found_of(aio);
 		found->call = aio->call;
 		found->descriptor = aio->descriptor;
 		found->request = aio->request;
-	} else if (aio->unknown && !aio->noted) {
+	} else if (aio->unknown && !aio->remembered) {
 		aio->lost += aio->result > 0;
 		return;
 	}
 	FORGET_PATH();
 	if (submits && aio->unknown)
-		note_request(aio);
-	else if (aio->request.slot != NO_TARGET && !count_result(notes))
-		count_overflow(&notes->process, aio->request.class, aio->request.direction,
+		remember_iocb(aio);
+	else if (aio->request.slot != NO_TARGET && !count_result(scratch))
+		count_overflow(&scratch->process, aio->request.class, aio->request.direction,
 			       aio->result, 1);
 }
 
-INLINE void begin_aio(struct notes *notes, u64 ring, u32 handed_out)
+INLINE void begin_aio(struct scratch *scratch, u64 ring, u32 handed_out)
 {
-	identify_current(&notes->process);
-	notes->queued = notes->done = notes->walking = 0;
-	notes->aio.key.memory = address_space();
-	notes->aio.key.ring = ring;
-	notes->aio.key.iocb = 0;
-	notes->aio.lost = notes->aio.programs = 0;
-	notes->aio.call++;
-	look_at_ring(&notes->aio, handed_out);
-	meet_process(CONTEXT_EXIT, &notes->process);
+	identify_current(&scratch->process);
+	scratch->name_count = scratch->names_sent = scratch->walking = 0;
+	scratch->aio.key.memory = address_space();
+	scratch->aio.key.ring = ring;
+	scratch->aio.key.iocb = 0;
+	scratch->aio.lost = scratch->aio.programs = 0;
+	scratch->aio.call++;
+	look_at_ring(&scratch->aio, handed_out);
+	announce_process(CONTEXT_EXIT, &scratch->process);
 }
 
-/* io_setup: a new ring, perhaps at the address of an old one. */
+/* io_setup made a new ring, perhaps at the address of an old one. */
 INLINE void forget_ring(struct call *ctx)
 {
 	struct aio_key key = { .memory = address_space() };
@@ -275,41 +274,42 @@ INLINE void forget_ring(struct call *ctx)
 		map_delete(MAP(AIO_RINGS), &key);
 }
 
-/* The result counts requests, or results. What lies beyond the kernel's limit of tail calls is lost,
- * and counted so; a request only lacks its note then. Each way is a program of its own: the verifier
- * takes half as long for two of them. */
+/* Handle io_submit, which returns a number of requests, or io_getevents, which returns a number of
+ * results. Results beyond the kernel's limit of tail calls are lost, and counted as lost; requests
+ * beyond it are not remembered. Each call has a program of its own: the verifier takes half as long
+ * for two of them. */
 INLINE void count_aio(struct call *ctx, bool submits, u32 tail)
 {
-	struct notes *notes = ctx->result > 0 ? notes_of(CONTEXT_EXIT) : NULL;
+	struct scratch *scratch = ctx->result > 0 ? scratch_of(CONTEXT_EXIT) : NULL;
 	s64 result = ctx->result;
 	bool done = true;
 
-	if (!notes) {
+	if (!scratch) {
 		if (result > 0 && !submits)
 			record_loss(LOST_COMPLETIONS, result);
 		return;
 	}
-	if (!notes->message)
-		begin_aio(notes, CALL_ARGUMENT(ctx, 1), submits ? 0 : result);
-	notes->aio.programs++;
-	u32 end = notes->aio.passed + result;
+	if (!scratch->message)
+		begin_aio(scratch, CALL_ARGUMENT(ctx, 1), submits ? 0 : result);
+	scratch->aio.programs++;
+	u32 end = scratch->aio.passed + result;
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < AIO_RUN && notes->message < end && done; i++)
-		done = take_item(notes, ctx, submits, notes->message++);
+	for (int i = 0; i < AIO_RUN && scratch->message < end && done; i++)
+		done = take_item(scratch, ctx, submits, scratch->message++);
 	if (!done)
-		find_item(notes, submits);
-	if (notes->message < end) {
-		notes->resume = tail;
-		notes->rest = submits ? 0 : end - notes->message;
-		tail_call(ctx, MAP(EXIT_TAILS), notes->queued ? WALKER : tail);
-		notes->aio.lost += notes->rest;
+		find_item(scratch, submits);
+	if (scratch->message < end) {
+		scratch->resume = tail;
+		scratch->rest = submits ? 0 : end - scratch->message;
+		tail_call(ctx, MAP(EXIT_TAILS), scratch->name_count ? WALKER : tail);
+		scratch->aio.lost += scratch->rest;
 	}
-	if (notes->aio.lost)
-		record_loss(LOST_COMPLETIONS, notes->aio.lost);
-	notes->message = notes->resume = 0;
-	if (notes->queued)
+	if (scratch->aio.lost)
+		record_loss(LOST_COMPLETIONS, scratch->aio.lost);
+	scratch->message = scratch->resume = 0;
+	if (scratch->name_count)
 		tail_call(ctx, MAP(EXIT_TAILS), WALKER);
-	release_notes(notes);
+	release_scratch(scratch);
 }
 #endif
 

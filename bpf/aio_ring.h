@@ -1,23 +1,23 @@
-/* The ring that a context of io_submit has in the memory of its program, and the results that a program
- * takes from it without a call.
+/* The ring of an aio context, which is mapped into the program, and results that the program takes from
+ * it without a call.
  */
 #ifndef PBMON_AIO_RING_H
 #define PBMON_AIO_RING_H
 
-#define AIO_PASSED 1024     /* a program may write anything into its ring: no more is looked at */
+#define AIO_PASSED 1024     /* results looked at, at most: a program may write anything into its ring */
 #define AIO_RING_MAGIC 0xa10a10a1
 #define AIO_RING_HEADER 32  /* sizeof(struct aio_ring) */
 #define IO_EVENT_SIZE 32
 #define MANY (~0U)         /* threads */
 
-/* include/uapi/linux/aio_abi.h: its beginning, as far as it is of use here. */
+/* The beginning of struct io_event in include/uapi/linux/aio_abi.h. */
 struct io_event {
 	u64 data;
 	u64 iocb;           /* its address in the program */
 	s64 result;
 };
 
-/* fs/aio.c: the beginning of the ring, which the program has mapped. */
+/* The beginning of struct aio_ring in fs/aio.c. */
 struct aio_ring {
 	u32 id;
 	u32 slots;
@@ -29,24 +29,24 @@ struct aio_ring {
 /* What was seen of a ring at the last call. */
 struct aio_seen {
 	u32 head;
-	u32 unattended;     /* results have been taken without a call */
-	u32 thread;         /* that made all calls so far, or MANY */
+	u32 taken_unseen;     /* results have been taken without a call */
+	u32 thread;         /* the one that made all calls so far, or MANY */
 };
 
-/* Whoever deletes a request's note counts its result, once. False: it had none, because it is older
- * than the daemon, or another thread was first, or is still in io_submit. */
-INLINE bool take_note(struct aio_work *aio)
+/* Take the current request out of the map. Only the one that deletes it counts its result. False: it is
+ * not there, because it is older than the daemon, or another thread took it, or is still in io_submit. */
+INLINE bool take_remembered(struct aio_work *aio)
 {
-	struct aio_request *noted = map_lookup(MAP(AIO_REQUESTS), &aio->key);
+	struct aio_request *remembered = map_lookup(MAP(AIO_REQUESTS), &aio->key);
 
-	if (!noted)
+	if (!remembered)
 		return false;
-	aio->request = *noted;
+	aio->request = *remembered;
 	return !map_delete(MAP(AIO_REQUESTS), &aio->key);
 }
 
-/* A result that the head of the ring has passed: taken without a call, or by a call of another
- * thread that has not come to its end. That one must find it marked. */
+/* Handle a result that the head of the ring has passed. It was taken without a call, or by a call of
+ * another thread that has not ended yet, which must then find it marked as taken. */
 INLINE void take_passed(struct aio_work *aio, u32 item)
 {
 	u64 where = aio->key.ring + AIO_RING_HEADER +
@@ -59,20 +59,20 @@ INLINE void take_passed(struct aio_work *aio, u32 item)
 	aio->key.iocb = event.iocb;
 	if (map_update(MAP(AIO_TAKEN), &aio->key, &taken, BPF_NOEXIST))
 		return;
-	if (take_note(aio))
+	if (take_remembered(aio))
 		aio->result = event.result;
 	else
 		map_delete(MAP(AIO_TAKEN), &aio->key);
 }
 
-/* How far the head of the ring has moved without us, while one thread makes all calls. */
+/* See how far the head has moved without a call, if one thread makes all calls on the ring. */
 INLINE void look_at_ring(struct aio_work *aio, u32 handed_out)
 {
 	struct aio_seen *known = map_lookup(MAP(AIO_RINGS), &aio->key), seen = {};
 	struct aio_ring ring;
 
 	seen.thread = current_pid_tgid();
-	aio->passed = aio->unattended = 0;
+	aio->passed = aio->taken_unseen = 0;
 	aio->shared = known && known->thread != seen.thread;
 	if (aio->shared) {
 		known->thread = MANY;
@@ -88,12 +88,12 @@ INLINE void look_at_ring(struct aio_work *aio, u32 handed_out)
 		aio->slots = ring.slots;
 		aio->from = known->head;
 		aio->passed = moved % ring.slots;
-		aio->unattended = known->unattended || aio->passed;
+		aio->taken_unseen = known->taken_unseen || aio->passed;
 		if (aio->passed > AIO_PASSED)
 			aio->passed = AIO_PASSED;
 	}
 	seen.head = ring.head;
-	seen.unattended = aio->unattended;
+	seen.taken_unseen = aio->taken_unseen;
 	map_update(MAP(AIO_RINGS), &aio->key, &seen, 0);
 }
 

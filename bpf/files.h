@@ -14,8 +14,8 @@ struct inode_head {
 	HEAD_OF(INODE_SPAN);
 } __attribute__((aligned(8)));
 
-/* File systems whose regular files are windows on the kernel, not storage: s_magic of
- * include/uapi/linux/magic.h and of the file systems' own sources. */
+/* File systems whose regular files show the kernel's state instead of storing data. The numbers are
+ * from include/uapi/linux/magic.h and the sources of the file systems. */
 INLINE bool is_pseudo(u32 magic)
 {
 	switch (magic) {
@@ -63,7 +63,7 @@ INLINE u32 file_class(u32 mode, u32 magic)
 	return CLASS_DEVICE;
 }
 
-/* The open file behind a descriptor of the current task; NULL if another thread closed it. */
+/* The open file behind a descriptor of the current task; NULL: another thread has closed it. */
 INLINE void *file_of(u32 descriptor)
 {
 	void *files = FIELD(void *, current_task(), OFFSETOF_TASK_FILES);
@@ -86,10 +86,10 @@ INLINE u32 generation_of(void *inode, const struct inode_head *head)
 
 #define PROC_MAGIC 0x9fa0
 #define PROC_ROOT_INODE 1
-#define PROC_DYNAMIC_FIRST 0xf0000000 /* fs/proc/generic.c: below it, numbers come and go */
+#define PROC_DYNAMIC_FIRST 0xf0000000 /* fs/proc/generic.c: below it, inodes come and go */
 
-/* The files of processes in /proc have a new inode at every look. Whoever reads them (ps, top, a
- * monitor) would fill the table with rows that never come again, so they are one row, "/proc". */
+/* The files of processes in /proc get new inodes all the time. A program that reads them (ps, top, a
+ * monitor) would fill the table with rows that are never used again, so one row, "/proc", has them. */
 INLINE bool is_fleeting(const struct file_key *key, u32 magic)
 {
 	return magic == PROC_MAGIC && key->inode < PROC_DYNAMIC_FIRST;
@@ -120,14 +120,14 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 	row->counter.device = READ(u32, (void *)key->superblock, OFFSETOF_SUPERBLOCK_DEV);
 	row->counter.detail = HEAD(u32, head, OFFSETOF_INODE_RDEV);
 	row->counter.flags = HEAD(u32, head, OFFSETOF_INODE_NLINK) ? 0 : FLAG_UNLINKED;
-	RAISE(file, slot);
+	RAISE_HIGH_WATER(file, slot);
 	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
 		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
-	struct note of_file = {
+	struct name_request of_file = {
 		.kind = EVENT_FILE, .magic = magic, .inode = key->inode, .id = row->counter.id,
 		.place = place_of(file, key, magic),
 	};
-	note(context, &of_file);
+	request_name(context, &of_file);
 	return row;
 }
 
@@ -141,11 +141,11 @@ INLINE void fill_file(struct file_key *key, const struct process_key *process, v
 	key->generation = generation_of(inode, head);
 }
 
-/* The counter of a file that had none; NULL: the table is full, `class` says where to. */
+/* The counter of a file that had none; NULL: the table is full, and its bytes belong to `class`. */
 INLINE struct counter *claim_file(u32 context, const struct process_key *process,
-				  const struct pending *pending, u32 *class)
+				  const struct deferred *deferred, u32 *class)
 {
-	void *inode = READ(void *, pending->object, OFFSETOF_FILE_INODE);
+	void *inode = READ(void *, deferred->object, OFFSETOF_FILE_INODE);
 	struct inode_head head = {};
 	struct file_key key = {};
 	struct file_slot *row;
@@ -160,7 +160,7 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 	}
 	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
 	if (!row)
-		row = first_file(context, &key, pending->object, &head, magic);
+		row = first_file(context, &key, deferred->object, &head, magic);
 	if (row)
 		return &row->counter;
 	*class = file_class(HEAD(u16, &head, OFFSETOF_INODE_MODE), magic);
@@ -168,7 +168,7 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 	return NULL;
 }
 
-/* One call on a file that is no socket. True: the rest is for "first". */
+/* One call on a file that is not a socket. True: the program "first" must run. */
 INLINE bool count_inode(u32 context, const struct process_key *process, void *file, void *inode,
 			const struct inode_head *head, enum direction direction, u64 bytes)
 {
@@ -176,14 +176,14 @@ INLINE bool count_inode(u32 context, const struct process_key *process, void *fi
 	struct file_slot *row;
 
 	fill_file(&key, process, inode, head);
-	row = find_again(MAP(FILE_HINTS), hint_of(process, (u64)inode), MAP(FILE_INDEX),
+	row = find_by_hint(MAP(FILE_HINTS), hint_of(process, (u64)inode), MAP(FILE_INDEX),
 			 MAP(FILE_SLOTS), &key, sizeof(key));
 	if (!row) {
-		struct pending *pending = defer(context, process, file, direction, bytes, 1);
+		struct deferred *deferred = defer(context, process, file, direction, bytes, 1);
 
-		if (!pending)
+		if (!deferred)
 			return false;
-		pending->is_flow = 0;
+		deferred->is_flow = 0;
 		return true;
 	}
 	count(&row->counter, direction, bytes, 1);
@@ -197,26 +197,26 @@ INLINE void *socket_of(void *inode)
 	return inode - OFFSETOF_SOCKET_ALLOC_INODE;
 }
 
-/* Whether a socket that bytes were spliced out of has its own splice_read(), which passes by
- * sock_recvmsg() and so by the socket tracepoint; without one the kernel calls recvmsg. */
+/* Whether a socket has its own splice_read(), which bypasses sock_recvmsg() and so the tracepoint.
+ * For other sockets, the kernel calls recvmsg. */
 INLINE bool splices_itself(void *inode)
 {
 	return READ(void *, READ(void *, socket_of(inode), OFFSETOF_SOCKET_OPS),
 		    OFFSETOF_PROTO_OPS_SPLICE_READ) != NULL;
 }
 
-/* Who counts a socket met by its descriptor: this hook, or the socket tracepoints? */
+/* Whether this hook counts a socket that it met by its descriptor; else the tracepoints do. */
 INLINE bool is_counted_here(void *inode, enum direction direction, bool spliced)
 {
 	if (SOCKETS_AT_EXIT)
 		return true;
 	if (!SOCKETS || !spliced)
 		return false;
-	/* sendpage(), gone with 6.5, passed by sock_sendmsg() too. */
+	/* Before 6.5, sendpage() bypassed sock_sendmsg(). */
 	return direction == RX ? splices_itself(inode) : HAS_SENDPAGE;
 }
 
-/* One end of a call, from its open file. True: the rest is for the program "first". */
+/* One end of a call, by its open file. True: the program "first" must run. */
 INLINE bool count_file(u32 context, const struct process_key *process, void *file,
 		       enum direction direction, u64 bytes, bool spliced)
 {
@@ -235,38 +235,39 @@ INLINE bool count_file(u32 context, const struct process_key *process, void *fil
 			    direction, bytes);
 }
 
-/* Claim a row for bytes that found none, and count them there. */
-INLINE void count_first(u32 context, const struct process_key *process, struct pending *pending)
+/* Claim a row for deferred bytes, and count them there. */
+INLINE void count_deferred_bytes(u32 context, const struct process_key *process,
+				 struct deferred *deferred)
 {
 	struct counter *counter;
 	u32 class = 0;
 
-	if (pending->is_flow)
-		counter = claim_flow(context, process, pending, &class);
+	if (deferred->is_flow)
+		counter = claim_flow(context, process, deferred, &class);
 	else
-		counter = claim_file(context, process, pending, &class);
+		counter = claim_file(context, process, deferred, &class);
 	if (counter)
-		count(counter, pending->direction, pending->bytes, pending->calls);
+		count(counter, deferred->direction, deferred->bytes, deferred->calls);
 	else
-		count_overflow(process, class, pending->direction, pending->bytes, pending->calls);
+		count_overflow(process, class, deferred->direction, deferred->bytes, deferred->calls);
 }
 
 /* The body of the program "first". */
-INLINE void count_pending(void *ctx, u32 context, void *tails)
+INLINE void count_deferred(void *ctx, u32 context, void *tails)
 {
-	struct notes *notes = notes_of(context);
+	struct scratch *scratch = scratch_of(context);
 
-	if (!notes)
+	if (!scratch)
 		return;
-	notes->queued = notes->done = notes->walking = 0;
-	meet_process(context, &notes->process);
+	scratch->name_count = scratch->names_sent = scratch->walking = 0;
+	announce_process(context, &scratch->process);
 #pragma clang loop unroll(disable)
-	for (u32 n = 0; n < 2 && n < notes->pending_count; n++)
-		count_first(context, &notes->process, &notes->pending[n]);
-	notes->pending_count = 0;
-	if (notes->queued)
+	for (u32 n = 0; n < 2 && n < scratch->deferred_count; n++)
+		count_deferred_bytes(context, &scratch->process, &scratch->deferred[n]);
+	scratch->deferred_count = 0;
+	if (scratch->name_count)
 		tail_call(ctx, tails, WALKER);
-	release_notes(notes);
+	release_scratch(scratch);
 }
 
 #endif

@@ -1,18 +1,18 @@
-/* Reads of kernel structures through BTF offsets, and the helpers they need.
+/* Reads of kernel structures by BTF offsets, and the helpers that they need.
  *
  * The loader defines every OFFSETOF_* and HAS_* from the running kernel's BTF. Helpers are declared
- * here by number (include/uapi/linux/bpf.h), so that any version of bcc serves.
+ * here by number (include/uapi/linux/bpf.h), so that any version of bcc will do.
  */
 #ifndef PBMON_KERNEL_FIELDS_H
 #define PBMON_KERNEL_FIELDS_H
 
 #define INLINE static __attribute__((always_inline)) inline
-/* For helpers whose result is the same whenever a program asks: asking again costs 9 ns. */
+/* For helpers that always return the same within one run: another call would cost 9 ns. */
 #define CONSTANT __attribute__((const))
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
-/* Not long, as the kernel's header has it: it calls the map's own function, whose result was an int
- * before Linux 6.4, so that the upper half of -EEXIST is zero (d7ba4cc900bf). */
+/* int, not long as in the kernel's header: the helper calls the map's own function, which returned an
+ * int before Linux 6.4, so that the upper half of -EEXIST is zero (d7ba4cc900bf). */
 static int (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static int (*map_delete)(void *map, const void *key) = (void *)3;
 static void (*tail_call)(void *ctx, void *map, u32 index) = (void *)12;
@@ -26,24 +26,25 @@ static u64 (*boottime_ns)(void) = (void *)125;
 static long (*ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
 static u64 (*ringbuf_query)(void *ring, u64 flags) = (void *)134;
 
-/* The compiler would go on from what it knows of the path so far, once for each of them. */
+/* Makes the compiler forget which path led here; else it would compile the rest once for each. */
 #define FORGET_PATH() asm volatile("" ::: "memory")
 
-/* LLVM's name for "the map behind this descriptor"; the loader made the maps before compiling. */
+/* LLVM's name for the map behind a descriptor. The loader makes the maps before it compiles. */
 u64 map_descriptor(u64 kind, u64 descriptor) asm("llvm.bpf.pseudo");
 #define MAP(name) ((void *)map_descriptor(1, name##_FD))
 
 /* READ(): a field of any kernel structure.
  *
- * bpf_rdonly_cast (6.2) makes any number the address of a structure of our choice, which the verifier
- * lets us read: struct sockaddr_storage, because its bytes from the 8th on may be loaded as any type
- * of number. Such a load costs as much as any other, and yields 0 if the address is bad. It is called
- * by its BTF id, for which the loader marks the calls. Without it a read is one
- * bpf_probe_read_kernel, about 30 ns.
+ * bpf_rdonly_cast (6.2) turns any number into the address of a structure that the verifier lets us
+ * read. We use struct sockaddr_storage, whose bytes from the 8th on may be loaded as any type of number.
+ * Such a load costs as little as any other, and yields 0 if the address is bad. The function is called
+ * by its BTF id; the loader marks these calls. Without it, a read is one bpf_probe_read_kernel, which
+ * takes about 30 ns.
  *
- * HEAD(): a field near the beginning of a structure that READ_HEAD() has met; where reads are dear,
- * that copies it all at once. READ_HEAD() is not 0 if the address is bad. A load is eleven instructions
- * of the processor, so HEAD() takes a field out of its word, which is loaded once for all its fields. */
+ * HEAD(): a field near the beginning of a structure that READ_HEAD() has prepared. Where reads are
+ * expensive, READ_HEAD() copies all of it at once; it returns nonzero if the address is bad. A load
+ * takes eleven instructions of the processor, so HEAD() extracts a field from its 8-byte word, which
+ * the compiler loads once for all its fields. */
 #if CAST_LOADS
 static void *(*cast)(const void *address, u64 type) CONSTANT = (void *)FUNCTION_RDONLY_CAST;
 #define LOAD(type, base, offset) \
@@ -65,12 +66,12 @@ static void *(*cast)(const void *address, u64 type) CONSTANT = (void *)FUNCTION_
 #define READ_HEAD(head, from) read_kernel((head)->bytes, sizeof((head)->bytes), from)
 #endif
 
-/* BITS(): a bit field of some kernels, which is a whole byte on others. */
+/* BITS(): a field that is a bit field on some kernels and a whole byte on others. */
 #define BITS(base, name) (READ(u8, base, OFFSETOF_##name) >> SHIFT_##name & MASK_##name)
 
-/* FIELD(): a load that the verifier knows to be of a kernel structure, so that it costs as much as
- * any load. Only for chains that start at current_task(). bpf_get_current_task_btf came with 5.11;
- * without it the same fields are probe reads. */
+/* FIELD(): a field of a structure whose type the verifier knows, which is an ordinary load. Only for
+ * chains of pointers that start at current_task(). bpf_get_current_task_btf came with 5.11; without
+ * it, the same fields are probe reads. */
 #if TYPED_LOADS
 static void *(*current_task)(void) CONSTANT = (void *)158;
 #define FIELD(type, base, offset) (*(type volatile *)((void *)(base) + (offset)))
@@ -79,8 +80,8 @@ static void *(*current_task)(void) CONSTANT = (void *)35;
 #define FIELD(type, base, offset) READ(type, base, offset)
 #endif
 
-/* The saved user registers of a task, and one of them. They lie at the top of its kernel stack: where,
- * bpf_task_pt_regs (5.15) knows, which the loader asks once where any address may be loaded from. */
+/* The saved user registers of a task, and one of them. They are at the top of its kernel stack;
+ * bpf_task_pt_regs (5.15) knows where. The loader asks it once where any address can be loaded. */
 #if TYPED_LOADS && !(CAST_LOADS && STACK_REGISTERS)
 static void *(*task_registers)(void *task) CONSTANT = (void *)175;
 #define REGISTER(type, registers, offset) FIELD(type, registers, offset)
@@ -96,8 +97,8 @@ INLINE void *task_registers(void *task)
 }
 #endif
 
-/* The arguments of the system call that the task is in; the return value has not touched them
- * except on arm64, where the first lives on in orig_x0. */
+/* The arguments of the task's current system call. The return value has not overwritten them, except
+ * on arm64, where orig_x0 keeps the first. */
 #if ARCH_ARM64
 #define ARGUMENT_1 OFFSETOF_ORIG_X0
 #define ARGUMENT_2 (OFFSETOF_REGS + 8)
@@ -112,11 +113,11 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 71
 #define NR_VMSPLICE 75
 #define NR_TEE 77
-/* 32-bit programs reach the same functions of the kernel, where fexit meets them, by other numbers. */
+/* 32-bit programs call the same functions of the kernel by other numbers; fexit sees those, too. */
 #define NR32_SENDFILE64 239
 #define NR32_VMSPLICE 343
 #define NR32_TEE 342
-/* By the processor's own mode, PSR_MODE32_BIT: the kernel's numbers of its flags change. */
+/* By the processor's mode (PSR_MODE32_BIT), because the numbers of the kernel's own flags change. */
 #define IS_32_BIT(task) (REGISTER(u64, task_registers(task), OFFSETOF_PSTATE) & 0x10)
 #else
 #define ARGUMENT_1 OFFSETOF_DI
@@ -132,7 +133,7 @@ INLINE void *task_registers(void *task)
 #define NR_SENDFILE 40
 #define NR_VMSPLICE 278
 #define NR_TEE 276
-/* 32-bit programs reach functions of their own, and so none of these programs. */
+/* 32-bit programs call functions of their own, which have no hooks. */
 #define NR32_SENDFILE64 NR_SENDFILE
 #define NR32_VMSPLICE NR_VMSPLICE
 #define NR32_TEE NR_TEE
@@ -141,9 +142,9 @@ INLINE void *task_registers(void *task)
 #define ARGUMENT(registers, number) REGISTER(u64, registers, ARGUMENT_##number)
 #define SYSCALL_NUMBER(registers) REGISTER(u32, registers, OFFSETOF_CALL_NUMBER)
 
-/* What a program meets on the way out of a system call: at its tracepoint, or at the end of the
- * kernel's function (fexit). The registers that the latter has as its argument are of no known type
- * where a kernel may be built without the call (kernel/sys_ni.c), so that both find them by the task. */
+/* The context of a program at the end of a system call: at its tracepoint, or at the end of the kernel's
+ * function (fexit). The function's argument has no known type if a kernel may be built without the call
+ * (kernel/sys_ni.c), so both kinds find the registers by the task. */
 struct call {
 #if CALLS_BY_FEXIT
 	void *registers;

@@ -1,5 +1,5 @@
-/* What is not one result of one call, counted on the way out of the system call: the messages of
- * sendmmsg and recvmmsg, and pages of a TCP socket that are mapped instead of copied. */
+/* System calls whose result is not a number of bytes: sendmmsg and recvmmsg, which return a number of
+ * messages, and getsockopt(TCP_ZEROCOPY_RECEIVE), which maps pages instead of copying them. */
 #ifndef PBMON_MESSAGES_H
 #define PBMON_MESSAGES_H
 
@@ -14,11 +14,11 @@ INLINE void *socket_argument(u64 descriptor)
 }
 
 #define TCP_ZEROCOPY_RECEIVE 35
-#define ZEROCOPY_MAPPED 16 /* its struct as far as what was mapped, and what was copied */
+#define ZEROCOPY_MAPPED 16 /* the size of its struct up to what was mapped, and what was copied */
 #define ZEROCOPY_COPIED 36
 
-/* struct tcp_zerocopy_receive of include/uapi/linux/tcp.h: what was mapped, and (since 5.11, where the
- * program's struct is long enough) what was copied. */
+/* What was mapped and, since 5.11 and where the program's struct has room for it, what was copied. See
+ * struct tcp_zerocopy_receive in include/uapi/linux/tcp.h. */
 INLINE u64 mapped_bytes(u64 where, u64 size_at)
 {
 	struct {
@@ -41,7 +41,7 @@ INLINE u64 mapped_bytes(u64 where, u64 size_at)
 	return answer.length + (answer.copied > 0 ? answer.copied : 0);
 }
 
-/* getsockopt(descriptor, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, size); true as in count_flow(). */
+/* getsockopt(descriptor, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, size), as count_flow(). */
 INLINE bool count_mapped(struct call *ctx)
 {
 	u64 bytes = mapped_bytes(CALL_ARGUMENT(ctx, 4), CALL_ARGUMENT(ctx, 5));
@@ -55,9 +55,9 @@ INLINE bool count_mapped(struct call *ctx)
 }
 
 #if SOCKETS_AT_EXIT
-#define SENDMMSG 2          /* index of this program among its tails */
-#define MESSAGES_A_RUN 32  /* then it calls itself again: 33 times at most, for UIO_MAXIOV = 1,024 */
-#define MESSAGES_MAX 1024   /* recvmmsg has no limit */
+#define SENDMMSG 2          /* the index of this program in its map of tails */
+#define MESSAGES_A_RUN 32   /* then it calls itself; 33 calls suffice for UIO_MAXIOV messages */
+#define MESSAGES_MAX 1024   /* recvmmsg itself has no limit */
 
 INLINE u32 length_of_message(u64 vector, u32 index)
 {
@@ -67,10 +67,11 @@ INLINE u32 length_of_message(u64 vector, u32 index)
 	return length;
 }
 
-/* Messages that all belong to the socket's own row; true as in count_flow(). */
-INLINE bool count_alike(struct call *ctx, struct notes *notes, void *sk, enum direction direction)
+/* Count messages that all belong to the socket's own row; returns what count_flow() does. */
+INLINE bool count_unaddressed(struct call *ctx, struct scratch *scratch, void *sk,
+			      enum direction direction)
 {
-	struct pending *sum = &notes->pending[1];
+	struct deferred *sum = &scratch->deferred[1];
 	u64 vector = CALL_ARGUMENT(ctx, 2);
 
 	sum->bytes = sum->calls = 0;
@@ -84,100 +85,100 @@ INLINE bool count_alike(struct call *ctx, struct notes *notes, void *sk, enum di
 	FORGET_PATH();
 	if (ctx->result > MESSAGES_MAX)
 		record_loss(LOST_BYTES, ctx->result - MESSAGES_MAX);
-	return sum->bytes && count_flow(CONTEXT_EXIT, &notes->process, &sum->key, sk, direction,
+	return sum->bytes && count_flow(CONTEXT_EXIT, &scratch->process, &sum->key, sk, direction,
 					sum->bytes, sum->calls);
 }
 
-/* The message at hand of a socket whose messages have addresses of their own. The keys lie in the
- * notes, because the stack of a program is short, and because the verifier does not follow what is
- * there: the paths through one message are one path again before the next. */
-INLINE void count_addressed(struct notes *notes, void *sk, u64 vector)
+/* Count the next message of a socket whose messages have addresses of their own. The keys lie in the
+ * scratch space because the stack of a program is short, and because the verifier does not track values
+ * in a map: the paths through one message merge before the next begins. */
+INLINE void count_addressed(struct scratch *scratch, void *sk, u64 vector)
 {
-	struct pending *pending = &notes->pending[0];
-	u32 class = 0, length = length_of_message(vector, notes->message);
+	struct deferred *deferred = &scratch->deferred[0];
+	u32 class = 0, length = length_of_message(vector, scratch->message);
 	struct counter *counter;
 
 	if (!length)
 		return;
-	pending->key = notes->pending[1].key;
-	read_message_peer(&pending->key, vector + (u64)MMSGHDR_SIZE * notes->message);
+	deferred->key = scratch->deferred[1].key;
+	read_message_peer(&deferred->key, vector + (u64)MMSGHDR_SIZE * scratch->message);
 	FORGET_PATH();
-	counter = claim_flow(CONTEXT_EXIT, &notes->process, pending, &class);
+	counter = claim_flow(CONTEXT_EXIT, &scratch->process, deferred, &class);
 	if (counter)
 		count(counter, TX, length, 1);
 	else
-		count_overflow(&notes->process, class, TX, length, 1);
+		count_overflow(&scratch->process, class, TX, length, 1);
 	FORGET_PATH();
 }
 
-/* The socket of the call, with its own key in the notes; NULL: there is none. */
-INLINE void *socket_of_call(struct call *ctx, struct notes *notes)
+/* The socket of the call, whose own key goes into the scratch space; NULL: there is none. */
+INLINE void *socket_of_call(struct call *ctx, struct scratch *scratch)
 {
 	void *sk = socket_argument(CALL_ARGUMENT(ctx, 1));
-	struct pending *pending = &notes->pending[0];
+	struct deferred *deferred = &scratch->deferred[0];
 
 	if (!sk)
 		return NULL;
-	identify_current(&notes->process);
-	pending->object = sk;
-	pending->calls = 1;
-	pending->state = 0;
-	return fill_key(&notes->pending[1].key, &notes->process, sk) ? sk : NULL;
+	identify_current(&scratch->process);
+	deferred->object = sk;
+	deferred->calls = 1;
+	deferred->state = 0;
+	return fill_key(&scratch->deferred[1].key, &scratch->process, sk) ? sk : NULL;
 }
 
 INLINE void count_recvmmsg(struct call *ctx)
 {
-	struct notes *notes;
+	struct scratch *scratch;
 	void *sk;
 
 	if (ctx->result <= 0 || CALL_ARGUMENT(ctx, 4) & (MSG_PEEK | MSG_ERRQUEUE))
 		return;
-	notes = notes_of(CONTEXT_EXIT);
-	if (!notes) {
+	scratch = scratch_of(CONTEXT_EXIT);
+	if (!scratch) {
 		record_loss(LOST_BYTES, ctx->result);
 		return;
 	}
-	sk = socket_of_call(ctx, notes);
-	if (sk && count_alike(ctx, notes, sk, RX))
+	sk = socket_of_call(ctx, scratch);
+	if (sk && count_unaddressed(ctx, scratch, sk, RX))
 		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
-	release_notes(notes);
+	release_scratch(scratch);
 }
 
-/* Messages that have addresses of their own, or may have. */
-INLINE void count_all_addressed(struct call *ctx, struct notes *notes, void *sk)
+/* Count messages that may have addresses of their own. */
+INLINE void count_all_addressed(struct call *ctx, struct scratch *scratch, void *sk)
 {
-	if (!notes->message) {
-		notes->queued = notes->done = notes->walking = 0;
-		meet_process(CONTEXT_EXIT, &notes->process);
+	if (!scratch->message) {
+		scratch->name_count = scratch->names_sent = scratch->walking = 0;
+		announce_process(CONTEXT_EXIT, &scratch->process);
 	}
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MESSAGES_A_RUN && notes->message < ctx->result; i++) {
-		count_addressed(notes, sk, CALL_ARGUMENT(ctx, 2));
-		notes->message++;
+	for (int i = 0; i < MESSAGES_A_RUN && scratch->message < ctx->result; i++) {
+		count_addressed(scratch, sk, CALL_ARGUMENT(ctx, 2));
+		scratch->message++;
 	}
-	if (notes->message < ctx->result)
+	if (scratch->message < ctx->result)
 		tail_call(ctx, MAP(EXIT_TAILS), SENDMMSG);
-	notes->message = 0;
-	if (notes->queued)
+	scratch->message = 0;
+	if (scratch->name_count)
 		tail_call(ctx, MAP(EXIT_TAILS), WALKER);
 }
 
 INLINE void count_sendmmsg(struct call *ctx)
 {
-	struct notes *notes = ctx->result > 0 ? notes_of(CONTEXT_EXIT) : NULL;
+	struct scratch *scratch = ctx->result > 0 ? scratch_of(CONTEXT_EXIT) : NULL;
 	void *sk;
 
-	if (!notes) {
+	if (!scratch) {
 		if (ctx->result > 0)
 			record_loss(LOST_BYTES, ctx->result);
 		return;
 	}
-	sk = socket_of_call(ctx, notes);
-	if (sk && takes_peers(&notes->pending[1].key))
-		count_all_addressed(ctx, notes, sk);
-	else if (sk && count_alike(ctx, notes, sk, TX))
+	sk = socket_of_call(ctx, scratch);
+	if (sk && takes_peers(&scratch->deferred[1].key))
+		count_all_addressed(ctx, scratch, sk);
+	else if (sk && count_unaddressed(ctx, scratch, sk, TX))
 		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
-	release_notes(notes);
+	release_scratch(scratch);
 }
 #endif
 

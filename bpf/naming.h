@@ -1,17 +1,18 @@
-/* First sight: what is rare is kept out of the programs that count. Here are the names: the walker reads
- * the path of a file, or of a process's executable with all that tells who it is, and sends them.
+/* Names. The walker reads the path of a new file, or all that identifies a new process, and sends it.
+ *
+ * This happens once for each row, so it is kept out of the programs that count.
  */
 #ifndef PBMON_NAMING_H
 #define PBMON_NAMING_H
 
-#define PATH_STEPS 32       /* components a walker takes before it calls itself again */
+#define PATH_STEPS 32       /* components that the walker reads before it calls itself */
 #define CGROUP_STEPS 24
 
-/* Wake the collector only when it has a good deal to read: it looks at every tick anyway. */
+/* Wake the collector only when a lot is waiting: it reads at every tick anyway. */
 INLINE void emit(void *event, u64 size)
 {
-	u64 pending = ringbuf_query(MAP(EVENTS), 0 /* BPF_RB_AVAIL_DATA */);
-	u64 wake = pending > EVENTS_SIZE / 4 ? 2 /* FORCE_WAKEUP */ : 1 /* NO_WAKEUP */;
+	u64 unread = ringbuf_query(MAP(EVENTS), 0 /* BPF_RB_AVAIL_DATA */);
+	u64 wake = unread > EVENTS_SIZE / 4 ? 2 /* FORCE_WAKEUP */ : 1 /* NO_WAKEUP */;
 
 	if (ringbuf_output(MAP(EVENTS), event, size, wake))
 		record_loss(LOST_EVENTS, 1);
@@ -33,57 +34,57 @@ INLINE void *parent_mount(void *mnt)
 	return READ(void *, mnt - OFFSETOF_MOUNT_MNT, OFFSETOF_MOUNT_PARENT);
 }
 
-/* Copy one name behind the text. The masks say to the verifier what the test above them says. */
-INLINE void append(struct notes *notes, const void *name)
+/* Append one name to the text. The mask tells the verifier what the test above it ensures. */
+INLINE void append(struct scratch *scratch, const void *name)
 {
-	u32 used = notes->used;
+	u32 used = scratch->used;
 
 	if (used >= TEXT_SIZE - NAME_MAX)
 		return;
-	long size = read_kernel_string(&notes->text[used & (TEXT_SIZE - 1)], NAME_MAX, name);
+	long size = read_kernel_string(&scratch->text[used & (TEXT_SIZE - 1)], NAME_MAX, name);
 	if (size > 0)
-		notes->used = used + size;
+		scratch->used = used + size;
 }
 
-/* One step towards the root: leave a mount, or take a name. True: the root is reached. */
-INLINE bool step(struct notes *notes)
+/* One step towards the root: leave a mount, or append a name. True: the root is reached. */
+INLINE bool step(struct scratch *scratch)
 {
-	void *dentry = notes->at.dentry, *mnt = notes->at.mnt;
+	void *dentry = scratch->at.dentry, *mnt = scratch->at.mnt;
 
-	if (dentry == notes->root.dentry && mnt == notes->root.mnt)
+	if (dentry == scratch->root.dentry && mnt == scratch->root.mnt)
 		return true;
 	if (dentry == READ(void *, mnt, OFFSETOF_VFSMOUNT_ROOT)) {
 		void *mount = mnt - OFFSETOF_MOUNT_MNT, *parent = parent_mount(mnt);
 
 		if (parent == mount || !parent)
 			return true;
-		notes->at.dentry = READ(void *, mount, OFFSETOF_MOUNT_MOUNTPOINT);
-		notes->at.mnt = parent + OFFSETOF_MOUNT_MNT;
+		scratch->at.dentry = READ(void *, mount, OFFSETOF_MOUNT_MOUNTPOINT);
+		scratch->at.mnt = parent + OFFSETOF_MOUNT_MNT;
 		return false;
 	}
 	void *parent = READ(void *, dentry, OFFSETOF_DENTRY_PARENT);
 	if (parent == dentry || !parent) {
-		/* The root of a file system with no mount of its own: pipes, memfd. */
-		append(notes, READ(void *, dentry, OFFSETOF_DENTRY_NAME));
+		/* The root of a file system that is not mounted anywhere: pipes, memfd. */
+		append(scratch, READ(void *, dentry, OFFSETOF_DENTRY_NAME));
 		return true;
 	}
-	append(notes, READ(void *, dentry, OFFSETOF_DENTRY_NAME));
-	notes->at.dentry = parent;
+	append(scratch, READ(void *, dentry, OFFSETOF_DENTRY_NAME));
+	scratch->at.dentry = parent;
 	return false;
 }
 
-INLINE void start_walk(struct notes *notes, struct place place)
+INLINE void start_walk(struct scratch *scratch, struct place place)
 {
 	void *fs = FIELD(void *, current_task(), OFFSETOF_TASK_FS);
 
-	notes->root = place_at(fs + OFFSETOF_FS_ROOT);
-	notes->at = place;
-	notes->used = 0;
-	notes->whole = 0;
-	notes->walking = 1;
+	scratch->root = place_at(fs + OFFSETOF_FS_ROOT);
+	scratch->at = place;
+	scratch->used = 0;
+	scratch->whole = 0;
+	scratch->walking = 1;
 }
 
-INLINE void append_cgroup(struct notes *notes)
+INLINE void append_cgroup(struct scratch *scratch)
 {
 	void *node = READ(void *, READ(void *, READ(void *, current_task(), OFFSETOF_TASK_CGROUPS),
 				      OFFSETOF_CSS_SET_DFL_CGRP), OFFSETOF_CGROUP_KN);
@@ -93,38 +94,38 @@ INLINE void append_cgroup(struct notes *notes)
 		void *parent = READ(void *, node, OFFSETOF_KERNFS_NODE_PARENT);
 
 		if (parent)
-			append(notes, READ(void *, node, OFFSETOF_KERNFS_NODE_NAME));
+			append(scratch, READ(void *, node, OFFSETOF_KERNFS_NODE_NAME));
 		node = parent;
 	}
 }
 
-/* The command line lies in the process's own memory, freshly written at exec. */
-INLINE u32 append_cmdline(struct notes *notes)
+/* The command line lies in the process's own memory, where exec has just written it. */
+INLINE u32 append_cmdline(struct scratch *scratch)
 {
 	void *mm = FIELD(void *, current_task(), OFFSETOF_TASK_MM);
 	u64 start = mm ? READ(u64, mm, OFFSETOF_MM_ARG_START) : 0;
 	u64 size = mm ? READ(u64, mm, OFFSETOF_MM_ARG_END) - start : 0;
-	u32 used = notes->used;
+	u32 used = scratch->used;
 
 	if (size > CMDLINE_MAX)
 		size = CMDLINE_MAX;
 	if (!size || used >= TEXT_SIZE)
 		return 0;
-	/* A page that is not in memory fails the whole read: take what the first page has. */
-	if (read_user(&notes->text[used & (TEXT_SIZE - 1)], size, (void *)start)) {
+	/* If a page is not in memory, the whole read fails: take what is in the first page. */
+	if (read_user(&scratch->text[used & (TEXT_SIZE - 1)], size, (void *)start)) {
 		u64 first = PAGE_SIZE - (start & (PAGE_SIZE - 1));
 
 		if (first >= size)
 			return 0;
 		size = first & (CMDLINE_MAX - 1);
-		if (read_user(&notes->text[used & (TEXT_SIZE - 1)], size, (void *)start))
+		if (read_user(&scratch->text[used & (TEXT_SIZE - 1)], size, (void *)start))
 			return 0;
 	}
-	notes->used = used + size;
+	scratch->used = used + size;
 	return size;
 }
 
-INLINE void fill_head(struct event *head, u32 kind, const struct process_key *process, u64 id)
+INLINE void fill_event(struct event *head, u32 kind, const struct process_key *process, u64 id)
 {
 	head->kind = kind;
 	head->tgid = process->tgid;
@@ -133,8 +134,8 @@ INLINE void fill_head(struct event *head, u32 kind, const struct process_key *pr
 	head->id = id;
 }
 
-/* Who the current process is, beyond its key. Threads share all of it but the name, which is the
- * main thread's. */
+/* What identifies the current process beyond its key. Its threads share all of it except the name,
+ * which is the main thread's. */
 INLINE void describe_process(struct name_event *event)
 {
 	void *leader = FIELD(void *, current_task(), OFFSETOF_TASK_GROUP_LEADER);
@@ -149,77 +150,77 @@ INLINE void describe_process(struct name_event *event)
 	read_kernel(event->comm, sizeof(event->comm), leader + OFFSETOF_TASK_COMM);
 }
 
-INLINE void begin(struct notes *notes, const struct note *note)
+INLINE void begin_name(struct scratch *scratch, const struct name_request *request)
 {
-	struct name_event *event = &notes->event;
+	struct name_event *event = &scratch->event;
 
-	fill_head(&event->head, note->kind, &notes->process, note->id);
-	event->magic = note->magic;
-	event->inode = note->inode;
+	fill_event(&event->head, request->kind, &scratch->process, request->id);
+	event->magic = request->magic;
+	event->inode = request->inode;
 	event->cmdline_size = event->cgroup_size = 0;
-	if (note->kind == EVENT_PROCESS)
+	if (request->kind == EVENT_PROCESS)
 		describe_process(event);
-	start_walk(notes, note->place);
+	start_walk(scratch, request->place);
 }
 
-INLINE void finish(struct notes *notes)
+INLINE void finish_name(struct scratch *scratch)
 {
-	struct name_event *event = &notes->event;
+	struct name_event *event = &scratch->event;
 	u64 text;
 
-	/* append() drops what does not fit, which is the path's beginning. */
-	event->whole = notes->whole && notes->used < TEXT_SIZE - NAME_MAX;
-	event->path_size = notes->used;
+	/* append() drops what does not fit, which is the beginning of the path. */
+	event->whole = scratch->whole && scratch->used < TEXT_SIZE - NAME_MAX;
+	event->path_size = scratch->used;
 	if (event->head.kind == EVENT_PROCESS) {
-		event->cmdline_size = append_cmdline(notes);
-		event->cgroup_size = -notes->used;
-		append_cgroup(notes);
-		event->cgroup_size += notes->used;
+		event->cmdline_size = append_cmdline(scratch);
+		event->cgroup_size = -scratch->used;
+		append_cgroup(scratch);
+		event->cgroup_size += scratch->used;
 	}
-	text = notes->used;
-	/* Opaque to the compiler, which would test one copy and use another. */
+	text = scratch->used;
+	/* Hide it from the compiler, which would test one copy and use another. */
 	asm volatile("" : "+r"(text));
 	if (text < TEXT_SIZE + CMDLINE_MAX)
 		emit(event, sizeof(*event) + text);
-	notes->walking = 0;
-	notes->done++;
+	scratch->walking = 0;
+	scratch->names_sent++;
 }
 
-/* The walker's body: some steps of the item at hand, then once more, or the next item. */
+/* The body of the walker: some steps of the current path; then it calls itself for the rest. */
 INLINE void walk(void *ctx, u32 context, void *walkers)
 {
-	struct notes *notes = notes_of(context);
+	struct scratch *scratch = scratch_of(context);
 
-	if (!notes)
+	if (!scratch)
 		return;
-	notes->aio.programs++;
-	u32 n = notes->done;
-	if (n >= NOTES_MAX || n >= notes->queued)
+	scratch->aio.programs++;
+	u32 n = scratch->names_sent;
+	if (n >= NAMES_MAX || n >= scratch->name_count)
 		goto rest;
-	if (!notes->walking)
-		begin(notes, &notes->note[n]);
+	if (!scratch->walking)
+		begin_name(scratch, &scratch->names[n]);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < PATH_STEPS; i++) {
-		if (step(notes)) {
-			notes->whole = 1;
-			finish(notes);
+		if (step(scratch)) {
+			scratch->whole = 1;
+			finish_name(scratch);
 			break;
 		}
 	}
-	if (notes->done < notes->queued) {
+	if (scratch->names_sent < scratch->name_count) {
 		tail_call(ctx, walkers, WALKER);
-		/* Too deep for the kernel's limit of tail calls: send what there is. */
-		if (notes->walking)
-			finish(notes);
+		/* The kernel's limit of tail calls is reached: send what there is. */
+		if (scratch->walking)
+			finish_name(scratch);
 	}
 rest:
-	notes->queued = notes->done = notes->walking = 0;
-	if (notes->resume) {
-		tail_call(ctx, walkers, notes->resume);
-		record_loss(LOST_COMPLETIONS, notes->rest);
-		notes->message = notes->resume = 0;
+	scratch->name_count = scratch->names_sent = scratch->walking = 0;
+	if (scratch->resume) {
+		tail_call(ctx, walkers, scratch->resume);
+		record_loss(LOST_COMPLETIONS, scratch->rest);
+		scratch->message = scratch->resume = 0;
 	}
-	release_notes(notes);
+	release_scratch(scratch);
 }
 
 #endif

@@ -1,18 +1,19 @@
-/* The programs that the kernel runs: one entry of a few lines for each hook, by area.
+/* The programs that the kernel runs: an entry point of a few lines for each hook, by area.
  *
- * Compiled by bcc; the loader (pbmond/loader/loader.py) defines what is on, the offsets from BTF, and the
- * descriptors of the maps. Returned bytes are counted, so every hook is on the way out.
+ * bcc compiles this file. The loader (pbmond/loader) defines what is switched on, the offsets from BTF,
+ * and the descriptors and sizes of the maps. What is counted is what a call returned, so every hook is at
+ * the end of a call.
  */
 #include <linux/types.h>
 #include "pbmon.h"
 #include "kernel_fields.h"
 
-/* Two kinds of program cannot share a tail, nor must they share notes. */
+/* The two kinds of program. They cannot share tails, and must not share scratch space. */
 #define CONTEXT_EXIT 0
 #define CONTEXT_RAW 1
 
 #include "tables.h"
-#include "notes.h"
+#include "scratch.h"
 #include "naming.h"
 #include "processes.h"
 #include "peers.h"
@@ -23,27 +24,53 @@
 #include "messages.h"
 #include "aio.h"
 
-/* The attach types, each in one macro: the bodies know nothing of them. */
+/* One macro for each way to attach a program. The bodies do not depend on it. */
 struct raw_arguments {
 	u64 values[7];
 };
 #define SYSCALL_EXIT(name) int exit_##name(struct call *ctx)
 #define RAW_TRACEPOINT(name) int raw_##name(struct raw_arguments *ctx)
-/* An argument of a tracepoint, by its place; by way of perf, a field of the record that is made of
- * them (struct trace_event_raw_*). */
+/* An argument of a tracepoint, by its index; for perf, the field of the record that holds it (struct
+ * trace_event_raw_*). */
 #if TRACEPOINTS_BY_PERF
 #define TRACED(type, index, offset) (*(type *)((void *)ctx + (offset)))
 #else
 #define TRACED(type, index, offset) ((type)ctx->values[index])
 #endif
 
-#if SIZEOF_FLOW_SLOT != 144 || SIZEOF_FILE_SLOT != 112 || SIZEOF_OVERFLOW_SLOT != 96
-#error "pbmond/kernel/records.py and bpf/pbmon.h disagree about a slot"
+/* What pbmond/loader/kernel_maps.py says of each map. */
+#define CHECK_VALUE(map, value) _Static_assert(sizeof(value) == VALUE_SIZE_##map, #map)
+#define CHECK_MAP(map, key, value)						\
+	_Static_assert(sizeof(key) == KEY_SIZE_##map, #map);			\
+	CHECK_VALUE(map, value)
+
+CHECK_MAP(FLOW_INDEX, struct flow_key, u32);
+CHECK_MAP(FILE_INDEX, struct file_key, u32);
+CHECK_MAP(OVERFLOW_INDEX, struct overflow_key, u32);
+CHECK_MAP(FLOW_SLOTS, u32, struct flow_slot);
+CHECK_MAP(FILE_SLOTS, u32, struct file_slot);
+CHECK_MAP(OVERFLOW_SLOTS, u32, struct overflow_slot);
+CHECK_VALUE(FLOW_FREE, u32);
+CHECK_VALUE(FILE_FREE, u32);
+CHECK_VALUE(OVERFLOW_FREE, u32);
+CHECK_MAP(LOST, u32, u64);
+CHECK_MAP(HIGH_WATER, u32, struct high_water);
+CHECK_MAP(FLOW_HINTS, u32, u32);
+CHECK_MAP(FILE_HINTS, u32, u32);
+CHECK_MAP(RAW_SCRATCH, u32, struct scratch);
+CHECK_MAP(EXIT_SCRATCH, u32, struct scratch);
+CHECK_MAP(PROCESSES, struct process_key, u8);
+CHECK_MAP(EXITS, struct process_key, struct disk_bytes);
+CHECK_MAP(OPENINGS, struct endpoints, u8);
+CHECK_MAP(TCP_OWNERS, void *, struct tcp_owner);
+CHECK_MAP(BATCHES, u64, struct batch);
+CHECK_MAP(KNOWN_REQUESTS, struct known_key, struct known);
+#if FILES || SOCKETS_AT_EXIT
+CHECK_MAP(AIO_REQUESTS, struct aio_key, struct aio_request);
+CHECK_MAP(AIO_TAKEN, struct aio_key, u8);
+CHECK_MAP(AIO_RINGS, struct aio_key, struct aio_seen);
 #endif
-_Static_assert(sizeof(struct flow_slot) == SIZEOF_FLOW_SLOT, "flow_slot");
-_Static_assert(sizeof(struct file_slot) == SIZEOF_FILE_SLOT, "file_slot");
-_Static_assert(sizeof(struct overflow_slot) == SIZEOF_OVERFLOW_SLOT, "overflow_slot");
-_Static_assert(sizeof(struct notes) == SIZEOF_NOTES, "notes");
+_Static_assert(LOST_ENTRIES == LOST_COUNT, "lost");
 
 /* --- set-up ------------------------------------------------------------------------------ */
 
@@ -52,21 +79,21 @@ RAW_TRACEPOINT(fill)
 	u32 table = ctx->values[0], end = ctx->values[1], count = ctx->values[2];
 
 	if (table == 0)
-		fill_stack(MAP(FLOW_FREE), end, count);
+		fill_free_slots(MAP(FLOW_FREE), end, count);
 	else if (table == 1)
-		fill_stack(MAP(FILE_FREE), end, count);
+		fill_free_slots(MAP(FILE_FREE), end, count);
 	else
-		fill_stack(MAP(OVERFLOW_FREE), end, count);
+		fill_free_slots(MAP(OVERFLOW_FREE), end, count);
 	return 0;
 }
 
-/* --- first sight ------------------------------------------------------------------------- */
+/* --- new rows ---------------------------------------------------------------------------- */
 
-/* The loader loads both once more for the tracepoint programs, with the maps of that context: to
- * compile them twice would take a third of the time that starting takes. */
+/* The loader loads both a second time for tracepoint programs, with the maps of that context. Compiling
+ * them twice would take a third of the daemon's start. */
 RAW_TRACEPOINT(first)
 {
-	count_pending(ctx, CONTEXT_RAW, MAP(RAW_TAILS));
+	count_deferred(ctx, CONTEXT_RAW, MAP(RAW_TAILS));
 	return 0;
 }
 
@@ -81,7 +108,7 @@ RAW_TRACEPOINT(walker)
 RAW_TRACEPOINT(sched_process_exec)
 {
 	count_exec();
-	go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), WALKER);
+	continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), WALKER);
 	return 0;
 }
 
@@ -118,9 +145,9 @@ RAW_TRACEPOINT(sock_send_length)
 	if (result > 0) {
 		identify_current(&process);
 		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), TX, result))
-			go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
+			continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	} else {
-		batch_passed(result < 0);
+		skip_message(result < 0);
 	}
 	return 0;
 }
@@ -134,7 +161,7 @@ RAW_TRACEPOINT(sock_recv_length)
 	if (result > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE))) {
 		identify_current(&process);
 		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), RX, result))
-			go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
+			continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	}
 	return 0;
 }
@@ -143,7 +170,7 @@ RAW_TRACEPOINT(sock_recv_length)
 /* --- descriptors ------------------------------------------------------------------------- */
 
 #if FILES || SOCKETS_AT_EXIT
-INLINE int one_end(struct call *ctx, enum direction direction)
+INLINE int count_one_end(struct call *ctx, enum direction direction)
 {
 	struct process_key process;
 
@@ -152,13 +179,13 @@ INLINE int one_end(struct call *ctx, enum direction direction)
 	u64 descriptor = CALL_ARGUMENT(ctx, 1);
 	identify_current(&process);
 	if (count_file(CONTEXT_EXIT, &process, file_of(descriptor), direction, ctx->result, false))
-		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
+		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 
-/* A call that moves bytes from one open file to another; NULL: that end does not count. The loop
- * keeps one copy of the body, which is most of the time that compiling takes. */
-INLINE int two_ends(struct call *ctx, void *in, void *out)
+/* A call that moves bytes from one open file to another; NULL: that end is not counted. A loop keeps
+ * the body from being compiled twice, which takes most of the compile time. */
+INLINE int count_both_ends(struct call *ctx, void *in, void *out)
 {
 	struct process_key process;
 	bool first = false;
@@ -172,7 +199,7 @@ INLINE int two_ends(struct call *ctx, void *in, void *out)
 			first |= count_file(CONTEXT_EXIT, &process, file, end, ctx->result, true);
 	}
 	if (first)
-		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
+		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 
@@ -188,17 +215,17 @@ INLINE void *file_argument(u64 descriptor, u64 bytes)
 /* read, pread64, readv, preadv, preadv2 */
 SYSCALL_EXIT(in)
 {
-	return one_end(ctx, RX);
+	return count_one_end(ctx, RX);
 }
 
 /* write, pwrite64, writev, pwritev, pwritev2; and sendto, sendmsg where sockets count here */
 SYSCALL_EXIT(out)
 {
-	return one_end(ctx, TX);
+	return count_one_end(ctx, TX);
 }
 
-/* sendfile64 has its ends the other way round; tee() leaves its input as it was, so that, like a
- * peek, only what it wrote counts; vmsplice() goes the way its end of the pipe goes. */
+/* sendfile64 has its arguments the other way round. tee() does not consume its input, so only what it
+ * wrote counts, as with a peek. The direction of vmsplice() is that of its end of the pipe. */
 SYSCALL_EXIT(between)
 {
 	void *in = NULL, *out = NULL;
@@ -221,7 +248,7 @@ SYSCALL_EXIT(between)
 		in = file_argument(CALL_ARGUMENT(ctx, 1), ctx->result);
 		out = file_argument(CALL_ARGUMENT(ctx, 3), ctx->result);
 	}
-	return two_ends(ctx, in, out);
+	return count_both_ends(ctx, in, out);
 }
 
 SYSCALL_EXIT(io_setup)
@@ -244,8 +271,8 @@ SYSCALL_EXIT(io_results)
 }
 
 #if DISPATCHES
-/* The end of every system call, where programs of their own tracepoints could be preempted. What it
- * tells is laid out as it is there. The calls of 32-bit programs have numbers of their own. */
+/* The end of every system call: used where programs on the calls' own tracepoints can be preempted. Its
+ * record has the same layout as theirs. The calls of 32-bit programs have numbers of their own. */
 SYSCALL_EXIT(dispatch)
 {
 	if (ctx->result >= 0 && !IS_32_BIT(current_task()))
@@ -297,12 +324,12 @@ RAW_TRACEPOINT(io_uring_complete)
 	result = ctx->values[2];
 #endif
 	if (count_completion(&key, request, result, flags))
-		go_on(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
+		continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	return 0;
 }
 
-/* io_uring_cqe_overflow(ctx, user_data, res, ...): the tracepoint above stays silent then, and this
- * one does not tell the request. */
+/* io_uring_cqe_overflow(ctx, user_data, res, ...): the tracepoint above does not fire then, and this one
+ * does not name the request. */
 RAW_TRACEPOINT(io_uring_cqe_overflow)
 {
 	if (TRACED(s32, 2, OFFSETOF_TRACED_OVERFLOW_RESULT) > 0)
@@ -311,14 +338,14 @@ RAW_TRACEPOINT(io_uring_cqe_overflow)
 }
 #endif
 
-/* --- sockets, past every call that receives ------------------------------------------------ */
+/* --- sockets, without a call that receives ------------------------------------------------- */
 
 #if SOCKETS
 SYSCALL_EXIT(getsockopt)
 {
 	if (!ctx->result && CALL_ARGUMENT(ctx, 2) == IPPROTO_TCP &&
 	    CALL_ARGUMENT(ctx, 3) == TCP_ZEROCOPY_RECEIVE && count_mapped(ctx))
-		go_on(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
+		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
 }
 #endif
@@ -335,17 +362,17 @@ SYSCALL_EXIT(recvfrom)
 {
 	u64 flags = CALL_ARGUMENT(ctx, 4);
 
-	return is_peek(flags) ? 0 : one_end(ctx, RX);
+	return is_peek(flags) ? 0 : count_one_end(ctx, RX);
 }
 
 SYSCALL_EXIT(recvmsg)
 {
 	u64 flags = CALL_ARGUMENT(ctx, 3);
 
-	return is_peek(flags) ? 0 : one_end(ctx, RX);
+	return is_peek(flags) ? 0 : count_one_end(ctx, RX);
 }
 
-/* The result counts messages, and each has its length in the caller's vector. */
+/* The result is a number of messages; the length of each is in the caller's vector. */
 SYSCALL_EXIT(sendmmsg)
 {
 	count_sendmmsg(ctx);

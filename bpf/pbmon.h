@@ -13,7 +13,7 @@ enum pbmon_class {
 	CLASS_DEVICE = 6,   /* character devices, anonymous inodes, pseudo file systems */
 };
 
-/* One process: a tgid is used again, a tgid and its start are not. 16 bytes. */
+/* One process. The kernel reuses a tgid, but never with the same start time. 16 bytes. */
 struct process_key {
 	__u64 start_ns;     /* CLOCK_BOOTTIME start of the thread group leader */
 	__u32 tgid;
@@ -25,7 +25,7 @@ struct flow_key {
 	__u64 start_ns;
 	__u8 local[16];     /* inet: 4 bytes and zeros; inet6: 16; others: socket inode in the first 8 */
 	__u8 remote[16];    /* all zeros: the peer is not known */
-	__u64 net;          /* address of struct net: tells namespaces apart, printed never */
+	__u64 net;          /* address of struct net: tells namespaces apart, never shown */
 	__u32 tgid;
 	__u16 local_port;   /* host byte order */
 	__u16 remote_port;  /* host byte order */
@@ -38,13 +38,13 @@ struct flow_key {
 /* One open file of one process. 32 bytes, no padding. */
 struct file_key {
 	__u64 start_ns;
-	__u64 superblock;   /* address of struct super_block: tells file systems apart, printed never */
+	__u64 superblock;   /* address of struct super_block: tells file systems apart, never shown */
 	__u64 inode;
 	__u32 tgid;
 	__u32 generation;   /* i_generation: a reused inode number is another file */
 };
 
-/* Where bytes go when the two tables above are full. 16 bytes, no padding. */
+/* A process and class: where bytes go when the two tables above are full. 16 bytes, no padding. */
 struct overflow_key {
 	__u64 start_ns;
 	__u32 tgid;
@@ -53,8 +53,8 @@ struct overflow_key {
 
 enum pbmon_flag {
 	FLAG_ACCEPTED = 1,  /* the connection came in through a listening socket */
-	FLAG_UNLINKED = 2,  /* the inode has no name left */
-	FLAG_CONNECTED = 4, /* the process, or whoever it has the socket from, called connect() */
+	FLAG_UNLINKED = 2,  /* the inode has no more names */
+	FLAG_CONNECTED = 4, /* this process, or the one that it got the socket from, called connect() */
 	FLAG_OPENED = 8,    /* it was seen when the connection opened */
 	FLAG_OWNER = 16,    /* the row takes the socket's retransmissions (bpf/tcp.h) */
 };
@@ -82,8 +82,8 @@ struct counter {
 	__u8 zero;
 };
 
-/* A table is a hash of keys to slot numbers, a stack of free slots, and this array of slots,
- * which user space maps into its memory: reading it takes no system call. */
+/* A table is a hash from keys to slot numbers, a stack of free slots, and an array of slots. User
+ * space maps the array into its memory, so that reading takes no system call. */
 struct flow_slot {
 	struct flow_key key;
 	struct counter counter;
@@ -97,25 +97,25 @@ struct overflow_slot {
 	struct counter counter;
 };
 
-/* Indexes of the array "lost": what is missing from the rows, and why. */
+/* Indexes of the array "lost": what the rows lack, and why. */
 enum pbmon_lost {
-	LOST_CONNECTION_DETAIL, /* calls that found no free connection row: counted for the process */
+	LOST_CONNECTION_DETAIL, /* calls that found no free connection row; their process has them */
 	LOST_FILE_DETAIL,       /* the same for files */
-	LOST_BYTES,             /* bytes in no row at all */
-	LOST_EVENTS,            /* events refused by a full ring buffer: a name may be missing */
-	LOST_COMPLETIONS,       /* results of io_uring that found the completion ring full, and of
-	                         * io_submit that nobody saw */
+	LOST_BYTES,             /* bytes that are in no row at all */
+	LOST_EVENTS,            /* events that a full ring buffer refused: a name may be missing */
+	LOST_COMPLETIONS,       /* results of io_uring that found the completion ring full, and results
+	                         * of io_submit that were overwritten unseen */
 	LOST_COUNT,
 };
 
 enum pbmon_event {
-	EVENT_PROCESS = 1, /* exec or first byte */
+	EVENT_PROCESS = 1, /* exec, or a process's first byte */
 	EVENT_EXIT = 2,
-	EVENT_FILE = 3,    /* first sight of a file row: its path */
-	EVENT_UNIX = 4,    /* first sight of a unix socket row: its names */
+	EVENT_FILE = 3,    /* a new file row: its path */
+	EVENT_UNIX = 4,    /* a new row of a unix socket: its names */
 };
 
-/* Every event starts so. 32 bytes. `size` bytes of text follow the kind's own struct. */
+/* The beginning of every event. 32 bytes. */
 struct event {
 	__u32 kind;
 	__u32 tgid;
@@ -124,8 +124,8 @@ struct event {
 	__u64 id;           /* of the row, for EVENT_FILE and EVENT_UNIX */
 };
 
-/* EVENT_PROCESS and EVENT_FILE. The text behind it: the path's components, leaf first, each ended
- * by NUL; for a process also its command line and the components of its cgroup. 88 bytes. */
+/* EVENT_PROCESS and EVENT_FILE. 88 bytes, then the text: the components of the path, leaf first, each
+ * ended by NUL. For a process, its command line and the components of its cgroup follow. */
 struct name_event {
 	struct event head;
 	__u32 ppid;
@@ -134,7 +134,7 @@ struct name_event {
 	__u32 path_size;    /* of the file, or of the executable */
 	__u32 cmdline_size;
 	__u32 cgroup_size;
-	__u8 whole;         /* the path reached the process's root */
+	__u8 whole;         /* the path is complete up to the process's root */
 	__u8 pad[3];
 	__u32 magic;        /* of a file: s_magic of its superblock */
 	__u64 inode;        /* of a file */
@@ -148,7 +148,7 @@ struct exit_event {
 struct unix_event {
 	struct event head;
 	__u64 remote_inode; /* 0: no peer */
-	__u32 local_size;   /* of sun_path; names follow in fixed fields */
+	__u32 local_size;   /* of sun_path */
 	__u32 remote_size;
 	char local[112];
 	char remote[112];

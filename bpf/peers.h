@@ -1,4 +1,4 @@
-/* The address that one datagram goes to: it stands in the system call, not in the socket. */
+/* The destination of a datagram, which is in the system call and not in the socket. */
 #ifndef PBMON_PEERS_H
 #define PBMON_PEERS_H
 
@@ -48,7 +48,7 @@ INLINE void read_peer(struct flow_key *key, u64 address, u64 size)
 
 	if (!address || size < 16)
 		return;
-	/* An IPv4 address has 16 bytes; what lies behind it need not be readable. */
+	/* An IPv4 address has 16 bytes; the memory behind it may not be readable. */
 	if (read_user(&peer, 16, (void *)address))
 		return;
 	if (size >= 28)
@@ -58,7 +58,7 @@ INLINE void read_peer(struct flow_key *key, u64 address, u64 size)
 
 #define UIO_MAXIOV 1024
 
-/* Which message of sendmmsg a thread is at. A failed message ends the call, so does the last. */
+/* The next message in a thread's sendmmsg. The call ends with a failed message, or the last. */
 struct batch {
 	u64 vector;
 	u32 next;
@@ -69,7 +69,7 @@ INLINE u32 batch_index(u64 vector, u32 length, bool failed)
 {
 	u64 thread = current_pid_tgid();
 	if (length > UIO_MAXIOV)
-		length = UIO_MAXIOV; /* so does the kernel */
+		length = UIO_MAXIOV; /* as the kernel does */
 	struct batch *batch = map_lookup(MAP(BATCHES), &thread);
 	u32 index = batch && batch->vector == vector && batch->next < length ? batch->next : 0;
 	struct batch next = { .vector = vector, .next = index + 1 };
@@ -81,7 +81,7 @@ INLINE u32 batch_index(u64 vector, u32 length, bool failed)
 	return index;
 }
 
-#define MMSGHDR_SIZE 64 /* struct mmsghdr; its msghdr begins with name and name length */
+#define MMSGHDR_SIZE 64 /* struct mmsghdr; its msghdr begins with the name and its length */
 #define MMSGHDR_LENGTH 56
 
 INLINE void read_message_peer(struct flow_key *key, u64 message)
@@ -110,8 +110,8 @@ INLINE void peer_of_call(struct flow_key *key)
 				  batch_index(ARGUMENT(registers, 2), ARGUMENT(registers, 3), false));
 }
 
-/* A message of sendmmsg without bytes: empty, or failed, which ends the call. */
-INLINE void batch_passed(bool failed)
+/* A message of sendmmsg moved no bytes: it was empty, or failed, which ends the call. */
+INLINE void skip_message(bool failed)
 {
 	void *registers = task_registers(current_task());
 

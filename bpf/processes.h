@@ -1,4 +1,4 @@
-/* Processes: their identity, their first byte, exec and exit. */
+/* Processes: their identity, first byte, exec and exit. */
 #ifndef PBMON_PROCESSES_H
 #define PBMON_PROCESSES_H
 
@@ -16,7 +16,7 @@ INLINE void identify_current(struct process_key *process)
 	identify(current_task(), process);
 }
 
-/* For a task that is not the current one, whose fields the verifier cannot vouch for. */
+/* For a task other than the current one, whose fields the verifier does not let us load directly. */
 INLINE void identify_other(void *task, struct process_key *process)
 {
 	void *leader = READ(void *, task, OFFSETOF_TASK_GROUP_LEADER);
@@ -35,41 +35,41 @@ INLINE struct place executable(void)
 	return file ? place_at(file + OFFSETOF_FILE_PATH) : nowhere;
 }
 
-INLINE void note_process(u32 context, const struct process_key *process)
+INLINE void request_process_name(u32 context, const struct process_key *process)
 {
-	struct notes *notes = notes_of(context);
+	struct scratch *scratch = scratch_of(context);
 
-	/* A kernel worker that ends another's io_uring request cannot tell who that is. */
+	/* A kernel worker that completes another process's io_uring request cannot describe it. */
 	if (FIELD(u32, current_task(), OFFSETOF_TASK_TGID) != process->tgid) {
 		map_delete(MAP(PROCESSES), process);
 		return;
 	}
-	if (notes)
-		notes->process = *process;
-	struct note of_process = { .kind = EVENT_PROCESS, .place = executable() };
+	if (scratch)
+		scratch->process = *process;
+	struct name_request of_process = { .kind = EVENT_PROCESS, .place = executable() };
 
-	note(context, &of_process);
+	request_name(context, &of_process);
 }
 
-/* Something new of this process: tell user space who it is, unless that was done. */
-INLINE void meet_process(u32 context, const struct process_key *process)
+/* A process has a new row: tell user space who it is, unless that has been done. */
+INLINE void announce_process(u32 context, const struct process_key *process)
 {
-	u8 met = 1;
+	u8 announced = 1;
 
-	/* With that map full, too, the process has to be told: more than once then. */
-	if (map_update(MAP(PROCESSES), process, &met, BPF_NOEXIST) != -EEXIST)
-		note_process(context, process);
+	/* If the map is full, tell it again at each new row. */
+	if (map_update(MAP(PROCESSES), process, &announced, BPF_NOEXIST) != -EEXIST)
+		request_process_name(context, process);
 }
 
-/* A new program: name, command line and perhaps the user changed. */
+/* exec: the name, the command line and perhaps the user have changed. */
 INLINE void count_exec(void)
 {
 	struct process_key process;
-	u8 met = 1;
+	u8 announced = 1;
 
 	identify_current(&process);
-	map_update(MAP(PROCESSES), &process, &met, 0);
-	note_process(CONTEXT_RAW, &process);
+	map_update(MAP(PROCESSES), &process, &announced, 0);
+	request_process_name(CONTEXT_RAW, &process);
 }
 
 struct disk_bytes {
@@ -77,8 +77,8 @@ struct disk_bytes {
 	u64 write_bytes;
 };
 
-/* A process's disk bytes are those of its threads, each taken as it exits: signal->ioac would add
- * those of every child that was waited for. */
+/* A process's disk bytes are the sum over its threads, each added as it exits: signal->ioac would
+ * include every child that was waited for. */
 INLINE void sum_disk_bytes(const struct process_key *process, void *task, void *signal,
 			   struct disk_bytes *sum)
 {
@@ -88,7 +88,7 @@ INLINE void sum_disk_bytes(const struct process_key *process, void *task, void *
 
 	sum->read_bytes = READ(u64, accounting, OFFSETOF_IOAC_READ_BYTES);
 	sum->write_bytes = READ(u64, accounting, OFFSETOF_IOAC_WRITE_BYTES);
-	/* A process of one thread needs no sum over threads. */
+	/* A process with one thread needs no sum. */
 	if (READ(u32, signal, OFFSETOF_SIGNAL_NR_THREADS) > 1 && (sum->read_bytes || sum->write_bytes))
 		map_update(MAP(EXITS), process, &nothing, BPF_NOEXIST);
 	total = map_lookup(MAP(EXITS), process);
@@ -110,13 +110,13 @@ INLINE void count_exit(void)
 
 	identify_current(&process);
 	sum_disk_bytes(&process, task, signal, &total);
-	/* Read after the sum: threads that leave at once may each find themselves the last, and the
-	 * last to add tells the whole. */
+	/* Read after the sum: when threads exit at the same time, each may see itself as the last, and
+	 * the last one to add reports the whole sum. */
 	if (FIELD(u32, signal, OFFSETOF_SIGNAL_LIVE))
 		return;
 	if (map_delete(MAP(PROCESSES), &process) && !total.read_bytes && !total.write_bytes)
-		return; /* it never moved a byte: nobody has heard of it */
-	fill_head(&event.head, EVENT_EXIT, &process, 0);
+		return; /* it never moved a byte, so user space does not know it */
+	fill_event(&event.head, EVENT_EXIT, &process, 0);
 	event.disk_read_bytes = total.read_bytes;
 	event.disk_write_bytes = total.write_bytes;
 	emit(&event, sizeof(event));

@@ -1,4 +1,4 @@
-/* Bytes of sockets: who the two ends are, which class they belong to, and their rows. */
+/* Bytes of sockets: their two endpoints, their class, and their rows. */
 #ifndef PBMON_SOCKETS_H
 #define PBMON_SOCKETS_H
 
@@ -8,8 +8,8 @@
 #define MSG_ERRQUEUE 0x2000
 #define IFF_LOOPBACK 8
 
-/* The two ends of a connection just established: what its first byte meets later. */
-struct ends {
+/* The endpoints of a connection that was just established, for its first byte to look up. */
+struct endpoints {
 	u8 local[16];
 	u8 remote[16];
 	u64 net;
@@ -23,18 +23,18 @@ struct socket_head {
 	HEAD_OF(SOCK_COMMON_SPAN);
 } __attribute__((aligned(8)));
 
-/* sk_type and sk_protocol: neighbours, which of them comes first differs. */
+/* sk_type and sk_protocol are neighbours; which comes first depends on the kernel. */
 struct socket_kind {
 	HEAD_OF(SK_KIND_SPAN);
 } __attribute__((aligned(8)));
 
-/* An address in a structure's head, as two numbers: the head may not be ours to copy from. */
+/* Copy an address as two numbers: a head may be in the kernel's memory, where memcpy() cannot read. */
 #define COPY_ADDRESS(to, head, offset) do {					\
 	((u64 *)(to))[0] = HEAD(u64, head, offset);				\
 	((u64 *)(to))[1] = HEAD(u64, head, (offset) + 8);			\
 } while (0)
 
-INLINE void fill_ends(u32 family, const struct socket_head *head, u8 *local, u8 *remote)
+INLINE void fill_endpoints(u32 family, const struct socket_head *head, u8 *local, u8 *remote)
 {
 	if (family == AF_INET) {
 		*(u32 *)local = HEAD(u32, head, OFFSETOF_SKC_RCV_SADDR);
@@ -45,7 +45,7 @@ INLINE void fill_ends(u32 family, const struct socket_head *head, u8 *local, u8 
 	}
 }
 
-/* An IPv4 address that stands in an IPv6 field. */
+/* An IPv4 address in IPv6 notation. */
 INLINE bool is_mapped(const u8 *address)
 {
 	const u32 *words = (const u32 *)address;
@@ -76,7 +76,7 @@ INLINE bool is_same(const u8 *a, const u8 *b)
 	return *(u64 *)a == *(u64 *)b && *(u64 *)(a + 8) == *(u64 *)(b + 8);
 }
 
-/* The route of a connected socket knows when both ends are on this host under two addresses. */
+/* The route of a connected socket shows whether both addresses, though different, are this host's. */
 INLINE bool routed_to_loopback(void *sk)
 {
 	void *route = READ(void *, sk, OFFSETOF_SK_DST_CACHE);
@@ -108,7 +108,7 @@ INLINE u32 socket_inode(void *sk)
 #endif
 }
 
-/* Fill everything but the process and a peer of the call's own. */
+/* Fill everything except the process, and a peer that only the call names. */
 INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head)
 {
 	struct socket_kind kind;
@@ -119,7 +119,7 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 	key->family = HEAD(u16, head, OFFSETOF_SKC_FAMILY);
 	key->net = HEAD(u64, head, OFFSETOF_SKC_NET);
 	if (key->family == AF_INET || key->family == AF_INET6) {
-		fill_ends(key->family, head, key->local, key->remote);
+		fill_endpoints(key->family, head, key->local, key->remote);
 		key->local_port = HEAD(u16, head, OFFSETOF_SKC_NUM);
 		key->remote_port = host_order(HEAD(u16, head, OFFSETOF_SKC_DPORT));
 	} else {
@@ -127,7 +127,7 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 	}
 }
 
-/* The whole key of a process's row for sk, in a place that is not a program's stack. False: sk is bad. */
+/* Fill the whole key of a process's row for sk, outside the stack. False: sk cannot be read. */
 INLINE bool fill_key(struct flow_key *key, const struct process_key *process, void *sk)
 {
 	struct socket_head head;
@@ -143,10 +143,11 @@ INLINE bool fill_key(struct flow_key *key, const struct process_key *process, vo
 
 #define SOCK_BINDPORT_LOCK 8
 
-/* A port that connect() chose lies in a bind bucket with fastreuse -1 (__inet_hash_connect()); one
- * that bind() was told leaves its mark on the socket, which sk_clone_lock() takes off a child of a
- * listener. So this is certain where it says yes, also of connections older than the daemon. */
-INLINE bool went_out(void *sk)
+/* Whether connect() was called on this end. A port that connect() chose is in a bind bucket with
+ * fastreuse -1 (__inet_hash_connect()). A port given to bind() marks the socket, and sk_clone_lock()
+ * removes the mark from children of a listener. So a yes is certain, even for connections that are
+ * older than the daemon. */
+INLINE bool called_connect(void *sk)
 {
 	void *bucket = READ(void *, sk, OFFSETOF_ICSK_BIND_HASH);
 
@@ -154,11 +155,11 @@ INLINE bool went_out(void *sk)
 	       (bucket && READ(s8, bucket, OFFSETOF_BIND_BUCKET_FASTREUSE) < 0);
 }
 
-/* Which side opened the connection: seen when it was established, or read from the socket; 0 where
- * it is older than the daemon and does not tell. */
-INLINE u8 opening(const struct flow_key *key, void *sk, u8 state)
+/* Which side opened the connection, as a flag: seen when it was established, or read from the socket;
+ * 0: it is older than the daemon, and the socket does not show it. */
+INLINE u8 opened_by(const struct flow_key *key, void *sk, u8 state)
 {
-	struct ends ends = {
+	struct endpoints endpoints = {
 		.net = key->net, .family = key->family,
 		.local_port = key->local_port, .remote_port = key->remote_port,
 	};
@@ -166,14 +167,14 @@ INLINE u8 opening(const struct flow_key *key, void *sk, u8 state)
 
 	if (key->type != SOCK_STREAM || (key->family != AF_INET && key->family != AF_INET6))
 		return 0;
-	copy_address(ends.local, key->local);
-	copy_address(ends.remote, key->remote);
-	seen = map_lookup(MAP(OPENINGS), &ends);
+	copy_address(endpoints.local, key->local);
+	copy_address(endpoints.remote, key->remote);
+	seen = map_lookup(MAP(OPENINGS), &endpoints);
 	if (seen)
 		return *seen | FLAG_OPENED;
 	if (key->protocol != IPPROTO_TCP)
 		return 0;
-	return state == TCP_SYN_RECV ? FLAG_ACCEPTED : went_out(sk) ? FLAG_CONNECTED : 0;
+	return state == TCP_SYN_RECV ? FLAG_ACCEPTED : called_connect(sk) ? FLAG_CONNECTED : 0;
 }
 
 INLINE u32 unix_name(void *sk, char *to)
@@ -181,7 +182,7 @@ INLINE u32 unix_name(void *sk, char *to)
 	void *address = READ(void *, sk, OFFSETOF_UNIX_ADDR);
 	u32 size = address ? READ(u32, address, OFFSETOF_UNIX_ADDRESS_LEN) : 0;
 
-	/* sun_family comes first: two bytes of it are no name. */
+	/* The first two bytes are sun_family. */
 	if (size < 3 || read_kernel(to, 108, address + OFFSETOF_UNIX_ADDRESS_NAME + 2))
 		return 0;
 	return size - 2;
@@ -189,13 +190,13 @@ INLINE u32 unix_name(void *sk, char *to)
 
 INLINE void emit_unix(u32 context, const struct process_key *process, void *sk, u64 id)
 {
-	struct notes *notes = notes_of(context);
+	struct scratch *scratch = scratch_of(context);
 	void *peer = READ(void *, sk, OFFSETOF_UNIX_PEER);
 
-	if (!notes)
+	if (!scratch)
 		return;
-	struct unix_event *event = (struct unix_event *)notes->text;
-	fill_head(&event->head, EVENT_UNIX, process, id);
+	struct unix_event *event = (struct unix_event *)scratch->text;
+	fill_event(&event->head, EVENT_UNIX, process, id);
 	event->local_size = unix_name(sk, event->local);
 	event->remote_size = peer ? unix_name(peer, event->remote) : 0;
 	event->remote_inode = peer ? socket_inode(peer) : 0;
@@ -215,10 +216,10 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 	row->key = *key;
 	row->counter.id = next_id(row->counter.id, slot);
 	row->counter.class = socket_class(key, sk);
-	row->counter.flags = opening(key, sk, state);
+	row->counter.flags = opened_by(key, sk, state);
 	row->counter.netns = READ(u32, (void *)key->net, OFFSETOF_NET_NS_INUM);
 	row->counter.detail = socket_inode(sk);
-	RAISE(flow, slot);
+	RAISE_HIGH_WATER(flow, slot);
 	if (!publish(MAP(FLOW_INDEX), MAP(FLOW_FREE), key, &slot, &row->counter))
 		return find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
 	if (key->family == AF_UNIX)
@@ -230,23 +231,23 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 	return row;
 }
 
-/* The counter of a connection that had none; NULL: the table is full, `class` says where to. */
+/* The counter of a connection that had none; NULL: the table is full, and its bytes belong to `class`. */
 INLINE struct counter *claim_flow(u32 context, const struct process_key *process,
-				  struct pending *pending, u32 *class)
+				  struct deferred *deferred, u32 *class)
 {
-	struct flow_key *key = &pending->key;
+	struct flow_key *key = &deferred->key;
 	struct flow_slot *row = find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
 
 	if (!row)
-		row = first_flow(context, process, key, pending->object, pending->state);
+		row = first_flow(context, process, key, deferred->object, deferred->state);
 	if (row)
 		return &row->counter;
-	*class = socket_class(key, pending->object);
-	record_loss(LOST_CONNECTION_DETAIL, pending->calls);
+	*class = socket_class(key, deferred->object);
+	record_loss(LOST_CONNECTION_DETAIL, deferred->calls);
 	return NULL;
 }
 
-/* The datagrams of one socket may go to many peers. */
+/* Depends on the peer too, because datagrams of one socket may go to many. */
 INLINE u32 flow_hint(const struct process_key *process, const struct flow_key *key, void *sk)
 {
 	const u64 *remote = (const u64 *)key->remote;
@@ -254,21 +255,21 @@ INLINE u32 flow_hint(const struct process_key *process, const struct flow_key *k
 	return hint_of(process, (u64)sk + remote[0] + 3 * remote[1] + key->remote_port);
 }
 
-/* Count calls of one connection whose key is complete. True: the rest is for "first". */
+/* Count calls of one connection whose key is complete. True: the program "first" must run. */
 INLINE bool count_flow(u32 context, const struct process_key *process, const struct flow_key *key,
 		       void *sk, enum direction direction, u64 bytes, u64 calls)
 {
-	struct flow_slot *row = find_again(MAP(FLOW_HINTS), flow_hint(process, key, sk),
+	struct flow_slot *row = find_by_hint(MAP(FLOW_HINTS), flow_hint(process, key, sk),
 					   MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key, sizeof(*key));
 
 	if (!row) {
-		struct pending *pending = defer(context, process, sk, direction, bytes, calls);
+		struct deferred *deferred = defer(context, process, sk, direction, bytes, calls);
 
-		if (!pending)
+		if (!deferred)
 			return false;
-		pending->is_flow = 1;
-		pending->state = READ(u8, sk, OFFSETOF_SKC_STATE);
-		pending->key = *key;
+		deferred->is_flow = 1;
+		deferred->state = READ(u8, sk, OFFSETOF_SKC_STATE);
+		deferred->key = *key;
 		return true;
 	}
 	count(&row->counter, direction, bytes, calls);
@@ -277,7 +278,7 @@ INLINE bool count_flow(u32 context, const struct process_key *process, const str
 	return false;
 }
 
-/* One message of one socket; true as in count_flow(). */
+/* Count one message of a socket; returns what count_flow() does. */
 INLINE bool count_socket(u32 context, const struct process_key *process, void *sk,
 			 enum direction direction, u64 bytes)
 {
@@ -298,7 +299,7 @@ INLINE bool count_socket(u32 context, const struct process_key *process, void *s
 INLINE void remember_opening(void *sk, u32 before)
 {
 	struct socket_head head;
-	struct ends ends = {};
+	struct endpoints endpoints = {};
 	u8 side;
 
 	if (before == TCP_SYN_RECV)
@@ -307,20 +308,20 @@ INLINE void remember_opening(void *sk, u32 before)
 		side = FLAG_CONNECTED;
 	else if ((before == TCP_CLOSE || before == TCP_LISTEN) &&
 		 READ(u16, sk, OFFSETOF_SK_PROTOCOL) == IPPROTO_SCTP)
-		/* Both ends come this way (net/sctp/socket.c, sm_sideeffect.c), since 7.0 that of
-		 * accept() as a clone of the listener; what it is about to return is nobody's socket
-		 * yet. */
+		/* Both ends of SCTP come this way (net/sctp/socket.c, sm_sideeffect.c), the accepting
+		 * one as a clone of the listener since 7.0. What accept() has yet to return has no
+		 * struct socket. */
 		side = READ(void *, sk, OFFSETOF_SK_SOCKET) ? FLAG_CONNECTED : FLAG_ACCEPTED;
 	else
 		return;
 	if (READ_HEAD(&head, sk))
 		return;
-	ends.family = HEAD(u16, &head, OFFSETOF_SKC_FAMILY);
-	ends.net = HEAD(u64, &head, OFFSETOF_SKC_NET);
-	ends.local_port = HEAD(u16, &head, OFFSETOF_SKC_NUM);
-	ends.remote_port = host_order(HEAD(u16, &head, OFFSETOF_SKC_DPORT));
-	fill_ends(ends.family, &head, ends.local, ends.remote);
-	map_update(MAP(OPENINGS), &ends, &side, 0);
+	endpoints.family = HEAD(u16, &head, OFFSETOF_SKC_FAMILY);
+	endpoints.net = HEAD(u64, &head, OFFSETOF_SKC_NET);
+	endpoints.local_port = HEAD(u16, &head, OFFSETOF_SKC_NUM);
+	endpoints.remote_port = host_order(HEAD(u16, &head, OFFSETOF_SKC_DPORT));
+	fill_endpoints(endpoints.family, &head, endpoints.local, endpoints.remote);
+	map_update(MAP(OPENINGS), &endpoints, &side, 0);
 }
 
 #endif

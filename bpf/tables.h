@@ -1,4 +1,4 @@
-/* The counting tables: find a row, claim one at first sight, fall back when there is none. */
+/* The counting tables: find a row, claim a new one, or fall back when the table is full. */
 #ifndef PBMON_TABLES_H
 #define PBMON_TABLES_H
 
@@ -7,8 +7,8 @@
 
 enum direction { RX, TX };
 
-/* The highest slot in use, for each processor, so that no two write the same word; user space maps
- * no more of a table than that. */
+/* The highest slot used so far. Each processor has its own, so that no two write the same word. User
+ * space maps no more of a table than that. */
 struct high_water {
 	u32 flow;
 	u32 file;
@@ -37,8 +37,8 @@ INLINE void count(struct counter *counter, enum direction direction, u64 bytes, 
 	}
 }
 
-/* The row of an id that something remembers; NULL: it is no longer there. It has its time until its
- * last value was taken, but its key goes before: what is added after that may be lost. */
+/* The row with an id that was remembered; NULL: it is gone. User space clears the key of a row first
+ * and reads its final value later, so bytes added to a row without a key could be lost. */
 INLINE struct flow_slot *flow_of(u64 id)
 {
 	u32 slot = id;
@@ -62,15 +62,13 @@ INLINE void *find(void *index, void *slots, const void *key)
 	return slot ? map_lookup(slots, slot) : NULL;
 }
 
-#define HINT_BITS 16
-
-/* From what a program has early of its key, so that the processor can load hint and row meanwhile. */
+/* Takes what a program knows early, so that the processor can load hint and row in the meantime. */
 INLINE u32 hint_of(const struct process_key *process, u64 object)
 {
 	return (process->start_ns + object) * 0x9e3779b97f4a7c15ull >> (64 - HINT_BITS);
 }
 
-/* Whether a slot is in use for a key: a row has its time only while its key is in the index. */
+/* Whether a slot is in use for a key: first_ns is set only after the key is in the index. */
 INLINE bool is_row_of(const u64 *slot, const u64 *key, u32 size)
 {
 	u64 difference = 0;
@@ -80,9 +78,9 @@ INLINE bool is_row_of(const u64 *slot, const u64 *key, u32 size)
 	return !difference && ((const struct counter *)((void *)slot + size))->first_ns;
 }
 
-/* find(), for rows that are looked for at every call: first where one with the hint `at` was found the
- * last time. The hash map takes 50 ns, the hint 5; the slot itself says whether the hint is right. */
-INLINE void *find_again(void *hints, u32 at, void *index, void *slots, const void *key, u32 size)
+/* find(), for rows that every call looks up. It first tries the slot found last time under the hint
+ * `at`, which takes 5 ns instead of the hash map's 50; the slot's key shows whether the hint is right. */
+INLINE void *find_by_hint(void *hints, u32 at, void *index, void *slots, const void *key, u32 size)
 {
 	u32 *hint = map_lookup(hints, &at);
 	void *row = hint ? map_lookup(slots, hint) : NULL;
@@ -97,21 +95,21 @@ INLINE void *find_again(void *hints, u32 at, void *index, void *slots, const voi
 	return map_lookup(slots, slot);
 }
 
-/* A slot's id changes with each use, so that user space never takes a new row for the old one. */
+/* A slot's id changes with each use, so that user space never mistakes a new row for an old one. */
 INLINE u64 next_id(u64 id, u32 slot)
 {
 	return ((id >> 32) + 1) << 32 | slot;
 }
 
-#define RAISE(table, slot) do {							\
+#define RAISE_HIGH_WATER(table, slot) do {							\
 	u32 cpu_ = processor();							\
 	struct high_water *high_ = map_lookup(MAP(HIGH_WATER), &cpu_);		\
 	if (high_ && high_->table < (slot) + 1)					\
 		high_->table = (slot) + 1;					\
 } while (0)
 
-/* Make the row visible: first by its key, then by its time. False: another processor was first, or
- * the table is full; the slot goes back. */
+/* Make a row visible: first its key, then its time. False: another processor was faster, or the table
+ * is full; the slot is free again. */
 INLINE bool publish(void *index, void *unused, const void *key, u32 *slot, struct counter *counter)
 {
 	if (map_update(index, key, slot, BPF_NOEXIST)) {
@@ -122,7 +120,7 @@ INLINE bool publish(void *index, void *unused, const void *key, u32 *slot, struc
 	return true;
 }
 
-/* Bytes that found no row of their own still belong to their process and class. */
+/* Count bytes that have no row of their own for their process and class. */
 INLINE void count_overflow(const struct process_key *process, u32 class, enum direction direction,
 			   u64 bytes, u64 calls)
 {
@@ -138,7 +136,7 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 			row->key = key;
 			row->counter.id = next_id(row->counter.id, slot);
 			row->counter.class = class;
-			RAISE(overflow, slot);
+			RAISE_HIGH_WATER(overflow, slot);
 			if (!publish(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_FREE), &key, &slot,
 				     &row->counter))
 				row = find(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_SLOTS), &key);
@@ -150,17 +148,17 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 		record_loss(LOST_BYTES, bytes);
 }
 
-/* Put slots end-1, end-2, ... on a table's stack of free slots; the loader runs this before
- * anything is attached. */
-#define FILL_RUN 512
+/* Put `count` slots, end-1, end-2 and so on, on a table's stack of free slots. The loader runs this
+ * before it attaches anything. */
 
-INLINE void fill_stack(void *unused, u32 end, u32 count)
+INLINE void fill_free_slots(void *unused, u32 end, u32 count)
 {
 #pragma clang loop unroll(disable)
-	for (u32 n = 0; n < FILL_RUN; n++) {
+	for (u32 n = 0; n < FILL_MAX; n++) {
 		u32 slot = end - 1 - n;
 
-		/* Opaque to the compiler, which would fold both bounds into one the verifier loses. */
+		/* Hide `count` from the compiler: it would merge both bounds into one that the verifier
+		 * cannot follow. */
 		asm volatile("" : "+r"(count));
 		if (n >= count)
 			return;

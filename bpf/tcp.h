@@ -1,14 +1,15 @@
-/* How TCP connections fare: round-trip time, state and retransmissions.
+/* The condition of TCP connections: round-trip time, state and retransmissions.
  *
- * The kernel keeps all three for the socket. Round-trip time and state are copied into a row at the
- * calls that move its bytes, which costs two loads, and whenever the state changes.
+ * The kernel keeps all three in the socket. Round-trip time and state are copied into a row at the calls
+ * that move its bytes, which costs two loads, and into the owner's row when anything below happens.
  *
- * Retransmissions mostly happen in a timer or an interrupt, where the current process is anybody's,
- * and several processes may share a socket. So each socket has one owner: the row of the process that
- * joined the connection, or finished sending on it, last. The kernel's own totals (what TCP_INFO tells) are compared
- * with what has been counted before, and the difference goes to the owner's row. That happens at every
- * retransmission and change of state, which the kernel runs one at a time for each socket; so each
- * retransmission is in one row, and one that a skipped program did not see is in the next difference.
+ * Most retransmissions happen in a timer or an interrupt, where the current process can be any, and
+ * several processes may share a socket. So each socket has one owner: the row of the process that joined
+ * the connection, or finished sending on it, last. At every retransmission and change of state, the
+ * kernel's own totals (those of TCP_INFO) are compared with what has been counted, and the difference is
+ * added to the owner's row. The kernel holds the socket's lock at these moments, so they never overlap
+ * for one socket. Thus each retransmission is counted in one row, and one that a program missed because
+ * the kernel skipped it is part of the next difference.
  */
 #ifndef PBMON_TCP_H
 #define PBMON_TCP_H

@@ -1,10 +1,10 @@
-/* Bytes moved by io_uring requests on files: results of opcodes that are byte counts.
+/* Bytes moved by io_uring: the results of those opcodes that return a number of bytes.
  *
- * A multishot request posts many results, and the tracepoint names it with the last alone. So the
- * requests that may do that are remembered by their ring and user data when they are submitted, or
- * woken (one that is older than the daemon). Before Linux 5.18 the tracepoint names none, so that
- * every request is remembered, with all that counting it takes; those that share ring and user data
- * are taken to end in the order in which they were submitted, as linked ones do.
+ * A multishot request posts many results, and the tracepoint names the request only with the last one.
+ * So such requests are remembered by their ring and user data when they are submitted or, if they are
+ * older than the daemon, woken. Before Linux 5.18 the tracepoint never names the request, so every
+ * request is remembered, along with all that is needed to count it. Requests with the same ring and
+ * user data are assumed to end in the order in which they were submitted, as linked ones do.
  */
 #ifndef PBMON_URING_H
 #define PBMON_URING_H
@@ -29,7 +29,7 @@
 #define OP_READV_FIXED 60
 #define OP_WRITEV_FIXED 61
 
-/* Which way the result's bytes went; -1: the result is no byte count, or not ours to count. */
+/* The direction of an opcode's bytes; -1: its result is no number of bytes, or another hook has it. */
 INLINE int direction_of(u8 opcode)
 {
 	switch (opcode) {
@@ -58,8 +58,8 @@ INLINE int direction_of(u8 opcode)
 	return -1;
 }
 
-/* The completion may run in another task (a kernel worker while a ring dies): the request knows
- * whose it is. */
+/* The task that submitted a request: another one may complete it, such as a kernel worker when the
+ * ring is closed. */
 INLINE void *task_of_request(void *request)
 {
 #ifdef OFFSETOF_REQUEST_TCTX
@@ -89,7 +89,7 @@ INLINE void *registered_file(void *request, u32 number)
 	return (void *)(file & ~7ULL);
 }
 
-/* What IORING_OP_SPLICE and IORING_OP_TEE read from: a registered file, or a descriptor. */
+/* The source of IORING_OP_SPLICE and IORING_OP_TEE: a registered file, or a descriptor. */
 INLINE void *splice_source(void *request)
 {
 #ifdef OFFSETOF_SPLICE_FILE_IN
@@ -103,17 +103,17 @@ INLINE void *splice_source(void *request)
 #endif
 }
 
-/* Whose request it is, and what counting its result takes. */
+/* What is needed to count the result of a request. */
 struct known {
 	struct process_key process;
 	void *file;
 	void *source;       /* of a splice; else NULL */
 	void *request;
 	u8 opcode;
-	u8 shared;          /* two requests of the ring have the same user data: which, nobody knows */
+	u8 shared;          /* two requests of the ring have this user data: it may be either */
 	u16 zero;
-	u32 ended;          /* in the first of a ring's requests with that user data: how many of */
-	u32 submitted;      /* them have ended, of how many */
+	u32 ended;          /* in the first of a ring's requests with this user data: */
+	u32 submitted;      /* how many of them have ended, and how many were submitted */
 	u32 more_zero;
 };
 
@@ -130,7 +130,7 @@ INLINE void describe(struct known *known, void *request)
 struct known_key {
 	u64 ring;
 	u64 user_data;
-	u32 number;         /* among a ring's requests with that user data */
+	u32 number;         /* among the ring's requests with this user data */
 	u32 zero;
 };
 
@@ -143,20 +143,20 @@ INLINE void fill_known_key(struct known_key *key, void *request)
 #endif
 
 #if REMEMBERS_REQUESTS && URING_COMPLETE_HAS_REQUEST
-INLINE bool has_shots(u8 opcode)
+INLINE bool is_multishot(u8 opcode)
 {
 	return opcode == OP_READ_MULTISHOT ||
 	       (SOCKETS_AT_EXIT && (opcode == OP_RECV || opcode == OP_RECVMSG || opcode == OP_SEND ||
 				    opcode == OP_SENDMSG));
 }
 
-/* A request that may post many results was submitted, or woken. */
+/* A request was submitted or woken: remember it if it may post many results. */
 INLINE void remember(void *request)
 {
 	struct known now = { .request = request };
 	struct known_key key = {};
 
-	if (!has_shots(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
+	if (!is_multishot(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
 		return;
 	fill_known_key(&key, request);
 	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), &key);
@@ -166,7 +166,7 @@ INLINE void remember(void *request)
 	map_update(MAP(KNOWN_REQUESTS), &key, &now, 0);
 }
 
-/* With its last result a request is done; one of two with the same user data leaves the other. */
+/* A request has posted its last result. If two have the same user data, the other one stays. */
 INLINE void forget(void *request)
 {
 	struct known_key key = {};
@@ -177,8 +177,8 @@ INLINE void forget(void *request)
 		map_delete(MAP(KNOWN_REQUESTS), &key);
 }
 
-/* The request that a result without one is of; NULL: it is none that moves bytes. */
-INLINE void *request_of_shot(const struct known_key *key, u8 *shared)
+/* The request of a result that does not name it; NULL: it is none that moves bytes. */
+INLINE void *multishot_request(const struct known_key *key, u8 *shared)
 {
 	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), key);
 	struct known_key found;
@@ -188,14 +188,14 @@ INLINE void *request_of_shot(const struct known_key *key, u8 *shared)
 	*shared = known->shared;
 	fill_known_key(&found, known->request);
 	if (found.ring != key->ring || found.user_data != key->user_data ||
-	    !has_shots(READ(u8, known->request, OFFSETOF_REQUEST_OPCODE)))
+	    !is_multishot(READ(u8, known->request, OFFSETOF_REQUEST_OPCODE)))
 		return NULL;
 	return known->request;
 }
 
-/* What precedes the payload of each message of a multishot RECVMSG: struct io_uring_recvmsg_out, the
- * name and the control data, each with the room that the request gave it. */
-INLINE s32 overhead_of_shot(void *request)
+/* The bytes before the payload of each message of a multishot RECVMSG: struct io_uring_recvmsg_out, and
+ * as much room for the name and the control data as the request reserved. */
+INLINE s32 multishot_overhead(void *request)
 {
 #if SOCKETS_AT_EXIT && defined(OFFSETOF_ASYNC_MESSAGE_NAME_LENGTH)
 	if (READ(u8, request, OFFSETOF_REQUEST_OPCODE) == OP_RECVMSG) {
@@ -210,7 +210,7 @@ INLINE s32 overhead_of_shot(void *request)
 #endif
 
 #if REMEMBERS_REQUESTS && !URING_COMPLETE_HAS_REQUEST
-/* A request was submitted. */
+/* A request was submitted: remember it. */
 INLINE void remember(void *request)
 {
 	struct known now = { .request = request, .submitted = 1 };
@@ -225,7 +225,7 @@ INLINE void remember(void *request)
 		record_loss(LOST_COMPLETIONS, 1);
 }
 
-/* What was remembered of the request that is done now. False: nothing, since it is older. */
+/* Recall the request that has just completed. False: it is older than the daemon. */
 INLINE bool recall(struct known_key *key, struct known *done)
 {
 	struct known *first = map_lookup(MAP(KNOWN_REQUESTS), key), *known = first;
@@ -251,7 +251,7 @@ INLINE bool recall(struct known_key *key, struct known *done)
 #define remember(request)
 #endif
 
-/* Bytes of one of several files of one class: which, nobody knows. */
+/* Count bytes of one of several requests: which file they belong to is not known, but their class is. */
 INLINE void count_shared(const struct known *known, s32 bytes)
 {
 	void *inode = READ(void *, known->file, OFFSETOF_FILE_INODE);
@@ -281,9 +281,9 @@ INLINE bool count_known(const struct known *known, s32 result)
 	return first;
 }
 
-#define CQE_BUFFER 1 /* IORING_CQE_F_BUFFER: what shots of bytes have, and those of polls have not */
+#define CQE_BUFFER 1 /* IORING_CQE_F_BUFFER: set in multishot results with bytes, not in those of polls */
 
-/* A completion: `request` is NULL where a request that goes on posts one, or another ring does. */
+/* A completion. `request` is NULL if the request continues, or another ring posted the result. */
 INLINE bool count_completion(struct known_key *key, void *request, s32 result, u32 flags)
 {
 	struct known known = {};
@@ -291,12 +291,12 @@ INLINE bool count_completion(struct known_key *key, void *request, s32 result, u
 #if URING_COMPLETE_HAS_REQUEST
 #if REMEMBERS_REQUESTS
 	if (request) {
-		if (has_shots(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
+		if (is_multishot(READ(u8, request, OFFSETOF_REQUEST_OPCODE)))
 			forget(request);
 	} else if (result > 0 && flags & CQE_BUFFER) {
-		request = request_of_shot(key, &known.shared);
+		request = multishot_request(key, &known.shared);
 		if (request)
-			result -= overhead_of_shot(request);
+			result -= multishot_overhead(request);
 	}
 #endif
 	if (!request || result <= 0)

@@ -168,7 +168,7 @@ class Compiled:
         code = bytearray(ctypes.string_at(start, size))
         others = {maps[of]: maps[program.tails] for of in ("raw_tails", "exit_tails")}
         if program.function in _TWINS:
-            others[maps["raw_notes"]] = maps["exit_notes"]
+            others[maps["raw_scratch"]] = maps["exit_scratch"]
         _link(code, cast, others)
         short = name.rpartition("/")[2].rpartition("sys_exit_")[2].rpartition("_sys_")[2]
         try:

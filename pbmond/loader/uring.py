@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pbmond.loader import bpf
 from pbmond.loader.btf import Btf
+from pbmond.loader.kernel_maps import Map
 
 _COMPLETE, _OVERFLOW, _WAKE = "io_uring_complete", "io_uring_cqe_overflow", "io_uring_task_add"
 _SUBMIT = ("io_uring_submit_req", "io_uring_submit_sqe")  # the newer name first
@@ -27,14 +28,13 @@ _PARTLY_BLIND = (
 class Uring(NamedTuple):
     """``hooks``: tracepoints to attach to; ``defines`` for the compiler; ``unseen``, for people.
 
-    ``memory``: kind, sizes and capacity of the map that remembers requests. ``blind``: nothing of
-    io_uring can be counted.
+    ``memory``: the map that remembers requests. ``blind``: nothing of io_uring can be counted.
     """
 
     hooks: tuple[str, ...]
     defines: dict[str, int]
     unseen: tuple[str, ...]
-    memory: tuple[int, tuple[int, int], int]
+    memory: Map
     blind: bool
 
 
@@ -62,7 +62,7 @@ def uring(btf: Btf) -> Uring:
     partly = complete is not None and not named and not blind
     # Where completions do not name requests, each must be found again, and each is taken out again.
     kind, capacity = (bpf.HASH, 65536) if partly else (bpf.LRU_HASH, 8192)
-    memory = (kind, _SIZES, capacity)
+    memory = Map("known_requests", kind, *_SIZES, capacity)
     return Uring(tuple(hooks), defines, (_PARTLY_BLIND,) if partly else (), memory, blind)
 
 

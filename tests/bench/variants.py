@@ -16,9 +16,9 @@ from bench import Processors
 from pbmond.config import Config
 from pbmond.kernel.attach import AttachError, attach
 from pbmond.loader import bpf, kernelfs
+from pbmond.loader.attaching import open_hook
 from pbmond.loader.btf import Btf
 from pbmond.loader.hooks import Hook, Modes, hooks
-from pbmond.loader.loader import open_hook
 from pbmond.loader.uring import uring
 
 ROOT = Path(__file__).resolve().parents[2]

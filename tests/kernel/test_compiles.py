@@ -6,7 +6,7 @@ import json
 import logging
 import subprocess
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -17,27 +17,42 @@ from tests.kernels.recorded_btf import kernels
 Said = dict[str, dict[str, str | None]]
 
 
-@pytest.fixture(scope="module")
-def said() -> Said:
-    """What bcc says of each choice, for each kernel, under the first Python that has bcc."""
-    request = json.dumps(_request(Config(), logging.getLogger("pbmond")))
-    done = [
-        subprocess.run(
-            [python, "-m", "tests.kernels.compile_all"],
-            input=request,
+def compile_all(request: dict[str, Any], *names: str) -> subprocess.CompletedProcess[str]:
+    """Run compile_all for these kernels, or all, under the first Python that has bcc."""
+    for python in _interpreters(Config()):
+        done = subprocess.run(
+            [python, "-m", "tests.kernels.compile_all", *names],
+            input=json.dumps(request),
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             check=False,
         )
-        for python in _interpreters(Config())
-    ]
-    output = next((each.stdout for each in done if each.returncode == 0), "")
-    assert output, [each.stderr for each in done]
-    return cast("Said", json.loads(output))
+        if done.returncode == 0:
+            return done
+    pytest.fail("no Python with bcc")
+
+
+@pytest.fixture(scope="module")
+def request_() -> dict[str, Any]:
+    return _request(Config(), logging.getLogger("pbmond"))
+
+
+@pytest.fixture(scope="module")
+def said(request_: dict[str, Any]) -> Said:
+    """What bcc says of each choice, for each kernel."""
+    return cast("Said", json.loads(compile_all(request_).stdout))
 
 
 @pytest.mark.parametrize("kernel", kernels())
 def test_the_c_side_compiles_for_a_kernel(kernel: str, said: Said) -> None:
     assert {choice.rpartition("-")[2] for choice in said[kernel]} >= {"typed", "probe"}
     assert not {choice: words for choice, words in said[kernel].items() if words}
+
+
+def test_a_size_that_differs_from_the_c_side_does_not_compile(request_: dict[str, Any]) -> None:
+    tables = [[name, key, slot + 8, room] for name, key, slot, room in request_["tables"]]
+    kernel = next(iter(kernels()))
+    done = compile_all({**request_, "tables": tables}, kernel)
+    assert all(json.loads(done.stdout)[kernel].values())
+    assert "FLOW_SLOTS" in done.stderr

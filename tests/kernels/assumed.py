@@ -72,8 +72,8 @@ LAYOUTS = (
     Layout("io_fixed_file", "file_ptr", 0, 8),
 )
 
-#: pbmon.c: what tracepoints hand over first, as Btf.tracepoint_parameters() gives it. Those of io_uring
-#: that differ between kernels are told apart by pbmond/loader/uring.py.
+#: pbmon.c: what tracepoints hand over first, as Btf.tracepoint_parameters() gives it. Those of
+#: io_uring that differ between kernels are told apart by pbmond/loader/uring.py.
 TRACEPOINTS = {
     "inet_sock_set_state": ["sock", "", ""],  # and the state before, and after
     "tcp_retransmit_skb": ["sock"],  # what more there is differs

@@ -66,8 +66,8 @@ def test_before_5_18_requests_are_remembered_at_their_submission() -> None:
 
 
 def test_a_request_that_must_be_found_again_is_not_forgotten_for_another() -> None:
-    assert LINUX_5_15.memory[0] == bpf.HASH
-    assert NEW.memory[0] == bpf.LRU_HASH
+    assert LINUX_5_15.memory.kind == bpf.HASH
+    assert NEW.memory.kind == bpf.LRU_HASH
 
 
 def test_where_nothing_names_requests_io_uring_is_not_hooked_and_that_is_said() -> None:

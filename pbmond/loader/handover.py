@@ -1,0 +1,60 @@
+"""What the daemon asks of the loader, and how the loader answers on its socket.
+
+One line of JSON comes in. Lines of JSON go out, each followed on the same socket by the descriptors
+that it names (SCM_RIGHTS).
+
+Used by the loader only: any Python >= 3.9, standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any, NamedTuple
+
+_BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
+
+
+class Table(NamedTuple):
+    """A counting table: its name and the sizes of its key and its slot in bytes."""
+
+    name: str
+    key_size: int
+    slot_size: int
+    capacity: int
+
+
+class Request(NamedTuple):
+    """What the daemon wants: modes, "auto" for the best, and the places of the C files.
+
+    ``processes``: how many can be known at once; ``events_size``: of the ring buffer in bytes.
+    """
+
+    sockets: str
+    files: str
+    reads: str
+    tables: tuple[Table, ...]
+    processes: int
+    events_size: int
+    sources: str
+    headers: str
+    debug: bool
+
+    @classmethod
+    def parse(cls, line: str) -> Request:
+        """Read one line of JSON."""
+        told = json.loads(line)
+        return cls(**{**told, "tables": tuple(Table(*table) for table in told["tables"])})
+
+
+def say(channel: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
+    """Send one JSON line, then its descriptors with one byte for each batch of them."""
+    channel.sendall(json.dumps({**message, "count": len(descriptors)}).encode() + b"\n")
+    for start in range(0, len(descriptors), _BATCH):
+        socket.send_fds(channel, [b"."], descriptors[start : start + _BATCH])
+
+
+def say_kinds(channel: socket.socket, kinds: dict[str, dict[str, int]]) -> None:
+    """Send descriptors by kind and name, a line for each kind."""
+    for kind, descriptors in kinds.items():
+        say(channel, {kind: list(descriptors)}, list(descriptors.values()))
