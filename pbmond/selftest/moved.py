@@ -1,4 +1,4 @@
-"""What moved between two snapshots: their rows by process, counters as differences; pure."""
+"""What moved between two snapshots: rows by process, with differences for counters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILE_COUNTERS = ("read_bytes", "write_bytes", "read_calls", "write_calls")
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Rows as on the wire, by process id; their counters tell what was added in between."""
+    """Rows as on the wire, by process id; their counters are what was added in between."""
 
     connections: Mapping[int, Sequence[Row]]
     files: Mapping[int, Sequence[Row]]
@@ -31,7 +31,7 @@ class Moved:
 
 
 def moved(earlier: wire.Message, later: wire.Message) -> Moved:
-    """Return what ``later`` has and ``earlier`` had not; both of kind ``flows``, of one epoch."""
+    """Return what ``later`` has more than ``earlier``; both are of kind ``flows``, in one epoch."""
     return Moved(
         _added(earlier.connections, later.connections, _CONNECTION_KEY, _CONNECTION_COUNTERS),
         _added(earlier.files, later.files, _FILE_KEY, _FILE_COUNTERS),
