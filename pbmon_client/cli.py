@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
     except _FailureError as failure:
         _forget_output()
-        _tell(str(failure))
+        _print_error(str(failure))
         return 1
     except KeyboardInterrupt:
         _forget_output()
@@ -64,6 +64,10 @@ def _run(chosen: options.Options) -> None:
     if chosen.demo is not None:
         _print_demo(chosen)
         return
+    screen = chosen.output in ("screen", "table") and _redraws()
+    # Before Ctrl-C can be meant for the wait: modules define dataclasses by exec(), and Python ends
+    # by the signal itself once it interrupted an exec(), even if KeyboardInterrupt was caught.
+    render = _renderer(chosen, screen=screen)
     flows, pids = _needs_flows(chosen), chosen.selection.pids
     kind = "flows" if flows else "processes"
     pid = next(iter(pids)) if flows and len(pids) == 1 else None
@@ -79,7 +83,7 @@ def _run(chosen: options.Options) -> None:
                 signal_fd=signal_fd,
             ) as source,
         ):
-            _Viewer(source, chosen).run()
+            _Viewer(source, chosen, render, screen=screen).run()
     except SubscriptionError as error:
         raise _FailureError(f"{error}; name another with --socket") from None
     except WireError as error:
@@ -111,14 +115,16 @@ def _print_demo(chosen: options.Options) -> None:
 class _Viewer:
     """Shows snapshots as they arrive, until it has shown as many as requested."""
 
-    def __init__(self, source: Subscription, chosen: options.Options) -> None:
+    def __init__(
+        self, source: Subscription, chosen: options.Options, render: Render, *, screen: bool
+    ) -> None:
         self._source = source
         self._options = chosen
-        self._screen = chosen.output in ("screen", "table") and _redraws()
-        self._render = _renderer(chosen, screen=self._screen)
+        self._render = render
+        self._screen = screen  # redrawn in place
         self._stream = Stream(chosen.selection, os.geteuid())
         self._shown: Snapshot | None = None
-        self._silence_told = False
+        self._silence_reported = False
 
     def run(self) -> None:
         """Show as many snapshots as requested; _FailureError if none arrives."""
@@ -130,7 +136,7 @@ class _Viewer:
                 continue
             shown = self._stream.take(message, self._source.scope, self._options.interval_s)
             if self._stream.last is message:  # rather than the previous one again
-                self._silence_told = False
+                self._silence_reported = False
             if shown is not None:
                 self._shown = shown
                 _write(self._render(shown, ""))
@@ -148,9 +154,9 @@ class _Viewer:
         words = silence_words(path, problem)
         if self._screen and self._shown is not None:
             _write(self._render(self._shown, f"OUT OF DATE, waiting: {words}"))
-        elif not self._silence_told:
-            _tell(f"{words}; waiting for it")
-        self._silence_told = True
+        elif not self._silence_reported:
+            _print_error(f"{words}; waiting for it")
+        self._silence_reported = True
 
 
 def _no_data(path: str, wait_s: float, problem: OSError | None) -> str:
@@ -257,6 +263,6 @@ def _forget_output() -> None:
         os.close(null)
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(f"pbmon-client: {safe_text(text)}\n")

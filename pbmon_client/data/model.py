@@ -108,19 +108,19 @@ class Rows:
         if self.owners is None or name not in SOURCES["processes"]:
             return None
         owners = self.owner_rows()
-        nobody = len(self.owners)
-        if len(self) < min(_FEW, nobody):  # so few do not need the values of all processes
-            known = [row for row in owners if row != nobody]
+        no_owner = len(self.owners)
+        if len(self) < min(_FEW, no_owner):  # so few do not need the values of all processes
+            known = [row for row in owners if row != no_owner]
             values = iter(self.owners.take(known).column(name))
-            return [None if row == nobody else next(values) for row in owners]
+            return [None if row == no_owner else next(values) for row in owners]
         return list(map([*self.owners.column(name), None].__getitem__, owners))
 
     def owner_rows(self) -> list[int]:
         """Return for each row the index of its process, the number of processes if it has none."""
         if self._owner_rows is None:
             owners = self if self.owners is None else self.owners
-            nobody = repeat(len(owners))
-            self._owner_rows = list(map(owners.index().get, self.identities(), nobody))
+            no_owner = repeat(len(owners))
+            self._owner_rows = list(map(owners.index().get, self.identities(), no_owner))
         return self._owner_rows
 
     def index(self) -> dict[tuple[int, int], int]:

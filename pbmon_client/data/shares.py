@@ -18,14 +18,14 @@ LEAST_BYTES: Final = 65_536
 _HEADER_BYTES: Final = 120
 
 _INTERVAL: Final = interval_name("")
-Coverage = Mapping[str, Any]
+CoverageMap = Mapping[str, Any]
 Write = Callable[[float], str]
 
 
 # --- the interval -------------------------------------------------------------------------------
 
 
-def over_interval(now: Coverage, before: Coverage, *, same_processes: bool) -> dict[str, Any]:
+def over_interval(now: CoverageMap, before: CoverageMap, *, same_processes: bool) -> dict[str, Any]:
     """Return ``now`` with its intervals taken since ``before``, a coverage of the same run.
 
     What all processes did is unknown unless they are the ``same_processes`` as before.
@@ -42,7 +42,7 @@ def over_interval(now: Coverage, before: Coverage, *, same_processes: bool) -> d
     return found
 
 
-def _over(now: Coverage, before: Coverage) -> dict[str, Any]:
+def _over(now: CoverageMap, before: CoverageMap) -> dict[str, Any]:
     found = dict(now)
     for name in now:
         if name.endswith(_INTERVAL):
@@ -109,7 +109,12 @@ class _Phrases:
 
 
 def line(
-    coverage: Coverage, interval_ns: int, cells: int, write: Write = human, *, totals: bool = False
+    coverage: CoverageMap,
+    interval_ns: int,
+    cells: int,
+    write: Write = human,
+    *,
+    totals: bool = False,
 ) -> str:
     """Write the sentence in at most ``cells`` cells; "" where too little moved to compare.
 
@@ -129,7 +134,7 @@ def line(
     return fit(fitting, cells).rstrip()
 
 
-def _said(coverage: Coverage, suffix: str, opening: str, write: Write) -> _Phrases | None:
+def _said(coverage: CoverageMap, suffix: str, opening: str, write: Write) -> _Phrases | None:
     shares = sorted(_nets(coverage, suffix), key=lambda share: share.whole, reverse=True)
     disk = _disk(coverage, suffix)
     if not shares and disk is None:
@@ -143,12 +148,12 @@ def _said(coverage: Coverage, suffix: str, opening: str, write: Write) -> _Phras
     )
 
 
-def _sum(row: Coverage, names: Sequence[str], suffix: str) -> int | None:
+def _sum(row: CoverageMap, names: Sequence[str], suffix: str) -> int | None:
     values = [row[f"{name}{suffix}"] for name in names]
     return None if None in values else sum(values)
 
 
-def _nets(coverage: Coverage, suffix: str) -> Iterator[_Share]:
+def _nets(coverage: CoverageMap, suffix: str) -> Iterator[_Share]:
     """Yield the interfaces that moved enough; those without an address have no payload."""
     for row in coverage["interfaces"] or ():
         whole = _sum(row, ("rx_bytes", "tx_bytes"), suffix)
@@ -161,7 +166,7 @@ def _nets(coverage: Coverage, suffix: str) -> Iterator[_Share]:
 
 
 def _reasons(
-    coverage: Coverage, suffix: str, shares: Sequence[_Share], write: Write
+    coverage: CoverageMap, suffix: str, shares: Sequence[_Share], write: Write
 ) -> Iterator[str]:
     """Explain the difference between an interface's bytes and the payload of the rows."""
     rest = [share for share in shares if share.part < share.whole]
@@ -183,7 +188,7 @@ def _reasons(
         yield f"{write(elsewhere)} more by no interface's address"
 
 
-def _disk(coverage: Coverage, suffix: str) -> _Share | None:
+def _disk(coverage: CoverageMap, suffix: str) -> _Share | None:
     """Compare what all disks moved with what all processes did; None if too little moved."""
     moved = {}
     for row in coverage["disks"] or ():

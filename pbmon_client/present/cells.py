@@ -59,7 +59,7 @@ def clean(text: str) -> str:
 
 
 def reads_unicode(environment: Mapping[str, str]) -> bool:
-    """Tell whether the locale's terminal shows Unicode.
+    """Whether the locale's terminal shows Unicode.
 
     Python itself treats the C locale as UTF-8, so it cannot be asked.
     """

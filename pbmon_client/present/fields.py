@@ -22,7 +22,7 @@ NameOf = Callable[[str], str | None]
 ServiceOf = Callable[[str, int], str | None]
 
 
-def _nobody(_address: str) -> str | None:
+def _no_name(_address: str) -> str | None:
     return None
 
 
@@ -41,7 +41,7 @@ class Style:
     wall_ns: int = 0
     now_ns: int = 0
     full_command: bool = False
-    name_of: NameOf = _nobody
+    name_of: NameOf = _no_name
     service_of: ServiceOf = _no_service
     ascii_only: bool = False
 

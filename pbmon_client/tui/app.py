@@ -101,7 +101,7 @@ class App:
         if state.newest and state.newest.message.epoch != news.snapshot.message.epoch:
             self.notify("the daemon restarted: its counters start from zero", now_s)
         state.newest = news.snapshot
-        state.came_s = now_s
+        state.received_s = now_s
         state.silence = ""
         state.newest_curves.record(news.planes)
         if news.query is not None:
@@ -195,10 +195,10 @@ class App:
             return [Redraw()]
         if action == "copy":
             return self._copy(now_s)
-        self._special(action, now_s)
+        self._act_on_screen(action, now_s)
         return []
 
-    def _special(self, action: str, now_s: float) -> None:
+    def _act_on_screen(self, action: str, now_s: float) -> None:
         state = self.state
         if action == "pause":
             self._pause(now_s)
@@ -214,7 +214,7 @@ class App:
             view = state.position.view
             self._popup = popups.ColumnChooser(view.name, view.fields, state.settings.hidden)
         elif action == "signal":
-            self._ask(now_s)
+            self._ask_signal(now_s)
         elif action == "acknowledge":
             state.settings.put_away(warning.key for warning in open_warnings(state))
 
@@ -233,7 +233,7 @@ class App:
         self.notify("copied the row as JSON (if the terminal allows it)", now_s)
         return [Copy(text)]
 
-    def _ask(self, now_s: float) -> None:
+    def _ask_signal(self, now_s: float) -> None:
         """Ask which signal to send, if the process is the user's own."""
         chosen = self.state.selected()
         process = self.state.selected_process()

@@ -71,7 +71,7 @@ class State:
     newest: Snapshot | None = None
     newest_detail: ProcessDetail | None = None
     frozen: Frozen | None = None
-    came_s: float | None = None
+    received_s: float | None = None
     silence: str = ""
     notice: str = ""
     notice_until_s: float = 0.0
@@ -241,10 +241,10 @@ class State:
 
     def stale_s(self, now_s: float) -> float | None:
         """Return the age of the screen in seconds if it is out of date, else None."""
-        if self.newest is None or self.came_s is None or self.frozen is not None:
+        if self.newest is None or self.received_s is None or self.frozen is not None:
             return None
         interval_s = max((self.newest.message.interval_ns or 10**9) / 1e9, self.interval_s or 0)
-        age_s = now_s - self.came_s
+        age_s = now_s - self.received_s
         return age_s if age_s > STALE_INTERVALS * interval_s else None
 
     def show_view(self, view: View) -> None:
