@@ -46,6 +46,8 @@ def _receive(run: Run, loss: float, entered: Gate, connected: Gate, go: Gate) ->
 
 def _send(client: socket.socket, row: Row) -> None:
     """Send until enough was lost, then a little at a time; tell what TCP_INFO says at the end."""
+    # A connection that is older than the daemon counts from the end of its first call on.
+    row.write(kernel.write(client.fileno(), 1))
     for _ in range(CHUNKS_MAX):
         row.write(kernel.write(client.fileno(), 50_003))
         tcp.await_acknowledged(client)
