@@ -114,7 +114,8 @@ RAW_TRACEPOINT(sched_process_exec)
 
 RAW_TRACEPOINT(sched_process_exit)
 {
-	count_exit();
+	if (count_exit())
+		continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), WALKER);
 	return 0;
 }
 

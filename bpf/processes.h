@@ -100,26 +100,33 @@ INLINE void sum_disk_bytes(const struct process_key *process, void *task, void *
 #endif
 }
 
-INLINE void count_exit(void)
+/* True: the process is to be described too. */
+INLINE bool count_exit(void)
 {
 	void *task = current_task();
 	void *signal = FIELD(void *, task, OFFSETOF_TASK_SIGNAL);
 	struct process_key process;
 	struct disk_bytes total = {};
 	struct exit_event event = {};
+	bool unknown;
 
 	identify_current(&process);
 	sum_disk_bytes(&process, task, signal, &total);
 	/* Read after the sum: when threads exit at the same time, each may see itself as the last, and
 	 * the last one to add reports the whole sum. */
 	if (FIELD(u32, signal, OFFSETOF_SIGNAL_LIVE))
-		return;
-	if (map_delete(MAP(PROCESSES), &process) && !total.read_bytes && !total.write_bytes)
-		return; /* it never moved a byte, so user space does not know it */
+		return false;
+	unknown = map_delete(MAP(PROCESSES), &process);
+	if (unknown && !total.read_bytes && !total.write_bytes)
+		return false; /* it never moved a byte: user space need not hear of it */
 	fill_event(&event.head, EVENT_EXIT, &process, 0);
 	event.disk_read_bytes = total.read_bytes;
 	event.disk_write_bytes = total.write_bytes;
 	emit(&event, sizeof(event));
+	/* Its pages moved bytes, but none of its calls did: user space has not heard its name. */
+	if (unknown)
+		request_process_name(CONTEXT_RAW, &process);
+	return unknown;
 }
 
 #endif

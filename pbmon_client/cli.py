@@ -8,29 +8,27 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pbmon_client import options
-from pbmon_client.data import model, rates, users
+from pbmon_client.data.model import Snapshot
+from pbmon_client.data.stream import Stream
 from pbmon_client.data.text import safe_text
 from pbmon_client.subscription import (
     OutputClosed,
     Subscription,
     SubscriptionError,
     connect_problem,
+    silence_words,
     woken_by_signals,
+    wrong_schema_words,
 )
-from pbmond.wire import Message, WireError
+from pbmond.wire import WireError
 
-#: Silence is worth a word after this many of the daemon's intervals and these seconds more; the
-#: first snapshot of a run does not tell the interval.
-_SILENT_INTERVALS: Final = 3
-_SILENT_S: Final = 2.0
-_SILENT_FIRST_S: Final = 10.0
 _START: Final = (
     "start it with `sudo systemctl start pbmond`, in a checkout with `sudo packaging/quickstart`; "
     "or name its socket with --socket"
 )
 
-#: Writes a view; the text is a notice for people.
-Render = Callable[[model.View, str], bytes]
+#: Writes a snapshot; the text is a notice for people.
+Render = Callable[[Snapshot, str], bytes]
 
 
 class _FailureError(Exception):
@@ -48,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
     except _FailureError as failure:
         _forget_output()
-        _tell(str(failure))
+        _print_error(str(failure))
         return 1
     except KeyboardInterrupt:
         _forget_output()
@@ -66,9 +64,13 @@ def _run(chosen: options.Options) -> None:
     if chosen.demo is not None:
         _print_demo(chosen)
         return
-    asked = _asked(chosen)
-    kind = "flows" if asked.needs_flows else "processes"
-    pid = next(iter(asked.pids)) if asked.needs_flows and len(asked.pids) == 1 else None
+    screen = chosen.output in ("screen", "table") and _redraws()
+    # Before Ctrl-C can be meant for the wait: modules define dataclasses by exec(), and Python ends
+    # by the signal itself once it interrupted an exec(), even if KeyboardInterrupt was caught.
+    render = _renderer(chosen, screen=screen)
+    flows, pids = _needs_flows(chosen), chosen.selection.pids
+    kind = "flows" if flows else "processes"
+    pid = next(iter(pids)) if flows and len(pids) == 1 else None
     try:
         with (
             woken_by_signals() as signal_fd,
@@ -81,99 +83,80 @@ def _run(chosen: options.Options) -> None:
                 signal_fd=signal_fd,
             ) as source,
         ):
-            _Viewer(source, chosen, asked).run()
+            _Viewer(source, chosen, render, screen=screen).run()
     except SubscriptionError as error:
         raise _FailureError(f"{error}; name another with --socket") from None
     except WireError as error:
-        raise _FailureError(
-            f"pbmond does not speak this client's language ({error}); "
-            "install the same version of both and restart pbmond"
-        ) from None
+        raise _FailureError(wrong_schema_words(error)) from None
 
 
-def _asked(chosen: options.Options) -> model.Selection:
-    """Return what to take out of the snapshots; a view of ``--once`` narrows them by itself."""
+def _needs_flows(chosen: options.Options) -> bool:
+    """Whether connections and files are needed, if only to choose processes."""
     if chosen.output != "once":
-        return chosen.selection
+        return chosen.selection.needs_flows
     from pbmon_client.output import once  # noqa: PLC0415 - only this option needs it
 
-    return once.wide(chosen.view, chosen.selection)
+    return once.needs_flows(chosen.view, chosen.selection)
 
 
 def _print_demo(chosen: options.Options) -> None:
-    """Print a view of a recorded stream: of its first snapshot with known rates."""
-    from pbmon_client.tui.feed import demo  # noqa: PLC0415 - only this option needs it
+    """Print a view of the first snapshot of a recording whose rates are known."""
+    from pbmon_client.data import recording  # noqa: PLC0415 - only this option needs it
 
     if chosen.output != "once" or chosen.demo is None:
         raise _FailureError("--demo needs a terminal; with --once it prints a view")
     try:
-        shown = demo.first_known(chosen.demo, _asked(chosen))
-    except demo.DemoError as error:
+        shown = recording.first_known(chosen.demo, chosen.selection)
+    except recording.RecordingError as error:
         raise _FailureError(str(error)) from None
     _write(_once(chosen)(shown, ""))
 
 
 class _Viewer:
-    """Shows what comes, until enough has been shown."""
+    """Shows snapshots as they arrive, until it has shown as many as requested."""
 
     def __init__(
-        self, source: Subscription, chosen: options.Options, asked: model.Selection
+        self, source: Subscription, chosen: options.Options, render: Render, *, screen: bool
     ) -> None:
         self._source = source
         self._options = chosen
-        self._asked = asked
-        self._screen = chosen.output in ("screen", "table") and _redraws()
-        self._render = _renderer(chosen, screen=self._screen)
-        self._last: Message | None = None  # that came
-        self._shown: Message | None = None  # as it came, with the daemon's own rates
-        self._view: model.View | None = None
-        self._told = False  # of the present silence
+        self._render = render
+        self._screen = screen  # redrawn in place
+        self._stream = Stream(chosen.selection, os.geteuid())
+        self._shown: Snapshot | None = None
+        self._silence_reported = False
 
     def run(self) -> None:
-        """Show as many snapshots as asked for; _FailureError if there is not even a first."""
+        """Show as many snapshots as requested; _FailureError if none arrives."""
         count = 0
         while self._options.count == 0 or count < self._options.count:
             message = self._source.receive(self._patience_s(), newest=self._screen)
             if message is None:
                 self._on_silence()
-            elif rates.newer(message, self._last):
-                self._last, self._told = message, False
-                count += self._show(message)
-
-    def _show(self, message: Message) -> bool:
-        interval_s = self._options.interval_s
-        if interval_s is not None:
-            if not rates.due(message, self._shown, round(interval_s * 1e9)):
-                return False
-            timed = rates.over(message, self._shown)
-        else:
-            timed = message
-        self._view = model.view(
-            timed, self._asked, os.geteuid(), self._source.scope, users.user_name
-        )
-        _write(self._render(self._view, ""))
-        self._shown = message
-        return True
+                continue
+            shown = self._stream.take(message, self._source.scope, self._options.interval_s)
+            if self._stream.last is message:  # rather than the previous one again
+                self._silence_reported = False
+            if shown is not None:
+                self._shown = shown
+                _write(self._render(shown, ""))
+                count += 1
 
     def _patience_s(self) -> float:
-        if self._last is None:
-            return self._options.wait_s
-        if not self._last.interval_ns:
-            return _SILENT_FIRST_S
-        return _SILENT_S + _SILENT_INTERVALS * self._last.interval_ns / 1e9
+        return self._options.wait_s if self._stream.last is None else self._stream.patience_s
 
     def _on_silence(self) -> None:
         path = self._options.socket
         problem = connect_problem(path)
-        if self._last is None:
+        if self._stream.last is None:
             raise _FailureError(_no_data(path, self._options.wait_s, problem))
         self._source.start_over()
-        words = _not_running(path, problem) if problem else f"pbmond is silent (on {path})"
-        if self._screen and self._view is not None:
-            _write(self._render(self._view, f"OUT OF DATE, waiting: {words}"))
-        elif not self._told:
-            _tell(f"{words}; waiting for it")
-        self._told = True
+        words = silence_words(path, problem)
+        if self._screen and self._shown is not None:
+            _write(self._render(self._shown, f"OUT OF DATE, waiting: {words}"))
+        elif not self._silence_reported:
+            _print_error(f"{words}; waiting for it")
+        self._silence_reported = True
 
 
 def _no_data(path: str, wait_s: float, problem: OSError | None) -> str:
@@ -183,46 +166,52 @@ def _no_data(path: str, wait_s: float, problem: OSError | None) -> str:
             "--wait SECONDS waits longer"
         )
     if isinstance(problem, (FileNotFoundError, ConnectionRefusedError)):
-        return f"{_not_running(path, problem)}: {_START}"
-    return f"{_not_running(path, problem)}; name another socket with --socket"
-
-
-def _not_running(path: str, problem: OSError) -> str:
-    if isinstance(problem, FileNotFoundError):
-        return f"pbmond is not running (there is no socket {path})"
-    if isinstance(problem, ConnectionRefusedError):
-        return f"pbmond is not running (nobody listens on {path})"
-    return f"cannot connect to {path} ({problem.strerror or problem})"
+        return f"{silence_words(path, problem)}: {_START}"
+    return f"{silence_words(path, problem)}; name another socket with --socket"
 
 
 # --- output -------------------------------------------------------------------------------------
 
 
 def _renderer(chosen: options.Options, *, screen: bool) -> Render:
-    """Make the function that writes views; each form is imported only when it is used."""
+    """Make the function that writes snapshots; each form is imported only when it is used."""
+    if chosen.output == "once":
+        return _once(chosen)
+    from pbmon_client.present.selected import selected  # noqa: PLC0415
+
+    write = _rows_writer(chosen, screen=screen)
+    return lambda snapshot, notice: write(selected(snapshot, chosen.selection), notice)
+
+
+def _rows_writer(chosen: options.Options, *, screen: bool) -> Render:
     if chosen.output in ("json", "ndjson"):
         from pbmon_client.output import jsonout  # noqa: PLC0415
 
         row_a_line = chosen.output == "json"
-        return lambda view, _notice: jsonout.render(view, row_a_line=row_a_line)
+        return lambda snapshot, _notice: jsonout.render(snapshot, row_a_line=row_a_line)
     if chosen.output == "csv":
         from pbmon_client.output import csvout  # noqa: PLC0415
 
         return csvout.Writer(flows=chosen.selection.flows).render
+    return _table_on_screen() if screen else _table_on_paper()
+
+
+def _table_on_screen() -> Render:
     from pbmon_client.output import table  # noqa: PLC0415
 
-    if chosen.output == "once":
-        return _once(chosen)
-    if not screen:
-        width = _paper_width()
-        return lambda view, notice: _encoded(table.render(view, width, notice=notice) + "\n")
-
-    def draw(view: model.View, notice: str) -> bytes:
+    def draw(snapshot: Snapshot, notice: str) -> bytes:
         size = os.get_terminal_size(sys.stdout.fileno())
-        text = table.render(view, size.columns or 80, (size.lines or 24) - 1, notice)
+        text = table.render(snapshot, size.columns or 80, (size.lines or 24) - 1, notice)
         return b"\x1b[H" + _encoded(text).replace(b"\n", b"\x1b[K\n") + b"\x1b[J"
 
     return draw
+
+
+def _table_on_paper() -> Render:
+    from pbmon_client.output import table  # noqa: PLC0415
+
+    width = _paper_width()
+    return lambda snapshot, notice: _encoded(table.render(snapshot, width, notice=notice) + "\n")
 
 
 def _once(chosen: options.Options) -> Render:
@@ -267,13 +256,13 @@ def _write(data: bytes) -> None:
 
 
 def _forget_output() -> None:
-    """Let the interpreter's last flush of what was never written go nowhere."""
+    """Redirect standard output to /dev/null, so that the final flush cannot fail."""
     if sys.stdout is not None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(f"pbmon-client: {safe_text(text)}\n")

@@ -223,7 +223,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         ("ndjson", "a JSON object on one line for each snapshot, without end; goes on by itself "
                    "when the daemon restarts (another \"epoch\")"),
         ("csv", "one snapshot's rows under a header, and exit; with --flows all three tables, "
-                "told apart by column \"table\". Text that begins with = + - @ gets a ' "
+                "distinguished by column \"table\". Text that begins with = + - @ gets a ' "
                 "before it, so that no spreadsheet runs it; JSON has it unchanged"),
         ("once", "one view as plain text, and exit"),
     ):  # fmt: skip

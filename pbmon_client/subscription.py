@@ -14,11 +14,11 @@ from typing import Final, Self
 
 import zmq
 
-from pbmond.wire import Message, Topic, decode, topic_of
+from pbmond.wire import Message, Topic, WireError, decode, topic_of
 
-#: How long a message of the own scope waits for one of all, in seconds.
+#: How long a message of the scope "own" waits for one of "all", in seconds.
 SETTLE_S: Final = 0.15
-_QUEUE: Final = 4  # messages; a viewer that falls behind wants new ones
+_QUEUE: Final = 4  # messages; a viewer that falls behind needs only the newest
 
 
 class SubscriptionError(Exception):
@@ -26,15 +26,15 @@ class SubscriptionError(Exception):
 
 
 class OutputClosed(Exception):  # noqa: N818 - an end, not an error
-    """Whoever reads the output has gone."""
+    """The reader of the output has gone away."""
 
 
 class Subscription:
     """Snapshots of one kind, from ``all`` if the daemon grants it, else from ``uid/UID``.
 
-    What is granted is the daemon's decision; both are asked for. The one that is not used is
-    given back, so that nobody encodes it. ``output_fd`` is watched for a reader that goes away,
-    ``signal_fd`` (of ``woken_by_signals``) for Ctrl-C.
+    The client subscribes to both, and the daemon decides which to grant. The one that is not used
+    is unsubscribed, so that the daemon need not encode it. ``output_fd`` is watched for a reader
+    that goes away, ``signal_fd`` (of ``woken_by_signals``) for Ctrl-C.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Subscription:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         self._subscribe()
         try:
-            # pyzmq passes bytes on as they are, whatever its types say; a path need not be UTF-8.
+            # pyzmq accepts bytes, although its types say otherwise; a path need not be UTF-8.
             self._socket.connect(os.fsencode(f"ipc://{path}"))  # type: ignore[arg-type]
         except zmq.ZMQError as error:
             self.close()
@@ -106,9 +106,9 @@ class Subscription:
     ) -> Message | None:
         """Return the next message, or None after ``timeout_s``.
 
-        ``newest`` skips to the last one that is waiting; ``pause`` is that of decode().
-        WireError if the daemon speaks another schema; OutputClosed if the output's reader went away
-        meanwhile.
+        ``newest`` skips to the last message that is waiting; ``pause`` is passed to decode().
+        WireError if the daemon uses another schema; OutputClosed if the reader of the output went
+        away meanwhile.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         held: memoryview | None = None
@@ -117,7 +117,7 @@ class Subscription:
             if topic == self._all:
                 self._settle_on_all()
             elif topic != self._own or self._settled == self._all:
-                continue  # another topic that begins like ours, or what was given back
+                continue  # another topic with the same prefix, or one no longer subscribed to
             if self._settled is None and held is None:
                 deadline = time.monotonic() + self._settle_s
             held = frame
@@ -135,7 +135,7 @@ class Subscription:
         self._own = str(Topic(self._uid, kind, pid)).encode()
 
     def retarget(self, kind: str, pid: int | None = None) -> None:
-        """Ask for other snapshots from now on; those that still come for the old topic are lost."""
+        """Ask for other snapshots from now on; messages of the old topic are dropped."""
         for topic in (self._all, self._own):
             self._socket.unsubscribe(topic)
         self._name_topics(kind, pid)
@@ -143,14 +143,14 @@ class Subscription:
         self._subscribe()
 
     def start_over(self) -> None:
-        """Ask for both scopes again: a daemon that comes back may grant otherwise."""
+        """Ask for both scopes again: a restarted daemon may grant another one."""
         if self._settled is not None:
             self._settled = None
             self._subscribe()
 
     def _subscribe(self) -> None:
         for topic in (self._all, self._own):
-            # Once each: libzmq counts subscriptions, and gives back only the last.
+            # Once each: libzmq counts subscriptions, and only the last unsubscription counts.
             self._socket.unsubscribe(topic)
             self._socket.subscribe(topic)
 
@@ -160,7 +160,7 @@ class Subscription:
             self._socket.unsubscribe(self._own)
 
     def join(self, poller: zmq.Poller) -> None:
-        """Let a poller wake when there is something to receive."""
+        """Register with a poller, which then wakes when there is something to receive."""
         poller.register(self._socket, zmq.POLLIN)
 
     def _frame(self, deadline: float | None) -> memoryview | None:
@@ -172,7 +172,7 @@ class Subscription:
             os.read(self._signal_fd, 64)  # type: ignore[arg-type]  # what is ready is not None
         if self._output_fd in ready:
             raise OutputClosed
-        # As libzmq holds it: to copy a large host's frame would stop every thread of Python.
+        # Without a copy: copying the frame of a large host would block every Python thread.
         return self._socket.recv(copy=False).buffer if self._socket in ready else None
 
 
@@ -180,8 +180,9 @@ class Subscription:
 def woken_by_signals() -> Iterator[int]:
     """Yield a descriptor that becomes readable when a signal comes.
 
-    Without it a signal is not seen before something else comes, if a thread of libzmq takes it
-    (they block signals, but not from their very start), or if it comes just before the wait.
+    Without it a signal may go unnoticed until something else arrives: when a thread of libzmq
+    takes it (those threads block signals, but not from their very start), or when it arrives
+    just before the wait.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -203,8 +204,27 @@ def wait(subscriptions: Iterable[Subscription], wake_fd: int, timeout_s: float) 
     poller.poll(ceil(max(0.0, timeout_s) * 1000))
 
 
+def silence_words(path: str, problem: OSError | None) -> str:
+    """Say why nothing arrives, given the result of ``connect_problem``."""
+    if problem is None:
+        return f"pbmond is silent (on {path})"
+    if isinstance(problem, FileNotFoundError):
+        return f"pbmond is not running (there is no socket {path})"
+    if isinstance(problem, ConnectionRefusedError):
+        return f"pbmond is not running (nobody listens on {path})"
+    return f"cannot connect to {path} ({problem.strerror or problem})"
+
+
+def wrong_schema_words(error: WireError) -> str:
+    """Say that the daemon's messages cannot be read."""
+    return (
+        f"pbmond uses another version of the protocol ({error}); "
+        "install the same version of both and restart pbmond"
+    )
+
+
 def connect_problem(path: str) -> OSError | None:
-    """Try the socket once; return what stands in the way, None if somebody listens."""
+    """Try to connect once; return the error, or None if a daemon is listening."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import pwd
-import signal
-import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 from pbmond import __version__
@@ -23,25 +19,26 @@ from pbmond.kernel.attach import AttachError, Attaching
 from pbmond.loader import refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
+from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back
 from pbmond.system.rundir import RunDirError, hold
+from pbmond.system.signals import Signals
 
 _FAILURE: Final = 1
 _USAGE: Final = 2
 #: Commands beside the daemon itself: modules whose main() takes what follows.
 _COMMANDS: Final = {"probes": "pbmond.probes.cli", "selftest": "pbmond.selftest.cli"}
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StartError(Exception):
-    """The daemon cannot start here; the message is one line that says what to do."""
+    """The daemon cannot start; the message is one line that says what to do."""
 
 
 class Parser(argparse.ArgumentParser):
     """The parser of pbmond and of its commands."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line; argparse would print the whole usage first."""
+        """Say what is wrong in one line, without the whole usage."""
         self.exit(_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
@@ -51,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         factor()
         if arguments and arguments[0] in _COMMANDS:
-            # Not before it is asked for: the daemon carries nothing that only a command needs.
+            # Imported on demand: the daemon need not load what only a command uses.
             command: Callable[[list[str]], int] = import_module(_COMMANDS[arguments[0]]).main
             return command(arguments[1:])
         options = _parser().parse_args(arguments)
@@ -63,19 +60,22 @@ def main(arguments: list[str] | None = None) -> int:
     if options.check_config:
         sys.stdout.write(f"{options.config}: valid\n")
         return 0
+    return _run(config)
+
+
+def _run(config: Config) -> int:
     try:
-        _log_to(config)
-        _serve(config)
+        _serve(config, _log(config))
     except (StartError, RunDirError, Refused) as error:
         return fail("pbmond", str(error), _FAILURE)
-    except Exception as error:  # the last resort: one line, the rest for debugging
-        logging.getLogger("pbmond").debug("unexpected", exc_info=True)
+    except Exception as error:  # a bug: the traceback goes to the log, one line to the user
+        logging.getLogger("pbmond").critical("the daemon crashed", exc_info=True)
         return fail("pbmond", f"unexpected {type(error).__name__}: {error}", _FAILURE)
     return 0
 
 
 def configuration(options: argparse.Namespace) -> Config:
-    """Return the file's settings, or the defaults, with what the command line overrides."""
+    """Return the settings of the file, or the defaults, overridden by the command line."""
     config = load(options.config, uid_of) if options.config else Config()
     overrides: dict[str, Any] = {}
     for name in ("interval", "run_dir", "log_level", "log_file"):
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "viewers (pbmon-client). Runs in the foreground, as root.",
         epilog="pbmond selftest proves the counting on this kernel; pbmond probes measures what "
         "each hook of a running daemon costs. See their --help. On a slow machine, set "
-        "PBMON_PATIENCE to wait so many times longer for what starts.",
+        "PBMON_PATIENCE to a factor by which to wait longer for what starts.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -113,18 +113,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def print_lines(lines: Iterable[str]) -> int:
-    """Write a command's lines to standard output and return 0, also if nobody reads them all."""
+    """Write a command's lines to standard output and return 0, even if the reader stops early."""
     try:
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has seen enough; Python would complain once more at its end.
+        # The reader has seen enough. Without this, Python would complain again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def fail(program: str, message: str, status: int) -> int:
-    """Say in one line on standard error why ``program`` ends; return its exit ``status``."""
+    """Say on standard error in one line why ``program`` ends; return its exit ``status``."""
     sys.stderr.write(f"{program}: {message}\n")
     return status
 
@@ -137,18 +137,13 @@ def uid_of(user: str) -> int | None:
         return None
 
 
-def _log_to(config: Config) -> None:
+def _log(config: Config) -> Log:
     try:
-        handler = logging.FileHandler(config.log_file) if config.log_file else None
+        return Log(config.log_level, config.log_file)
     except OSError as error:
         raise StartError(
             f"{config.log_file}: {error.strerror}; choose another --log-file"
         ) from None
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        handlers=[handler or logging.StreamHandler()],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
 
 
 def _publisher_account(config: Config) -> tuple[int, int]:
@@ -164,42 +159,7 @@ def _publisher_account(config: Config) -> tuple[int, int]:
     return account.pw_uid, account.pw_gid
 
 
-class StopSignals:
-    """SIGTERM, SIGINT and SIGHUP: end the start-up at once, and later make ``fd`` readable."""
-
-    def __init__(self) -> None:
-        self._read, self._write = socket.socketpair()
-        self._read.settimeout(0)
-        self._write.settimeout(0)
-        self._serving = False
-        for number in _SIGNALS:
-            signal.signal(number, self._handle)
-
-    def __enter__(self) -> StopSignals:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._read.close()
-        self._write.close()
-
-    @property
-    def fd(self) -> int:
-        """Readable once the daemon shall end."""
-        return self._read.fileno()
-
-    def serve(self) -> None:
-        """From now on a signal only makes ``fd`` readable."""
-        self._serving = True
-
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._serving:
-            self._serving = True
-            raise SystemExit(0)
-        with contextlib.suppress(OSError):  # full, or closed at the very end
-            self._write.send(b"S")
-
-
-def _serve(config: Config) -> None:
+def _serve(config: Config, log: Log) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
     trials.raise_limits()
@@ -207,16 +167,20 @@ def _serve(config: Config) -> None:
     if lacking is not None:
         raise StartError(lacking)
     account = _publisher_account(config)
-    with StopSignals() as stop, hold(config.run_dir) as socket_path:
-        # numpy would start a thread per core, each with its own buffers and with capabilities
-        # that reduce_collector does not reach.
+    hangup_ends = config.log_file is None and sys.stderr.isatty()
+    with (
+        Signals(log.reopen, hangup_ends=hangup_ends) as signals,
+        hold(config.run_dir) as socket_path,
+    ):
+        # Otherwise numpy starts a thread per core, each with buffers of its own, and with
+        # capabilities that reduce_collector does not drop.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
         give_large_blocks_back()
         try:
             attaching = Attaching(config, logging.getLogger("pbmond"))
-            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader works
+            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-            serve(config, attaching, socket_path, account, stop)
+            serve(config, attaching, socket_path, account, signals)
         except AttachError as error:
             raise StartError(str(error)) from None

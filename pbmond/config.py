@@ -1,7 +1,7 @@
-"""The daemon's configuration: its keys, their defaults and limits, and who is left out.
+"""The daemon's configuration: keys, defaults, limits, and which processes are shown.
 
-Pure but for the look-up of user names, which is passed in. One table, ``KEYS``, says for each TOML
-key what is allowed; whatever the file holds beyond it is a ConfigError that names file and key.
+One table, ``KEYS``, says what each TOML key allows. Anything else in the file is a ConfigError that
+names file and key. The look-up of user names is passed in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SOCKET_MODES: Final = ("auto", "tracepoint", "fexit", "syscall-exit", "off")
 FILE_MODES: Final = ("auto", "fexit", "syscall-exit", "off")
 READ_MODES: Final = ("auto", "cast", "typed", "probe")
 
-#: Resolves a user name to its uid, or None if there is no such user.
+#: Returns the uid of a user name, None if there is no such user.
 UidOf = Callable[[str], int | None]
 
 
@@ -39,7 +39,7 @@ class Selection:
         return bool(self.pids or self.names or self.uids)
 
     def matches(self, pid: int, name: bytes, uid: int) -> bool:
-        """Return whether one of the lists has this process; names compare with case."""
+        """Return whether one of the lists has this process; names are case-sensitive."""
         return (
             pid in self.pids
             or uid in self.uids
@@ -49,9 +49,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings of one daemon run; ``_s`` is seconds, capacities are entries of kernel maps.
+    """All settings of one daemon run. Capacities are entries of kernel maps.
 
-    ``bcc_python`` and ``log_file`` are None when the daemon is to choose (stderr for the log).
+    ``bcc_python`` None: find an interpreter that has bcc. ``log_file`` None: log to standard error.
     """
 
     interval_s: float = 1.0
@@ -74,7 +74,7 @@ class Config:
     log_file: Path | None = None
 
     def visible(self, pid: int, name: bytes, uid: int) -> bool:
-        """Return whether a process is a row: included (or nothing is), and not excluded."""
+        """Return whether a process is shown: it is included (or none is), and not excluded."""
         if self.include and not self.include.matches(pid, name, uid):
             return False
         return not self.exclude.matches(pid, name, uid)
@@ -82,7 +82,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """Where a TOML key goes, how its value is read (None: not allowed), and what is allowed."""
+    """Where the value of a TOML key goes, how to read it (None: not allowed), what is allowed."""
 
     field: str
     read: Callable[[Any], Any]
@@ -91,7 +91,7 @@ class _Key:
 
 def _seconds(low: float, high: float) -> Callable[[Any], float | None]:
     def read(value: Any) -> float | None:  # noqa: ANN401 - whatever TOML can hold
-        # bool is an int in Python, NaN compares false with everything: neither passes.
+        # Neither a bool, which is an int in Python, nor NaN, which is in no range, may pass.
         return float(value) if type(value) in (int, float) and low <= value <= high else None
 
     return read
@@ -109,7 +109,7 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str | None]:
 
 
 def _account(value: Any) -> str | None:  # noqa: ANN401 - whatever TOML can hold
-    """Accept what can be the name of a user or group (systemd's strict rule, and domain names)."""
+    """Accept a possible name of a user or group: systemd's strict rule, and domain names."""
     good = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.@\\-]{0,254}", value)
     return value if good else None
 
@@ -155,7 +155,7 @@ def _directory(field: str) -> _Key:
     return _Key(field, _absolute, "an absolute path")
 
 
-#: Every key of the file. ``include.*`` and ``exclude.*`` are gathered into a Selection each.
+#: Every key of the file. ``include.*`` and ``exclude.*`` become one Selection each.
 KEYS: Final[Mapping[str, _Key]] = {
     "interval": _Key("interval_s", _seconds(0.1, 3600), "a number of seconds from 0.1 to 3600"),
     "history_length": _Key(

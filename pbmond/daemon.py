@@ -1,4 +1,4 @@
-"""Puts the collector process together from its parts, and takes it apart again."""
+"""Assembles the collector process from its parts, and takes it apart again."""
 
 from __future__ import annotations
 
@@ -6,28 +6,18 @@ import logging
 import os
 import secrets
 from pathlib import Path
-from typing import Protocol
 
+from pbmond.collector import Clock, Collector, Identity
 from pbmond.config import Config
 from pbmond.host.hostcounters import HostCounters
 from pbmond.host.procfs import Procfs
 from pbmond.kernel.attach import Attaching
 from pbmond.kernel.maps import Kernel
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
-from pbmond.service import Clock, Collector, Identity, Service
+from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.system.privileges import reduce_collector
-
-
-class Stop(Protocol):
-    """How the daemon learns that it shall end."""
-
-    @property
-    def fd(self) -> int:
-        """Readable once the daemon shall end."""
-
-    def serve(self) -> None:
-        """From now on only make ``fd`` readable; before, a signal raises SystemExit."""
+from pbmond.system.signals import Signals
 
 
 def serve(
@@ -35,9 +25,9 @@ def serve(
     attaching: Attaching,
     socket_path: Path,
     account: tuple[int, int],
-    stop: Stop,
+    signals: Signals,
 ) -> None:
-    """Count and publish until ``stop``; ``account`` is the publisher's uid and gid.
+    """Count and publish until a signal ends it; ``account`` is the publisher's uid and gid.
 
     Raises AttachError.
     """
@@ -45,14 +35,15 @@ def serve(
     clock, proc, host = Clock(), Procfs(), HostCounters()
     supervisor = Supervisor(spawn_publisher(socket_path, *account, config.access_group), log)
     try:
-        supervisor.ensure(clock.monotonic())  # it starts while the programs are being loaded
+        supervisor.ensure(clock.monotonic())  # starts while the programs are being loaded
         kernel = attaching.finish()
         try:
             collector = _collector(config, kernel, proc, host, clock)
             reduce_collector()
-            stop.serve()
+            signals.serve()
             interval_ns = round(config.interval_s * 1e9)
-            Service(collector, supervisor, interval_ns, clock, log).run(kernel.events_fd, stop.fd)
+            service = Service(collector, supervisor, interval_ns, clock, log)
+            service.run(kernel.events_fd, signals)
         finally:
             kernel.close()
     finally:
@@ -63,7 +54,7 @@ def serve(
 def _collector(
     config: Config, kernel: Kernel, proc: Procfs, host: HostCounters, clock: Clock
 ) -> Collector:
-    began = host.read(clock.monotonic())  # first of all: the programs count already
+    began = host.read(clock.monotonic())  # first of all: the programs are counting already
     identity = Identity(
         host=os.uname().nodename,
         boot_id=proc.boot_id(),
@@ -71,7 +62,7 @@ def _collector(
         pid=os.getpid(),
     )
     store = _store(config, proc, clock.boot())
-    store.host(began)
+    store.set_baseline(began)
     return Collector(kernel, proc, store, identity, clock, host=host)
 
 
@@ -84,5 +75,5 @@ def _store(config: Config, proc: Procfs, started_ns: int) -> Store:
         capacities=(config.flows_capacity, config.files_capacity, config.overflow_capacity),
     )
     store = Store(options, started_ns)
-    store.listening(proc.listening())
+    store.set_listening(proc.listening())
     return store

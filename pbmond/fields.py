@@ -186,7 +186,7 @@ _NETNS: Final = Field("netns", "label", "u4", "network namespace, by its inode n
 
 PROCESSES: Final = (
     replace(_WHOSE[0], store="info.pid"),
-    replace(_WHOSE[1], store="info.told_ns"),
+    replace(_WHOSE[1], store="info.shown_start_ns"),
     Field("ppid", "label", "u4", "process id of its parent", store="info.ppid", title="parent"),
     *_OWNER,
     Field("name", "label", "text", "name, as the kernel has it", type="text", store="texts.name"),

@@ -1,6 +1,6 @@
-"""How long to wait: limits are for a machine of today, and PBMON_PATIENCE multiplies them all.
+"""How long to wait: limits suit a present-day machine, and PBMON_PATIENCE multiplies them.
 
-An emulated or overloaded machine is twenty times slower, and nothing is wrong with it.
+An emulated or overloaded machine may be twenty times slower without being broken.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ VARIABLE: Final = "PBMON_PATIENCE"
 
 
 class PatienceError(Exception):
-    """The variable is no factor; the message is one line that says what is allowed."""
+    """The variable is not a factor; the message is one line that says what is allowed."""
 
 
 def factor() -> int:
-    """Return the factor of this process's environment, 1 by default; may raise PatienceError."""
+    """Return the factor from the environment, by default 1; raises PatienceError."""
     text = os.environ.get(VARIABLE, "1")
     if not re.fullmatch("[1-9][0-9]{0,2}|1000", text):
         raise PatienceError(f"{VARIABLE}={text!r}: must be a whole number from 1 to 1000")
@@ -25,10 +25,10 @@ def factor() -> int:
 
 
 def patient(limit_s: float) -> float:
-    """Return how many seconds to wait where ``limit_s`` are enough for a machine of today."""
+    """Return how many seconds to wait if ``limit_s`` is enough on a present-day machine."""
     return limit_s * factor()
 
 
 def handed_down() -> dict[str, str]:
-    """Return the variable for a child that is given an environment of its own."""
+    """Return the variable, for a child with an environment of its own."""
     return {VARIABLE: str(factor())}

@@ -1,4 +1,4 @@
-"""Short ways to make records and readings for tests; every field has a plausible default."""
+"""Factories of records and readings for tests; every field has a plausible default."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def sample(
 
 def gone(pid: int = 7, start_ns: int = START_NS) -> ProcSample:
     """Make the ProcSample of a process that is not there any more."""
-    return ProcSample(pid, start_ns, None, None, None, None, gone=True)
+    return ProcSample.of_ended(pid, start_ns)
 
 
 #: Addresses of the host that ``host_reading`` makes.

@@ -1,4 +1,4 @@
-"""A kernel side made of factories' rows, for tests of the collector without eBPF."""
+"""What surrounds the collector, made of factories' rows, for tests without eBPF."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from pbmond.kernel.records import (
     ProcessSeen,
     ProcSample,
     Rows,
+    same_start,
 )
 from tests import factories
 
@@ -99,6 +100,12 @@ class FakeProc:
         self.scans += 1
         return [process for process in self.processes if process.pid not in skip]
 
+    def is_alive(self, pid: int, start_ns: int) -> bool:
+        return any(
+            process.pid == pid and same_start(process.start_ns, start_ns)
+            for process in self.processes
+        )
+
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         self.sampled.append(pid)
         return ProcSample(pid, start_ns, 0, 0, None, None, gone=False)
@@ -118,3 +125,20 @@ class FakeHost:
 
     def read(self, now_ns: int) -> HostReading:
         return self.reading
+
+
+class FakeSignals:
+    """Signals as bytes in a pipe: E ends the daemon, any other does not."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe()
+
+    def send(self, signal: bytes) -> None:
+        os.write(self._write, signal)
+
+    def ending(self) -> bool:
+        return b"E" in os.read(self.fd, 10)
+
+    def close(self) -> None:
+        os.close(self.fd)
+        os.close(self._write)

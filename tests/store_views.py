@@ -1,4 +1,4 @@
-"""A store for tests, and what a client would see of it."""
+"""A store for tests, and what a client sees of it."""
 
 from __future__ import annotations
 

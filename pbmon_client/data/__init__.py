@@ -1,5 +1,5 @@
-"""Snapshots as data: received messages narrowed, joined, filtered and thinned.
+"""Snapshots as data: messages received or recorded, joined, filtered and thinned.
 
-Offers: columns, filters, model, nearest, network, rates, shares, text, users.
+Offers: columns, filters, model, nearest, network, recording, shares, stream, text, users.
 Imports: pbmond.fields, pbmond.wire, lark.
 """

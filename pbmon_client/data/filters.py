@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 import lark
 
-from pbmon_client.data.model import Answers, Find, joined
+from pbmon_client.data.model import Answers, ValuesOf, joined
 from pbmon_client.data.nearest import unknown_field
 from pbmon_client.data.text import width
 from pbmond.fields import FIELDS, Field
@@ -54,7 +54,7 @@ _EXPECTED: Final = {
     "$END": "the end of the expression",
 }
 _MAX_DEPTH: Final = 50
-#: At most so many values tell whether those of a column repeat.
+#: How many values are sampled to see whether those of a column repeat.
 _SAMPLE: Final = 500
 _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
@@ -94,13 +94,13 @@ class Comparison:
         """The field compared."""
         return frozenset((self.field,))
 
-    def ask(self, find: Find, count: int) -> Answers:
-        """Test each value; neither yes nor no where there is no such field."""
-        column = find(self.field)
+    def evaluate(self, values_of: ValuesOf, count: int) -> Answers:
+        """Test each value; the answer is neither yes nor no where there is no such field."""
+        column = values_of(self.field)
         if column is None:
             return Answers([False] * count, [False] * count)
         holds = _holds(self.op, self.values)
-        if self.op == "in" or _repeats(column):  # of addresses and names each is tested once
+        if self.op == "in" or _repeats(column):  # test each address or name only once
             holds = {value: holds(value) for value in set(column)}.__getitem__
         yes = list(map(holds, column))
         return Answers(yes, list(map(operator.not_, yes)))
@@ -117,9 +117,9 @@ class Negation:
         """The fields named."""
         return self.term.fields
 
-    def ask(self, find: Find, count: int) -> Answers:
-        """Turn the answers round; what cannot be told cannot be told when negated either."""
-        yes, no = self.term.ask(find, count)
+    def evaluate(self, values_of: ValuesOf, count: int) -> Answers:
+        """Swap the answers; what is undecided stays undecided."""
+        yes, no = self.term.evaluate(values_of, count)
         return Answers(no, yes)
 
 
@@ -135,9 +135,9 @@ class Junction:
         """The fields named."""
         return frozenset().union(*(term.fields for term in self.terms))
 
-    def ask(self, find: Find, count: int) -> Answers:
-        """Join the answers: a term that cannot be told leaves it to one that decides."""
-        yes, no = zip(*(term.ask(find, count) for term in self.terms), strict=True)
+    def evaluate(self, values_of: ValuesOf, count: int) -> Answers:
+        """Combine the answers; an undecided term leaves the decision to the others."""
+        yes, no = zip(*(term.evaluate(values_of, count) for term in self.terms), strict=True)
         if self.word == "or":
             return Answers(joined(operator.or_, yes), joined(operator.and_, no))
         return Answers(joined(operator.and_, yes), joined(operator.or_, no))
@@ -152,7 +152,7 @@ Expression = Comparison | Negation | Junction
 
 
 def _holds(op: str, values: tuple[Any, ...]) -> Callable[[Any], bool]:
-    """Make the test of one value of a row; unknown (None) equals only null."""
+    """Return the test of one value; unknown (None) equals only null."""
     if op == "~":
         pattern = values[0]
         return lambda value: value is not None and pattern.search(value) is not None
@@ -173,7 +173,7 @@ def _inside(value: str | None, networks: Sequence[_Network]) -> bool:
 
 @functools.lru_cache(maxsize=65536)
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Parse an address, a mapped one as the IPv4 address that it is; None if it is none."""
+    """Parse an address (a mapped one as IPv4), or return None."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -229,10 +229,12 @@ def _value(field: Field, op: str, text: str, *, quoted: bool) -> Any:  # noqa: A
 
 def _pattern(field: Field, text: str) -> re.Pattern[str]:
     if field.type not in ("text", "address"):
-        raise _MistakeError(f"~ is for text, and {field.name} is none")
+        raise _MistakeError(f"~ is for text, and {field.name} is not text")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about patterns that a later Python may read otherwise
+            warnings.simplefilter(
+                "ignore"
+            )  # about patterns that a later Python may read differently
             return re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise _MistakeError(f"not a regular expression: {error}") from None
@@ -252,11 +254,11 @@ def _address_value(text: str, op: str) -> Any:  # noqa: ANN401 - an address's te
 
 # --- parsing ------------------------------------------------------------------------------------
 
-_Value = tuple[lark.Token, str]  # the token, for its place, and the text it stands for
+_Value = tuple[lark.Token, str]  # the token, for its position, and the text it stands for
 
 
 class _PlacedError(Exception):
-    """A mistake at a place in the text."""
+    """A mistake at a position in the text."""
 
     def __init__(self, start: int, end: int, message: str) -> None:
         super().__init__(message)
@@ -265,7 +267,7 @@ class _PlacedError(Exception):
 
 
 class _Builder(lark.Transformer[lark.Token, Expression]):
-    """Builds the tree while lark parses, so that no depth of nesting can exhaust the stack."""
+    """Builds the tree while lark parses, so that deep nesting cannot exhaust the stack."""
 
     def either(self, terms: list[Expression]) -> Expression:
         return self._shallow(Junction("or", tuple(terms)))

@@ -1,8 +1,8 @@
-"""The rows a viewer asked for: one message narrowed, joined, sorted and cut; pure."""
+"""A snapshot: the tables of one message, joined and made safe for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import reduce
@@ -13,28 +13,27 @@ from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 from pbmon_client.data.columns import SOURCES, UserName
 from pbmon_client.data.text import safe, safe_text
-from pbmond.fields import SHOWN, byte_columns, rate_columns
+from pbmond.fields import SHOWN
 from pbmond.wire import Message, Table
 
-Find = Callable[[str], Sequence[Any] | None]
+ValuesOf = Callable[[str], Sequence[Any] | None]
 Made = TypeVar("Made")
-#: So many rows are worth to be treated one by one.
+#: Fewer rows than this are joined to their processes one by one.
 _FEW: Final = 64
-
 
 Flags = list[bool]  # one for each row of a table
 
 
 def joined(join: Callable[[bool, bool], bool], columns: Iterable[Flags]) -> Flags:
     """Join the flags of each row; there is at least one column."""
-    # Each pair at once: maps within maps would be as deep as there are columns.
+    # Pair by pair: nested maps would be as deep as there are columns.
     return reduce(lambda one, other: list(map(join, one, other)), columns)
 
 
 class Answers(NamedTuple):
-    """Of each row, whether it matches and whether it does not; neither where that cannot be told.
+    """For each row, whether it matches and whether it does not; neither where it is undecided.
 
-    Whole columns, for a step of Python for each of a hundred thousand rows takes too long.
+    Whole columns, because a Python-level step per row is too slow for 100,000 rows.
     """
 
     yes: Flags
@@ -48,13 +47,13 @@ class Filter(Protocol):
     def fields(self) -> frozenset[str]:
         """The fields that the expression names."""
 
-    def ask(self, find: Find, count: int) -> Answers:
-        """Test the ``count`` rows of a table, which has no field that ``find`` returns None for."""
+    def evaluate(self, values_of: ValuesOf, count: int) -> Answers:
+        """Test the ``count`` rows of a table; ``values_of`` returns None for no field of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What was asked for. Empty collections and None ask for everything.
+    """What the user asked for. Empty collections and None ask for everything.
 
     ``names`` are shell patterns. ``sort`` is a field, or None for the wire's order; with ``top``
     (rows per table) or ``busiest_first`` None sorts by what moves most.
@@ -73,13 +72,13 @@ class Selection:
 
     @property
     def needs_flows(self) -> bool:
-        """Whether connections and files are needed, be it only to choose processes."""
+        """Whether connections and files are needed, if only to choose processes."""
         named = self.filter.fields if self.filter else frozenset()
         return self.flows or not named <= SHOWN["processes"].keys()
 
 
 class Rows:
-    """The rows of one table, each column made when it is first asked for."""
+    """The rows of one table. Each column is made when it is first used."""
 
     def __init__(self, kind: str, table: Table, user: UserName, owners: Rows | None = None) -> None:
         self.kind: Final = kind
@@ -102,26 +101,26 @@ class Rows:
             self._made[name] = made
         return made
 
-    def find(self, name: str) -> Sequence[Any] | None:
+    def values(self, name: str) -> Sequence[Any] | None:
         """Return the values of a field: the rows' own, else their process's, else None."""
         if name in SOURCES[self.kind]:
             return self.column(name)
         if self.owners is None or name not in SOURCES["processes"]:
             return None
         owners = self.owner_rows()
-        nobody = len(self.owners)
-        if len(self) < min(_FEW, nobody):  # not everybody's values are made for them
-            known = [row for row in owners if row != nobody]
+        no_owner = len(self.owners)
+        if len(self) < min(_FEW, no_owner):  # so few do not need the values of all processes
+            known = [row for row in owners if row != no_owner]
             values = iter(self.owners.take(known).column(name))
-            return [None if row == nobody else next(values) for row in owners]
+            return [None if row == no_owner else next(values) for row in owners]
         return list(map([*self.owners.column(name), None].__getitem__, owners))
 
     def owner_rows(self) -> list[int]:
-        """Return for each row the index of its process, the processes' number if it has none."""
+        """Return for each row the index of its process, the number of processes if it has none."""
         if self._owner_rows is None:
             owners = self if self.owners is None else self.owners
-            nobody = repeat(len(owners))
-            self._owner_rows = list(map(owners.index().get, self.identities(), nobody))
+            no_owner = repeat(len(owners))
+            self._owner_rows = list(map(owners.index().get, self.identities(), no_owner))
         return self._owner_rows
 
     def index(self) -> dict[tuple[int, int], int]:
@@ -131,17 +130,17 @@ class Rows:
         return self._index
 
     def derived(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return something made of these rows, which is made once for each key."""
-        made = self._derived.get(key, self)  # which nothing derived is
+        """Return something made from these rows, made only once for each key."""
+        made = self._derived.get(key, self)  # a value that is never stored
         if made is self:
             made = self._derived[key] = make()
         derived: Made = made
         return derived
 
     def forget(self) -> Iterator[None]:
-        """Free what was made of these rows, a piece for each step; it is made again when needed.
+        """Free what was made from these rows, step by step; it is made again when needed.
 
-        To free it with the rows takes tens of milliseconds of a large table, in one go.
+        Freeing it all at once takes tens of milliseconds for a large table.
         """
         for made in (self._derived, self._made):
             while made:
@@ -149,7 +148,7 @@ class Rows:
                 yield
 
     def has(self, key: Hashable) -> bool:
-        """Tell whether something was already made of these rows."""
+        """Whether something was already made from these rows."""
         return key in self._derived
 
     def identities(self) -> Iterable[tuple[int, int]]:
@@ -169,10 +168,10 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """One snapshot as asked for. ``scope`` is "all" or "own"; tables not asked for are None.
+class Snapshot:
+    """One message joined and made safe. ``scope`` is "all" or "own"; a table may be None.
 
-    ``health`` and ``coverage`` are the contract's objects, and ``host`` a name, all made safe.
+    ``health`` and ``coverage`` are the contract's objects, and ``host`` is a name.
     """
 
     message: Message
@@ -188,17 +187,23 @@ class View:
     files: Rows | None
 
 
-def view(message: Message, selection: Selection, uid: int, scope: str, user: UserName) -> View:
-    """Narrow a message to a selection; ``user`` names users by uid."""
+def snapshot_of(
+    message: Message, selection: Selection, uid: int, scope: str, user: UserName
+) -> Snapshot:
+    """Make a snapshot of a message; ``user`` names users by uid.
+
+    Only the choice of processes in ``selection`` counts; their connections and files stay too.
+    """
     processes = Rows("processes", message.processes, user)
-    flows = [
-        Rows(kind, table, user, processes)
+    flows = {
+        kind: Rows(kind, table, user, processes)
         for kind, table in (("connections", message.connections), ("files", message.files))
-        if table is not None and selection.needs_flows
-    ]
-    chosen, chosen_flows = _choose(processes, flows, selection)
-    tables = {rows.kind: _arrange(rows, selection) for rows in (chosen, *chosen_flows)}
-    return View(
+        if table is not None
+    }
+    chosen = _chosen(processes, selection)
+    if chosen is not None:
+        flows = {kind: rows.take(_owned(rows, {*chosen})) for kind, rows in flows.items()}
+    return Snapshot(
         message=message,
         host=safe_text(message.host),
         uid=uid,
@@ -207,92 +212,36 @@ def view(message: Message, selection: Selection, uid: int, scope: str, user: Use
         coverage=_plain_map(message.coverage, 0),
         totals=_plain_map(message.totals, 0),
         retired=Rows("retired", message.retired, user),
-        processes=tables["processes"],
-        connections=tables.get("connections") if selection.flows else None,
-        files=tables.get("files") if selection.flows else None,
+        processes=processes if chosen is None else processes.take(chosen),
+        connections=flows.get("connections"),
+        files=flows.get("files"),
     )
 
 
-def _choose(processes: Rows, flows: list[Rows], selection: Selection) -> tuple[Rows, list[Rows]]:
-    """Apply the options that narrow; a process stays as well when one of its flows does."""
-    wanted = _wanted(processes, selection)
-    kept: set[int] = set()
-    chosen_flows: list[Rows] = []
-    for rows in flows:
-        indexes: Sequence[int] = range(len(rows))
-        if wanted is not None:
-            indexes = [row for row in indexes if rows.owner_rows()[row] in wanted]
-        if selection.filter is not None:
-            yes = selection.filter.ask(rows.find, len(rows)).yes
-            indexes = [row for row in indexes if yes[row]]
-            kept.update(map(rows.owner_rows().__getitem__, indexes))
-        chosen_flows.append(rows.take(indexes))
-    indexes = range(len(processes)) if wanted is None else sorted(wanted)
-    if selection.filter is not None:
-        yes = selection.filter.ask(processes.find, len(processes)).yes
-        indexes = [row for row in indexes if row in kept or yes[row]]
-    return processes.take(indexes), chosen_flows
+def _owned(rows: Rows, owners: Collection[int]) -> list[int]:
+    return [row for row, owner in enumerate(rows.owner_rows()) if owner in owners]
 
 
-def _wanted(processes: Rows, selection: Selection) -> set[int] | None:
+def _chosen(processes: Rows, selection: Selection) -> list[int] | None:
     """Return the processes that -p, -u and --name ask for; None is all of them."""
     if not (selection.pids or selection.uids or selection.names):
         return None
-    indexes: Sequence[int] = range(len(processes))
-    if selection.pids:
-        pids = processes.column("pid")
-        indexes = [row for row in indexes if pids[row] in selection.pids]
-    if selection.uids:
-        uids = processes.column("uid")
-        indexes = [row for row in indexes if uids[row] in selection.uids]
-    if selection.names:
-        names = processes.column("name")
-        indexes = [
-            row
-            for row in indexes
-            if any(fnmatchcase(names[row] or "", pattern) for pattern in selection.names)
-        ]
-    return set(indexes)
+    columns = [processes.column(name) for name in ("pid", "uid", "name")]
+    return [
+        row
+        for row, (pid, uid, name) in enumerate(zip(*columns, strict=True))
+        if (not selection.pids or pid in selection.pids)
+        and (not selection.uids or uid in selection.uids)
+        and (not selection.names or _named(name, selection.names))
+    ]
 
 
-def _arrange(rows: Rows, selection: Selection) -> Rows:
-    if selection.active:
-        rows = rows.take([row for row, moved in enumerate(_moved(rows)) if moved])
-    sort = selection.sort
-    values = rows.find(sort) if sort is not None else None
-    if values is not None and sort is not None:
-        rows = rows.take(_order(values, descending=_starts_big(values) != selection.reverse))
-    elif selection.busiest_first or selection.top is not None:
-        busiest = list(zip(_sums(rows, rate_columns), _sums(rows, byte_columns), strict=True))
-        rows = rows.take(_order(busiest, descending=not selection.reverse))
-    elif selection.reverse:
-        rows = rows.take(range(len(rows) - 1, -1, -1))
-    return rows if selection.top is None else rows.take(range(min(selection.top, len(rows))))
+def _named(name: str | None, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name or "", pattern) for pattern in patterns)
 
 
-def _moved(rows: Rows) -> list[float]:
-    """Return what moved in each row; where no rate is known yet, since counting began."""
-    known = any(rate is not None for rate in rows.column(rate_columns(rows.kind)[0]))
-    return _sums(rows, rate_columns if known else byte_columns)
-
-
-def _sums(rows: Rows, names: Callable[[str], tuple[str, ...]]) -> list[float]:
-    columns = [rows.column(name) for name in names(rows.kind)]
-    return [sum(filter(None, values)) for values in zip(*columns, strict=True)]
-
-
-def _starts_big(values: Sequence[Any]) -> bool:
-    """Numbers are sorted from the largest, text from A."""
-    return not any(isinstance(value, str) for value in values)
-
-
-def _order(values: Sequence[Any], *, descending: bool) -> list[int]:
-    known = [row for row, value in enumerate(values) if value is not None]
-    unknown = [row for row, value in enumerate(values) if value is None]
-    return sorted(known, key=values.__getitem__, reverse=descending) + unknown
-
-
-_DEPTH: Final = 6  # of the health and coverage objects; a deeper one is nobody's
+#: How deep the health and coverage objects are read; no daemon sends deeper ones.
+_DEPTH: Final = 6
 
 
 def _plain(value: Any, depth: int) -> Any:  # noqa: ANN401 - anything that msgpack can hold

@@ -1,4 +1,4 @@
-"""What to say of a field that does not exist: its nearest neighbours (difflib); pure."""
+"""What to say of a field that does not exist: its nearest neighbours (difflib)."""
 
 from __future__ import annotations
 

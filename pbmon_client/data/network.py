@@ -1,4 +1,4 @@
-"""Words for the numbers of a connection: addresses and protocols; pure."""
+"""Words for the numbers of a connection: addresses and protocols."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of what the host itself counted belongs to processes: its interval, its sentence; pure.
+"""How much of what the host itself counted belongs to processes, as numbers and a sentence.
 
 ``coverage`` is the contract's object throughout, as the wire checked it.
 """
@@ -12,21 +12,24 @@ from typing import Any, Final
 from pbmon_client.data.text import fit, human, width
 from pbmond.wire import interval_name
 
-#: Fewer bytes are chance: a few acknowledgements would be most of them.
+#: Fewer bytes mean little: a few acknowledgements would be most of them.
 LEAST_BYTES: Final = 65_536
-#: The most that Ethernet, IPv6 and TCP with options put around a packet's payload, about.
+#: About the most that Ethernet, IPv6 and TCP with options add to a packet's payload.
 _HEADER_BYTES: Final = 120
 
 _INTERVAL: Final = interval_name("")
-Coverage = Mapping[str, Any]
+CoverageMap = Mapping[str, Any]
 Write = Callable[[float], str]
 
 
 # --- the interval -------------------------------------------------------------------------------
 
 
-def over(now: Coverage, before: Coverage) -> dict[str, Any]:
-    """Return ``now`` with its intervals taken since ``before``, a coverage of the same run."""
+def over_interval(now: CoverageMap, before: CoverageMap, *, same_processes: bool) -> dict[str, Any]:
+    """Return ``now`` with its intervals taken since ``before``, a coverage of the same run.
+
+    What all processes did is unknown unless they are the ``same_processes`` as before.
+    """
     found = _over(now, before)
     for name, value in now.items():
         if isinstance(value, dict):
@@ -34,10 +37,12 @@ def over(now: Coverage, before: Coverage) -> dict[str, Any]:
         elif isinstance(value, list):
             earlier = {row["name"]: row for row in before[name] or () if row["present"]}
             found[name] = [_over(row, earlier.get(row["name"], {})) for row in value]
+    if not same_processes:
+        found["attributed"] = _over(now["attributed"], {})
     return found
 
 
-def _over(now: Coverage, before: Coverage) -> dict[str, Any]:
+def _over(now: CoverageMap, before: CoverageMap) -> dict[str, Any]:
     found = dict(now)
     for name in now:
         if name.endswith(_INTERVAL):
@@ -62,7 +67,7 @@ class _Share:
 
     @property
     def percent(self) -> str:
-        """Rounded away from 100, which is said only of what is exactly that."""
+        """The share, rounded away from 100: only an exact match is 100%."""
         if self.part > self.whole:
             return f"{-(-100 * self.part // self.whole)}%"
         whole_percent = 100 * self.part // self.whole
@@ -70,8 +75,8 @@ class _Share:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What there is to say, as words; the later of each kind matter less."""
+class _Phrases:
+    """The parts of the sentence; those later in a list matter less."""
 
     opening: str
     nets: Sequence[str]
@@ -104,12 +109,17 @@ class _Said:
 
 
 def line(
-    coverage: Coverage, interval_ns: int, cells: int, write: Write = human, *, totals: bool = False
+    coverage: CoverageMap,
+    interval_ns: int,
+    cells: int,
+    write: Write = human,
+    *,
+    totals: bool = False,
 ) -> str:
-    """Say it in at most ``cells`` cells; "" where too little moved to compare.
+    """Write the sentence in at most ``cells`` cells; "" where too little moved to compare.
 
-    Of the interval, or where that says nothing (or with ``totals``) of all since the daemon began.
-    ``write`` writes a number of bytes, which is per second in an interval.
+    It is about the interval or, where too little moved in that or with ``totals``, about all
+    time since the daemon began. ``write`` formats bytes (in an interval, bytes/s).
     """
     said = None
     if interval_ns and not totals:
@@ -124,12 +134,12 @@ def line(
     return fit(fitting, cells).rstrip()
 
 
-def _said(coverage: Coverage, suffix: str, opening: str, write: Write) -> _Said | None:
+def _said(coverage: CoverageMap, suffix: str, opening: str, write: Write) -> _Phrases | None:
     shares = sorted(_nets(coverage, suffix), key=lambda share: share.whole, reverse=True)
     disk = _disk(coverage, suffix)
     if not shares and disk is None:
         return None
-    return _Said(
+    return _Phrases(
         opening,
         [f"{share.name} {share.percent} of {write(share.whole)}" for share in shares],
         list(_reasons(coverage, suffix, shares, write)) if shares else [],
@@ -138,13 +148,13 @@ def _said(coverage: Coverage, suffix: str, opening: str, write: Write) -> _Said 
     )
 
 
-def _sum(row: Coverage, names: Sequence[str], suffix: str) -> int | None:
+def _sum(row: CoverageMap, names: Sequence[str], suffix: str) -> int | None:
     values = [row[f"{name}{suffix}"] for name in names]
     return None if None in values else sum(values)
 
 
-def _nets(coverage: Coverage, suffix: str) -> Iterator[_Share]:
-    """Yield the interfaces that moved enough; one without an address has no payload of its own."""
+def _nets(coverage: CoverageMap, suffix: str) -> Iterator[_Share]:
+    """Yield the interfaces that moved enough; those without an address have no payload."""
     for row in coverage["interfaces"] or ():
         whole = _sum(row, ("rx_bytes", "tx_bytes"), suffix)
         packets = _sum(row, ("rx_packets", "tx_packets"), suffix)
@@ -156,9 +166,9 @@ def _nets(coverage: Coverage, suffix: str) -> Iterator[_Share]:
 
 
 def _reasons(
-    coverage: Coverage, suffix: str, shares: Sequence[_Share], write: Write
+    coverage: CoverageMap, suffix: str, shares: Sequence[_Share], write: Write
 ) -> Iterator[str]:
-    """Say what makes the difference between an interface's bytes and the rows' payload."""
+    """Explain the difference between an interface's bytes and the payload of the rows."""
     rest = [share for share in shares if share.part < share.whole]
     if any(share.whole - share.part > _HEADER_BYTES * share.packets for share in rest):
         yield "rest: headers and what no row moved"
@@ -178,8 +188,8 @@ def _reasons(
         yield f"{write(elsewhere)} more by no interface's address"
 
 
-def _disk(coverage: Coverage, suffix: str) -> _Share | None:
-    """Compare what all disks moved with what all processes did; None if that is too little."""
+def _disk(coverage: CoverageMap, suffix: str) -> _Share | None:
+    """Compare what all disks moved with what all processes did; None if too little moved."""
     moved = {}
     for row in coverage["disks"] or ():
         whole = _sum(row, ("read_bytes", "write_bytes"), suffix)

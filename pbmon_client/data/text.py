@@ -1,4 +1,4 @@
-"""Text for people: hostile bytes made safe once, display widths, short numbers and times; pure."""
+"""Text for people: hostile bytes made safe once, display widths, short numbers and times."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def safe_cmdline(raw: bytes) -> str:
 
 
 def width(text: str) -> int:
-    """Count the terminal cells of printable text: wide characters take two, combining none."""
+    """Count the terminal cells of printable text: wide characters take two, combining ones none."""
     if text.isascii() or _NARROW.fullmatch(text):
         return len(text)
     return sum(map(_cells, text))
 
 
-#: Characters of one cell each, among them those that the interface itself draws with; asking the
-#: character database for each of them would be half of what a screen costs.
+#: Characters of one cell each, including those that the interface itself draws with. Asking the
+#: character database about each of them would take half the time of drawing a screen.
 _NARROW: Final = re.compile(
     r"[ -~\xa1-\xac\xae-\u02ff\u2013-\u2014\u2018-\u2020\u2022\u2026\u203a"
     r"\u2190-\u21ff\u2500-\u259f\u25b2\u25bc\u2800-\u28ff]*"

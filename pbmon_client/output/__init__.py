@@ -1,6 +1,5 @@
 """A snapshot printed: JSON, CSV, a table, a view as text.
 
 Offers: csvout, jsonout, once, table.
-Imports: pbmon_client.data, pbmon_client.present, pbmon_client.tui, pbmon_client.tui.draw,
-    pbmond.fields.
+Imports: pbmon_client.data, pbmon_client.present, pbmond.fields.
 """

@@ -1,4 +1,4 @@
-"""A view as CSV (RFC 4180 quoting, lines end in a newline): one header, then a line a row; pure."""
+"""A snapshot as CSV (RFC 4180 quoting, newline endings): one header, then one line per row."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pbmon_client.data.model import Rows, View
+from pbmon_client.data.model import Rows, Snapshot
 from pbmon_client.data.text import iso_time, safe_text
 from pbmond.fields import SHOWN
 
 _LEADING: Final = ("time", "epoch", "seq", "health", "table")
 _TRAFFIC: Final = ("processes", "connections", "files")
-#: A spreadsheet takes a cell that begins so for a formula, and names are chosen by strangers.
+#: A spreadsheet runs a cell that begins with one of these as a formula, and strangers choose names.
 _FORMULA: Final = ("=", "+", "-", "@")
 
 
 class Writer:
-    """Writes views one after the other; with ``flows`` the columns of all three tables."""
+    """Writes snapshots one after another; with ``flows`` the columns of all three tables."""
 
     def __init__(self, *, flows: bool) -> None:
         names: dict[str, None] = dict.fromkeys(_LEADING)
@@ -27,8 +27,8 @@ class Writer:
         self.fields: Final = tuple(names)
         self._started = False
 
-    def render(self, view: View, _notice: str = "") -> bytes:
-        """Write the rows of a view, the first time under the header; unknown or absent is empty.
+    def render(self, view: Snapshot, _notice: str = "") -> bytes:
+        """Write the rows of a snapshot, the first time under the header; unknown values are empty.
 
         Text that a spreadsheet would run as a formula gets a ``'`` before it.
         """

@@ -1,4 +1,4 @@
-"""A view as JSON, by the contract: one object, on one line or with one row a line; pure."""
+"""A snapshot as JSON: one object, on a single line or with one row per line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from json.encoder import encode_basestring
 from typing import Any, Final
 
-from pbmon_client.data.model import Rows, View
+from pbmon_client.data.model import Rows, Snapshot
 from pbmon_client.data.text import iso_time, safe_text
 from pbmond.fields import SHOWN
 
 
-def render(view: View, *, row_a_line: bool) -> bytes:
-    """Encode a view as UTF-8, ending in a newline; with ``row_a_line`` each row has its own."""
+def render(view: Snapshot, *, row_a_line: bool) -> bytes:
+    """Encode a snapshot as UTF-8; with ``row_a_line`` each row is on a line of its own."""
     between = ",\n" if row_a_line else ","
     parts = [json.dumps(_head(view), ensure_ascii=False, separators=(",", ":"))[:-1]]
     for name in ("retired", "processes", "connections", "files"):
@@ -26,7 +26,7 @@ def render(view: View, *, row_a_line: bool) -> bytes:
     return "".join(parts).encode()
 
 
-def _head(view: View) -> dict[str, Any]:
+def _head(view: Snapshot) -> dict[str, Any]:
     message = view.message
     return {
         "schema": message.schema,

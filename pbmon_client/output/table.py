@@ -1,4 +1,4 @@
-"""A view as a table of text that fits a width, for terminals and files; pure."""
+"""A snapshot as a table of text that fits a width, for terminals and files."""
 
 from __future__ import annotations
 
@@ -6,66 +6,66 @@ import time
 from typing import Final
 
 from pbmon_client.data import shares
-from pbmon_client.data.model import Rows, View
+from pbmon_client.data.model import Snapshot
 from pbmon_client.data.text import fit, human, safe_text
-from pbmon_client.present.arrange import table_of
-from pbmon_client.present.cells import cell
-from pbmon_client.present.completeness import warnings
-from pbmon_client.present.fields import Look, fitting
-from pbmon_client.present.views import CONNECTIONS, FILES, PROCESSES
-from pbmon_client.present.views import View as Shown
+from pbmon_client.present import row_lines
+from pbmon_client.present.arrange import ViewQuery, arrange
+from pbmon_client.present.cells import plain
+from pbmon_client.present.completeness import status, warnings
+from pbmon_client.present.fields import Style
+from pbmon_client.present.numbers import Units
+from pbmon_client.present.views import CONNECTIONS, FILES, PROCESSES, View
 
-#: The fields are those of the interface's views; ``once`` prints any view alone.
+#: The columns are those of the interface's views. ``once`` prints one view alone.
 _SECTIONS: Final = (PROCESSES, CONNECTIONS, FILES)
 
 
-def render(view: View, width: int, height: int | None = None, notice: str = "") -> str:
-    """Write a view as lines of at most ``width`` cells; ``height`` bounds their number.
+def render(snapshot: Snapshot, width: int, height: int | None = None, notice: str = "") -> str:
+    """Write a snapshot as lines of at most ``width`` cells; ``height`` bounds their number.
 
-    ``notice`` is a line that must be seen, such as that the daemon is silent.
+    ``notice`` is an extra line at the top, such as one saying that the daemon is silent.
     """
-    lines = _heading(view, width, notice)
-    tables = [
-        (shown, rows) for shown in _SECTIONS if (rows := table_of(view, shown.table)) is not None
-    ]
-    for number, (shown, rows) in enumerate(tables):
+    lines = _heading(snapshot, width, notice)
+    views = [view for view in _SECTIONS if getattr(snapshot, view.table) is not None]
+    for number, view in enumerate(views):
         room = None
         if height is not None:
-            room = max(2, (height - len(lines)) // (len(tables) - number))
-        lines += _section(shown, rows, _look(view), width, room)
+            room = max(2, (height - len(lines)) // (len(views) - number))
+        lines += _section(snapshot, view, width, room)
     return "\n".join(lines[:height]) + "\n"
 
 
-def _look(view: View) -> Look:
-    now_ns = view.message.time_ns
-    return Look(wall_ns=now_ns - view.message.now_ns, now_ns=now_ns)
+def style_of(snapshot: Snapshot, units: Units) -> Style:
+    """Return how the values of a snapshot are written."""
+    now_ns = snapshot.message.time_ns
+    return Style(units=units, wall_ns=now_ns - snapshot.message.now_ns, now_ns=now_ns)
 
 
-def heading(view: View, width: int) -> str:
+def heading(snapshot: Snapshot, width: int) -> str:
     """Write the lines above the rows: host, time, scope, warnings, totals, coverage."""
-    return "\n".join(_heading(view, width, "")) + "\n"
+    return "\n".join(_heading(snapshot, width, "")) + "\n"
 
 
-def _heading(view: View, width: int, notice: str) -> list[str]:
-    lines = [_title(view, width)]
+def _heading(snapshot: Snapshot, width: int, notice: str) -> list[str]:
+    lines = [_title(snapshot, width)]
     words = [notice] if notice else []
-    words += [warning.text for warning in warnings(view)]
+    words += [warning.text for warning in warnings(snapshot)]
     lines += [fit(line, width).rstrip() for line in words]
-    covered = shares.line(view.coverage, view.message.interval_ns, width)
-    return [*lines, _total(view, width), *([covered] if covered else [])]
+    covered = shares.line(snapshot.coverage, snapshot.message.interval_ns, width)
+    return [*lines, _total(snapshot, width), *([covered] if covered else [])]
 
 
-def _title(view: View, width: int) -> str:
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.message.time_ns // 10**9))
-    every = f"{view.message.interval_ns / 1e9:.1f} s"
-    scope = "every user" if view.scope == "all" else "only your processes"
-    status = safe_text(str(view.health.get("status", "?")))
-    return fit(f"pbmon  {view.host}  {stamp}  last {every}  {scope}  {status}", width).rstrip()
+def _title(snapshot: Snapshot, width: int) -> str:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot.message.time_ns // 10**9))
+    every = f"{snapshot.message.interval_ns / 1e9:.1f} s"
+    scope = "every user" if snapshot.scope == "all" else "only your processes"
+    words = safe_text(status(snapshot)[1].strip())
+    return fit(f"pbmon  {snapshot.host}  {stamp}  last {every}  {scope}  {words}", width).rstrip()
 
 
-def _total(view: View, width: int) -> str:
+def _total(snapshot: Snapshot, width: int) -> str:
     def pair(into: str, out: str) -> str:
-        rates = (view.totals.get(f"{name}_bytes_per_s") for name in (into, out))
+        rates = (snapshot.totals.get(f"{name}_bytes_per_s") for name in (into, out))
         return "/".join(human(rate) for rate in rates)
 
     text = (
@@ -76,22 +76,19 @@ def _total(view: View, width: int) -> str:
     return fit(text, width).rstrip()
 
 
-def _section(shown: Shown, rows: Rows, look: Look, width: int, room: int | None) -> list[str]:
-    """Write the titles and the rows that fit, the last line saying how many did not."""
-    kept = rows
-    rest = 0
-    if room is not None and len(rows) > room - 1:
-        kept = rows.take(range(max(0, room - 2)))
-        rest = len(rows) - len(kept)
-    columns = fitting(shown.fields, width, look.units)
-    texts = [
-        [
-            cell(text, cells, right=field.right, keep_end=field.keep_end)
-            for text in (field.title, *field.write(kept.find, look, cells))
-        ]
-        for field, cells in columns
-    ]
-    lines = [fit(" ".join(row), width).rstrip() for row in zip(*texts, strict=True)]
-    if rest:
-        lines.append(f"… and {rest} more {shown.name}")
-    return lines
+def _section(snapshot: Snapshot, view: View, width: int, room: int | None) -> list[str]:
+    """Write the titles and the rows that fit; the last line says how many did not."""
+    units = Units()
+    rows = arrange(snapshot, ViewQuery(view, sort=None))
+    count = 0 if rows is None else len(rows.order)
+    shown = range(count)
+    if room is not None and count > room - 1:
+        shown = range(max(0, room - 2))
+    columns = row_lines.columns_of(view, width + 1, units)
+    lines = [row_lines.title_line(columns, width + 1)]
+    if rows is not None:
+        lines += row_lines.row_lines(rows, shown, columns, style_of(snapshot, units), width + 1)
+    texts = [plain(line)[1:] for line in lines]  # without the cell for the mark of a pinned row
+    if len(shown) < count:
+        texts.append(f"… and {count - len(shown)} more {view.name}")
+    return texts

@@ -1,5 +1,6 @@
 """What there is to show, as rows, groups, order and text, whatever shows it.
 
-Offers: arrange, cells, completeness, fields, listing, numbers, search, views.
+Offers: arrange, cells, completeness, fields, listing, numbers, row_lines, search, selected,
+    views.
 Imports: pbmon_client.data, pbmond.fields.
 """

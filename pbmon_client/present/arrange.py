@@ -1,4 +1,4 @@
-"""From a snapshot to the rows of a view: narrowed, grouped and put in order; pure."""
+"""The one query engine: from a snapshot to the rows of a view, narrowed, grouped and in order."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from math import isnan
 from operator import eq
 from typing import Any, Final
 
-from pbmon_client.data.model import Rows
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Rows, Snapshot
 from pbmon_client.present.listing import Key, Listing, TableListing, listing_of
 from pbmon_client.present.search import EVERYTHING, Search, owners_of, rows_of
 from pbmon_client.present.tree import Tree, grow
 from pbmon_client.present.views import BUSIEST, View
 from pbmond.fields import CLASSES, byte_columns, rate_columns
 
-#: Less than one of so many rows are few.
+#: Fewer than one row in this many counts as few.
 _FEW: Final = 8
-#: So many rows are sorted at once, in about a millisecond.
+#: This many rows are sorted at a time, in about a millisecond.
 _RUN: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
-    """Only the members of one group: ``view`` is the groups' view, ``label`` for people."""
+class GroupScope:
+    """One group of a view, or one row of it: only what belongs to it is listed.
+
+    ``label`` names it for people.
+    """
 
     view: View
     key: Key
@@ -34,15 +36,18 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be listed, and in which order."""
+class ViewQuery:
+    """What to list, and in which order. ``hidden`` names classes; ``sort`` is a column.
+
+    ``sort`` may also be BUSIEST, or None for the order of the wire.
+    """
 
     view: View
-    within: tuple[Within, ...] = ()
+    within: tuple[GroupScope, ...] = ()
     search: Search = EVERYTHING
     active: bool = False
-    hidden: frozenset[str] = frozenset()  # classes
-    sort: str = BUSIEST  # a field's column
+    hidden: frozenset[str] = frozenset()
+    sort: str | None = BUSIEST
     reverse: bool = False
     totals: bool = False
     pinned: tuple[Key, ...] = ()
@@ -50,21 +55,21 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Arranged:
-    """Rows of a listing in order. ``count`` is how many there are before narrowing."""
+    """Rows of a listing in order. ``count`` is their number before narrowing."""
 
-    rows: Rows  # which the listing does not keep
+    rows: Rows  # the listing holds only a weak reference
     listing: Listing
     order: Sequence[int]
     count: int
     pinned: int = 0
     tree: Tree | None = None
 
-    def key(self, place: int) -> Key:
-        """Return the key of the row at a place of the order."""
-        return self.listing.key(self.order[place])
+    def key_at(self, index: int) -> Key:
+        """Return the key of a row by its index in the order."""
+        return self.listing.key(self.order[index])
 
-    def place(self, key: Key) -> int | None:
-        """Return the place of a key."""
+    def index_of(self, key: Key) -> int | None:
+        """Return the index of a key in the order, None if its row is not listed."""
         row = self.listing.position(key)
         if row is None:
             return None
@@ -75,36 +80,38 @@ class Arranged:
 
 
 def table_of(snapshot: Snapshot, name: str) -> Rows | None:
-    """Return a snapshot's table, None while it is not subscribed to."""
+    """Return a table of a snapshot, None while it is not subscribed to."""
     rows: Rows | None = getattr(snapshot, name)
     return rows
 
 
-def arrange(snapshot: Snapshot, wish: Wish) -> Arranged | None:
-    """List what is wished for; None while the snapshot has no such table."""
-    rows = table_of(snapshot, wish.view.table)
+def arrange(snapshot: Snapshot, query: ViewQuery) -> Arranged | None:
+    """List what a query asks for; None while the snapshot has no such table."""
+    rows = table_of(snapshot, query.view.table)
     if rows is None:
         return None
-    chosen = _chosen(snapshot, rows, wish)
-    grouping = wish.view.grouping
+    chosen = _chosen(snapshot, rows, query)
+    grouping = query.view.grouping
     listing = listing_of(rows, grouping, chosen)
     indexes: Sequence[int] = range(len(listing))
     if grouping is None and chosen is not None:
         indexes = chosen
-    if wish.active:
-        moved = _sums(listing, wish.view.table, wish.hidden, rates=_rates_known(listing, wish))
+    if query.active:
+        moved = _sums(listing, query.view.table, query.hidden, rates=_rates_known(listing, query))
         indexes = [row for row in indexes if moved[row]]
-    return _put_in_order(rows, listing, indexes, wish)
+    return _put_in_order(rows, listing, indexes, query)
 
 
-def _put_in_order(rows: Rows, listing: Listing, indexes: Sequence[int], wish: Wish) -> Arranged:
+def _put_in_order(
+    rows: Rows, listing: Listing, indexes: Sequence[int], query: ViewQuery
+) -> Arranged:
     count = len(listing)
-    if wish.view.tree and isinstance(listing, TableListing):
-        weights = _weights(listing, wish)
-        tree = grow(rows, indexes, weights, reverse=wish.reverse)
+    if query.view.tree and isinstance(listing, TableListing):
+        weights = _weights(listing, query)
+        tree = grow(rows, indexes, weights, reverse=query.reverse)
         return Arranged(rows, listing, tree.order, count, 0, tree)
-    order = _order(listing, indexes, wish)
-    pinned = [row for key in wish.pinned if (row := listing.position(key)) is not None]
+    order = _order(listing, indexes, query)
+    pinned = [row for key in query.pinned if (row := listing.position(key)) is not None]
     if pinned:
         first = set(pinned)
         order = [*pinned, *(row for row in order if row not in first)]
@@ -114,15 +121,15 @@ def _put_in_order(rows: Rows, listing: Listing, indexes: Sequence[int], wish: Wi
 # --- narrowing ------------------------------------------------------------------------------------
 
 
-def _chosen(snapshot: Snapshot, rows: Rows, wish: Wish) -> Sequence[int] | None:
-    """Return the rows of the table that are wanted at all; None is all of them."""
+def _chosen(snapshot: Snapshot, rows: Rows, query: ViewQuery) -> Sequence[int] | None:
+    """Return the rows of the table that the query keeps; None is all of them."""
     flows = [table for table in (snapshot.connections, snapshot.files) if table is not None]
-    chosen: Sequence[int] | None = wish.search.rows(rows, flows)
-    for within in wish.within:
+    chosen: Sequence[int] | None = query.search.rows(rows, flows)
+    for within in query.within:
         chosen = _both(chosen, _within(snapshot, rows, within))
-    if wish.hidden and rows.kind != "processes":
+    if query.hidden and rows.kind != "processes":
         classes = rows.table.columns["class"]
-        hidden = {number for number, name in enumerate(CLASSES) if name in wish.hidden}
+        hidden = {number for number, name in enumerate(CLASSES) if name in query.hidden}
         if hidden.intersection(classes):
             every = range(len(rows)) if chosen is None else chosen
             chosen = [row for row in every if classes[row] not in hidden]
@@ -136,8 +143,8 @@ def _both(one: Sequence[int] | None, other: Sequence[int]) -> Sequence[int]:
     return [row for row in one if row in kept]
 
 
-def _within(snapshot: Snapshot, rows: Rows, within: Within) -> Sequence[int]:
-    """Return the rows of a table that belong to a group, or to a process of it."""
+def _within(snapshot: Snapshot, rows: Rows, within: GroupScope) -> Sequence[int]:
+    """Return the rows of a table that belong to a group or to one of its processes."""
     # The owners of rows may be more than the processes that are shown.
     of_owners = within.view.table == "processes" and rows.kind != "processes"
     table = rows.owners if of_owners else table_of(snapshot, within.view.table)
@@ -168,39 +175,44 @@ def _of_process(rows: Rows, pid: int, start_ns: int) -> list[int]:
 # --- order ----------------------------------------------------------------------------------------
 
 
-def _order(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
+def _order(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[int]:
+    if query.sort is None:
+        return list(reversed(indexes)) if query.reverse else list(indexes)
     if not isinstance(listing, TableListing) or _few(indexes, listing):
-        return _sorted(listing, indexes, wish)
-    # All rows are put in order once, and that is what a key press which narrows them takes from:
-    # it would wait longer for the rest to be sorted anew. The members of a group have an order of
-    # their own, which the next key press does not ask for.
-    key = ("order", wish.sort, wish.reverse, wish.totals, wish.hidden)
-    if wish.within and not listing.rows.has(key):
-        return _sorted(listing, indexes, wish)
-    whole = listing.rows.derived(key, lambda: _sorted(listing, range(len(listing)), wish))
+        return _sorted(listing, indexes, query)
+    # All rows are sorted once, and a key press that narrows them picks from that order: sorting
+    # the remaining rows would take longer. The members of a group are sorted on their own,
+    # because the next key press rarely needs that order again.
+    key = ("order", query.sort, query.reverse, query.totals, query.hidden)
+    if query.within and not listing.rows.has(key):
+        return _sorted(listing, indexes, query)
+    whole = listing.rows.derived(key, lambda: _sorted(listing, range(len(listing)), query))
     if len(indexes) == len(listing):
         return list(whole)
     return list(filter({*indexes}.__contains__, whole))
 
 
 def _few(indexes: Sequence[int], listing: Listing) -> bool:
-    """Tell whether it costs less to look at some rows alone than at all of them at once."""
+    """Whether handling these rows one by one costs less than handling all rows at once."""
     return len(indexes) * _FEW < len(listing)
 
 
-def _sorted(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
-    if wish.sort == BUSIEST:
-        return _busiest(listing, indexes, wish)
-    values = listing.raw(wish.sort)
+def _sorted(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[int]:
+    values = _sort_values(listing, query)
     if values is None:
-        return _busiest(listing, indexes, wish)
-    return ordered(indexes, values, reverse=wish.reverse)
+        return _busiest(listing, indexes, query)
+    return ordered(indexes, values, reverse=query.reverse)
+
+
+def _sort_values(listing: Listing, query: ViewQuery) -> Sequence[Any] | None:
+    """Return the values of the column to sort by, None for the busiest first."""
+    return None if query.sort in (BUSIEST, None) else listing.raw(str(query.sort))
 
 
 def ordered(indexes: Iterable[int], values: Sequence[Any], *, reverse: bool) -> list[int]:
     """Sort indexes by their values: numbers from the largest, text from A, unknown ones last.
 
-    Equal values stay as they are.
+    Rows with equal values keep their order.
     """
     known: Sequence[int] = list(indexes)
     unknown: list[int] = []
@@ -217,28 +229,28 @@ def _is_unknown(value: Any) -> bool:  # noqa: ANN401 - whatever a column holds
 
 
 def _all_known(values: Sequence[Any]) -> bool:
-    """Tell so without a step of Python for each value."""
+    """Whether all values are known, found without a Python-level step per value."""
     if not isinstance(values, array) and None in values:
         return False
     return not (len(values) and isinstance(values[0], float) and isnan(sum(values)))
 
 
-def _busiest(listing: Listing, indexes: Sequence[int], wish: Wish) -> list[int]:
-    if not wish.totals:  # those that move alike by what they moved
-        indexes = _order(listing, indexes, replace(wish, totals=True))
-    names = traffic(wish.view.table, wish.hidden, rates=not wish.totals)
+def _busiest(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[int]:
+    if not query.totals:  # equal rates are ordered by what was moved so far
+        indexes = _order(listing, indexes, replace(query, totals=True))
+    names = traffic(query.view.table, query.hidden, rates=not query.totals)
     if isinstance(listing, TableListing) and _few(indexes, listing):
         weigh = listing.weigher(names)
     else:
         weigh = listing.sums(names).__getitem__
-    return _in_order(indexes, weigh, reverse=not wish.reverse)
+    return _in_order(indexes, weigh, reverse=not query.reverse)
 
 
 def _in_order(rows: Sequence[int], key: Callable[[int], Any], *, reverse: bool) -> list[int]:
-    """Sort as ``sorted()`` does, in runs that it then merges.
+    """Sort as ``sorted()`` does, but in runs that are then merged.
 
-    That takes no longer, and a key press need not wait for the whole: nothing else runs in this
-    process until a call of sorted() returns.
+    That takes no longer, and a key press need not wait for all of it: no other thread of this
+    process runs until a call of sorted() returns.
     """
     runs = [
         sorted(rows[first : first + _RUN], key=key, reverse=reverse)
@@ -247,28 +259,29 @@ def _in_order(rows: Sequence[int], key: Callable[[int], Any], *, reverse: bool) 
     return runs[0] if len(runs) == 1 else sorted(chain(*runs), key=key, reverse=reverse)
 
 
-def _weights(listing: Listing, wish: Wish) -> Sequence[Any]:
-    """Return what the branches of a tree are ordered by."""
-    if wish.sort != BUSIEST:
-        values = listing.raw(wish.sort)
-        if values is not None:
-            return values
-    return _sums(listing, wish.view.table, wish.hidden, rates=not wish.totals)
+def _weights(listing: Listing, query: ViewQuery) -> Sequence[Any]:
+    """Return the values that order the branches of a tree."""
+    values = _sort_values(listing, query)
+    return (
+        values
+        if values is not None
+        else _sums(listing, query.view.table, query.hidden, rates=not query.totals)
+    )
 
 
 def _sums(listing: Listing, table: str, hidden: Collection[str], *, rates: bool) -> Sequence[float]:
-    """Return for each row the sum of its traffic in the classes that show; unknown counts as 0."""
+    """Return each row's sum of traffic in the visible classes; unknown counts as 0."""
     return listing.sums(traffic(table, hidden, rates=rates))
 
 
 def traffic(table: str, hidden: Collection[str], *, rates: bool) -> tuple[str, ...]:
-    """Name the columns that tell what moved in the classes that show."""
+    """Name the columns of traffic in the visible classes."""
     names = (rate_columns if rates else byte_columns)(table)
     if table != "processes" or not hidden:
         return names
     return tuple(name for name in names if name.split("_")[0] not in hidden)
 
 
-def _rates_known(listing: Listing, wish: Wish) -> bool:
-    columns = [listing.raw(name) or () for name in rate_columns(wish.view.table)]
+def _rates_known(listing: Listing, query: ViewQuery) -> bool:
+    columns = [listing.raw(name) or () for name in rate_columns(query.view.table)]
     return any(value is not None and not isnan(value) for column in columns for value in column)

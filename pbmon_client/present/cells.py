@@ -1,4 +1,4 @@
-"""Lines of terminal cells: text made safe, cut, padded and laid over each other; pure.
+"""Lines of terminal cells: text made safe, cut, padded and laid over each other.
 
 A line is a list of (role, text) runs; a role is a name of ``palette``. Text in lines is printable.
 """
@@ -11,7 +11,7 @@ from typing import Final
 
 from pbmon_client.data.text import fit, width
 
-#: Characters that look like others, named so that nobody mixes them up.
+#: Characters that look like others, named to avoid mix-ups.
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 DASH: Final = "\N{EN DASH}"
 CRUMB: Final = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
@@ -19,15 +19,15 @@ CRUMB: Final = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 Run = tuple[str, str]
 Line = list[Run]
 
-#: Left-to-right mark: no cells wide; it keeps a right-to-left name from reordering its neighbours.
+#: Left-to-right mark, zero cells wide: keeps a right-to-left name from reordering its neighbours.
 _LRM: Final = "\u200e"
 _RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
-#: Characters whose width terminals do not agree on; one in a name would shift the line.
+#: Characters whose width terminals disagree on; one in a name would shift the line.
 _CONTESTED: Final = dict.fromkeys(
     [
         *range(0x1160, 0x1200),  # Hangul vowels and finals, which join the syllable before
         *range(0xD7B0, 0xD800),
-        *range(0xFE00, 0xFE10),  # variation selectors: some terminals widen what is before
+        *range(0xFE00, 0xFE10),  # variation selectors: some terminals widen the character before
         *range(0x1F1E6, 0x1F200),  # regional indicators: a pair is a flag in some terminals
         *range(0x1F3FB, 0x1F400),  # skin tones
         *range(0xE0100, 0xE01F0),
@@ -59,9 +59,9 @@ def clean(text: str) -> str:
 
 
 def reads_unicode(environment: Mapping[str, str]) -> bool:
-    """Tell whether the locale's terminal shows Unicode.
+    """Whether the locale's terminal shows Unicode.
 
-    Python itself takes the C locale for UTF-8, and cannot be asked.
+    Python itself treats the C locale as UTF-8, so it cannot be asked.
     """
     names = ("LC_ALL", "LC_CTYPE", "LANG")
     locale = next((value for name in names if (value := environment.get(name))), "")
@@ -69,7 +69,7 @@ def reads_unicode(environment: Mapping[str, str]) -> bool:
 
 
 def in_ascii(text: str) -> str:
-    """Write clean text in ASCII, in as many cells: what has no likeness is a ``?`` in each."""
+    """Write clean text in ASCII, in as many cells; what has no ASCII likeness becomes ``?``."""
     text = text.translate(_ASCII)
     return text if text.isascii() else "".join(map(_likeness, text))
 
@@ -99,7 +99,7 @@ def wrap(text: str, cells: int) -> list[str]:
     line = ""
     for word in text.strip(_LRM)[:_LONGEST].split():
         joined = f"{line} {word}" if line else word
-        if cells_of(word) > cells:  # what no line has room for is cut wherever it is full
+        if cells_of(word) > cells:  # a word longer than a line is cut at the end of each line
             *full, joined = _pieces(joined, cells)
             lines += full
         elif cells_of(joined) > cells:
@@ -173,7 +173,7 @@ def spread(left: Line, right: Line, cells: int) -> Line:
     return [*fill(left, room), *right]
 
 
-def over(lines: list[Line], box: Iterable[Line], x: int, y: int) -> None:
+def overlay(lines: list[Line], box: Iterable[Line], x: int, y: int) -> None:
     """Lay a box over lines, in place, its left upper corner at cell ``x`` of line ``y``."""
     for row, top in enumerate(box, y):
         if 0 <= row < len(lines):

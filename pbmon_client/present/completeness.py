@@ -1,30 +1,36 @@
-"""What the daemon says of its picture's completeness, in words; pure."""
+"""How complete the daemon's picture is, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.data.text import human
+
+#: Says in the header that the health page names something this kernel cannot show.
+MARK: Final = "*"
+_HEADINGS: Final = {"unseen": f"unseen on this kernel ({MARK} in the header)"}
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the numbers leave out. ``key`` tells it from other warnings.
+    """Something that the numbers leave out. ``key`` identifies the warning.
 
-    A ``lasting`` one is a trait of the host, and is remembered once it was acknowledged.
+    Where the key has the daemon's run and a count, further loss makes a new warning.
     """
 
     key: str
     text: str
     role: str
-    lasting: bool = False
 
 
 def warnings(snapshot: Snapshot) -> list[Notice]:
-    """Say what the numbers of a snapshot leave out, the gravest first."""
+    """List what is lost or missing now, the most serious first.
+
+    What this kernel can never show is not a warning: ``status`` marks it, ``report`` names it.
+    """
     health = snapshot.health
     epoch = snapshot.message.epoch
     made = []
@@ -38,41 +44,37 @@ def warnings(snapshot: Snapshot) -> list[Notice]:
         made.append(Notice(f"{epoch} incomplete {words}", f"INCOMPLETE {words}", "alert"))
     for part, mode in _items(health.get("modes")):
         if mode == "off":
-            made.append(
-                Notice(f"mode {part}", f"NOT COUNTED {part}: switched off", "warn", lasting=True)
-            )
-    unseen = ", ".join(_texts(health.get("unseen")))
-    if unseen:
-        made.append(Notice(f"unseen {unseen}", f"unseen here: {unseen}", "warn", lasting=True))
+            made.append(Notice(f"mode {part}", f"NOT COUNTED {part}: switched off", "warn"))
     return made
 
 
 def status(snapshot: Snapshot) -> tuple[str, str]:
-    """Return the role and the word for the header."""
+    """Return the role and the word for the header; ``MARK`` follows where something is unseen."""
     health = snapshot.health
+    mark = MARK if _texts(health.get("unseen")) else ""
     lost = sum(count for _reason, count in _items(health.get("lost")) if isinstance(count, int))
     if health.get("status") != "complete":
         return "alert", " INCOMPLETE "
     if lost:
-        return "warn", f"lost {lost:,}"
+        return "warn", f"lost {lost:,}{mark}"
     off = [part for part, mode in _items(health.get("modes")) if mode == "off"]
     if off:
-        return "warn", f"without {', '.join(off)}"
-    return "good", "complete"
+        return "warn", f"without {', '.join(off)}{mark}"
+    return "good", f"complete{mark}"
 
 
 Report = list[tuple[str, list[tuple[str, str]]]]
 
 
 def report(health: Mapping[str, Any]) -> Report:
-    """Write all of a health object as headings with (name, value) under each.
+    """Return a health object as headings with (name, value) pairs under each.
 
-    What a newer daemon adds shows as well; names are the contract's.
+    Entries that a newer daemon adds are included; names are the contract's.
     """
     made: Report = []
     for name, value in health.items():
         entries = _entries("", value)
-        made.append((_words(name), entries or [("", "none")]))
+        made.append((_HEADINGS.get(name) or _words(name), entries or [("", "none")]))
     return made
 
 

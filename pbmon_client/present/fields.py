@@ -1,4 +1,4 @@
-"""What a cell of a view shows: fields made from the one column table, fitted to a width; pure."""
+"""What a cell of a view shows: columns made from the table of fields, fitted to a width."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 from pbmon_client.data.network import inet_protocol_number
 from pbmon_client.data.text import human
 from pbmon_client.present.cells import DASH, TIMES, clean
-from pbmon_client.present.listing import Find
+from pbmon_client.present.listing import ValuesOf
 from pbmon_client.present.numbers import Units, clock, latency
 from pbmond.fields import FIELDS, SHOWN, rate_name
 
@@ -22,7 +22,7 @@ NameOf = Callable[[str], str | None]
 ServiceOf = Callable[[str, int], str | None]
 
 
-def _nobody(_address: str) -> str | None:
+def _no_name(_address: str) -> str | None:
     return None
 
 
@@ -31,7 +31,7 @@ def _no_service(_protocol: str, _port: int) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Style:
     """How values are written.
 
     ``wall_ns`` is CLOCK_REALTIME minus CLOCK_BOOTTIME, ``now_ns`` the snapshot's CLOCK_REALTIME.
@@ -41,17 +41,17 @@ class Look:
     wall_ns: int = 0
     now_ns: int = 0
     full_command: bool = False
-    name_of: NameOf = _nobody
+    name_of: NameOf = _no_name
     service_of: ServiceOf = _no_service
     ascii_only: bool = False
 
 
-Write = Callable[[Find, Look, int], list[str]]
+Write = Callable[[ValuesOf, Style, int], list[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """A column of a view. ``rank``: the smaller, the longer it stays when the screen is narrow.
+    """A column of a view. On a narrow screen those with the largest ``rank`` go first.
 
     ``sort`` names what it sorts by, if it can; ``counter`` is its byte counter, for traffic, and
     ``others`` are those of a sum; ``write`` makes the texts of the rows that are drawn, for a
@@ -99,24 +99,24 @@ class Field:
 # --- makers -------------------------------------------------------------------------------------
 
 
-def _values(find: Find, name: str) -> Sequence[Any]:
-    return find(name) or ()
+def _values(values_of: ValuesOf, name: str) -> Sequence[Any]:
+    return values_of(name) or ()
 
 
 def _plain(name: str) -> Write:
-    def write(find: Find, look: Look, _cells: int) -> list[str]:
-        return ["" if v is None else written(name, v, look) for v in _values(find, name)]
+    def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
+        return ["" if v is None else written(name, v, style) for v in _values(values_of, name)]
 
     return write
 
 
-def written(name: str, value: Any, look: Look) -> str:  # noqa: ANN401 - whatever the column holds
+def written(name: str, value: Any, style: Style) -> str:  # noqa: ANN401 - whatever the column holds
     """Write a value that is known, in the unit that its field has."""
     unit = FIELDS[name].unit if name in FIELDS else ""
     if unit == "us":
         return latency(value)
     if unit == "bytes":
-        return human(value, 1024 if look.units.binary else 1000)
+        return human(value, 1024 if style.units.binary else 1000)
     return clean(str(value))
 
 
@@ -153,7 +153,7 @@ def text(
 
 
 def number(table: str, name: str, cells: int, rank: int, title: str | None = None) -> Field:
-    """Make a field of a number that is no traffic."""
+    """Make a field of a number that is not traffic."""
     return text(table, name, cells, rank, right=True, title=title)
 
 
@@ -161,9 +161,9 @@ def traffic(table: str, pair: str, rank: int) -> Field:
     """Make a field of bytes or of their rate, as the units say."""
     counter = f"{pair}_bytes"
 
-    def write(find: Find, look: Look, _cells: int) -> list[str]:
-        name = counter if look.units.totals else rate_name(counter)
-        return [look.units.write(value) for value in _values(find, name)]
+    def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
+        name = counter if style.units.totals else rate_name(counter)
+        return [style.units.write(value) for value in _values(values_of, name)]
 
     title = SHOWN[table][counter].short
     return Field(pair, title, 6, rank, counter, write, right=True, counter=counter)
@@ -172,10 +172,10 @@ def traffic(table: str, pair: str, rank: int) -> Field:
 def other_traffic(counters: tuple[str, ...]) -> Field:
     """Make a field of the sum of all traffic that has no field of its own."""
 
-    def write(find: Find, look: Look, _cells: int) -> list[str]:
-        names = counters if look.units.totals else map(rate_name, counters)
-        columns = [_values(find, name) for name in names]
-        return [look.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
+    def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
+        names = counters if style.units.totals else map(rate_name, counters)
+        columns = [_values(values_of, name) for name in names]
+        return [style.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
 
     return Field("other", "OTHER", 6, 4, "", write, right=True, others=counters)
 
@@ -189,16 +189,16 @@ def known_sum(values: Iterable[float | None]) -> float | None:
 # --- writers of more than one column --------------------------------------------------------------
 
 
-def write_name(find: Find, look: Look, cells: int) -> list[str]:
+def write_name(values_of: ValuesOf, style: Style, cells: int) -> list[str]:
     """Write a process's name, or its command line; of an exited one, when it ended."""
-    names = _values(find, "cmdline" if look.full_command else "name")
-    shorts = _values(find, "name")
-    ends = _values(find, "exited_ns")
+    names = _values(values_of, "cmdline" if style.full_command else "name")
+    shorts = _values(values_of, "name")
+    ends = _values(values_of, "exited_ns")
     written = []
     for name, short, end in zip(names, shorts, ends, strict=True):
         shown = clean(name or short or "?")
         if end is not None:
-            stamp = f" {TIMES}{clock(end + look.wall_ns)}"
+            stamp = f" {TIMES}{clock(end + style.wall_ns)}"
             room = max(1, cells - len(stamp))
             shown = (shown if len(shown) <= room else shown[: room - 1] + "…") + stamp
         written.append(shown)
@@ -208,13 +208,13 @@ def write_name(find: Find, look: Look, cells: int) -> list[str]:
 def write_end(side: str) -> Write:
     """Make the writer of one end of a connection: address, or name, and port."""
 
-    def write(find: Find, look: Look, _cells: int) -> list[str]:
+    def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
         return [
-            clean(endpoint(address, port, protocol, look))
+            clean(endpoint(address, port, protocol, style))
             for address, port, protocol in zip(
-                _values(find, f"{side}_address"),
-                _values(find, f"{side}_port"),
-                _values(find, "protocol"),
+                _values(values_of, f"{side}_address"),
+                _values(values_of, f"{side}_port"),
+                _values(values_of, "protocol"),
                 strict=True,
             )
         ]
@@ -222,50 +222,53 @@ def write_end(side: str) -> Write:
     return write
 
 
-def endpoint(address: str | None, port: int | None, protocol: str, look: Look) -> str:
+def endpoint(address: str | None, port: int | None, protocol: str, style: Style) -> str:
     """Write an address and a port, with their names where those are wanted and known."""
     if address is None and port is None:
-        # Of IP there is always a peer, though nobody may know it; other sockets need no name.
+        # An IP socket always has a peer, even if it is unknown; other sockets need no name.
         return DASH if inet_protocol_number(protocol) is None else "?"
-    host = "?" if address is None else look.name_of(address) or address
+    host = "?" if address is None else style.name_of(address) or address
     if port is None:
         return host
-    service = look.service_of(protocol, port) or str(port)
+    service = style.service_of(protocol, port) or str(port)
     return f"[{host}]:{service}" if ":" in host else f"{host}:{service}"
 
 
-def write_host(find: Find, look: Look, _cells: int) -> list[str]:
+def write_host(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
     """Write a remote host; where no peer is known, say so."""
     return [
-        "(peer not known)" if host is None else clean(look.name_of(host) or host)
-        for host in _values(find, "host")
+        "(peer not known)" if host is None else clean(style.name_of(host) or host)
+        for host in _values(values_of, "host")
     ]
 
 
-def write_unit(find: Find, _look: Look, _cells: int) -> list[str]:
+def write_unit(values_of: ValuesOf, _style: Style, _cells: int) -> list[str]:
     """Write a container's unit; a unit itself has been named already."""
-    pairs = zip(_values(find, "unit"), _values(find, "container"), strict=True)
+    pairs = zip(_values(values_of, "unit"), _values(values_of, "container"), strict=True)
     return ["" if container is None else clean(unit or "") for unit, container in pairs]
 
 
 def short_container(container: str) -> str:
-    """Cut a container's id as its own tools do; ``runtime:`` stays before it."""
+    """Shorten a container's id as its own tools do; ``runtime:`` stays in front."""
     runtime, _, identifier = container.partition(":")
     return f"{runtime}:{identifier[:12]}" if len(identifier) == 64 else container
 
 
-def write_container(find: Find, _look: Look, _cells: int) -> list[str]:
+def write_container(values_of: ValuesOf, _style: Style, _cells: int) -> list[str]:
     """Write a container by its runtime and the start of its id."""
     return [
-        "" if each is None else clean(short_container(each)) for each in find("container") or ()
+        "" if each is None else clean(short_container(each))
+        for each in values_of("container") or ()
     ]
 
 
-def write_port(find: Find, look: Look, _cells: int) -> list[str]:
+def write_port(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
     """Write a service's port and its name."""
     written = []
-    for protocol, port in zip(_values(find, "protocol"), _values(find, "port"), strict=True):
-        service = None if port is None else look.service_of(protocol, port)
+    for protocol, port in zip(
+        _values(values_of, "protocol"), _values(values_of, "port"), strict=True
+    ):
+        service = None if port is None else style.service_of(protocol, port)
         written.append("" if port is None else f"{port} {service}" if service else str(port))
     return written
 
@@ -273,9 +276,9 @@ def write_port(find: Find, look: Look, _cells: int) -> list[str]:
 ARROWS: Final = {"in": "←", "out": "→"}
 
 
-def write_direction(find: Find, _look: Look, _cells: int) -> list[str]:
+def write_direction(values_of: ValuesOf, _style: Style, _cells: int) -> list[str]:
     """Write who opened a connection as an arrow between its ends."""
-    return [ARROWS.get(value, DASH) for value in _values(find, "direction")]
+    return [ARROWS.get(value, DASH) for value in _values(values_of, "direction")]
 
 
 # --- fitting --------------------------------------------------------------------------------------
@@ -286,8 +289,8 @@ def fitting(
 ) -> list[tuple[Field, int]]:
     """Choose the fields that a line of ``cells`` has room for, and their widths.
 
-    The least important ones give way; what is left over goes to those that stretch. Traffic that
-    gave way shows in a sum, so that no row is busy for no visible reason.
+    The least important ones give way; what is left over goes to those that stretch. Traffic
+    without a column shows in a sum, so that every busy row has a visible reason.
     """
     shown = [f for f in fields if f.name not in hidden and f.traffic not in hidden]
     kept = _kept(shown, cells, units)
@@ -311,7 +314,7 @@ def _kept(shown: Sequence[Field], cells: int, units: Units) -> list[Field]:
     kept: list[Field] = []
     used = -1
     for rank in sorted({field.rank for field in shown}):
-        # All of a rank or none: one column of a pair says little.
+        # All columns of a rank or none: half of a pair says little.
         together = [field for field in shown if field.rank == rank]
         need = sum(1 + field.width(units) for field in together)
         kind = sum(max(0, f.ideal - f.cells) for f in kept) if rank > _OPTIONAL_RANK else 0

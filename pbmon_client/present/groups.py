@@ -1,4 +1,4 @@
-"""What rows are grouped by: program, user, unit or container, remote host, service; pure."""
+"""What rows are grouped by: program, user, unit or container, remote host, service."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _programs(rows: Rows) -> Iterable[Key]:
 
 
 def _program(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401 - one of two kinds
-    if isinstance(key, tuple):  # a kernel thread or a process whose executable is not known
+    if isinstance(key, tuple):  # a kernel thread, or a process whose executable is unknown
         return _text(key[0])
     return safe(key.removesuffix(b" (deleted)").rsplit(b"/", 1)[-1])
 
@@ -50,7 +50,7 @@ def _users(rows: Rows) -> Iterable[Key]:
 
 
 def _user(rows: Rows, key: Key, row: int) -> str | None:
-    # By the contract's own column, which knows how users are named.
+    # From the contract's own column, which knows how users are named.
     return None if key == NO_UID else rows.take([row]).column("user")[0]
 
 
@@ -83,7 +83,7 @@ def _place(rows: Rows, key: Any, row: int) -> str:  # noqa: ANN401
 
 
 UNITS: Final = Grouping(
-    "processes", _units, {"place": _place, "unit": _unit, "container": _container}
+    "processes", _units, {"unit_or_container": _place, "unit": _unit, "container": _container}
 )
 
 # --- remote hosts and ports ---------------------------------------------------------------------
@@ -123,8 +123,8 @@ HOSTS: Final = Grouping("connections", _hosts, {"host": _host, "class": _class})
 def _ports(rows: Rows) -> Iterable[Key]:
     columns = rows.table.columns
     names = ("class", "protocol", "local_port", "remote_port", "direction")
-    # The port that names the service is the one that was connected to; where it is not known who
-    # began, the lower one. Written out because a call for each row would cost more than the rest.
+    # The port of the service is the one that was connected to; where it is unknown who opened the
+    # connection, the lower one. Inline, because a call per row would cost more than the rest.
     return [
         (
             protocol,

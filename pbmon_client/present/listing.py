@@ -1,7 +1,7 @@
 """Rows to list: those of a table, or groups of them; each has an identity and sortable columns.
 
-Columns for sorting stay as raw as they come, and text is made for the few rows that are drawn, so
-that a hundred thousand rows cost little.
+Columns for sorting stay raw, and text is made only for the few rows that are drawn, so that 100,000
+rows cost little.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pbmon_client.data.model import Rows
 from pbmond.fields import IDENTITY, SHOWN, Combined
 
 Key = Hashable
-Find = Callable[[str], Sequence[Any] | None]
+ValuesOf = Callable[[str], Sequence[Any] | None]
 Value = TypeVar("Value", bound=Hashable)
 
 
@@ -30,7 +30,7 @@ class Listing(Protocol):
         """Return the number of rows."""
 
     def key(self, row: int) -> Key:
-        """Return what tells a row from every other, in every snapshot of a daemon run."""
+        """Return the identity of a row, the same in every snapshot of a daemon run."""
 
     def position(self, key: Key) -> int | None:
         """Return the row of a key."""
@@ -39,19 +39,19 @@ class Listing(Protocol):
         """Return the values of a field for sorting, None (or NaN) where not known."""
 
     def sums(self, names: tuple[str, ...]) -> Sequence[float]:
-        """Return for each row the sum of some numbers; what is not known counts as 0."""
+        """Return each row's sum of some numbers; unknown ones count as 0."""
 
-    def window(self, rows: Sequence[int]) -> Find:
-        """Return what finds the contract's values of some rows, by field."""
+    def window(self, rows: Sequence[int]) -> ValuesOf:
+        """Return a function that gives the contract's values of some rows by field."""
 
     def members(self, row: int) -> Sequence[int]:
         """Return the rows of the table below that a row stands for."""
 
 
 def _weakly(rows: Rows) -> Rows:
-    """Let rows be freed with their snapshot: they keep their listings, not the other way round.
+    """Refer to rows weakly: rows keep their listings alive, not the other way round.
 
-    Else each snapshot of a large host, some 50 MB, would wait for the collector of cycles.
+    Otherwise each snapshot of a large host, some 50 MB, would wait for the cycle collector.
     """
     weak: Rows = weakref.proxy(rows)
     return weak
@@ -88,7 +88,7 @@ class TableListing:
         return table_sums(self.rows, names)
 
     def weigher(self, names: tuple[str, ...]) -> Callable[[int], float]:
-        """Return what adds up the columns of one row."""
+        """Return a function that adds up the columns of one row."""
         columns = [self.rows.table.columns[name] for name in names]
 
         def weigh(row: int) -> float:
@@ -97,9 +97,9 @@ class TableListing:
 
         return weigh
 
-    def window(self, rows: Sequence[int]) -> Find:
+    def window(self, rows: Sequence[int]) -> ValuesOf:
         """Take the rows out of the table."""
-        return self.rows.take(rows).find
+        return self.rows.take(rows).values
 
     def members(self, row: int) -> Sequence[int]:
         """Return the row itself."""
@@ -107,7 +107,7 @@ class TableListing:
 
 
 def table_sums(rows: Rows, names: tuple[str, ...]) -> Sequence[float]:
-    """Return for each row the sum of some of the table's numbers, unknown ones as 0."""
+    """Return each row's sum of some of the table's numbers; unknown ones count as 0."""
 
     def total() -> Sequence[float]:
         columns = [_without_nan(rows.table.columns[name]) for name in names]
@@ -119,12 +119,12 @@ def table_sums(rows: Rows, names: tuple[str, ...]) -> Sequence[float]:
 
 
 def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
-    # One sum tells whether any of them is NaN, at a fraction of the cost of looking.
+    # One sum shows whether any value is NaN, at a fraction of the cost of checking each.
     return [0.0 if isnan(value) else value for value in values] if isnan(sum(values)) else values
 
 
 def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
-    """Return a field's values as the wire has them if they sort alike, else as the contract has."""
+    """Return a field's values: the wire's own if they sort alike, else the contract's."""
     field = SHOWN[rows.kind].get(name)
     if field is None:
         owners = rows.owners
@@ -132,7 +132,8 @@ def raw_column(rows: Rows, name: str) -> Sequence[Any] | None:
         if theirs is None:
             return None
         return list(map([*theirs, None].__getitem__, rows.owner_rows()))
-    if field.type == "number" or field.wire == "text":
+    always_known = field.null is None and field.needs is None
+    if field.wire == "text" or (field.type == "number" and always_known):
         values: Sequence[Any] = rows.table.columns[name]
         return values
     return rows.column(name)
@@ -155,7 +156,7 @@ _COUNTS: Final = ("members", "processes")
 
 
 def numbered(values: Sequence[Value]) -> tuple[dict[Value, int], list[int]]:
-    """Give the different values numbers as they come; return those, and the number of each."""
+    """Give distinct values numbers in order; return the numbering, and each value's number."""
     numbers = {value: number for number, value in enumerate(dict.fromkeys(values))}
     return numbers, list(map(numbers.__getitem__, values))
 
@@ -186,7 +187,7 @@ class GroupListing:
         self._grouping = grouping
         self._keys: list[Key]
         self._chosen = chosen
-        # Without a step of Python for each row, as below: that is what a key press waits for.
+        # Without a Python-level step per row, here and below: a key press waits for this.
         if chosen is None:
             self._positions, self._numbers = numbered(group_keys(rows, grouping))
         else:
@@ -219,7 +220,7 @@ class GroupListing:
 
     def _first(self, row: int) -> int:
         """Return the first row in a group."""
-        if self._firsts is None:  # backwards, so that the first one stays
+        if self._firsts is None:  # in reverse, so that the first one remains
             self._firsts = dict(zip(reversed(self._numbers), reversed(self._members), strict=True))
         return self._firsts[row]
 
@@ -239,10 +240,10 @@ class GroupListing:
             self._made[key] = self._sums(table_sums(self.rows, names), rates=False)
         return self._made[key]
 
-    def window(self, rows: Sequence[int]) -> Find:
+    def window(self, rows: Sequence[int]) -> ValuesOf:
         """Return the values of some groups."""
 
-        def find(name: str) -> Sequence[Any] | None:
+        def values_of(name: str) -> Sequence[Any] | None:
             label = self._grouping.labels.get(name)
             if label is not None and name not in self._made:
                 return [self._label(label, row) for row in rows]
@@ -251,7 +252,7 @@ class GroupListing:
             values = self.raw(name)
             return None if values is None else [values[row] for row in rows]
 
-        return find
+        return values_of
 
     def _make(self, name: str) -> Sequence[Any] | None:
         label = self._grouping.labels.get(name)
@@ -304,7 +305,7 @@ class GroupListing:
         values = self._of_members(column)
         sums: list[Any] = [0.0 if rates else 0] * len(self)
         unknown: set[int] = set()
-        # Most are zero, and cost no step of Python.
+        # Most are zero, and are skipped without a Python-level step.
         moved = zip(compress(self._numbers, values), filter(None, values), strict=True)
         for group, value in moved:
             if value == value:  # noqa: PLR0124 - NaN, the wire's unknown, is not

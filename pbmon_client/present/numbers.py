@@ -1,4 +1,4 @@
-"""Numbers for people in the unit they chose: bytes or bits, 1000 or 1024, short or exact; pure."""
+"""Numbers for people in the unit they chose: bytes or bits, 1000 or 1024, short or exact."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Units:
         """Name the unit, for the header."""
         unit = "bits" if self.bits else "bytes"
         power = ", 1024" if self.binary else ""
-        return f"{unit} in all{power}" if self.totals else f"{unit}/s{power}"
+        return f"{unit} total{power}" if self.totals else f"{unit}/s{power}"
 
     def write(self, value: float | None) -> str:
-        """Write a number of bytes (or bytes/s); nothing at all is a dot."""
+        """Write a number of bytes (or bytes/s); zero is a dot."""
         if value is None:
             return _UNKNOWN
         if not value:

@@ -1,4 +1,4 @@
-"""What stands in the filter line: an expression of ``--filter``, or words to be found in a row."""
+"""The filter line: an expression as for ``--filter``, or words to find in a row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pbmon_client.data.users import user_name
 from pbmon_client.present.listing import numbered
 from pbmond.fields import FIELDS, SHOWN
 
-#: Signs that only an expression has; without one the text is words.
+#: Signs of an expression; without any, the text is words.
 _EXPRESSION: Final = re.compile(r"[=<>~()!\"']|\bin\b", re.IGNORECASE)
 _PROCESS_TEXTS: Final = ("name", "cmdline", "exe", "unit", "container")
 _WORD: Final = re.compile(r"[a-z_]+")
@@ -28,10 +28,10 @@ _NAMES: Final = {"connections": ("local_name", "remote_name"), "files": ("path",
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Words that a row's texts must all contain, whatever their case.
+    """Words that a row's texts must all contain, ignoring case.
 
-    Each test is a flag for every row, made and joined without a step of Python for each, and what
-    it reads is made once for each snapshot: that is what a key press waits for.
+    Tests work on whole columns without a Python-level step per row, and what they read is made
+    once per snapshot, because a key press waits for the result.
     """
 
     words: tuple[str, ...]
@@ -42,8 +42,8 @@ class Words:
         return list(compress(range(len(rows)), joined(and_, flags)))
 
 
-def makers(rows: Rows) -> list[Callable[[], object]]:
-    """Return what makes the things that words are looked for in, piece by piece."""
+def preparations(rows: Rows) -> list[Callable[[], object]]:
+    """Return functions that make what words are searched in, piece by piece."""
     if rows.kind == "processes":
         return [partial(_process_texts, rows)]
     sides = _SIDES if rows.kind == "connections" else ()
@@ -74,7 +74,7 @@ def _containing(rows: Rows, word: str, user: UserName) -> Flags:
 
 
 def _lowered(rows: Rows, name: str) -> list[bytes] | None:
-    """Return a column's texts in small letters, None where all of them are unknown."""
+    """Return a column's texts in lower case, None if all of them are unknown."""
 
     def make() -> list[bytes] | None:
         column = rows.table.columns[name]
@@ -88,7 +88,7 @@ def _known(column: Sequence[bytes | None]) -> Sequence[Any]:
 
 
 def _process_texts(rows: Rows) -> list[bytes]:
-    """Return all that a process is found by, in small letters, its texts apart by NUL."""
+    """Return the text in which each process is searched, in lower case, joined by NUL."""
 
     def make() -> list[bytes]:
         columns = [_known(rows.table.columns[name]) for name in _PROCESS_TEXTS]
@@ -98,7 +98,7 @@ def _process_texts(rows: Rows) -> list[bytes]:
 
 
 def _owned(rows: Rows, chosen: Flags) -> Flags:
-    """Tell of each row whether it belongs to one of some processes; the last flag is nobody's."""
+    """Return whether each row belongs to a chosen process; rows without a process do not."""
     return list(map([*chosen, False].__getitem__, rows.owner_rows()))
 
 
@@ -126,7 +126,7 @@ class _Ends:
     numbers: list[int]
 
     def among(self, found: Flags) -> Flags:
-        """Tell of each connection whether its end is one of those found."""
+        """Return whether each connection's end is among those found."""
         return list(map(found.__getitem__, self.numbers))
 
 
@@ -142,7 +142,7 @@ def _ends(rows: Rows, side: str) -> _Ends:
 
 
 def _at_ends(rows: Rows, side: str, word: str) -> list[Flags]:
-    """Tell of each row whether an end is written so: an address's part, a port, or both."""
+    """Return whether each row has an end that matches: part of an address, a port, or both."""
     written = _ends(rows, side)
     found = [word in text for text in written.texts]
     tests = [written.among(found)] if any(found) else []
@@ -162,7 +162,7 @@ def _address(family: int, raw: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A filter line that was understood. ``error`` is one line where it was not."""
+    """A parsed filter line; ``error`` is one line if it could not be parsed."""
 
     text: str = ""
     words: Words | None = None
@@ -171,7 +171,7 @@ class Search:
 
     @property
     def needs_flows(self) -> bool:
-        """Whether it asks for fields of connections or files."""
+        """Whether it uses fields of connections or files."""
         return self.filter is not None and not self.filter.fields <= SHOWN["processes"].keys()
 
     def rows(self, rows: Rows, flows: Sequence[Rows]) -> list[int] | None:
@@ -183,12 +183,12 @@ class Search:
             return self.words.rows(rows)
         if self.filter is None:
             return None
-        kept = list(compress(range(len(rows)), self.filter.ask(rows.find, len(rows)).yes))
+        kept = list(compress(range(len(rows)), self.filter.evaluate(rows.values, len(rows)).yes))
         if rows.kind != "processes" or not self.needs_flows:
             return kept
         more = set(kept)
         for table in flows:
-            yes = self.filter.ask(table.find, len(table)).yes
+            yes = self.filter.evaluate(table.values, len(table)).yes
             more.update(owners_of(rows, table, list(compress(range(len(table)), yes))))
         return sorted(more)
 
@@ -214,7 +214,7 @@ def _identities(table: Rows, chosen: Collection[int]) -> Iterable[tuple[int, int
 
 
 def named(text: str) -> frozenset[str]:
-    """Return the fields that a line names, be it finished or not."""
+    """Return the fields that a line names, even if it is unfinished."""
     return frozenset(FIELDS.keys() & _WORD.findall(text))
 
 
@@ -223,7 +223,7 @@ EVERYTHING: Final = Search()
 
 
 def understand(text: str) -> Search:
-    """Read a filter line; what is neither words nor a valid expression says so in ``error``."""
+    """Parse a filter line; ``error`` is set if it is neither words nor a valid expression."""
     stripped = text.strip()
     if not stripped:
         return EVERYTHING

@@ -1,4 +1,4 @@
-"""Processes as a tree: parents before their children, the busiest branch first; pure."""
+"""Processes as a tree: parents before their children, the busiest branch first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pbmon_client.data.model import Rows
 class Tree:
     """Rows of processes in the order of the tree.
 
-    ``wanted`` are those that were asked for; the others are there as their ancestors.
+    ``wanted`` are the matching rows; the others are their ancestors.
     """
 
     order: list[int]
@@ -38,8 +38,8 @@ class Tree:
 def grow(rows: Rows, wanted: Collection[int], weights: Sequence[Any], *, reverse: bool) -> Tree:
     """Arrange the wanted processes and their ancestors, each under its parent.
 
-    Siblings are in the order of what their whole branches weigh if weights are numbers, the
-    heaviest first, else in the order of their own texts.
+    If weights are numbers, siblings are ordered by the sums of their whole branches, the largest
+    first; texts order them by themselves.
     """
     parents = rows.derived("parents", lambda: _parents(rows))
     chosen = set(wanted)
@@ -62,15 +62,15 @@ def _parents(rows: Rows) -> list[int | None]:
     pids = rows.table.columns["pid"]
     starts = rows.table.columns["start_ns"]
     newest = dict(zip(pids, range(len(rows)), strict=True))
-    if len(newest) < len(rows):  # some are told of twice
+    if len(newest) < len(rows):  # some pids were used twice
         for row, pid in enumerate(pids):
             if starts[row] > starts[newest[pid]]:
                 newest[pid] = row
     parents: list[int | None] = []
     for row, ppid in enumerate(rows.table.columns["ppid"]):
         parent = newest.get(ppid) if ppid else None
-        # A parent is older than its child, else it only has the parent's old number. Equal times
-        # are told by the row, so that no two processes can be each other's parents.
+        # A parent is older than its child; otherwise it has only reused the parent's pid. The row
+        # breaks ties, so that no two processes can be each other's parents.
         if parent is not None and (starts[parent], parent) >= (starts[row], row):
             parent = None
         parents.append(parent)

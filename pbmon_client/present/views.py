@@ -1,4 +1,4 @@
-"""The views: what each lists, by which fields, and what opening a row of it shows; pure."""
+"""The views: what each lists, by which fields, and what opening a row of it shows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class View:
         return self.table != "processes"
 
     @property
-    def has_parts(self) -> bool:
+    def has_flows(self) -> bool:
         """Whether connections or files belong to its rows, rather than being them."""
         return self.grouping is not None or self.table == "processes"
 
@@ -56,7 +56,7 @@ def _pair(rank: int, name: str) -> tuple[Field, ...]:
     return tuple(traffic("processes", f"{name}_{way}", rank) for way in ways(name))
 
 
-#: Every class of a process's bytes; at 80 cells net, file and disk have room.
+#: Every class of a process's bytes; net, file and disk fit into 80 cells.
 _TRAFFIC: Final = (
     *_pair(2, "net"),
     *_pair(3, "file"),
@@ -116,7 +116,9 @@ UNITS: Final = View(
     "units",
     "processes",
     (
-        text("processes", "place", 18, 0, stretch=3, title="UNIT OR CONTAINER", most=48),
+        text(
+            "processes", "unit_or_container", 18, 0, stretch=3, title="UNIT OR CONTAINER", most=48
+        ),
         _MEMBERS,
         *_TRAFFIC,
         *_COUNTS,

@@ -1,4 +1,4 @@
-"""What each action of the key table does to the state; pure."""
+"""What each action of the key table does to the state."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from pbmon_client.present.listing import Key
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
 from pbmon_client.tui.draw import detail
 from pbmon_client.tui.draw.grid import columns_of
-from pbmon_client.tui.palette import THEMES
-from pbmon_client.tui.state import Place, State
+from pbmon_client.tui.session.palette import THEMES
+from pbmon_client.tui.session.state import State, ViewPosition
 from pbmond.fields import SHOWN
 
-#: Intervals of display; None is every snapshot.
+#: Display intervals; None shows every snapshot.
 _INTERVALS_S: Final = (None, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -21,23 +22,30 @@ _INTERVALS_S: Final = (None, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 def move(state: State, by: int) -> None:
-    """Select the row that many places further, as far as there are rows."""
+    """Move the selection by that many rows, or scroll the opened row."""
     if state.opened:
         state.detail_top = max(0, state.detail_top + by)
         return
-    rows = state.settle()
+    rows = state.reselect()
     if rows is None or not rows.order:
         return
-    place = state.place
-    at = max(0, min(len(rows.order) - 1, place.at + by))
-    place.line = max(0, min(state.page - 1, place.line + at - place.at))
-    place.at = at
-    place.selected = rows.key(at)
+    position = state.position
+    at = max(0, min(len(rows.order) - 1, position.at + by))
+    position.line = max(0, min(state.page - 1, position.line + at - position.at))
+    position.at = at
+    position.selected = rows.key_at(at)
 
 
-def select(state: State, at: int) -> None:
-    """Select the row at a place."""
-    move(state, at - state.place.at)
+def select(state: State, key: Key) -> bool:
+    """Select the row with a key; False if it is gone."""
+    if state.opened:
+        return False
+    rows = state.reselect()
+    at = None if rows is None else rows.index_of(key)
+    if at is None:
+        return False
+    move(state, at - state.position.at)
+    return True
 
 
 def open_row(state: State) -> None:
@@ -47,21 +55,21 @@ def open_row(state: State) -> None:
     about = detail.subject(state)
     if about is None:
         return
-    view = state.place.view
+    view = state.position.view
     if view.grouping is None:
         state.opened = True
         state.detail_top = 0
         return
-    state.back.append(state.place)
-    state.place = Place(BY_NAME[view.members], (*state.place.within, about.within))
+    state.back.append(state.position)
+    state.position = ViewPosition(BY_NAME[view.members], (*state.position.within, about.scope))
 
 
 def back(state: State) -> None:
-    """Undo the last opening; else clear the filter."""
+    """Go back from what was opened, or else clear the filter."""
     if state.opened:
         state.opened = False
     elif state.back:
-        state.place = state.back.pop()
+        state.position = state.back.pop()
     elif state.search.text:
         state.search = type(state.search)()
 
@@ -69,37 +77,37 @@ def back(state: State) -> None:
 # --- views ----------------------------------------------------------------------------------------
 
 
-def _turn(state: State, by: int) -> None:
+def _next_view(state: State, by: int) -> None:
     names = [view.name for view in VIEWS]
-    at = (names.index(state.place.view.name) + by) % len(names)
-    state.look_at(VIEWS[at])
+    at = (names.index(state.position.view.name) + by) % len(names)
+    state.show_view(VIEWS[at])
 
 
 def _tree(state: State) -> None:
-    state.look_at(PROCESSES if state.place.view.tree else TREE)
+    state.show_view(PROCESSES if state.position.view.tree else TREE)
 
 
 # --- order ----------------------------------------------------------------------------------------
 
 
 def sort_by(state: State, name: str) -> None:
-    """Sort by a column; once more by the same one reverses."""
-    view = state.place.view
+    """Sort by a column; doing it again reverses the order."""
+    view = state.position.view
     now, reverse = state.sort_of(view)
     state.settings.sort[view.name] = (name, not reverse if name == now else False)
 
 
-def _sort_turn(state: State, by: int) -> None:
+def _sort_next(state: State, by: int) -> None:
     fields = [field for field, _cells in columns_of(state, state.width)]
     names = [BUSIEST, *(field.name for field in fields if field.sort)]
-    now, _reverse = state.sort_of(state.place.view)
+    now, _reverse = state.sort_of(state.position.view)
     at = names.index(now) if now in names else 0
-    state.settings.sort[state.place.view.name] = (names[(at + by) % len(names)], False)
+    state.settings.sort[state.position.view.name] = (names[(at + by) % len(names)], False)
 
 
 def _reverse(state: State) -> None:
-    name, reverse = state.sort_of(state.place.view)
-    state.settings.sort[state.place.view.name] = (name, not reverse)
+    name, reverse = state.sort_of(state.position.view)
+    state.settings.sort[state.position.view.name] = (name, not reverse)
 
 
 def _pin(state: State) -> None:
@@ -108,11 +116,11 @@ def _pin(state: State) -> None:
         return
     rows, row = chosen
     key = rows.listing.key(row)
-    view = state.place.view.name
+    view = state.position.view.name
     pinned = state.pinned.get(view, ())
     kept = tuple(each for each in pinned if each != key)
     state.pinned[view] = kept if len(kept) < len(pinned) else (*pinned, key)
-    state.place.selected = key
+    state.position.selected = key
 
 
 def _interval(state: State, by: int) -> None:
@@ -142,8 +150,8 @@ def row_json(state: State) -> str | None:
     if chosen is None:
         return None
     rows, row = chosen
-    find = rows.listing.window([row])
-    view = state.place.view
+    values_of = rows.listing.window([row])
+    view = state.position.view
     names = dict.fromkeys([*(field.name for field in view.fields), *SHOWN[view.table]])
     if view.grouping is None:
         names = dict.fromkeys(SHOWN[view.table])
@@ -151,7 +159,7 @@ def row_json(state: State) -> str | None:
             names["name"] = None
     values: dict[str, Any] = {}
     for name in names:
-        found = find(name)
+        found = values_of(name)
         if found is not None:
             value = found[0]
             values[name] = None if value != value else value  # noqa: PLR0124 - NaN is unknown
@@ -168,15 +176,15 @@ ACTIONS: Final[dict[str, Callable[[State], None]]] = {
     "open": open_row,
     "back": back,
     **{
-        f"view {number}": lambda state, view=view: state.look_at(view)  # type: ignore[misc]
+        f"view {number}": lambda state, view=view: state.show_view(view)  # type: ignore[misc]
         for number, view in enumerate(VIEWS, 1)
     },  # mypy cannot infer a lambda with a default
-    "next view": lambda state: _turn(state, 1),
-    "previous view": lambda state: _turn(state, -1),
+    "next view": lambda state: _next_view(state, 1),
+    "previous view": lambda state: _next_view(state, -1),
     "tree": _tree,
     "detail": _switch("detail"),
-    "sort next": lambda state: _sort_turn(state, 1),
-    "sort previous": lambda state: _sort_turn(state, -1),
+    "sort next": lambda state: _sort_next(state, 1),
+    "sort previous": lambda state: _sort_next(state, -1),
     "reverse": _reverse,
     "active": _switch("active"),
     "pin": _pin,

@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pbmon_client.present.fields import NameOf, ServiceOf
+from pbmon_client.present.listing import Key
 from pbmon_client.present.search import named, understand
+from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui import actions
 from pbmon_client.tui.draw import popups, screen
-from pbmon_client.tui.draw.header import unseen_warnings
-from pbmon_client.tui.feed.receiver import DETAIL, Came, Crashed, Failed, News, Want
-from pbmon_client.tui.keys import ACTIONS
-from pbmon_client.tui.settings import Settings
-from pbmon_client.tui.state import Frozen, State, begin
+from pbmon_client.tui.draw.grid import Hit
+from pbmon_client.tui.draw.header import open_warnings
+from pbmon_client.tui.feed.messages import Crashed, Failed, News, Request, SnapshotReady
+from pbmon_client.tui.session.keys import ACTIONS
+from pbmon_client.tui.session.settings import Settings
+from pbmon_client.tui.session.state import Frozen, ProcessDetail, State, begin
 from pbmon_client.tui.typing_line import edit
 
 _NOTICE_S: Final = 5.0
@@ -40,7 +43,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Redraw:
-    """Draw everything anew, as after another program wrote over the screen."""
+    """Redraw everything, for when another program wrote over the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ Effect = Copy | Kill | Redraw | Quit
 
 
 class App:
-    """Reacts to events; whoever owns the terminal draws and carries out the effects."""
+    """Reacts to events; the owner of the terminal draws, and carries out the effects."""
 
     def __init__(
         self,
@@ -69,37 +72,40 @@ class App:
         self.state.service_of = service_of
         self.state.ascii_only = ascii_only
         self._popup: popups.Popup | None = None
-        self._hits: list[screen.Hit] = []
-        self._clicked: tuple[float, int] | None = None
+        self._hits: list[Hit] = []
+        self._clicked: tuple[float, Key] | None = None
         self._before_typing = ""
-        self._typed_anew = False  # since the filter line was last read
+        self._typed_unread = False  # typed text that was not parsed yet
 
     # --- events -----------------------------------------------------------------------------------
 
     def receive(self, news: News, now_s: float) -> list[Effect]:
-        """Take what the feed has to tell."""
+        """Take a piece of news."""
         state = self.state
         if isinstance(news, Crashed):
             raise news.error
         if isinstance(news, Failed):
             return [Quit(news.words)]
-        if not isinstance(news, Came):
-            state.silence = news.words
-            return []
-        if news.part == DETAIL:
-            state.newest_detail = news.snapshot
+        if isinstance(news, ProcessDetail):
+            state.newest_detail = news
             if state.frozen is not None and state.frozen.detail is None:
-                state.frozen = replace(state.frozen, detail=news.snapshot)
-            return []
+                state.frozen = replace(state.frozen, detail=news)
+        elif isinstance(news, SnapshotReady):
+            self._show(news, now_s)
+        else:
+            state.silence = news.words
+        return []
+
+    def _show(self, news: SnapshotReady, now_s: float) -> None:
+        state = self.state
         if state.newest and state.newest.message.epoch != news.snapshot.message.epoch:
-            self.notify("the daemon was restarted: its counters begin again", now_s)
+            self.notify("the daemon restarted: its counters start from zero", now_s)
         state.newest = news.snapshot
-        state.came_s = now_s
+        state.received_s = now_s
         state.silence = ""
         state.newest_curves.record(news.planes)
-        if news.wish is not None:
-            state.keep(news.snapshot, news.wish, news.rows)
-        return []
+        if news.query is not None:
+            state.keep(news.snapshot, news.query, news.rows)
 
     def key(self, key: str, now_s: float) -> list[Effect]:
         """Take a key, by urwid's name for it."""
@@ -107,7 +113,7 @@ class App:
             return self._popup_key(key)
         if self.state.typed is not None and self._typing_key(key):
             return []
-        self._read_typed()  # keys that come together act on what those before them left
+        self._read_typed()  # keys typed together act on the result of those before them
         action = ACTIONS.get(key)
         return [] if action is None else self._act(action, now_s)
 
@@ -121,19 +127,16 @@ class App:
         if hit is None:
             return
         if hit.what == "view":
-            self._act(f"view {_view_number(str(hit.value))}", now_s)
+            self.state.show_view(BY_NAME[str(hit.value)])
         elif hit.what == "sort":
             actions.sort_by(self.state, str(hit.value))
-        else:
-            again = self._clicked is not None and self._clicked[1] == hit.value
-            if again and self._clicked and now_s - self._clicked[0] <= _DOUBLE_CLICK_S:
+        elif actions.select(self.state, hit.value):
+            before, self._clicked = self._clicked, (now_s, hit.value)
+            if before and before[1] == hit.value and now_s - before[0] <= _DOUBLE_CLICK_S:
                 actions.open_row(self.state)
-            else:
-                actions.select(self.state, int(hit.value))
-            self._clicked = (now_s, int(hit.value))
 
     def wheel(self, direction: int) -> None:
-        """Take a turn of the wheel: -1 is up."""
+        """Take one step of the wheel: -1 is up."""
         self._read_typed()
         if self._popup is not None:
             self._popup.key("up" if direction < 0 else "down")
@@ -155,27 +158,27 @@ class App:
         return frame
 
     def ages(self, now_s: float) -> bool:
-        """Tell whether the screen changes with time alone: a pause, an age, a notice's end."""
+        """Whether the screen changes with time alone: a pause, an age, the end of a notice."""
         state = self.state
         if state.notice and now_s >= state.notice_until_s:
             state.notice = ""
             return True
         return state.frozen is not None or state.stale_s(now_s) is not None
 
-    def want(self) -> Want:
-        """Say what should be subscribed to."""
+    def request(self) -> Request:
+        """Say what the screen needs from the feed."""
         self._read_typed()
         state = self.state
         process = None
         if state.opened or state.settings.detail:
             process = state.selected_process()
-        grouped = state.place.view.grouping is not None and state.settings.detail
+        grouped = state.position.view.grouping is not None and state.settings.detail
         flows = state.needs_flows or grouped
-        return Want(
+        return Request(
             flows=flows,
             pid=None if process is None else process[0],
             interval_s=state.interval_s,
-            wish=state.wish(),
+            query=state.query(),
             typed=None if state.typed is None else named(state.typed),
         )
 
@@ -192,10 +195,10 @@ class App:
             return [Redraw()]
         if action == "copy":
             return self._copy(now_s)
-        self._special(action, now_s)
+        self._act_on_screen(action, now_s)
         return []
 
-    def _special(self, action: str, now_s: float) -> None:
+    def _act_on_screen(self, action: str, now_s: float) -> None:
         state = self.state
         if action == "pause":
             self._pause(now_s)
@@ -204,19 +207,16 @@ class App:
             state.typed = state.search.text
             state.cursor = len(state.typed)
         elif action == "help":
-            self._popup = popups.Help()
+            self._popup = popups.HelpPage()
         elif action == "health":
-            self._popup = popups.Health(lambda: state.snapshot)
+            self._popup = popups.HealthPage(lambda: state.snapshot)
         elif action == "columns":
-            view = state.place.view
-            self._popup = popups.Columns(view.name, view.fields, state.settings.hidden)
+            view = state.position.view
+            self._popup = popups.ColumnChooser(view.name, view.fields, state.settings.hidden)
         elif action == "signal":
-            self._ask(now_s)
+            self._ask_signal(now_s)
         elif action == "acknowledge":
-            for warning in unseen_warnings(state):
-                state.seen.add(warning.key)
-                if warning.lasting and warning.key not in state.settings.seen:
-                    state.settings.seen.append(warning.key)
+            state.settings.put_away(warning.key for warning in open_warnings(state))
 
     def _pause(self, now_s: float) -> None:
         state = self.state
@@ -230,10 +230,10 @@ class App:
         text = actions.row_json(self.state)
         if text is None:
             return []
-        self.notify("the row is on the clipboard, as JSON (if the terminal allows it)", now_s)
+        self.notify("copied the row as JSON (if the terminal allows it)", now_s)
         return [Copy(text)]
 
-    def _ask(self, now_s: float) -> None:
+    def _ask_signal(self, now_s: float) -> None:
         """Ask which signal to send, if the process is the user's own."""
         chosen = self.state.selected()
         process = self.state.selected_process()
@@ -241,21 +241,21 @@ class App:
             self.notify("select a process to send it a signal", now_s)
             return
         rows, row = chosen
-        find = rows.listing.window([row])
-        uid, name, state = ((find(each) or [None])[0] for each in ("uid", "name", "state"))
+        values_of = rows.listing.window([row])
+        uid, name, state = ((values_of(each) or [None])[0] for each in ("uid", "name", "state"))
         if state == "exited":
             self.notify(f"{name} has exited already", now_s)
         elif os.geteuid() not in (0, uid):
             self.notify(f"{name} is not your process", now_s)
         else:
-            self._popup = popups.Question(*process, name or "?")
+            self._popup = popups.SignalQuestion(*process, name or "?")
 
     def _popup_key(self, key: str) -> list[Effect]:
         popup = self._popup
         if popup is None or popup.key(key):
             return []
         self._popup = None
-        if isinstance(popup, popups.Question) and popup.answer is not None:
+        if isinstance(popup, popups.SignalQuestion) and popup.answer is not None:
             return [Kill(popup.pid, popup.start_ns, popup.answer)]
         return []
 
@@ -276,26 +276,20 @@ class App:
         text, state.cursor = done
         if text != state.typed:
             state.typed = text
-            self._typed_anew = True
+            self._typed_unread = True
         return True
 
     def _read_typed(self) -> None:
-        """Match while typing; what is not an expression yet leaves the last matches.
+        """Filter while typing; an unfinished expression keeps the previous matches.
 
-        Once for all the keys that came together, as a pasted line does.
+        Keys that arrive together, as in a paste, are read once.
         """
         text = self.state.typed
-        if not self._typed_anew or text is None:
+        if not self._typed_unread or text is None:
             return
-        self._typed_anew = False
+        self._typed_unread = False
         found = understand(text)
         if found.error:
             now = self.state.search
             found = type(found)(now.text, now.words, now.filter, found.error)
         self.state.search = found
-
-
-def _view_number(name: str) -> int:
-    from pbmon_client.present.views import VIEWS  # noqa: PLC0415
-
-    return [view.name for view in VIEWS].index(name) + 1

@@ -1,4 +1,4 @@
-"""Sends a signal to exactly the process that was meant, whatever became of its number."""
+"""Sends a signal to exactly the intended process, even if its pid was reused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-_TICK_NS: Final = 10_000_000  # what /proc counts start times in
+_TICK_NS: Final = 10_000_000  # the unit of start times in /proc
 
 
 def send(pid: int, start_ns: int, number: int, proc: Path = Path("/proc")) -> str | None:
@@ -19,9 +19,9 @@ def send(pid: int, start_ns: int, number: int, proc: Path = Path("/proc")) -> st
     except OSError as error:
         return f"cannot reach process {pid}: {error.strerror}"
     try:
-        # Opened before it is looked at: from here on the handle cannot be another process.
+        # Opened before it is checked: from here on the handle cannot mean another process.
         if _start_ticks(pid, proc) != start_ns // _TICK_NS:
-            return f"process {pid} is another one by now"
+            return f"process {pid} now belongs to another process"
         signal.pidfd_send_signal(handle, number)
     except OSError as error:
         return f"cannot signal process {pid}: {error.strerror}"

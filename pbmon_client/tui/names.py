@@ -1,13 +1,14 @@
-"""Names of addresses and services, looked up by other threads so that nothing waits for them."""
+"""Names of addresses and services, looked up in other threads so that nothing waits."""
 
 from __future__ import annotations
 
 import queue
 import socket
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from pbmon_client.data.text import safe_text
@@ -15,6 +16,8 @@ from pbmon_client.data.text import safe_text
 _THREADS: Final = 2
 _MOST: Final = 10_000
 _WAITING: Final = 1_000
+#: A lookup that failed is tried again after this long: a name server may only have been slow.
+_RETRY_S: Final = 60.0
 
 
 def host_name(address: str) -> str | None:
@@ -33,10 +36,18 @@ def service_name(protocol: str, port: int) -> str | None:
         return None
 
 
-class Names:
-    """Answers at once with what is known, and asks for the rest; ``found`` is called from a thread.
+@dataclass(slots=True)
+class _Entry:
+    """One lookup; ``name`` is None while it is unknown."""
 
-    Nothing is asked before the first question.
+    name: str | None = None
+    retry_s: float | None = None  # when to ask again; None: never, or the lookup is running
+
+
+class Names:
+    """Answers at once with what is known, and looks up the rest in other threads.
+
+    ``found`` is called from those threads. They start with the first question.
     """
 
     def __init__(
@@ -44,43 +55,57 @@ class Names:
         found: Callable[[], None],
         look_up: Callable[[str], str | None] = host_name,
         service: Callable[[str, int], str | None] = service_name,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._found = found
         self._look_up = look_up
         self._service = service
-        self._known: OrderedDict[object, str | None] = OrderedDict()
-        self._waiting: queue.Queue[tuple[object, Callable[[], str | None]]] = queue.Queue(_WAITING)
+        self._clock = clock
+        self._known: OrderedDict[object, _Entry] = OrderedDict()
+        self._waiting: queue.Queue[tuple[_Entry, Callable[[], str | None]]] = queue.Queue(_WAITING)
         self._threads: list[threading.Thread] = []
 
     def host(self, address: str) -> str | None:
-        """Return the name of an address if it is known by now."""
+        """Return the name of an address if it is known already."""
         return self._ask(address, lambda: self._look_up(address))
 
     def service(self, protocol: str, port: int) -> str | None:
-        """Return the name of a service if it is known by now."""
+        """Return the name of a service if it is known already."""
         return self._ask((protocol, port), lambda: self._service(protocol, port))
 
     def _ask(self, key: object, question: Callable[[], str | None]) -> str | None:
-        if key in self._known:
-            return self._known[key]
+        entry = self._known.get(key)
+        if entry is not None:
+            retry_s = entry.retry_s
+            if retry_s is None or self._clock() < retry_s:
+                return entry.name
         if not self._threads:
-            self._threads = [
-                threading.Thread(target=self._work, name="names", daemon=True)
-                for _ in range(_THREADS)
-            ]
-            for thread in self._threads:
-                thread.start()
-        with suppress(queue.Full):  # asked again when it is drawn again
-            self._waiting.put_nowait((key, question))
-            self._known[key] = None
+            self._start()
+        entry = entry or _Entry()
+        entry.retry_s = None
+        # Stored before it is asked for: the answer may come before put_nowait() returns.
+        self._known[key] = entry
+        try:
+            self._waiting.put_nowait((entry, question))
+        except queue.Full:  # the next drawing asks again
+            del self._known[key]
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
-        return None
+        return entry.name
+
+    def _start(self) -> None:
+        self._threads = [
+            threading.Thread(target=self._work, name="names", daemon=True) for _ in range(_THREADS)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def _work(self) -> None:
         while True:
-            key, question = self._waiting.get()
+            entry, question = self._waiting.get()
             name = question()
-            if name is not None:
-                self._known[key] = name
+            if name is None:
+                entry.retry_s = self._clock() + _RETRY_S
+            else:
+                entry.name = name
                 self._found()

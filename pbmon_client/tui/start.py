@@ -10,31 +10,32 @@ from pathlib import Path
 from typing import Final
 
 from pbmon_client.options import Options
-from pbmon_client.present.fields import Field
+from pbmon_client.present.row_lines import field_of
 from pbmon_client.present.search import understand
-from pbmon_client.present.views import BY_NAME, View
+from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui.app import App
-from pbmon_client.tui.feed.receiver import Feed, Source
-from pbmon_client.tui.feed.render_priority import Turn
+from pbmon_client.tui.feed.messages import SnapshotSource
+from pbmon_client.tui.feed.receiver import DaemonFeed
+from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.names import Names
-from pbmon_client.tui.settings import Settings, SettingsError, default_path, load
+from pbmon_client.tui.session.settings import Settings, SettingsError, default_path, load
 
 
 def run(chosen: Options) -> str:
     """Run until the user quits; return why it failed, or ""."""
-    # It would stop a key press for up to half a second at a hundred thousand rows, and finds
-    # nothing: neither snapshots nor keys leave cycles behind, as the tests claim.
+    # The cycle collector would delay a key press by up to half a second at 100,000 rows. Snapshots
+    # and keys leave no cycles behind, as tests check, and the terminal collects when idle.
     gc.disable()
     _load_filters_soon()
     # The daemon answers while urwid, which takes longest to load, is still being imported.
-    turn = Turn()
-    source = _source(chosen, turn)
+    priority = RenderPriority()
+    source = _source(chosen, priority)
     path: Path | None = default_path(os.environ)
     problem = ""
     try:
         settings = load(path) if path is not None else Settings()
     except SettingsError as error:
-        # What cannot be read is left alone: it may be a slip in something worth keeping.
+        # A broken file is left alone: it may be a typo in something worth keeping.
         settings, path, problem = Settings(), None, str(error)
     names = Names(source.wake)
     from pbmon_client.tui import terminal  # noqa: PLC0415 - see above
@@ -48,19 +49,19 @@ def run(chosen: Options) -> str:
     apply(app, chosen)
     if problem:
         app.notify(problem, time.monotonic())
-    return terminal.Terminal(app, source, path, turn=turn).run()
+    return terminal.Terminal(app, source, path, priority=priority).run()
 
 
-def _source(chosen: Options, turn: Turn) -> Source:
+def _source(chosen: Options, priority: RenderPriority) -> SnapshotSource:
     if chosen.demo is None:
-        return Feed(chosen.socket, chosen.selection, turn)
+        return DaemonFeed(chosen.socket, chosen.selection, priority)
     from pbmon_client.tui.feed.demo import Demo  # noqa: PLC0415 - only this option needs it
 
-    return Demo(chosen.demo, chosen.selection, turn)
+    return Demo(chosen.demo, chosen.selection, priority)
 
 
 def _load_filters_soon() -> None:
-    """Load the filter's parser before its first key is typed, and after the first screen."""
+    """Load the filter parser after the first screen, before somebody types a filter."""
     timer = threading.Timer(_FILTERS_S, understand, ["pid = 0"])
     timer.daemon = True
     timer.start()
@@ -70,23 +71,17 @@ _FILTERS_S: Final = 1.5
 
 
 def apply(app: App, chosen: Options) -> None:
-    """Let the options of the command line win over what was remembered."""
+    """Let the options of the command line override the remembered settings."""
     state = app.state
     if chosen.view is not None:
-        state.place.view = BY_NAME[chosen.view]
+        state.position.view = BY_NAME[chosen.view]
     state.search = understand(chosen.filter_text or "")
     state.interval_s = chosen.interval_s
     selection = chosen.selection
     if selection.active:
         state.settings.active = True
     if selection.sort is not None or selection.reverse:
-        view = state.place.view
+        view = state.position.view
         field = None if selection.sort is None else field_of(view, selection.sort)
         name = state.sort_of(view)[0] if field is None else field.name
         state.settings.sort[view.name] = (name, selection.reverse)
-
-
-def field_of(view: View, name: str) -> Field | None:
-    """Find the field of a view that shows a column of the contract."""
-    counter = name.removesuffix("_per_s")
-    return next((f for f in view.fields if counter in (f.counter, f.name, f.sort)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -15,14 +16,17 @@ import urwid
 from urwid.display.raw import Screen
 
 from pbmon_client.present.cells import Line, in_ascii, reads_unicode
-from pbmon_client.tui import kill, palette, settings
+from pbmon_client.tui import kill
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
-from pbmon_client.tui.feed.receiver import Source
-from pbmon_client.tui.feed.render_priority import Turn
+from pbmon_client.tui.feed.messages import SnapshotSource
+from pbmon_client.tui.feed.render_priority import RenderPriority
+from pbmon_client.tui.session import palette, settings
 
 Clock = Callable[[], float]
 
 _TICK_S: Final = 1.0
+#: The cycle collector runs at most this often, and only while nobody types.
+_COLLECT_S: Final = 300.0
 #: How long a lone Esc may still become the start of a longer sequence.
 _ESCAPE_S: Final = 0.015
 _WHEEL: Final = {4: -1, 5: 1}
@@ -80,10 +84,14 @@ class Window(urwid.Widget):
     no_cache: Final = ["render"]
 
     def __init__(
-        self, app: App, carry_out: Callable[[list[Effect]], None], clock: Clock, turn: Turn
+        self,
+        app: App,
+        carry_out: Callable[[list[Effect]], None],
+        clock: Clock,
+        priority: RenderPriority,
     ) -> None:
         super().__init__()
-        self._turn = turn
+        self._priority = priority
         self._clock = clock
         self._app = app
         self._carry_out = carry_out
@@ -93,7 +101,7 @@ class Window(urwid.Widget):
     def render(self, size: Any, focus: bool = False) -> LinesCanvas:  # noqa: ANN401, ARG002, FBT001, FBT002
         """Draw the screen."""
         width, height = size
-        with self._turn.drawing():
+        with self._priority.drawing():
             frame = self._app.draw(width, height, self._clock())
             return LinesCanvas(frame.lines, size, frame.cursor)
 
@@ -112,7 +120,7 @@ class Window(urwid.Widget):
         row: int,
         focus: bool,  # noqa: ARG002, FBT001
     ) -> bool:
-        """Hand over a click or a turn of the wheel."""
+        """Hand over a click or a step of the wheel."""
         if event != "mouse press":
             return False
         if button in _WHEEL:
@@ -125,20 +133,20 @@ class Window(urwid.Widget):
 
 
 class _Keyboard(Screen):
-    """urwid's screen of a terminal, which tells that there is input before it reads it."""
+    """urwid's screen, with a callback just before input is read."""
 
     def __init__(self, on_ready: Callable[[], None]) -> None:
         super().__init__()
         self._on_ready = on_ready
 
     def get_available_raw_input(self) -> list[int]:
-        """Read the input: with several calls of the system, after each of which others run."""
+        """Read the input. This takes several system calls, and other threads run after each."""
         self._on_ready()
         return super().get_available_raw_input()
 
 
 class _Loop(urwid.MainLoop):
-    """urwid's loop, which tells when it has drawn."""
+    """urwid's loop, with a callback after each drawing."""
 
     on_drawn: Callable[[], None]
     still = False  # nothing changed since the last drawing
@@ -153,7 +161,7 @@ class _Loop(urwid.MainLoop):
 
 
 def follow_locale(environment: Mapping[str, str]) -> bool:
-    """Let urwid write what the locale's terminal can read; tell whether that is Unicode."""
+    """Make urwid write what the locale's terminal can read; return whether that is Unicode."""
     if reads_unicode(environment):
         return True
     urwid.set_encoding("ascii")
@@ -161,17 +169,17 @@ def follow_locale(environment: Mapping[str, str]) -> bool:
 
 
 class Terminal:
-    """Runs the interface until it is quit; the terminal is restored however it ends."""
+    """Runs the interface until the user quits; always restores the terminal."""
 
     def __init__(
         self,
         app: App,
-        source: Source,
+        source: SnapshotSource,
         path: Path | None,
         *,
         screen: Screen | None = None,
         clock: Clock = time.monotonic,
-        turn: Turn | None = None,
+        priority: RenderPriority | None = None,
     ) -> None:
         self._app = app
         self._source = source
@@ -180,9 +188,10 @@ class Terminal:
         self._failure = ""
         self._clock = clock
         self._theme: str | None = None
-        self._turn: Final = turn or Turn()
-        self.window: Final = Window(app, self._carry_out, clock, self._turn)
-        self._screen: Final = screen or _Keyboard(self._turn.hurry)
+        self._collected_s = clock()
+        self._priority: Final = priority or RenderPriority()
+        self.window: Final = Window(app, self._carry_out, clock, self._priority)
+        self._screen: Final = screen or _Keyboard(self._priority.key_pressed)
         self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
         self.loop: Final = _Loop(
             self.window, screen=self._screen, handle_mouse=True, input_filter=self._on_input
@@ -217,10 +226,10 @@ class Terminal:
         self.window._invalidate()
 
     def _on_input(self, keys: list[Any], _raw: list[int]) -> list[Any]:
-        self._turn.hurry()
-        # A terminal may say where its cursor is, which nobody asked for.
+        self._priority.key_pressed()
+        # A terminal may report its cursor position without being asked.
         keys = [key for key in keys if isinstance(key, str) or urwid.util.is_mouse_event(key)]
-        if keys:  # the start of a sequence, such as a lone Esc, is none until no more of it comes
+        if keys:  # a lone Esc may be the start of a sequence, and is no key until that is decided
             self.loop.still = False
         return keys
 
@@ -228,7 +237,15 @@ class Terminal:
         if self._app.ages(self._clock()):
             self.loop.still = False
             self.window._invalidate()
+        self._collect_when_idle()
         loop.set_alarm_in(_TICK_S, self._on_tick)
+
+    def _collect_when_idle(self) -> None:
+        """Run the cycle collector, which ``start`` switched off, while nobody types."""
+        now_s = self._clock()
+        if not self._priority.user_active and now_s - self._collected_s >= _COLLECT_S:
+            self._collected_s = now_s
+            gc.collect()
 
     def _carry_out(self, effects: list[Effect]) -> None:
         now_s = self._clock()
@@ -248,8 +265,8 @@ class Terminal:
             self._paint()
 
     def on_drawn(self) -> None:
-        """Ask for what the screen needs; not before it is drawn, for that lets the feed run."""
-        self._source.want(self._app.want())
+        """Request what the screen needs: after it was drawn, because that wakes the feed."""
+        self._source.request(self._app.request())
 
     def _paint(self) -> None:
         chosen = self._app.state.settings.theme
@@ -262,13 +279,15 @@ class Terminal:
 
     def _save(self) -> None:
         state = self._app.state
-        state.settings.view = state.place.view.name if not state.back else state.back[0].view.name
+        state.settings.view = (
+            state.position.view.name if not state.back else state.back[0].view.name
+        )
         if self._path is None or settings.write(state.settings) == self._saved:
             return
-        with suppress(settings.SettingsError):  # nobody is there any more to be told
+        with suppress(settings.SettingsError):  # nobody is left to read the message
             settings.save(self._path, state.settings)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """End on a signal as on a key: the terminal is restored on the way out."""
+    """End on a signal as on the quit key, so that the terminal is restored."""
     raise urwid.ExitMainLoop

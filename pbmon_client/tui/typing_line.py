@@ -1,4 +1,4 @@
-"""A line of text being typed: what each key does to it; pure."""
+"""Line editing: what each key does to a line of text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LONGEST: Final = 1000
 
 
 def edit(text: str, at: int, key: str) -> tuple[str, int] | None:
-    """Return the line and the cursor's place after a key, None if the key is not for a line."""
+    """Return the line and the cursor position after a key, None if the key does not edit."""
     change = _EDITS.get(key)
     if change is not None:
         return change(text, at)

@@ -1,4 +1,4 @@
-"""What the host says of itself: processes by /proc, interface and disk counters, cgroup paths.
+"""What the host itself tells: processes in /proc, interface and disk counters, cgroup paths.
 
 Offers: cgroup, hostcounters, procfs.
 Imports: pbmond.kernel.

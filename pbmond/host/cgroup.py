@@ -1,4 +1,4 @@
-"""What a cgroup path says: the systemd unit and the container; pure functions on bytes."""
+"""What a cgroup path says: the systemd unit and the container."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCOPES = tuple(
         (rb"crio-", b"cri-o"),
     )
 )
-# cri-containerd with the cgroupfs driver's triple below a slice: kubepods-pod.slice:runtime:ID.
+# cri-containerd with the cgroupfs driver, below a slice: kubepods-pod.slice:runtime:ID.
 _TRIPLE = re.compile(rb"[^:]*:(cri-containerd|crio|docker|libpod):" + _HEX_ID + rb"\Z")
 _RUNTIMES = {
     b"docker": b"docker",
@@ -39,7 +39,7 @@ _RUNTIMES = {
 _BARE_ID = re.compile(_HEX_ID + rb"\Z")
 _LXC_PAYLOAD = re.compile(rb"lxc\.payload[./](.+)\Z")
 _NSPAWN = re.compile(rb"systemd-nspawn@(.+)\.service\Z")
-# libvirt registers its machines by the same names, with a number: no containers of systemd's.
+# libvirt registers machines under such names with a number; they are not systemd-nspawn's.
 _MACHINE = re.compile(rb"machine-(?!(?:qemu|lxc)\\x2d[0-9]+\\x2d)(.+)\.scope\Z")
 
 
@@ -60,9 +60,9 @@ def _components(path: bytes) -> list[bytes]:
 def unit_of(path: bytes) -> bytes | None:
     """Return the systemd unit of cgroup ``path`` (below the cgroup mount), or None.
 
-    The outermost unit is the system's; below ``user@UID.service`` the outermost one is the
-    user's own, and that is shown. A unit may delegate its subtree, so whatever lies deeper is
-    the business of that unit. A path of slices alone gives its innermost slice.
+    It is the outermost unit of the path, because a unit may manage its own subtree. Below
+    ``user@UID.service`` it is the outermost unit of that user. A path that consists of slices alone
+    gives its innermost slice.
     """
     parts = _components(path)
     units = [part for part in parts if _UNIT.match(part)]
@@ -76,8 +76,8 @@ def unit_of(path: bytes) -> bytes | None:
 def container_of(path: bytes) -> bytes | None:
     """Return the innermost container of cgroup ``path`` as ``runtime:id``, or None.
 
-    Ids of OCI runtimes are their 64 hexadecimal digits; LXC and systemd-nspawn have names. Where
-    the path has an id and does not name the runtime, it is ``cri`` below kubepods, else ``oci``.
+    OCI runtimes have ids of 64 hexadecimal digits; LXC and systemd-nspawn have names. If the path
+    has an id but no runtime, that is ``cri`` below kubepods, else ``oci``.
     """
     parts = _components(path)
     for index in reversed(range(len(parts))):

@@ -1,6 +1,7 @@
-"""What the host itself counts: interfaces and their addresses, disks, TCP and IP; never raises.
+"""The host's own counters: interfaces and their addresses, disks, TCP and IP.
 
-All of it is of the network namespace that the daemon runs in. What could not be read is None.
+They belong to the network namespace that the daemon runs in. What could not be read is None;
+nothing here raises.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Final, TypeVar
 
 from pbmond.kernel.records import HostReading
 
-#: How often sysfs is asked which disks sit on others; a new disk is asked about at once.
+#: How often sysfs is asked which disks are built on others. New disks are looked up at once.
 DISKS_NS: Final = 10_000_000_000
 
-_SECTOR_BYTES: Final = 512  # whatever the disk's own are: Documentation/admin-guide/iostats.rst
+_SECTOR_BYTES: Final = 512  # whatever the disk has: Documentation/admin-guide/iostats.rst
 _CHUNK: Final = 1 << 16
 # linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
 _NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWADDR, _RTM_GETADDR = 2, 3, 20, 22
@@ -29,18 +30,18 @@ _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ADDRESS: Final = struct.Struct("=BBBBI")  # family, prefix, flags, scope, interface
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
 _MAPPED: Final = bytes(10) + b"\xff\xff"
-_PATIENCE_S: Final = 1.0
+_TIMEOUT_S: Final = 1.0
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 class HostCounters:
-    """Reads them at each tick: four files that stay open; the rest only when it has changed."""
+    """Reads four files at each tick, which stay open, and the rest only after a change."""
 
     def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
         self._block = sys / "block"
-        self._texts = {
-            name: _Text(proc / path)
+        self._files = {
+            name: _KernelFile(proc / path)
             for name, path in (
                 ("dev", "self/net/dev"),
                 ("disks", "diskstats"),
@@ -48,10 +49,10 @@ class HostCounters:
                 ("snmp6", "self/net/snmp6"),
             )
         }
-        self._netns = _unless_refused(lambda: (proc / "self/ns/net").stat().st_ino)
-        self._changes = _Changes()
+        self._netns = _none_on_error(lambda: (proc / "self/ns/net").stat().st_ino)
+        self._changes = _AddressChanges()
         self._addresses: Mapping[bytes, frozenset[bytes]] | None = None
-        self._ask = True
+        self._addresses_stale = True
         self._disk_names: frozenset[bytes] = frozenset()
         self._disks_ns = 0
         self._whole: frozenset[bytes] = frozenset()
@@ -59,12 +60,12 @@ class HostCounters:
 
     def read(self, now_ns: int) -> HostReading:
         """Read everything; ``now_ns`` is CLOCK_MONOTONIC."""
-        interfaces = _parsed(parse_interfaces, self._texts["dev"].read())
-        disks = _parsed(parse_disks, self._texts["disks"].read())
-        snmp, snmp6 = self._texts["snmp"].read(), self._texts["snmp6"].read()
-        self._look_at_addresses()
+        interfaces = _parsed(parse_interfaces, self._files["dev"].read())
+        disks = _parsed(parse_disks, self._files["disks"].read())
+        snmp, snmp6 = self._files["snmp"].read(), self._files["snmp6"].read()
+        self._update_addresses()
         if disks is not None:
-            self._look_at_disks(frozenset(disks), now_ns)
+            self._update_disks(frozenset(disks), now_ns)
             disks = {name: moved for name, moved in disks.items() if name in self._whole}
         return HostReading(
             netns=self._netns,
@@ -73,17 +74,17 @@ class HostCounters:
             disks=disks,
             stacked=self._stacked,
             retransmitted_segments=None if snmp is None else parse_retransmitted(snmp),
-            # Without IPv6 there is no second file, and nothing that it could have counted.
+            # Without IPv6 there is no second file, and nothing to count.
             forwarded_packets=None if snmp is None else parse_forwarded(snmp, snmp6 or b""),
         )
 
-    def _look_at_addresses(self) -> None:
-        self._ask |= self._changes.any()
-        found = _unless_refused(_addresses) if self._ask else None
+    def _update_addresses(self) -> None:
+        self._addresses_stale |= self._changes.any()
+        found = _none_on_error(_addresses) if self._addresses_stale else None
         if found is not None:
-            self._addresses, self._ask = found, False
+            self._addresses, self._addresses_stale = found, False
 
-    def _look_at_disks(self, names: frozenset[bytes], now_ns: int) -> None:
+    def _update_disks(self, names: frozenset[bytes], now_ns: int) -> None:
         if names == self._disk_names and now_ns < self._disks_ns:
             return
         self._disk_names, self._disks_ns = names, now_ns + DISKS_NS
@@ -94,16 +95,16 @@ class HostCounters:
 
     def close(self) -> None:
         """Close what stays open."""
-        for text in self._texts.values():
-            text.close()
+        for file in self._files.values():
+            file.close()
         self._changes.close()
 
 
-# --- formats, pure ------------------------------------------------------------------------------
+# --- formats ------------------------------------------------------------------------------------
 
 
 def parse_interfaces(text: bytes) -> dict[bytes, tuple[int, int, int, int]]:
-    """Parse /proc/net/dev: bytes in and out, packets in and out by name; odd lines are left out."""
+    """Parse /proc/net/dev: bytes in and out, packets in and out, by name; skip odd lines."""
     found = {}
     for line in text.split(b"\n"):
         # The kernel's own names hold no colon, and the numbers after it never do.
@@ -116,7 +117,7 @@ def parse_interfaces(text: bytes) -> dict[bytes, tuple[int, int, int, int]]:
 
 
 def parse_disks(text: bytes) -> dict[bytes, tuple[int, int]]:
-    """Parse /proc/diskstats: bytes read and written by name; odd lines are left out."""
+    """Parse /proc/diskstats: bytes read and written, by name; skip odd lines."""
     found = {}
     for line in text.split(b"\n"):
         words = line.split()
@@ -126,12 +127,12 @@ def parse_disks(text: bytes) -> dict[bytes, tuple[int, int]]:
 
 
 def parse_retransmitted(snmp: bytes) -> int | None:
-    """Return the TCP segments that were sent again, of /proc/net/snmp."""
+    """Return the retransmitted TCP segments from /proc/net/snmp."""
     return _snmp_value(snmp, b"Tcp:", b"RetransSegs")
 
 
 def parse_forwarded(snmp: bytes, snmp6: bytes) -> int | None:
-    """Return the packets that were routed on, of /proc/net/snmp and snmp6."""
+    """Return the forwarded packets from /proc/net/snmp and snmp6."""
     forwarded = _snmp_value(snmp, b"Ip:", b"ForwDatagrams")
     words = snmp6.split()
     if forwarded is None or b"Ip6OutForwDatagrams" not in words[:-1]:
@@ -152,7 +153,7 @@ def _snmp_value(text: bytes, protocol: bytes, name: bytes) -> int | None:
 def parse_addresses(dump: bytes) -> list[tuple[int, bytes]]:
     """Parse RTM_NEWADDR messages to (interface number, address), IPv4 mapped into IPv6.
 
-    ValueError if they are cut, or the kernel refused or was interrupted: ask again.
+    ValueError if the dump is cut off, or the kernel refused or was interrupted: ask again.
     """
     found = []
     for kind, flags, body in _messages(dump):
@@ -161,7 +162,7 @@ def parse_addresses(dump: bytes) -> list[tuple[int, bytes]]:
         if kind == _RTM_NEWADDR and len(body) >= _ADDRESS.size:
             family, _, _, _, interface = _ADDRESS.unpack_from(body)
             attributes = dict(_attributes(body[_ADDRESS.size :]))
-            # IFA_ADDRESS is the other end of a point-to-point link, if there is IFA_LOCAL too.
+            # On a point-to-point link IFA_LOCAL is ours, and IFA_ADDRESS the other end's.
             own = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
             if (family, len(own)) == (socket.AF_INET, 4):
                 found.append((interface, _MAPPED + own))
@@ -196,15 +197,15 @@ def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
 # --- calls --------------------------------------------------------------------------------------
 
 
-class _Text:
-    """A file of the kernel's, opened once: to open it again costs more than to read it."""
+class _KernelFile:
+    """A file of the kernel that stays open: opening it costs more than reading it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd: int | None = None
 
     def read(self) -> bytes | None:
-        """Return the whole text; the kernel gives no more than a page of a list at a time."""
+        """Return the whole text. The kernel returns at most a page of a list at a time."""
         try:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDONLY)
@@ -222,11 +223,11 @@ class _Text:
             self._fd = None
 
 
-class _Changes:
-    """Tells whether an interface or an address has come, gone or changed since the last look."""
+class _AddressChanges:
+    """Tells whether an interface or address was added, removed or changed since the last call."""
 
     def __init__(self) -> None:
-        self._socket = _unless_refused(self._listen)
+        self._socket = _none_on_error(self._listen)
 
     @staticmethod
     def _listen() -> socket.socket:
@@ -241,7 +242,7 @@ class _Changes:
 
     def any(self) -> bool:
         if self._socket is None:
-            return True  # nobody tells: better to ask too often
+            return True  # we are not notified: better to ask too often
         changed = False
         try:
             while self._socket.recv(_CHUNK):
@@ -249,7 +250,7 @@ class _Changes:
         except BlockingIOError:
             return changed
         except OSError as error:
-            return error.errno == errno.ENOBUFS or changed  # too many to keep: changed it has
+            return error.errno == errno.ENOBUFS or changed  # too many changes for the queue
         return changed
 
     def close(self) -> None:
@@ -264,14 +265,14 @@ def _netlink() -> socket.socket:
 
 
 def _addresses() -> dict[bytes, frozenset[bytes]]:
-    """Return the addresses of each interface that has any; OSError or ValueError if refused."""
+    """Return the addresses of each interface that has any; raises OSError or ValueError."""
     request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     header = _HEADER.pack(
         _HEADER.size + len(request), _RTM_GETADDR, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0
     )
     dump = b""
     with _netlink() as asking:
-        asking.settimeout(_PATIENCE_S)
+        asking.settimeout(_TIMEOUT_S)
         asking.sendto(header + request, (0, 0))
         while not any(kind in (_NLMSG_DONE, _NLMSG_ERROR) for kind, _, _ in _messages(dump)):
             dump += asking.recv(_CHUNK)
@@ -284,7 +285,7 @@ def _addresses() -> dict[bytes, frozenset[bytes]]:
 
 
 def _is_stacked(disk: Path) -> bool:
-    """Tell whether what a disk moves is moved by another disk as well: loop, dm, md, a path."""
+    """Return whether another disk moves the bytes of this one, too: loop, dm, md, multipath."""
     try:
         if disk.name.startswith("loop") or any((disk / "slaves").iterdir()):
             return True
@@ -293,11 +294,11 @@ def _is_stacked(disk: Path) -> bool:
         return False
 
 
-def _parsed(parse: Callable[[bytes], Found], text: bytes | None) -> Found | None:
+def _parsed(parse: Callable[[bytes], T], text: bytes | None) -> T | None:
     return None if text is None else parse(text)
 
 
-def _unless_refused(read: Callable[[], Found]) -> Found | None:
+def _none_on_error(read: Callable[[], T]) -> T | None:
     try:
         return read()
     except (OSError, ValueError):

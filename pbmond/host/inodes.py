@@ -1,7 +1,7 @@
-"""Which inode a name stands for, asked without waiting for a file system's server (libc by ctypes).
+"""Which inode a name refers to, without waiting for a network or FUSE server (libc by ctypes).
 
-``os.stat`` on a descriptor of another process asks a network or FUSE server for fresh attributes
-and hangs with it. The calls here take what the kernel holds.
+``os.stat`` on a descriptor of another process asks the server for fresh attributes and may hang
+with it. The calls here use what the kernel has cached.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Identity = tuple[int, int]
 
 
 def identity(name: bytes, dir_fd: int) -> Identity:
-    """Return (st_dev, st_ino) of ``name`` below ``dir_fd``, links followed; OSError as stat's.
+    """Return (st_dev, st_ino) of ``name`` below ``dir_fd``, following links; OSError like stat.
 
     An empty name means ``dir_fd`` itself.
     """
@@ -43,10 +43,10 @@ def identity(name: bytes, dir_fd: int) -> Identity:
 
 
 def cached_identity(path: bytes, dir_fd: int) -> Identity:
-    """Return (st_dev, st_ino) of the relative ``path`` if the kernel knows it without any I/O.
+    """Return (st_dev, st_ino) of the relative ``path`` if that needs no I/O.
 
     OSError if it does not exist or is not cached, and on kernels before 5.12, which cannot tell.
-    No symbolic link is followed and ``dir_fd`` is never left.
+    Symbolic links are not followed, and the path cannot lead out of ``dir_fd``.
     """
     resolve = _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH | _RESOLVE_CACHED
     how = _open_how.pack(os.O_PATH | os.O_CLOEXEC, 0, resolve)

@@ -1,8 +1,8 @@
 """All reads of /proc: processes, their samples, listening ports, the cost of our own processes.
 
-Whatever is read of one process is read below one descriptor of its /proc/PID directory: the kernel
-binds it to that process, so an answer is never a mix of two, even if the PID is used again
-meanwhile. Any file may vanish or be refused at any moment; what could not be read is None.
+Everything about one process is read through one descriptor of its /proc/PID directory. The kernel
+binds that to the process, so an answer never mixes two, even if the PID is reused meanwhile. Any
+file may vanish or be refused at any moment. What could not be read is None.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 from pbmond.host.inodes import Identity, cached_identity, identity
 from pbmond.kernel.records import START_TICK_NS, ProcessSeen, ProcSample, same_start
 
-# Bounds on what one process, which may be hostile, can make us read.
+# Limits on what a single process, which may be hostile, can make us read.
 MAX_CMDLINE_BYTES: Final = 4096
 MAX_DESCRIPTORS: Final = 4096
 MAX_THREADS: Final = 1024
@@ -29,7 +29,7 @@ _VANISHED: Final = (FileNotFoundError, ProcessLookupError)
 _DEAD_STATES: Final = frozenset((b"Z", b"X", b"x"))
 _TCP_LISTEN: Final = b"0A"
 _DELETED: Final = b" (deleted)"
-#: The kernel's USER_HZ ticks, of which stat's CPU times are counted too.
+#: The kernel's USER_HZ tick, in which stat gives CPU times, too.
 _TICK_NS: Final = START_TICK_NS
 
 
@@ -55,7 +55,7 @@ class _Stat:
 
 
 class Procfs:
-    """The proc file system mounted at ``root``, as the initial PID and time namespaces see it."""
+    """The proc file system at ``root``, as the initial PID and time namespaces see it."""
 
     def __init__(self, root: Path = Path("/proc")) -> None:
         self._root = str(root)
@@ -68,8 +68,8 @@ class Procfs:
     def process(self, pid: int) -> ProcessSeen | None:
         """Describe one process; None if it is dead (a zombie is) or cannot be read.
 
-        ``start_ns`` is a multiple of START_TICK_NS: see ``records.same_start``. A command line is
-        cut at MAX_CMDLINE_BYTES, and None where there is none (kernel threads).
+        ``start_ns`` is a multiple of START_TICK_NS: see ``records.same_start``. The command line is
+        cut at MAX_CMDLINE_BYTES; kernel threads have None.
         """
         try:
             with _directory(f"{self._root}/{pid}") as fd:
@@ -78,7 +78,7 @@ class Procfs:
             return None
 
     def cgroup(self, pid: int) -> bytes | None:
-        """Return the cgroup path of a process that says most; None if it is gone."""
+        """Return the most telling cgroup path of a process; None if it is gone."""
         try:
             with _directory(f"{self._root}/{pid}") as fd:
                 return _cgroup(_read(fd, "cgroup"))
@@ -86,11 +86,11 @@ class Procfs:
             return None
 
     def sample(self, pid: int, start_ns: int) -> ProcSample:
-        """Sample the process (``pid``, ``start_ns``), exact or as ``process`` gave it.
+        """Sample a process; ``start_ns`` is exact or as ``process`` gives it.
 
-        The disk figures are summed over the living threads: /proc/PID/io itself would add the
-        bytes of every child that was waited for. They fall when a thread exits. More than
-        MAX_THREADS threads or MAX_DESCRIPTORS descriptors are not read: None.
+        The disk figures are summed over the living threads, because /proc/PID/io includes every
+        child that was waited for. They fall when a thread exits. They are None with more than
+        MAX_THREADS threads, and so are the open files with more than MAX_DESCRIPTORS of them.
         """
         try:
             with _directory(f"{self._root}/{pid}") as fd:
@@ -100,12 +100,27 @@ class Procfs:
                     return _sample(fd, pid, start_ns, stat, living)
         except _VANISHED:
             pass
-        except (OSError, ValueError):  # refused, or we are short of descriptors: it may be alive
+        except (OSError, ValueError):  # refused, or we lack descriptors: it may be alive
             return ProcSample(pid, start_ns, None, None, None, None, gone=False)
-        return ProcSample(pid, start_ns, None, None, None, None, gone=True)
+        return ProcSample.of_ended(pid, start_ns)
+
+    def is_alive(self, pid: int, start_ns: int) -> bool:
+        """Return whether the process (``pid``, ``start_ns``) still runs; a zombie does not.
+
+        A process that cannot be read counts as alive. This costs a tenth of a sample.
+        """
+        try:
+            with _directory(f"{self._root}/{pid}") as fd:
+                stat = _parse_stat(_read(fd, "stat"))
+                same = same_start(stat.start_ticks * _TICK_NS, start_ns)
+                return same and _living(fd, stat) is not None
+        except _VANISHED:
+            return False
+        except (OSError, ValueError):
+            return True
 
     def listening(self) -> set[tuple[int, int]]:
-        """Return (network namespace, TCP port) of every listening socket of every namespace."""
+        """Return (network namespace, TCP port) of each listening socket in every namespace."""
         ports: set[tuple[int, int]] = set()
         done: set[int] = set()
         for pid in self._pids():
@@ -130,7 +145,7 @@ class Procfs:
         return Used(stat.cpu_ticks * _TICK_NS, stat.rss_pages * os.sysconf("SC_PAGESIZE"))
 
     def _pids(self) -> Iterator[int]:
-        return (int(name) for name in os.listdir(self._root) if name.isdecimal())  # noqa: PTH208 - a Path per process is dear
+        return (int(name) for name in os.listdir(self._root) if name.isdecimal())  # noqa: PTH208 - a Path for each process costs too much
 
 
 # --- one process, below the descriptor of its directory ------------------------------------------
@@ -172,10 +187,10 @@ def _sample(fd: int, pid: int, start_ns: int, stat: _Stat, living: str) -> ProcS
 
 
 def _living(fd: int, stat: _Stat) -> str | None:
-    """Return where a living thread of the process is found below ``fd``; None if all are dead.
+    """Return the prefix of a living thread's files below ``fd``; None if all threads are dead.
 
-    A main thread that ended before the others stays as a zombie that has neither descriptors nor
-    a command line, so they are read from another thread.
+    A main thread that ends before the others becomes a zombie without descriptors or command line.
+    Those are then read from another thread.
     """
     if stat.state not in _DEAD_STATES:
         return ""
@@ -194,7 +209,7 @@ def _disk_bytes(fd: int, pid: int, threads: int) -> tuple[int | None, int | None
             return None, None
         sums = []
         for tid in tids:
-            with suppress(*_VANISHED):  # this thread exited: the others' sum is still right
+            with suppress(*_VANISHED):  # the thread exited: the sum of the others is right
                 sums.append(_parse_io(_read(fd, f"task/{tid}/io")))
     except (OSError, ValueError):
         return None, None
@@ -221,8 +236,8 @@ def _open_inode(fd: int, living: str, number: str) -> Identity:
     try:
         return identity(f"{living}fd/{number}".encode(), fd)
     except OSError:
-        # A FUSE mount refuses root itself. The kernel still tells the inode's number (since 5.14),
-        # unless it is the whole process that we may not look at.
+        # A FUSE mount refuses even root. The kernel still gives the inode number (since 5.14),
+        # unless the whole process is off limits.
         inode = _field(_read(fd, f"{living}fdinfo/{number}"), b"ino:")
         if inode is None:
             raise
@@ -233,7 +248,7 @@ def _exe(fd: int, living: str) -> bytes | None:
     path = _try_link(fd, living + "exe")
     if path is None or not path.endswith(_DELETED):
         return path
-    # The kernel's mark and a name that happens to end so look alike: such a name can be found.
+    # A file name may end in the kernel's mark for deleted files. Then the file can be found.
     with suppress(OSError), _directory("root", fd) as root:
         if cached_identity(path.lstrip(b"/"), root) == identity(f"{living}exe".encode(), fd):
             return path
@@ -246,7 +261,7 @@ def _netns(fd: int, living: str) -> int | None:
 
 
 def _listening_ports(fd: int) -> set[int]:
-    # tcp6 first: it may be missing where IPv6 is off, but if tcp is missing the process is gone.
+    # tcp6 first: it is missing where IPv6 is off. If tcp is missing, the process is gone.
     ports: set[int] = set()
     with suppress(FileNotFoundError):
         ports.update(_tcp_listeners(fd, "net/tcp6"))
@@ -260,15 +275,15 @@ def _tcp_listeners(fd: int, name: str) -> Iterator[int]:
         for line in lines:
             _, local, _, state = line.split(maxsplit=4)[:4]
             if state != _TCP_LISTEN:
-                return  # the kernel lists the listeners first; a busy host has 100,000 others
+                return  # the kernel lists listeners first, and a busy host has 100,000 others
             yield int(local.rpartition(b":")[2], 16)
 
 
-# --- formats, pure ------------------------------------------------------------------------------
+# --- formats ------------------------------------------------------------------------------------
 
 
 def _parse_stat(text: bytes) -> _Stat:
-    """Parse /proc/PID/stat; ValueError if it is not one. A name may hold any byte, even ``)``."""
+    """Parse /proc/PID/stat; ValueError if malformed. A name may contain any byte, even ``)``."""
     opening, closing = text.index(b"("), text.rindex(b")")
     fields = text[closing + 1 :].split()
     if len(fields) < 22:
@@ -285,9 +300,10 @@ def _parse_stat(text: bytes) -> _Stat:
 
 
 def _parse_io(text: bytes) -> tuple[int, int]:
-    """Parse a thread's io file into bytes read from and written to storage; ValueError if not one.
+    """Return the bytes that a thread's io file shows as read from and written to storage.
 
-    What was cancelled before it reached storage is not subtracted, as in the kernel's own figure.
+    Writes that were cancelled before they reached storage are not subtracted, as in the kernel's
+    own figure. ValueError if the file is malformed.
     """
     read_bytes, write_bytes = _field(text, b"read_bytes:"), _field(text, b"write_bytes:")
     if read_bytes is None or write_bytes is None:
@@ -296,9 +312,9 @@ def _parse_io(text: bytes) -> tuple[int, int]:
 
 
 def _cgroup(text: bytes) -> bytes | None:
-    """Choose the path that says most: cgroup v2's, or where that is the root, a v1 hierarchy's.
+    """Choose the most telling path: that of cgroup v2, or if it is the root, one of v1.
 
-    Of those, systemd's own names the unit, and pids and memory are what containers always have.
+    Of the v1 hierarchies, systemd's names the unit; containers always have pids and memory.
     """
     paths: dict[bytes, bytes] = {}
     for line in text.split(b"\n"):  # not splitlines: a carriage return may be in a name
@@ -314,7 +330,7 @@ def _cgroup(text: bytes) -> bytes | None:
 
 
 def _uid(status: bytes) -> int | None:
-    """Return the effective uid, the one that permissions go by; it stands after the real one."""
+    """Return the effective uid, which permissions depend on. It follows the real one."""
     _, found, rest = (b"\n" + status).partition(b"\nUid:")
     words = rest.split(maxsplit=2)
     return int(words[1]) if found and len(words) > 1 and words[1].isdigit() else None
@@ -342,7 +358,7 @@ def _directory(path: str, dir_fd: int | None = None) -> Iterator[int]:
 def _read(dir_fd: int, name: str, size: int = _MAX_FILE_BYTES) -> bytes:
     fd = os.open(name, os.O_RDONLY, dir_fd=dir_fd)
     try:
-        return os.read(fd, size)  # these files come whole in one read
+        return os.read(fd, size)  # one read returns these files whole
     finally:
         os.close(fd)
 

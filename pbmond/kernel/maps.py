@@ -45,6 +45,9 @@ _SLOT_MASK: Final = np.uint64(0xFFFFFFFF)
 _FIRST_WINDOW: Final = 4096
 _CHUNK: Final = 256  # bpf(2) calls for which nothing else runs on the processor: under 2 ms
 _GRACE_S: Final = 0.05
+_SCHED_DEADLINE: Final = 6  # linux/sched.h; not in the os module
+#: Policies under which no ordinary task preempts us.
+_REAL_TIME: Final = frozenset((os.SCHED_FIFO, os.SCHED_RR, _SCHED_DEADLINE))
 
 
 def slot_type(key: np.dtype[np.void]) -> np.dtype[np.void]:
@@ -239,12 +242,20 @@ def _not_preempted() -> Iterator[None]:
     the task preempted there, the calls of whatever ran instead would go uncounted (the kernel
     tells how many, see ``lost``).
     """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except OSError:
+    before = os.sched_getscheduler(0)
+    if before & ~os.SCHED_RESET_ON_FORK in _REAL_TIME or not _scheduled(os.SCHED_FIFO, 1):
         yield
         return
     try:
         yield
     finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        _scheduled(before, 0)  # the only priority that the other policies have
+
+
+def _scheduled(policy: int, priority: int) -> bool:
+    """Set this thread's scheduling policy; False if that is not allowed."""
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    except OSError:
+        return False
+    return True

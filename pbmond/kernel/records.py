@@ -209,3 +209,8 @@ class ProcSample:
     open_inodes: frozenset[tuple[int, int]] | None
     gone: bool
     name: bytes | None = None
+
+    @classmethod
+    def of_ended(cls, pid: int, start_ns: int) -> ProcSample:
+        """Return the sample of a process that is no longer there."""
+        return cls(pid, start_ns, None, None, None, None, gone=True)

@@ -1,4 +1,4 @@
-"""Measures another process's eBPF programs, with the kernel's statistics on for that time."""
+"""Measures the eBPF programs of another process, by the kernel's own statistics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def attachments(pid: int) -> list[Attachment]:
         descriptors = sorted(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 - names only
         found = [bpf.attached(pid, descriptor) for descriptor in descriptors]
     except OSError as error:
-        raise MeasureError(f"process {pid} cannot be looked into: {error.strerror}") from None
+        raise MeasureError(f"process {pid} cannot be examined: {error.strerror}") from None
     attached = [Attachment(name, program) for program, name in filter(None, found)]
     if not attached:
         raise MeasureError(f"the daemon (process {pid}) has attached nothing yet; try again")
@@ -42,7 +42,7 @@ def measure(attached: Sequence[Attachment], seconds: float) -> Measured:
             except OSError as error:
                 raise MeasureError(f"program {identifier} is gone: {error.strerror}") from None
             stack.callback(os.close, programs[identifier])
-        # Read outside the time with statistics, so that every run within it is in the difference.
+        # Read before and after statistics are on, so that the difference has every run.
         before = {identifier: bpf.runs(program) for identifier, program in programs.items()}
         with _statistics():
             started_ns = time.monotonic_ns()

@@ -1,4 +1,4 @@
-"""What hooks cost, as people and programs read it: from two readings to rows, table, JSON; pure."""
+"""Prints what hooks cost, for people and programs: rows from two readings, table, JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Measured:
     elapsed_ns: int
 
     def rows(self) -> list[Row]:
-        """Return a row for each program, the dearest first."""
+        """Return a row for each program, the most expensive first."""
         hooks: dict[int, list[str]] = {}
         for each in self.attached:
             hooks.setdefault(each.program, []).append(each.hook)
@@ -72,7 +72,7 @@ class Row:
 
     @property
     def ns_per_call(self) -> float | None:
-        """The time of a call; None without any."""
+        """The mean time of a call; None if there was none."""
         return self.time_ns / self.calls if self.calls else None
 
     @property

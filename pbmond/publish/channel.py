@@ -27,6 +27,10 @@ _MFD_NOEXEC_SEAL: Final = 8  # not in the os module of Python 3.11
 _KINDS: Final = ("processes", "flows")
 
 
+class FrameError(OSError):
+    """There is no memory or descriptor left for a frame in this process."""
+
+
 class FeedError(ValueError):
     """A record from the publisher that is not what it must be."""
 
@@ -81,19 +85,31 @@ def pair() -> tuple[socket.socket, socket.socket]:
 def send_frame(sock: socket.socket, frame: bytes) -> bool:
     """Hand ``frame`` over without blocking; False if the publisher has no room for it now.
 
-    Raises OSError when the publisher is gone.
+    Raises FrameError when that is this process's fault, another OSError when the publisher is gone.
     """
-    fd = _memory_file()
+    fd = _memory_file_of(frame)
     try:
-        view = memoryview(frame)
-        while view:
-            view = view[os.write(fd, view) :]
         socket.send_fds(sock, [b"F"], [fd])
     except BlockingIOError:
         return False
     finally:
         os.close(fd)
     return True
+
+
+def _memory_file_of(frame: bytes) -> int:
+    try:
+        fd = _memory_file()
+    except OSError as error:
+        raise FrameError(*error.args) from None
+    try:
+        view = memoryview(frame)
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        os.close(fd)
+        raise FrameError(*error.args) from None
+    return fd
 
 
 def _memory_file() -> int:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pbmond import wire
 from pbmond.fields import COUNTERS, PROCESSES, RATES, STATES
 from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, RowSelection
-from pbmond.store.processes import DISK, EXCLUDED, FREE
+from pbmond.store.process_counters import DISK
+from pbmond.store.processes import EXCLUDED, FREE
 from pbmond.store.recent_rates import host_samples, sum_samples
 from pbmond.store.rows import RowView, row_counts
 from pbmond.store.snapshot import Snapshot, sum_rates
@@ -194,7 +195,7 @@ class Messages:
             view=view,
             index=index,
             exited=self._exited,
-            starts_ns=self._snapshot.processes.info["told_ns"],
+            starts_ns=self._snapshot.processes.info["shown_start_ns"],
             interval_ns=self._snapshot.interval_ns,
             listening=self._snapshot.listening,
         )

@@ -16,6 +16,7 @@ from pbmond.publish.channel import (
     RECORD,
     Demand,
     FeedError,
+    FrameError,
     pair,
     send_frame,
     unpack_demand,
@@ -93,6 +94,7 @@ class Supervisor:
         self._sock: socket.socket | None = None
         self._started_ns = -RESTART_EVERY_NS
         self._stuck_since_ns: int | None = None
+        self._dropping = False  # the newest frame was dropped, and the log says so
 
     @property
     def fd(self) -> int | None:
@@ -109,16 +111,20 @@ class Supervisor:
         if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
             return False
         self._started_ns = now_ns
-        ours, theirs = pair()
-        with theirs:
-            try:
-                self._process = self._spawn(theirs)
-            except OSError as error:
-                ours.close()
-                self._log.error("the publisher cannot be started: %s", error)
-                return False
+        try:
+            ours, theirs = pair()
+            with theirs:
+                try:
+                    self._process = self._spawn(theirs)
+                except OSError:
+                    ours.close()
+                    raise
+        except OSError as error:
+            self._log.error("the publisher cannot be started: %s", error)
+            return False
         self._sock = ours
         self._stuck_since_ns = None
+        self._dropping = False
         self._log.debug("publisher started as pid %d", self._process.pid)
         return True
 
@@ -154,11 +160,22 @@ class Supervisor:
         return False
 
     def send(self, frame: bytes) -> bool:
-        """Hand a frame over; False if there is no room for it, or no publisher."""
+        """Hand a frame over; False if there is no room for it, or no publisher.
+
+        A frame for which this process lacks memory or a descriptor is dropped: the publisher is
+        well, and the next snapshot replaces it.
+        """
         if self._sock is None:
             return False
         try:
-            return send_frame(self._sock, frame)
+            sent = send_frame(self._sock, frame)
+            self._dropping = False
+            return sent
+        except FrameError as error:
+            if not self._dropping:
+                self._log.warning("snapshots are dropped: no memory file: %s", error.strerror)
+            self._dropping = True
+            return True
         except OSError as error:
             self._end(f"is replaced: {error}")
             return False

@@ -27,7 +27,7 @@ from pbmond.selftest.workloads import ABOUT, NAMES
 _PROGRAM: Final = "pbmond selftest"
 _FAILURE, _USAGE, _INTERRUPTED = 1, 2, 130
 _SEEDS: Final = 1 << 31
-#: The publisher's user where the configured one has not been created (nothing is installed yet).
+#: The publisher's user if the configured one does not exist, because nothing is installed yet.
 _ANY_USER: Final = "nobody"
 
 
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # what is running is taken down on the way out
+    raise KeyboardInterrupt  # everything that runs is ended on the way out
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--json", action="store_true", help="print one JSON object instead of a table")
-    add("--seed", metavar="N", type=_seed, help="sizes to use; 0: as written (default: chance)")
+    add(
+        "--seed",
+        metavar="N",
+        type=_seed,
+        help="choose sizes by this seed; 0: as written (default: random)",
+    )
     add("--only", metavar="PATTERNS", help="run only paths like 'uring.*', or with 'udp,tcp'")
     add("--list", action="store_true", help="print the paths and what they are, and exit")
     add("--config", metavar="FILE", type=Path, help="hooks and users as in this configuration")
@@ -81,7 +86,7 @@ def _seed(text: str) -> int:
 
 
 def _chosen(patterns: str | None) -> tuple[str, ...]:
-    """Return the paths that ``patterns`` means; ConfigError if there is none for one of them."""
+    """Return the paths that match ``patterns``; ConfigError if one of them matches none."""
     if patterns is None:
         return NAMES
     chosen: set[str] = set()
@@ -98,7 +103,7 @@ def _chosen(patterns: str | None) -> tuple[str, ...]:
 
 
 def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> int:
-    # zmq and msgpack, which the list of paths can do without.
+    # They need zmq and msgpack, which --list does not.
     from pbmond.selftest import report  # noqa: PLC0415
     from pbmond.selftest.daemon import Daemon, DaemonError  # noqa: PLC0415
     from pbmond.selftest.session import STEPS, observe  # noqa: PLC0415
@@ -144,7 +149,7 @@ def _publisher_user(config: Config) -> str:
 
 @contextlib.contextmanager
 def _progress(draw: Callable[[str], str | None], clear: str) -> Iterator[Callable[[str], None]]:
-    """Yield what to call at each step: it draws on a terminal, and nowhere else."""
+    """Yield what to call at each step; it draws only on a terminal."""
 
     def show(text: str | None) -> None:
         if text is not None and sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Holds one expectation of a workload against the rows that moved; pure."""
+"""Compares one expectation of a workload with the rows that moved."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ WAYS: Final = {"in": ("read", "rx", "read"), "out": ("write", "tx", "write")}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not as expected, of bytes that went one way or (None) of either.
+    """Something that is not as expected about the bytes of one way, or (None) of both.
 
-    ``lacking``: all that is wrong is that bytes or calls are missing from a row.
+    ``lacking``: nothing is wrong but that bytes or calls are missing from a row.
     """
 
     way: str | None
@@ -37,7 +37,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The rows that one expectation is about, and where they are not as it says."""
+    """The rows that one expectation is about, and how they differ from it."""
 
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
@@ -64,8 +64,8 @@ def counted(row: Row, way: str, unit: str) -> int:
     return int(row[name])
 
 
-def told(expected: ExpectedFile | ExpectedConnection, way: str, unit: str) -> int | None:
-    """Return ``bytes`` or ``calls`` that should have gone ``way``; None: not known."""
+def stated(expected: ExpectedFile | ExpectedConnection, way: str, unit: str) -> int | None:
+    """Return ``bytes`` or ``calls`` that an expectation states for ``way``; None: unknown."""
     value: int | None = getattr(expected, f"{WAYS[way][0]}_{unit}")
     return value
 
@@ -83,7 +83,7 @@ def _files(expected: ExpectedFile, moved: Moved) -> Iterator[Row]:
 
 
 def _is_file(expected: ExpectedFile, row: Row) -> bool:
-    # Stacked file systems, and those with subvolumes, tell stat another device than the kernel's.
+    # Stacked file systems and those with subvolumes report another device to stat.
     if expected.path is not None and row["path"] == expected.path:
         return True
     return (device_of(row), row["inode"]) == (expected.device, expected.inode)
@@ -99,7 +99,7 @@ def _check_file(expected: ExpectedFile, row: Row) -> Iterator[str]:
 
 
 def _short(path: bytes | None) -> str:
-    """Quote a path; of one that is very long, both ends and its length."""
+    """Quote a path; of a very long one, both ends and the length."""
     if path is None or len(path) <= 80:
         return repr(path)
     return f"{path[:30]!r}...{path[-30:]!r} ({len(path)} bytes)"
@@ -148,7 +148,7 @@ def _check_ends(expected: ExpectedConnection, row: Row, *, older: bool) -> Itera
         if name == "local_address":
             wanted = _plain(wanted)
         if name == "direction" and older and value == "unknown":
-            continue  # who opened it is not always written on a socket
+            continue  # a socket does not always show who opened it
         if wanted is not None and value != wanted:
             yield f"{name} {value!r}, not {wanted!r}"
 
@@ -160,7 +160,7 @@ def _address(family: int, packed: bytes) -> str | None:
 
 
 def _plain(address: str | None) -> str | None:
-    """Write an address one way: a v4-mapped one as the IPv4 address that it is."""
+    """Normalize an address: one that is IPv4 mapped into IPv6 becomes IPv4."""
     if address is None:
         return None
     parsed = ipaddress.ip_address(address)
@@ -172,7 +172,7 @@ def _check_sums(
 ) -> Iterator[Difference]:
     for way in WAYS:
         for unit in ("bytes", "calls"):
-            number = told(expected, way, unit)
+            number = stated(expected, way, unit)
             total = sum(counted(row, way, unit) for row in rows)
             if number is not None and total != number:
                 text = f"{total} {unit}, not {number}, of {_name(expected)}"

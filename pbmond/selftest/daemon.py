@@ -1,4 +1,4 @@
-"""A daemon of one's own: started in a run directory of its own, read by subscription."""
+"""A private daemon: started in its own run directory, read by subscription."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pbmond.patience import handed_down, patient
 _PR_SET_PDEATHSIG: Final = 1
 _PATIENCE_S: Final = 30.0  # for a snapshot
 _END_S: Final = 10.0
-_KEPT_S: Final = 600.0  # rows of what has ended, so that the last snapshot has them all
+_KEPT_S: Final = 600.0  # keep the rows of what has ended, so that the last snapshot has them all
 _KEPT_MOST_S: Final = 86_400.0  # as the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _CONFIG: Final = """
@@ -46,12 +46,12 @@ class DaemonError(Exception):
 
 
 def _end_with_parent() -> None:
-    """Let SIGTERM reach the process about to be started when this one is killed."""
+    """Have SIGTERM sent to the process about to start when this one is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
 
 
 def now_ns() -> int:
-    """Return CLOCK_BOOTTIME, which snapshots are dated by."""
+    """Return CLOCK_BOOTTIME, by which snapshots are dated."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
@@ -76,7 +76,7 @@ class Daemon:
         """Start it and wait for its first snapshot; ``directory`` must be empty.
 
         ``exited_linger_s``: None keeps rows for as long as a whole self-test takes.
-        ``prefix``: a command that starts the daemon, given as further arguments, in its own place.
+        ``prefix``: a command that executes the daemon, which follows as further arguments.
         """
         kept_s = min(patient(_KEPT_S), _KEPT_MOST_S)
         self.directory = directory
@@ -104,8 +104,8 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8", **handed_down()},
-                start_new_session=True,  # Ctrl-C is this process's to answer
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet: zmq comes below
+                start_new_session=True,  # this process handles Ctrl-C
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet: zmq starts below
             )
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)

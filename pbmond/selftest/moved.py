@@ -1,4 +1,4 @@
-"""What moved between two snapshots: their rows by process, counters as differences; pure."""
+"""What moved between two snapshots: rows by process, with differences for counters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Rows as on the wire, by process id; their counters tell what was added in between."""
+    """Rows as on the wire, by process id; their counters are what was added in between."""
 
     connections: Mapping[int, Sequence[Row]]
     files: Mapping[int, Sequence[Row]]
@@ -37,7 +37,7 @@ class Moved:
 
 
 def moved(earlier: wire.Message, later: wire.Message) -> Moved:
-    """Return what ``later`` has and ``earlier`` had not; both of kind ``flows``, of one epoch."""
+    """Return what ``later`` has more than ``earlier``; both are of kind ``flows``, in one epoch."""
     return Moved(
         _added("connections", earlier.connections, later.connections),
         _added("files", earlier.files, later.files),

@@ -1,4 +1,4 @@
-"""Verdicts as people and programs read them: the table, the summary line and JSON; pure."""
+"""Prints verdicts for people and programs: the table, the summary line and JSON."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "modes": dict(report.health["modes"]),
         "unseen": list(report.health["unseen"]),
         "lost": dict(report.health["lost"]),
-        # Of the largest program; a kernel before 5.16 does not tell.
+        # Of the largest program; kernels before 5.16 do not say.
         "verified_instructions": report.health["cost"]["verified_instructions"] or None,
         "rows": [
             asdict(line) | {"off_bytes": line.counted_bytes - line.expected_bytes}
@@ -107,14 +107,14 @@ class Bar:
     """A progress bar in one terminal line; ``draw`` returns what to write, if anything changed."""
 
     def __init__(self, steps: int, width: int) -> None:
-        """Begin; ``width``: columns of the terminal."""
+        """``width``: columns of the terminal."""
         self._steps = steps
         self._width = width
         self._done = 0
         self._shown = ""
 
     def draw(self, name: str) -> str | None:
-        """Go one step further, to ``name``."""
+        """Advance by one step, to ``name``."""
         self._done = min(self._done + 1, self._steps)
         cells = max(self._width // 3, 1)
         full = cells * self._done // self._steps
@@ -122,11 +122,11 @@ class Bar:
         line = line[: self._width - 1]
         if line == self._shown:
             return None
-        # Written over in one go, the rest of the old line erased behind it: nothing flickers.
+        # Overwrite the line in one go and erase the rest of the old one, so that nothing flickers.
         self._shown = line
         return f"\r{line}\x1b[K"
 
     @staticmethod
     def clear() -> str:
-        """Return what takes the bar away."""
+        """Return what erases the bar."""
         return "\r\x1b[K"

@@ -1,4 +1,4 @@
-"""Runs every program twice against one daemon: set up before its start, and after."""
+"""Runs every program twice against one daemon: set up before the daemon starts, and after."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ ORDERS: Final = ("before", "after")
 _SKIPPED: Final = "calls that the kernel skips"  # in health.unseen
 #: Calls of ``step`` for each program.
 STEPS: Final = 2 * len(ORDERS)
-#: Where files live on a disk: /tmp is often memory, where some ways do not exist.
+#: Where files are on a disk: /tmp is often in memory, where some paths do not exist.
 _ON_DISK: Final = Path("/var/tmp")  # noqa: S108 - the directory in it is made by mkdtemp
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one daemon said of itself, and the verdicts on what it counted.
+    """What one daemon said about itself, and the verdicts on what it counted.
 
-    ``bad_ends``: what did not end as it should, a line for each; no verdict depends on it.
+    ``bad_ends``: a line for each process that did not end as it should; no verdict depends on it.
     """
 
     health: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Observed:
 
 @contextmanager
 def _directory(parent: Path | None = None) -> Iterator[Path]:
-    """Make a directory that everybody may enter, as the publisher must."""
+    """Make a directory that any user may enter, as the publisher must."""
     path = Path(tempfile.mkdtemp(prefix="pbmond-selftest-", dir=parent))
     try:
         path.chmod(0o755)
@@ -87,7 +87,7 @@ def observe(
 
 
 class _Programs:
-    """Programs that run, each until the end of the block; what has no good end is noted."""
+    """Programs that run until the end of the block; ``bad_ends`` says which did not end well."""
 
     def __init__(self, start: Callable[[str], Workload], step: Callable[[str], None]) -> None:
         self.bad_ends: list[str] = []
@@ -96,7 +96,7 @@ class _Programs:
         self._ends = ExitStack()
 
     def start(self, names: Sequence[str]) -> dict[str, Workload | Exception]:
-        """Let each set up; those that cannot are the reason why."""
+        """Let each program set up; for one that cannot, the reason is returned instead."""
         return {name: self._started(name) for name in names}
 
     def _started(self, name: str) -> Workload | Exception:
@@ -109,7 +109,7 @@ class _Programs:
         return workload
 
     def go(self, name: str, workload: Workload | Exception, opened: str) -> Outcome:
-        """Let one move its bytes."""
+        """Let one program move its bytes."""
         self._step(name)
         try:
             if isinstance(workload, Exception):
@@ -122,7 +122,7 @@ class _Programs:
             return Outcome(name, opened, failure=str(reason))
 
     def end_with(self, who: str, end: Callable[[], object]) -> None:
-        """Call ``end`` at the end of the block, before what was given earlier."""
+        """Call ``end`` at the end of the block, in reverse order."""
 
         def noted() -> None:
             try:
@@ -142,9 +142,9 @@ class _Programs:
 def _settled(
     running: Daemon, outcomes: list[Outcome], earlier: wire.Message
 ) -> tuple[wire.Message, list[Line]]:
-    """Judge by the next snapshot; where a line is off, by the one after it.
+    """Judge by the next snapshot, and if a line is off, by the one after it.
 
-    The harness can read what a program writes before that call returns, which is when it counts.
+    The harness may read what a program writes before that call has returned and been counted.
     """
     for _ in range(2):
         message = running.snapshot()
@@ -158,7 +158,7 @@ def _judged(outcomes: list[Outcome], earlier: wire.Message, later: wire.Message)
     between = moved(earlier, later)
     skipped = later.health["lost"]["skipped_calls"] - earlier.health["lost"]["skipped_calls"]
     for outcome in outcomes:
-        # Whose calls the kernel skipped, nobody knows.
+        # Which calls the kernel skipped is unknown.
         words = (EXCUSES.get(outcome.path), _SKIPPED if skipped else None)
         excuses = (_excuse(each, later.health["unseen"]) for each in words)
         yield from judge(outcome, between, next(filter(None, excuses), None))

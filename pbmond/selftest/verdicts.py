@@ -1,13 +1,13 @@
-"""Judges each path: are its bytes where they belong, all of them, and nothing beside? Pure."""
+"""Judges each path: all its bytes must be in the right rows, and no others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pbmond.fields import CLASSES, counter_names
-from pbmond.selftest.compare import WAYS, Difference, counted, device_of, match, told
+from pbmond.selftest.compare import WAYS, Difference, counted, device_of, match, stated
 from pbmond.selftest.moved import Moved, Row
 from pbmond.selftest.workloads import (
     Expectation,
@@ -23,9 +23,9 @@ VERDICTS: Final = (EXACT, OFF, UNSEEN, NOT_OFFERED)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one program did; ``opened``: its descriptors, "before" or "after" the daemon's start.
+    """What one program did; it was ``opened`` "before" or "after" the daemon started.
 
-    ``refusal``: why the kernel does not offer the way; ``failure``: why the program failed. Where
+    ``refusal``: why the kernel does not offer the path; ``failure``: why the program failed. If
     both are None, ``expected`` is what the kernel returned to it. ``started_ns``: CLOCK_BOOTTIME
     before which none of its processes started.
     """
@@ -40,9 +40,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The verdict on the bytes that went one ``way`` ("in", "out"; "-": nothing ran).
+    """The verdict on the bytes of one ``way`` ("in" or "out"; "-": nothing ran).
 
-    Calls are None where the kernel may take several steps; ``reason`` is for all but "exact".
+    ``expected_calls`` is None if the kernel may split calls; "exact" has no ``reason``.
     """
 
     path: str
@@ -59,8 +59,7 @@ class Line:
 def judge(outcome: Outcome, moved: Moved, excuse: str | None) -> list[Line]:
     """Return a line for each way that bytes went.
 
-    ``excuse``: what health.unseen says of this path; it excuses bytes that are missing, and nothing
-    else.
+    ``excuse``: what health.unseen says about this path. It excuses missing bytes, and nothing else.
     """
     if outcome.refusal is not None:
         return [_nothing(outcome, NOT_OFFERED, outcome.refusal)]
@@ -82,7 +81,7 @@ class _Judgement:
         self._moved = moved.since(outcome.started_ns)
         self._excuse = excuse
         self._pids = {each.pid for each in outcome.expected}
-        self._rows: list[Row] = []  # but for the control lines
+        self._rows: list[Row] = []  # except those of the control channel
         self._differences: list[Difference] = []
         self._compare()
 
@@ -119,23 +118,23 @@ class _Judgement:
                     yield Difference(way, f"{whole - sums:+d} bytes of class {name} in no row")
 
     def lines(self) -> list[Line]:
-        """One for each way that something went; at least one."""
+        """Return a line for each way that bytes went, and at least one."""
         lines = [self._line(way) for way in WAYS]
         return [line for line in lines if line.expected_bytes or line.counted_bytes] or lines[:1]
 
     def _line(self, way: str) -> Line:
-        told_by = [
+        stated_by = [
             each
             for each in self._outcome.expected
             if not isinstance(each, ExpectedProcess)
             and not (isinstance(each, ExpectedFile) and each.control)
         ]
-        calls = [told(each, way, "calls") for each in told_by]
+        calls = [stated(each, way, "calls") for each in stated_by]
         line = Line(
             self._outcome.path,
             self._outcome.opened,
             way,
-            sum(told(each, way, "bytes") or 0 for each in told_by),
+            sum(stated(each, way, "bytes") or 0 for each in stated_by),
             sum(counted(row, way, "bytes") for row in self._rows),
             None if None in calls else sum(each or 0 for each in calls),
             sum(counted(row, way, "calls") for row in self._rows),
@@ -176,29 +175,34 @@ def _stray(row: Row, what: str) -> Iterator[Difference]:
 def _elsewhere(
     expected: Sequence[Expectation], pids: set[int], moved: Moved
 ) -> Iterator[Difference]:
-    """Bytes on sockets, pipes and files of the program's own, in rows of processes not its own."""
+    """Find bytes on the program's own sockets, pipes and files in rows of other processes."""
     sockets = {each.inode for each in expected if isinstance(each, ExpectedConnection)}
     files = {
         (each.device, each.inode): each.path
         for each in expected
         if isinstance(each, ExpectedFile) and _is_own(each)
     }
-    for pid, rows in moved.connections.items():
-        for row in rows:
-            if pid not in pids and row["inode"] in sockets:
-                yield from _stray(row, "strayed")
-    for pid, rows in moved.files.items():
-        for row in rows:
-            place = device_of(row), row["inode"]
-            if pid in pids or place not in files:
-                continue
-            # A file that is gone leaves its number to the next one made, which has another path.
-            if files[place] is None or row["path"] in (None, files[place]):
-                yield from _stray(row, "strayed")
+    strays = [row for row in _others(moved.connections, pids) if row["inode"] in sockets]
+    strays += [row for row in _others(moved.files, pids) if _is_among(row, files)]
+    for row in strays:
+        yield from _stray(row, "strayed")
+
+
+def _others(rows: Mapping[int, Sequence[Row]], pids: set[int]) -> Iterator[Row]:
+    return (row for pid, found in rows.items() if pid not in pids for row in found)
+
+
+def _is_among(row: Row, files: Mapping[tuple[int | None, int | None], bytes | None]) -> bool:
+    """Return whether a row is about one of ``files``: paths by device and inode, None: unknown."""
+    place = device_of(row), row["inode"]
+    if place not in files:
+        return False
+    # The inode number of a deleted file may be that of a new one by now, with another path.
+    return files[place] is None or row["path"] in (None, files[place])
 
 
 def _is_own(expected: ExpectedFile) -> bool:
-    """Whether nobody else can have reason to touch the file: devices are everybody's."""
+    """Return whether no other process has reason to touch the file, unlike a device."""
     if expected.control or expected.byte_class == "device":
         return False
     return not (expected.path or b"").startswith(b"/dev/")

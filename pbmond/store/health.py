@@ -1,4 +1,4 @@
-"""Builds the contract's health object: is the picture complete, and what does it cost; pure."""
+"""Builds the health object of the JSON contract: what is missing, and what pbmon itself costs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 
 from pbmond.kernel.records import ProbeRuns
 
-#: A loss is news for this many ticks; its number stays for good.
-_TICKS_OF_NEWS: Final = 2
+#: A loss makes the status incomplete for this many ticks; its number stays.
+_RECENT_TICKS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,78 +24,85 @@ class ProcessCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What pbmon itself has used by ``time_ns`` (of any clock that does not stop or jump)."""
+    """What pbmon itself has used up to ``time_ns``, on any clock that neither stops nor jumps."""
 
     time_ns: int
     processes: Sequence[ProcessCost]
     probes: ProbeRuns
 
 
-class Hooked(Protocol):
-    """What the hooks of one run are, and what passes them."""
+class Hooks(Protocol):
+    """How this run is attached to the kernel, and what it cannot see."""
 
     @property
     def modes(self) -> Mapping[str, str]:
-        """How sockets, files and the kernel's structures are met."""
+        """How sockets and files are counted, and how the kernel's structures are read."""
 
     @property
     def unseen(self) -> Sequence[str]:
-        """What nobody counts here, for people."""
+        """What is not counted here, in words."""
 
     @property
     def blind(self) -> Sequence[str]:
-        """Of that, what leaves the picture incomplete on this kernel."""
+        """The part of it that makes the picture incomplete on this kernel."""
 
     @property
     def verified_instructions(self) -> int:
-        """How many instructions the kernel's verifier followed for the largest program."""
+        """How many instructions the kernel's verifier checked for the largest program."""
 
 
 class Health:
-    """Remembers the losses of the last ticks; ``hooked`` is that of one run."""
+    """Remembers the losses of the last ticks."""
 
-    def __init__(self, hooked: Hooked) -> None:
-        self._hooked = hooked
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
         self._lost: dict[str, int] = {}
-        self._news: dict[str, int] = {}  # reason -> ticks for which it is still news
+        self._recent: dict[str, int] = {}  # reason -> for how many more ticks it counts
         self._cost: Cost | None = None
 
     def tick(
         self, lost: Mapping[str, int], maps: Mapping[str, Mapping[str, int]], cost: Cost
     ) -> dict[str, Any]:
         """Return the object of this tick; ``lost`` counts since the start, by reason."""
-        self._news = {reason: left - 1 for reason, left in self._news.items() if left > 1}
-        for reason, count in lost.items():
-            if count > self._lost.get(reason, 0):
-                self._news[reason] = _TICKS_OF_NEWS
-        self._lost = dict(lost)
-        before, self._cost = self._cost, cost
-        reasons = [f"not seen: {what}" for what in self._hooked.blind]
-        reasons += [f"lost: {reason}" for reason in sorted(self._news)]
-        reasons += [
-            f"map full: {name}" for name, use in maps.items() if use["used"] >= use["capacity"]
-        ]
+        self._note_losses(lost)
+        before, self._cost = self._cost or cost, cost
+        reasons = self._reasons(maps)
         return {
             "status": "incomplete" if reasons else "complete",
             "reasons": reasons,
             "lost": dict(lost),
-            "modes": dict(self._hooked.modes),
-            "unseen": list(self._hooked.unseen),
+            "modes": dict(self._hooks.modes),
+            "unseen": list(self._hooks.unseen),
             "maps": {name: dict(use) for name, use in maps.items()},
-            "cost": _since(before or cost, cost)
-            | {"verified_instructions": self._hooked.verified_instructions},
+            "cost": {
+                **_daemon_cost(before, cost),
+                **_probe_cost(before, cost),
+                "verified_instructions": self._hooks.verified_instructions,
+            },
         }
 
+    def _note_losses(self, lost: Mapping[str, int]) -> None:
+        self._recent = {reason: left - 1 for reason, left in self._recent.items() if left > 1}
+        for reason, count in lost.items():
+            if count > self._lost.get(reason, 0):
+                self._recent[reason] = _RECENT_TICKS
+        self._lost = dict(lost)
 
-def _since(before: Cost, cost: Cost) -> dict[str, Any]:
-    """Return the cost of the time between two ticks, in percent of one core; None: not known."""
+    def _reasons(self, maps: Mapping[str, Mapping[str, int]]) -> list[str]:
+        """Say why the picture is incomplete; nothing if it is complete."""
+        full = [name for name, use in maps.items() if use["used"] >= use["capacity"]]
+        return [
+            *(f"not seen: {what}" for what in self._hooks.blind),
+            *(f"lost: {reason}" for reason in sorted(self._recent)),
+            *(f"map full: {name}" for name in full),
+        ]
+
+
+def _daemon_cost(before: Cost, cost: Cost) -> dict[str, Any]:
+    """Return what our processes cost between two ticks, in percent of one core; None: unknown."""
     elapsed_ns = cost.time_ns - before.time_ns
     cpu_ns = {process.pid: process.cpu_ns for process in before.processes}
     percents = [_percent(cpu_ns.get(p.pid), p.cpu_ns, elapsed_ns) for p in cost.processes]
-    # Without calls the kernel's statistics are off, or there was nothing to measure.
-    calls = cost.probes.calls - before.probes.calls
-    measured = calls > 0 and elapsed_ns > 0
-    probe_ns = cost.probes.time_ns - before.probes.time_ns
     known = [percent for percent in percents if percent is not None]
     return {
         "daemon_cpu_percent": sum(known) if known and len(known) == len(percents) else None,
@@ -109,13 +116,25 @@ def _since(before: Cost, cost: Cost) -> dict[str, Any]:
             }
             for process, percent in zip(cost.processes, percents, strict=True)
         ],
-        "probe_ns_per_call": probe_ns / calls if measured else None,
-        "probe_calls_per_s": 1e9 * calls / elapsed_ns if measured else None,
+    }
+
+
+def _probe_cost(before: Cost, cost: Cost) -> dict[str, Any]:
+    """Return what our programs cost between two ticks.
+
+    If none ran, the kernel's statistics are off, or there was nothing to measure.
+    """
+    calls, elapsed_ns = cost.probes.calls - before.probes.calls, cost.time_ns - before.time_ns
+    if calls <= 0 or elapsed_ns <= 0:
+        return {"probe_ns_per_call": None, "probe_calls_per_s": None}
+    return {
+        "probe_ns_per_call": (cost.probes.time_ns - before.probes.time_ns) / calls,
+        "probe_calls_per_s": 1e9 * calls / elapsed_ns,
     }
 
 
 def _percent(before_ns: int | None, now_ns: int, elapsed_ns: int) -> float | None:
-    # Less than before: another process, with the same pid.
+    # Less than before: it is another process with the same PID.
     if before_ns is None or now_ns < before_ns or elapsed_ns <= 0:
         return None
     return 100 * (now_ns - before_ns) / elapsed_ns

@@ -1,44 +1,41 @@
-"""The processes: identity, attributes and cumulative counters, a slot each in parallel arrays."""
+"""The processes: who they are, whether they run, and their counters, a slot each.
+
+A slot is a position in parallel arrays. A process keeps its slot until it is freed. Index, texts,
+counters and disk bytes of the slots have modules of their own; this one decides what changes them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond.fields import COUNTERS, NO_UID, STATES
-from pbmond.host.cgroup import container_of, unit_of
-from pbmond.kernel.records import START_TICK_NS, ProcessExited, ProcessSeen, ProcSample, same_start
-from pbmond.store.values import ROWS
+from pbmond.fields import NO_UID, STATES
+from pbmond.kernel.records import START_TICK_NS, ProcessExited, ProcessSeen, ProcSample
+from pbmond.store.process_counters import ProcessCounters, widened
+from pbmond.store.process_disk import Bytes, ProcessDisk
+from pbmond.store.process_index import Key, ProcessIndex
+from pbmond.store.process_texts import ProcessTexts
 
 Visible = Callable[[int, bytes, int], bool]  # pid, name, uid
 
-UNKNOWN_NAME = b"?"
 #: Retired unit of the processes that the configuration hides.
 EXCLUDED = b"(excluded)"
 RUNNING = STATES.index("running")
 EXITED = STATES.index("exited")
 FREE = 255
 
-#: The rows of COUNTERS that hold the bytes read from and written to disks.
-DISK = slice(COUNTERS.index("disk_read_bytes"), COUNTERS.index("disk_write_bytes") + 1)
 _CAPACITY = 256  # slots at first
-TEXTS = ("name", "exe", "cmdline", "cgroup", "unit", "container")
 
 INFO = np.dtype(
     [
         ("start_ns", "<u8"),
-        ("told_ns", "<u8"),  # the same as viewers know it, who tell processes apart by it
+        ("shown_start_ns", "<u8"),  # as first published: viewers identify the process by it
         ("exited_ns", "<u8"),
-        ("seen_ns", "<u8"),  # time of the newest ProcessSeen
+        ("seen_ns", "<u8"),  # time of the newest ProcessSeen; 0: none yet
         ("sampled_ns", "<u8"),  # tick of the newest ProcSample
-        ("disk_ns", "<u8"),  # when the disk counters were last known
-        ("disk_base", "<u8", 2),  # read and written before counting began
-        ("disk_last", "<u8", 2),  # as last sampled
         ("born", "<u8"),  # tick in which the slot got this process
         ("pid", "<u4"),
         ("ppid", "<u4"),
@@ -46,8 +43,6 @@ INFO = np.dtype(
         ("netns", "<u4"),
         ("state", "u1"),
         ("visible", "?"),
-        ("disk_known", "?"),  # the disk counters have a baseline
-        ("disk_busy", "?"),  # they moved at the newest sample
     ]
 )
 
@@ -67,58 +62,29 @@ class ProcessRows:
     disk_elapsed_s: NDArray[np.float64]
 
 
-@lru_cache(maxsize=4096)
-def _cgroup_names(path: bytes) -> tuple[bytes, bytes | None, bytes | None]:
-    # The path itself is returned so that processes of one cgroup share one object.
-    return path, unit_of(path), container_of(path)
-
-
-def _widened(array: NDArray[Any], capacity: int) -> NDArray[Any]:
-    """Copy ``array`` with its last axis filled up to ``capacity`` by zeros."""
-    wide = np.zeros((*array.shape[:-1], capacity), array.dtype)
-    wide[..., : array.shape[-1]] = array
-    return wide
-
-
 class ProcessTable:
-    """Owns the slots. ``begin`` a tick, then feed it; a slot stays with its process until freed."""
+    """``begin`` a tick, then feed it; ``counters`` are fed by the store."""
 
     def __init__(self, visible: Visible, started_ns: int) -> None:
         self._visible = visible
-        self._started_ns = started_ns
-        self._slots: dict[tuple[int, int], int] = {}
-        self._in_tick: dict[tuple[int, int], int] = {}  # the same by START_TICK_NS
-        self._newest: dict[int, int] = {}  # pid -> slot of its latest process
-        self._free: list[int] = []
+        self._index = ProcessIndex()
+        self._texts = ProcessTexts()
+        self._disk = ProcessDisk(_CAPACITY, started_ns)
         self._now_ns = 0
-        self._interval_ns = 0
         self._tick = 0
-        self._texts: dict[str, list[bytes | None]] = {name: [] for name in TEXTS}
-        self.high = 0  # slots ever used
+        self._unknown_until_exit: list[int] = []  # slots, in this tick
+        self.counters = ProcessCounters(_CAPACITY)
         self.info = np.zeros(_CAPACITY, INFO)
         self.info["state"] = FREE
-        self._counters = np.zeros((len(COUNTERS), _CAPACITY), np.uint64)
-        self._before = np.zeros_like(self._counters)
-        self._disk_elapsed_s = np.zeros(_CAPACITY)
-        self._active = np.zeros(_CAPACITY, np.bool_)
-
-    def _grow(self) -> None:
-        capacity = 2 * self.high
-        self.info = _widened(self.info, capacity)
-        self.info["state"][self.high :] = FREE
-        self._counters = _widened(self._counters, capacity)
-        self._before = _widened(self._before, capacity)
-        self._disk_elapsed_s = _widened(self._disk_elapsed_s, capacity)
-        self._active = _widened(self._active, capacity)
 
     def begin(self, tick: int, now_ns: int, interval_ns: int) -> None:
         """Start a tick: what is counted from here on is its delta."""
-        self._tick, self._now_ns, self._interval_ns = tick, now_ns, interval_ns
-        self._before[:, : self.high] = self._counters[:, : self.high]
-        self._disk_elapsed_s[:] = np.where(self.info["disk_known"], interval_ns / 1e9, np.nan)
-        self._active[:] = False
+        self._tick, self._now_ns = tick, now_ns
+        self._unknown_until_exit.clear()
+        self.counters.begin(self._index.high)
+        self._disk.begin(now_ns, interval_ns)
 
-    # --- identity -----------------------------------------------------------------------------
+    # --- slots --------------------------------------------------------------------------------
 
     def slots_of(
         self, pids: NDArray[np.uint32], starts_ns: NDArray[np.uint64]
@@ -127,148 +93,94 @@ class ProcessTable:
         pairs = zip(pids.tolist(), starts_ns.tolist(), strict=True)
         return np.fromiter((self.slot(*pair) for pair in pairs), np.int32, len(pids))
 
-    def find(self, pid: int, start_ns: int) -> int | None:
-        """Return the slot of a process, or None if there is no such process.
-
-        /proc tells a start time less exactly than the kernel's keys (``records.same_start``).
-        """
-        slot = self._slots.get((pid, start_ns))
-        if slot is not None:
-            return slot
-        near = self._in_tick.get((pid, start_ns // START_TICK_NS))
-        if near is not None and same_start(int(self.info["start_ns"][near]), start_ns):
-            return near
-        return None
-
     def slot(self, pid: int, start_ns: int) -> int:
         """Return the slot of a process, making it if the process is new."""
-        slot = self._slots.get((pid, start_ns))
+        slot = self._index.exact(pid, start_ns)
         if slot is not None:
             return slot
-        slot = self.find(pid, start_ns)
+        slot = self._index.find(pid, start_ns)
         if slot is None:
             return self._add(pid, start_ns)
         known_ns = int(self.info["start_ns"][slot])
-        if start_ns > known_ns:  # it was found in /proc first: this is the exact time
-            del self._slots[pid, known_ns]
-            self._slots[pid, start_ns] = slot
+        if start_ns > known_ns:  # the known time is from /proc, this one is exact
+            self._index.correct_start(slot, pid, known_ns, start_ns)
             self.info["start_ns"][slot] = start_ns
-            if self.info["born"][slot] == self._tick:  # nobody has seen it yet
-                self.info["told_ns"][slot] = start_ns
+            if self.info["born"][slot] == self._tick:  # not published yet
+                self.info["shown_start_ns"][slot] = start_ns
         return slot
 
     def _add(self, pid: int, start_ns: int) -> int:
-        if self._free:
-            slot = self._free.pop()
-        else:
-            slot = self.high
-            if slot == len(self.info):
-                self._grow()
-            self.high += 1
-            for column in self._texts.values():
-                column.append(None)
-        self._slots[pid, start_ns] = slot
-        self._in_tick[pid, start_ns // START_TICK_NS] = slot
-        # Of a process as old as the daemon, the bytes before it cannot be told from those since.
-        disk_known = start_ns >= self._started_ns
+        predecessor = self._index.newest(pid)
+        slot = self._index.add(pid, start_ns)
+        if slot == len(self.info):
+            self._grow(2 * slot)
         info = self.info[slot]
         info["pid"], info["born"] = pid, self._tick
-        info["start_ns"] = info["told_ns"] = start_ns
-        info["uid"], info["state"], info["disk_known"] = NO_UID, RUNNING, disk_known
-        info["disk_ns"] = start_ns
-        self._disk_elapsed_s[slot] = self._interval_ns / 1e9 if disk_known else np.nan
-        self._texts["name"][slot] = UNKNOWN_NAME
+        info["start_ns"] = info["shown_start_ns"] = start_ns
+        info["uid"], info["state"] = NO_UID, RUNNING
+        self._texts.add(slot)
+        self._disk.add(slot, start_ns)
         self._update_visible(slot)
-        self._end_predecessor(slot, pid, start_ns)
+        if predecessor is not None:  # two processes cannot have one PID at a time
+            other, other_ns = predecessor
+            self._exit(other if other_ns < start_ns else slot, self._now_ns)
         return slot
 
-    def _end_predecessor(self, slot: int, pid: int, start_ns: int) -> None:
-        """Two processes cannot have one pid at a time: the older one has exited."""
-        other = self._newest.get(pid)
-        if other is None:
-            self._newest[pid] = slot
-        elif self.info["start_ns"][other] < start_ns:
-            self._newest[pid] = slot
-            self._exit(other, self._now_ns)
-        else:
-            self._exit(slot, self._now_ns)
+    def _grow(self, capacity: int) -> None:
+        used = len(self.info)
+        self.info = widened(self.info, capacity)
+        self.info["state"][used:] = FREE
+        self.counters.grow(capacity)
+        self._disk.grow(capacity)
+
+    def free(self, slot: int) -> tuple[tuple[bytes | None, int], NDArray[np.uint64]]:
+        """Forget a process; return its (unit, uid) and its final counters."""
+        info = self.info[slot]
+        group = (self._texts.unit(slot) if info["visible"] else EXCLUDED, int(info["uid"]))
+        self._index.remove(slot, int(info["pid"]), int(info["start_ns"]))
+        self._texts.clear(slot)
+        self._disk.clear(slot)
+        self.info[slot] = np.zeros((), INFO)
+        self.info["state"][slot] = FREE
+        return group, self.counters.clear(slot)
+
+    # --- events and samples -------------------------------------------------------------------
+
+    def seen(self, event: ProcessSeen) -> None:
+        """Take a description; one of a program that has been replaced since is ignored."""
+        slot = self.slot(event.pid, event.start_ns)
+        info = self.info[slot]
+        newer = bool(event.time_ns >= info["seen_ns"])
+        if not newer and self._texts.name(slot) != event.name:
+            return
+        self._texts.describe(slot, event, newer=newer)
+        if newer:
+            info["seen_ns"], info["ppid"], info["uid"] = event.time_ns, event.ppid, event.uid
+            info["netns"] = info["netns"] if event.netns is None else event.netns
+        self._update_visible(slot)
+
+    def _update_visible(self, slot: int) -> None:
+        pid, uid = int(self.info["pid"][slot]), int(self.info["uid"][slot])
+        self.info["visible"][slot] = self._visible(pid, self._texts.name(slot), uid)
+
+    def exited(self, event: ProcessExited) -> None:
+        """Mark a process as exited, with its final disk counters."""
+        known = self._index.find(event.pid, event.start_ns) is not None
+        slot = self.slot(event.pid, event.start_ns)
+        if not known:
+            self._unknown_until_exit.append(slot)
+        self._exit(slot, event.time_ns)
+        finals = event.disk_read_bytes, event.disk_write_bytes
+        self._set_disk(slot, self._disk.final(slot, finals))
 
     def _exit(self, slot: int, time_ns: int) -> None:
         if self.info["state"][slot] == RUNNING:
             self.info["state"][slot] = EXITED
             self.info["exited_ns"][slot] = time_ns
 
-    def free(self, slot: int) -> tuple[tuple[bytes | None, int], NDArray[np.uint64]]:
-        """Forget a process; return its (unit, uid) and its final counters."""
-        info = self.info[slot]
-        pid, uid = int(info["pid"]), int(info["uid"])
-        group = (self._texts["unit"][slot] if info["visible"] else EXCLUDED, uid)
-        counters = self._counters[:, slot].copy()
-        start_ns = int(info["start_ns"])
-        del self._slots[pid, start_ns]
-        if self._in_tick.get((pid, start_ns // START_TICK_NS)) == slot:
-            del self._in_tick[pid, start_ns // START_TICK_NS]
-        if self._newest.get(pid) == slot:
-            del self._newest[pid]
-        self._counters[:, slot] = 0
-        self._before[:, slot] = 0
-        self.info[slot] = np.zeros((), INFO)
-        self.info["state"][slot] = FREE
-        for column in self._texts.values():
-            column[slot] = None
-        self._free.append(slot)
-        return group, counters
-
-    # --- what is told about processes ----------------------------------------------------------
-
-    def seen(self, event: ProcessSeen) -> None:
-        """Take the attributes of a process; those of an older program are not news."""
-        slot = self.slot(event.pid, event.start_ns)
-        same = self._texts["name"][slot] == event.name
-        newer = event.time_ns >= self.info["seen_ns"][slot]
-        if not newer and not same:
-            return
-        for name in ("exe", "cmdline", "cgroup"):
-            old, value = self._texts[name][slot], getattr(event, name)
-            # A program may hide what the one before showed; its cgroup it has inherited.
-            kept = value is None and (same or name == "cgroup")
-            if not kept and (newer or old is None):
-                self._texts[name][slot] = value
-        if newer:
-            info = self.info[slot]
-            info["seen_ns"], info["ppid"], info["uid"] = event.time_ns, event.ppid, event.uid
-            info["netns"] = info["netns"] if event.netns is None else event.netns
-            self._texts["name"][slot] = event.name
-        self._update_cgroup(slot)
-        self._update_visible(slot)
-
-    def _update_cgroup(self, slot: int) -> None:
-        path = self._texts["cgroup"][slot]
-        if path is not None:
-            names = _cgroup_names(path)
-            for name, value in zip(("cgroup", "unit", "container"), names, strict=True):
-                self._texts[name][slot] = value
-
-    def _update_visible(self, slot: int) -> None:
-        info = self.info[slot]
-        name = self._texts["name"][slot]
-        assert name is not None  # noqa: S101 - set in _add, never cleared while the slot is used
-        info["visible"] = self._visible(int(info["pid"]), name, int(info["uid"]))
-
-    def exited(self, event: ProcessExited) -> None:
-        """Mark a process as exited, with its final disk counters."""
-        slot = self.slot(event.pid, event.start_ns)
-        self._exit(slot, event.time_ns)
-        finals = event.disk_read_bytes, event.disk_write_bytes
-        if self._sample_disk(slot, finals):
-            bases = self.info["disk_base"][slot].tolist()
-            self._raise_disk(
-                slot, [final - base for final, base in zip(finals, bases, strict=True)]
-            )
-
     def sample(self, sample: ProcSample) -> int | None:
-        """Take what /proc said; return the slot, or None if the process is not known (any more)."""
-        slot = self.find(sample.pid, sample.start_ns)
+        """Take a sample from /proc; return the slot, None if the process is no longer known."""
+        slot = self._index.find(sample.pid, sample.start_ns)
         if slot is None:
             return None
         self.info["sampled_ns"][slot] = self._now_ns
@@ -276,62 +188,27 @@ class ProcessTable:
             self._exit(slot, self._now_ns)
             return slot
         if sample.read_bytes is not None and sample.write_bytes is not None:
-            self._sample_disk_growth(slot, (sample.read_bytes, sample.write_bytes))
-        if sample.uid is not None and sample.uid != self.info["uid"][slot]:
-            self.info["uid"][slot] = sample.uid
+            sums = sample.read_bytes, sample.write_bytes
+            self._set_disk(slot, self._disk.sample(slot, sums))
+        uid, name = sample.uid, sample.name
+        if uid is not None and uid != self.info["uid"][slot]:
+            self.info["uid"][slot] = uid
             self._update_visible(slot)
-        if sample.name is not None and sample.name != self._texts["name"][slot]:
-            self._texts["name"][slot] = sample.name  # prctl(PR_SET_NAME), which no event tells
+        if name is not None and name != self._texts.name(slot):
+            self._texts.rename(slot, name)  # by prctl(PR_SET_NAME), for which there is no event
             self._update_visible(slot)
         return slot
 
-    def _sample_disk_growth(self, slot: int, values: tuple[int, int]) -> None:
-        """Add what the living threads have moved since the sample before.
+    def _set_disk(self, slot: int, counted: Bytes | None) -> None:
+        if counted is not None:
+            self.counters.set_disk(slot, counted)
 
-        Their sum falls when a thread exits; what that thread moved since is missing until the
-        process exits, with the sum over all its threads.
-        """
-        last = self.info["disk_last"][slot].tolist()
-        if self._sample_disk(slot, values):
-            counted = self._counters[DISK, slot].tolist()
-            grown = [new - old for new, old in zip(values, last, strict=True)]
-            self._raise_disk(slot, [sum(each) for each in zip(counted, grown, strict=True)])
-
-    def _sample_disk(self, slot: int, values: tuple[int, int]) -> bool:
-        """Note a sample and its time; False if it is only the baseline."""
-        info = self.info[slot]
-        known = bool(info["disk_known"])
-        if not known:
-            info["disk_known"], info["disk_base"] = True, values
-        elif info["disk_ns"] < self._now_ns:
-            # The bytes since the sample before, which may be many ticks ago.
-            elapsed_ns = max(self._now_ns - int(info["disk_ns"]), self._interval_ns)
-            self._disk_elapsed_s[slot] = elapsed_ns / 1e9
-        info["disk_ns"], info["disk_last"], info["disk_busy"] = self._now_ns, values, False
-        return known
-
-    def _raise_disk(self, slot: int, values: list[int]) -> None:
-        """Set the disk counters, which never go down."""
-        for row, value in enumerate(values, DISK.start):
-            if value > int(self._counters[row, slot]):
-                self._counters[row, slot] = value
-                self.info["disk_busy"][slot] = True
-
-    # --- counters -----------------------------------------------------------------------------
-
-    def add(
-        self, slots: NDArray[np.int32], classes: NDArray[np.uint8], deltas: NDArray[np.uint64]
-    ) -> None:
-        """Add ``deltas`` (rows, len(VALUES)) to the counters of each row's slot and class."""
-        capacity = self._counters.shape[1]
-        flat = ROWS[classes] * capacity + slots[:, np.newaxis]
-        np.add.at(self._counters.reshape(-1), flat.reshape(-1), deltas.reshape(-1))
-        self._active[slots] = True
+    # --- selections ---------------------------------------------------------------------------
 
     def exited_before(self, limit_ns: int, keep: int) -> NDArray[np.bool_]:
-        """Tell by slot which exited processes need not be shown any longer.
+        """Mark the slots of exited processes that need not be shown any longer.
 
-        Those that exited at ``limit_ns`` or earlier, and all but the ``keep`` newest.
+        Those exited at ``limit_ns`` or earlier, or are not among the ``keep`` newest.
         """
         exited = self.info["state"] == EXITED
         if np.count_nonzero(exited) > keep:
@@ -341,30 +218,51 @@ class ProcessTable:
             return np.zeros_like(exited)
         return np.asarray(exited & (self.info["exited_ns"] <= np.uint64(limit_ns)))
 
-    def due(self, budget: int, quiet_budget: int | None = None) -> list[tuple[int, int]]:
-        """Return at most ``budget`` running processes whose /proc data is wanted most.
+    def empty_at_exit(self) -> NDArray[np.bool_]:
+        """Mark the slots of processes that moved nothing and were unknown until they exited now.
 
-        Those without a disk baseline first, then those that moved bytes, then whichever was
-        sampled longest ago: of these last at most ``quiet_budget``.
+        They started before the daemon and ended before it had read /proc.
+        """
+        found = np.zeros(len(self.info), np.bool_)
+        found[[s for s in self._unknown_until_exit if self.counters.moved_nothing(s)]] = True
+        return found
+
+    def described(self) -> set[int]:
+        """Return the PIDs of the running processes whose description has been seen."""
+        info = self.info
+        return set(info["pid"][(info["state"] == RUNNING) & (info["seen_ns"] > 0)].tolist())
+
+    def known_from_proc(self) -> list[Key]:
+        """Return the running processes that only /proc has shown: their exit may cause no event."""
+        info = self.info
+        chosen = info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)]
+        return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))
+
+    def due(self, budget: int, quiet_budget: int | None = None) -> list[Key]:
+        """Return at most ``budget`` running processes whose /proc data is needed most.
+
+        First those without a disk baseline, then those that moved bytes, then at most
+        ``quiet_budget`` of the others, starting with the ones sampled longest ago.
         """
         slots = np.flatnonzero(self.info["state"] == RUNNING)
         info = self.info[slots]
-        quiet = ~(self._active[slots] | info["disk_busy"])
-        order = np.lexsort((info["sampled_ns"], quiet, info["disk_known"]))[:budget]
+        settled = ~self._disk.needs_baseline(slots)
+        quiet = ~(self.counters.active[slots] | self._disk.busy(slots))
+        order = np.lexsort((info["sampled_ns"], quiet, settled))[:budget]
         if quiet_budget is not None:
-            urgent = len(quiet) - np.count_nonzero(quiet & info["disk_known"])
+            urgent = len(quiet) - np.count_nonzero(quiet & settled)
             order = order[: urgent + quiet_budget]
         chosen = info[order]
         return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))
 
     def freeze(self) -> ProcessRows:
         """Copy everything that a snapshot needs."""
-        high = self.high
-        counters = self._counters[:, :high].copy()
+        high = self._index.high
+        counters, deltas = self.counters.freeze(high)
         return ProcessRows(
             info=self.info[:high].copy(),
-            texts={name: column.copy() for name, column in self._texts.items()},
+            texts=self._texts.freeze(),
             counters=counters,
-            deltas=counters - self._before[:, :high],
-            disk_elapsed_s=self._disk_elapsed_s[:high].copy(),
+            deltas=deltas,
+            disk_elapsed_s=self._disk.elapsed_s[:high].copy(),
         )

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pbmond.fields import BYTE_COUNTERS, COUNTERS
 from pbmond.store.coverage import CoverageRows
-from pbmond.store.processes import DISK, ProcessRows
+from pbmond.store.process_counters import DISK
+from pbmond.store.processes import ProcessRows
 from pbmond.store.recent_rates import Plane
 from pbmond.store.retired import RetiredRows
 from pbmond.store.rows import RowView

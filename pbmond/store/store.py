@@ -1,7 +1,7 @@
-"""The store: what every process, connection and file has moved, tick by tick; pure, no clock.
+"""The store: what every process, connection and file has moved, tick by tick.
 
-Every byte that a reading brings is added to its process as a difference to the reading before,
-so that deleted keys, exits and reused PIDs take nothing away: processes + retired = totals.
+The difference between two readings is added to the process, so deleted keys, exits and reused PIDs
+take nothing away: processes + retired = totals. Time comes with the readings, not from a clock.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from pbmond.kernel.records import (
     Rows,
 )
 from pbmond.store.coverage import Coverage
+from pbmond.store.process_index import Key
 from pbmond.store.processes import ProcessTable
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
-from pbmond.store.retired import Retired
+from pbmond.store.retired import Group, Retired
 from pbmond.store.rows import Leave, Moved, RowTable
 from pbmond.store.snapshot import Snapshot, process_rates, sum_rates
 from pbmond.store.values import ROWS, values_of
@@ -40,12 +41,12 @@ CUT = b"..."
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """How long rows stay. Of more than ``exited_max`` exited processes the oldest go early.
+    """How long rows stay. If more than ``exited_max`` processes have exited, the oldest go early.
 
-    ``capacities`` are those of the kernel's tables of flows, files and overflow: from one that is
-    three quarters full the quietest rows go early, into their process. ``visible(pid, name, uid)``
-    is the configuration's include and exclude lists: a process that it hides is counted and never
-    shown.
+    ``capacities`` are those of the kernel's tables of flows, files and overflow. When one is three
+    quarters full, its quietest rows go early; their bytes stay with the process.
+    ``visible(pid, name, uid)`` applies the configuration's include and exclude lists: a process
+    that it hides is counted but never shown.
     """
 
     exited_linger_ns: int
@@ -84,21 +85,21 @@ class Store:
         self._wall_ns = 0
         self._interval_ns = 0
 
-    def listening(self, ports: Iterable[tuple[int, int]]) -> None:
-        """Take the (netns, port) pairs that were listening before the daemon looked."""
+    def set_listening(self, ports: Iterable[tuple[int, int]]) -> None:
+        """Take the (netns, port) pairs that were listening when the daemon started."""
         self._listening = frozenset(ports)
 
-    def host(self, reading: HostReading) -> None:
-        """Take what the host had counted when the daemon began to count."""
+    def set_baseline(self, reading: HostReading) -> None:
+        """Take the host's own counters as they were when the daemon began to count."""
         self._coverage.begin(reading)
 
     # --- a tick -------------------------------------------------------------------------------
 
     def apply(self, reading: Reading) -> Retire:
-        """Take one reading; its arrays are kept and must not be changed by the caller.
+        """Take one reading, and return the keys that may be deleted now.
 
-        Return the keys that may be deleted: of processes that exited a while ago, and idle ones.
-        Whether they are deleted or not, each is counted once.
+        Those are keys of processes that exited a while ago, and idle ones. Whether they are deleted
+        or not, each is counted once. The arrays of the reading are kept: do not change them.
         """
         self._interval_ns = reading.time_ns - self._time_ns if self._tick else 0
         self._time_ns, self._wall_ns = reading.time_ns, reading.wall_ns
@@ -112,6 +113,7 @@ class Store:
             keys = table.state.keys[unknown]
             table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
             self._count(table, table.state.slots[moved.index], moved)
+        self._drop(self._processes.empty_at_exit())
         return self._retire()
 
     def _tables(self, parts: tuple[Rows, Rows, Rows]) -> Iterable[tuple[RowTable, Rows]]:
@@ -131,7 +133,7 @@ class Store:
     def _count(self, table: RowTable, slots: NDArray[np.int32], moved: Moved) -> None:
         state, index, deltas = table.state, moved.index, moved.deltas
         classes = (state.keys if table is self._overflow else state.counters)["class"][index]
-        self._processes.add(slots, classes, deltas)
+        self._processes.counters.add(slots, classes, deltas)
         uids = self._processes.info["uid"][slots]
         if table is self._flows:
             self._coverage.add(state.keys, state.counters, index, uids, deltas)
@@ -147,18 +149,20 @@ class Store:
         )
 
     def _free_finished(self) -> None:
-        """Fold the finished processes without rows, at the start of a tick.
+        """Move the finished processes that have no rows to the retired totals.
 
-        No process is left out of the snapshot of the tick in which it exited, and none has a
-        rate of this tick yet that would be missing from the totals' rate.
+        This happens at the start of a tick: a process is in the snapshot of the tick in which it
+        exited, and none has moved anything in the new tick, which the totals' rate would lack.
         """
-        finished = self._finished()
-        if finished.any():
+        for group, counters in self._drop(self._finished()):
+            self._retired.add(group, 1, counters)
+
+    def _drop(self, slots: NDArray[np.bool_]) -> list[tuple[Group, NDArray[np.uint64]]]:
+        """Free those of ``slots`` that have no rows; return their groups and final counters."""
+        if slots.any():
             for table in (self._flows, self._files, self._overflow):
-                finished[table.state.slots[table.state.slots >= 0]] = False
-            for slot in np.flatnonzero(finished).tolist():
-                group, counters = self._processes.free(slot)
-                self._retired.add(group, 1, counters)
+                slots[table.state.slots[table.state.slots >= 0]] = False
+        return [self._processes.free(slot) for slot in np.flatnonzero(slots).tolist()]
 
     def _retire(self) -> Retire:
         finished = self._finished()
@@ -184,34 +188,42 @@ class Store:
     ) -> None:
         """Take the final values (COUNTER arrays) of the keys that were deleted in this tick.
 
-        Keys of ``Retire`` that could not be deleted are asked for again in the next tick.
+        Keys of ``Retire`` that could not be deleted are returned again in the next tick.
         """
         finals = (flows, files, overflow)
         for table, counters in zip((self._flows, self._files, self._overflow), finals, strict=True):
-            owners, moved, strangers = table.fold(counters)
+            owners, moved, unread = table.fold(counters)
             self._count(table, owners, moved)
-            if len(strangers):
-                self._retire_strangers(strangers)
+            if len(unread):
+                self._retire_unread(unread)
 
-    def _retire_strangers(self, counters: NDArray[np.void]) -> None:
-        """Count keys that were deleted and never read: whose they were, nobody can tell."""
+    def _retire_unread(self, counters: NDArray[np.void]) -> None:
+        """Count keys that were deleted before any reading showed them: their process is unknown."""
         sums = np.zeros(len(COUNTERS), np.uint64)
         np.add.at(sums, ROWS[counters["class"]], values_of(counters).T)
         self._retired.add((None, NO_UID), 0, sums)
-        nobody = np.full(len(counters), NO_UID, np.uint32)
-        self._coverage.add_elsewhere(nobody, counters["class"], values_of(counters).T)
+        unknown = np.full(len(counters), NO_UID, np.uint32)
+        self._coverage.add_elsewhere(unknown, counters["class"], values_of(counters).T)
 
     # --- /proc --------------------------------------------------------------------------------
 
-    def due(self, budget: int, quiet_budget: int | None = None) -> list[tuple[int, int]]:
-        """Return at most ``budget`` (pid, start_ns) whose /proc data should be read now.
+    def described(self) -> set[int]:
+        """Return the PIDs of the running processes whose description has been seen."""
+        return self._processes.described()
 
-        At most ``quiet_budget`` of them moved nothing and are only looked at in their turn.
+    def known_from_proc(self) -> list[Key]:
+        """Return the running processes that only /proc has shown: their exit may cause no event."""
+        return self._processes.known_from_proc()
+
+    def due(self, budget: int, quiet_budget: int | None = None) -> list[Key]:
+        """Return at most ``budget`` processes whose /proc data should be read now.
+
+        At most ``quiet_budget`` of them have moved nothing and are merely due for a look.
         """
         return self._processes.due(budget, quiet_budget)
 
     def apply_proc(self, samples: Sequence[ProcSample]) -> None:
-        """Take what /proc said about processes in this tick."""
+        """Take the samples of processes that /proc gave in this tick."""
         sampled: list[int] = []
         open_slots: list[int] = []
         open_inodes: list[int] = []
@@ -220,7 +232,7 @@ class Store:
             if slot is not None and sample.open_inodes is not None:
                 sampled.append(slot)
                 open_slots.extend([slot] * len(sample.open_inodes))
-                # The device is not compared: btrfs and overlay report another to stat.
+                # Devices are not compared: to stat, btrfs and overlayfs report a different one.
                 open_inodes.extend(inode for _, inode in sample.open_inodes)
         if sampled:
             slots = np.array(sampled, np.int32), np.array(open_slots, np.int32)
@@ -232,7 +244,7 @@ class Store:
     # --- out ----------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """Freeze the tick; what comes later changes nothing in it."""
+        """Return the state after this tick; later ticks do not change it."""
         processes = self._processes.freeze()
         rates = process_rates(processes, self._interval_ns)
         curves = rates[list(RATE_INDEXES)]

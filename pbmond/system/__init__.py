@@ -1,5 +1,5 @@
-"""What the daemon asks of the operating system: privileges, the run directory, the allocator.
+"""What the daemon asks of the operating system: privileges, run directory, log, signals, allocator.
 
-Offers: memory, privileges, rundir.
+Offers: logfile, memory, privileges, rundir, signals.
 Imports: nothing.
 """

@@ -1,4 +1,4 @@
-"""How the C library's allocator treats the collector's large arrays."""
+"""How the C library's allocator handles the collector's large arrays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LARGE_BYTES: Final = 1 << 20
 
 
 def give_large_blocks_back() -> None:
-    """Return freed blocks of a megabyte and more to the kernel at once, where libc can.
+    """Return freed blocks of a megabyte or more to the kernel at once, if libc can.
 
-    glibc raises these two thresholds by itself once a large block was freed, and then keeps what
-    the busiest tick ever needed.
+    By default glibc raises these two thresholds once a large block has been freed, and then keeps
+    as much memory as the busiest tick ever needed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

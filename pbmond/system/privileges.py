@@ -1,7 +1,7 @@
-"""Giving up what root has: the collector's capabilities, and all of the publisher's.
+"""Dropping privileges: most of the collector's capabilities, and all of the publisher's.
 
-Everything goes by prctl(2), capset(2) and the set*id calls; each failure is an OSError, never a
-quiet return with more rights than meant.
+This uses prctl(2), capset(2) and the set*id calls. Each failure is an OSError: no function returns
+with more rights than intended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLLECTOR_CAPABILITIES: Final = (
     6,  # CAP_SETGID: start the publisher as its group
     7,  # CAP_SETUID: and as its user
     19,  # CAP_SYS_PTRACE: read exe, io and fd of every process
-    23,  # CAP_SYS_NICE: not be preempted while keys are deleted
+    23,  # CAP_SYS_NICE: do not get preempted while keys are deleted
     39,  # CAP_BPF: read and trim the maps where unprivileged bpf(2) is off (kernels before 5.19)
 )
 
@@ -34,9 +34,9 @@ _CAPABILITY_VERSION_3: Final = 0x20080522
 
 
 def reduce_collector() -> None:
-    """Keep only COLLECTOR_CAPABILITIES, for this process and whatever it executes from now on.
+    """Keep only COLLECTOR_CAPABILITIES, for this process and whatever it executes later.
 
-    Call it before any thread starts: capabilities belong to threads. Raises OSError.
+    Call this before any thread starts: capabilities belong to threads. Raises OSError.
     """
     keep = frozenset(COLLECTOR_CAPABILITIES)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -48,9 +48,9 @@ def reduce_collector() -> None:
 
 
 def become(uid: int, gid: int) -> None:
-    """Turn this process into an unprivileged one for good; it dies with its parent.
+    """Make this process permanently unprivileged; it dies with its parent.
 
-    Call it before any thread starts. Raises OSError, also if root could be had back.
+    Call this before any thread starts. Raises OSError, also if root could be regained.
     """
     parent = os.getppid()
     os.setgroups([])

@@ -1,4 +1,4 @@
-"""The run directory: made safe, and held by one daemon at a time."""
+"""The run directory: safe, and held by one daemon at a time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class RunDirError(Exception):
 
 @contextmanager
 def hold(run_dir: Path) -> Iterator[Path]:
-    """Make ``run_dir`` if it is missing, hold it while in the block, and yield the socket's path.
+    """Create ``run_dir`` if necessary, hold it for the block, and yield the path of the socket.
 
-    Raises RunDirError when another daemon holds it or others could write to it.
+    Raises RunDirError if another daemon holds it or other users may write to it.
     """
     socket_path = run_dir / SOCKET
     if len(os.fsencode(socket_path)) > _MAX_SOCKET_PATH:
@@ -39,7 +39,7 @@ def hold(run_dir: Path) -> Iterator[Path]:
         try:
             yield socket_path
         finally:
-            # The pid file stays: a new one would be another lock than the one just taken here.
+            # The pid file stays: another daemon may have opened it, and would lock a deleted file.
             socket_path.unlink(missing_ok=True)
             os.ftruncate(fd, 0)
     finally:
@@ -49,7 +49,7 @@ def hold(run_dir: Path) -> Iterator[Path]:
 def holder(run_dir: Path) -> int:
     """Return the process id of the daemon that holds ``run_dir``; RunDirError if none does.
 
-    A daemon that was killed leaves its id behind: the process must have the pid file open.
+    A killed daemon leaves its id behind, so the process must also have the pid file open.
     """
     path = run_dir / PID_FILE
     with suppress(OSError, ValueError):
@@ -64,7 +64,7 @@ def holder(run_dir: Path) -> int:
 def _make(run_dir: Path) -> None:
     if not run_dir.is_dir():
         run_dir.mkdir(parents=True)
-        run_dir.chmod(0o755)  # whatever the umask: viewers must be able to enter
+        run_dir.chmod(0o755)  # whatever the umask is: viewers must be able to enter
     found = run_dir.stat()
     if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o022:
         raise RunDirError(

@@ -38,7 +38,7 @@ PATIENCE_S = patient(30.0)
 KEYS: Sequence[tuple[str, str]] = (
     ("2", "PROGRAM"), ("1", "PID.*USER"), ("5", "LOCAL"), ("6", "REMOTE HOST"), ("7", "PROTOCOL"),
     ("8", "PATH"), ("5", "LOCAL"), ("s", "▼ pid"), ("s", "▲ name"), ("r", "▼ name"),
-    ("S", "▼ pid"), ("S", "▼ busiest"), ("a", "bytes in all"), ("a", "bytes/s"),
+    ("S", "▼ pid"), ("S", "▼ busiest"), ("a", "bytes total"), ("a", "bytes/s"),
     ("b", "bits/s"), ("b", "bytes/s"), ("/", "filter:"), ("w", "filter: .*w"), ("o", "wo"),
     ("r", "wor"), ("\x1b", "help"), ("j", "── "), ("j", "── "), ("?", "row up"), ("q", "worker"),
     ("/", "filter:"), ("remote_address in 198.18.0.0/", "0/"), ("2", "0/2"), ("0", "0/20"),

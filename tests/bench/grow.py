@@ -34,7 +34,7 @@ def main(snapshots: int) -> None:
         )
         driver.type(_KEYS[seq % len(_KEYS)])
         driver.draw()
-        driver.source.wants.clear()
+        driver.source.requests.clear()
         driver.screen.written.truncate(0)
         driver.screen.written.seek(0)
         driver.wait(1)

@@ -80,7 +80,7 @@ def test_the_kernels_own_accounting(daemon: Daemon, tmp_path: Path, calls: str) 
         moments = []
         for _ in range(2):
             assert process.stdout.read(1) == b"."
-            while not waits(process.pid):  # it may be about to be told what it wrote
+            while not waits(process.pid):  # it may still be inside the write
                 time.sleep(0.001)
             told = accounting(process.pid)
             moments.append((told, counted(row_of(daemon.snapshot(), process.pid))))

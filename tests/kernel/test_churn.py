@@ -23,16 +23,16 @@ from pbmond.selftest.workloads.programs.elf import Call
 
 SIZES = 200
 PROCESSES = SIZES * SIZES
-#: Nobody's: so that the retired totals of these processes are a row of their own.
+#: A user of no other process, so that the retired totals of these are a row of their own.
 UID = 64_321
 INPUT, OUTPUT = 6, 7
 
 EXITED = STATES.index("exited")
-#: What the processes move is exact; what reaches the disk is the page cache's affair.
+#: What the processes move is exact; what reaches the disk depends on the page cache.
 COUNTED = tuple(name for kind in CLASSES for name in counter_names(kind))
 
 Moved = tuple[int, ...]  # by COUNTED
-#: A pid and its start in ticks of /proc: of a process that /proc told first more is not known yet.
+#: A pid and its start in clock ticks: /proc gives no more, and may be the first to show a process.
 Process = tuple[int, int]
 
 _SPAWN = """
@@ -68,7 +68,7 @@ def moved(ordinal: int) -> Moved:
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """The programs, each of which writes its own number of bytes, and what they read."""
-    # pytest's own directories are closed to others.
+    # Other users may not enter pytest's own directories.
     with tempfile.TemporaryDirectory(prefix="pbmon-churn-", dir="/var/tmp") as directory:
         _fill(Path(directory))
         yield Path(directory)
@@ -142,10 +142,10 @@ class Seen:
 
 
 @contextmanager
-def spawning(scratch: Path, told: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the spawner, which writes the PIDs to ``told`` and then stays."""
+def spawning(scratch: Path, pid_file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the spawner, which writes the PIDs to ``pid_file`` and then stays."""
     with (
-        told.open("wb") as output,
+        pid_file.open("wb") as output,
         subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _SPAWN, scratch, str(SIZES)],
             stdin=subprocess.PIPE,
@@ -159,20 +159,20 @@ def spawning(scratch: Path, told: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_forty_thousand_processes_of_few_pids_are_a_row_each(
     scratch: Path, few_pids: None, tmp_path: Path
 ) -> None:
-    told, run_dir = tmp_path / "pids", tmp_path / "run"
+    pid_file, run_dir = tmp_path / "pids", tmp_path / "run"
     run_dir.mkdir()
     with (
         Daemon(run_dir, topic=b"all/processes", exited_linger_s=3.0) as daemon,
-        spawning(scratch, told) as spawner,
+        spawning(scratch, pid_file) as spawner,
     ):
         seen, left, last_ns = Seen(spawner.pid), 1, now_ns()
-        while left or not told.stat().st_size:
+        while left or not pid_file.stat().st_size:
             message = daemon.snapshot(last_ns)
             last_ns = message.now_ns
             assert_conserved(message)
             left = seen.take(message)
             assert spawner.poll() is None
-    pids = json.loads(told.read_bytes())
+    pids = json.loads(pid_file.read_bytes())
     assert len(pids) == PROCESSES > 4 * len(set(pids))
     expected: dict[int, list[Moved]] = defaultdict(list)
     for ordinal, pid in enumerate(pids):

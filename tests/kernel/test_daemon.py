@@ -28,7 +28,7 @@ def programs_of(pid: int) -> set[int]:
     """Return the ids of the eBPF programs that process ``pid`` holds."""
     found = set()
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        with suppress(FileNotFoundError):  # it reads /proc, so that descriptors come and go
+        with suppress(FileNotFoundError):  # the daemon reads /proc, so descriptors come and go
             match = re.search(r"^prog_id:\s*(\d+)$", entry.read_text(), re.MULTILINE)
             if match:
                 found.add(int(match[1]))
@@ -70,6 +70,16 @@ def test_ctrl_c_ends_like_sigterm(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         daemon.process.send_signal(signal.SIGINT)
         assert daemon.process.wait(_PATIENCE_S) == 0
+
+
+def test_sighup_neither_ends_it_nor_reloads_anything(daemon: Daemon) -> None:
+    before = daemon.snapshot()
+    daemon.process.send_signal(signal.SIGHUP)
+    pid = run_python(_MOVE)
+    after = daemon.snapshot()
+    assert after.epoch == before.epoch
+    assert row_of(after, pid)["device_write_bytes"] == 1237
+    assert "the configuration is read only at the start" in daemon.log.read_text()
 
 
 def test_a_killed_collector_leaves_neither_program_nor_publisher(daemon: Daemon) -> None:
@@ -149,8 +159,8 @@ _DISK_BYTES = 3 * 8192  # of one thread
 def written_before(directory: Path, files: int) -> Path:
     """Make the files that _DISK writes, with blocks of their own that lie on the disk.
 
-    Then direct writes are all that the process causes: to give a file new blocks dirties pages of
-    the file system, which are counted for the process too, and nobody can say how many.
+    Then direct writes are all that the process causes. New blocks would also dirty pages of the
+    file system, an unknown number of which counts for the process.
     """
     directory.mkdir()
     for number in range(files):

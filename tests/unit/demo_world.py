@@ -382,7 +382,9 @@ def lines() -> bytes:
     chosen = model.Selection(flows=True)
     return b"".join(
         jsonout.render(
-            model.view(client_messages.received(message), chosen, 0, "all", USERS.__getitem__),
+            model.snapshot_of(
+                client_messages.received(message), chosen, 0, "all", USERS.__getitem__
+            ),
             row_a_line=False,
         )
         for message in messages()

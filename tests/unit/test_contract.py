@@ -9,6 +9,7 @@ import pytest
 
 from pbmon_client.data import filters, model
 from pbmon_client.output import csvout, jsonout
+from pbmon_client.present.selected import selected
 from pbmond import fields, wire
 from pbmond.kernel.records import FLAG_CONNECTED, Event, FileSeen
 from pbmond.store.store import Store
@@ -41,11 +42,13 @@ def store() -> Store:
     return made
 
 
-def viewed(topic: str, **asked: Any) -> model.View:
+def viewed(topic: str, **asked: Any) -> model.Snapshot:
     """Return what a client makes of a topic of the daemon."""
     sent = message(store(), wire.parse_topic(topic.encode()))
     scope = "all" if topic.startswith("all") else "own"
-    return model.view(sent, model.Selection(**asked), 1000, scope, lambda uid: f"u{uid}")
+    selection = model.Selection(**asked)
+    made = model.snapshot_of(sent, selection, 1000, scope, lambda uid: f"u{uid}")
+    return selected(made, selection)
 
 
 def printed(topic: str, **asked: Any) -> dict[str, Any]:

@@ -88,6 +88,6 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     TopologicalSorter(graph).prepare()
 
 
-def test_what_is_presented_knows_no_terminal() -> None:
-    for room in ("pbmon_client.present", "pbmon_client.data"):
+def test_what_is_presented_or_printed_knows_no_terminal() -> None:
+    for room in ("pbmon_client.present", "pbmon_client.data", "pbmon_client.output"):
         assert not {name for name in said(room, "Imports") if "tui" in name}

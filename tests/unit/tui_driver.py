@@ -11,18 +11,12 @@ import urwid
 from urwid.display.raw import Screen
 
 from pbmon_client.data import model
+from pbmon_client.data.stream import Stream
 from pbmon_client.tui.app import App, Effect
-from pbmon_client.tui.feed.receiver import (
-    DETAIL,
-    MAIN,
-    News,
-    Silent,
-    Stream,
-    Want,
-    narrowing,
-    prepared,
-)
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.feed.messages import News, Request, Silent
+from pbmon_client.tui.feed.prefetch import prepared
+from pbmon_client.tui.session.settings import Settings
+from pbmon_client.tui.session.state import ProcessDetail
 from pbmon_client.tui.terminal import Terminal
 from pbmond import wire
 
@@ -30,12 +24,12 @@ USERS = {0: "root", 33: "www-data", 70: "postgres", 112: "redis", 1000: "mara", 
 
 
 class Source:
-    """A feed that a test fills; ``wants`` holds what was asked for, the last one last."""
+    """A feed that a test fills; ``requests`` holds what was asked for, the newest last."""
 
     fd = -1  # the loop never runs
 
     def __init__(self) -> None:
-        self.wants: list[Want] = []
+        self.requests: list[Request] = []
         self._news: list[News] = []
 
     def put(self, news: News) -> None:
@@ -45,8 +39,8 @@ class Source:
         taken, self._news = self._news, []
         return taken
 
-    def want(self, want: Want) -> None:
-        self.wants.append(want)
+    def request(self, request: Request) -> None:
+        self.requests.append(request)
 
     def wake(self) -> None:
         """Nobody sleeps here."""
@@ -88,8 +82,7 @@ class Driver:
         self.screen = MemoryScreen(self.size, colours)
         self.terminal = Terminal(self.app, self.source, None, screen=self.screen, clock=self.clock)
         self.effects: list[Effect] = []
-        self._stream = Stream(narrowing(model.Selection()), 1000, self._user)
-        self._detail = Stream(model.Selection(flows=True), 1000, self._user)
+        self._stream = Stream(model.Selection(), 1000, self._user)
 
     def clock(self) -> float:
         return self.now_s
@@ -100,17 +93,31 @@ class Driver:
 
     # --- what happens ---------------------------------------------------------------------------
 
-    def receive(self, message: wire.Message, *, scope: str = "all", part: str = MAIN) -> None:
+    def receive(self, message: wire.Message, *, scope: str = "all") -> None:
         """Let a snapshot come."""
-        stream = self._stream if part == MAIN else self._detail
-        snapshot = stream.take(client_messages.received(message), scope, None)
+        self.take(client_messages.received(message), scope)
+
+    def take(self, decoded: wire.Message, scope: str = "all") -> None:
+        """Take a message as it comes from the wire."""
+        snapshot = self._stream.take(decoded, scope, None)
         assert snapshot is not None, "not newer than the one before"
-        self.source.put(prepared(part, snapshot, self.app.want()))
+        self.source.put(prepared(snapshot, self.app.request()))
         self.terminal.on_news()
 
-    def detail(self, message: wire.Message) -> None:
-        """Let a snapshot of one process come."""
-        self.receive(message, part=DETAIL)
+    def detail(self, message: wire.Message, pid: int | None = None, *, scope: str = "all") -> None:
+        """Let a snapshot of one process come: of ``pid``, or of the one asked for."""
+        self.take_detail(client_messages.received(message), pid, scope)
+
+    def take_detail(
+        self, decoded: wire.Message, pid: int | None = None, scope: str = "all"
+    ) -> None:
+        """Take a message of one process's topic as it comes from the wire."""
+        pid = self.app.request().pid if pid is None else pid
+        assert pid is not None, "nobody asked for a process"
+        everybody = model.Selection(flows=True)
+        snapshot = model.snapshot_of(decoded, everybody, 1000, scope, self._user)
+        self.source.put(ProcessDetail(pid, snapshot))
+        self.terminal.on_news()
 
     def silence(self, words: str) -> None:
         self.source.put(Silent(words))
@@ -127,10 +134,18 @@ class Driver:
 
     def click(self, x: int, y: int, button: int = 1) -> None:
         self.draw()
+        self.press_button(x, y, button)
+
+    def press_button(self, x: int, y: int, button: int = 1) -> None:
+        """Click on what was drawn last."""
         self.terminal.loop.process_input([("mouse press", button, x, y)])
 
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
+
+    def tick(self) -> None:
+        """Let the loop's clock strike."""
+        self.terminal._on_tick(self.terminal.loop, None)
 
     # --- what shows -----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The pane of the selected row: its curves, what it is, and its parts; pure."""
+"""The pane of the selected row: its curves, what it is, its connections and files."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pbmon_client.data.model import View as Snapshot
-from pbmon_client.present.arrange import Within
+from pbmon_client.data.model import Snapshot
+from pbmon_client.present.arrange import GroupScope
 from pbmon_client.present.cells import Line, clean, fill, line_cells, spread
-from pbmon_client.present.listing import Find
+from pbmon_client.present.listing import Key, ValuesOf
 from pbmon_client.present.views import PROCESSES, View
 from pbmon_client.tui.draw.facts import facts, listed
-from pbmon_client.tui.draw.graphs import Sample, area, peak, spark
-from pbmon_client.tui.draw.parts import parts
-from pbmon_client.tui.feed.curves import curve_names
-from pbmon_client.tui.state import State
-from pbmond.fields import FIELDS, HISTORY
+from pbmon_client.tui.draw.flow_list import flow_list
+from pbmon_client.tui.draw.graphs import area, peak, spark
+from pbmon_client.tui.session.curves import Sample, curve_names
+from pbmon_client.tui.session.state import State
+from pbmond.fields import FIELDS
 
-#: From this many lines on the curves are large, and how large they are from how many on.
+#: Curves are large from this height on; _CURVE_ROWS has their rows by the height.
 _LARGE_LINES: Final = 14
-_LARGE_LINES_ALONE: Final = 9  # where there are no parts to list
+_LARGE_LINES_ALONE: Final = 9  # where there is no list of connections and files
 _CURVE_ROWS: Final = ((60, 10), (34, 7), (0, 4))
 _CURVE_CELLS: Final = 60
 _LABEL_CELLS: Final = len("file write   max  ")
@@ -28,48 +28,54 @@ _LABEL_CELLS: Final = len("file write   max  ")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The selected row, and what is known of it."""
+    """The selected row, and what is known about it."""
 
     view: View
-    find: Find  # of this one row
+    values_of: ValuesOf  # of this one row
     curves: Sequence[Sequence[Sample]]
-    parts: Snapshot | None  # has its connections and files
-    within: Within
+    flows: Snapshot | None  # has its connections and files
+    scope: GroupScope
 
     def value(self, name: str) -> Any:  # noqa: ANN401 - whatever the column holds
         """Return a field of the row, None if it has no such field."""
-        values = self.find(name)
+        values = self.values_of(name)
         return values[0] if values else None
 
 
 def subject(state: State) -> Subject | None:
-    """Gather what is known of the selected row."""
+    """Collect what is known about the selected row."""
     chosen = state.selected()
-    snapshot = state.snapshot
-    if chosen is None or snapshot is None:
+    if chosen is None:
         return None
     rows, row = chosen
-    view = state.place.view
+    view = state.position.view
     key = rows.listing.key(row)
-    find = rows.listing.window([row])
-    curves: Sequence[Sequence[Sample]] = state.curves.of(view, key)
-    parts: Snapshot | None = snapshot if snapshot.connections is not None else None
-    if view.grouping is None and view.table == "processes":
-        pid = (find("pid") or [0])[0]
-        parts = state.detail_of(pid)
-        own = state.history_of(pid)
-        if own is not None and not state.interval_s:
-            theirs = [own.message.history.get(name) or [] for name in HISTORY]
-            curves = theirs if any(theirs) else curves
-    within = Within(PROCESSES if view.tree else view, key, row_name(view, find))
-    return Subject(view, find, curves, parts, within)
+    values_of = rows.listing.window([row])
+    scope = GroupScope(PROCESSES if view.tree else view, key, row_name(view, values_of))
+    return Subject(view, values_of, _curves(state, view, key), _flows(state, view), scope)
 
 
-def row_name(view: View, find: Find) -> str:
+def _curves(state: State, view: View, key: Key) -> Sequence[Sequence[Sample]]:
+    """Return the daemon's curves of a process if they have arrived, else those recorded here."""
+    process = state.selected_process() if view.table == "processes" else None
+    theirs = None if process is None else state.history_of(*process)
+    return theirs or state.curves.of(view, key)
+
+
+def _flows(state: State, view: View) -> Snapshot | None:
+    """Return the snapshot that has the selected row's connections and files."""
+    process = state.selected_process() if view.table == "processes" else None
+    if process is not None:
+        return state.detail_of(process[0])
+    snapshot = state.snapshot
+    return None if snapshot is None or snapshot.connections is None else snapshot
+
+
+def row_name(view: View, values_of: ValuesOf) -> str:
     """Name a row for people."""
 
     def value(name: str) -> Any:  # noqa: ANN401
-        return (find(name) or [None])[0]
+        return (values_of(name) or [None])[0]
 
     if view.grouping is None:
         return f"{value('name') or '?'} {value('pid')}"
@@ -86,23 +92,23 @@ def pane(state: State, width: int, height: int) -> list[Line]:
     if about is None:
         return [_rule("", width), *[blank] * (height - 1)]
     lines = [_rule(_heading(about), width)]
-    alone = not about.view.has_parts
+    alone = not about.view.has_flows
     large = height >= (_LARGE_LINES_ALONE if alone else _LARGE_LINES)
     lines += _large(about, state, width, height) if large else _small(about, state, width)
     if state.opened and large:
         most = height if alone else max(3, (height - len(lines)) // 2)
-        lines += listed(about.value, state.look, about.view, width, most)
+        lines += listed(about.value, state.style, about.view, width, most)
     else:
         lines += facts(
-            about.value, state.look, about.view, width, height if alone else 5 if large else 1
+            about.value, state.style, about.view, width, height if alone else 5 if large else 1
         )
     if not alone:
-        lines += parts(about.parts, about.within, state, width, height - len(lines))
+        lines += flow_list(about.flows, about.scope, state, width, height - len(lines))
     return [*lines, *[blank] * (height - len(lines))][:height]
 
 
 def _heading(about: Subject) -> str:
-    return clean(about.within.label)
+    return clean(about.scope.label)
 
 
 def _rule(title: str, width: int) -> Line:
@@ -162,7 +168,7 @@ def _large(about: Subject, state: State, width: int, height: int) -> list[Line]:
 
 
 def _label(about: Subject, state: State, name: str, curve: Sequence[Sample], cells: int) -> Line:
-    """Write what a curve is of, its last value, and its highest at the right end."""
+    """Write a curve's name and last value, and at the right end its highest value."""
     units = state.units
     left: Line = [
         ("dim", f"{FIELDS[name].title} "),

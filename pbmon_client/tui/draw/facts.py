@@ -1,4 +1,4 @@
-"""What a row is, in words: the attributes of a process, a connection, a file or a group; pure."""
+"""What a row is, in words: the attributes of a process, a connection, a file or a group."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pbmon_client.present.cells import Line, cell, cells_of, fill, wrap
-from pbmon_client.present.fields import Look, written
+from pbmon_client.present.fields import Style, written
 from pbmon_client.present.numbers import duration, moment
 from pbmon_client.present.views import View
 from pbmond.fields import FIELDS
@@ -27,12 +27,12 @@ _FIELDS: Final = {
 }
 
 
-def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
-    """Draw what is known of a row in at most ``most`` lines, one after the other."""
+def facts(value: ValueOf, style: Style, view: View, width: int, most: int) -> list[Line]:
+    """Draw a row's attributes one after another, in at most ``most`` lines."""
     lines: list[Line] = []
     line: Line = [("text", " ")]
     used = 1
-    for name, text in _found(value, look, view):
+    for name, text in _found(value, style, view):
         size = len(name) + 1 + cells_of(text)
         if used > 1 and used + 2 + size > width:
             lines.append(fill(line, width))
@@ -48,10 +48,10 @@ def facts(value: ValueOf, look: Look, view: View, width: int, most: int) -> list
     return lines[:most]
 
 
-def listed(value: ValueOf, look: Look, view: View, width: int, most: int) -> list[Line]:
-    """Draw what is known of a row whole, each fact from a line of its own."""
+def listed(value: ValueOf, style: Style, view: View, width: int, most: int) -> list[Line]:
+    """Draw a row's attributes in full, each starting on a line of its own."""
     lines: list[Line] = []
-    for name, text in _found(value, look, view):
+    for name, text in _found(value, style, view):
         rows = wrap(text, max(2, width - _LABEL_CELLS)) or [""]
         for at, row in enumerate(rows):
             label = f" {name}" if not at else ""
@@ -63,7 +63,7 @@ def listed(value: ValueOf, look: Look, view: View, width: int, most: int) -> lis
 _LABEL_CELLS: Final = 13
 
 
-def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
+def _found(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
     names: tuple[str, ...] = _FIELDS[view.table]
     if view.grouping is not None:
         counted = "members" if view.table == "processes" else "processes"
@@ -73,40 +73,45 @@ def _found(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
         known = value(name)
         nothing = known == 0 and FIELDS[name].kind == "counter"
         if known is not None and known != "" and not nothing:
-            found.append((_title(name), written(name, known, look)))
+            found.append((_title(name), written(name, known, style)))
     if view.grouping is None:
-        found[1:1] = _moments(value, look, view)
+        found[1:1] = _moments(value, style, view)
     return found
 
 
 def _title(name: str) -> str:
-    # The members of a group are no field of any row.
+    # The number of members of a group is not a field of any row.
     return FIELDS[name].title if name in FIELDS else "processes"
 
 
-#: An age is written this wide, so that what stands behind it does not move every second.
+#: An age is padded to this width, so that what follows it does not move every second.
 _AGE_CELLS: Final = len("(59 m 59 s)")
 
 
-def _moments(value: ValueOf, look: Look, view: View) -> list[tuple[str, str]]:
+def _moments(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
     """Say since when and until when."""
-    now_ns = look.now_ns
+    now_ns = style.now_ns
     if view.table == "processes":
         start, end = value("start_ns"), value("exited_ns")
-        state = [] if end is None else [("exited", moment(end + look.wall_ns, now_ns))]
-        return [*_since("started", start, look, end), *state]
+        state = [] if end is None else [("exited", moment(end + style.wall_ns, now_ns))]
+        return [*_since("started", start, style, end), *state]
     first, last = value("first_ns"), value("last_ns")
     open_now = {True: "yes", False: "no"}.get(value("open"), "not known")
     return [
-        *_since("first byte", first, look, None),
-        *([("last byte", moment(last + look.wall_ns, now_ns))] if last else []),
+        *_since("first byte", first, style, None),
+        *([("last byte", moment(last + style.wall_ns, now_ns))] if last else []),
         ("open", open_now),
     ]
 
 
-def _since(word: str, start: int | None, look: Look, end: int | None) -> list[tuple[str, str]]:
+def _since(word: str, start: int | None, style: Style, end: int | None) -> list[tuple[str, str]]:
     if not start:
         return []
-    until = look.now_ns - look.wall_ns if end is None else end
+    until = style.now_ns - style.wall_ns if end is None else end
     age = duration((until - start) / 1e9)
-    return [(word, f"{moment(start + look.wall_ns, look.now_ns)} {f'({age})':<{_AGE_CELLS}}")]
+    return [
+        (
+            word,
+            f"{moment(start + style.wall_ns, style.now_ns)} {f'({age})':<{_AGE_CELLS}}",
+        )
+    ]

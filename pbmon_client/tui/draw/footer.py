@@ -1,11 +1,11 @@
-"""The bottom line: the keys that matter here, the filter being typed, or a notice; pure."""
+"""The bottom line: the keys that matter here, the filter being typed, or a notice."""
 
 from __future__ import annotations
 
 from pbmon_client.present.arrange import Arranged
 from pbmon_client.present.cells import Line, cell, cells_of, clean, line_cells, spread
-from pbmon_client.tui.keys import Scene, hints
-from pbmon_client.tui.state import State
+from pbmon_client.tui.session.keys import Scene, hints
+from pbmon_client.tui.session.state import State
 
 _PROMPT = " filter: "
 
@@ -13,7 +13,7 @@ _PROMPT = " filter: "
 def footer(
     state: State, rows: Arranged | None, width: int, now_s: float
 ) -> tuple[Line, int | None]:
-    """Draw the line; the second value is the cell of the cursor, if one is to be seen."""
+    """Draw the line; the second value is the cell of the cursor, if it is visible."""
     count = _count(rows)
     if state.typed is not None:
         return _typing(state, count, width)
@@ -36,7 +36,7 @@ def _hints(state: State) -> list[tuple[str, str]]:
     found = hints(_scene(state))
     if state.frozen is None:
         return found
-    return [(key, "go on" if word == "pause" else word) for key, word in found]
+    return [(key, "resume" if word == "pause" else word) for key, word in found]
 
 
 def _scene(state: State) -> Scene:
@@ -44,7 +44,7 @@ def _scene(state: State) -> Scene:
         return "waiting"
     if state.opened:
         return "opened"
-    return "members" if state.place.within else "view"
+    return "members" if state.position.within else "view"
 
 
 def _count(rows: Arranged | None) -> str:
@@ -61,7 +61,7 @@ def _typing(state: State, count: str, width: int) -> tuple[Line, int | None]:
     error = state.search.error
     right: Line = [("warn", f" {clean(error)} ")] if error else [("dim", f" matches:{count}")]
     room = max(10, width - len(_PROMPT) - min(line_cells(right), width // 2) - 1)
-    # What is left of the cursor decides which part of a long line shows.
+    # A long line is scrolled so that the cursor is visible.
     start = 0
     while cells_of(typed[start : state.cursor]) >= room:
         start += 1

@@ -1,6 +1,6 @@
-"""Graphs of rates as text: one line of eighth blocks, or several of braille dots; pure.
+"""Graphs of rates as text: one line of eighth blocks, or several of braille dots.
 
-Samples are bytes/s, oldest first; None is not known and stays blank. The newest is at the right.
+Samples are bytes/s, oldest first. None is unknown and stays blank. The newest is at the right.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-Sample = float | None
+from pbmon_client.tui.session.curves import Sample
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 #: Dots of a braille cell from the bottom up, left and right column (Unicode 3.0, U+2800).
@@ -16,12 +16,12 @@ _DOTS: Final = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
 
 
 def peak(*curves: Sequence[Sample]) -> float:
-    """Return the largest known sample of some curves, 0 if there is none."""
+    """Return the largest known sample of some curves, or 0."""
     return max((value for curve in curves for value in curve if value is not None), default=0.0)
 
 
 def spark(samples: Sequence[Sample], cells: int, top: float) -> str:
-    """Draw one line; ``top`` is a full block. More than nothing shows at least an eighth."""
+    """Draw one line; ``top`` is a full block. Anything above zero shows at least an eighth."""
     shown = samples[-cells:] if cells > 0 else ()
     text = "".join(_block(value, top) for value in shown)
     return text.rjust(cells)
@@ -71,7 +71,7 @@ def _cell(left: int, right: int) -> str:
     return chr(0x2800 + code) if code else " "
 
 
-#: The cells by the heights of their columns.
+#: Braille cells by the heights of their two columns.
 _CELLS: Final = tuple(tuple(_cell(left, right) for right in range(5)) for left in range(5))
 
 

@@ -1,4 +1,4 @@
-"""The top of the screen: host, clock, scope, health, totals with graphs, warnings; pure."""
+"""The top of the screen: host, clock, scope, health, totals with graphs, warnings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from pbmon_client.data import shares
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.present.cells import Line, cell, cells_of, clean, fill, line_cells, spread, wrap
 from pbmon_client.present.completeness import Notice, status, warnings
 from pbmon_client.present.numbers import clock, duration
 from pbmon_client.present.views import BUSIEST
-from pbmon_client.tui.draw.graphs import Sample, peak, spark
-from pbmon_client.tui.state import State
+from pbmon_client.tui.draw.graphs import peak, spark
+from pbmon_client.tui.session.curves import Sample
+from pbmon_client.tui.session.state import State
 from pbmond.fields import HISTORY
 
 _CURVES: Final = (
@@ -38,26 +39,25 @@ def header(state: State, width: int, now_s: float, *, graphs: bool) -> list[Line
     return [*lines, _coverage(state, snapshot, width)]
 
 
-def unseen_warnings(state: State) -> list[Notice]:
-    """Return the warnings that nobody acknowledged yet."""
+def open_warnings(state: State) -> list[Notice]:
+    """Return the warnings that were not put away."""
     snapshot = state.snapshot
     if snapshot is None:
         return []
-    seen = state.seen.union(state.settings.seen)
-    return [warning for warning in warnings(snapshot) if warning.key not in seen]
+    return [each for each in warnings(snapshot) if each.key not in state.settings.seen]
 
 
 def warning_lines(state: State, width: int, most: int) -> list[Line]:
-    """Draw why nothing comes, and the warnings, each on a line, as long as there is room."""
+    """Draw why nothing arrives, and the warnings, each on a line, at most ``most`` of them."""
     lines = []
     if state.silence and state.frozen is None:
         words = clean(f"{state.silence}; to start it: sudo systemctl start pbmond")
         lines.append(
             fill([("text", " "), ("alert", cell(words, min(cells_of(words), width - 1)))], width)
         )
-    for warning in unseen_warnings(state)[:most]:
+    for warning in open_warnings(state)[:most]:
         text = clean(warning.text)
-        key: Line = [("key", " x"), ("dim", " seen ")]
+        key: Line = [("key", " x"), ("dim", " dismiss ")]
         if cells_of(text) > width - 1 - line_cells(key):
             key = [("key", " H"), ("dim", " all "), *key]
             text = cell(text, width - 1 - line_cells(key))
@@ -71,11 +71,11 @@ def _title(state: State, width: int, now_s: float) -> Line:
     if snapshot is None:
         return fill(brand, width)
     every_s = state.interval_s or snapshot.message.interval_ns / 1e9
-    every = f"every {_steady(every_s):g} s" if every_s else "first look"
+    every = f"every {_steady(every_s):g} s" if every_s else "first snapshot"
     units = state.units.words
     host = clean(snapshot.host)
     right = _right(state, snapshot, now_s)
-    # The smaller the number, the longer a part stays when the screen is narrow.
+    # On a narrow screen the parts with the largest numbers go first.
     parts: list[tuple[int, Line]] = [
         (6, brand[1:]),
         (0, [("strong", cell(host, min(cells_of(host), _HOST_CELLS)))]),
@@ -111,8 +111,8 @@ def _as_fits(parts: Sequence[tuple[int, Line]], cells: int) -> Line:
 
 
 def _sorting(state: State) -> str:
-    """Name the column that sorts, with an arrow to where its values grow smaller."""
-    view = state.place.view
+    """Name the column that sorts, with an arrow for the direction."""
+    view = state.position.view
     name, reverse = state.sort_of(view)
     field = next((field for field in view.fields if field.name == name), None)
     words = BUSIEST if field is None else field.title.strip().lower() or name
@@ -139,7 +139,7 @@ def _right(state: State, snapshot: Snapshot, now_s: float) -> Line:
 
 
 def _host_curves(state: State, snapshot: Snapshot) -> list[Sequence[Sample]]:
-    """Return the host's curves: the daemon's, else what was seen here."""
+    """Return the host's curves: the daemon's, or else those recorded here."""
     history = snapshot.message.history
     theirs = [history.get(name) for name in HISTORY]
     if all(isinstance(curve, list) and curve for curve in theirs) and not state.interval_s:
@@ -178,7 +178,7 @@ def _coverage(state: State, snapshot: Snapshot, width: int) -> Line:
         state.units.write,
         totals=state.settings.totals,
     )
-    return [("dim", cell(f" {clean(words or 'coverage: too little moved to tell')}", width))]
+    return [("dim", cell(f" {clean(words or 'coverage: too little traffic to compare')}", width))]
 
 
 def _in_a_line(state: State, snapshot: Snapshot, width: int) -> Line:

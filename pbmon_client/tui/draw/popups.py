@@ -1,4 +1,4 @@
-"""Boxes over the screen: the help, the choice of columns, the question before a signal; pure."""
+"""Boxes over the screen: the help, the choice of columns, the question before a signal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.present.cells import Line, cell, cells_of, clean, wrap
 from pbmon_client.present.completeness import report
 from pbmon_client.present.fields import CLASSES, Field
-from pbmon_client.tui.keys import help_entries
+from pbmon_client.tui.session.keys import help_entries
 
 _MOVES: Final = {
     **dict.fromkeys(("up", "k", "ctrl p"), -1),
@@ -23,7 +23,7 @@ _MOVES: Final = {
 
 
 class Popup(Protocol):
-    """A box that has the keys while it is there."""
+    """A box over the screen; while it is open it gets the keys."""
 
     def key(self, key: str) -> bool:
         """Take a key; False closes the box."""
@@ -81,7 +81,7 @@ class Pages:
         raise NotImplementedError
 
 
-class Help(Pages):
+class HelpPage(Pages):
     """All keys, from the table of keys."""
 
     title = "keys"
@@ -98,8 +98,8 @@ class Help(Pages):
 _TWO_COLUMNS: Final = 108
 
 
-class Health(Pages):
-    """All that the daemon says of its picture: what it counts, lost, cannot see, and costs."""
+class HealthPage(Pages):
+    """All that the daemon reports about itself: what it counts, lost, cannot see, and costs."""
 
     title = "health"
 
@@ -156,8 +156,8 @@ def _two_columns(cells: int) -> list[Line]:
 
 
 @dataclass(slots=True)
-class Columns:
-    """The choice of the classes and columns that show; changes ``hidden`` in place."""
+class ColumnChooser:
+    """A list of the classes and columns to show; changes ``hidden`` in place."""
 
     view: str
     fields: Sequence[Field]
@@ -199,20 +199,20 @@ class Columns:
 
 #: The signals that can be sent, the mildest first, and what they do.
 SIGNALS: Final = (
-    (15, "TERM", "end in order"),
+    (15, "TERM", "ask the process to end"),
     (2, "INT", "interrupt, as Ctrl-C does"),
-    (1, "HUP", "hang up; daemons read their settings anew"),
-    (19, "STOP", "stop for a while"),
-    (18, "CONT", "go on after a stop"),
-    (9, "KILL", "end at once, whatever is lost"),
+    (1, "HUP", "hang up; many daemons reload their settings"),
+    (19, "STOP", "pause the process"),
+    (18, "CONT", "resume a paused process"),
+    (9, "KILL", "end at once; unsaved work is lost"),
 )
 
 
 @dataclass(slots=True)
-class Question:
+class SignalQuestion:
     """Asks which signal to send; ``answer`` is its number once one was chosen.
 
-    Only Enter sends: a letter would be the next key of somebody who moves with the keys of vi.
+    Only Enter sends: a letter may be the next key of somebody who moves with vi keys.
     """
 
     pid: int
@@ -222,7 +222,7 @@ class Question:
     answer: int | None = None
 
     def key(self, key: str) -> bool:
-        """Choose, or take the answer; any other key is no."""
+        """Choose, or take the answer; any other key cancels."""
         if key in _MOVES:
             self.at = max(0, min(len(SIGNALS) - 1, self.at + _MOVES[key]))
             return True
@@ -239,5 +239,5 @@ class Question:
             role = "box on" if at == self.at else "box"
             lines.append([(role, cell(f"    SIG{name:<6} {words}", cells))])
         lines.append([("box", " " * cells)])
-        lines.append([("box key", cell("  ↑ ↓ choose, Enter sends, any other key: no", cells))])
+        lines.append([("box key", cell("  ↑ ↓ choose, Enter sends, any other key cancels", cells))])
         return frame("signal", lines, cells)

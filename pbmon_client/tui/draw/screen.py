@@ -1,4 +1,4 @@
-"""One whole screen: which parts have room, and each of them drawn; pure."""
+"""One whole screen: chooses the parts that have room, and draws them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pbmon_client.present.cells import Line, fill, line_cells, over, recolour
+from pbmon_client.present.cells import Line, fill, line_cells, overlay, recolour
 from pbmon_client.tui.draw import detail, grid
 from pbmon_client.tui.draw.footer import footer
 from pbmon_client.tui.draw.grid import Hit
-from pbmon_client.tui.draw.header import centre, header, unseen_warnings, waiting, warning_lines
+from pbmon_client.tui.draw.header import centre, header, waiting, warning_lines
 from pbmon_client.tui.draw.popups import Popup
-from pbmon_client.tui.state import State
+from pbmon_client.tui.session.state import State
 
-#: Heights from which the parts that can do without appear.
+#: The optional parts appear from these heights on.
 _GRAPHS_LINES: Final = 18
 _DETAIL_LINES: Final = 22
 _LONE_LINES: Final = 9
@@ -23,7 +23,7 @@ _LEAST: Final = (20, 5)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A drawn screen: as many lines as it is high, each as wide as it is; ``cursor`` is (x, y)."""
+    """A drawn screen: one line for each row of the terminal; ``cursor`` is (x, y)."""
 
     lines: list[Line]
     hits: list[Hit]
@@ -44,7 +44,7 @@ def draw(state: State, popup: Popup | None, width: int, height: int, now_s: floa
     if popup is not None:
         box = popup.draw(width, height)
         cells = max(map(line_cells, box), default=0)
-        over(frame.lines, box, max(0, (width - cells) // 2), max(0, (height - len(box)) // 2))
+        overlay(frame.lines, box, max(0, (width - cells) // 2), max(0, (height - len(box)) // 2))
     return frame
 
 
@@ -56,7 +56,7 @@ def _drawn(state: State, width: int, height: int, now_s: float) -> Frame:
         return Frame([*lines, *middle, bottom], [])
     most = 1 if height < _DETAIL_LINES else 3
     lines += warning_lines(state, width, most)
-    rows = state.settle()
+    rows = state.reselect()
     bottom, cursor = footer(state, rows, width, now_s)
     room = height - len(lines) - 1
     hits: list[Hit] = []
@@ -76,7 +76,7 @@ def _detail_lines(state: State, height: int, room: int) -> int:
     if not state.settings.detail or height < _DETAIL_LINES:
         return 0
     lines = 7 if height < 32 else 9 if height < 40 else (room * 2) // 5
-    if not state.place.view.has_parts:
+    if not state.position.view.has_flows:
         lines = min(lines, _LONE_LINES)
     return min(room - 10, lines)
 
@@ -93,24 +93,20 @@ def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
     first = len(lines)
     space = max(0, room - 2)
     state.page = max(1, space)
-    rows = state.arranged()
+    rows = state.rows()
     if rows is None:
         lines += _coming(state, width, space)
         return hits
-    body, top = grid.body(state, rows, columns, width, space)
+    body, shown = grid.body(state, rows, columns, width, space)
     lines += body
-    shown = min(space, len(rows.order) - top)
-    hits += [Hit(first + at, 0, width, "row", top + at) for at in range(shown)]
+    hits += [Hit(line, 0, width, "row", rows.key_at(at)) for line, at in enumerate(shown, first)]
     return hits
 
 
 def _coming(state: State, width: int, space: int) -> Sequence[Line]:
     blank: Line = fill([], width)
-    words = f"{state.place.view.table} come with the next snapshot"
+    words = f"{state.position.view.table} arrive with the next snapshot"
     if state.frozen is not None:
-        words = f"paused before {state.place.view.table} came (Space goes on)"
+        words = f"paused before {state.position.view.table} arrived (Space resumes)"
     lines = [blank] * (space // 3) + [centre(words, width)]
     return [*lines, *[blank] * (space - len(lines))][:space]
-
-
-__all__ = ["Frame", "Hit", "draw", "unseen_warnings"]

@@ -1,6 +1,6 @@
-"""What a key press may ask of a snapshot, made while nobody waits for it; pure.
+"""Prepares what a screen needs from a snapshot, and what the next key press may need.
 
-Whatever is made here the rows keep, and would make themselves when they were asked.
+The rows cache what is made here; without it they would make it on demand.
 """
 
 from __future__ import annotations
@@ -8,43 +8,56 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.present import search
-from pbmon_client.present.arrange import Wish, arrange, table_of, traffic
+from pbmon_client.present.arrange import ViewQuery, arrange, table_of, traffic
 from pbmon_client.present.listing import group_keys, listing_of, table_sums
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import CONNECTIONS, FILES, HOSTS, PORTS, View
+from pbmon_client.tui.feed.messages import Request, SnapshotReady
+from pbmon_client.tui.session.curves import planes_of
 from pbmond.fields import SHOWN
 from pbmond.wire import Pause
 
-#: Views whose rows are so many that a change to them would be felt.
+#: Views with so many rows that switching to them would otherwise be slow.
 _LARGE: Final = (CONNECTIONS, FILES, HOSTS, PORTS)
-#: So many rows are on a screen at once.
+#: About as many rows as a screen shows.
 _SCREEN: Final = 60
 
 
-def work(snapshot: Snapshot, wish: Wish, typed: Collection[str] | None, pause: Pause) -> None:
-    """Make what the view on the screen is narrowed and put in order by.
+def prepared(snapshot: Snapshot, request: Request, pause: Pause = lambda: None) -> SnapshotReady:
+    """Prepare what a screen that made this request will need from a snapshot."""
+    query = request.query
+    if query is None:
+        return SnapshotReady(snapshot)
+    prepare_view(snapshot, query, request.typed, pause)
+    rows = arrange(snapshot, query)
+    return SnapshotReady(snapshot, query, rows, planes_of(snapshot, query.view, pause))
 
-    ``typed`` are the fields named in a filter while it is typed. ``pause`` is called between two
-    pieces of work, here and below: the shorter they are, the sooner a key press that comes
-    meanwhile is drawn.
+
+def prepare_view(
+    snapshot: Snapshot, query: ViewQuery, typed: Collection[str] | None, pause: Pause
+) -> None:
+    """Prepare filtering and sorting of the view on the screen.
+
+    ``typed`` are the fields named in a filter while it is being typed. ``pause`` is called between
+    pieces of work, here and below: the shorter they are, the sooner a key press is drawn.
     """
-    if typed is not None or wish.search.words:
-        find(snapshot, typed or (), pause)
-    _sum(snapshot, wish.view, wish, pause)
+    if typed is not None or query.search.words:
+        prepare_search(snapshot, typed or (), pause)
+    _sum(snapshot, query.view, query, pause)
     pause()
 
 
-def look(snapshot: Snapshot, wish: Wish, pause: Pause) -> None:
-    """Make what the other views of connections and files are drawn from."""
+def prepare_other_views(snapshot: Snapshot, query: ViewQuery, pause: Pause) -> None:
+    """Prepare the other views of connections and files."""
     for view in _LARGE:
-        _sum(snapshot, view, wish, pause)
-    units = Units(totals=wish.totals)
+        _sum(snapshot, view, query, pause)
+    units = Units(totals=query.totals)
     for view in _LARGE:
-        for totals in (True, wish.totals):  # the order by rates begins with that by totals
+        for totals in (True, query.totals):  # ordering by rates starts from the order by totals
             pause()
-            made = arrange(snapshot, Wish(view, hidden=wish.hidden, totals=totals))
+            made = arrange(snapshot, ViewQuery(view, hidden=query.hidden, totals=totals))
         if made is not None and view.grouping is not None:
             shown = made.listing.window(made.order[:_SCREEN])
             for field in view.fields:
@@ -52,7 +65,7 @@ def look(snapshot: Snapshot, wish: Wish, pause: Pause) -> None:
                 shown(field.source(units))
 
 
-def _sum(snapshot: Snapshot, view: View, wish: Wish, pause: Pause) -> None:
+def _sum(snapshot: Snapshot, view: View, query: ViewQuery, pause: Pause) -> None:
     rows = table_of(snapshot, view.table)
     if rows is None:
         return
@@ -62,18 +75,18 @@ def _sum(snapshot: Snapshot, view: View, wish: Wish, pause: Pause) -> None:
     pause()
     listing = listing_of(rows, view.grouping, None)
     for rates in (False, True):
-        names = traffic(view.table, wish.hidden, rates=rates)
+        names = traffic(view.table, query.hidden, rates=rates)
         pause()
         table_sums(rows, names)
         pause()
         listing.sums(names)
 
 
-def find(snapshot: Snapshot, named: Collection[str], pause: Pause) -> None:
-    """Make what words are looked for in, and the fields that an expression names."""
+def prepare_search(snapshot: Snapshot, named: Collection[str], pause: Pause) -> None:
+    """Prepare the texts in which words are searched, and the fields of an expression."""
     for rows in (snapshot.processes, snapshot.connections, snapshot.files):
         if rows is not None:
-            for make in search.makers(rows):
+            for make in search.preparations(rows):
                 pause()
                 make()
             for name in SHOWN[rows.kind].keys() & named:

@@ -1,7 +1,7 @@
-"""Whose turn it is to run Python: the screen's while a key press waits for it, else the feed's too.
+"""Lets the screen run before the feed while a key press waits to be drawn.
 
-Threads of one process run Python one at a time. Without this a key press would be drawn at half
-the speed while a snapshot of a large host is worked on, just when there is most to draw.
+Only one thread of a process runs Python at a time. Without this, a key press would be drawn at half
+the speed while the feed prepares a snapshot of a large host.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-#: The time after which a thread that waits to run asks the one that does to stop: short, so that a
-#: key press soon gets its turn; long while it is drawn, so that it keeps it.
+#: How long a thread runs before it must let another one run: short, so that a key press is handled
+#: soon; long while the screen is drawn, so that the drawing is not interrupted.
 _SHARED_S: Final = 0.001
 _HELD_S: Final = 0.02
-#: Nobody waits longer for a drawing that does not come.
+#: The feed waits at most this long for a drawing that never starts.
 _PATIENCE_S: Final = 0.1
-#: Whoever pressed a key may press another for so long.
+#: For this long after a key press, another one is likely.
 _AWAKE_S: Final = 30.0
 
 
-class Turn:
+class RenderPriority:
     """Shared by the thread that draws and the one that prepares what is drawn."""
 
     def __init__(self) -> None:
@@ -32,19 +32,19 @@ class Turn:
         self._pressed_s = self._until_s = -_AWAKE_S
         sys.setswitchinterval(_SHARED_S)
 
-    def hurry(self) -> None:
-        """Let the other thread stop at its next ``give_way()``: a key press is to be drawn."""
+    def key_pressed(self) -> None:
+        """Make the other thread stop at its next ``yield_to_screen()``, until a key is drawn."""
         self._stop()
         self._pressed_s = time.monotonic()
 
     @property
-    def awake(self) -> bool:
-        """Whether somebody is at the keys, and it is worth to work ahead of them."""
+    def user_active(self) -> bool:
+        """Whether somebody is typing, so that it is worth preparing for the next key."""
         return time.monotonic() - self._pressed_s < _AWAKE_S
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Keep the turn. What waits for the system meanwhile may lose it for ``_HELD_S``."""
+        """Hold the feed back while drawing; it may still run during system calls."""
         self._stop()
         sys.setswitchinterval(_HELD_S)
         try:
@@ -53,8 +53,8 @@ class Turn:
             sys.setswitchinterval(_SHARED_S)
             self._free.set()
 
-    def give_way(self) -> None:
-        """Wait, between two pieces of work, while the other thread needs its turn."""
+    def yield_to_screen(self) -> None:
+        """Wait, between two pieces of work, while the screen has priority."""
         self._free.wait(max(0.0, self._until_s - time.monotonic()))
 
     def _stop(self) -> None:

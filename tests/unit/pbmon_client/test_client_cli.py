@@ -97,7 +97,7 @@ def test_json_prints_the_first_snapshot_and_exits(publisher: Publisher, client: 
     assert [row["name"] for row in result["processes"]] == ["one", "worker"]
 
 
-def test_who_is_granted_only_their_own_sees_that(publisher: Publisher, client: Start) -> None:
+def test_a_user_granted_only_their_own_scope_sees_it(publisher: Publisher, client: Start) -> None:
     started = client("--json")
     publisher.expect(OWN)
     publisher.send(OWN, snapshot(1))
@@ -285,7 +285,7 @@ def test_a_restarted_daemon_is_followed(path: Path, client: Start) -> None:
         assert started.end() == (0, "", "")
 
 
-def test_a_long_silence_is_told_once_and_both_scopes_are_asked_for_again(
+def test_a_long_silence_is_reported_once_and_both_scopes_are_requested_again(
     path: Path, client: Start
 ) -> None:
     started = client("--ndjson")
@@ -316,7 +316,9 @@ def test_no_daemon_is_one_line_that_says_what_to_do(path: Path, left_over: bool)
         assert str(path) in err
 
 
-def test_a_daemon_that_sends_nothing_is_told_apart(publisher: Publisher, path: Path) -> None:
+def test_a_daemon_that_sends_nothing_is_reported_differently(
+    publisher: Publisher, path: Path
+) -> None:
     code, _out, err = Client(path, "--json", "--wait", "0.2").end()
     assert code == 1
     assert "sent nothing within 0.2 s" in err
@@ -324,7 +326,7 @@ def test_a_daemon_that_sends_nothing_is_told_apart(publisher: Publisher, path: P
 
 
 @pytest.mark.parametrize("name", ["x" * 200, "dir/none", "not-utf-8-\udcff", "\x1b[2J"])
-def test_a_path_that_can_be_no_socket_is_one_line(tmp_path: Path, name: str) -> None:
+def test_an_impossible_socket_path_is_one_line(tmp_path: Path, name: str) -> None:
     code, _out, err = Client(tmp_path / name, "--json", "--wait", "0.2").end()
     assert (code, err.count("\n")) == (1, 1)
     assert err.strip().isprintable()
@@ -429,7 +431,7 @@ def test_ctrl_c_is_seen_whichever_thread_takes_it(publisher: Publisher, path: Pa
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
-def test_the_version_is_told(path: Path) -> None:
+def test_the_version_is_printed(path: Path) -> None:
     code, out, err = Client(path, "--version").end()
     assert (code, err) == (0, "")
     assert out.startswith("pbmon-client ")

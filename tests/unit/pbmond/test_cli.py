@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -189,27 +187,26 @@ def test_a_second_daemon_says_who_holds_the_run_directory(tmp_path: Path) -> Non
     )
 
 
-# --- signals ----------------------------------------------------------------------------------
+# --- a crash ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def handlers() -> Any:
-    before = {number: signal.getsignal(number) for number in cli._SIGNALS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_a_signal_while_starting_ends_at_once(handlers: Any) -> None:
-    with cli.StopSignals(), pytest.raises(SystemExit) as ended:
-        signal.raise_signal(signal.SIGTERM)
-    assert ended.value.code == 0
-
-
-@pytest.mark.parametrize("number", cli._SIGNALS)
-def test_a_signal_while_serving_makes_a_descriptor_readable(handlers: Any, number: int) -> None:
-    with cli.StopSignals() as stop:
-        stop.serve()
-        os.kill(os.getpid(), number)
-        os.kill(os.getpid(), number)
-        assert os.read(stop.fd, 10) == b"SS"
+@pytest.mark.parametrize("level", ["info", "error"])
+def test_a_crash_is_one_line_and_its_traceback_is_in_the_log(tmp_path: Path, level: str) -> None:
+    log = tmp_path / "log"
+    code = (
+        "import sys; from pbmond import cli; cli._publisher_account = lambda config: 1 / 0\n"
+        "cli.os.geteuid = lambda: 0; cli.trials.raise_limits = lambda: None\n"
+        "cli.refusals.lacking = lambda facts: None\n"
+        "sys.exit(cli.main())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "--log-file", str(log), "--log-level", level],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == "pbmond: unexpected ZeroDivisionError: division by zero\n"
+    assert "CRITICAL pbmond: the daemon crashed" in log.read_text()
+    assert "Traceback (most recent call last):" in log.read_text()

@@ -7,7 +7,8 @@ import pytest
 from pbmond import fields, wire
 from pbmond.fields import TABLES, Field
 from pbmond.kernel.records import COUNTER, FILE_KEY, FLOW_KEY
-from pbmond.store.processes import INFO, TEXTS
+from pbmond.store.process_texts import TEXTS
+from pbmond.store.processes import INFO
 from pbmond.store.values import ROWS, VALUES
 
 KEYS = {"connections": FLOW_KEY, "files": FILE_KEY}

@@ -1,4 +1,4 @@
-"""PBMON_PATIENCE: one factor for every limit of waiting, or one line that says what it may be."""
+"""PBMON_PATIENCE: one factor for all time limits, or one line that says what is allowed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGING = Path(__file__).parents[3] / "packaging"
 BAD = ["", "0", "1001", "-1", "1.5", " 2", "1_0", "٣", "x", "10s", "1\n", "a[$(echo)]"]
 
 
-def test_limits_are_as_written_without_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_variable_limits_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     assert patient(30.0) == 30.0
 
@@ -31,7 +31,7 @@ def test_the_variable_multiplies_limits_and_reaches_children(
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_is_no_factor_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_factor_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(PatienceError, match="must be a whole number from 1 to 1000"):
         patient(1)
@@ -62,7 +62,7 @@ def test_the_scripts_refuse_the_same_in_one_line(text: str) -> None:
     assert ran.stderr == said
 
 
-def test_the_loader_is_given_so_many_times_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loader_gets_more_time_by_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "7")
     loader = attach._Loader(sys.executable, {"debug": False})
     assert loader._channel.gettimeout() == 7 * attach._LOADER_TIMEOUT_S

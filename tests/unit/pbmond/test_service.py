@@ -1,22 +1,23 @@
-"""The collector's loop over a fake kernel and a fake publisher, with a clock that tests turn."""
+"""The collector's loop with a fake kernel, a fake publisher and a clock that tests set."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from pbmond import wire
-from pbmond.kernel.records import ProbeRuns
+from pbmond.collector import RESCAN_NS, Clock, Collector, Identity
+from pbmond.fields import STATES
+from pbmond.kernel.records import START_TICK_NS, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
-from pbmond.service import NEWCOMERS_PER_S, RESCAN_NS, Clock, Collector, Identity, Service
+from pbmond.service import NEWCOMERS_PER_S, Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.wire import Message, Topic
 from tests import factories
-from tests.fake_kernel import FakeHost, FakeKernel, FakeProc
+from tests.fake_kernel import FakeHost, FakeKernel, FakeProc, FakeSignals
 
 SECOND = 1_000_000_000
 ALL = Topic(None, "processes")
@@ -61,13 +62,13 @@ class FakeFeed:
 
 
 class World:
-    """A service and all around it; ``step`` runs its loop once, at whatever time it is."""
+    """A service and its surroundings; ``step`` runs its loop once."""
 
     def __init__(self) -> None:
         self.now = 0
         self.kernel, self.proc, self.feed = FakeKernel(), FakeProc(), FakeFeed()
         self.host = FakeHost()
-        self.stop_read, self.stop_write = os.pipe()
+        self.signals = FakeSignals()
         options = StoreOptions(2 * SECOND, 60 * SECOND, 60, lambda *_: True)
         store = Store(options, factories.STARTED_NS)
         clock = Clock(
@@ -83,7 +84,7 @@ class World:
 
     def step(self, now: int | None = None) -> bool:
         self.now = self.now if now is None else now
-        return self.service.step(self.kernel.events_fd, self.stop_read, wait_ns=0)
+        return self.service.step(self.kernel.events_fd, self.signals, wait_ns=0)
 
     def message(self) -> Message:
         message = self.collector.message(ALL)
@@ -92,8 +93,7 @@ class World:
 
     def close(self) -> None:
         self.kernel.close()
-        for fd in (self.stop_read, self.stop_write):
-            os.close(fd)
+        self.signals.close()
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def process(message: Message, pid: int = 7) -> dict[str, object]:
 # --- the schedule -----------------------------------------------------------------------------
 
 
-def test_the_first_tick_is_at_once_and_the_next_after_the_interval(world: World) -> None:
+def test_the_first_tick_is_immediate_and_the_next_after_the_interval(world: World) -> None:
     world.step()
     assert world.message().seq == 1
     world.step(SECOND - 1)
@@ -120,7 +120,7 @@ def test_the_first_tick_is_at_once_and_the_next_after_the_interval(world: World)
     assert world.message().seq == 2
 
 
-def test_ticks_keep_their_schedule_when_one_is_late(world: World) -> None:
+def test_ticks_keep_their_schedule_if_one_is_late(world: World) -> None:
     world.step()
     world.step(SECOND + SECOND // 2)
     assert world.message().interval_ns == SECOND + SECOND // 2
@@ -130,7 +130,7 @@ def test_ticks_keep_their_schedule_when_one_is_late(world: World) -> None:
     assert (world.message().seq, world.message().interval_ns) == (3, SECOND // 2)
 
 
-def test_ticks_that_were_missed_are_skipped_and_the_real_interval_is_told(world: World) -> None:
+def test_missed_ticks_are_skipped_and_the_interval_is_the_real_one(world: World) -> None:
     world.step()
     world.step(5 * SECOND + 1)
     assert (world.message().seq, world.message().interval_ns) == (2, 5 * SECOND + 1)
@@ -140,16 +140,19 @@ def test_ticks_that_were_missed_are_skipped_and_the_real_interval_is_told(world:
     assert world.message().seq == 3
 
 
-def test_it_ends_when_it_is_told_to(world: World) -> None:
+def test_only_a_signal_that_ends_the_daemon_ends_the_loop(world: World) -> None:
     assert world.step()
-    os.write(world.stop_write, b"x")
+    world.signals.send(b"H")
+    assert world.step(SECOND)
+    assert world.message().seq == 2
+    world.signals.send(b"E")
     assert not world.step()
 
 
 # --- one tick ---------------------------------------------------------------------------------
 
 
-def test_counters_events_and_proc_meet_in_the_message(world: World) -> None:
+def test_a_message_combines_counters_events_and_proc(world: World) -> None:
     world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 20, 1, 2)))]
     world.kernel.events = [factories.seen(name=b"curl")]
     world.step()
@@ -199,7 +202,32 @@ def test_a_pid_is_looked_up_again_only_after_its_process_exited(world: World) ->
     assert [row["name"] for row in rows] == [b"next"]
 
 
-def test_the_keys_of_an_exited_process_are_deleted_and_no_byte_is_lost(world: World) -> None:
+def test_a_process_that_ends_without_an_event_ends_with_the_next_scan(world: World) -> None:
+    coarse_ns = factories.STARTED_NS + START_TICK_NS  # as /proc gives it
+    world.proc.processes = [factories.seen(pid=8, start_ns=coarse_ns, name=b"fork")]
+    world.step()
+    world.proc.processes = []
+    world.step(RESCAN_NS - SECOND)
+    assert process(world.message(), 8)["state"] == STATES.index("running")
+    world.step(RESCAN_NS)
+    assert process(world.message(), 8)["state"] == STATES.index("exited")
+
+
+def test_the_same_scan_finds_the_process_that_has_its_pid_now(world: World) -> None:
+    start_ns = factories.STARTED_NS + START_TICK_NS
+    world.proc.processes = [factories.seen(pid=8, start_ns=start_ns, name=b"first")]
+    world.step()
+    world.proc.processes = [factories.seen(pid=8, start_ns=start_ns + SECOND, name=b"next")]
+    world.step(RESCAN_NS)
+    rows = [row for row in world.message().processes.rows() if row["pid"] == 8]
+    states = {row["name"]: row["state"] for row in rows}
+    assert states == {
+        b"first": STATES.index("exited"),
+        b"next": STATES.index("running"),
+    }
+
+
+def test_keys_of_an_exited_process_are_deleted_without_losing_a_byte(world: World) -> None:
     world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 20, 1, 2)))]
     world.kernel.files = [(factories.file_key(), factories.counter(2, "file", (5, 6, 1, 1)))]
     world.kernel.overflow = [(factories.overflow_key(), factories.counter(3, "net", (1, 1, 1, 1)))]
@@ -216,7 +244,7 @@ def test_the_keys_of_an_exited_process_are_deleted_and_no_byte_is_lost(world: Wo
     assert [row["file_write_bytes"] for row in message.retired.rows()] == [6]
 
 
-def test_health_tells_losses_modes_maps_and_cost(world: World) -> None:
+def test_health_has_losses_modes_maps_and_cost(world: World) -> None:
     world.step()
     world.kernel.losses = {"events": 2}
     world.proc.cpu_ns = {1: SECOND // 100, 99: SECOND // 50}
@@ -241,7 +269,7 @@ def test_health_tells_losses_modes_maps_and_cost(world: World) -> None:
     }
 
 
-def test_the_cost_of_a_publisher_that_is_gone_is_nobodys(world: World) -> None:
+def test_a_publisher_that_is_gone_costs_nothing(world: World) -> None:
     world.step()
     del world.proc.cpu_ns[99]
     world.step(SECOND)
@@ -266,7 +294,7 @@ def test_a_newcomer_gets_the_current_snapshot_at_once(world: World) -> None:
     assert [(topic, message.seq) for topic, message in world.feed.taken()] == [(ALL, 1)]
 
 
-def test_who_wants_before_the_first_snapshot_gets_it_as_soon_as_it_is_there(world: World) -> None:
+def test_a_viewer_that_comes_before_the_first_snapshot_gets_it_at_once(world: World) -> None:
     world.feed.want(ALL)
     world.step()
     assert [message.seq for _, message in world.feed.taken()] == [1]
@@ -285,14 +313,14 @@ def test_each_wanted_topic_is_sent_once_a_tick_until_nobody_wants_it(world: Worl
     assert world.feed.topics() == [flows]
 
 
-def test_a_topic_of_a_process_that_does_not_exist_is_an_empty_message(world: World) -> None:
+def test_the_topic_of_a_missing_process_is_an_empty_message(world: World) -> None:
     world.feed.want(Topic(None, "flows", 4242))
     world.step()
     ((_, message),) = world.feed.taken()
     assert message.processes.length == 0
 
 
-def test_a_publisher_without_room_costs_snapshots_and_never_time(world: World) -> None:
+def test_a_publisher_without_room_misses_snapshots_and_never_blocks(world: World) -> None:
     topics = [Topic(uid, "processes") for uid in range(3)]
     world.feed.want(*topics)
     world.feed.room = 1
@@ -317,7 +345,7 @@ def test_a_new_publisher_starts_with_nothing_wanted(world: World) -> None:
     assert world.feed.topics() == [ALL]
 
 
-def test_demands_without_end_are_not_taken(world: World) -> None:
+def test_the_number_of_wanted_topics_is_limited(world: World) -> None:
     world.feed.want(*(Topic(uid, "processes") for uid in range(2 * MAX_TOPICS)))
     world.step()
     world.feed.taken()
@@ -325,7 +353,7 @@ def test_demands_without_end_are_not_taken(world: World) -> None:
     assert len(world.feed.topics()) == MAX_TOPICS
 
 
-def test_viewers_that_come_and_go_do_not_drive_the_cost(world: World) -> None:
+def test_viewers_that_come_and_go_cannot_cause_frames_without_limit(world: World) -> None:
     world.step()
     sent = 0
     for now in itertools.count(0, SECOND // 1000):

@@ -17,7 +17,7 @@ MAPS = {"flows": {"used": 1, "capacity": 2}}
 
 @dataclass
 class Hooks:
-    """What the hooks of a run are."""
+    """How a run is attached."""
 
     modes: Mapping[str, str] = field(default_factory=dict)
     unseen: Sequence[str] = ()
@@ -38,7 +38,7 @@ def process(pid: int, cpu_ns: int, role: str = "publisher") -> ProcessCost:
     return ProcessCost(role, pid, cpu_ns, 1000 * pid)
 
 
-def test_complete_is_said_with_everything_the_contract_has() -> None:
+def test_a_complete_health_object_has_everything_in_the_contract() -> None:
     health = Health(Hooks({"sockets": "tracepoint"}, ["io_uring"]))
     cost = Cost(SECOND, [ProcessCost("collector", 7, 8, 42)], ProbeRuns(9, 1))
     assert health.tick({"events": 0}, MAPS, cost) == {
@@ -59,14 +59,14 @@ def test_complete_is_said_with_everything_the_contract_has() -> None:
     }
 
 
-def test_a_kernel_that_hides_a_whole_way_of_bytes_is_incomplete_for_good() -> None:
+def test_a_kernel_that_hides_some_bytes_is_always_incomplete() -> None:
     health = Health(Hooks(unseen=["io_uring"], blind=["io_uring"]))
     seen = [tick(health) for _ in range(3)]
     assert [each["status"] for each in seen] == ["incomplete"] * 3
     assert seen[-1]["reasons"] == ["not seen: io_uring"]
 
 
-def test_a_loss_is_news_for_two_ticks_and_its_number_stays() -> None:
+def test_a_loss_is_recent_for_two_ticks_and_its_number_stays() -> None:
     health = Health(Hooks())
     seen = [tick(health, events=count) for count in (0, 3, 3, 3)]
     assert [each["status"] for each in seen] == ["complete", "incomplete", "incomplete", "complete"]
@@ -74,11 +74,11 @@ def test_a_loss_is_news_for_two_ticks_and_its_number_stays() -> None:
     assert seen[-1]["lost"] == {"events": 3}
 
 
-def test_a_loss_before_the_first_tick_is_news_too() -> None:
+def test_a_loss_before_the_first_tick_is_recent_too() -> None:
     assert tick(Health(Hooks()), events=1)["status"] == "incomplete"
 
 
-def test_a_loss_that_goes_on_stays_news() -> None:
+def test_a_continuing_loss_stays_recent() -> None:
     health = Health(Hooks())
     assert [tick(health, events=n)["status"] for n in (1, 2, 3, 4)] == ["incomplete"] * 4
 
@@ -91,7 +91,7 @@ def test_a_full_map_is_incomplete_as_long_as_it_is_full() -> None:
     assert health.tick({}, MAPS, NOTHING)["status"] == "complete"
 
 
-def test_each_process_tells_its_share_of_a_core_since_the_tick_before() -> None:
+def test_each_process_has_its_share_of_a_core_since_the_previous_tick() -> None:
     _, cost = costs(
         Cost(SECOND, [process(1, 0, "collector"), process(2, SECOND)], NO_RUNS),
         Cost(3 * SECOND, [process(1, SECOND, "collector"), process(2, SECOND)], NO_RUNS),
@@ -103,7 +103,7 @@ def test_each_process_tells_its_share_of_a_core_since_the_tick_before() -> None:
     assert (cost["daemon_cpu_percent"], cost["daemon_rss_bytes"]) == (50.0, 3000)
 
 
-def test_the_share_of_a_new_publisher_and_so_of_all_is_unknown_for_a_tick() -> None:
+def test_the_share_of_a_new_publisher_and_the_total_are_unknown_for_a_tick() -> None:
     ticks = costs(
         Cost(SECOND, [process(1, 0), process(2, SECOND)], NO_RUNS),
         Cost(2 * SECOND, [process(1, 0), process(3, SECOND)], NO_RUNS),
@@ -115,7 +115,7 @@ def test_the_share_of_a_new_publisher_and_so_of_all_is_unknown_for_a_tick() -> N
     assert [tick["daemon_cpu_percent"] for tick in ticks] == [None, None, 0.0, None]
 
 
-def test_a_clock_that_stands_still_tells_no_share() -> None:
+def test_without_elapsed_time_the_share_is_unknown() -> None:
     cost = Cost(SECOND, [process(1, 0)], ProbeRuns(1, 1))
     later = Cost(SECOND, [process(1, 5)], ProbeRuns(2, 2))
     assert costs(cost, later)[1]["daemon_cpu_percent"] is None

@@ -29,10 +29,10 @@ ROW: dict[str, Any] = {
 
 
 def matches(text: str, row: Mapping[str, Any] = ROW) -> bool | None:
-    def find(name: str) -> Sequence[Any] | None:
+    def values_of(name: str) -> Sequence[Any] | None:
         return [row[name]] if name in row else None
 
-    yes, no = parse(text).ask(find, 1)
+    yes, no = parse(text).evaluate(values_of, 1)
     assert not (yes[0] and no[0])
     return yes[0] if yes[0] or no[0] else None
 
@@ -124,7 +124,7 @@ def test_these_do_not_match(text: str) -> None:
         ("not (path = x and pid = 8)", True),
     ],
 )
-def test_a_field_the_table_has_not_got_leaves_the_answer_to_the_others(
+def test_a_field_missing_in_the_table_leaves_the_answer_to_the_others(
     text: str, answer: bool | None
 ) -> None:
     assert matches(text) is answer

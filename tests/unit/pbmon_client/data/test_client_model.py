@@ -1,4 +1,4 @@
-"""What a selection keeps, in which order, and what it leaves whole."""
+"""What a selection keeps, in which order, and what it does not touch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from client_messages import HEALTH, flow, message, process, received
 
 from pbmon_client.data import filters, model
 from pbmon_client.data.model import Rows, Selection
+from pbmon_client.present.selected import selected
 
 CONNECTIONS = [
     flow(1, family=2, remote=bytes([192, 0, 2, 1]), rx_bytes=5, rx_bytes_per_s=5.0),
@@ -25,9 +26,10 @@ PROCESSES = [
 ]
 
 
-def view(selection: Selection, **fields: Any) -> model.View:
+def view(selection: Selection, **fields: Any) -> model.Snapshot:
     sent = message(PROCESSES, CONNECTIONS, FILES, seq=2, **fields)
-    return model.view(received(sent), selection, 1000, "all", lambda uid: f"u{uid}")
+    snapshot = model.snapshot_of(received(sent), selection, 1000, "all", lambda uid: f"u{uid}")
+    return selected(snapshot, selection)
 
 
 def pids(rows: Rows | None) -> list[int]:
@@ -81,7 +83,8 @@ def test_unknown_values_are_sorted_last_either_way() -> None:
     rows = [process(1), process(2, exe=b"/b"), process(3, exe=b"/a")]
     for reverse, order in ((False, [3, 2, 1]), (True, [2, 3, 1])):
         asked = Selection(sort="exe", reverse=reverse)
-        result = model.view(received(message(rows)), asked, 0, "all", str)
+        snapshot = model.snapshot_of(received(message(rows)), asked, 0, "all", str)
+        result = selected(snapshot, asked)
         assert pids(result.processes) == order
 
 
@@ -105,8 +108,9 @@ def test_active_means_ever_while_no_rate_is_known() -> None:
         {"pid": 1, "start_ns": 1, "pipe_read_bytes": 1},
         {"pid": 2, "start_ns": 2},
     ]
-    result = model.view(received(message(rows)), Selection(active=True), 0, "all", str)
-    assert pids(result.processes) == [1]
+    asked = Selection(active=True)
+    snapshot = model.snapshot_of(received(message(rows)), asked, 0, "all", str)
+    assert pids(selected(snapshot, asked).processes) == [1]
 
 
 @pytest.mark.parametrize(
@@ -146,9 +150,9 @@ def test_totals_and_retired_stay_whole() -> None:
 
 def test_an_unknown_owner_hides_a_flow_only_from_options_about_processes() -> None:
     sent = received(message([process(1)], [flow(9, rx_bytes=1)], []))
-    everything = model.view(sent, Selection(flows=True), 0, "all", str)
+    everything = model.snapshot_of(sent, Selection(flows=True), 0, "all", str)
     assert pids(everything.connections) == [9]
-    named = model.view(sent, Selection(flows=True, names=("*",)), 0, "all", str)
+    named = model.snapshot_of(sent, Selection(flows=True, names=("*",)), 0, "all", str)
     assert pids(named.connections) == []
 
 
@@ -171,6 +175,6 @@ def test_flows_have_the_fields_of_their_process_however_many_there_are(processes
     names = [process(pid, b"p%d" % pid) for pid in range(1, processes + 1)]
     flows = [flow(pid, family=2) for pid in (2, 777, 1, 2)]
     sent = message(names, flows, [], seq=2)
-    result = model.view(received(sent), Selection(flows=True), 1000, "all", str)
+    result = model.snapshot_of(received(sent), Selection(flows=True), 1000, "all", str)
     assert result.connections is not None
-    assert result.connections.find("name") == ["p2", None, "p1", "p2"]
+    assert result.connections.values("name") == ["p2", None, "p1", "p2"]

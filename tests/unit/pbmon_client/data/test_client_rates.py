@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def test_the_first_snapshot_and_a_new_run_are_due_at_once() -> None:
 def test_rates_cover_the_time_since_the_snapshot_shown_before() -> None:
     before = got(process(1, net_rx_bytes=1000), seq=2)
     now = got(process(1, net_rx_bytes=5000, net_rx_bytes_per_s=123.0), seq=4)
-    result = rates.over(now, before)
+    result = rates.over_interval(now, before, "all")
     assert result.interval_ns == 2 * SECOND
     assert rate_of(result) == [2000.0]
     assert result.totals["net_rx_bytes_per_s"] == 2000.0
@@ -58,25 +59,76 @@ def test_rates_cover_the_time_since_the_snapshot_shown_before() -> None:
 def test_rates_follow_the_process_and_not_the_place_in_the_table() -> None:
     before = got(process(1), process(2, net_rx_bytes=100), seq=1)
     now = got(process(2, net_rx_bytes=300), process(1, net_rx_bytes=50), seq=2)
-    assert rate_of(rates.over(now, before)) == [200.0, 50.0]
+    assert rate_of(rates.over_interval(now, before, "all")) == [200.0, 50.0]
 
 
 def test_a_pid_used_again_counts_from_zero() -> None:
     before = got(process(1, net_rx_bytes=100), seq=1)
-    now = got(process(1, start_ns=77, net_rx_bytes=150), seq=2)
-    assert rate_of(rates.over(now, before)) == [150.0]
+    now = got(process(1, start_ns=SECOND + 77, net_rx_bytes=150), seq=2)
+    assert rate_of(rates.over_interval(now, before, "all")) == [150.0]
 
 
 def test_a_row_that_came_back_smaller_has_counted_from_zero() -> None:
     before = got(process(1, net_rx_bytes=100), seq=1)
-    assert rate_of(rates.over(got(process(1, net_rx_bytes=7), seq=2), before)) == [7.0]
+    assert rate_of(rates.over_interval(got(process(1, net_rx_bytes=7), seq=2), before, "all")) == [
+        7.0
+    ]
+
+
+def changed_user(before: list[Any], now: list[Any], scope: str = "own") -> Any:
+    return rates.over_interval(got(*now, seq=4), got(*before, seq=2), scope)
+
+
+STAYS = process(1, net_rx_bytes=100)
+MOVED_ON = process(1, net_rx_bytes=500)
+OTHER = process(2, net_rx_bytes=10**9)
+
+
+def test_a_process_that_becomes_another_users_makes_no_total_negative() -> None:
+    result = changed_user([STAYS, OTHER], [MOVED_ON])
+    assert result.totals["net_rx_bytes_per_s"] is None
+    assert result.coverage["attributed"]["disk_read_bytes_interval"] is None
+    assert rate_of(result) == [200.0]
+
+
+def test_a_process_that_becomes_ones_own_has_no_rate_of_its_whole_life() -> None:
+    result = changed_user([STAYS], [MOVED_ON, OTHER])
+    assert rate_of(result)[0] == 200.0
+    assert math.isnan(rate_of(result)[1])
+    assert result.totals["net_rx_bytes_per_s"] is None
+
+
+def test_processes_that_begin_and_end_leave_the_own_totals_known() -> None:
+    gone = process(3, state=1)
+    begun = process(4, start_ns=3 * SECOND, net_rx_bytes=600)
+    result = changed_user([STAYS, gone], [MOVED_ON, begun])
+    assert rate_of(result) == [200.0, 300.0]
+    assert result.totals["net_rx_bytes_per_s"] == 500.0
+
+
+def test_the_totals_of_everybody_are_always_known() -> None:
+    retired = [{"unit": None, "net_rx_bytes": 10**9, "processes": 1}]
+    after = got(MOVED_ON, retired=retired, seq=4)
+    result = rates.over_interval(after, got(STAYS, OTHER, seq=2), "all")
+    assert result.totals["net_rx_bytes_per_s"] == 200.0
+
+
+def test_a_connection_that_comes_with_its_process_has_no_rate_of_its_whole_life() -> None:
+    def snapshot(seq: int, *connections: Any) -> Any:
+        return received(message([], connections, [], seq=seq))
+
+    old = flow(1, first_ns=SECOND, rx_bytes=10**9)
+    new = flow(1, first_ns=2 * SECOND + 1, rx_bytes=80)
+    result: Any = rates.over_interval(snapshot(4, old, new), snapshot(2), "own")
+    assert math.isnan(result.connections.columns["rx_bytes_per_s"][0])
+    assert result.connections.columns["rx_bytes_per_s"][1] == 40.0
 
 
 def test_the_daemons_rates_stay_where_nothing_comparable_was_shown() -> None:
     now = got(process(1, net_rx_bytes=9, net_rx_bytes_per_s=4.5), seq=3)
-    assert rates.over(now, None) is now
-    assert rates.over(now, got(process(1), seq=2, epoch="epoch-2")) is now
-    assert rates.over(now, got(process(1), seq=3)) is now
+    assert rates.over_interval(now, None, "all") is now
+    assert rates.over_interval(now, got(process(1), seq=2, epoch="epoch-2"), "all") is now
+    assert rates.over_interval(now, got(process(1), seq=3), "all") is now
 
 
 def test_connections_and_files_have_rates_over_the_interval_too() -> None:
@@ -89,7 +141,9 @@ def test_connections_and_files_have_rates_over_the_interval_too() -> None:
         files = [flow(1, inode=5, read_bytes=moved), flow(1, inode=6, write_bytes=moved)]
         return received(message([process(1)], connections, files, seq=seq))
 
-    result: Any = rates.over(snapshot(3, 700, first_ns=60), snapshot(1, 300, first_ns=50))
+    result: Any = rates.over_interval(
+        snapshot(3, 700, first_ns=SECOND + 60), snapshot(1, 300, first_ns=50), "all"
+    )
     assert list(result.connections.columns["rx_bytes_per_s"]) == [200.0, 0.0]
     # The same ends with another first byte: a key that was retired and came back.
     assert list(result.connections.columns["tx_bytes_per_s"]) == [0.0, 350.0]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmon_client.data import model
-from pbmon_client.present.arrange import Arranged, Wish, Within, arrange, ordered
-from pbmon_client.present.fields import Look
+from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, arrange, ordered
+from pbmon_client.present.fields import Style
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import (
     BUSIEST,
@@ -28,7 +28,7 @@ from pbmon_client.present.views import (
     USERS,
     VIEWS,
 )
-from pbmon_client.tui.feed.curves import Curves, curve_names, planes_of
+from pbmon_client.tui.session.curves import Curves, curve_names, planes_of
 from pbmond.fields import RATES, SHOWN
 
 PEER = bytes([192, 0, 2, 9]).ljust(16, b"\0")
@@ -57,7 +57,7 @@ FILE_ROWS = [
 ]  # fmt: skip
 
 
-def snapshot(seq: int = 2, *, flows: bool = True, **fields: Any) -> model.View:
+def snapshot(seq: int = 2, *, flows: bool = True, **fields: Any) -> model.Snapshot:
     sent = message(
         PROCESS_ROWS,
         CONNECTION_ROWS if flows else None,
@@ -65,11 +65,13 @@ def snapshot(seq: int = 2, *, flows: bool = True, **fields: Any) -> model.View:
         seq=seq,
         **fields,
     )
-    return model.view(received(sent), model.Selection(flows=True), 0, "all", lambda uid: f"u{uid}")
+    return model.snapshot_of(
+        received(sent), model.Selection(flows=True), 0, "all", lambda uid: f"u{uid}"
+    )
 
 
-def rows(wish: Wish, shown: model.View | None = None) -> Arranged:
-    found = arrange(shown or snapshot(), wish)
+def rows(query: ViewQuery, shown: model.Snapshot | None = None) -> Arranged:
+    found = arrange(shown or snapshot(), query)
     assert found is not None
     return found
 
@@ -79,12 +81,16 @@ def values(found: Arranged, name: str) -> list[Any]:
 
 
 def test_a_host_has_the_longest_round_trip_and_all_that_was_sent_again() -> None:
-    found = rows(Wish(HOSTS, sort="rtt_us"))
+    found = rows(ViewQuery(HOSTS, sort="rtt_us"))
     assert values(found, "host") == ["192.0.2.9", "192.0.2.8", "unix sockets"]
     assert values(found, "rtt_us") == [700, None, None]
     assert values(found, "retransmitted_segments") == [7, None, None]
     (field,) = (field for field in HOSTS.fields if field.name == "rtt_us")
-    assert field.write(found.listing.window(list(found.order)), Look(), 8) == ["0.7 ms", "", ""]
+    assert field.write(found.listing.window(list(found.order)), Style(), 8) == [
+        "0.7 ms",
+        "",
+        "",
+    ]
 
 
 # --- order --------------------------------------------------------------------------------------
@@ -106,11 +112,11 @@ def test_unknown_values_come_last_and_equal_ones_stay(
 
 
 def test_the_busiest_come_first_and_idle_ones_by_what_they_moved() -> None:
-    assert values(rows(Wish(PROCESSES)), "pid") == [11, 12, 10, 1]
-    assert values(rows(Wish(PROCESSES, totals=True)), "pid") == [10, 11, 12, 1]
-    assert values(rows(Wish(PROCESSES, reverse=True)), "pid") == [1, 10, 12, 11]
+    assert values(rows(ViewQuery(PROCESSES)), "pid") == [11, 12, 10, 1]
+    assert values(rows(ViewQuery(PROCESSES, totals=True)), "pid") == [10, 11, 12, 1]
+    assert values(rows(ViewQuery(PROCESSES, reverse=True)), "pid") == [1, 10, 12, 11]
     hidden = frozenset({"net"})
-    assert values(rows(Wish(PROCESSES, hidden=hidden)), "pid") == [12, 1, 10, 11]
+    assert values(rows(ViewQuery(PROCESSES, hidden=hidden)), "pid") == [12, 1, 10, 11]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
@@ -118,29 +124,29 @@ def test_every_column_of_every_view_sorts_both_ways(view: Any) -> None:
     shown = snapshot()
     for field in view.fields:
         for sort in {field.sort, field.counter or field.sort, BUSIEST}:
-            one = rows(Wish(view, sort=sort), shown)
-            other = rows(Wish(view, sort=sort, reverse=True), shown)
+            one = rows(ViewQuery(view, sort=sort), shown)
+            other = rows(ViewQuery(view, sort=sort, reverse=True), shown)
             assert sorted(one.order) == sorted(other.order)
             assert one.count == len(one.order) or view.tree
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 def test_a_row_is_found_again_by_its_key(view: Any) -> None:
-    found = rows(Wish(view))
+    found = rows(ViewQuery(view))
     for place in range(len(found.order)):
-        assert found.place(found.key(place)) == place
-    assert found.place(("nobody",)) is None
+        assert found.index_of(found.key_at(place)) == place
+    assert found.index_of(("nobody",)) is None
 
 
 def test_a_view_of_flows_has_no_rows_before_they_come() -> None:
-    assert arrange(snapshot(flows=False), Wish(CONNECTIONS)) is None
+    assert arrange(snapshot(flows=False), ViewQuery(CONNECTIONS)) is None
 
 
 # --- groups -------------------------------------------------------------------------------------
 
 
 def test_programs_are_grouped_by_executable_else_by_name() -> None:
-    found = rows(Wish(PROGRAMS))
+    found = rows(ViewQuery(PROGRAMS))
     assert values(found, "program") == ["web", "copy", "init"]
     assert values(found, "members") == [2, 1, 1]
     assert values(found, "net_tx_bytes") == [1000, 0, 0]
@@ -148,11 +154,11 @@ def test_programs_are_grouped_by_executable_else_by_name() -> None:
 
 
 def test_users_are_named_as_the_snapshot_names_them() -> None:
-    assert values(rows(Wish(USERS, sort="user")), "user") == ["u0", "u1000", "u7"]
+    assert values(rows(ViewQuery(USERS, sort="user")), "user") == ["u0", "u1000", "u7"]
 
 
 def test_hosts_sum_their_connections_and_count_their_processes() -> None:
-    found = rows(Wish(HOSTS))
+    found = rows(ViewQuery(HOSTS))
     assert values(found, "host") == ["192.0.2.9", "192.0.2.8", "unix sockets"]
     assert values(found, "members") == [2, 1, 1]
     assert values(found, "processes") == [2, 1, 1]
@@ -160,7 +166,7 @@ def test_hosts_sum_their_connections_and_count_their_processes() -> None:
 
 
 def test_the_port_of_a_service_is_the_one_that_was_connected_to() -> None:
-    found = rows(Wish(PORTS, sort="port"))
+    found = rows(ViewQuery(PORTS, sort="port"))
     assert values(found, "port") == [443, 80, 53, None]
     assert values(found, "direction") == ["out", "in", "unknown", None]
     assert values(found, "protocol") == ["tcp", "tcp", "tcp", "unix sockets"]
@@ -170,19 +176,19 @@ def test_sums_of_unknown_rates_are_unknown() -> None:
     unknown = [process(1, b"a", net_rx_bytes_per_s=math.nan),
                process(2, b"b", net_rx_bytes_per_s=5.0),
                process(3, b"b", net_rx_bytes_per_s=math.nan)]  # fmt: skip
-    shown = model.view(received(message(unknown, seq=2)), model.Selection(), 0, "all", str)
-    found = rows(Wish(PROGRAMS, sort="net_rx_bytes_per_s"), shown)
+    shown = model.snapshot_of(received(message(unknown, seq=2)), model.Selection(), 0, "all", str)
+    found = rows(ViewQuery(PROGRAMS, sort="net_rx_bytes_per_s"), shown)
     assert values(found, "net_rx_bytes_per_s") == [5.0, None]
 
 
 def test_numbers_that_only_name_something_are_not_summed() -> None:
-    assert rows(Wish(PROGRAMS)).listing.raw("uid") is None
+    assert rows(ViewQuery(PROGRAMS)).listing.raw("uid") is None
 
 
 @pytest.mark.parametrize("view", [v for v in VIEWS if v.grouping], ids=lambda view: view.name)
 def test_groups_add_up_to_the_whole(view: Any) -> None:
-    found = rows(Wish(view))
-    whole = rows(Wish(BY_NAME[view.table]))
+    found = rows(ViewQuery(view))
+    whole = rows(ViewQuery(BY_NAME[view.table]))
     for name in ("net_tx_bytes", "tx_bytes"):
         if name in SHOWN[view.table]:
             assert sum(values(found, name)) == sum(values(whole, name))
@@ -192,34 +198,34 @@ def test_groups_add_up_to_the_whole(view: Any) -> None:
 # --- narrowing ----------------------------------------------------------------------------------
 
 
-def within(view: Any, place: int = 0) -> Within:
-    return Within(view, rows(Wish(view)).key(place), "label")
+def within(view: Any, place: int = 0) -> GroupScope:
+    return GroupScope(view, rows(ViewQuery(view)).key_at(place), "label")
 
 
 def test_the_members_of_a_group_are_listed_in_any_view() -> None:
     web = within(PROGRAMS)
-    assert set(values(rows(Wish(PROCESSES, (web,))), "pid")) == {10, 11}
-    assert set(values(rows(Wish(CONNECTIONS, (web,))), "pid")) == {10, 11}
-    assert values(rows(Wish(FILES, (web,))), "pid") == [10]
+    assert set(values(rows(ViewQuery(PROCESSES, (web,))), "pid")) == {10, 11}
+    assert set(values(rows(ViewQuery(CONNECTIONS, (web,))), "pid")) == {10, 11}
+    assert values(rows(ViewQuery(FILES, (web,))), "pid") == [10]
     peer = within(HOSTS)
-    assert set(values(rows(Wish(PROCESSES, (peer,))), "pid")) == {10, 11}
-    assert values(rows(Wish(FILES, (peer,))), "pid") == [10]
-    assert set(values(rows(Wish(CONNECTIONS, (web, peer))), "first_ns")) == {1, 2}
+    assert set(values(rows(ViewQuery(PROCESSES, (peer,))), "pid")) == {10, 11}
+    assert values(rows(ViewQuery(FILES, (peer,))), "pid") == [10]
+    assert set(values(rows(ViewQuery(CONNECTIONS, (web, peer))), "first_ns")) == {1, 2}
 
 
 def test_a_group_that_is_gone_has_no_members() -> None:
-    gone = Within(PROGRAMS, b"/bin/gone", "gone")
-    assert not rows(Wish(PROCESSES, (gone,))).order
+    gone = GroupScope(PROGRAMS, b"/bin/gone", "gone")
+    assert not rows(ViewQuery(PROCESSES, (gone,))).order
 
 
 def test_owners_are_found_when_only_some_processes_are_shown() -> None:
     sent = received(message(PROCESS_ROWS, CONNECTION_ROWS, FILE_ROWS, seq=2))
     chosen = model.Selection(pids=frozenset({11, 12}), flows=True)
-    shown = model.view(sent, chosen, 0, "all", str)
-    copy = Within(PROCESSES, (12, 12_000), "copy")
-    assert values(rows(Wish(FILES, (copy,)), shown), "pid") == [12]
-    wish = Wish(PROCESSES, search=understand("remote_port = 53"))
-    assert values(rows(wish, shown), "pid") == [11]
+    shown = model.snapshot_of(sent, chosen, 0, "all", str)
+    copy = GroupScope(PROCESSES, (12, 12_000), "copy")
+    assert values(rows(ViewQuery(FILES, (copy,)), shown), "pid") == [12]
+    query = ViewQuery(PROCESSES, search=understand("remote_port = 53"))
+    assert values(rows(query, shown), "pid") == [11]
 
 
 @pytest.mark.parametrize(
@@ -242,12 +248,12 @@ def test_owners_are_found_when_only_some_processes_are_shown() -> None:
     ],
 )
 def test_words_and_expressions_find_rows(text: str, view: Any, pids: set[int]) -> None:
-    found = rows(Wish(view, search=understand(text)))
+    found = rows(ViewQuery(view, search=understand(text)))
     assert set(values(found, "pid")) == pids
 
 
 def test_a_search_narrows_the_members_of_groups() -> None:
-    found = rows(Wish(PROGRAMS, search=understand("pid = 10")))
+    found = rows(ViewQuery(PROGRAMS, search=understand("pid = 10")))
     assert values(found, "program") == ["web"]
     assert values(found, "net_tx_bytes") == [900]
 
@@ -255,26 +261,26 @@ def test_a_search_narrows_the_members_of_groups() -> None:
 @given(st.text(max_size=30))
 def test_any_line_is_a_search(text: str) -> None:
     search = understand(text)
-    rows(Wish(PROCESSES, search=search))
-    rows(Wish(CONNECTIONS, search=search))
+    rows(ViewQuery(PROCESSES, search=search))
+    rows(ViewQuery(CONNECTIONS, search=search))
 
 
 def test_active_rows_are_those_that_move_or_before_rates_are_known_that_moved() -> None:
-    assert set(values(rows(Wish(PROCESSES, active=True)), "pid")) == {10, 11, 12}
-    assert values(rows(Wish(HOSTS, active=True)), "host") == ["192.0.2.9"]
+    assert set(values(rows(ViewQuery(PROCESSES, active=True)), "pid")) == {10, 11, 12}
+    assert values(rows(ViewQuery(HOSTS, active=True)), "host") == ["192.0.2.9"]
     rates: dict[str, Any] = dict.fromkeys(RATES, math.nan)
     unknown = [process(1, b"a", net_tx_bytes=5, **rates), process(2, b"b", **rates)]
-    shown = model.view(received(message(unknown, seq=1)), model.Selection(), 0, "all", str)
-    assert values(rows(Wish(PROCESSES, active=True), shown), "pid") == [1]
+    shown = model.snapshot_of(received(message(unknown, seq=1)), model.Selection(), 0, "all", str)
+    assert values(rows(ViewQuery(PROCESSES, active=True), shown), "pid") == [1]
 
 
 def test_hidden_classes_hide_flows() -> None:
-    assert set(values(rows(Wish(CONNECTIONS, hidden=frozenset({"unix"}))), "pid")) == {10, 11}
-    assert values(rows(Wish(FILES, hidden=frozenset({"device"}))), "pid") == [12]
+    assert set(values(rows(ViewQuery(CONNECTIONS, hidden=frozenset({"unix"}))), "pid")) == {10, 11}
+    assert values(rows(ViewQuery(FILES, hidden=frozenset({"device"}))), "pid") == [12]
 
 
 def test_pinned_rows_come_first_and_only_if_they_are_there() -> None:
-    found = rows(Wish(PROCESSES, pinned=((1, 1000), (99, 99))))
+    found = rows(ViewQuery(PROCESSES, pinned=((1, 1000), (99, 99))))
     assert values(found, "pid") == [1, 11, 12, 10]
     assert found.pinned == 1
 
@@ -283,7 +289,7 @@ def test_pinned_rows_come_first_and_only_if_they_are_there() -> None:
 
 
 def test_children_follow_their_parents_and_busy_branches_come_first() -> None:
-    found = rows(Wish(TREE))
+    found = rows(ViewQuery(TREE))
     assert values(found, "pid") == [1, 10, 11, 12]
     tree = found.tree
     assert tree is not None
@@ -291,7 +297,7 @@ def test_children_follow_their_parents_and_busy_branches_come_first() -> None:
 
 
 def test_a_filtered_tree_keeps_the_ancestors() -> None:
-    found = rows(Wish(TREE, search=understand("pid = 11")))
+    found = rows(ViewQuery(TREE, search=understand("pid = 11")))
     assert values(found, "pid") == [1, 10, 11]
     assert found.tree is not None
     assert set(found.tree.wanted) == {2}
@@ -305,8 +311,8 @@ def test_every_process_is_in_the_tree_once_whatever_the_parents(
     family: list[tuple[int, int, int]], reverse: bool
 ) -> None:
     made = [process(pid, ppid=ppid, start_ns=start) for pid, ppid, start in family]
-    shown = model.view(received(message(made, seq=2)), model.Selection(), 0, "all", str)
-    found = rows(Wish(TREE, reverse=reverse), shown)
+    shown = model.snapshot_of(received(message(made, seq=2)), model.Selection(), 0, "all", str)
+    found = rows(ViewQuery(TREE, reverse=reverse), shown)
     assert sorted(found.order) == list(range(len(family)))
 
 
@@ -318,10 +324,10 @@ def test_curves_hold_the_rates_of_the_last_snapshots() -> None:
     for seq in (2, 3):
         curves.record(planes_of(snapshot(seq), HOSTS))
     names = curve_names("processes")
-    web = rows(Wish(PROGRAMS)).key(0)
+    web = rows(ViewQuery(PROGRAMS)).key_at(0)
     assert curves.of(PROGRAMS, web)[names.index("net_tx_bytes_per_s")] == [120.0, 120.0]
     assert curves.of(PROCESSES, (12, 12_000))[names.index("file_read_bytes_per_s")] == [60.0, 60.0]
-    peer = rows(Wish(HOSTS)).key(0)
+    peer = rows(ViewQuery(HOSTS)).key_at(0)
     assert curves.of(HOSTS, peer) == [[None, None], [120.0, 120.0]]
     assert curves.of(PORTS, peer) == [[None, None], [None, None]]
     assert curves.host()[names.index("file_read_bytes_per_s")] == [60.0, 60.0]

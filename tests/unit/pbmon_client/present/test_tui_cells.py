@@ -18,7 +18,7 @@ from pbmon_client.present.cells import (
     fill,
     in_ascii,
     line_cells,
-    over,
+    overlay,
     plain,
     spread,
     wrap,
@@ -56,7 +56,7 @@ def test_ascii_takes_as_many_cells(text: str) -> None:
     assert len(shown) == cells_of(text)
 
 
-def test_all_that_the_interface_itself_draws_has_a_likeness_in_ascii() -> None:
+def test_everything_the_interface_draws_has_an_ascii_likeness() -> None:
     folder = Path(cells_module.__file__).parent
     drawn = {char for file in folder.glob("*.py") for char in file.read_text() if ord(char) > 126}
     drawn |= {cells_module.TIMES, cells_module.DASH, cells_module.CRUMB}
@@ -82,7 +82,7 @@ def test_half_a_wide_character_becomes_a_space() -> None:
 
 def test_a_box_covers_what_is_under_it_and_nothing_else() -> None:
     lines = [[("text", "abcdefgh")] for _ in range(3)]
-    over(lines, [[("box", "XX")]], 3, 1)
+    overlay(lines, [[("box", "XX")]], 3, 1)
     assert [plain(line) for line in lines] == ["abcdefgh", "abcXXfgh", "abcdefgh"]
 
 

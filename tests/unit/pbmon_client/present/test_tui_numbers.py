@@ -71,7 +71,7 @@ def test_few_numbers_stand_out() -> None:
 
 @pytest.mark.parametrize(
     ("units", "words"),
-    [(Units(), "bytes/s"), (Units(bits=True), "bits/s"), (Units(totals=True), "bytes in all"),
+    [(Units(), "bytes/s"), (Units(bits=True), "bits/s"), (Units(totals=True), "bytes total"),
      (Units(binary=True), "bytes/s, 1024")],
 )  # fmt: skip
 def test_the_header_names_the_unit(units: Units, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Names that are looked up beside the screen, signals to the right process, text for a mail."""
+"""Names looked up in other threads, signals to the right process, views printed once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import demo_world
 import pytest
@@ -17,7 +19,7 @@ from pbmon_client import cli, options
 from pbmon_client.tui import kill, names, start
 from pbmon_client.tui.app import App
 from pbmon_client.tui.names import Names
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.session.settings import Settings
 
 # --- names ----------------------------------------------------------------------------------------
 
@@ -55,6 +57,44 @@ def test_each_name_is_asked_for_once() -> None:
     assert calls == [("tcp", 443)]
 
 
+def test_an_answer_that_comes_at_once_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Names(lambda: None, lambda address: f"name-of-{address}")
+    put = book._waiting.put_nowait
+    answered = threading.Event()
+    book._found = answered.set
+
+    def answer_first(question: Any) -> None:
+        put(question)
+        assert answered.wait(PATIENCE_S)
+
+    monkeypatch.setattr(book._waiting, "put_nowait", answer_first)
+    book.host("192.0.2.1")
+    assert book.host("192.0.2.1") == "name-of-192.0.2.1"
+
+
+def test_a_lookup_that_failed_is_tried_again_after_a_minute() -> None:
+    now_s = 1000.0
+    answers = iter([None, "late.example"])
+    asked, found = threading.Semaphore(0), threading.Event()
+
+    def look_up(_address: str) -> str | None:
+        asked.release()
+        return next(answers)
+
+    book = Names(found.set, look_up, clock=lambda: now_s)
+    assert book.host("192.0.2.1") is None
+    assert asked.acquire(timeout=PATIENCE_S)
+    now_s += 59
+    assert book.host("192.0.2.1") is None
+    assert not asked.acquire(blocking=False)
+    deadline = time.monotonic() + PATIENCE_S
+    while not found.wait(0.01):  # the thread may note its failure only now
+        now_s += 61
+        book.host("192.0.2.1")
+        assert time.monotonic() < deadline
+    assert book.host("192.0.2.1") == "late.example"
+
+
 def test_what_has_no_name_is_no_error() -> None:
     assert names.host_name("no address") is None
     assert names.service_name("tcp", 1 << 20) is None
@@ -86,12 +126,12 @@ def test_a_signal_reaches_the_process_that_was_meant(child: subprocess.Popen[byt
 def test_a_process_that_took_over_the_number_is_spared(child: subprocess.Popen[bytes]) -> None:
     other = start_ns(child.pid) - 10_000_000
     assert kill.send(child.pid, other, signal.SIGKILL) == (
-        f"process {child.pid} is another one by now"
+        f"process {child.pid} now belongs to another process"
     )
     assert child.poll() is None
 
 
-def test_a_process_that_has_exited_is_told_of(child: subprocess.Popen[bytes]) -> None:
+def test_signalling_an_exited_process_is_reported(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     child.wait()
     assert kill.send(child.pid, 0, signal.SIGTERM) == f"process {child.pid} has exited already"
@@ -186,7 +226,7 @@ def applied(*arguments: str) -> App:
 
 def test_options_win_over_what_was_remembered() -> None:
     state = applied("--view", "hosts", "--filter", "pid = 3", "--active", "-d", "5").state
-    assert state.place.view.name == "hosts"
+    assert state.position.view.name == "hosts"
     assert state.search.text == "pid = 3"
     assert state.settings.active
     assert state.interval_s == 5.0
@@ -194,8 +234,8 @@ def test_options_win_over_what_was_remembered() -> None:
 
 def test_sort_options_choose_the_views_column() -> None:
     state = applied("--sort", "net_tx_bytes_per_s", "--reverse").state
-    assert state.sort_of(state.place.view) == ("net_tx", True)
-    assert applied("--flows").state.place.view.name == "connections"
+    assert state.sort_of(state.position.view) == ("net_tx", True)
+    assert applied("--flows").state.position.view.name == "connections"
 
 
 def test_the_interface_loads_neither_numpy_nor_what_only_filters_need() -> None:

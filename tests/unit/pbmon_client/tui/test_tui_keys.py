@@ -11,7 +11,7 @@ from demo_world import messages
 from tui_driver import THREE, Driver, rate, started, three
 
 from pbmon_client.tui.app import Copy, Quit
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.session.settings import Settings
 from pbmond import wire
 
 UID = os.geteuid()
@@ -84,7 +84,7 @@ def test_no_matches_say_so() -> None:
     driver = three()
     driver.type("/")
     driver.write("nobody")
-    assert "no row of 3 matches" in driver.text()
+    assert "none of 3 rows match" in driver.text()
     assert "0 of 3" in driver.lines()[-1]
 
 
@@ -93,7 +93,7 @@ def test_a_filter_on_connections_asks_for_them_in_the_process_view() -> None:
     driver.type("/")
     driver.write("remote_port = 443")
     driver.type("enter")
-    assert driver.source.wants[-1].flows
+    assert driver.source.requests[-1].flows
     connection = flow(2, family=2, remote_port=443)
     driver.receive(message(THREE, [connection], [], seq=3))
     assert driver.names() == ["two"]
@@ -102,7 +102,7 @@ def test_a_filter_on_connections_asks_for_them_in_the_process_view() -> None:
 # --- pause and interval -------------------------------------------------------------------------
 
 
-def test_a_paused_screen_freezes_whole_while_data_go_on() -> None:
+def test_a_paused_screen_freezes_while_counting_goes_on() -> None:
     driver = three()
     driver.type(" ")
     before = driver.lines()
@@ -117,21 +117,21 @@ def test_a_paused_screen_freezes_whole_while_data_go_on() -> None:
     assert driver.names() == ["late"]
 
 
-def test_a_view_that_a_pause_came_before_says_so() -> None:
+def test_a_view_without_data_before_the_pause_says_so() -> None:
     driver = three()
     driver.type(" ", "5")
-    assert "paused before connections came (Space goes on)" in driver.text()
+    assert "paused before connections arrived (Space resumes)" in driver.text()
     driver.type(" ")
-    assert "connections come with the next snapshot" in driver.text()
+    assert "connections arrive with the next snapshot" in driver.text()
 
 
-def test_plus_and_minus_change_the_interval_of_display() -> None:
+def test_plus_and_minus_change_the_display_interval() -> None:
     driver = three()
     driver.type("+")
-    assert driver.source.wants[-1].interval_s == 2.0
+    assert driver.source.requests[-1].interval_s == 2.0
     assert "every 2 s" in driver.lines()[0]
     driver.type("+", "-", "-", "-")
-    assert driver.source.wants[-1].interval_s is None
+    assert driver.source.requests[-1].interval_s is None
 
 
 # --- other keys ---------------------------------------------------------------------------------
@@ -223,12 +223,30 @@ def test_the_mouse_selects_scrolls_opens_and_changes_views(world: Driver) -> Non
     world.click(5, first + 2)
     assert world.selected() == world.lines()[first + 2]
     world.click(5, first + 2)
-    assert "── " in world.lines()[5]
+    assert "── " in world.lines()[4]
     world.type("esc")
     world.click(5, first, button=5)
-    assert world.app.state.place.at == 5
-    world.click(world.lines()[5].index("files"), 5)
-    assert world.app.state.place.view.name == "files"
+    assert world.app.state.position.at == 5
+    world.click(world.lines()[4].index("files"), 4)
+    assert world.app.state.position.view.name == "files"
+
+
+def test_a_click_means_the_row_that_was_drawn_whatever_came_since() -> None:
+    driver = three()
+    line = next(at for at, text in enumerate(driver.lines()) if " three " in text)
+    busier = [rate(1, b"one", 900.0), rate(2, b"two", 300.0), rate(3, b"three", 200.0)]
+    driver.receive(message(busier, seq=3))  # "two" is on that line now, but is not drawn yet
+    driver.press_button(5, line)
+    assert "three" in driver.selected()
+
+
+def test_a_click_on_a_row_that_has_gone_selects_nothing_else() -> None:
+    driver = three()
+    driver.type("end")
+    line = next(at for at, text in enumerate(driver.lines()) if " two " in text)
+    driver.receive(message([rate(1, b"one", 100.0), rate(3, b"three", 200.0)], seq=3))
+    driver.press_button(5, line)
+    assert "one" in driver.selected()
 
 
 def test_nothing_is_drawn_again_that_did_not_change() -> None:

@@ -1,4 +1,4 @@
-"""The interface runs without the collector of cycles: nothing that comes or is typed makes any."""
+"""The interface runs without the cycle collector: snapshots and keys make no cycles."""
 
 from __future__ import annotations
 
@@ -51,6 +51,27 @@ def test_a_snapshot_is_freed_as_soon_as_the_next_ones_have_come(no_collector: No
         driver.type(key)
         driver.draw()
     assert [ref() is None for ref in alive[:-1]] == [True] * 8
+
+
+class _Cycle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_cycles_are_collected_only_while_nobody_types(no_collector: None) -> None:
+    driver = Driver(120, 40)
+    cycle = weakref.ref(_Cycle())
+    driver.terminal._on_input(["j"], [])
+    driver.wait(3600)
+    driver.tick()
+    assert cycle() is not None
+    driver.terminal._priority._pressed_s -= 3600
+    driver.tick()
+    assert cycle() is None
+    again = weakref.ref(_Cycle())
+    driver.wait(60)
+    driver.tick()
+    assert again() is not None  # not so soon after the last time
 
 
 def test_neither_keys_nor_snapshots_leave_cycles_behind(no_collector: None) -> None:

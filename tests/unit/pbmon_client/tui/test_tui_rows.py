@@ -105,7 +105,7 @@ def test_movements_of_arrows_vi_and_emacs(keys: list[str], name: str) -> None:
 )
 def test_every_view_has_a_key(world: Driver, key: str, view: str, first: str) -> None:
     world.type(key)
-    tab = next(text for role, text in world.roles(5) if role == "tab on")
+    tab = next(text for role, text in world.roles(4) if role == "tab on")
     assert view in tab
     assert first in world.rows()[0]
 
@@ -114,11 +114,11 @@ def test_tab_goes_through_the_views_and_around(world: Driver) -> None:
     seen = []
     for _ in range(9):
         world.type("tab")
-        seen.append(world.app.state.place.view.name)
+        seen.append(world.app.state.position.view.name)
     assert len(set(seen)) == 9
     assert seen[-1] == "processes"
     world.type("shift tab")
-    assert world.app.state.place.view.name == "tree"
+    assert world.app.state.position.view.name == "tree"
 
 
 def test_a_group_sums_its_members_and_opens_to_them(world: Driver) -> None:
@@ -128,7 +128,7 @@ def test_a_group_sums_its_members_and_opens_to_them(world: Driver) -> None:
         world.type("down")
     assert world.selected().split()[:3] == ["postgres", "70", "2"]
     world.type("enter")
-    assert "users: postgres" in world.lines()[5]
+    assert "users: postgres" in world.lines()[4]
     assert set(world.names()) == {"postgres"}
     world.type("esc")
     assert "postgres" in world.selected()
@@ -167,7 +167,7 @@ def test_the_tree_shows_children_under_their_parents(world: Driver) -> None:
     cron = next(at for at, row in enumerate(rows) if row.split()[-1:] and "├ cron" in row)
     assert "│ └ backup" in rows[cron + 1]
     world.type("t")
-    assert world.app.state.place.view.name == "processes"
+    assert world.app.state.position.view.name == "processes"
 
 
 def test_a_filter_keeps_the_ancestors_in_the_tree(world: Driver) -> None:
@@ -182,13 +182,13 @@ def test_a_filter_keeps_the_ancestors_in_the_tree(world: Driver) -> None:
 def test_flows_are_asked_for_only_by_views_that_show_them() -> None:
     driver = three()
     driver.type("down")
-    assert not driver.source.wants[-1].flows
-    assert driver.source.wants[-1].pid == 3
+    assert not driver.source.requests[-1].flows
+    assert driver.source.requests[-1].pid == 3
     driver.type("5")
-    assert driver.source.wants[-1].flows
-    assert "connections come with the next snapshot" in driver.text()
+    assert driver.source.requests[-1].flows
+    assert "connections arrive with the next snapshot" in driver.text()
     driver.type("1", "d")
-    assert driver.source.wants[-1].pid is None
+    assert driver.source.requests[-1].pid is None
 
 
 # --- order --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The settings file: what is written is read again, and a broken one is told of and left alone."""
+"""The settings file: it round-trips, and a broken one is reported and left alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 
 from pbmon_client.present.fields import CLASSES
 from pbmon_client.present.views import BY_NAME
-from pbmon_client.tui.palette import THEMES
-from pbmon_client.tui.settings import Settings, SettingsError, default_path, load, save, write
+from pbmon_client.tui.session.palette import THEMES
+from pbmon_client.tui.session.settings import (
+    Settings,
+    SettingsError,
+    default_path,
+    load,
+    save,
+    write,
+)
 
 VIEWS = st.sampled_from(sorted(BY_NAME))
 NAMES = st.text(st.characters(codec="utf-8"), max_size=20)

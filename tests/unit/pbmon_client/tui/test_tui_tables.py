@@ -10,8 +10,9 @@ from pbmon_client.options import VIEW_NAMES
 from pbmon_client.present.fields import fitting
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import VIEWS, View
-from pbmon_client.tui import actions, palette
-from pbmon_client.tui.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
+from pbmon_client.tui import actions
+from pbmon_client.tui.session import palette
+from pbmon_client.tui.session.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
 from pbmond.fields import CLASSES, SHOWN, byte_columns
 
 #: Done by the interface itself, not by a change of its state alone.
@@ -27,7 +28,7 @@ def test_no_key_does_two_things() -> None:
     assert not [key for key, count in keys.items() if count > 1]
 
 
-def test_every_action_of_the_key_table_is_done_and_every_deed_has_a_key() -> None:
+def test_every_action_is_implemented_and_every_implementation_has_a_key() -> None:
     assert set(ACTIONS.values()) == actions.ACTIONS.keys() | SPECIAL
 
 
@@ -40,7 +41,7 @@ def test_the_promised_keys_are_there(key: str) -> None:
     assert key in ACTIONS
 
 
-def test_the_help_names_every_key_but_the_nine_of_the_views() -> None:
+def test_the_help_names_every_key_except_the_digits_of_the_views() -> None:
     shown = {name for _heading, keys in help_entries() for names, _text in keys
              for name in names.split()}  # fmt: skip
     assert {key_name(key) for key in ACTIONS} - set("123456789") <= shown
@@ -84,7 +85,7 @@ def test_every_theme_has_every_role_in_every_depth() -> None:
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_nothing_is_black_on_black_where_bold_black_is_no_grey(theme: palette.Theme) -> None:
+def test_nothing_is_black_on_black_where_bold_black_is_not_grey(theme: palette.Theme) -> None:
     assert any(entry[1].startswith("dark gray") for entry in palette.entries(theme, 16))
     for entry in palette.entries(theme, 16, grey=False):
         assert "dark gray" not in entry[1]

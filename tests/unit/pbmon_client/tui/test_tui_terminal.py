@@ -17,7 +17,7 @@ import demo_world
 import pytest
 from fake_publisher import PATIENCE_S
 
-from pbmon_client.tui.settings import Settings, load
+from pbmon_client.tui.session.settings import Settings, load
 
 ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -137,7 +137,7 @@ def test_clicks_the_wheel_and_the_clipboard_work_in_a_terminal(tmux: Start) -> N
     window.type("-l", f"\x1b[<65;20;{line}M")
     window.until("── git 31502")
     window.type("y")
-    window.until("on the clipboard")
+    window.until("copied the row")
     assert json.loads(window.run("show-buffer"))["name"] == "git"
     window.type("q")
     window.until("ended with 0")
@@ -169,7 +169,7 @@ def test_a_signal_restores_the_terminal(tmux: Start, number: int, status: int) -
     window.restored()
 
 
-def test_a_crash_restores_the_terminal_and_tells_what_happened(tmux: Start) -> None:
+def test_a_crash_restores_the_terminal_and_prints_the_traceback(tmux: Start) -> None:
     window = tmux((100, 40))
     broken = (
         "from pbmon_client.tui.draw import screen\n"
@@ -218,7 +218,7 @@ def test_choices_are_remembered_and_a_broken_file_is_reported(tmux: Start) -> No
     window.command(*demo())
     window.until("backup")
     window.type("2", "a", "s")
-    window.until("bytes in all", "program")
+    window.until("bytes total", "program")
     window.type("q")
     window.until("ended with 0")
     assert load(window.settings) == Settings(

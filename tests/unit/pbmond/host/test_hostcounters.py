@@ -1,4 +1,4 @@
-"""The host's own counters: formats as kernels write them, whatever else they could hold, files."""
+"""The host's own counters: the formats of kernels, arbitrary bytes, and the files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SNMP6 = b"Ip6InReceives                   \t439\nIp6OutForwDatagrams            
 # --- formats --------------------------------------------------------------------------------------
 
 
-def test_interfaces_are_told_by_name_whatever_it_holds() -> None:
+def test_interface_names_may_contain_anything() -> None:
     assert parse_interfaces(NET_DEV) == {
         b"lo": (141599932, 141599932, 21140, 21140),
         b"eth0": (61664328, 108033, 1725, 1038),
@@ -59,7 +59,7 @@ def test_interfaces_are_told_by_name_whatever_it_holds() -> None:
     }
 
 
-def test_disks_are_told_in_bytes() -> None:
+def test_disk_counters_are_in_bytes() -> None:
     assert parse_disks(DISKSTATS) == {
         b"loop0": (48 * 512, 96 * 512),
         b"vda": (2777794 * 512, 2932512 * 512),
@@ -80,14 +80,14 @@ def test_protocol_counters_are_found_by_their_names() -> None:
         *(b"Tcp: RetransSegs\nTcp: x\n", b"Tcp: Other\nTcp: 1\n", b"Udp: RetransSegs\nUdp: 1\n"),
     ],
 )
-def test_a_protocol_counter_that_is_not_there_is_not_known(text: bytes) -> None:
+def test_a_missing_protocol_counter_is_unknown(text: bytes) -> None:
     assert parse_retransmitted(text) is None
     assert parse_forwarded(text, SNMP6) is None
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", NET_DEV, DISKSTATS, SNMP, SNMP6]))
-def test_no_text_whatever_is_an_error(noise: bytes, text: bytes) -> None:
+def test_no_text_raises_an_error(noise: bytes, text: bytes) -> None:
     for each in (noise, text + noise, text[: len(noise)], text[len(noise) :]):
         parse_interfaces(each)
         parse_disks(each)
@@ -117,7 +117,7 @@ V4 = new_address(2, 4, attribute(1, b"\xc0\0\2\1"), attribute(2, b"\xc0\0\2\1"),
 V6 = new_address(10, 4, attribute(1, socket.inet_pton(socket.AF_INET6, "fe80::1")))
 
 
-def test_addresses_are_those_of_this_end() -> None:
+def test_addresses_are_those_of_our_end() -> None:
     peer = new_address(2, 5, attribute(1, b"\xc6\x33\x64\1"), attribute(2, b"\xc6\x33\x64\2"))
     assert parse_addresses(V4 + V6 + peer + DONE) == [
         (4, make.address("192.0.2.1")),
@@ -126,7 +126,7 @@ def test_addresses_are_those_of_this_end() -> None:
     ]
 
 
-def test_messages_and_addresses_of_other_kinds_are_left_out() -> None:
+def test_messages_and_addresses_of_other_kinds_are_skipped() -> None:
     odd = [netlink(16, bytes(40)), new_address(7, 1, attribute(1, b"1234")),
            new_address(2, 1, attribute(1, b"123")), new_address(2, 1),
            netlink(20, b"short")]  # fmt: skip
@@ -143,7 +143,7 @@ def test_messages_and_addresses_of_other_kinds_are_left_out() -> None:
     ],
     ids=["cut", "half a header", "no length", "an error", "too long", *"abc"],
 )
-def test_a_list_that_is_not_whole_is_an_error(dump: bytes) -> None:
+def test_an_incomplete_list_is_an_error(dump: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_addresses(dump)
 
@@ -205,14 +205,14 @@ def test_everything_is_read(fake: FakeHost) -> None:
     assert found.netns == (fake.proc / "self/ns/net").stat().st_ino
 
 
-def test_counters_are_read_anew_each_time(fake: FakeHost) -> None:
+def test_counters_are_read_again_each_time(fake: FakeHost) -> None:
     counters = fake.counters()
     counters.read(0)
     (fake.net / "dev").write_bytes(b"eth9: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n")
     assert counters.read(1).interfaces == {b"eth9": (1, 3, 2, 4)}
 
 
-def test_a_text_longer_than_one_read_is_whole(fake: FakeHost) -> None:
+def test_a_text_longer_than_one_read_is_complete(fake: FakeHost) -> None:
     lines = [b"veth%d: %d 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n" % (at, at) for at in range(5000)]
     (fake.net / "dev").write_bytes(b"".join(lines))
     found = fake.counters().read(0).interfaces
@@ -227,18 +227,18 @@ def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert (found.retransmitted_segments, found.forwarded_packets) == (None, None)
 
 
-def test_without_ipv6_what_ipv4_forwarded_is_all(fake: FakeHost) -> None:
+def test_without_ipv6_only_ipv4_forwards(fake: FakeHost) -> None:
     (fake.net / "snmp6").unlink()
     assert fake.counters().read(0).forwarded_packets == 17
 
 
-def test_partitions_are_no_disks(fake: FakeHost) -> None:
+def test_partitions_are_not_disks(fake: FakeHost) -> None:
     text = DISKSTATS + b" 254 1 vda1 1 0 8 0 1 0 16 0 0 0 0\n"
     (fake.proc / "diskstats").write_bytes(text)
     assert set(fake.counters().read(0).disks or ()) == {b"loop0", b"vda", b"cciss/c0d0"}
 
 
-def test_disks_on_other_disks_are_stacked(fake: FakeHost) -> None:
+def test_disks_built_on_other_disks_are_stacked(fake: FakeHost) -> None:
     fake.disk("dm-0", "vda")
     fake.disk("nvme0c0n1")
     (fake.sys / "block/nvme0c0n1/hidden").write_text("1\n")
@@ -247,7 +247,7 @@ def test_disks_on_other_disks_are_stacked(fake: FakeHost) -> None:
     assert fake.counters().read(0).stacked == {b"loop0", b"dm-0", b"nvme0c0n1"}
 
 
-def test_a_disk_that_gets_another_under_it_is_noticed_in_time(fake: FakeHost) -> None:
+def test_a_disk_that_becomes_stacked_is_noticed_in_time(fake: FakeHost) -> None:
     counters = fake.counters()
     assert b"vda" not in counters.read(0).stacked
     (fake.sys / "block/vda/slaves/sda").touch()

@@ -35,7 +35,7 @@ def test_identity_of_an_empty_name_is_the_directory(directory: int, tmp_path: Pa
     assert identity(b"", directory) == (stat.st_dev, stat.st_ino)
 
 
-def test_identity_of_a_device_is_of_its_node_not_of_the_device_behind_it() -> None:
+def test_identity_of_a_device_is_that_of_its_node() -> None:
     stat = Path("/dev/null").stat()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     try:
@@ -44,7 +44,7 @@ def test_identity_of_a_device_is_of_its_node_not_of_the_device_behind_it() -> No
         os.close(root)
 
 
-def test_what_is_not_there_is_file_not_found(directory: int) -> None:
+def test_a_missing_name_is_file_not_found(directory: int) -> None:
     with pytest.raises(FileNotFoundError):
         identity(b"absent", directory)
 
@@ -54,7 +54,7 @@ def test_cached_identity_finds_a_file_just_made(directory: int) -> None:
 
 
 @pytest.mark.parametrize("path", [b"absent", b"link", b"..", b"/etc"])
-def test_cached_identity_needs_a_name_that_is_there_below_and_no_link(
+def test_cached_identity_needs_an_existing_name_below_and_no_link(
     directory: int, path: bytes
 ) -> None:
     with pytest.raises(OSError):

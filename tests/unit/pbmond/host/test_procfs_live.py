@@ -50,7 +50,7 @@ def test_this_process_reads_itself(tmp_path: Path) -> None:
     assert pid in {other.pid for other in root.scan()}
 
 
-def test_a_port_that_listens_is_found() -> None:
+def test_a_listening_port_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         found = (Path("/proc/self/ns/net").stat().st_ino, server.getsockname()[1])
         assert found in Procfs().listening()
@@ -66,7 +66,7 @@ def test_a_real_zombie_is_gone() -> None:
         assert Procfs().sample(process.pid, seen.start_ns) == gone(process.pid, seen.start_ns)
 
 
-def test_a_real_process_goes_on_after_its_main_thread() -> None:
+def test_a_real_process_is_alive_after_its_main_thread_ended() -> None:
     program = (
         "import ctypes, threading; "
         "threading.Thread(target=lambda: (print(flush=True), input())).start(); "
@@ -90,7 +90,7 @@ def test_a_real_process_goes_on_after_its_main_thread() -> None:
     assert sample.open_inodes
 
 
-def test_a_child_that_was_waited_for_adds_nothing_to_its_parents_disk_bytes(
+def test_a_reaped_child_adds_nothing_to_its_parents_disk_bytes(
     tmp_path: Path,
 ) -> None:
     """The kernel adds a reaped child's I/O to the parent's /proc/PID/io; ours must not show it."""

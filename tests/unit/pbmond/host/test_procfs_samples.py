@@ -77,14 +77,14 @@ def refuse_stat(base: Path, number: int) -> None:
     (base / "fd" / str(number)).symlink_to(str(number))  # a loop: statx fails, but not by ENOENT
 
 
-def test_an_inode_that_may_not_be_asked_for_is_read_from_fdinfo(proc: FakeProc) -> None:
+def test_an_inode_that_statx_refuses_is_read_from_fdinfo(proc: FakeProc) -> None:
     base = proc.process(42)
     refuse_stat(base, 5)
     (base / "fdinfo" / "5").write_text("pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t77\nino:\t78\n")
     assert Procfs(proc.root).sample(42, START_NS).open_inodes == frozenset({(0, 77)})
 
 
-def test_open_inodes_are_unknown_when_one_cannot_be_told(proc: FakeProc, tmp_path: Path) -> None:
+def test_open_inodes_are_unknown_if_one_cannot_be_read(proc: FakeProc, tmp_path: Path) -> None:
     base = proc.process(42)
     proc.open_file(base, 0, tmp_path / "data")
     refuse_stat(base, 5)
@@ -92,7 +92,7 @@ def test_open_inodes_are_unknown_when_one_cannot_be_told(proc: FakeProc, tmp_pat
     assert Procfs(proc.root).sample(42, START_NS).open_inodes is None
 
 
-def test_too_many_descriptors_or_threads_are_unknown_not_cut(
+def test_too_many_descriptors_or_threads_are_unknown_not_truncated(
     proc: FakeProc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = proc.process(42, threads=2)
@@ -112,14 +112,14 @@ def test_too_many_descriptors_or_threads_are_unknown_not_cut(
     assert (beyond.uid, beyond.gone) == (1000, False)
 
 
-def test_a_sample_answers_to_the_exact_start_time(proc: FakeProc) -> None:
+def test_a_process_is_sampled_by_its_exact_start_time(proc: FakeProc) -> None:
     proc.process(42)
     exact = START_NS + 1_234_567
     sample = Procfs(proc.root).sample(42, exact)
     assert (sample.start_ns, sample.gone) == (exact, False)
 
 
-def test_another_process_under_the_same_pid_means_gone(proc: FakeProc) -> None:
+def test_a_reused_pid_means_gone(proc: FakeProc) -> None:
     proc.process(42)
     for start_ns in (
         START_NS - START_TICK_NS,
@@ -129,7 +129,7 @@ def test_another_process_under_the_same_pid_means_gone(proc: FakeProc) -> None:
         assert Procfs(proc.root).sample(42, start_ns) == gone(42, start_ns)
 
 
-def test_a_process_that_is_not_there_is_gone(proc: FakeProc) -> None:
+def test_a_missing_process_is_gone(proc: FakeProc) -> None:
     assert Procfs(proc.root).sample(42, 7) == gone(42, 7)
     assert Procfs(proc.root).process(42) is None
 
@@ -148,7 +148,7 @@ def dead_main_thread(proc: FakeProc, state_of_other: str) -> Path:
     return other
 
 
-def test_a_process_whose_main_thread_ended_is_read_from_another(
+def test_a_process_whose_main_thread_ended_is_read_from_another_thread(
     proc: FakeProc, tmp_path: Path
 ) -> None:
     other = dead_main_thread(proc, "S")
@@ -174,7 +174,7 @@ OPTIONAL = ("exe", "cmdline", "cgroup", "ns/net")
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_what_cannot_be_read_is_none_and_the_rest_is_there(proc: FakeProc, name: str) -> None:
+def test_one_unreadable_file_is_none_and_the_others_are_read(proc: FakeProc, name: str) -> None:
     base = proc.process(42)
     (base / name).unlink()
     seen = Procfs(proc.root).process(42)

@@ -71,7 +71,7 @@ def test_an_impossible_time_is_refused_in_one_line(
     assert said.count("\n") == 1
 
 
-def test_without_a_daemon_it_says_where_none_is(
+def test_without_a_daemon_it_names_the_run_directory(
     probes: Probes, kernel: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     remedy = "start pbmond, or name its --run-dir"
@@ -112,7 +112,7 @@ def test_a_daemon_whose_descriptors_are_refused_is_one_line(
     with hold(tmp_path):
         status, _, said = probes()
     assert (status, said.count("\n")) == (1, 1)
-    assert said.endswith("cannot be looked into: Operation not permitted\n")
+    assert said.endswith("cannot be examined: Operation not permitted\n")
 
 
 def test_a_daemon_that_ends_meanwhile_has_no_figures(

@@ -26,7 +26,7 @@ def test_a_row_is_what_happened_between_the_readings() -> None:
     assert (row.calls_per_s, row.ns_per_call, row.core_percent) == (50_000.0, 200.0, 1.0)
 
 
-def test_rows_come_the_dearest_first() -> None:
+def test_the_most_expensive_rows_come_first() -> None:
     times = [row.time_ns for row in MEASURED.rows()]
     assert times == sorted(times, reverse=True)
 
@@ -37,7 +37,7 @@ def test_hooks_that_share_a_program_share_a_row() -> None:
     assert len(hooks) == 3
 
 
-def test_the_time_of_a_call_is_unknown_without_calls() -> None:
+def test_without_calls_the_time_of_a_call_is_unknown() -> None:
     (idle,) = (row for row in MEASURED.rows() if row.hooks == ("sched_process_exec",))
     assert (idle.calls, idle.calls_per_s, idle.ns_per_call, idle.core_percent) == (0, 0, None, 0)
 

@@ -195,7 +195,7 @@ def test_history_of_a_process_begins_with_it_even_in_a_slot_used_before() -> Non
 )
 def test_direction(protocol: int, family: int, flags: int, port: int, expected: str) -> None:
     store = new_store()
-    store.listening({(4026531840, 443), (1, 41000)})
+    store.set_listening({(4026531840, 443), (1, 41000)})
     key = make.flow_key(protocol=protocol, family=family, local_port=port)
     counter = make.counter(1, "net", flags=flags, netns=4026531840)
     store.apply(make.reading(flows=[(key, counter)]))

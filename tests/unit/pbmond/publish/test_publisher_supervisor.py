@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from pbmond.patience import VARIABLE
+from pbmond.publish import supervisor as supervisor_module
 from pbmond.publish.channel import RECORD, Demand, pack_demand, receive_frame
 from pbmond.publish.supervisor import HUNG_NS, RESTART_EVERY_NS, Supervisor
 from pbmond.wire import Topic
 
 LOG = logging.getLogger("test")
 DEMAND = Demand(Topic(None, "processes"), wanted=True)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 class Child:
@@ -157,6 +166,71 @@ def test_a_start_that_fails_is_tried_again(nursery: Nursery) -> None:
     assert nursery.supervisor.fd is None
     nursery.failing = False
     assert nursery.supervisor.ensure(RESTART_EVERY_NS)
+
+
+def test_a_frame_without_memory_is_dropped_and_the_publisher_stays(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(name: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    nursery.supervisor.ensure(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "memfd_create", refuse)
+        assert nursery.supervisor.send(b"one")
+        assert nursery.supervisor.send(b"two")
+    assert [record.message for record in caplog.records] == [
+        "snapshots are dropped: no memory file: Too many open files"
+    ]
+    assert not nursery.children[0].killed
+    assert nursery.supervisor.send(b"three")
+    got = receive_frame(nursery.children[0].feed)
+    assert got is not None
+    assert got[:] == b"three"
+
+
+def test_a_frame_without_memory_leaves_no_descriptor_behind(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, data: object) -> int:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    nursery.supervisor.ensure(0)
+    before = descriptors()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", refuse)
+        assert nursery.supervisor.send(b"frame")
+    assert descriptors() == before
+    assert not nursery.children[0].killed
+
+
+def test_no_descriptor_for_a_feed_is_a_failed_start(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(supervisor_module, "pair", refuse)
+        assert not nursery.supervisor.ensure(0)
+    assert nursery.supervisor.ensure(RESTART_EVERY_NS)
+
+
+def test_no_publisher_leaves_a_descriptor_behind() -> None:
+    before = descriptors()
+    nursery = Nursery()
+    for number in range(10):
+        nursery.failing = number % 3 == 0
+        nursery.supervisor.ensure(number * RESTART_EVERY_NS)
+        nursery.supervisor.send(b"frame")
+        if number % 3 == 1:
+            nursery.children[-1].end(1)
+            nursery.supervisor.receive()
+        else:
+            nursery.supervisor.close()
+    for child in nursery.children:
+        child.feed.close()
+    assert descriptors() == before
 
 
 def test_close_ends_the_publisher(nursery: Nursery) -> None:

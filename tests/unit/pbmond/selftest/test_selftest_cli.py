@@ -27,7 +27,9 @@ def test_only_takes_a_pattern_or_a_part_of_a_name(
     assert names == ["uring.fixed_inline", "uring.fixed_async", "uring.fixed_sqpoll"]
 
 
-def test_several_patterns_choose_what_any_of_them_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_patterns_choose_all_that_any_of_them_matches(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["selftest", "--list", "--only", "uring.tee,files.read*,read_write"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     read_write = [name for name in NAMES if "read_write" in name or name.startswith("files.read")]
@@ -45,9 +47,7 @@ def test_an_unknown_path_is_answered_in_one_line_with_the_nearest(
 
 
 @pytest.mark.parametrize("seed", ["-1", "x", "2147483648", ""])
-def test_a_seed_that_is_none_is_refused_in_one_line(
-    seed: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_seed_is_refused_in_one_line(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["selftest", f"--seed={seed}"])
     assert ended.value.code == 2

@@ -16,7 +16,7 @@ def test_only_what_was_added_counts() -> None:
     assert PID not in between.connections
 
 
-def test_a_new_row_counts_whole() -> None:
+def test_all_of_a_new_row_counts() -> None:
     between = moved(message(), message(connections=[connection_row(7, 9)]))
     (row,) = between.connections[PID]
     assert (row["rx_bytes"], row["tx_bytes"]) == (7, 9)

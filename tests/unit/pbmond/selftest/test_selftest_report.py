@@ -72,7 +72,7 @@ def test_json_holds_every_line_and_survives_a_round_trip() -> None:
     assert whole["verified_instructions"] == 4321
 
 
-def test_what_an_old_kernel_does_not_tell_of_its_verifier_is_null() -> None:
+def test_verified_instructions_are_null_on_an_old_kernel() -> None:
     silent = Report("5.10.0", "x86_64", "1.0", 7, 5.25, HEALTH | {"cost": SILENT}, [GOOD])
     assert as_json(silent)["verified_instructions"] is None
 
@@ -86,7 +86,7 @@ def test_the_bar_fills_up_and_never_wraps() -> None:
     assert str(drawn[-1]).count("#") == 40 // 3
 
 
-def test_the_bar_draws_nothing_that_is_there_already() -> None:
+def test_the_bar_draws_only_changes() -> None:
     bar = Bar(100_000, 40)
     assert bar.draw("one") is not None
     assert bar.draw("one") is None

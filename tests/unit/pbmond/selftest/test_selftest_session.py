@@ -1,4 +1,4 @@
-"""Claims about a run of the self-test: what ends badly costs no result. Without root or eBPF."""
+"""Claims about a run of the self-test: what ends badly changes no result. Without root or eBPF."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def blind(_directory: Path) -> Daemon:
     return cast("Daemon", BlindDaemon())
 
 
-def test_a_daemon_that_does_not_end_costs_no_verdict() -> None:
+def test_a_daemon_that_does_not_end_changes_no_verdict() -> None:
     seen = observe([NAME], blind, seed=0)
     assert {(line.path, line.opened, line.verdict) for line in seen.lines} == {
         (NAME, opened, OFF) for opened in ORDERS
@@ -46,7 +46,7 @@ def test_a_daemon_that_does_not_end_costs_no_verdict() -> None:
     assert seen.bad_ends == ("the daemon did not end within 10 s: killed",)
 
 
-def test_a_program_that_does_not_end_well_is_named_and_costs_no_verdict(
+def test_a_program_that_does_not_end_well_is_named_and_changes_no_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def exit_badly(self: Workload) -> None:
@@ -61,7 +61,7 @@ def test_a_program_that_does_not_end_well_is_named_and_costs_no_verdict(
     assert len(seen.bad_ends) == 1 + len(ORDERS)
 
 
-def test_what_ended_badly_is_a_line_behind_the_results(
+def test_what_ended_badly_is_a_line_after_the_results(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = Line(NAME, "before", "in", 7, 7, 1, 1, EXACT, None)

@@ -70,7 +70,7 @@ def test_right_bytes_in_a_wrong_class_are_off() -> None:
     assert (found["in"].verdict, found["in"].reason) == (OFF, "class device, not file")
 
 
-def test_bytes_of_the_process_in_a_row_that_nobody_expects_are_off() -> None:
+def test_bytes_of_the_process_in_an_unexpected_row_are_off() -> None:
     stray = file_row(0, 5, inode=78, path=b"/srv/other")
     counters = process_row(file_read_bytes=1003, file_write_bytes=5)
     found = lines(expected_file(1003), moved(files=[file_row(1003), stray], processes=[counters]))
@@ -95,7 +95,7 @@ def test_bytes_on_the_same_socket_in_another_process_are_off() -> None:
     assert lines(expected_connection(0, 303), seen)["out"].verdict == OFF
 
 
-def test_a_device_that_others_use_too_is_no_stray() -> None:
+def test_bytes_of_others_on_a_shared_device_are_not_strays() -> None:
     device = {"class": CLASSES.index("device"), "path": b"/dev/null"}
     rows = [file_row(0, 5, **device), file_row(0, 9, pid=PID + 1, **device)]
     seen = moved(files=rows, processes=[process_row(device_write_bytes=5)])
@@ -161,11 +161,11 @@ def test_a_process_by_another_name_is_off() -> None:
     assert found["in"].verdict == OFF
 
 
-def test_a_file_is_known_by_its_path_where_stat_tells_another_device() -> None:
+def test_a_file_is_found_by_its_path_if_stat_reports_another_device() -> None:
     assert lines(expected_file(1003, device=99), of_file(1003, 0))["in"].verdict == EXACT
 
 
-def test_two_processes_of_one_pid_are_told_apart_by_their_start() -> None:
+def test_two_processes_with_one_pid_are_distinguished_by_their_start() -> None:
     first, second = 1_000_000_000, 2_000_000_000
     rows = [file_row(1001, start_ns=first), file_row(303, start_ns=second)]
     seen = moved(files=rows, processes=[process_row(file_read_bytes=1304)])
@@ -190,7 +190,7 @@ def test_who_opened_an_older_connection_may_be_unknown_but_not_wrong() -> None:
         assert line.verdict == verdict
 
 
-def test_what_the_kernel_lacks_and_what_failed_tell_why() -> None:
+def test_what_the_kernel_lacks_and_what_failed_have_a_reason() -> None:
     nothing = moved()
     (refused,) = judge(Outcome("sockets.sctp", "after", refusal="no SCTP"), nothing, None)
     assert (refused.verdict, refused.reason, refused.way) == (NOT_OFFERED, "no SCTP", "-")
@@ -198,7 +198,7 @@ def test_what_the_kernel_lacks_and_what_failed_tell_why() -> None:
     assert (failed.verdict, failed.reason) == (OFF, "OSError")
 
 
-def test_a_path_that_moves_nothing_has_a_line_all_the_same() -> None:
+def test_a_path_that_moves_nothing_still_has_a_line() -> None:
     (line,) = lines(expected_file(), moved(processes=[process_row()])).values()
     assert (line.verdict, line.expected_bytes, line.counted_bytes) == (EXACT, 0, 0)
 

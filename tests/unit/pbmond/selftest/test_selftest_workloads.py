@@ -33,7 +33,7 @@ def ring() -> Iterator[Ring]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_no_program_forks_as_python_does(path: Path) -> None:
-    """os.fork() reads /proc/self/stat from Python 3.12 on: bytes that nobody accounts for."""
+    """From Python 3.12 on, os.fork() reads /proc/self/stat: bytes that no program expects."""
     called = {node.attr for node in ast.walk(ast.parse(path.read_text()))
               if isinstance(node, ast.Attribute)
               and isinstance(node.value, ast.Name) and node.value.id == "os"}  # fmt: skip
@@ -70,12 +70,12 @@ def test_a_fork_reads_nothing_and_the_child_ends_by_itself() -> None:
         os._exit(7)
     after = _read_so_far()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    # What looking itself reads shows in the second look.
+    # The second look shows what the first one read.
     assert after - before == before.size
 
 
 class _Reads(int):
-    """Bytes that this process has read, and how many the look at them took."""
+    """Bytes that this process has read, and how many it read to find out."""
 
     size: int
 
@@ -118,7 +118,7 @@ def test_a_kernel_thread_may_be_able_to_use_registered_files_alone(ring: Ring) -
         ring.submit(uring.READ, 0)
 
 
-def test_a_result_of_einval_is_an_error_and_no_lack(ring: Ring) -> None:
+def test_a_result_of_einval_is_an_error_and_not_a_missing_feature(ring: Ring) -> None:
     ring._opcodes = frozenset({255})
     ring.submit(255, -1)
     with pytest.raises(OSError, match="Invalid argument"):
@@ -128,7 +128,7 @@ def test_a_result_of_einval_is_an_error_and_no_lack(ring: Ring) -> None:
 @pytest.mark.parametrize(
     ("numbers", "raised"), [((), OSError), ((errno.EINVAL,), UnavailableError)]
 )
-def test_einval_means_a_lack_only_where_it_can_mean_nothing_else(
+def test_einval_means_a_missing_feature_only_where_it_can_mean_nothing_else(
     numbers: tuple[int, ...], raised: type[Exception]
 ) -> None:
     with pytest.raises(raised), offered("this", *numbers):

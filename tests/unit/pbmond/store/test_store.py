@@ -13,7 +13,7 @@ from tests import factories as make
 from tests.store_views import flow, message, new_store, process, processes
 
 OLD_NS = make.STARTED_NS - make.SECOND + 77  # a process older than the daemon
-COARSE_NS = make.START_NS // 10_000_000 * 10_000_000  # as /proc tells it
+COARSE_NS = make.START_NS // 10_000_000 * 10_000_000  # as /proc gives it
 NEXT_NS = make.START_NS + 5 * make.SECOND  # the next process of the same PID
 
 # --- counters and rates ---------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def test_a_row_that_a_reading_holds_twice_counts_once() -> None:
     assert process(store)["net_rx_bytes"] == 12
 
 
-def test_overflow_rows_count_for_the_process_and_are_no_connection() -> None:
+def test_overflow_rows_count_for_the_process_and_are_not_connections() -> None:
     store = new_store()
     counter = make.counter(1, "net", (5, 6, 1, 1))
     store.apply(make.reading(overflow=[(make.overflow_key(kind="file"), counter)]))
@@ -117,7 +117,7 @@ def test_a_process_without_an_event_has_no_name_and_no_user_yet() -> None:
     assert row["net_rx_bytes"] == 10
 
 
-def test_exec_changes_the_name_and_the_counters_go_on() -> None:
+def test_exec_changes_the_name_and_keeps_the_counters() -> None:
     store = new_store()
     store.apply(make.reading(1, flows=[flow()], events=[make.seen(name=b"sh")]))
     store.apply(
@@ -132,7 +132,7 @@ def test_exec_changes_the_name_and_the_counters_go_on() -> None:
     assert (row["cgroup"], row["net_rx_bytes"]) == (b"/system.slice/web.service", 30)
 
 
-def test_late_word_of_an_older_program_changes_nothing() -> None:
+def test_a_late_description_of_an_older_program_changes_nothing() -> None:
     store = new_store()
     events = [make.seen(name=b"curl", time_s=2), make.seen(name=b"sh", time_s=1, uid=0)]
     store.apply(make.reading(3, events=events))
@@ -140,14 +140,14 @@ def test_late_word_of_an_older_program_changes_nothing() -> None:
     assert (row["name"], row["exe"], row["uid"]) == (b"curl", b"/usr/bin/curl", 1000)
 
 
-def test_what_the_newest_program_did_not_show_is_not_filled_in_from_an_older_one() -> None:
+def test_gaps_of_the_newest_program_are_not_filled_from_an_older_one() -> None:
     store = new_store()
     events = [make.seen(name=b"curl", time_s=2, exe=None), make.seen(name=b"sh", time_s=1)]
     store.apply(make.reading(3, events=events))
     assert process(store)["exe"] is None
 
 
-def test_what_one_event_could_not_read_another_of_the_same_program_fills_in() -> None:
+def test_gaps_are_filled_from_another_event_of_the_same_program() -> None:
     store = new_store()
     nothing: dict[str, Any] = {"exe": None, "cmdline": None, "cgroup": None, "netns": None}
     events = [make.seen(time_s=2, **nothing), make.seen(time_s=1), make.seen(time_s=3, **nothing)]
@@ -168,7 +168,7 @@ def test_pid_reuse_starts_a_new_row_and_ends_the_old_one() -> None:
     assert (rows[NEXT_NS]["name"], rows[NEXT_NS]["net_rx_bytes"]) == (b"?", 1)
 
 
-def test_late_rows_of_the_earlier_process_of_a_pid_do_not_end_the_later_one() -> None:
+def test_late_rows_of_an_earlier_process_do_not_end_the_later_one_with_its_pid() -> None:
     store = new_store()
     store.apply(make.reading(6, flows=[flow(2, start_ns=NEXT_NS)]))
     store.apply(make.reading(7, flows=[flow(2, start_ns=NEXT_NS), flow(1)]))
@@ -176,7 +176,7 @@ def test_late_rows_of_the_earlier_process_of_a_pid_do_not_end_the_later_one() ->
     assert states == {make.START_NS: 1, NEXT_NS: 0}
 
 
-def test_of_many_processes_of_one_pid_only_the_latest_runs() -> None:
+def test_only_the_latest_of_many_processes_with_one_pid_is_running() -> None:
     store = new_store()
     for number in range(3):
         start_ns = make.START_NS + number * make.SECOND
@@ -208,7 +208,7 @@ def test_a_process_keeps_the_start_by_which_viewers_know_it() -> None:
     assert (process(store)["start_ns"], connection["start_ns"]) == (COARSE_NS, COARSE_NS)
 
 
-def test_the_exact_start_is_told_where_it_is_known_in_time() -> None:
+def test_the_exact_start_is_published_if_it_is_known_in_time() -> None:
     store = new_store()
     found = make.seen(start_ns=COARSE_NS)
     store.apply(make.reading(1, events=[found, make.seen()], flows=[flow()]))
@@ -222,14 +222,14 @@ def test_a_pid_used_twice_within_one_clock_tick_is_two_processes() -> None:
     assert len(processes(store)) == 2
 
 
-def test_a_sample_tells_a_new_user() -> None:
+def test_a_sample_changes_the_user() -> None:
     store = new_store()
     store.apply(make.reading(1, events=[make.seen(uid=0)]))
     store.apply_proc([make.sample(uid=1000)])
     assert process(store)["uid"] == 1000
 
 
-def test_a_sample_tells_the_name_that_a_process_gave_itself() -> None:
+def test_a_sample_brings_the_name_that_a_process_gave_itself() -> None:
     store = new_store()
     store.apply(make.reading(1, events=[make.seen(name=b"python3")]))
     store.apply_proc([make.sample(name=b"worker")])
@@ -238,7 +238,7 @@ def test_a_sample_tells_the_name_that_a_process_gave_itself() -> None:
     assert process(store)["name"] == b"sh"
 
 
-def test_many_processes_find_room() -> None:
+def test_the_table_grows_with_the_processes() -> None:
     store = new_store()
     pids = range(1, 1001)
     store.apply(make.reading(1, flows=[flow(pid, (pid, 0, 1, 0), pid=pid) for pid in pids]))
@@ -278,7 +278,7 @@ def test_a_disk_rate_is_unknown_until_there_is_a_baseline() -> None:
     assert process(store)["disk_read_bytes_per_s"] == 0
 
 
-def test_a_disk_rate_is_over_the_time_since_the_sample_before() -> None:
+def test_a_disk_rate_covers_the_time_since_the_previous_sample() -> None:
     store = new_store()
     store.apply(make.reading(1, events=[make.seen()]))
     store.apply_proc([make.sample(disk=(0, 0))])
@@ -294,7 +294,7 @@ def test_disk_bytes_survive_the_exit_of_a_thread() -> None:
     for disk in ((100, 0), (40, 0), (45, 0)):
         store.apply_proc([make.sample(disk=disk)])
     assert process(store)["disk_read_bytes"] == 105
-    # The exit's figures have all threads: they correct what no sample could see.
+    # The exit has the figures of all threads, and so what no sample could see.
     store.apply(make.reading(2, events=[make.exited(disk=(130, 0))]))
     assert process(store)["disk_read_bytes"] == 130
 
@@ -311,7 +311,7 @@ def test_disk_bytes_before_the_baseline_are_not_counted_at_exit() -> None:
 # --- due ------------------------------------------------------------------------------------------
 
 
-def test_due_asks_for_baselines_then_for_active_processes_then_for_the_rest() -> None:
+def test_due_processes_are_those_without_baseline_then_active_ones_then_the_rest() -> None:
     store = new_store()
     store.apply(make.reading(1, events=[make.seen(pid) for pid in (1, 2, 3)]))
     events: list[Event] = [make.seen(4, OLD_NS), make.seen(5), make.exited(5)]
@@ -321,7 +321,7 @@ def test_due_asks_for_baselines_then_for_active_processes_then_for_the_rest() ->
     assert store.due(1) == [(4, OLD_NS)]
 
 
-def test_due_gets_to_every_idle_process() -> None:
+def test_every_idle_process_is_due_in_its_turn() -> None:
     store = new_store()
     store.apply(make.reading(1, events=[make.seen(pid) for pid in range(1, 8)]))
     asked = set()

@@ -33,12 +33,12 @@ class Model:
     maps: dict[str, dict[Any, dict[str, Any]]] = field(
         default_factory=lambda: {table: {} for table in TABLES}
     )
-    told: dict[int, tuple[str, list[int]]] = field(default_factory=dict)  # id -> class, values
+    published: dict[int, tuple[str, list[int]]] = field(default_factory=dict)  # id -> class, values
     next_id: int = 1
     events: list[Event] = field(default_factory=list)
 
     def start_ns(self, pid: int) -> int:
-        # The second process of each PID is older than its tick in /proc tells.
+        # No start is a multiple of the clock tick, in which /proc gives starts.
         return make.START_NS + self.started.get(pid, 0) * 5_000_000_017
 
     def move(self, table: str, pid: int, number: int, kind: int, values: list[int]) -> None:
@@ -68,7 +68,7 @@ class Model:
         return make.overflow_key(pid, start_ns, name)
 
     def tell(self, row: dict[str, Any]) -> Any:
-        self.told[row["id"]] = row["kind"], list(row["values"])
+        self.published[row["id"]] = row["kind"], list(row["values"])
         return make.counter(row["id"], row["kind"], row["values"], netns=make.NETNS)
 
     def delete(self, table: str, ids: set[int], growth: int) -> Any:
@@ -82,7 +82,7 @@ class Model:
 
     def totals(self) -> dict[str, int]:
         sums = dict.fromkeys(COUNTERS, 0)
-        for kind, values in self.told.values():
+        for kind, values in self.published.values():
             names = (*counter_names(kind), "retransmitted_segments", "retransmitted_bytes")
             for name, value in zip(names, values, strict=True):
                 sums[name] += value
@@ -102,7 +102,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("found"), PIDS),
     st.tuples(st.just("exit"), PIDS, st.integers(0, 1 << 40)),
     st.tuples(st.just("reuse"), PIDS),
-    st.tuples(st.just("forget"), PIDS),  # reused, and no event tells
+    st.tuples(st.just("forget"), PIDS),  # reused without an event
     st.tuples(st.just("sample"), PIDS, st.integers(0, 1 << 40), st.sampled_from([1000, 1001])),
     st.tuples(st.just("gone"), PIDS),
 )
@@ -183,7 +183,7 @@ def _sums(message: wire.Message) -> dict[str, int]:
 
 @settings(deadline=None, max_examples=150)
 @given(TICKS)
-def test_rows_and_retired_are_the_totals_whatever_happens(ticks: list[Tick]) -> None:
+def test_rows_and_retired_add_up_to_the_totals_whatever_happens(ticks: list[Tick]) -> None:
     options = StoreOptions(
         2 * make.SECOND, 3 * make.SECOND, 4, lambda pid, _name, _uid: pid != HIDDEN_PID, 2
     )
@@ -258,7 +258,7 @@ def _frames(snapshot: Snapshot) -> list[bytes]:
 
 @settings(deadline=None, max_examples=60)
 @given(TICKS)
-def test_every_process_leaves_some_time_after_the_last_thing_happened(ticks: list[Tick]) -> None:
+def test_every_process_leaves_some_time_after_the_last_event(ticks: list[Tick]) -> None:
     options = StoreOptions(2 * make.SECOND, 3 * make.SECOND, 4, lambda *_: True)
     store, model = Store(options, make.STARTED_NS), Model()
     time_s = 0

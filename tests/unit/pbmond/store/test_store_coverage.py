@@ -1,4 +1,4 @@
-"""Coverage: which interface a byte of payload belongs to, and host counters that come and fall."""
+"""Coverage: which interface payload belongs to, and host counters that come, go and fall."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pbmond import wire
-from pbmond.store.coverage import MAX_GONE
+from pbmond.store.growth import MAX_GONE
 from pbmond.store.store import Store
 from tests import factories as make
 from tests.store_views import message, new_store
@@ -93,14 +93,14 @@ def test_payload_belongs_to_the_interface_that_has_its_local_address(
     assert payload(moved(flow(local))) == {place: (10, 20)}
 
 
-def test_both_ends_of_a_connection_within_the_host_pass_the_loopback_interface() -> None:
+def test_both_ends_of_a_connection_within_the_host_belong_to_the_loopback_interface() -> None:
     store = moved(
         flow("192.0.2.1", kind="loopback"), flow("2001:db8::1", kind="loopback", row_id=2)
     )
     assert payload(store) == {b"lo": (20, 40)}
 
 
-def test_other_network_namespaces_are_elsewhere_though_their_addresses_are_ours() -> None:
+def test_other_network_namespaces_are_elsewhere_even_with_our_addresses() -> None:
     store = moved(
         flow("192.0.2.1", netns=OTHER_NETNS),
         flow("127.0.0.1", kind="loopback", netns=OTHER_NETNS, row_id=2),
@@ -108,7 +108,7 @@ def test_other_network_namespaces_are_elsewhere_though_their_addresses_are_ours(
     assert payload(store) == {b"elsewhere": (20, 40)}
 
 
-def test_an_address_of_two_interfaces_tells_neither() -> None:
+def test_an_address_of_two_interfaces_belongs_to_neither() -> None:
     link_local = frozenset({make.address("fe80::1"), make.address("192.0.2.9")})
     addresses = {b"eth0": link_local, b"eth1": frozenset({make.address("fe80::1")})}
     interfaces = dict.fromkeys((b"eth0", b"eth1"), (0, 0, 0, 0))
@@ -118,11 +118,11 @@ def test_an_address_of_two_interfaces_tells_neither() -> None:
 
 
 @pytest.mark.parametrize("kind", ["unix", "socket"])
-def test_other_sockets_have_no_part_in_it(kind: str) -> None:
+def test_other_sockets_are_not_payload(kind: str) -> None:
     assert payload(moved(flow("192.0.2.1", kind=kind))) == {}
 
 
-def test_bytes_whose_connection_is_not_told_are_elsewhere() -> None:
+def test_bytes_of_unknown_connections_are_elsewhere() -> None:
     store = new_store()
     overflow = [
         (make.overflow_key(kind=kind), make.counter(row_id, kind, (5, 6, 1, 1)))
@@ -135,14 +135,14 @@ def test_bytes_whose_connection_is_not_told_are_elsewhere() -> None:
     assert payload(store, b"uid/1000/processes") == {}
 
 
-def test_without_addresses_payload_is_not_known_and_counted_elsewhere() -> None:
+def test_without_addresses_payload_is_unknown_and_counted_elsewhere() -> None:
     store = moved(flow("192.0.2.1"), addresses=None)
     eth0 = row(store, b"eth0")
     assert (eth0["addresses"], eth0["payload_rx_bytes"]) == (None, None)
     assert coverage(store)["elsewhere"]["payload_rx_bytes"] == 10
 
 
-def test_an_address_that_is_new_counts_from_then_on() -> None:
+def test_a_new_address_counts_from_then_on() -> None:
     store = moved(flow("198.51.100.5"))
     more = {**make.ADDRESSES, b"eth0": frozenset({make.address("198.51.100.5")})}
     host = make.host_reading(addresses=more)
@@ -173,7 +173,7 @@ def test_final_values_of_deleted_rows_count_once() -> None:
 def test_a_user_sees_their_own_payload_and_the_hosts_counters() -> None:
     store = new_store()
     host = make.host_reading()
-    store.host(host)
+    store.set_baseline(host)
     rows = [flow("192.0.2.1", pid=7), flow("192.0.2.1", (100, 200), pid=8, row_id=2)]
     events = [make.seen(7, uid=1000), make.seen(8, uid=0)]
     host = make.host_reading(interfaces={b"eth0": (500, 600, 7, 8)})
@@ -186,7 +186,7 @@ def test_a_user_sees_their_own_payload_and_the_hosts_counters() -> None:
     assert (mine["rx_bytes"], mine["tx_bytes"], mine["rx_packets"]) == (500, 600, 7)
 
 
-def test_attributed_disk_bytes_are_the_scopes_with_exited_ones() -> None:
+def test_attributed_disk_bytes_include_exited_processes_of_the_scope() -> None:
     store = new_store(exited_linger_ns=0)
     seen = (make.seen(7, uid=1000), make.seen(8, uid=0))
     store.apply(make.reading(1, events=[*seen, make.exited(8, disk=(5, 6))]))
@@ -206,7 +206,7 @@ def test_attributed_disk_bytes_are_the_scopes_with_exited_ones() -> None:
 def told(*readings: Any) -> Store:
     """Return a store that began with the first of these host readings and then read the others."""
     store = new_store()
-    store.host(readings[0])
+    store.set_baseline(readings[0])
     for time_s, host in enumerate(readings[1:], 1):
         store.apply(make.reading(time_s, host=host))
         store.snapshot()
@@ -248,14 +248,14 @@ def test_an_interface_that_comes_later_starts_at_its_first_reading() -> None:
     assert (row(store, b"new")["rx_bytes"], row(store, b"new")["rx_bytes_interval"]) == (50, 50)
 
 
-def test_an_interface_made_anew_counts_from_zero_and_keeps_its_total() -> None:
+def test_a_recreated_interface_counts_from_zero_and_keeps_its_total() -> None:
     store = told(eth0(0, 0, 0, 0), eth0(500, 600, 5, 6), eth0(30, 700, 3, 7))
     found = row(store, b"eth0")
     assert [found[name] for name in wire.INTERFACE_COUNTERS] == [530, 1300, 8, 13]
     assert found["rx_bytes_interval"] == 30
 
 
-def test_an_interface_that_is_gone_keeps_its_total_and_goes_on_when_it_is_back() -> None:
+def test_an_interface_that_was_gone_keeps_its_total_and_continues() -> None:
     nothing = make.host_reading(interfaces={})
     store = told(eth0(0, 0, 0, 0), eth0(500, 600, 5, 6), nothing)
     found = row(store, b"eth0")
@@ -267,7 +267,7 @@ def test_an_interface_that_is_gone_keeps_its_total_and_goes_on_when_it_is_back()
     assert (row(store, b"eth0")["rx_bytes"], row(store, b"eth0")["rx_bytes_interval"]) == (501, 1)
 
 
-def test_those_that_are_gone_do_not_pile_up_and_their_payload_stays() -> None:
+def test_only_so_many_gone_interfaces_are_kept_and_all_their_payload() -> None:
     store = new_store()
     address = {b"veth0": frozenset({make.address("192.0.2.77")})}
     for number in range(3 * MAX_GONE):
@@ -281,7 +281,7 @@ def test_those_that_are_gone_do_not_pile_up_and_their_payload_stays() -> None:
     assert payload(store) == {b"elsewhere": (10, 20)}
 
 
-def test_what_cannot_be_read_is_null_and_the_totals_go_on_after_it() -> None:
+def test_unreadable_counters_are_null_and_totals_continue_afterwards() -> None:
     silent = make.host_reading(interfaces=None, disks=None, retransmitted_segments=None,
                                forwarded_packets=None)  # fmt: skip
     store = told(eth0(0, 0, 0, 0), eth0(5, 5, 5, 5), silent)
@@ -295,7 +295,7 @@ def test_what_cannot_be_read_is_null_and_the_totals_go_on_after_it() -> None:
     assert (row(store, b"eth0")["rx_bytes"], row(store, b"eth0")["rx_bytes_interval"]) == (22, 2)
 
 
-def test_a_host_that_tells_nothing_at_all_has_a_coverage_of_nulls() -> None:
+def test_a_host_without_any_counters_has_a_coverage_of_nulls() -> None:
     silent = make.host_reading(
         netns=None, interfaces=None, addresses=None, disks=None,
         retransmitted_segments=None, forwarded_packets=None,
@@ -306,7 +306,7 @@ def test_a_host_that_tells_nothing_at_all_has_a_coverage_of_nulls() -> None:
     assert (found["interfaces"], found["disks"], found["forwarded_packets"]) == (None, None, None)
 
 
-def test_disks_and_the_hosts_protocols_are_counted_alike() -> None:
+def test_disks_and_protocols_are_counted_like_interfaces() -> None:
     def disks(*values: int, **more: Any) -> Any:
         return make.host_reading(
             disks={b"vda": values[:2], b"dm-0": values[:2]}, stacked=frozenset({b"dm-0"}), **more
@@ -325,7 +325,7 @@ def test_disks_and_the_hosts_protocols_are_counted_alike() -> None:
     assert (found["forwarded_packets"], found["forwarded_packets_interval"]) == (40, 40)
 
 
-def test_without_a_beginning_the_first_reading_is_it() -> None:
+def test_without_a_baseline_the_first_reading_is_the_baseline() -> None:
     store = new_store()
     store.apply(make.reading(1, host=eth0(500, 600, 5, 6)))
     assert row(store, b"eth0")["rx_bytes"] == 0

@@ -1,4 +1,4 @@
-"""A day in fast-forward: processes, connections and files come and go, the store stays as it is."""
+"""A day in fast motion: processes and their rows come and go, and the store does not grow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Pairs = dict[int, tuple[Any, Any]]  # key and counter by id
 
 
 class World:
-    """What the kernel and /proc tell, tick by tick."""
+    """What the kernel and /proc report, tick by tick."""
 
     def __init__(self) -> None:
         self.flows: Pairs = {}
@@ -127,7 +127,7 @@ def test_a_day_of_ticks_does_not_grow_the_store() -> None:
         for number in islice(numbers, PERIOD):
             seen.append(sizes(tick(store, world, number)))
             if number % 60 == 0:
-                states.append(len(pickle.dumps(store)))  # whatever it holds, and nothing else
+                states.append(len(pickle.dumps(store)))  # everything that it holds
         periods.append((largest(seen), max(states)))
     (early, early_state), (late, late_state) = periods[1], periods[-1]
     assert late == early

@@ -1,4 +1,4 @@
-"""How processes and rows leave the store, and who is never shown: no byte leaves with them."""
+"""How processes and rows leave the store, and which are never shown; their bytes stay."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pbmond.store import rows as rows_module
 from tests import factories as make
 from tests.store_views import NO_COUNTERS, flow, message, new_store, process, processes, retired
 
+EXITED = STATES.index("exited")
+
 # --- leaving --------------------------------------------------------------------------------------
 
 
-def test_an_exited_process_lingers_and_is_then_folded_into_its_unit() -> None:
+def test_an_exited_process_stays_for_a_while_and_is_then_added_to_its_unit() -> None:
     store = new_store()
     events: list[Event] = [make.seen(), make.exited(time_s=1)]
     assert not len(store.apply(make.reading(1, flows=[flow()], events=events)).flows)
@@ -31,7 +33,7 @@ def test_an_exited_process_lingers_and_is_then_folded_into_its_unit() -> None:
     assert message(store).totals["net_rx_bytes"] == 13
 
 
-def test_a_process_that_lived_between_two_ticks_is_shown_once_at_least() -> None:
+def test_a_process_that_lived_between_two_ticks_is_shown_at_least_once() -> None:
     store = new_store(exited_linger_ns=0)
     events: list[Event] = [make.seen(), make.exited(time_s=1, disk=(5, 6))]
     store.apply(make.reading(20, events=events))
@@ -53,7 +55,7 @@ def test_an_exited_process_stays_while_its_keys_cannot_be_deleted() -> None:
     assert process(store, 8)["net_rx_bytes"] == 10
 
 
-def test_a_key_that_vanished_keeps_no_process_alive() -> None:
+def test_a_key_that_vanished_does_not_keep_its_process() -> None:
     store = new_store()
     store.apply(make.reading(1, flows=[flow()], events=[make.seen(), make.exited()]))
     assert store.apply(make.reading(20)).flows.tolist() == [1]
@@ -87,7 +89,7 @@ def test_rows_are_retired_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyP
     assert store.apply(make.reading(201, flows=rows[2:])).flows.tolist() == [3]
 
 
-def test_a_deleted_key_that_was_never_read_is_counted_all_the_same() -> None:
+def test_a_deleted_key_that_was_never_read_is_still_counted() -> None:
     store = new_store()
     store.apply(make.reading(1))
     store.fold(make.counters(make.counter(9, "net", (3, 4, 1, 1))), NO_COUNTERS, NO_COUNTERS)
@@ -95,7 +97,7 @@ def test_a_deleted_key_that_was_never_read_is_counted_all_the_same() -> None:
     assert message(store).totals["net_tx_bytes"] == 4
 
 
-def test_rows_of_a_process_that_was_retired_come_back_as_a_process() -> None:
+def test_late_rows_of_a_retired_process_bring_it_back() -> None:
     store = new_store(exited_linger_ns=0)
     store.apply(make.reading(1, events=[make.seen(), make.exited(disk=(1, 1))]))
     store.apply(make.reading(2))
@@ -104,7 +106,7 @@ def test_rows_of_a_process_that_was_retired_come_back_as_a_process() -> None:
     assert message(store).totals["net_rx_bytes"] == 10
 
 
-def test_a_slot_is_used_again_as_if_it_were_new() -> None:
+def test_a_reused_slot_is_like_a_new_one() -> None:
     store = new_store(exited_linger_ns=0)
     store.apply(make.reading(1, events=[make.seen(7), make.exited(7, disk=(500, 500))]))
     store.apply(make.reading(2, flows=[flow(pid=8)]))
@@ -114,7 +116,7 @@ def test_a_slot_is_used_again_as_if_it_were_new() -> None:
     assert row["disk_read_bytes_per_s"] == 0
 
 
-def test_a_pid_that_comes_back_does_not_end_whoever_has_its_old_slot() -> None:
+def test_a_reused_pid_does_not_end_the_process_that_has_its_old_slot() -> None:
     store = new_store(exited_linger_ns=0)
     store.apply(make.reading(1, events=[make.seen(7), make.exited(7)]))
     store.apply(make.reading(2, events=[make.seen(8)]))
@@ -122,16 +124,17 @@ def test_a_pid_that_comes_back_does_not_end_whoever_has_its_old_slot() -> None:
     assert process(store, 8)["state"] == STATES.index("running")
 
 
-def test_of_too_many_exited_processes_the_oldest_leave_early() -> None:
+def test_the_oldest_of_too_many_exited_processes_leave_early() -> None:
     store = new_store(exited_max=2)
-    events = [make.exited(pid, time_s=pid / 10) for pid in range(1, 6)]
+    events: list[Event] = [make.seen(pid) for pid in range(1, 6)]
+    events += [make.exited(pid, time_s=pid / 10) for pid in range(1, 6)]
     store.apply(make.reading(1, events=events))
     assert len(processes(store)) == 5
     store.apply(make.reading(2))
     assert sorted(each["pid"] for each in processes(store)) == [4, 5]
 
 
-def test_a_process_that_proc_does_not_know_any_more_has_exited() -> None:
+def test_a_process_that_is_no_longer_in_proc_has_exited() -> None:
     store = new_store()
     store.apply(make.reading(1, flows=[flow()]))
     store.apply_proc([make.gone()])
@@ -139,11 +142,45 @@ def test_a_process_that_proc_does_not_know_any_more_has_exited() -> None:
     assert process(store)["exited_ns"] == make.STARTED_NS + make.SECOND
 
 
-def test_word_of_a_process_after_its_exit_does_not_revive_it() -> None:
+def test_a_description_after_the_exit_does_not_revive_the_process() -> None:
     store = new_store()
-    store.apply(make.reading(1, events=[make.exited(), make.seen(time_s=0.5)]))
+    events: list[Event] = [make.exited(disk=(5, 0)), make.seen(time_s=0.5)]
+    store.apply(make.reading(1, events=events))
     row = process(store)
     assert (row["state"], row["name"]) == (STATES.index("exited"), b"curl")
+
+
+# --- processes that were unknown until their exit -------------------------------------------------
+
+
+def test_a_process_that_was_unknown_until_its_exit_is_no_row_if_it_moved_nothing() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.exited()]))
+    assert processes(store) == []
+    assert retired(store) == {}
+    store.apply(make.reading(2, events=[make.seen()]))  # its slot is free again
+    assert process(store)["name"] == b"curl"
+
+
+def test_bytes_from_before_the_daemon_do_not_make_it_a_row() -> None:
+    store = new_store()
+    older_ns = make.STARTED_NS - make.SECOND
+    events: list[Event] = [
+        make.exited(start_ns=older_ns, disk=(5, 6)),
+        make.seen(start_ns=older_ns),
+    ]
+    store.apply(make.reading(1, events=events))
+    assert processes(store) == []
+
+
+def test_a_process_that_was_unknown_until_its_exit_is_a_row_if_it_moved_bytes() -> None:
+    store = new_store()
+    store.apply(make.reading(1, flows=[flow()], events=[make.exited()]))
+    assert (process(store)["state"], process(store)["net_rx_bytes"]) == (EXITED, 10)
+    events: list[Event] = [make.exited(8, disk=(5, 6)), make.seen(8, name=b"worker")]
+    store.apply(make.reading(2, flows=[flow()], events=events))
+    row = process(store, 8)
+    assert (row["name"], row["uid"], row["disk_write_bytes"]) == (b"worker", 1000, 6)
 
 
 # --- hidden processes -----------------------------------------------------------------------------
@@ -160,7 +197,7 @@ def test_a_hidden_process_is_counted_and_never_shown() -> None:
     assert message(store).totals["net_rx_bytes"] == 11
 
 
-def test_a_hidden_process_that_left_stays_with_the_excluded() -> None:
+def test_a_hidden_process_that_left_stays_among_the_excluded() -> None:
     store = new_store(exited_linger_ns=0, visible=lambda pid, _name, _uid: pid == 9)
     store.apply(make.reading(1, events=[make.seen(), make.exited(disk=(5, 5))]))
     store.apply(make.reading(2, events=[make.seen(8), make.exited(8, disk=(1, 1))]))
@@ -186,7 +223,7 @@ def test_the_row_of_a_closed_connection_leaves_after_a_while_and_its_bytes_stay(
     assert (row["connections"], row["net_rx_bytes"], row["net_tx_bytes"]) == (0, 10, 20)
 
 
-def test_from_a_table_that_fills_the_quietest_rows_leave_early() -> None:
+def test_the_quietest_rows_of_a_table_that_fills_up_leave_early() -> None:
     store = new_store(capacities=(8, 8, 8))
     rows = [flow(number, local_port=number) for number in range(1, 9)]
     assert not len(store.apply(make.reading(1, flows=rows, events=[make.seen()])).flows)

@@ -23,7 +23,7 @@ def test_processes_of_one_unit_and_user_share_a_row() -> None:
     assert rows.counters[0].tolist() == [(1 << 60) + 2, 7]
 
 
-def test_units_that_were_quiet_longest_share_a_row_when_there_are_too_many() -> None:
+def test_the_units_that_were_quiet_longest_share_a_row_if_there_are_too_many() -> None:
     retired = Retired(max_groups=2)
     for unit in (b"a", b"b", b"a", b"c", b"d"):
         retired.add((unit, 0), 1, counters(1))
@@ -53,7 +53,7 @@ def test_users_are_kept_apart_among_the_others() -> None:
     assert sums == {0: 2, 1: 2}
 
 
-def test_rows_that_were_handed_out_do_not_change() -> None:
+def test_rows_do_not_change_after_they_were_returned() -> None:
     retired = Retired()
     assert retired.rows().counters.shape == (len(COUNTERS), 0)
     retired.add((None, 0), 1, counters(1))

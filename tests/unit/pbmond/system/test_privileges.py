@@ -1,4 +1,4 @@
-"""What root gives up is gone for good; each in a process of its own."""
+"""Dropped privileges cannot be regained; each test uses a process of its own."""
 
 from __future__ import annotations
 

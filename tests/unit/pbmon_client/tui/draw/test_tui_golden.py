@@ -14,7 +14,7 @@ import pytest
 from demo_world import messages
 from tui_driver import Driver, started
 
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.session.settings import Settings
 
 FOLDER = Path(__file__).parents[4] / "data" / "screens"
 SIZES = ((80, 24), (200, 50))
@@ -32,18 +32,18 @@ SCREENS = {
     "health": ("H",),
     "filter": ("/", "n", "g", "i"),
 }
-LOOKS = {"mono": (Settings(theme="mono"), 1), "dark": (Settings(theme="dark"), 256)}
+STYLES = {"mono": (Settings(theme="mono"), 1), "dark": (Settings(theme="dark"), 256)}
 
 
 def cases() -> Iterator[tuple[str, tuple[int, int], str]]:
     for name in SCREENS:
         for size in SIZES:
-            for look in LOOKS:
-                yield name, size, look
+            for style in STYLES:
+                yield name, size, style
 
 
-def drawn(name: str, size: tuple[int, int], look: str) -> str:
-    chosen, colours = LOOKS[look]
+def drawn(name: str, size: tuple[int, int], style: str) -> str:
+    chosen, colours = STYLES[style]
     settings = Settings(theme=chosen.theme)
     driver: Driver = started(
         messages(12), width=size[0], height=size[1], settings=settings, colours=colours
@@ -53,19 +53,19 @@ def drawn(name: str, size: tuple[int, int], look: str) -> str:
     return driver.ansi()
 
 
-def path(name: str, size: tuple[int, int], look: str) -> Path:
-    return FOLDER / f"{name}-{size[0]}x{size[1]}-{look}.ansi"
+def path(name: str, size: tuple[int, int], style: str) -> Path:
+    return FOLDER / f"{name}-{size[0]}x{size[1]}-{style}.ansi"
 
 
-@pytest.mark.parametrize(("name", "size", "look"), list(cases()))
-def test_the_screen_is_as_it_was(name: str, size: tuple[int, int], look: str) -> None:
-    assert drawn(name, size, look) == path(name, size, look).read_text()
+@pytest.mark.parametrize(("name", "size", "style"), list(cases()))
+def test_the_screen_is_as_it_was(name: str, size: tuple[int, int], style: str) -> None:
+    assert drawn(name, size, style) == path(name, size, style).read_text()
 
 
 def test_monochrome_screens_have_no_colours() -> None:
-    for name, size, look in cases():
-        if look == "mono":
-            text = path(name, size, look).read_text()
+    for name, size, style in cases():
+        if style == "mono":
+            text = path(name, size, style).read_text()
             codes = {code for part in text.split("\x1b[")[1:] for code in
                      part.partition("m")[0].split(";")}  # fmt: skip
             assert codes <= {"0", "1", "4", "7", "39", "49"}, name

@@ -68,7 +68,7 @@ def test_the_sum_of_others_is_no_column_to_sort_by() -> None:
     seen = set()
     for _ in range(9):
         driver.type("s")
-        seen.add(driver.app.state.sort_of(driver.app.state.place.view)[0])
+        seen.add(driver.app.state.sort_of(driver.app.state.position.view)[0])
     assert "other" not in seen
 
 
@@ -126,7 +126,7 @@ def test_facts_stay_where_they_are_while_an_age_grows() -> None:
     assert {column(seconds) for seconds in (5, 59, 60, 61, 3599, 3600)} == {column(10)}
 
 
-def test_curves_tell_their_highest_value_where_there_is_room() -> None:
+def test_curves_show_their_highest_value_where_there_is_room() -> None:
     driver = three(width=200, height=50)
     history = {name: [7_000.0, 300.0] for name in HISTORY}
     driver.detail(message([THREE[1]], [], [], seq=2, history=history))
@@ -141,7 +141,7 @@ def test_the_footer_has_the_keys_of_what_is_shown(world: Driver) -> None:
     assert "sort" not in world.lines()[-1]
     world.type("esc", "4", "enter", " ")
     assert world.lines()[-1].split()[:2] == ["Esc", "back"]
-    assert "Space go on" in world.lines()[-1]
+    assert "Space resume" in world.lines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_b_and_e_change_how_traffic_is_written() -> None:
     assert "1024" in driver.lines()[0]
     driver.type("B", "a")
     assert "123M" in driver.rows()[0]
-    assert "bytes in all" in driver.lines()[0]
+    assert "bytes total" in driver.lines()[0]
     driver.type("e")
     assert "123,456,780" in driver.rows()[0]
 
@@ -244,6 +244,6 @@ def test_only_what_changed_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(drawn) == 2
 
 
-def test_a_terminal_that_tells_where_its_cursor_is_does_not_end_it() -> None:
+def test_a_cursor_position_report_does_not_end_the_interface() -> None:
     driver = three()
     assert driver.terminal._on_input([("cursor position", 9, 4), "j"], []) == ["j"]

@@ -1,7 +1,8 @@
-"""The states that a screen can be in, each as it is drawn."""
+"""The states of a screen, each as it is drawn."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from client_messages import HEALTH, message, process
 from tui_driver import Driver, started
 
 from pbmon_client.present.cells import TIMES
-from pbmon_client.tui.feed.receiver import silence_words
-from pbmon_client.tui.settings import Settings
+from pbmon_client.subscription import silence_words
+from pbmon_client.tui.draw.header import open_warnings
+from pbmon_client.tui.session.settings import Settings, load, save
 from pbmond.fields import RATES
 
 PATH = "/run/pbmon/pbmond.sock"
@@ -47,7 +49,7 @@ def test_a_narrow_screen_says_all_of_why_nothing_comes() -> None:
 def test_a_restarted_daemon_is_announced_and_its_rows_are_shown() -> None:
     driver = started([message([busy()], seq=7)])
     driver.receive(message([process(5, b"fresh")], seq=1, epoch="epoch-2"))
-    assert "the daemon was restarted" in driver.lines()[-1]
+    assert "the daemon restarted" in driver.lines()[-1]
     assert driver.names() == ["fresh"]
     driver.wait(6)
     assert "restarted" not in driver.lines()[-1]
@@ -66,7 +68,7 @@ def test_a_snapshot_older_than_three_intervals_is_greyed_and_its_age_is_shown() 
     assert " OLD " not in driver.lines()[0]
 
 
-def test_a_daemon_that_went_away_is_told_of_above_the_greyed_rows() -> None:
+def test_a_lost_daemon_is_reported_above_the_greyed_rows() -> None:
     driver = started([message([busy()], seq=2)])
     driver.wait(6)
     driver.silence(silence_words(PATH, ConnectionRefusedError()))
@@ -93,7 +95,7 @@ def test_only_a_pause_an_age_and_a_notice_change_with_time_alone() -> None:
     assert driver.app.ages(driver.now_s)
 
 
-def test_a_longer_interval_of_display_is_not_out_of_date() -> None:
+def test_a_longer_display_interval_is_not_out_of_date() -> None:
     driver = started([message([busy()], seq=2)])
     driver.type("+", "+")
     driver.wait(9)
@@ -123,25 +125,49 @@ def test_a_missing_mode_shows_with_words() -> None:
     assert "NOT COUNTED files: switched off" in driver.text()
 
 
-def test_what_a_kernel_cannot_show_is_remembered_once_it_was_acknowledged() -> None:
-    settings = Settings()
-    health = HEALTH | {"unseen": ["libaio"]}
-    driver = started([message([busy()], seq=2, health=health)], settings=settings)
-    assert "unseen here: libaio" in driver.text()
+def test_what_a_kernel_cannot_show_is_a_mark_in_the_header_and_named_in_the_health() -> None:
+    health = HEALTH | {"unseen": ["libaio", "splice out of a socket"]}
+    driver = started([message([busy()], seq=2, health=health)])
+    assert driver.lines()[0].endswith("complete*")
+    assert "libaio" not in driver.text()
+    driver.type("H", "page down")
+    assert "* in the header" in driver.text()
+    assert "splice out of a socket" in driver.text()
+
+
+@pytest.mark.parametrize(
+    "health", [{"lost": {"events": 3}}, {"modes": {"sockets": "off"}}, {"status": "incomplete"}]
+)
+def test_what_was_put_away_stays_put_away_in_the_next_run(
+    health: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "client.toml"
+    driver = started([message([busy()], seq=2, health=HEALTH | health)])
+    warned = len(open_warnings(driver.app.state))
     driver.type("x")
-    again = started([message([busy()], seq=2, health=health)], settings=settings)
-    assert "libaio" not in again.text()
-    other = HEALTH | {"unseen": ["libaio", "another"]}
-    again.receive(message([busy()], seq=3, health=other))
-    assert "another" in again.text()
+    save(file, driver.app.state.settings)
+    again = started([message([busy()], seq=3, health=HEALTH | health)], settings=load(file))
+    assert warned
+    assert not open_warnings(again.app.state)
+    other = message([busy()], seq=4, health=HEALTH | {"lost": {"events": 9}})
+    again.receive(other)
+    assert "LOST events: 9" in again.text()
+
+
+def test_only_the_newest_warnings_are_remembered() -> None:
+    settings = Settings()
+    for number in range(150):
+        settings.put_away([f"warning {number}"])
+    assert (settings.seen[0], settings.seen[-1]) == ("warning 50", "warning 149")
 
 
 def test_a_warning_that_is_cut_short_is_whole_in_the_health() -> None:
-    unseen = [f"thing {number} with many words" for number in range(9)]
-    driver = started([message([busy()], seq=2, health=HEALTH | {"unseen": unseen})])
-    line = next(line for line in driver.lines() if "unseen here" in line)
-    assert line.endswith("… H all  x seen")
-    driver.type("H", "page down")
+    reasons = [f"thing {number} with many words" for number in range(9)]
+    health = HEALTH | {"status": "incomplete", "reasons": reasons}
+    driver = started([message([busy()], seq=2, health=health)], height=50)
+    line = next(line for line in driver.lines() if "INCOMPLETE thing" in line)
+    assert line.endswith("… H all  x dismiss")
+    driver.type("H", "end")
     assert "thing 8 with many words" in driver.text()
     driver.type("esc")
     assert "thing 8" not in driver.text()
@@ -175,7 +201,7 @@ def test_unknown_rates_of_the_first_seconds_are_question_marks() -> None:
     unknown = dict.fromkeys(RATES, float("nan"))
     driver = started([message([process(1, b"first", **unknown)], seq=1)])
     assert driver.rows()[0].split()[3:] == ["?"] * 5
-    assert "first look" in driver.lines()[0]
+    assert "first snapshot" in driver.lines()[0]
     driver.type("s", "s", "s", "2", "s", "s", "s", "9", "o")
     assert "PID" in driver.text()
 
@@ -195,7 +221,7 @@ def test_a_hundred_cells_of_name_leave_room_for_the_exit_time() -> None:
 
 
 def test_an_empty_host_says_so() -> None:
-    assert "nothing here" in started([message([], seq=2)]).text()
+    assert "no rows" in started([message([], seq=2)]).text()
 
 
 def test_ten_thousand_processes_are_listed_and_reached() -> None:
@@ -229,7 +255,7 @@ def test_hostile_names_are_one_line_of_printable_text(key: str) -> None:
     assert "\\x1b[2J" in driver.text()
 
 
-def test_a_right_to_left_name_is_fenced_off_from_the_numbers() -> None:
+def test_a_right_to_left_name_does_not_reorder_the_numbers() -> None:
     name = "שלום"
     driver = started([message([process(1, name.encode(), net_rx_bytes_per_s=12.0)], seq=2)])
     assert f"\u200e{name}" in driver.rows()[0]

@@ -10,36 +10,38 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import demo_world
 import pytest
 from client_messages import flow, message, process, received
 from fake_publisher import PATIENCE_S, Publisher
 
-from pbmon_client.data import model
+from pbmon_client import subscription
+from pbmon_client.data import model, recording
+from pbmon_client.data.recording import RecordingError
+from pbmon_client.data.stream import Stream
 from pbmon_client.output import jsonout
-from pbmon_client.present.arrange import Wish
+from pbmon_client.present.arrange import ViewQuery
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import CONNECTIONS, HOSTS, PROCESSES
 from pbmon_client.tui.app import App
-from pbmon_client.tui.feed import demo
-from pbmon_client.tui.feed.demo import Demo, DemoError
-from pbmon_client.tui.feed.receiver import (
-    DETAIL,
-    MAIN,
-    Came,
+from pbmon_client.tui.feed import receiver
+from pbmon_client.tui.feed.demo import Demo
+from pbmon_client.tui.feed.messages import (
     Crashed,
     Failed,
-    Feed,
+    Mailbox,
     News,
+    Request,
     Silent,
-    Stream,
-    Want,
-    narrowing,
-    silence_words,
+    SnapshotReady,
+    SnapshotSource,
 )
-from pbmon_client.tui.feed.render_priority import Turn
-from pbmon_client.tui.settings import Settings
+from pbmon_client.tui.feed.receiver import DaemonFeed
+from pbmon_client.tui.feed.render_priority import RenderPriority
+from pbmon_client.tui.session.settings import Settings
+from pbmon_client.tui.session.state import ProcessDetail
 from pbmond import wire
 
 UID = os.geteuid()
@@ -49,7 +51,7 @@ FLOWS = wire.Topic(None, "flows")
 ONE = wire.Topic(None, "flows", 7)
 
 
-def first(feed: Feed | Demo, wanted: Callable[[News], bool]) -> News:
+def first(feed: SnapshotSource, wanted: Callable[[News], bool]) -> News:
     """Return the first news of a kind, as whoever watches the descriptor gets it."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
@@ -60,8 +62,12 @@ def first(feed: Feed | Demo, wanted: Callable[[News], bool]) -> News:
     raise AssertionError("it did not come")
 
 
-def came(part: str) -> Callable[[News], bool]:
-    return lambda news: isinstance(news, Came) and news.part == part
+def is_snapshot(news: News) -> bool:
+    return isinstance(news, SnapshotReady)
+
+
+def is_detail(news: News) -> bool:
+    return isinstance(news, ProcessDetail)
 
 
 @pytest.fixture
@@ -76,116 +82,143 @@ def publisher(path: Path) -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def feed(path: Path) -> Iterator[Feed]:
-    with contextlib.closing(Feed(str(path), model.Selection())) as made:
+def feed(path: Path) -> Iterator[DaemonFeed]:
+    with contextlib.closing(DaemonFeed(str(path), model.Selection())) as made:
         yield made
 
 
-def test_snapshots_come_with_their_rows_arranged(publisher: Publisher, feed: Feed) -> None:
-    wish = Wish(PROCESSES, search=understand("two"))
-    feed.want(Want(wish=wish))
+def test_snapshots_come_with_their_rows_arranged(publisher: Publisher, feed: DaemonFeed) -> None:
+    query = ViewQuery(PROCESSES, search=understand("two"))
+    feed.request(Request(query=query))
     publisher.expect(ALL, OWN)
     publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
-    news = first(feed, came(MAIN))
-    assert isinstance(news, Came)
+    news = first(feed, is_snapshot)
+    assert isinstance(news, SnapshotReady)
     assert news.snapshot.message.seq == 4
     assert news.snapshot.scope == "all"
-    assert news.wish == wish
+    assert news.query == query
+    assert news.rows is not None
+    assert list(news.rows.order) == [1]
+
+
+def test_a_request_made_during_the_wait_applies_to_the_next_snapshot(
+    path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = 0
+
+    def wait(*ready: Any) -> None:
+        nonlocal waits
+        waits += 1
+        if waits == 2:  # the feed waits for its first snapshot
+            started.request(Request(query=ViewQuery(PROCESSES, search=understand("two"))))
+            publisher.expect(ALL, OWN)
+            publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
+        subscription.wait(*ready)
+
+    monkeypatch.setattr(receiver, "wait", wait)
+    started = DaemonFeed(str(path), model.Selection())
+    with contextlib.closing(started):
+        started._requested.wake()
+        news = first(started, is_snapshot)
+    assert isinstance(news, SnapshotReady)
     assert news.rows is not None
     assert list(news.rows.order) == [1]
 
 
 def test_the_own_scope_serves_where_nothing_else_is_granted(
-    publisher: Publisher, feed: Feed
+    publisher: Publisher, feed: DaemonFeed
 ) -> None:
     publisher.expect(ALL, OWN)
     publisher.send(OWN, message([process(1)], seq=4))
-    news = first(feed, came(MAIN))
-    assert isinstance(news, Came)
+    news = first(feed, is_snapshot)
+    assert isinstance(news, SnapshotReady)
     assert news.snapshot.scope == "own"
 
 
-def test_the_wider_scope_is_shown_as_soon_as_it_comes(publisher: Publisher, feed: Feed) -> None:
+def test_the_wider_scope_is_shown_as_soon_as_it_comes(
+    publisher: Publisher, feed: DaemonFeed
+) -> None:
     publisher.expect(ALL, OWN)
     publisher.send(OWN, message([process(1)], seq=4))
-    first(feed, came(MAIN))
+    first(feed, is_snapshot)
     publisher.send(ALL, message([process(1), process(2)], seq=4))
-    news = first(feed, came(MAIN))
-    assert isinstance(news, Came)
+    news = first(feed, is_snapshot)
+    assert isinstance(news, SnapshotReady)
     assert news.snapshot.scope == "all"
     assert len(news.snapshot.processes) == 2
 
 
-def test_flows_and_one_process_are_subscribed_to_only_while_they_are_wanted(
-    publisher: Publisher, feed: Feed
+def test_flows_and_one_process_are_subscribed_to_only_while_requested(
+    publisher: Publisher, feed: DaemonFeed
 ) -> None:
     publisher.expect(ALL)
-    feed.want(Want(flows=True, pid=7))
+    feed.request(Request(flows=True, pid=7))
     publisher.hear(lambda wanted: {str(FLOWS), str(ONE)} <= wanted and str(ALL) not in wanted)
     publisher.send(FLOWS, message([process(7)], [], [], seq=5))
     publisher.send(ONE, message([process(7)], [], [], seq=5))
-    news = first(feed, came(DETAIL))
-    assert isinstance(news, Came)
+    news = first(feed, is_detail)
+    assert isinstance(news, ProcessDetail)
+    assert news.pid == 7
     assert news.snapshot.connections is not None
-    feed.want(Want(pid=8))
+    feed.request(Request(pid=8))
     publisher.hear(lambda wanted: "all/flows/8" in wanted and str(ONE) not in wanted)
-    feed.want(Want())
+    feed.request(Request())
     publisher.hear(lambda wanted: not any("flows" in topic for topic in wanted))
 
 
-@pytest.mark.parametrize("awake", [False, True])
-def test_other_views_are_made_ahead_while_somebody_is_at_the_keys(
-    awake: bool, path: Path, publisher: Publisher
+@pytest.mark.parametrize("active", [False, True])
+def test_other_views_are_prefetched_while_the_user_is_active(
+    active: bool, path: Path, publisher: Publisher
 ) -> None:
-    turn = Turn()
-    with contextlib.closing(Feed(str(path), model.Selection(), turn)) as feed:
+    priority = RenderPriority()
+    with contextlib.closing(DaemonFeed(str(path), model.Selection(), priority)) as feed:
         publisher.expect(ALL)
-        feed.want(Want(flows=True, wish=Wish(CONNECTIONS)))
+        feed.request(Request(flows=True, query=ViewQuery(CONNECTIONS)))
         publisher.hear(lambda wanted: str(FLOWS) in wanted)
-        if awake:
-            with turn.drawing():  # so that nobody waits for a drawing
-                turn.hurry()
+        if active:
+            with priority.drawing():  # so that the feed does not wait for a drawing
+                priority.key_pressed()
         publisher.send(FLOWS, message([process(7)], [flow(7)], [flow(7)], seq=5))
-        news = first(feed, came(MAIN))
-    assert isinstance(news, Came)
+        news = first(feed, is_snapshot)
+    assert isinstance(news, SnapshotReady)
     assert news.rows is not None
     assert news.snapshot.connections is not None
-    assert news.snapshot.connections.has(("groups", HOSTS.grouping)) is awake
+    assert news.snapshot.connections.has(("groups", HOSTS.grouping)) is active
 
 
-def test_silence_is_explained_and_ends_when_a_daemon_comes(path: Path, feed: Feed) -> None:
+def test_silence_is_explained_and_ends_when_a_daemon_comes(path: Path, feed: DaemonFeed) -> None:
     news = first(feed, lambda news: isinstance(news, Silent))
     assert isinstance(news, Silent)
-    assert news.words == silence_words(str(path), FileNotFoundError())
+    assert news.words == subscription.silence_words(str(path), FileNotFoundError())
     with contextlib.closing(Publisher(path)) as publisher:
         publisher.expect(ALL)
         publisher.send(ALL, message([process(1)], seq=1))
-        assert first(feed, came(MAIN))
+        assert first(feed, is_snapshot)
 
 
-def test_a_daemon_of_another_language_is_told_of(publisher: Publisher, feed: Feed) -> None:
+def test_a_daemon_of_another_version_is_reported(publisher: Publisher, feed: DaemonFeed) -> None:
     publisher.expect(ALL)
     publisher.send_raw(str(ALL).encode() + b"\0\xff")
     news = first(feed, lambda news: isinstance(news, Silent))
-    assert "does not speak this client's language" in news.words  # type: ignore[union-attr]
+    assert "uses another version of the protocol" in news.words  # type: ignore[union-attr]
 
 
-def test_a_path_that_can_be_no_socket_ends_the_feed() -> None:
-    with contextlib.closing(Feed("/" + "x" * 200, model.Selection())) as feed:
+def test_an_impossible_socket_path_ends_the_feed() -> None:
+    with contextlib.closing(DaemonFeed("/" + "x" * 200, model.Selection())) as feed:
         news = first(feed, lambda news: isinstance(news, Failed))
         assert "name another with --socket" in news.words  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("played", [False, True])
-def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
+def test_an_error_in_the_thread_is_raised_where_the_terminal_is_restored(
     played: bool, path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mistaken(*_: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(model, "view", mistaken)
+    monkeypatch.setattr(model, "snapshot_of", mistaken)
     nothing = model.Selection()
-    source = Demo(demo_world.FILE, nothing) if played else Feed(str(path), nothing)
+    source = Demo(demo_world.FILE, nothing) if played else DaemonFeed(str(path), nothing)
     with contextlib.closing(source):
         if not played:
             publisher.expect(ALL)
@@ -195,18 +228,18 @@ def test_a_mistake_in_the_thread_is_raised_where_the_terminal_is_restored(
         App(Settings()).receive(news, 0.0)
 
 
-def test_whoever_prepares_snapshots_gives_way_until_a_key_press_is_drawn() -> None:
-    turn = Turn()
+def test_the_feed_waits_until_a_key_press_is_drawn() -> None:
+    priority = RenderPriority()
     done: list[str] = []
 
     def work() -> None:
-        turn.give_way()
+        priority.yield_to_screen()
         done.append("worked")
 
-    turn.give_way()  # at once: nobody is in a hurry
-    turn.hurry()
+    priority.yield_to_screen()  # at once: nobody is in a key_pressed
+    priority.key_pressed()
     thread = threading.Thread(target=work)
-    with turn.drawing():
+    with priority.drawing():
         thread.start()
         time.sleep(0.02)
         done.append("drawn")
@@ -214,23 +247,48 @@ def test_whoever_prepares_snapshots_gives_way_until_a_key_press_is_drawn() -> No
     assert done == ["drawn", "worked"]
 
 
-def test_a_drawing_that_fails_stops_nobody() -> None:
-    turn = Turn()
-    with contextlib.suppress(RuntimeError), turn.drawing():
+def test_a_failed_drawing_does_not_stop_the_feed() -> None:
+    priority = RenderPriority()
+    with contextlib.suppress(RuntimeError), priority.drawing():
         raise RuntimeError
     began = time.monotonic()
-    turn.give_way()
+    priority.yield_to_screen()
     assert time.monotonic() - began < 0.1
 
 
-def test_closing_ends_the_thread_at_once(feed: Feed) -> None:
+def test_closing_ends_the_thread_at_once(feed: DaemonFeed) -> None:
     began = time.monotonic()
     feed.close()
     assert time.monotonic() - began < 2
     assert not feed._thread.is_alive()
 
 
-def test_a_stream_thins_to_the_interval_of_display() -> None:
+@pytest.mark.parametrize("played", [False, True])
+def test_closing_leaves_no_descriptor_open(played: bool, path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    source = (
+        Demo(demo_world.FILE, model.Selection())
+        if played
+        else DaemonFeed(str(path), model.Selection())
+    )
+    first(source, lambda _news: True)
+    source.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    source.wake()  # a name that was found too late
+    source.close()
+
+
+def test_news_is_taken_in_the_order_of_its_arrival() -> None:
+    snapshot = model.snapshot_of(received(message([], seq=2)), model.Selection(), 0, "all", str)
+    with contextlib.closing(Mailbox()) as mailbox:
+        for news in (SnapshotReady(snapshot), Silent("silent"), last := SnapshotReady(snapshot)):
+            mailbox.put(news)
+        taken = mailbox.take()
+    assert [type(news) for news in taken] == [Silent, SnapshotReady]
+    assert taken[-1] is last
+
+
+def test_a_stream_thins_to_the_display_interval() -> None:
     stream = Stream(model.Selection(), 0, str)
     shown = [
         stream.take(received(message([process(1, net_rx_bytes=100 * seq)], seq=seq)), "all", 3.0)
@@ -255,8 +313,8 @@ def test_the_recorded_file_is_of_the_made_up_world() -> None:
 def test_a_recorded_stream_reads_back_as_what_was_printed() -> None:
     everything = model.Selection(flows=True)
     lines = demo_world.FILE.read_bytes().splitlines()
-    for line, recorded in zip(lines, demo.read(demo_world.FILE), strict=True):
-        view = model.view(recorded.message, everything, 0, recorded.scope, recorded.user)
+    for line, recorded in zip(lines, recording.read(demo_world.FILE), strict=True):
+        view = model.snapshot_of(recorded.message, everything, 0, recorded.scope, recorded.user)
         assert json.loads(jsonout.render(view, row_a_line=False)) == json.loads(line)
 
 
@@ -267,7 +325,7 @@ def test_a_hostile_recording_is_made_safe(tmp_path: Path) -> None:
     row["processes"][0]["name"] = row["files"][0]["path"] = hostile
     file = tmp_path / "hostile.ndjson"
     file.write_text(json.dumps(row) + "\n")
-    shown = demo.first_known(file, model.Selection(flows=True))
+    shown = recording.first_known(file, model.Selection(flows=True))
     assert shown.files is not None
     texts = [shown.scope, shown.host, shown.files.column("path")[0]]
     texts += [shown.processes.column(name)[0] for name in ("user", "name")]
@@ -276,24 +334,24 @@ def test_a_hostile_recording_is_made_safe(tmp_path: Path) -> None:
 
 def test_a_demo_plays_the_snapshots_in_order() -> None:
     with contextlib.closing(Demo(demo_world.FILE, model.Selection())) as played:
-        news = first(played, came(MAIN))
-        assert isinstance(news, Came)
+        news = first(played, is_snapshot)
+        assert isinstance(news, SnapshotReady)
         assert news.snapshot.host == "web-1"
         one = news.snapshot.message.seq
-        news = first(played, came(MAIN))
-        assert isinstance(news, Came)
+        news = first(played, is_snapshot)
+        assert isinstance(news, SnapshotReady)
         assert news.snapshot.message.seq == one + 1
 
 
-def test_a_demo_goes_on_where_its_file_ends(tmp_path: Path) -> None:
+def test_a_demo_repeats_with_clocks_that_go_on(tmp_path: Path) -> None:
     short = tmp_path / "short.ndjson"
     lines = demo_world.FILE.read_bytes().splitlines(keepends=True)[:2]
     short.write_bytes(b"".join(_sooner(line, at) for at, line in enumerate(lines)))
     with contextlib.closing(Demo(short, model.Selection())) as played:
         times: list[int] = []
         while len(times) < 5:
-            news = first(played, came(MAIN))
-            assert isinstance(news, Came)
+            news = first(played, is_snapshot)
+            assert isinstance(news, SnapshotReady)
             times.append(news.snapshot.message.time_ns)
     assert times == sorted(times)
     assert len(set(times)) == 5
@@ -317,17 +375,17 @@ def _sooner(line: bytes, at: int) -> bytes:
         (b"\xff\xfe\n", "not UTF-8"),
     ],
 )
-def test_a_file_that_is_no_stream_is_told_of_in_one_line(
+def test_a_file_that_is_not_a_stream_is_reported_in_one_line(
     tmp_path: Path, data: bytes, problem: str
 ) -> None:
     file = tmp_path / "file.ndjson"
     file.write_bytes(data)
-    with pytest.raises(DemoError, match=problem) as caught:
-        demo.first_known(file, narrowing(model.Selection()))
+    with pytest.raises(RecordingError, match=problem) as caught:
+        recording.first_known(file, model.Selection())
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with contextlib.closing(Demo(tmp_path / "none", model.Selection())) as played:
         news = first(played, lambda news: isinstance(news, Failed))
         assert "No such file" in news.words  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +15,14 @@ from typing import Any, Final
 from pbmon_client.data.text import safe_text
 from pbmon_client.present.fields import CLASSES
 from pbmon_client.present.views import BY_NAME
-from pbmon_client.tui.palette import THEMES
+from pbmon_client.tui.session.palette import THEMES
 
 _SWITCHES: Final = (
     *("totals", "bits", "binary", "exact"),
     *("active", "names", "detail", "full_command"),
 )
+#: Most keys of warnings name a run of the daemon, and mean nothing after it.
+_MOST_SEEN: Final = 100
 _HEADING: Final = "# Written by pbmon-client when its settings change.\n"
 
 
@@ -29,7 +31,7 @@ class Settings:
     """The remembered choices.
 
     ``sort`` is (column, reversed) by view; ``hidden`` names classes (under "") and columns by
-    view; ``seen`` holds warnings that were acknowledged.
+    view; ``seen`` holds the keys of warnings that were put away, the newest last.
     """
 
     theme: str | None = None
@@ -46,20 +48,24 @@ class Settings:
     hidden: dict[str, list[str]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
+    def put_away(self, keys: Iterable[str]) -> None:
+        """Remember warnings as seen; the oldest of many are forgotten."""
+        self.seen = [*self.seen, *keys][-_MOST_SEEN:]
+
 
 class SettingsError(Exception):
     """A settings file that cannot be used; the message is one line for people."""
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
-    """Return where the file belongs, by the XDG base directories."""
+    """Return the path of the file, from the XDG base directories."""
     base = environment.get("XDG_CONFIG_HOME") or ""
     root = Path(base) if base.startswith("/") else Path(environment.get("HOME") or "/") / ".config"
     return root / "pbmon" / "client.toml"
 
 
 def load(path: Path) -> Settings:
-    """Read the file; without one the defaults. SettingsError says what is wrong with it."""
+    """Read the file, or return the defaults if there is none; SettingsError if it is broken."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -156,7 +162,7 @@ def _quoted(text: str) -> str:
 
 
 def save(path: Path, settings: Settings) -> None:
-    """Write the file as one step; SettingsError if it cannot be."""
+    """Write the file atomically; SettingsError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)

@@ -1,4 +1,4 @@
-"""The one table of keys: what each does; the bindings, the footer and the help come from it."""
+"""The table of keys: what each does. Bindings, footer and help all come from it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ _ALL: Final[tuple[Scene, ...]] = ("view", "members", "opened", "waiting")
 class Binding:
     """Some keys (urwid's names for them) that do one thing.
 
-    ``hint`` is its word in the footer of some scenes, where the most important ones (``rank``)
-    find room.
+    ``hint`` is its word in the footer of some scenes; those with the smallest ``rank`` come first.
     """
 
     keys: tuple[str, ...]
@@ -70,38 +69,38 @@ SECTIONS: Final = (
     Section("Views", (
         *(Binding((str(number),), f"view {number}", "") for number in range(1, 10)),
         Binding(("tab",), "next view", "next view (1 to 9: that one)", "view", 7, ("view",)),
-        Binding(("shift tab",), "previous view", "view before"),
+        Binding(("shift tab",), "previous view", "previous view"),
         Binding(("t",), "tree", "processes as a tree, and back"),
         Binding(("d",), "detail", "detail pane on and off"),
     )),
     Section("Rows", (
         Binding(("/", "f4"), "filter", "filter by words, or as --filter does", "filter", 1),
         Binding(("s", "right", ">"), "sort next", "sort by the next column", "sort", 2),
-        Binding(("S", "left", "<"), "sort previous", "sort by the column before"),
+        Binding(("S", "left", "<"), "sort previous", "sort by the previous column"),
         Binding(("r",), "reverse", "reverse the order"),
         Binding(("o",), "active", "only rows that move bytes", "active", 8),
         Binding(("p",), "pin", "pin the row to the top, and off"),
-        Binding((" ",), "pause", "pause: the screen freezes, data goes on", "pause", 4, _DATA),
-        Binding(("+", "="), "slower", "longer interval of display"),
-        Binding(("-",), "faster", "shorter interval of display"),
+        Binding((" ",), "pause", "pause the screen; counting goes on", "pause", 4, _DATA),
+        Binding(("+", "="), "slower", "update less often"),
+        Binding(("-",), "faster", "update more often"),
     )),
     Section("Numbers and columns", (
-        Binding(("a",), "totals", "bytes in all, or rates", "totals", 5, _DATA),
+        Binding(("a",), "totals", "totals or rates", "totals", 5, _DATA),
         Binding(("b",), "bits", "bits or bytes"),
         Binding(("B",), "binary", "K is 1024 or 1000"),
-        Binding(("e",), "exact", "exact numbers or short ones"),
+        Binding(("e",), "exact", "exact or short numbers"),
         Binding(("C", "f2"), "columns", "choose classes and columns", "columns", 9),
         Binding(("c",), "command", "full command lines or names"),
-        Binding(("n",), "names", "names of hosts and services, or numbers"),
+        Binding(("n",), "names", "host and service names, or numbers"),
     )),
     Section("More", (
         Binding(("K", "f9"), "signal", "send a signal to the process (asks first)", "signal", 5,
                 ("opened",)),
         Binding(("y",), "copy", "copy the row as JSON to the clipboard", "copy", 6, ("opened",)),
-        Binding(("H", "f3"), "health", "health: what is counted, lost, unseen; the cost"),
-        Binding(("x",), "acknowledge", "seen: put the warnings away"),
+        Binding(("H", "f3"), "health", "health: what is counted, lost, unseen (*); the cost"),
+        Binding(("x",), "acknowledge", "dismiss the warnings"),
         Binding(("T",), "theme", "dark, light or monochrome"),
-        Binding(("ctrl l",), "redraw", "draw the screen anew"),
+        Binding(("ctrl l",), "redraw", "redraw the screen"),
         Binding(("?", "h", "f1"), "help", "this help", "help", 0, _ALL),
         Binding(("q", "f10", "ctrl c"), "quit", "quit", "quit", 6, _ALL),
     )),

@@ -8,7 +8,7 @@ import pytest
 from client_messages import counts, coverage, disk, interface, message, received
 
 from pbmon_client.data import rates
-from pbmon_client.data.model import Selection, view
+from pbmon_client.data.model import Selection, snapshot_of
 from pbmon_client.data.shares import LEAST_BYTES, line
 from pbmon_client.data.text import width
 from pbmon_client.output import table
@@ -72,13 +72,13 @@ def test_the_busiest_interface_comes_first() -> None:
     assert text.startswith("coverage: eth0 90% of 1.0M/s, wg0 90% of 100K/s in rows")
 
 
-def test_where_the_interval_moved_too_little_all_since_the_start_is_told() -> None:
+def test_a_quiet_interval_is_replaced_by_all_time_since_the_start() -> None:
     quiet = {**net(950_000, 1_000_000), "rx_bytes_interval": 0, "payload_rx_bytes_interval": 0}
     assert said(quiet) == "coverage since start: eth0 95% of 1.0M in rows (rest: headers)"
 
 
 @pytest.mark.parametrize("asked", [{"interval_ns": 0}, {"interval_ns": SECOND, "totals": True}])
-def test_without_an_interval_and_when_asked_for_totals_they_are_told(asked: Any) -> None:
+def test_totals_are_shown_on_request_and_before_the_first_interval(asked: Any) -> None:
     whole = coverage(interfaces=[net(950_000, 1_000_000)])
     text = line(whole, asked.pop("interval_ns"), 500, **asked)
     assert text.startswith("coverage since start: eth0 95% of 1.0M in rows")
@@ -100,7 +100,7 @@ def test_nothing_known_says_nothing() -> None:
 # --- reasons --------------------------------------------------------------------------------------
 
 
-def test_what_headers_can_be_is_told_from_what_they_cannot() -> None:
+def test_a_rest_larger_than_headers_is_named() -> None:
     assert "(rest: headers)" in said(net(1_000_000 - 66_000, 1_000_000, packets=1000))
     assert "(rest: headers and what no row moved)" in said(net(500_000, 1_000_000, packets=1000))
 
@@ -164,7 +164,7 @@ def test_hostile_interface_names_stay_on_their_line() -> None:
     name = b"\x1b[2J\xff" + "\u202e界".encode()
     moved = {"rx_bytes": 10**6, "payload_rx_bytes": 10**6, "rx_packets": 1}
     sent = message(seq=2, coverage=coverage(interfaces=[interface(name, moved, moved)]))
-    shown = view(received(sent), Selection(), 0, "all", str)
+    shown = snapshot_of(received(sent), Selection(), 0, "all", str)
     for cells in (30, 80, 200):
         text = line(shown.coverage, SECOND, cells)
         assert text.isprintable()
@@ -182,7 +182,7 @@ def test_intervals_are_taken_since_the_snapshot_shown_before() -> None:
         parts = counts(wire.HOST_COUNTERS, moved, 1)
         return received(message(seq=seq, coverage=coverage(interfaces=[found], **parts)))
 
-    now = rates.over(at(4, 900), at(2, 100))
+    now = rates.over_interval(at(4, 900), at(2, 100), "all")
     assert now.interval_ns == 2 * SECOND
     assert now.coverage["interfaces"][0]["rx_bytes_interval"] == 800
     assert now.coverage["interfaces"][0]["rx_bytes"] == 900
@@ -196,4 +196,7 @@ def test_intervals_are_taken_since_the_snapshot_shown_before() -> None:
         (at(2, 100), at(4, None)),  # type: ignore[arg-type]
         (received(message(seq=2, coverage=coverage(interfaces=None))), at(4, 900)),
     ):
-        assert rates.over(after, before).coverage["interfaces"][0]["rx_bytes_interval"] is None
+        assert (
+            rates.over_interval(after, before, "all").coverage["interfaces"][0]["rx_bytes_interval"]
+            is None
+        )

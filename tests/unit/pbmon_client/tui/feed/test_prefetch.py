@@ -1,4 +1,4 @@
-"""What is made ahead or in pieces is what would be made at once."""
+"""Prefetching and sorting in pieces change nothing but the time."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmon_client.data import model
-from pbmon_client.present.arrange import Wish, arrange, ordered
+from pbmon_client.present.arrange import ViewQuery, arrange, ordered
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.search import named, understand
 from pbmon_client.present.views import CONNECTIONS, HOSTS, PORTS, VIEWS
 from pbmon_client.tui.feed import prefetch
-from pbmon_client.tui.feed import render_priority as turn
+from pbmon_client.tui.feed import render_priority as priority
 
 _LINES = ("", "w1", "7", ":80", "192.0.2", "name ~ w and rx_bytes > 3", "not path = /f1")
 
 
-def snapshot(seed: int) -> model.View:
+def snapshot(seed: int) -> model.Snapshot:
     """Make a host on which pids, addresses and numbers repeat, and some are not known."""
     drawn = random.Random(seed)
 
@@ -58,35 +58,39 @@ def snapshot(seed: int) -> model.View:
         seq=2,
     )
     received = client_messages.received(message)
-    return model.view(received, model.Selection(flows=True), 1000, "all", str)
+    return model.snapshot_of(received, model.Selection(flows=True), 1000, "all", str)
 
 
-def shown(snapshot: model.View, wish: Wish) -> tuple[Any, ...]:
+def shown(snapshot: model.Snapshot, query: ViewQuery) -> tuple[Any, ...]:
     """Return everything that could be drawn of a view."""
-    made = arrange(snapshot, wish)
+    made = arrange(snapshot, query)
     assert made is not None
-    find = made.listing.window(made.order)
+    values_of = made.listing.window(made.order)
     # As text, for an unknown rate is not equal to itself.
-    values = [repr(find(field.source(Units(totals=wish.totals)))) for field in wish.view.fields]
+    values = [
+        repr(values_of(field.source(Units(totals=query.totals)))) for field in query.view.fields
+    ]
     return list(made.order), made.count, [made.listing.key(row) for row in made.order], values
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_what_was_made_ahead_is_what_would_have_been_made(seed: int) -> None:
+def test_prefetched_rows_equal_rows_made_on_demand(seed: int) -> None:
     early = snapshot(seed)
     pauses: list[None] = []
     for totals in (False, True):
-        prefetch.look(early, Wish(VIEWS[0], totals=totals), lambda: pauses.append(None))
-    prefetch.find(early, named(_LINES[-1]), lambda: pauses.append(None))
+        prefetch.prepare_other_views(
+            early, ViewQuery(VIEWS[0], totals=totals), lambda: pauses.append(None)
+        )
+    prefetch.prepare_search(early, named(_LINES[-1]), lambda: pauses.append(None))
     assert len(pauses) > 40  # it can be interrupted often
     for view, line, totals, reverse in product(VIEWS, _LINES, (False, True), (False, True)):
-        wish = Wish(view, search=understand(line), totals=totals, reverse=reverse)
-        assert shown(early, wish) == shown(snapshot(seed), wish)
+        query = ViewQuery(view, search=understand(line), totals=totals, reverse=reverse)
+        assert shown(early, query) == shown(snapshot(seed), query)
 
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("line", _LINES[1:])
-def test_a_row_is_found_whatever_rows_are_around_it(line: str, seed: int) -> None:
+def test_a_match_does_not_depend_on_other_rows(line: str, seed: int) -> None:
     host = snapshot(seed)
     search = understand(line)
     assert not search.error
@@ -101,14 +105,14 @@ def test_a_row_is_found_whatever_rows_are_around_it(line: str, seed: int) -> Non
 def test_groups_count_their_members_and_the_processes_of_those(line: str, seed: int) -> None:
     host = snapshot(seed)
     for view in (HOSTS, PORTS):
-        made = arrange(host, Wish(view, search=understand(line)))
+        made = arrange(host, ViewQuery(view, search=understand(line)))
         assert made is not None
-        find = made.listing.window(made.order)
+        values_of = made.listing.window(made.order)
         columns = made.rows.table.columns
         members = [made.listing.members(row) for row in made.order]
         whose = [{(columns["pid"][m], columns["start_ns"][m]) for m in each} for each in members]
-        assert find("members") == list(map(len, members))
-        assert find("processes") == list(map(len, whose))
+        assert values_of("members") == list(map(len, members))
+        assert values_of("processes") == list(map(len, whose))
         assert sum(map(len, members)) == len(understand(line).rows(made.rows, ()) or made.rows)
 
 
@@ -118,15 +122,15 @@ def test_flows_are_found_where_no_process_is_shown(line: str) -> None:
         [], [client_messages.flow(5, remote_port=80)], [client_messages.flow(5)], seq=2
     )
     received = client_messages.received(message)
-    host = model.view(received, model.Selection(flows=True), 1000, "all", str)
-    prefetch.find(host, ("name",), lambda: None)
+    host = model.snapshot_of(received, model.Selection(flows=True), 1000, "all", str)
+    prefetch.prepare_search(host, ("name",), lambda: None)
     search = understand(line)
     expected = [0] if line in ("80", "rx_bytes = 0") else []
     for view in (CONNECTIONS, HOSTS, PORTS):
-        found = arrange(host, Wish(view, search=search))
+        found = arrange(host, ViewQuery(view, search=search))
         assert found is not None
         assert list(found.order) == expected
-    processes = arrange(host, Wish(VIEWS[0], search=search))
+    processes = arrange(host, ViewQuery(VIEWS[0], search=search))
     assert processes is not None
     assert not processes.order
 
@@ -139,16 +143,16 @@ def test_rows_sorted_in_runs_are_sorted(column: list[int], reverse: bool) -> Non
     assert order == sorted(range(len(column)), key=column.__getitem__, reverse=not reverse)
 
 
-def test_work_is_done_ahead_only_while_somebody_is_at_the_keys(
+def test_a_user_counts_as_active_for_thirty_seconds_after_a_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
-    keys = turn.Turn()
-    assert not keys.awake
-    keys.hurry()
-    assert keys.awake
+    keys = priority.RenderPriority()
+    assert not keys.user_active
+    keys.key_pressed()
+    assert keys.user_active
     now_s += 29
-    assert keys.awake
+    assert keys.user_active
     now_s += 2
-    assert not keys.awake
+    assert not keys.user_active

@@ -1,13 +1,13 @@
-"""The rates of rows over the last snapshots, for their graphs; pure.
+"""The rates of rows over the last snapshots, for their graphs.
 
-One plane a snapshot, with only what moved. The daemon's own history of the host and of a process
-reaches further back, and is shown instead where it has come.
+Each snapshot adds one plane, which has only the rows that moved. The daemon's own history of the
+host and of a process reaches further back, and is shown instead once it has arrived.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest
 from itertools import compress
@@ -15,18 +15,19 @@ from math import isnan, nan
 from operator import add
 from typing import Final
 
-from pbmon_client.data.model import View as Snapshot
+from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import table_of
 from pbmon_client.present.listing import Key, Listing, listing_of
 from pbmon_client.present.views import PROCESSES, PROGRAMS, UNITS, USERS, View
-from pbmon_client.tui.draw.graphs import Sample
 from pbmond.fields import HISTORY, rate_columns
 from pbmond.wire import Pause
 
 LENGTH: Final = 60
-#: The busiest rows of a view that a plane keeps; a hundred thousand curves are nobody's.
+#: Bytes/s; None is unknown.
+Sample = float | None
+#: A plane keeps only this many rows of a view, the busiest ones.
 _MOST: Final = 1000
-#: What is cheap enough to be kept even while it is not looked at.
+#: Views whose curves are cheap enough to keep while they are not on the screen.
 _ALWAYS: Final = (PROCESSES, PROGRAMS, USERS, UNITS)
 _HOST: Final = ""
 
@@ -39,26 +40,26 @@ def curve_names(table: str) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True)
 class _Plane:
     rates: Mapping[Key, tuple[Sample, ...]]
-    whole: bool  # whether a row that is not there stood still
+    whole: bool  # whether a row that is missing stood still
 
 
 Planes = Mapping[str, _Plane]
 
 
 def planes_of(snapshot: Snapshot, view: View, pause: Pause = lambda: None) -> Planes:
-    """Take a snapshot's rates, by the view looked at and by those that are always kept.
+    """Take the rates of a snapshot, for the view on the screen and those always kept.
 
-    ``pause`` is called between two pieces of work.
+    ``pause`` is called between pieces of work.
     """
     if not snapshot.message.interval_ns:
-        return {}  # the first of a run: nothing is known yet
+        return {}  # the first of a run: no rates are known yet
     planes: dict[str, _Plane] = {}
     for each in (*_ALWAYS, *(() if view in _ALWAYS or view.tree else (view,))):
         pause()
         listing = _listing(snapshot, each)
         if listing is not None:
             planes[each.name] = _plane(listing, curve_names(each.table))
-    host = tuple(snapshot.totals.get(name) or 0.0 for name in HISTORY)
+    host = tuple(snapshot.totals.get(name) for name in HISTORY)
     planes[_HOST] = _Plane({_HOST: host}, whole=True)
     return planes
 
@@ -75,7 +76,7 @@ class Curves:
             self._planes.append(planes)
 
     def copy(self) -> Curves:
-        """Return the curves as they are now; these here go on."""
+        """Return a copy that stays as it is now."""
         copied = Curves()
         copied._planes = self._planes.copy()
         return copied
@@ -108,19 +109,27 @@ def _listing(snapshot: Snapshot, view: View) -> Listing | None:
 
 
 def _plane(listing: Listing, names: tuple[str, ...]) -> _Plane:
-    columns = [listing.raw(name) or () for name in names]
-    # Without a step of Python for each row: most of a hundred thousand stand still. A rate that
-    # is not known makes the sum NaN, which counts as moved here.
-    rates = [
-        [nan if v is None else v for v in c] if isinstance(c, list) and None in c else c
-        for c in columns
-    ]
-    sums = list(map(sum, zip(*rates, strict=True)) if len(rates) != 2 else map(add, *rates))
+    columns = [_with_nan(listing.raw(name) or ()) for name in names]
+    sums = _sums(columns)
+    # An unknown rate makes the sum NaN, which counts as moved here.
     moved = list(compress(range(len(sums)), sums))
     whole = len(moved) <= _MOST
     if not whole:
         moved = nlargest(_MOST, moved, key=lambda row: _known(sums[row]) or 0.0)
-    return _Plane({listing.key(row): tuple(_known(c[row]) for c in rates) for row in moved}, whole)
+    rates = {listing.key(row): tuple(_known(column[row]) for column in columns) for row in moved}
+    return _Plane(rates, whole)
+
+
+def _with_nan(values: Sequence[Sample]) -> Sequence[float]:
+    # Columns of a table are arrays with NaN for unknown; those of groups are lists with None.
+    if isinstance(values, list) and None in values:
+        return [nan if value is None else value for value in values]
+    return values  # type: ignore[return-value]  # without None, as was seen
+
+
+def _sums(columns: Sequence[Sequence[float]]) -> list[float]:
+    # Without a Python-level step per row: most rows of a large host stand still.
+    return list(map(add, *columns) if len(columns) == 2 else map(sum, zip(*columns, strict=True)))
 
 
 def _known(value: Sample) -> Sample:

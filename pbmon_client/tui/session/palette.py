@@ -1,4 +1,4 @@
-"""The one palette: what each role looks like in the dark, light and monochrome themes; pure."""
+"""The palette: what each role looks like in the dark, light and monochrome themes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Entry = tuple[str, str, str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Shade:
-    """One role: settings without colour, names for 16 colours, RGB for more; None is inherited."""
+    """One role: attributes without colour, names of 16 colours, and RGB for more."""
 
     mono: str = "default"
     basic: str = "default"
@@ -99,7 +99,7 @@ _CUBE: Final = (0, 95, 135, 175, 215, 255)
 def entries(theme: Theme, colours: int, *, grey: bool = True) -> list[Entry]:
     """Return the palette for a terminal of 1, 16, 88, 256 or 2**24 colours.
 
-    Without ``grey``, bold black may be black, and nothing is written in it.
+    Without ``grey``, bold black may really be black, so nothing is written in it.
     """
     rich = colours >= 256
     made = []
@@ -116,7 +116,7 @@ def entries(theme: Theme, colours: int, *, grey: bool = True) -> list[Entry]:
 
 
 def _nearest(spec: str) -> str:
-    """Turn ``#rrggbb`` into the nearest of the 256 colours that every terminal agrees on."""
+    """Turn ``#rrggbb`` into the nearest of the 256 standard colours."""
     colour, comma, settings = spec.partition(",")
     if not colour.startswith("#"):
         return spec
@@ -130,7 +130,7 @@ def _nearest(spec: str) -> str:
 
 
 def has_grey(term: str, *, bold_brightens: bool) -> bool:
-    """Tell whether a terminal of 16 colours shows grey where it is told bold black.
+    """Whether a terminal of 16 colours shows bold black as grey.
 
     Many show black; the Linux console does not.
     """
@@ -138,7 +138,7 @@ def has_grey(term: str, *, bold_brightens: bool) -> bool:
 
 
 def guess(environment: Mapping[str, str]) -> Theme:
-    """Choose a theme by what the environment tells: NO_COLOR, and COLORFGBG's background."""
+    """Choose a theme from the environment: NO_COLOR, and the background in COLORFGBG."""
     if environment.get("NO_COLOR"):
         return "mono"
     ground = environment.get("COLORFGBG", "").rpartition(";")[2]

@@ -1,0 +1,58 @@
+"""Turns messages into the snapshots to show: each once, at the display interval."""
+
+from __future__ import annotations
+
+from pbmon_client.data import model, rates
+from pbmon_client.data.columns import UserName
+from pbmon_client.data.users import user_name
+from pbmond.wire import Message
+
+#: A daemon counts as silent after this many of its intervals, plus this many seconds.
+_SILENT_INTERVALS = 3
+_SILENT_S = 1.0
+#: The same while its interval is unknown: the first message of a run does not have it.
+_SILENT_FIRST_S = 10.0
+
+
+class Stream:
+    """Takes the messages of one topic as they come; ``uid`` is the viewer's."""
+
+    def __init__(self, selection: model.Selection, uid: int, user: UserName = user_name) -> None:
+        self._selection = selection
+        self._uid = uid
+        self._user = user
+        self._scope = ""
+        self._last: Message | None = None
+        self._shown: Message | None = None  # as it came, with the daemon's own rates
+
+    @property
+    def last(self) -> Message | None:
+        """The last message that was new, None before the first."""
+        return self._last
+
+    @property
+    def patience_s(self) -> float:
+        """How long to wait for the next message before the daemon is called silent."""
+        if self._last is None or not self._last.interval_ns:
+            return _SILENT_FIRST_S
+        return _SILENT_S + _SILENT_INTERVALS * self._last.interval_ns / 1e9
+
+    def take(self, message: Message, scope: str, interval_s: float | None) -> model.Snapshot | None:
+        """Return the snapshot to show now, if any; an interval of None shows every message."""
+        if scope != self._scope:  # the wider scope was granted after all, and repeats the numbers
+            self.forget()
+            self._scope = scope
+        if not rates.newer(message, self._last):
+            return None
+        self._last = message
+        timed = message
+        if interval_s is not None:
+            if not rates.due(message, self._shown, round(interval_s * 1e9)):
+                return None
+            timed = rates.over_interval(message, self._shown, scope)
+        self._shown = message
+        return model.snapshot_of(timed, self._selection, self._uid, scope, self._user)
+
+    def forget(self) -> None:
+        """Start again, as with other tables."""
+        self._last = self._shown = None

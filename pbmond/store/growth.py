@@ -1,0 +1,63 @@
+"""The host's own counters as growth since counting began; what they belong to comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+#: The most interfaces or disks that are remembered after they are gone. Containers come and go.
+MAX_GONE: Final = 64
+
+Counts = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One interface, disk or host: its newest reading, and what it has grown by.
+
+    ``interval`` is None unless both the newest reading and the one before it have the counters.
+    """
+
+    last: Counts
+    total: Counts
+    interval: Counts | None
+    present: bool
+
+
+class GrowthTable:
+    """Growth by name; totals never fall."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, Growth] = {}
+        self._skipped = False  # the last reading failed
+
+    def take(self, reading: Mapping[bytes, Counts] | None) -> None:
+        """Take a reading, None if it failed. A name that appears later counts from there."""
+        if reading is None:
+            self._skipped = True
+            self.rows = {
+                name: Growth(row.last, row.total, None, row.present)
+                for name, row in self.rows.items()
+            }
+            return
+        gone = {
+            name: Growth(row.last, row.total, None, present=False)
+            for name, row in self.rows.items()
+            if name not in reading
+        }
+        now = {name: self._grown(self.rows.get(name), last) for name, last in reading.items()}
+        # Those that have been gone longest come first, and are forgotten first.
+        self.rows = {**dict(list(gone.items())[-MAX_GONE:]), **now}
+        self._skipped = False
+
+    def _grown(self, row: Growth | None, last: Counts) -> Growth:
+        if row is None:
+            return Growth(last, (0,) * len(last), None, present=True)
+        if not row.present:
+            return Growth(last, row.total, None, present=True)
+        grown = tuple(new - old for new, old in zip(last, row.last, strict=True))
+        if min(grown) < 0:  # another one with the same name, which has counted from zero
+            grown = last
+        total = tuple(map(sum, zip(row.total, grown, strict=True)))
+        return Growth(last, total, None if self._skipped else grown, present=True)

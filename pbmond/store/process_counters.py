@@ -1,0 +1,71 @@
+"""The cumulative counters of processes, and what they were when the tick began."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pbmond.fields import COUNTERS
+from pbmond.store.values import ROWS
+
+#: The rows of COUNTERS that hold the bytes read from and written to disks.
+DISK = slice(COUNTERS.index("disk_read_bytes"), COUNTERS.index("disk_write_bytes") + 1)
+
+
+def widened(array: NDArray[Any], capacity: int) -> NDArray[Any]:
+    """Copy ``array`` with its last axis filled up to ``capacity`` by zeros."""
+    wide = np.zeros((*array.shape[:-1], capacity), array.dtype)
+    wide[..., : array.shape[-1]] = array
+    return wide
+
+
+class ProcessCounters:
+    """Arrays of (len(COUNTERS), slots)."""
+
+    def __init__(self, capacity: int) -> None:
+        self._now = np.zeros((len(COUNTERS), capacity), np.uint64)
+        self._before = np.zeros_like(self._now)
+        #: By slot: something but disk bytes moved in this tick.
+        self.active = np.zeros(capacity, np.bool_)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for ``capacity`` slots."""
+        self._now = widened(self._now, capacity)
+        self._before = widened(self._before, capacity)
+        self.active = widened(self.active, capacity)
+
+    def begin(self, high: int) -> None:
+        """Start a tick; ``high`` slots have ever been used."""
+        self._before[:, :high] = self._now[:, :high]
+        self.active[:] = False
+
+    def add(
+        self, slots: NDArray[np.int32], classes: NDArray[np.uint8], deltas: NDArray[np.uint64]
+    ) -> None:
+        """Add ``deltas`` (rows, len(VALUES)) to the counters of each row's slot and class."""
+        capacity = self._now.shape[1]
+        flat = ROWS[classes] * capacity + slots[:, np.newaxis]
+        np.add.at(self._now.reshape(-1), flat.reshape(-1), deltas.reshape(-1))
+        self.active[slots] = True
+
+    def set_disk(self, slot: int, values: Sequence[int]) -> None:
+        """Set the bytes read from and written to disks."""
+        self._now[DISK, slot] = values
+
+    def moved_nothing(self, slot: int) -> bool:
+        """Return whether all counters of a slot are zero."""
+        return not self._now[:, slot].any()
+
+    def clear(self, slot: int) -> NDArray[np.uint64]:
+        """Set a slot to zero and return its final counters."""
+        final: NDArray[np.uint64] = self._now[:, slot].copy()
+        self._now[:, slot] = self._before[:, slot] = 0
+        return final
+
+    def freeze(self, high: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Copy the counters of the first ``high`` slots, and what moved in this tick."""
+        counters = self._now[:, :high].copy()
+        return counters, counters - self._before[:, :high]

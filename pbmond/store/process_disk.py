@@ -1,0 +1,112 @@
+"""Disk counters of processes, made from the kernel's own I/O accounting.
+
+The accounting differs from our counters in three ways. It counts from the start of the process,
+ours count from the start of the daemon. A sample is a sum over threads, which falls when a thread
+exits; our counters never fall. And samples are irregular, so each covers a time span of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = tuple[int, int]  # read, written
+
+_DISK = np.dtype(
+    [
+        ("baseline_known", "?"),  # later samples can be counted
+        ("busy", "?"),  # the newest sample had grown
+        ("sampled_ns", "<u8"),  # when the newest sample was taken
+        ("baseline", "<u8", 2),  # moved before counting began
+        ("last", "<u8", 2),  # the newest sample
+        ("counted", "<u8", 2),
+    ]
+)
+
+
+class ProcessDisk:
+    """The disk bytes of each slot; ``begin`` a tick, then feed it."""
+
+    def __init__(self, capacity: int, started_ns: int) -> None:
+        """``started_ns``: CLOCK_BOOTTIME when counting began."""
+        self._started_ns = started_ns
+        self._state = np.zeros(capacity, _DISK)
+        self._now_ns = 0
+        self._interval_ns = 0
+        #: By slot, the seconds that the bytes counted in this tick took; NaN: unknown.
+        self.elapsed_s = np.zeros(capacity)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for ``capacity`` slots."""
+        more = capacity - len(self._state)
+        self._state = np.append(self._state, np.zeros(more, _DISK))
+        self.elapsed_s = np.append(self.elapsed_s, np.zeros(more))
+
+    def begin(self, now_ns: int, interval_ns: int) -> None:
+        """Start a tick."""
+        self._now_ns, self._interval_ns = now_ns, interval_ns
+        self.elapsed_s[:] = np.where(self._state["baseline_known"], interval_ns / 1e9, np.nan)
+
+    def add(self, slot: int, start_ns: int) -> None:
+        """Prepare a free slot for a process that started at ``start_ns``.
+
+        If that was before the daemon, its first sample is only a baseline.
+        """
+        known = start_ns >= self._started_ns
+        state = self._state[slot]
+        state["baseline_known"], state["sampled_ns"] = known, start_ns
+        self.elapsed_s[slot] = self._interval_ns / 1e9 if known else np.nan
+
+    def clear(self, slot: int) -> None:
+        """Forget the process of a slot."""
+        self._state[slot] = np.zeros((), _DISK)
+
+    def needs_baseline(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which of ``slots`` must be sampled once before their bytes can be counted."""
+        return ~self._state["baseline_known"][slots]
+
+    def busy(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which of ``slots`` had moved bytes when they were last sampled."""
+        return np.asarray(self._state["busy"][slots])
+
+    def sample(self, slot: int, values: Bytes) -> Bytes | None:
+        """Take a sum over the living threads; return the raised counters, None if unchanged."""
+        state = self._state[slot]
+        last, counted = state["last"].tolist(), state["counted"].tolist()
+        if not self._take(slot, state, values):
+            return None
+        sums = [old + new - was for old, new, was in zip(counted, values, last, strict=True)]
+        return self._count(state, sums)
+
+    def final(self, slot: int, values: Bytes) -> Bytes | None:
+        """Take the accounting of all threads at the exit; return what ``sample`` returns.
+
+        It includes what threads moved between the last sample and their end.
+        """
+        state = self._state[slot]
+        baseline = state["baseline"].tolist()
+        if not self._take(slot, state, values):
+            return None
+        return self._count(state, [new - old for new, old in zip(values, baseline, strict=True)])
+
+    def _take(self, slot: int, state: np.void, values: Bytes) -> bool:
+        """Store a sample and its time; False if it is the baseline."""
+        known = bool(state["baseline_known"])
+        sampled_ns = int(state["sampled_ns"])
+        if not known:
+            state["baseline_known"], state["baseline"] = True, values
+        elif sampled_ns < self._now_ns:
+            # The sample before may be many ticks old.
+            self.elapsed_s[slot] = max(self._now_ns - sampled_ns, self._interval_ns) / 1e9
+        state["sampled_ns"], state["last"], state["busy"] = self._now_ns, values, False
+        return known
+
+    @staticmethod
+    def _count(state: np.void, values: list[int]) -> Bytes | None:
+        """Raise the counters, which never fall."""
+        before = state["counted"].tolist()
+        read, written = map(max, values, before)
+        if [read, written] == before:
+            return None
+        state["counted"], state["busy"] = (read, written), True
+        return read, written
