@@ -49,7 +49,7 @@ def match(expected: Expectation, moved: Moved, *, older: bool) -> Match:
         return Match((), tuple(_check_process(expected, moved)))
     if isinstance(expected, ExpectedConnection):
         rows = tuple(_connections(expected, moved))
-        ends = (each for row in rows for each in _check_ends(expected, row, older=older))
+        ends = (each for row in rows for each in _check_connection(expected, row, older=older))
     else:
         rows = tuple(_files(expected, moved))
         ends = (each for row in rows for each in _check_file(expected, row))
@@ -111,6 +111,23 @@ def _connections(expected: ExpectedConnection, moved: Moved) -> Iterator[Row]:
         peer = _address(row["family"], row["remote"]), row["remote_port"]
         if row["inode"] == expected.inode and (expected.remote_address is None or peer == remote):
             yield row
+
+
+def _check_connection(expected: ExpectedConnection, row: Row, *, older: bool) -> Iterator[str]:
+    yield from _check_ends(expected, row, older=older)
+    yield from _check_tcp(expected, row)
+
+
+def _check_tcp(expected: ExpectedConnection, row: Row) -> Iterator[str]:
+    """Compare with what TCP_INFO said."""
+    for name in ("retransmitted_segments", "retransmitted_bytes"):
+        wanted = getattr(expected, name)
+        if wanted is not None and row[name] != wanted:
+            yield f"{name} {row[name]}, not {wanted}"
+    if expected.rtt_us is not None:
+        low, high = expected.rtt_us
+        if not low <= row["rtt_us"] <= high:
+            yield f"rtt_us {row['rtt_us']}, not from {low} to {high}"
 
 
 def _check_ends(expected: ExpectedConnection, row: Row, *, older: bool) -> Iterator[str]:

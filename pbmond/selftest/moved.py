@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbmond import wire
-from pbmond.fields import COUNTERS
+from pbmond.fields import IDENTITY, TABLES
 from pbmond.kernel.records import START_TICK_NS
 
 Row = dict[str, Any]
-_CONNECTION_KEY = (
-    *("class", "family", "type", "protocol", "local", "remote", "local_port", "remote_port"),
-    *("netns", "inode", "first_ns"),
-)
-_FILE_KEY = ("class", "device", "inode", "first_ns")
-_CONNECTION_COUNTERS = ("rx_bytes", "tx_bytes", "rx_calls", "tx_calls")
-_FILE_COUNTERS = ("read_bytes", "write_bytes", "read_calls", "write_calls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,33 +22,45 @@ class Moved:
     files: Mapping[int, Sequence[Row]]
     processes: Mapping[int, Sequence[Row]]
 
+    def since(self, started_ns: int) -> Moved:
+        """Leave out processes that started before that time: a process id is used again."""
+        # The start of a process is known to the tick until it moves its first byte.
+        ticks = started_ns // START_TICK_NS
+
+        def kept(table: Mapping[int, Sequence[Row]]) -> dict[int, list[Row]]:
+            return {
+                pid: [row for row in rows if row["start_ns"] // START_TICK_NS >= ticks]
+                for pid, rows in table.items()
+            }
+
+        return Moved(kept(self.connections), kept(self.files), kept(self.processes))
+
 
 def moved(earlier: wire.Message, later: wire.Message) -> Moved:
     """Return what ``later`` has more than ``earlier``; both are of kind ``flows``, in one epoch."""
     return Moved(
-        _added(earlier.connections, later.connections, _CONNECTION_KEY, _CONNECTION_COUNTERS),
-        _added(earlier.files, later.files, _FILE_KEY, _FILE_COUNTERS),
-        _added(earlier.processes, later.processes, (), COUNTERS),
+        _added("connections", earlier.connections, later.connections),
+        _added("files", earlier.files, later.files),
+        _added("processes", earlier.processes, later.processes),
     )
 
 
 def _added(
-    earlier: wire.Table | None,
-    later: wire.Table | None,
-    key: tuple[str, ...],
-    counters: tuple[str, ...],
+    table: str, earlier: wire.Table | None, later: wire.Table | None
 ) -> dict[int, list[Row]]:
-    before = {_identity(row, key): row for row in earlier.rows()} if earlier else {}
+    counters = [name for name in TABLES[table] if TABLES[table][name].kind == "counter"]
+    before = {_identity(table, row): row for row in earlier.rows()} if earlier else {}
     added: dict[int, list[Row]] = defaultdict(list)
     for row in later.rows() if later else ():
-        base = before.get(_identity(row, key))
+        base = before.get(_identity(table, row))
         if base is not None:
             row.update((name, row[name] - base[name]) for name in counters)
-        if not key or any(row[name] for name in counters):
+        if table == "processes" or any(row[name] for name in counters):
             added[row["pid"]].append(row)
     return added
 
 
-def _identity(row: Row, key: tuple[str, ...]) -> tuple[Any, ...]:
+def _identity(table: str, row: Row) -> tuple[Any, ...]:
     # The start of a process becomes exact only when it moves its first byte.
-    return (row["pid"], row["start_ns"] // START_TICK_NS, *(row[name] for name in key))
+    start = row["start_ns"] // START_TICK_NS
+    return (start, *(row[name] for name in IDENTITY[table] if name != "start_ns"))

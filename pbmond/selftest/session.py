@@ -114,7 +114,8 @@ class _Programs:
         try:
             if isinstance(workload, Exception):
                 raise workload
-            return Outcome(name, opened, tuple(workload.go()))
+            expected = tuple(workload.go())
+            return Outcome(name, opened, expected, started_ns=workload.started_ns)
         except UnavailableError as reason:
             return Outcome(name, opened, refusal=str(reason))
         except WorkloadError as reason:

@@ -26,7 +26,8 @@ class Outcome:
     """What one program did; it was ``opened`` "before" or "after" the daemon started.
 
     ``refusal``: why the kernel does not offer the path; ``failure``: why the program failed. If
-    both are None, ``expected`` is what the kernel returned to it.
+    both are None, ``expected`` is what the kernel returned to it. ``started_ns``: CLOCK_BOOTTIME
+    before which none of its processes started.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Outcome:
     expected: tuple[Expectation, ...] = ()
     refusal: str | None = None
     failure: str | None = None
+    started_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class _Judgement:
 
     def __init__(self, outcome: Outcome, moved: Moved, excuse: str | None) -> None:
         self._outcome = outcome
-        self._moved = moved
+        self._everywhere = moved
+        self._moved = moved.since(outcome.started_ns)
         self._excuse = excuse
         self._pids = {each.pid for each in outcome.expected}
         self._rows: list[Row] = []  # except those of the control channel
@@ -94,7 +97,7 @@ class _Judgement:
         strays = [row for row in self._family() if id(row) not in explained]
         self._rows += strays
         self._differences += (each for row in strays for each in _stray(row, "unexpected"))
-        self._differences += _elsewhere(self._outcome.expected, self._pids, self._moved)
+        self._differences += _elsewhere(self._outcome.expected, self._pids, self._everywhere)
         self._differences += self._outside_rows()
 
     def _family(self) -> Iterator[Row]:

@@ -42,7 +42,8 @@ CHUNK_NS = 3_000_000
 NOTHING, CONTROL = "nothing attached", "nothing, as a variant (noise)"
 ON, EMPTY = "pbmon by {}", "empty programs by {}"  # the mode
 AT_CALLS, OFF, EVENTS = "pbmon, sockets too by {}", "pbmon, files off", "one event a call"
-UNRELATED, FILE, ZERO, UDP = "getppid", "pread file", "read /dev/zero", "UDP send+recv"
+UNRELATED, FILE, ZERO = "getppid", "pread file", "read /dev/zero"
+UDP, TCP = "UDP send+recv", "TCP send+recv"
 _TRACED = ("read", "pread64", "write", "pwrite64", "sendto", "recvfrom", "sendmsg", "recvmsg")
 
 
@@ -82,13 +83,16 @@ class Work:
         self._buffer = ctypes.create_string_buffer(64)
         self._files = (file, zero)
         at = ctypes.addressof(self._buffer)
-        sending = (bench.SENDTO, left.fileno(), at, 1, 0, 0, 0)
+        pairs = {UDP: (left, right), TCP: _tcp(stack)}
         self.calls = {
             UNRELATED: Calls([(bench.GETPPID,)], os.getppid()),
             FILE: Calls([(bench.PREAD64, file.fileno(), at, 1, 0)], 1),
             ZERO: Calls([(bench.READ, zero.fileno(), at, 1)], 1),
-            UDP: Calls([sending, (bench.RECVFROM, right.fileno(), at, 1, 0, 0, 0)], 2),
         }
+        for name, (one, other) in pairs.items():
+            sending = (bench.SENDTO, one.fileno(), at, 1, 0, 0, 0)
+            receiving = (bench.RECVFROM, other.fileno(), at, 1, 0, 0, 0)
+            self.calls[name] = Calls([sending, receiving], 2)
         self._rounds = {name: calls.rounds(CHUNK_NS) for name, calls in self.calls.items()}
         self._chunks = chunks
 
@@ -112,6 +116,13 @@ def _udp() -> socket.socket:
     return sock
 
 
+def _tcp(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = stack.enter_context(socket.create_connection(listener.getsockname()))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client, stack.enter_context(listener.accept()[0])
+
+
 class Pbmon:
     """pbmon under one configuration; checks that it counted what was measured."""
 
@@ -131,9 +142,11 @@ class Pbmon:
 
     def _check(self, kernel: Kernel) -> None:
         flows, files, _ = kernel.read()
-        udp = flows.keys["protocol"] == socket.IPPROTO_UDP
-        rows = {"UDP": Rows(flows.keys[udp], flows.counters[udp]), "files": files}
-        expected = {"UDP": self._work.made(UDP)}
+        rows, expected = {"files": files}, {}
+        for name, protocol in ((UDP, socket.IPPROTO_UDP), (TCP, socket.IPPROTO_TCP)):
+            found = flows.keys["protocol"] == protocol
+            rows[name] = Rows(flows.keys[found], flows.counters[found])
+            expected[name] = self._work.made(name)
         if self._config.files != "off":
             expected["files"] = self._work.made(FILE) + self._work.made(ZERO)
         for name, least in expected.items():

@@ -30,7 +30,7 @@ MODES = (
 #: What this kernel may lack (modules and devices); everything else must run.
 OPTIONAL = frozenset(
     (
-        *("families.crypto", "families.vsock", "sockets.sctp", "stream_sockets.tls"),
+        *("families.crypto", "families.vsock", "lossy.netem", "sockets.sctp", "stream_sockets.tls"),
         *("foreign.calls_of_a_32_bit_program", "foreign.int_80_of_a_64_bit_program"),
     )
 )

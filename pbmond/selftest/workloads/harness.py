@@ -86,6 +86,9 @@ class ExpectedConnection:
     write_bytes: int
     read_calls: int | None
     write_calls: int | None
+    retransmitted_segments: int | None = None
+    retransmitted_bytes: int | None = None
+    rtt_us: tuple[int, int] | None = None  # from, to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +114,14 @@ def _parse(row: dict[str, Any]) -> Expectation:
 class Workload:
     """One running program, set up and waiting; a context manager that ends it."""
 
-    def __init__(self, name: str, directory: Path, pipes: tuple[int, int]) -> None:
-        """Wait until ``name`` is ready; ``pipes``: what it is told, and what it says."""
+    def __init__(self, name: str, directory: Path, pipes: tuple[int, int], started_ns: int) -> None:
+        """Wait until ``name`` is ready; ``pipes``: what it is told, and what it says.
+
+        ``started_ns``: CLOCK_BOOTTIME before which none of its processes started.
+        """
         self.name = name
         self.directory = directory
+        self.started_ns = started_ns
         self._pid: int | None = None
         self._orders, answers = pipes
         self._answers = os.fdopen(answers, "rb")
@@ -258,13 +265,14 @@ class Runner:
         directory = Path(tempfile.mkdtemp(prefix="workload-", dir=scratch))
         stdin, orders = os.pipe()
         answers, stdout = os.pipe()
+        started_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         request = {"name": name, "directory": str(directory), "seed": seed}
         try:
             socket.send_fds(self._channel, [json.dumps(request).encode()], [stdin, stdout])
         finally:
             os.close(stdin)
             os.close(stdout)
-        return Workload(name, directory, (orders, answers))
+        return Workload(name, directory, (orders, answers), started_ns)
 
     def __enter__(self) -> Self:
         return self

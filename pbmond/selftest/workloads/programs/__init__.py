@@ -18,6 +18,7 @@ _AREAS = (
     "brief",
     "foreign",
     "namespaces",
+    "lossy",
 )
 for _area in _AREAS:
     import_module(f"{__name__}.{_area}")

@@ -23,12 +23,13 @@ NEAR, FAR = ("198.51.100.1", "2001:db8::1"), ("198.51.100.2", "2001:db8::2")
 TCP_PORT, UDP_PORT = 7001, 7003
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes) -> bytes:
+    """Pack one attribute of rtnetlink."""
     head = struct.pack("=HH", 4 + len(value), kind)
     return head + value + bytes(-len(value) % 4)
 
 
-def _route(kind: int, body: bytes) -> None:
+def route(kind: int, body: bytes) -> None:
     """Send one rtnetlink request and raise what the kernel answers."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
         head = struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST_ACK_CREATE, 1, 0)
@@ -38,24 +39,24 @@ def _route(kind: int, body: bytes) -> None:
         raise OSError(number, f"rtnetlink {kind}: {os.strerror(number)}")
 
 
-def _make_veth(peer_pid: int) -> None:
+def make_veth(peer_pid: int) -> None:
     """Make the interface v0 here and v1, its other end, in the namespace of ``peer_pid``."""
-    name = _attribute(IFLA_IFNAME, b"v1\0")
-    peer = bytes(16) + name + _attribute(IFLA_NET_NS_PID, struct.pack("=I", peer_pid))
-    info = _attribute(IFLA_INFO_KIND, b"veth\0")
-    info += _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, peer))
-    body = bytes(16) + _attribute(IFLA_IFNAME, b"v0\0") + _attribute(IFLA_LINKINFO, info)
-    _route(RTM_NEWLINK, body)
+    name = attribute(IFLA_IFNAME, b"v1\0")
+    peer = bytes(16) + name + attribute(IFLA_NET_NS_PID, struct.pack("=I", peer_pid))
+    info = attribute(IFLA_INFO_KIND, b"veth\0")
+    info += attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer))
+    body = bytes(16) + attribute(IFLA_IFNAME, b"v0\0") + attribute(IFLA_LINKINFO, info)
+    route(RTM_NEWLINK, body)
 
 
-def _address(interface: str, hosts: tuple[str, str]) -> None:
+def give_address(interface: str, hosts: tuple[str, str]) -> None:
     """Give the interface an IPv4 and an IPv6 address, usable at once, and bring it up."""
     index = socket.if_nametoindex(interface)
     for family, host, prefix in zip(FAMILIES, hosts, (24, 64), strict=True):
         packed = socket.inet_pton(family, host)
         body = struct.pack("=BBBBI", family, prefix, IFA_F_NODAD, 0, index)
-        body += _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
-        _route(RTM_NEWADDR, body)
+        body += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+        route(RTM_NEWADDR, body)
     bring_up(interface)
 
 
@@ -64,7 +65,7 @@ def _far_end(run: Run, version: int, entered: Gate, connected: Gate, go: Gate) -
     own_network()
     entered.open()
     connected.wait()
-    _address("v1", FAR)
+    give_address("v1", FAR)
     host = FAR[version]
     listener = socket.create_server((host, TCP_PORT), family=FAMILIES[version])
     datagrams = socket.socket(FAMILIES[version], socket.SOCK_DGRAM)
@@ -86,8 +87,8 @@ def _across(run: Run, version: int) -> Iterator[None]:
     own_network()
     entered.wait()
     with offered("veth"):
-        _make_veth(far.pid)
-    _address("v0", NEAR)
+        make_veth(far.pid)
+    give_address("v0", NEAR)
     connected.open()
     listening.wait()
     client = socket.create_connection((FAR[version], TCP_PORT))

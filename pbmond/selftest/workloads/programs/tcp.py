@@ -14,8 +14,8 @@ from dataclasses import dataclass
 TCP_INFO, SO_ATTACH_FILTER, SO_DETACH_FILTER = 11, 26, 27
 #: struct tcp_info of include/uapi/linux/tcp.h as far as its bytes_retrans.
 _INFO_SIZE, _STATE, _RTT, _SEGMENTS, _BYTES = 216, 0, 68, 100, 208
-# Instructions of a classic socket filter: load a random number, jump if not less, return.
-_LOAD, _JUMP_IF_NOT_LESS, _RETURN = 0x20, 0x35, 0x06
+# Instructions of a classic socket filter.
+_LOAD_SIZE, _LOAD, _JUMP_IF_MORE, _JUMP_IF_NOT_LESS, _RETURN = 0x80, 0x20, 0x25, 0x35, 0x06
 _RANDOM = 0xFFFFF038  # SKF_AD_OFF + SKF_AD_RANDOM
 _ALL = 0xFFFFFFFF
 
@@ -38,14 +38,17 @@ def info(sock: socket.socket) -> TcpInfo:
     return TcpInfo(data[_STATE], rtt, segments, size)
 
 
-def lose(sock: socket.socket, share: float) -> None:
-    """Let ``sock`` drop this share of the segments that arrive, at random.
+def lose(sock: socket.socket, share: float, above: int = 0) -> None:
+    """Let ``sock`` drop at random this share of the segments that arrive with more bytes.
 
-    A socket filter does it in the receiver, so that it needs no module, and no rights.
+    ``above`` includes the header. A socket filter in the receiver drops them, so that it takes
+    neither a module nor rights.
     """
     program = b"".join(
         struct.pack("=HBBI", *each)
         for each in (
+            (_LOAD_SIZE, 0, 0, 0),
+            (_JUMP_IF_MORE, 0, 3, above),
             (_LOAD, 0, 0, _RANDOM),
             (_JUMP_IF_NOT_LESS, 1, 0, min(int(share * (_ALL + 1)), _ALL)),
             (_RETURN, 0, 0, 0),

@@ -43,3 +43,19 @@ def test_a_file_of_a_reused_inode_number_is_another_row() -> None:
     (row,) = moved(earlier, later).files[PID]
     assert row["read_bytes"] == 3
     assert row["first_ns"] == 2
+
+
+def test_a_process_that_had_the_pid_before_is_left_out() -> None:
+    before = START_NS - 1_000_000_000
+    rows = [connection_row(7, 7), connection_row(9, 9, start_ns=before)]
+    files = [file_row(1000), file_row(5, start_ns=before)]
+    between = moved(message(), message(connections=rows, files=files)).since(START_NS)
+    assert [row["rx_bytes"] for row in between.connections[PID]] == [7]
+    assert [row["read_bytes"] for row in between.files[PID]] == [1000]
+
+
+def test_what_was_sent_again_is_what_was_added() -> None:
+    earlier = message(connections=[connection_row(7, 7, retransmitted_segments=2)])
+    later = message(connections=[connection_row(7, 7, retransmitted_segments=5)])
+    (row,) = moved(earlier, later).connections[PID]
+    assert row["retransmitted_segments"] == 3

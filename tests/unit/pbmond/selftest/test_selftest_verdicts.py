@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -200,3 +201,26 @@ def test_what_the_kernel_lacks_and_what_failed_have_a_reason() -> None:
 def test_a_path_that_moves_nothing_still_has_a_line() -> None:
     (line,) = lines(expected_file(), moved(processes=[process_row()])).values()
     assert (line.verdict, line.expected_bytes, line.counted_bytes) == (EXACT, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ({}, None),
+        ({"retransmitted_segments": 4}, "retransmitted_segments 4, not 5"),
+        ({"retransmitted_bytes": 0}, "retransmitted_bytes 0, not 7000"),
+        ({"rtt_us": 301}, "rtt_us 301, not from 100 to 300"),
+    ],
+)
+def test_a_connection_fares_as_the_kernel_says(found: dict[str, int], reason: str | None) -> None:
+    told = {"retransmitted_segments": 5, "retransmitted_bytes": 7000, "rtt_us": 200}
+    row = connection_row(0, 9, **(told | found))
+    whole = dict(zip(counter_names("unix")[:2], (0, 9), strict=True))
+    expected = replace(
+        expected_connection(0, 9),
+        retransmitted_segments=5,
+        retransmitted_bytes=7000,
+        rtt_us=(100, 300),
+    )
+    seen = lines(expected, moved(connections=[row], processes=[process_row(**whole)]))
+    assert (seen["out"].verdict, seen["out"].reason) == (OFF if reason else EXACT, reason)

@@ -59,7 +59,7 @@ def test_a_program_is_ready_once_it_has_left_the_call_that_says_so(tmp_path: Pat
     ):
         os.close(stdin)
         os.close(stdout)
-        with Workload("busy", tmp_path, (orders, answers)):
+        with Workload("busy", tmp_path, (orders, answers), started_ns=0):
             assert (tmp_path / "left").exists()
 
 
