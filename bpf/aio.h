@@ -17,18 +17,19 @@
 #if FILES || SOCKETS_AT_EXIT
 #define AIO_REQUESTS_TAIL 3 /* indexes of the two programs among their tails */
 #define AIO_RESULTS_TAIL 4
-#define AIO_RUN 32          /* items that one handles before it calls itself, 33 times at most */
-#define AIO_FINDERS 32      /* of the 34 programs of a call at most, those that may look up a file that
-			     * is not needed now: two more name it and the process */
-#define NO_ROW (~0U)       /* the table is full */
-#define NO_TARGET (~1U)    /* the request moves no bytes, or another hook counts them */
+#define AIO_RUN 32 /* items that one handles before it calls itself, 33 times at most */
+/* Of the 34 programs of a call, those that may look up a file that is not needed now: two more name
+ * that file and the process. */
+#define AIO_FINDERS 32
+#define NO_ROW (~0U)    /* the table is full */
+#define NO_TARGET (~1U) /* the request moves no bytes, or another hook counts them */
 
 /* The beginning of struct iocb in include/uapi/linux/aio_abi.h. */
 struct iocb {
 	u64 data;
 	u32 key;
 	u32 rw_flags;
-	u16 opcode;         /* IOCB_CMD_* */
+	u16 opcode; /* IOCB_CMD_* */
 	s16 priority;
 	u32 descriptor;
 };
@@ -227,8 +228,8 @@ INLINE bool take_item(struct scratch *scratch, struct call *ctx, bool submits, u
 	else
 		take_result(aio, CALL_ARGUMENT(ctx, 4) + IO_EVENT_SIZE * (item - aio->passed));
 	FORGET_PATH();
-	return !aio->unknown && (aio->result <= 0 || aio->request.slot == NO_TARGET ||
-				 count_result(scratch));
+	return !aio->unknown &&
+	       (aio->result <= 0 || aio->request.slot == NO_TARGET || count_result(scratch));
 }
 
 INLINE void find_item(struct scratch *scratch, bool submits)
@@ -248,8 +249,8 @@ INLINE void find_item(struct scratch *scratch, bool submits)
 	if (submits && aio->unknown)
 		remember_iocb(aio);
 	else if (aio->request.slot != NO_TARGET && !count_result(scratch))
-		count_overflow(&scratch->process, aio->request.class, aio->request.direction,
-			       aio->result, 1);
+		count_overflow(&scratch->process, aio->request.class, aio->request.direction, aio->result,
+			       1);
 }
 
 INLINE void begin_aio(struct scratch *scratch, u64 ring, u32 handed_out)

@@ -4,16 +4,16 @@
 #ifndef PBMON_AIO_RING_H
 #define PBMON_AIO_RING_H
 
-#define AIO_PASSED 1024     /* results looked at, at most: a program may write anything into its ring */
+#define AIO_PASSED 1024 /* results looked at, at most: a program may write anything into its ring */
 #define AIO_RING_MAGIC 0xa10a10a1
-#define AIO_RING_HEADER 32  /* sizeof(struct aio_ring) */
+#define AIO_RING_HEADER 32 /* sizeof(struct aio_ring) */
 #define IO_EVENT_SIZE 32
-#define MANY (~0U)         /* threads */
+#define MANY (~0U) /* threads */
 
 /* The beginning of struct io_event in include/uapi/linux/aio_abi.h. */
 struct io_event {
 	u64 data;
-	u64 iocb;           /* its address in the program */
+	u64 iocb; /* its address in the program */
 	s64 result;
 };
 
@@ -29,8 +29,8 @@ struct aio_ring {
 /* What was seen of a ring at the last call. */
 struct aio_seen {
 	u32 head;
-	u32 taken_unseen;     /* results have been taken without a call */
-	u32 thread;         /* the one that made all calls so far, or MANY */
+	u32 taken_unseen; /* results have been taken without a call */
+	u32 thread;       /* the one that made all calls so far, or MANY */
 };
 
 /* Take the current request out of the map. Only the one that deletes it counts its result. False: it is

@@ -124,7 +124,10 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
 		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
 	struct name_request of_file = {
-		.kind = EVENT_FILE, .magic = magic, .inode = key->inode, .id = row->counter.id,
+		.kind = EVENT_FILE,
+		.magic = magic,
+		.inode = key->inode,
+		.id = row->counter.id,
 		.place = place_of(file, key, magic),
 	};
 	request_name(context, &of_file);
@@ -177,7 +180,7 @@ INLINE bool count_inode(u32 context, const struct process_key *process, void *fi
 
 	fill_file(&key, process, inode, head);
 	row = find_by_hint(MAP(FILE_HINTS), hint_of(process, (u64)inode), MAP(FILE_INDEX),
-			 MAP(FILE_SLOTS), &key, sizeof(key));
+			   MAP(FILE_SLOTS), &key, sizeof(key));
 	if (!row) {
 		struct deferred *deferred = defer(context, process, file, direction, bytes, 1);
 

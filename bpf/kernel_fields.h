@@ -46,21 +46,22 @@ u64 map_descriptor(u64 kind, u64 descriptor) asm("llvm.bpf.pseudo");
  * takes eleven instructions of the processor, so HEAD() extracts a field from its 8-byte word, which
  * the compiler loads once for all its fields. */
 #if CAST_LOADS
-static void *(*cast)(const void *address, u64 type) CONSTANT = (void *)FUNCTION_RDONLY_CAST;
-#define LOAD(type, base, offset) \
-	(*(type *)(cast((void *)(base) + (offset) - 8, TYPE_SOCKADDR_STORAGE) + 8))
+static void *(*cast)(const void *address, u64 type)CONSTANT = (void *)FUNCTION_RDONLY_CAST;
+#define LOAD(type, base, offset) (*(type *)(cast((void *)(base) + (offset)-8, TYPE_SOCKADDR_STORAGE) + 8))
 #define READ(type, base, offset) LOAD(type volatile, base, offset)
 #define HEAD_OF(span) void *object
-#define HEAD(type, head, offset) ((offset) % 8 + sizeof(type) > 8 ?		\
-	READ(type, (head)->object, offset) :					\
-	(type)(LOAD(u64, (head)->object, (offset) / 8 * 8) >> (offset) % 8 * 8))
+#define HEAD(type, head, offset) \
+	((offset) % 8 + sizeof(type) > 8 ? \
+		 READ(type, (head)->object, offset) : \
+		 (type)(LOAD(u64, (head)->object, (offset) / 8 * 8) >> (offset) % 8 * 8))
 #define READ_HEAD(head, from) ((head)->object = (from), 0)
 #else
-#define READ(type, base, offset) ({						\
-	type read_value_ = 0;							\
-	read_kernel(&read_value_, sizeof(read_value_), (void *)(base) + (offset));	\
-	read_value_;								\
-})
+#define READ(type, base, offset) \
+	({ \
+		type read_value_ = 0; \
+		read_kernel(&read_value_, sizeof(read_value_), (void *)(base) + (offset)); \
+		read_value_; \
+	})
 #define HEAD_OF(span) u8 bytes[span]
 #define HEAD(type, head, offset) (*(type *)((head)->bytes + (offset)))
 #define READ_HEAD(head, from) read_kernel((head)->bytes, sizeof((head)->bytes), from)
@@ -73,17 +74,17 @@ static void *(*cast)(const void *address, u64 type) CONSTANT = (void *)FUNCTION_
  * chains of pointers that start at current_task(). bpf_get_current_task_btf came with 5.11; without
  * it, the same fields are probe reads. */
 #if TYPED_LOADS
-static void *(*current_task)(void) CONSTANT = (void *)158;
+static void *(*current_task)(void)CONSTANT = (void *)158;
 #define FIELD(type, base, offset) (*(type volatile *)((void *)(base) + (offset)))
 #else
-static void *(*current_task)(void) CONSTANT = (void *)35;
+static void *(*current_task)(void)CONSTANT = (void *)35;
 #define FIELD(type, base, offset) READ(type, base, offset)
 #endif
 
 /* The saved user registers of a task, and one of them. They are at the top of its kernel stack;
  * bpf_task_pt_regs (5.15) knows where. The loader asks it once where any address can be loaded. */
 #if TYPED_LOADS && !(CAST_LOADS && STACK_REGISTERS)
-static void *(*task_registers)(void *task) CONSTANT = (void *)175;
+static void *(*task_registers)(void *task)CONSTANT = (void *)175;
 #define REGISTER(type, registers, offset) FIELD(type, registers, offset)
 #else
 #if !STACK_REGISTERS

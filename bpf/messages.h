@@ -55,9 +55,9 @@ INLINE bool count_mapped(struct call *ctx)
 }
 
 #if SOCKETS_AT_EXIT
-#define SENDMMSG 2          /* the index of this program in its map of tails */
-#define MESSAGES_A_RUN 32   /* then it calls itself; 33 calls suffice for UIO_MAXIOV messages */
-#define MESSAGES_MAX 1024   /* recvmmsg itself has no limit */
+#define SENDMMSG 2        /* the index of this program in its map of tails */
+#define MESSAGES_A_RUN 32 /* then it calls itself; 33 calls suffice for UIO_MAXIOV messages */
+#define MESSAGES_MAX 1024 /* recvmmsg itself has no limit */
 
 INLINE u32 length_of_message(u64 vector, u32 index)
 {

@@ -5,7 +5,7 @@
 #ifndef PBMON_NAMING_H
 #define PBMON_NAMING_H
 
-#define PATH_STEPS 32       /* components that the walker reads before it calls itself */
+#define PATH_STEPS 32 /* components that the walker reads before it calls itself */
 #define CGROUP_STEPS 24
 
 /* Wake the collector only when a lot is waiting: it reads at every tick anyway. */
@@ -86,8 +86,10 @@ INLINE void start_walk(struct scratch *scratch, struct place place)
 
 INLINE void append_cgroup(struct scratch *scratch)
 {
-	void *node = READ(void *, READ(void *, READ(void *, current_task(), OFFSETOF_TASK_CGROUPS),
-				      OFFSETOF_CSS_SET_DFL_CGRP), OFFSETOF_CGROUP_KN);
+	void *node = READ(void *,
+			  READ(void *, READ(void *, current_task(), OFFSETOF_TASK_CGROUPS),
+			       OFFSETOF_CSS_SET_DFL_CGRP),
+			  OFFSETOF_CGROUP_KN);
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < CGROUP_STEPS && node; i++) {
@@ -146,7 +148,8 @@ INLINE void describe_process(struct name_event *event)
 	event->ppid = READ(u32, parent, OFFSETOF_TASK_TGID);
 	event->uid = READ(u32, cred, OFFSETOF_CRED_EUID);
 	event->netns = nsproxy ? READ(u32, READ(void *, nsproxy, OFFSETOF_NSPROXY_NET),
-				      OFFSETOF_NET_NS_INUM) : 0;
+				      OFFSETOF_NET_NS_INUM) :
+				 0;
 	read_kernel(event->comm, sizeof(event->comm), leader + OFFSETOF_TASK_COMM);
 }
 

@@ -40,8 +40,8 @@ struct raw_arguments {
 
 /* What pbmond/loader/kernel_maps.py says of each map. */
 #define CHECK_VALUE(map, value) _Static_assert(sizeof(value) == VALUE_SIZE_##map, #map)
-#define CHECK_MAP(map, key, value)						\
-	_Static_assert(sizeof(key) == KEY_SIZE_##map, #map);			\
+#define CHECK_MAP(map, key, value) \
+	_Static_assert(sizeof(key) == KEY_SIZE_##map, #map); \
 	CHECK_VALUE(map, value)
 
 CHECK_MAP(FLOW_INDEX, struct flow_key, u32);
@@ -145,7 +145,8 @@ RAW_TRACEPOINT(sock_send_length)
 
 	if (result > 0) {
 		identify_current(&process);
-		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), TX, result))
+		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), TX,
+				 result))
 			continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	} else {
 		skip_message(result < 0);
@@ -161,7 +162,8 @@ RAW_TRACEPOINT(sock_recv_length)
 
 	if (result > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE))) {
 		identify_current(&process);
-		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), RX, result))
+		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), RX,
+				 result))
 			continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	}
 	return 0;

@@ -7,15 +7,15 @@ enum pbmon_class {
 	CLASS_NET = 0,      /* inet and inet6 with a remote peer */
 	CLASS_LOOPBACK = 1, /* inet and inet6 that never leave the host */
 	CLASS_UNIX = 2,
-	CLASS_SOCKET = 3,   /* every other address family */
-	CLASS_FILE = 4,     /* regular files and block devices: storage */
+	CLASS_SOCKET = 3, /* every other address family */
+	CLASS_FILE = 4,   /* regular files and block devices: storage */
 	CLASS_PIPE = 5,
-	CLASS_DEVICE = 6,   /* character devices, anonymous inodes, pseudo file systems */
+	CLASS_DEVICE = 6, /* character devices, anonymous inodes, pseudo file systems */
 };
 
 /* One process. The kernel reuses a tgid, but never with the same start time. 16 bytes. */
 struct process_key {
-	__u64 start_ns;     /* CLOCK_BOOTTIME start of the thread group leader */
+	__u64 start_ns; /* CLOCK_BOOTTIME start of the thread group leader */
 	__u32 tgid;
 	__u32 zero;
 };
@@ -23,25 +23,25 @@ struct process_key {
 /* One connection of one process. 64 bytes, no padding. */
 struct flow_key {
 	__u64 start_ns;
-	__u8 local[16];     /* inet: 4 bytes and zeros; inet6: 16; others: socket inode in the first 8 */
-	__u8 remote[16];    /* all zeros: the peer is not known */
-	__u64 net;          /* address of struct net: tells namespaces apart, never shown */
+	__u8 local[16];  /* inet: 4 bytes and zeros; inet6: 16; others: socket inode in the first 8 */
+	__u8 remote[16]; /* all zeros: the peer is not known */
+	__u64 net;       /* address of struct net: tells namespaces apart, never shown */
 	__u32 tgid;
-	__u16 local_port;   /* host byte order */
-	__u16 remote_port;  /* host byte order */
-	__u16 protocol;     /* sk_protocol: IPPROTO_*, or the family's own number */
-	__u8 family;        /* AF_* */
-	__u8 type;          /* SOCK_* */
+	__u16 local_port;  /* host byte order */
+	__u16 remote_port; /* host byte order */
+	__u16 protocol;    /* sk_protocol: IPPROTO_*, or the family's own number */
+	__u8 family;       /* AF_* */
+	__u8 type;         /* SOCK_* */
 	__u32 zero;
 };
 
 /* One open file of one process. 32 bytes, no padding. */
 struct file_key {
 	__u64 start_ns;
-	__u64 superblock;   /* address of struct super_block: tells file systems apart, never shown */
+	__u64 superblock; /* address of struct super_block: tells file systems apart, never shown */
 	__u64 inode;
 	__u32 tgid;
-	__u32 generation;   /* i_generation: a reused inode number is another file */
+	__u32 generation; /* i_generation: a reused inode number is another file */
 };
 
 /* A process and class: where bytes go when the two tables above are full. 16 bytes, no padding. */
@@ -64,21 +64,21 @@ enum pbmon_flag {
  * What only TCP has is 0 elsewhere. Retransmissions are counted since the row's first byte, or since
  * the connection was opened if that was seen; each is in one row. */
 struct counter {
-	__u64 rx_bytes;     /* received or read */
-	__u64 tx_bytes;     /* sent or written */
+	__u64 rx_bytes; /* received or read */
+	__u64 tx_bytes; /* sent or written */
 	__u64 rx_calls;
 	__u64 tx_calls;
-	__u64 retransmitted_bytes; /* TCP */
-	__u64 id;           /* use of the slot << 32 | slot: unique in one daemon run */
-	__u64 first_ns;     /* CLOCK_BOOTTIME of the first byte; 0: the slot is free */
+	__u64 retransmitted_bytes;    /* TCP */
+	__u64 id;                     /* use of the slot << 32 | slot: unique in one daemon run */
+	__u64 first_ns;               /* CLOCK_BOOTTIME of the first byte; 0: the slot is free */
 	__u32 retransmitted_segments; /* TCP */
-	__u32 rtt_us;       /* TCP: smoothed round-trip time when last looked at; 0: not known */
-	__u32 netns;        /* flows: inode number of the network namespace */
-	__u32 device;       /* files: s_dev, as the kernel keeps it (major << 20 | minor) */
-	__u32 detail;       /* flows: inode number of the socket; files: i_rdev of a device node */
+	__u32 rtt_us; /* TCP: smoothed round-trip time when last looked at; 0: not known */
+	__u32 netns;  /* flows: inode number of the network namespace */
+	__u32 device; /* files: s_dev, as the kernel keeps it (major << 20 | minor) */
+	__u32 detail; /* flows: inode number of the socket; files: i_rdev of a device node */
 	__u8 class;
 	__u8 flags;
-	__u8 tcp_state;     /* TCP: enum of include/net/tcp_states.h when last looked at; 0: not known */
+	__u8 tcp_state; /* TCP: enum of include/net/tcp_states.h when last looked at; 0: not known */
 	__u8 zero;
 };
 
@@ -111,8 +111,8 @@ enum pbmon_lost {
 enum pbmon_event {
 	EVENT_PROCESS = 1, /* exec, or a process's first byte */
 	EVENT_EXIT = 2,
-	EVENT_FILE = 3,    /* a new file row: its path */
-	EVENT_UNIX = 4,    /* a new row of a unix socket: its names */
+	EVENT_FILE = 3, /* a new file row: its path */
+	EVENT_UNIX = 4, /* a new row of a unix socket: its names */
 };
 
 /* The beginning of every event. 32 bytes. */
@@ -121,7 +121,7 @@ struct event {
 	__u32 tgid;
 	__u64 start_ns;
 	__u64 time_ns;
-	__u64 id;           /* of the row, for EVENT_FILE and EVENT_UNIX */
+	__u64 id; /* of the row, for EVENT_FILE and EVENT_UNIX */
 };
 
 /* EVENT_PROCESS and EVENT_FILE. 88 bytes, then the text: the components of the path, leaf first, each
@@ -129,15 +129,15 @@ struct event {
 struct name_event {
 	struct event head;
 	__u32 ppid;
-	__u32 uid;          /* effective */
-	__u32 netns;        /* 0: not known */
-	__u32 path_size;    /* of the file, or of the executable */
+	__u32 uid;       /* effective */
+	__u32 netns;     /* 0: not known */
+	__u32 path_size; /* of the file, or of the executable */
 	__u32 cmdline_size;
 	__u32 cgroup_size;
-	__u8 whole;         /* the path is complete up to the process's root */
+	__u8 whole; /* the path is complete up to the process's root */
 	__u8 pad[3];
-	__u32 magic;        /* of a file: s_magic of its superblock */
-	__u64 inode;        /* of a file */
+	__u32 magic; /* of a file: s_magic of its superblock */
+	__u64 inode; /* of a file */
 	char comm[16];
 };
 struct exit_event {

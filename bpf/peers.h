@@ -20,7 +20,7 @@ INLINE void copy_address(u8 *to, const void *from)
 
 struct peer {
 	u16 family;
-	u16 port;           /* network byte order, as in struct sockaddr_in and sockaddr_in6 */
+	u16 port; /* network byte order, as in struct sockaddr_in and sockaddr_in6 */
 	u8 rest[24];
 };
 
@@ -106,8 +106,9 @@ INLINE void peer_of_call(struct flow_key *key)
 	else if (call == NR_SENDMSG)
 		read_message_peer(key, ARGUMENT(registers, 2));
 	else if (call == NR_SENDMMSG)
-		read_message_peer(key, ARGUMENT(registers, 2) + MMSGHDR_SIZE *
-				  batch_index(ARGUMENT(registers, 2), ARGUMENT(registers, 3), false));
+		read_message_peer(key, ARGUMENT(registers, 2) +
+					       MMSGHDR_SIZE * batch_index(ARGUMENT(registers, 2),
+									  ARGUMENT(registers, 3), false));
 }
 
 /* A message of sendmmsg moved no bytes: it was empty, or failed, which ends the call. */

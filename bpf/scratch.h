@@ -11,24 +11,24 @@
 #ifndef PBMON_SCRATCH_H
 #define PBMON_SCRATCH_H
 
-#define WALKER 0            /* indexes of the two programs in the maps of their callers */
+#define WALKER 0 /* indexes of the two programs in the maps of their callers */
 #define FIRST 1
 
-#define NAMES_MAX 3         /* the process and the two files of one system call */
+#define NAMES_MAX 3 /* the process and the two files of one system call */
 #define TEXT_SIZE 16384
-#define NAME_MAX 256        /* a component with its NUL */
+#define NAME_MAX 256 /* a component with its NUL */
 #define CMDLINE_MAX 4096
 
 /* What the kernel's struct path holds. */
 struct place {
-	void *mnt;          /* struct vfsmount */
+	void *mnt; /* struct vfsmount */
 	void *dentry;
 };
 
 /* A name for the walker to read and send. */
 struct name_request {
-	u32 kind;           /* EVENT_PROCESS or EVENT_FILE */
-	u32 magic;          /* of a file, as is the inode */
+	u32 kind;  /* EVENT_PROCESS or EVENT_FILE */
+	u32 magic; /* of a file, as is the inode */
 	u64 inode;
 	u64 id;
 	struct place place; /* of the file, or of the executable */
@@ -36,27 +36,27 @@ struct name_request {
 
 /* Bytes that have found no row yet. */
 struct deferred {
-	void *object;       /* struct file, or struct sock */
+	void *object; /* struct file, or struct sock */
 	u64 bytes;
 	u64 calls;
 	u32 direction;
 	u32 is_flow;
-	u32 state;          /* of the socket */
+	u32 state; /* of the socket */
 	u32 zero;
 	struct flow_key key;
 };
 
 /* A request of io_submit is identified by its ring and the address of its iocb in that memory. */
 struct aio_key {
-	u64 memory;         /* struct mm_struct */
+	u64 memory; /* struct mm_struct */
 	u64 ring;
-	u64 iocb;           /* 0: the ring itself */
+	u64 iocb; /* 0: the ring itself */
 };
 
 /* Where the bytes of a request go. */
 struct aio_request {
-	u64 id;             /* of the row */
-	u32 slot;           /* or NO_ROW, NO_TARGET */
+	u64 id;   /* of the row */
+	u32 slot; /* or NO_ROW, NO_TARGET */
 	u8 is_flow;
 	u8 direction;
 	u8 class;
@@ -66,7 +66,7 @@ struct aio_request {
 /* The file behind a descriptor, as found earlier in the same call. */
 #define AIO_FOUND 16
 struct aio_found {
-	u64 call;           /* its number; 0: none */
+	u64 call; /* its number; 0: none */
 	u32 descriptor;
 	u32 zero;
 	struct aio_request request;
@@ -77,41 +77,41 @@ struct aio_found {
 struct aio_work {
 	struct aio_key key;
 	struct aio_request request;
-	u64 call;           /* the number of this call */
-	u64 lost;           /* results of this call */
-	s64 result;         /* of the current request; 0 or less: it counts nothing */
-	u8 unknown;         /* the target of the current request is not known yet */
-	u8 remembered;      /* the current request was in the map of requests */
+	u64 call;      /* the number of this call */
+	u64 lost;      /* results of this call */
+	s64 result;    /* of the current request; 0 or less: it counts nothing */
+	u8 unknown;    /* the target of the current request is not known yet */
+	u8 remembered; /* the current request was in the map of requests */
 	u8 direction;
-	u8 programs;        /* that have run in this call, each tail-called by the one before */
-	u32 descriptor;     /* of the current request */
-	u32 slots;          /* of the ring */
-	u32 from;           /* the first slot whose result was taken without a call */
-	u32 passed;         /* how many were taken without a call */
-	u16 taken_unseen;   /* results of this ring have been taken without a call before */
-	u16 shared;         /* several threads use this ring */
+	u8 programs;      /* that have run in this call, each tail-called by the one before */
+	u32 descriptor;   /* of the current request */
+	u32 slots;        /* of the ring */
+	u32 from;         /* the first slot whose result was taken without a call */
+	u32 passed;       /* how many were taken without a call */
+	u16 taken_unseen; /* results of this ring have been taken without a call before */
+	u16 shared;       /* several threads use this ring */
 	struct aio_found found[AIO_FOUND];
 };
 
 /* What the programs of a chain share. `text` is longer than TEXT_SIZE, so that the last name fits. */
 struct scratch {
-	u32 claims;         /* threads that try to get this space, or have it */
-	u32 owner;          /* the thread that has it; 0: none */
+	u32 claims; /* threads that try to get this space, or have it */
+	u32 owner;  /* the thread that has it; 0: none */
 	u32 deferred_count;
 	u32 name_count;
 	u32 names_sent;
-	u32 message;        /* the next one of sendmmsg or recvmmsg, or the next request of io_submit */
+	u32 message; /* the next one of sendmmsg or recvmmsg, or the next request of io_submit */
 	struct deferred deferred[2];
 	struct name_request names[NAMES_MAX];
 	struct process_key process;
-	struct place at;    /* the walker's position */
+	struct place at; /* the walker's position */
 	struct place root;
 	u32 walking;
-	u32 used;           /* bytes of text */
+	u32 used; /* bytes of text */
 	u8 whole;
-	u8 resume;          /* the tail that continues after the walker; 0: none */
+	u8 resume; /* the tail that continues after the walker; 0: none */
 	u16 pad;
-	u32 rest;           /* results that are lost if it cannot be called */
+	u32 rest; /* results that are lost if it cannot be called */
 	struct aio_work aio;
 	struct name_event event; /* sent together with the text behind it */
 	char text[TEXT_SIZE + CMDLINE_MAX];
@@ -188,7 +188,7 @@ INLINE void continue_in(void *ctx, u32 context, void *tails, u32 index)
 /* Leave bytes to the program "first", which needs the rest of what is returned; NULL: they are lost,
  * and counted as lost. The result lies in the scratch space because a program's stack is short. */
 INLINE struct deferred *defer(u32 context, const struct process_key *process, void *object,
-			     enum direction direction, u64 bytes, u64 calls)
+			      enum direction direction, u64 bytes, u64 calls)
 {
 	struct scratch *scratch = scratch_of(context);
 	u32 n = scratch ? scratch->deferred_count : 2;

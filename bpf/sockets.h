@@ -29,10 +29,11 @@ struct socket_kind {
 } __attribute__((aligned(8)));
 
 /* Copy an address as two numbers: a head may be in the kernel's memory, where memcpy() cannot read. */
-#define COPY_ADDRESS(to, head, offset) do {					\
-	((u64 *)(to))[0] = HEAD(u64, head, offset);				\
-	((u64 *)(to))[1] = HEAD(u64, head, (offset) + 8);			\
-} while (0)
+#define COPY_ADDRESS(to, head, offset) \
+	do { \
+		((u64 *)(to))[0] = HEAD(u64, head, offset); \
+		((u64 *)(to))[1] = HEAD(u64, head, (offset) + 8); \
+	} while (0)
 
 INLINE void fill_endpoints(u32 family, const struct socket_head *head, u8 *local, u8 *remote)
 {
@@ -160,8 +161,10 @@ INLINE bool called_connect(void *sk)
 INLINE u8 opened_by(const struct flow_key *key, void *sk, u8 state)
 {
 	struct endpoints endpoints = {
-		.net = key->net, .family = key->family,
-		.local_port = key->local_port, .remote_port = key->remote_port,
+		.net = key->net,
+		.family = key->family,
+		.local_port = key->local_port,
+		.remote_port = key->remote_port,
 	};
 	u8 *seen;
 
@@ -203,8 +206,8 @@ INLINE void emit_unix(u32 context, const struct process_key *process, void *sk, 
 	emit(event, sizeof(*event));
 }
 
-INLINE struct flow_slot *first_flow(u32 context, const struct process_key *process,
-				    struct flow_key *key, void *sk, u8 state)
+INLINE struct flow_slot *first_flow(u32 context, const struct process_key *process, struct flow_key *key,
+				    void *sk, u8 state)
 {
 	u32 slot;
 
@@ -260,7 +263,7 @@ INLINE bool count_flow(u32 context, const struct process_key *process, const str
 		       void *sk, enum direction direction, u64 bytes, u64 calls)
 {
 	struct flow_slot *row = find_by_hint(MAP(FLOW_HINTS), flow_hint(process, key, sk),
-					   MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key, sizeof(*key));
+					     MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key, sizeof(*key));
 
 	if (!row) {
 		struct deferred *deferred = defer(context, process, sk, direction, bytes, calls);

@@ -101,12 +101,13 @@ INLINE u64 next_id(u64 id, u32 slot)
 	return ((id >> 32) + 1) << 32 | slot;
 }
 
-#define RAISE_HIGH_WATER(table, slot) do {							\
-	u32 cpu_ = processor();							\
-	struct high_water *high_ = map_lookup(MAP(HIGH_WATER), &cpu_);		\
-	if (high_ && high_->table < (slot) + 1)					\
-		high_->table = (slot) + 1;					\
-} while (0)
+#define RAISE_HIGH_WATER(table, slot) \
+	do { \
+		u32 cpu_ = processor(); \
+		struct high_water *high_ = map_lookup(MAP(HIGH_WATER), &cpu_); \
+		if (high_ && high_->table < (slot) + 1) \
+			high_->table = (slot) + 1; \
+	} while (0)
 
 /* Make a row visible: first its key, then its time. False: another processor was faster, or the table
  * is full; the slot is free again. */
@@ -125,7 +126,9 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 			   u64 bytes, u64 calls)
 {
 	struct overflow_key key = {
-		.start_ns = process->start_ns, .tgid = process->tgid, .class = class,
+		.start_ns = process->start_ns,
+		.tgid = process->tgid,
+		.class = class,
 	};
 	struct overflow_slot *row = find(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_SLOTS), &key);
 	u32 slot;
@@ -137,8 +140,7 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 			row->counter.id = next_id(row->counter.id, slot);
 			row->counter.class = class;
 			RAISE_HIGH_WATER(overflow, slot);
-			if (!publish(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_FREE), &key, &slot,
-				     &row->counter))
+			if (!publish(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_FREE), &key, &slot, &row->counter))
 				row = find(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_SLOTS), &key);
 		}
 	}

@@ -30,10 +30,10 @@
 
 /* The owner of a socket, and what was counted of the socket's retransmissions. */
 struct tcp_owner {
-	u64 id;             /* of the row */
+	u64 id; /* of the row */
 	u64 bytes;
 	u32 segments;
-	u32 inode;          /* of the socket: another one's struct sock may lie at the same address */
+	u32 inode; /* of the socket: another one's struct sock may lie at the same address */
 };
 
 INLINE bool is_tcp(const struct flow_key *key)
@@ -61,7 +61,8 @@ INLINE void own_tcp(struct counter *counter, void *sk)
 		known->id = counter->id;
 	} else {
 		struct tcp_owner owner = {
-			.id = counter->id, .inode = counter->detail,
+			.id = counter->id,
+			.inode = counter->detail,
 			.bytes = READ(u64, sk, OFFSETOF_TCP_BYTES_RETRANS),
 			.segments = READ(u32, sk, OFFSETOF_TCP_TOTAL_RETRANS),
 		};
@@ -96,8 +97,7 @@ INLINE void update_owner(struct tcp_owner *owner, void *sk, u8 state)
 	u32 segments = READ(u32, sk, OFFSETOF_TCP_TOTAL_RETRANS);
 	if (bytes >= owner->bytes && segments > owner->segments) {
 		__sync_fetch_and_add(&row->counter.retransmitted_bytes, bytes - owner->bytes);
-		__sync_fetch_and_add(&row->counter.retransmitted_segments,
-				     segments - owner->segments);
+		__sync_fetch_and_add(&row->counter.retransmitted_segments, segments - owner->segments);
 		owner->bytes = bytes;
 		owner->segments = segments;
 	}

@@ -107,13 +107,13 @@ INLINE void *splice_source(void *request)
 struct known {
 	struct process_key process;
 	void *file;
-	void *source;       /* of a splice; else NULL */
+	void *source; /* of a splice; else NULL */
 	void *request;
 	u8 opcode;
-	u8 shared;          /* two requests of the ring have this user data: it may be either */
+	u8 shared; /* two requests of the ring have this user data: it may be either */
 	u16 zero;
-	u32 ended;          /* in the first of a ring's requests with this user data: */
-	u32 submitted;      /* how many of them have ended, and how many were submitted */
+	u32 ended;     /* in the first of a ring's requests with this user data: */
+	u32 submitted; /* how many of them have ended, and how many were submitted */
 	u32 more_zero;
 };
 
@@ -130,7 +130,7 @@ INLINE void describe(struct known *known, void *request)
 struct known_key {
 	u64 ring;
 	u64 user_data;
-	u32 number;         /* among the ring's requests with this user data */
+	u32 number; /* among the ring's requests with this user data */
 	u32 zero;
 };
 
@@ -146,8 +146,8 @@ INLINE void fill_known_key(struct known_key *key, void *request)
 INLINE bool is_multishot(u8 opcode)
 {
 	return opcode == OP_READ_MULTISHOT ||
-	       (SOCKETS_AT_EXIT && (opcode == OP_RECV || opcode == OP_RECVMSG || opcode == OP_SEND ||
-				    opcode == OP_SENDMSG));
+	       (SOCKETS_AT_EXIT &&
+		(opcode == OP_RECV || opcode == OP_RECVMSG || opcode == OP_SEND || opcode == OP_SENDMSG));
 }
 
 /* A request was submitted or woken: remember it if it may post many results. */
