@@ -278,7 +278,8 @@ SYSCALL_EXIT(io_results)
  * record has the same layout as theirs. The calls of 32-bit programs have numbers of their own. */
 SYSCALL_EXIT(dispatch)
 {
-	if (ctx->result >= 0 && !IS_32_BIT(current_task()))
+	/* A failed sendmmsg may have sent a message. */
+	if ((ctx->result >= 0 || ctx->number == NR_SENDMMSG) && !IS_32_BIT(current_task()))
 		tail_call(ctx, MAP(CALLS), ctx->number);
 	return 0;
 }
@@ -349,6 +350,14 @@ SYSCALL_EXIT(getsockopt)
 	if (!ctx->result && CALL_ARGUMENT(ctx, 2) == IPPROTO_TCP &&
 	    CALL_ARGUMENT(ctx, 3) == TCP_ZEROCOPY_RECEIVE && count_mapped(ctx))
 		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
+	return 0;
+}
+#endif
+
+#if SOCKETS && !SOCKETS_AT_EXIT
+SYSCALL_EXIT(sendmmsg)
+{
+	end_batch(ctx);
 	return 0;
 }
 #endif

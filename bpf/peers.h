@@ -58,7 +58,8 @@ INLINE void read_peer(struct flow_key *key, u64 address, u64 size)
 
 #define UIO_MAXIOV 1024
 
-/* The next message in a thread's sendmmsg. The call ends with a failed message, or the last. */
+/* The next message in a thread's sendmmsg. The call ends with a failed message, or the last; one whose
+ * address, vector or length cannot be read or written ends it without the tracepoint, so end_batch(). */
 struct batch {
 	u64 vector;
 	u32 next;
@@ -118,6 +119,16 @@ INLINE void skip_message(bool failed)
 
 	if (SYSCALL_NUMBER(registers) == NR_SENDMMSG)
 		batch_index(ARGUMENT(registers, 2), ARGUMENT(registers, 3), failed);
+}
+
+/* The end of sendmmsg: the next one begins with its first message, even of the same vector. Where all
+ * messages were sent, the last of them has ended the batch. */
+INLINE void end_batch(struct call *ctx)
+{
+	u64 thread = current_pid_tgid(), length = CALL_ARGUMENT(ctx, 3) & 0xffffffff;
+
+	if (ctx->result != (length > UIO_MAXIOV ? UIO_MAXIOV : length))
+		map_delete(MAP(BATCHES), &thread);
 }
 
 INLINE bool takes_peers(const struct flow_key *key)

@@ -236,6 +236,7 @@ def _unseen(told: Mapping[str, Any]) -> list[str]:
         unseen.append("files and pipes of 32-bit programs")
     if files == "off" and sockets == "tracepoint":
         unseen.append("splice out of TCP sockets, TCP_ZEROCOPY_RECEIVE (files are off)")
+        unseen.append("peers of datagrams in the sendmmsg after one that faulted (files are off)")
     if sockets in ("fexit", "syscall-exit"):
         unseen.append("sockets of 32-bit programs, and of the kernel's own (NFS, iSCSI)")
     if "fexit" in (sockets, files):

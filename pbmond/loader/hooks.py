@@ -91,6 +91,8 @@ def calls(modes: Modes) -> dict[str, str]:
         found["getsockopt"] = "exit_getsockopt"
     if modes.sockets == modes.calls:
         found.update(_MESSAGE_SYSCALLS)
+    elif modes.sockets == "tracepoint":  # the tracepoint counts; this tells one call from the next
+        found["sendmmsg"] = _MESSAGE_SYSCALLS["sendmmsg"]
     return found
 
 

@@ -256,6 +256,23 @@ def sendmmsg(fd: int, messages: Sequence[tuple[int, bytes | None]]) -> list[int]
     return [entry.length for entry in headers[:sent]]
 
 
+def sendmmsg_again(
+    fd: int, messages: Sequence[tuple[int, bytes | None]], spoilt: int
+) -> tuple[list[int], list[int]]:
+    """Two sendmmsg(2) of one vector: as ``sendmmsg`` of each.
+
+    In the first the address of message ``spoilt`` cannot be read.
+    """
+    headers = (Mmsghdr * len(messages))()
+    pairs = zip(headers, messages, strict=True)
+    kept = [_fill(entry.header, (size,), to) for entry, (size, to) in pairs]
+    name, headers[spoilt].header.name = headers[spoilt].header.name, 16
+    first = [each.length for each in headers[: call("sendmmsg", fd, headers, len(kept), 0)]]
+    headers[spoilt].header.name = name
+    second = [each.length for each in headers[: call("sendmmsg", fd, headers, len(kept), 0)]]
+    return first, second
+
+
 def recvmmsg(fd: int, sizes: Sequence[int], flags: int = 0) -> list[int]:
     """recvmmsg(2) into buffers of ``sizes``: the bytes of each message received."""
     headers = (Mmsghdr * len(sizes))()

@@ -257,6 +257,20 @@ def udp_unconnected_v4_mapped(run: Run) -> Iterator[None]:
 
 
 @program
+def sendmmsg_after_a_fault(run: Run) -> Iterator[None]:
+    """A message that the kernel cannot read ends sendmmsg; the next one begins with its first."""
+    sender, receivers = udp(), [udp() for _ in range(3)]
+    peers = [receiver.getsockname() for receiver in receivers]
+    rows = [run.connection(sender, to=peer) for peer in peers]
+    messages = [(101 * (n + 1), kernel.sockaddr(*peer)) for n, peer in enumerate(peers)]
+    yield
+    for spoilt in (1, 2):
+        for sizes in kernel.sendmmsg_again(sender.fileno(), messages, spoilt):
+            for row, size in zip(rows, sizes, strict=False):
+                row.write(size)
+
+
+@program
 def udp_connected_but_sent_elsewhere(run: Run) -> Iterator[None]:
     """The call's own address wins over the one connected to."""
     sender, usual, other = udp(), udp(), udp()

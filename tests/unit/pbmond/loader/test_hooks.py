@@ -52,7 +52,21 @@ def test_messages_are_met_at_the_ends_of_calls_only_where_no_tracepoint_tells(
     sockets: str, counted: bool
 ) -> None:
     programs = {hook.program for hook in hooks(Modes(sockets, "fexit"), ())}
-    assert ("exit_sendmmsg" in programs) is counted
+    assert ("exit_recvmmsg" in programs) is counted
+
+
+@pytest.mark.parametrize(("sockets", "files", "met"), [
+    ("tracepoint", "fexit", True),
+    ("tracepoint", "syscall-exit", True),
+    ("fexit", "fexit", True),
+    ("tracepoint", "off", False),
+    ("off", "fexit", False),
+])  # fmt: skip
+def test_the_end_of_sendmmsg_is_met_where_sockets_count_and_any_call_is_met(
+    sockets: str, files: str, met: bool
+) -> None:
+    programs = {hook.program for hook in hooks(Modes(sockets, files), ())}
+    assert ("exit_sendmmsg" in programs) is met
 
 
 def test_without_files_no_hook_makes_other_system_calls_slower() -> None:
