@@ -24,6 +24,31 @@ struct peer {
 	u8 rest[24];
 };
 
+/* An IPv4 address in IPv6 notation. */
+INLINE bool is_mapped(const u8 *address)
+{
+	const u32 *words = (const u32 *)address;
+
+	return !words[0] && !words[1] && words[2] == __builtin_bswap32(0xffff);
+}
+
+/* What is sent to 0.0.0.0 goes to the socket's own address, or to 127.0.0.1 if it has none; what is sent
+ * to :: goes to ::1 (ip_route_output_key_hash_rcu(), udpv6_sendmsg()). */
+INLINE void resolve_any(struct flow_key *key)
+{
+	const u32 *local = (const u32 *)key->local;
+	u32 *remote = (u32 *)key->remote;
+
+	if (key->family == AF_INET)
+		remote[0] = remote[0] ?: local[0] ?: __builtin_bswap32(0x7f000001);
+	else if (is_mapped(key->remote))
+		remote[3] = remote[3]                                      ?:
+				    (is_mapped(key->local) ? local[3] : 0) ?:
+									     __builtin_bswap32(0x7f000001);
+	else if (!remote[0] && !remote[1] && !remote[2] && !remote[3])
+		remote[3] = __builtin_bswap32(1);
+}
+
 INLINE void take_peer(struct flow_key *key, const struct peer *peer)
 {
 	if (peer->family == AF_INET) {
@@ -40,6 +65,7 @@ INLINE void take_peer(struct flow_key *key, const struct peer *peer)
 		return;
 	}
 	key->remote_port = host_order(peer->port);
+	resolve_any(key);
 }
 
 INLINE void read_peer(struct flow_key *key, u64 address, u64 size)

@@ -46,14 +46,6 @@ INLINE void fill_endpoints(u32 family, const struct socket_head *head, u8 *local
 	}
 }
 
-/* An IPv4 address in IPv6 notation. */
-INLINE bool is_mapped(const u8 *address)
-{
-	const u32 *words = (const u32 *)address;
-
-	return !words[0] && !words[1] && words[2] == __builtin_bswap32(0xffff);
-}
-
 INLINE bool is_loopback(u32 family, const u8 *address)
 {
 	const u32 *words = (const u32 *)address;

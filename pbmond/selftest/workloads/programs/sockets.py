@@ -256,6 +256,55 @@ def udp_unconnected_v4_mapped(run: Run) -> Iterator[None]:
     yield from _unconnected(run, sender, [udp() for _ in range(3)], mapped=True)
 
 
+def _to_any(
+    run: Run, receiver: socket.socket, sender: socket.socket, sent_to: str, reached: str
+) -> Iterator[None]:
+    """Send by each call to the address "any", which the kernel takes for this host's own."""
+    receiver.bind(("", 0))
+    port = receiver.getsockname()[1]
+    row, receiver_row = run.connection(sender, to=(reached, port)), run.connection(receiver)
+    receiver_row.facts["byte_class"] = "net"  # its socket shows no peer
+    address = kernel.sockaddr(sent_to, port)
+    yield
+    row.write(kernel.sendto(sender.fileno(), 101, address))
+    row.write(kernel.sendmsg(sender.fileno(), (1000, 1), address))
+    row.write(*kernel.sendmmsg(sender.fileno(), [(11, address), (13, address)]))
+    receiver_row.read(*(kernel.recvfrom(receiver.fileno(), 5000) for _ in range(4)))
+
+
+@program
+def udp_to_any_ipv4(run: Run) -> Iterator[None]:
+    """UDP sent to 0.0.0.0 from a socket without an address."""
+    receiver, sender = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+    sender.bind(("", 0))
+    yield from _to_any(run, receiver, sender, "0.0.0.0", "127.0.0.1")
+
+
+@program
+def udp_to_any_from_an_address(run: Run) -> Iterator[None]:
+    """UDP sent to 0.0.0.0 from an address goes to that address."""
+    receiver, sender = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
+    sender.bind(("127.0.0.7", 0))
+    yield from _to_any(run, receiver, sender, "0.0.0.0", "127.0.0.7")
+
+
+@program
+def udp_to_any_ipv6(run: Run) -> Iterator[None]:
+    """UDP sent to ::."""
+    receiver, sender = (socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(2))
+    sender.bind(("", 0))
+    yield from _to_any(run, receiver, sender, "::", "::1")
+
+
+@program
+def udp_to_any_v4_mapped(run: Run) -> Iterator[None]:
+    """UDP sent to ::ffff:0.0.0.0."""
+    receiver = socket.socket(type=socket.SOCK_DGRAM)
+    sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sender.bind(("", 0))
+    yield from _to_any(run, receiver, sender, "::ffff:0.0.0.0", MAPPED)
+
+
 @program
 def sendmmsg_after_a_fault(run: Run) -> Iterator[None]:
     """A message that the kernel cannot read ends sendmmsg; the next one begins with its first."""
