@@ -34,6 +34,7 @@ _ENDING_S: Final = 1.0
 _UNSEEN: Final = (
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
     "results of io_submit taken without a call, where several threads use one context",
+    "packets that a program moves through mapped rings (PACKET_RX_RING, AF_XDP)",
     "memory-mapped files (their transfers show in disk bytes)",
     "calls whose descriptor another thread replaced while they were blocked",
 )

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 from pbmond.patience import patient
 from pbmond.selftest.workloads.programs import kernel
-from pbmond.selftest.workloads.programs.program import Run, UnavailableError, offered, program
+from pbmond.selftest.workloads.programs.program import (
+    Run,
+    UnavailableError,
+    offered,
+    program,
+    unseen,
+)
 
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 NLMSG_NOOP, NLM_F_REQUEST_ACK = 1, 5
 ETH_P_ALL = 3
 ICMP_ECHO = 8
+SOL_PACKET, PACKET_RX_RING, PACKET_VERSION, TPACKET_V2 = 263, 5, 10, 1
+TP_STATUS_USER = 1
+RING_BYTES, FRAME_BYTES = 1 << 16, 2048
 VMADDR_CID_LOCAL = 1
 
 
@@ -156,6 +167,35 @@ def packet(run: Run) -> Iterator[None]:
     yield
     row.write(kernel.write(sock.fileno(), 333))
     row.read(kernel.recvfrom(sock.fileno(), 5000))
+
+
+def _mapped_ring(sock: socket.socket) -> mmap.mmap:
+    """Map a ring for what the packet socket receives, of frames after struct tpacket2_hdr."""
+    sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
+    geometry = struct.pack("4I", RING_BYTES, 1, FRAME_BYTES, RING_BYTES // FRAME_BYTES)
+    sock.setsockopt(SOL_PACKET, PACKET_RX_RING, geometry)
+    return mmap.mmap(sock.fileno(), RING_BYTES)
+
+
+@program
+@unseen("mapped rings")
+def packet_ring(run: Run) -> Iterator[None]:
+    """Frames taken from a mapped ring, as tcpdump does: no call returns them."""
+    own_network()
+    with offered("packet socket"):
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    ring = _mapped_ring(sock)
+    sock.bind(("lo", ETH_P_ALL))
+    row = run.connection(sock, "socket")
+    yield
+    sent = kernel.write(sock.fileno(), 333)
+    row.write(sent)
+    deadline = time.monotonic() + patient(5)
+    while not struct.unpack_from("I", ring)[0] & TP_STATUS_USER:
+        if time.monotonic() > deadline:
+            raise AssertionError("no frame came")
+        time.sleep(0.001)
+    row.read(struct.unpack_from("I", ring, 8)[0])  # tp_snaplen
 
 
 def _echo(run: Run, sock: socket.socket, answers: int) -> Iterator[None]:
