@@ -186,7 +186,7 @@ INLINE bool count_inode(u32 context, const struct process_key *process, void *fi
 
 		if (!deferred)
 			return false;
-		deferred->is_flow = 0;
+		deferred->kind = TARGET_FILE;
 		return true;
 	}
 	count(&row->counter, direction, bytes, 1);
@@ -242,12 +242,12 @@ INLINE bool count_file(u32 context, const struct process_key *process, void *fil
 INLINE void count_deferred_bytes(u32 context, const struct process_key *process,
 				 struct deferred *deferred)
 {
-	struct counter *counter;
-	u32 class = 0;
+	struct counter *counter = NULL;
+	u32 class = CLASS_DEVICE;
 
-	if (deferred->is_flow)
+	if (deferred->kind == TARGET_FLOW)
 		counter = claim_flow(context, process, deferred, &class);
-	else
+	else if (deferred->kind == TARGET_FILE)
 		counter = claim_file(context, process, deferred, &class);
 	if (counter)
 		count(counter, deferred->direction, deferred->bytes, deferred->calls);

@@ -20,6 +20,7 @@
 #include "tcp.h"
 #include "sockets.h"
 #include "files.h"
+#include "queues.h"
 #include "uring.h"
 #include "messages.h"
 #include "aio.h"
@@ -173,17 +174,22 @@ RAW_TRACEPOINT(sock_recv_length)
 /* --- descriptors ------------------------------------------------------------------------- */
 
 #if FILES || SOCKETS_AT_EXIT
-INLINE int count_one_end(struct call *ctx, enum direction direction)
+INLINE int count_descriptor(struct call *ctx, enum direction direction, s64 bytes)
 {
 	struct process_key process;
 
-	if (ctx->result <= 0)
+	if (bytes <= 0)
 		return 0;
 	u64 descriptor = CALL_ARGUMENT(ctx, 1);
 	identify_current(&process);
-	if (count_file(CONTEXT_EXIT, &process, file_of(descriptor), direction, ctx->result, false))
+	if (count_file(CONTEXT_EXIT, &process, file_of(descriptor), direction, bytes, false))
 		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
 	return 0;
+}
+
+INLINE int count_one_end(struct call *ctx, enum direction direction)
+{
+	return count_descriptor(ctx, direction, ctx->result);
 }
 
 /* A call that moves bytes from one open file to another; NULL: that end is not counted. A loop keeps
@@ -253,6 +259,36 @@ SYSCALL_EXIT(between)
 	}
 	return count_both_ends(ctx, in, out);
 }
+
+#if FILES
+/* Returns 0; mq_timedreceive() returns bytes, so exit_in() serves. */
+SYSCALL_EXIT(mq_timedsend)
+{
+	return ctx->result ? 0 : count_descriptor(ctx, TX, CALL_ARGUMENT(ctx, 3));
+}
+
+INLINE int count_queued(struct call *ctx, enum direction direction, s64 bytes)
+{
+	struct process_key process;
+
+	if (bytes <= 0)
+		return 0;
+	identify_current(&process);
+	if (count_queue(&process, direction, bytes))
+		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
+	return 0;
+}
+
+SYSCALL_EXIT(msgsnd)
+{
+	return ctx->result ? 0 : count_queued(ctx, TX, CALL_ARGUMENT(ctx, 3));
+}
+
+SYSCALL_EXIT(msgrcv)
+{
+	return CALL_ARGUMENT(ctx, 5) & MSG_COPY ? 0 : count_queued(ctx, RX, ctx->result);
+}
+#endif
 
 SYSCALL_EXIT(io_setup)
 {

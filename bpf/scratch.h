@@ -34,13 +34,20 @@ struct name_request {
 	struct place place; /* of the file, or of the executable */
 };
 
+/* What bytes went through. */
+enum target {
+	TARGET_FILE,
+	TARGET_FLOW,
+	TARGET_QUEUE, /* of System V messages, which has no file */
+};
+
 /* Bytes that have found no row yet. */
 struct deferred {
 	void *object; /* struct file, or struct sock */
 	u64 bytes;
 	u64 calls;
 	u32 direction;
-	u32 is_flow;
+	u32 kind;
 	u32 state; /* of the socket */
 	u32 zero;
 	struct flow_key key;

@@ -262,7 +262,7 @@ INLINE bool count_flow(u32 context, const struct process_key *process, const str
 
 		if (!deferred)
 			return false;
-		deferred->is_flow = 1;
+		deferred->kind = TARGET_FLOW;
 		deferred->state = READ(u8, sk, OFFSETOF_SKC_STATE);
 		deferred->key = *key;
 		return true;

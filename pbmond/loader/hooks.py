@@ -19,6 +19,12 @@ _SYSCALLS = {
     "io_submit": "exit_io_submit",
     **dict.fromkeys(("io_getevents", "io_pgetevents"), "exit_io_results"),
 }
+_QUEUE_SYSCALLS = {
+    "mq_timedsend": "exit_mq_timedsend",
+    "mq_timedreceive": "exit_in",
+    "msgsnd": "exit_msgsnd",
+    "msgrcv": "exit_msgrcv",
+}
 _MESSAGE_SYSCALLS = {
     **dict.fromkeys(("sendto", "sendmsg"), "exit_out"),
     "recvfrom": "exit_recvfrom",
@@ -87,6 +93,8 @@ def calls(modes: Modes) -> dict[str, str]:
     if modes.calls == "off":
         return {}
     found = dict(_SYSCALLS)
+    if modes.files != "off":
+        found.update(_QUEUE_SYSCALLS)
     if modes.sockets != "off":
         found["getsockopt"] = "exit_getsockopt"
     if modes.sockets == modes.calls:

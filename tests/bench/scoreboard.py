@@ -17,6 +17,7 @@ AREAS = {
     r"sockets\.(?!udp|error_queue|sctp)|stream_sockets\.(?!sent_w|received)": "TCP",
     r"sockets\.(udp|error_queue)": "UDP",
     r"families\.unix": "unix sockets",
+    r"queues\.": "files, pipes, devices",
     r"families\.|sockets\.": "netlink, packet, ICMP, SCTP and other sockets",
     r"zero_copy\.|stream_sockets\.": "sendfile, splice and other zero-copy",
     r"files": "files, pipes, devices",

@@ -11,6 +11,7 @@ _AREAS = (
     "sockets",
     "stream_sockets",
     "families",
+    "queues",
     "zero_copy",
     "uring",
     "uring_sockets",

@@ -17,6 +17,7 @@ from pbmond.selftest.workloads.programs.program import (
 )
 
 IP_RECVERR = 11
+ANY = "0.0.0.0"  # noqa: S104  sent to, never bound
 MAPPED = "::ffff:127.0.0.1"
 IPPROTO_MPTCP = 262
 
@@ -277,7 +278,7 @@ def udp_to_any_ipv4(run: Run) -> Iterator[None]:
     """UDP sent to 0.0.0.0 from a socket without an address."""
     receiver, sender = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
     sender.bind(("", 0))
-    yield from _to_any(run, receiver, sender, "0.0.0.0", "127.0.0.1")
+    yield from _to_any(run, receiver, sender, ANY, "127.0.0.1")
 
 
 @program
@@ -285,7 +286,7 @@ def udp_to_any_from_an_address(run: Run) -> Iterator[None]:
     """UDP sent to 0.0.0.0 from an address goes to that address."""
     receiver, sender = (socket.socket(type=socket.SOCK_DGRAM) for _ in range(2))
     sender.bind(("127.0.0.7", 0))
-    yield from _to_any(run, receiver, sender, "0.0.0.0", "127.0.0.7")
+    yield from _to_any(run, receiver, sender, ANY, "127.0.0.7")
 
 
 @program
