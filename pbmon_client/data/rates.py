@@ -69,6 +69,25 @@ def over_interval(message: Message, shown: Message | None, scope: str) -> Messag
     )
 
 
+def complete(message: Message, shown: Message | None, reasons: Sequence[str]) -> Message:
+    """Return the message with a health that tells of all since the snapshot shown before.
+
+    ``reasons`` are those of the snapshots in between and of this one. What snapshots lost that
+    never arrived shows in the counts.
+    """
+    if shown is None or shown.epoch != message.epoch or message.seq <= shown.seq + 1:
+        return message
+    before = shown.health.get("lost", {})
+    grown = {
+        name: count - before.get(name, 0) for name, count in message.health.get("lost", {}).items()
+    }
+    lost = [f"lost: {name}" for name, count in grown.items() if count > 0]
+    every = list(dict.fromkeys([*reasons, *lost]))
+    status = "incomplete" if every else message.health.get("status")
+    health = {**message.health, "status": status, "reasons": every, "lost_interval": grown}
+    return replace(message, health=health)
+
+
 def _same_processes(now: Message, before: Message) -> bool:
     """Whether processes only began and ended, and none entered or left the scope."""
     earlier, later = ({*_keys("processes", each.processes)} for each in (before, now))

@@ -24,6 +24,7 @@ class Stream:
         self._scope = ""
         self._last: Message | None = None
         self._shown: Message | None = None  # as it came, with the daemon's own rates
+        self._reasons: list[str] = []  # why snapshots since then were incomplete
 
     @property
     def last(self) -> Message | None:
@@ -45,14 +46,17 @@ class Stream:
         if not rates.newer(message, self._last):
             return None
         self._last = message
+        self._reasons += message.health.get("reasons", [])
         timed = message
         if interval_s is not None:
             if not rates.due(message, self._shown, round(interval_s * 1e9)):
                 return None
             timed = rates.over_interval(message, self._shown, scope)
-        self._shown = message
+        timed = rates.complete(timed, self._shown, self._reasons)
+        self._shown, self._reasons = message, []
         return model.snapshot_of(timed, self._selection, self._uid, scope, self._user)
 
     def forget(self) -> None:
         """Start again, as with other tables."""
         self._last = self._shown = None
+        self._reasons = []

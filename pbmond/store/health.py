@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from pbmond.kernel.records import ProbeRuns
-
-#: A loss makes the status incomplete for this many ticks; its number stays.
-_RECENT_TICKS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +49,26 @@ class Hooks(Protocol):
 
 
 class Health:
-    """Remembers the losses of the last ticks."""
+    """Compares losses and cost with those of the tick before."""
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
         self._lost: dict[str, int] = {}
-        self._recent: dict[str, int] = {}  # reason -> for how many more ticks it counts
         self._cost: Cost | None = None
 
     def tick(
         self, lost: Mapping[str, int], maps: Mapping[str, Mapping[str, int]], cost: Cost
     ) -> dict[str, Any]:
         """Return the object of this tick; ``lost`` counts since the start, by reason."""
-        self._note_losses(lost)
         before, self._cost = self._cost or cost, cost
-        reasons = self._reasons(maps)
+        grown = {reason: count - self._lost.get(reason, 0) for reason, count in lost.items()}
+        self._lost = dict(lost)
+        reasons = self._reasons(grown, maps)
         return {
             "status": "incomplete" if reasons else "complete",
             "reasons": reasons,
             "lost": dict(lost),
+            "lost_interval": grown,
             "modes": dict(self._hooks.modes),
             "unseen": list(self._hooks.unseen),
             "maps": {name: dict(use) for name, use in maps.items()},
@@ -81,19 +79,14 @@ class Health:
             },
         }
 
-    def _note_losses(self, lost: Mapping[str, int]) -> None:
-        self._recent = {reason: left - 1 for reason, left in self._recent.items() if left > 1}
-        for reason, count in lost.items():
-            if count > self._lost.get(reason, 0):
-                self._recent[reason] = _RECENT_TICKS
-        self._lost = dict(lost)
-
-    def _reasons(self, maps: Mapping[str, Mapping[str, int]]) -> list[str]:
+    def _reasons(
+        self, grown: Mapping[str, int], maps: Mapping[str, Mapping[str, int]]
+    ) -> list[str]:
         """Say why the picture is incomplete; nothing if it is complete."""
         full = [name for name, use in maps.items() if use["used"] >= use["capacity"]]
         return [
             *(f"not seen: {what}" for what in self._hooks.blind),
-            *(f"lost: {reason}" for reason in sorted(self._recent)),
+            *(f"lost: {reason}" for reason in sorted(grown) if grown[reason] > 0),
             *(f"map full: {name}" for name in full),
         ]
 

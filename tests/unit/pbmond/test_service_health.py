@@ -45,6 +45,7 @@ def test_a_complete_health_object_has_everything_in_the_contract() -> None:
         "status": "complete",
         "reasons": [],
         "lost": {"events": 0},
+        "lost_interval": {"events": 0},
         "modes": {"sockets": "tracepoint"},
         "unseen": ["io_uring"],
         "maps": MAPS,
@@ -66,19 +67,20 @@ def test_a_kernel_that_hides_some_bytes_is_always_incomplete() -> None:
     assert seen[-1]["reasons"] == ["not seen: io_uring"]
 
 
-def test_a_loss_is_recent_for_two_ticks_and_its_number_stays() -> None:
+def test_a_loss_makes_its_own_interval_incomplete_and_its_number_stays() -> None:
     health = Health(Hooks())
-    seen = [tick(health, events=count) for count in (0, 3, 3, 3)]
-    assert [each["status"] for each in seen] == ["complete", "incomplete", "incomplete", "complete"]
-    assert [each["reasons"] for each in seen] == [[], ["lost: events"], ["lost: events"], []]
-    assert seen[-1]["lost"] == {"events": 3}
+    seen = [tick(health, events=count) for count in (0, 3, 3, 5)]
+    assert [each["status"] for each in seen] == ["complete", "incomplete", "complete", "incomplete"]
+    assert [each["reasons"] for each in seen] == [[], ["lost: events"], [], ["lost: events"]]
+    assert [each["lost"]["events"] for each in seen] == [0, 3, 3, 5]
+    assert [each["lost_interval"]["events"] for each in seen] == [0, 3, 0, 2]
 
 
-def test_a_loss_before_the_first_tick_is_recent_too() -> None:
+def test_a_loss_before_the_first_tick_belongs_to_it() -> None:
     assert tick(Health(Hooks()), events=1)["status"] == "incomplete"
 
 
-def test_a_continuing_loss_stays_recent() -> None:
+def test_a_continuing_loss_makes_every_interval_incomplete() -> None:
     health = Health(Hooks())
     assert [tick(health, events=n)["status"] for n in (1, 2, 3, 4)] == ["incomplete"] * 4
 

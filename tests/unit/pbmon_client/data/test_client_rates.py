@@ -6,9 +6,11 @@ import math
 from typing import Any
 
 import pytest
-from client_messages import flow, message, process, received
+from client_messages import HEALTH, flow, message, process, received
 
 from pbmon_client.data import rates
+from pbmon_client.data.model import Selection
+from pbmon_client.data.stream import Stream
 
 SECOND = 10**9
 
@@ -149,3 +151,45 @@ def test_connections_and_files_have_rates_over_the_interval_too() -> None:
     assert list(result.connections.columns["tx_bytes_per_s"]) == [0.0, 350.0]
     assert list(result.files.columns["read_bytes_per_s"]) == [200.0, 0.0]
     assert list(result.files.columns["write_bytes_per_s"]) == [0.0, 200.0]
+
+
+NO_LOSS: dict[str, int] = {}
+
+
+def with_health(seq: int, lost: int, *reasons: str, **fields: Any) -> Any:
+    status = "incomplete" if reasons else "complete"
+    losses = {"lost": {"events": lost, "bytes": 0}, "lost_interval": NO_LOSS}
+    health = {"status": status, "reasons": list(reasons), **losses}
+    return got(seq=seq, now_ns=seq * SECOND, health=HEALTH | health, **fields)
+
+
+def shown_health(*messages: Any, interval_s: float | None) -> list[tuple[Any, ...]]:
+    stream = Stream(Selection(), 0, str)
+    views = [stream.take(each, "all", interval_s) for each in messages]
+    every = [view.health for view in views if view is not None]
+    return [(each["status"], each["reasons"], each["lost_interval"]) for each in every]
+
+
+def test_a_loss_in_a_snapshot_that_is_not_shown_makes_the_next_shown_one_incomplete() -> None:
+    ticks = [with_health(1, 4), with_health(2, 7, "lost: events"), *(with_health(n, 7)
+             for n in range(3, 8))]  # fmt: skip
+    assert shown_health(*ticks, interval_s=3) == [
+        ("complete", [], NO_LOSS),
+        ("incomplete", ["lost: events"], {"events": 3, "bytes": 0}),
+        ("complete", [], {"events": 0, "bytes": 0}),
+    ]
+
+
+def test_a_loss_in_a_snapshot_that_never_arrived_shows_by_its_count() -> None:
+    seen = shown_health(with_health(1, 0), with_health(5, 2), interval_s=None)
+    assert seen[1] == ("incomplete", ["lost: events"], {"events": 2, "bytes": 0})
+
+
+def test_a_map_that_was_full_in_between_makes_the_interval_incomplete() -> None:
+    ticks = [with_health(1, 0), with_health(2, 0, "map full: files"), with_health(3, 0)]
+    assert shown_health(*ticks, interval_s=2)[1][:2] == ("incomplete", ["map full: files"])
+
+
+def test_what_another_run_of_the_daemon_lost_is_not_compared() -> None:
+    seen = shown_health(with_health(1, 9), with_health(5, 2, epoch="epoch-2"), interval_s=2)
+    assert seen[1] == ("complete", [], NO_LOSS)
