@@ -15,6 +15,7 @@ from pbmon_client.subscription import (
     OutputClosed,
     Subscription,
     SubscriptionError,
+    SubscriptionRefused,
     connect_problem,
     silence_words,
     woken_by_signals,
@@ -86,6 +87,8 @@ def _run(chosen: options.Options) -> None:
             _Viewer(source, chosen, render, screen=screen).run()
     except SubscriptionError as error:
         raise _FailureError(f"{error}; name another with --socket") from None
+    except SubscriptionRefused as error:
+        raise _FailureError(str(error)) from None
     except WireError as error:
         raise _FailureError(wrong_schema_words(error)) from None
 

@@ -14,15 +14,17 @@ from typing import Final, Self
 
 import zmq
 
-from pbmond.wire import Message, Topic, WireError, decode, topic_of
+from pbmond.wire import NOT_YOURS, TOO_MANY, Message, Topic, WireError, decode, refused, topic_of
 
-#: How long a message of the scope "own" waits for one of "all", in seconds.
-SETTLE_S: Final = 0.15
 _QUEUE: Final = 4  # messages; a viewer that falls behind needs only the newest
 
 
 class SubscriptionError(Exception):
     """The socket cannot be used at all; the message says why."""
+
+
+class SubscriptionRefused(Exception):  # noqa: N818 - an answer, not an error
+    """The daemon does not grant what was asked for; the message says why and what to do."""
 
 
 class OutputClosed(Exception):  # noqa: N818 - an end, not an error
@@ -32,9 +34,8 @@ class OutputClosed(Exception):  # noqa: N818 - an end, not an error
 class Subscription:
     """Snapshots of one kind, from ``all`` if the daemon grants it, else from ``uid/UID``.
 
-    The client subscribes to both, and the daemon decides which to grant. The one that is not used
-    is unsubscribed, so that the daemon need not encode it. ``output_fd`` is watched for a reader
-    that goes away, ``signal_fd`` (of ``woken_by_signals``) for Ctrl-C.
+    The client asks for ``all`` first, and for its own if the daemon refuses that. ``output_fd`` is
+    watched for a reader that goes away, ``signal_fd`` (of ``woken_by_signals``) for Ctrl-C.
     """
 
     def __init__(
@@ -46,12 +47,10 @@ class Subscription:
         output_fd: int | None = None,
         *,
         signal_fd: int | None = None,
-        settle_s: float = SETTLE_S,
     ) -> None:
         self._uid: Final = uid
-        self._settle_s: Final = settle_s
         self._name_topics(kind, pid)
-        self._settled: bytes | None = None  # the topic in use
+        self._scope = "all"  # granted, or asked for
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._output_fd = output_fd
@@ -66,7 +65,7 @@ class Subscription:
         self._socket.setsockopt(zmq.RCVHWM, _QUEUE)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        self._subscribe()
+        self._ask(self._all)
         try:
             # pyzmq accepts bytes, although its types say otherwise; a path need not be UTF-8.
             self._socket.connect(os.fsencode(f"ipc://{path}"))  # type: ignore[arg-type]
@@ -95,7 +94,7 @@ class Subscription:
     @property
     def scope(self) -> str:
         """The scope of the messages received: "all" or "own"."""
-        return "all" if self._settled == self._all else "own"
+        return self._scope
 
     def receive(
         self,
@@ -107,28 +106,44 @@ class Subscription:
         """Return the next message, or None after ``timeout_s``.
 
         ``newest`` skips to the last message that is waiting; ``pause`` is passed to decode().
-        WireError if the daemon uses another schema; OutputClosed if the reader of the output went
-        away meanwhile.
+        WireError if the daemon uses another schema; SubscriptionRefused if it grants neither scope;
+        OutputClosed if the reader of the output went away meanwhile.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         held: memoryview | None = None
         while (frame := self._frame(deadline)) is not None:
-            topic = topic_of(frame)
-            if topic == self._all:
-                self._settle_on_all()
-            elif topic != self._own or self._settled == self._all:
-                continue  # another topic with the same prefix, or one no longer subscribed to
-            if self._settled is None and held is None:
-                deadline = time.monotonic() + self._settle_s
-            held = frame
-            if self._settled is not None:
+            if (answer := refused(frame)) is not None:
+                self._on_refusal(*answer)
+            elif self._is_wanted(topic_of(frame)):
+                held = frame
                 if not newest:
                     break
                 deadline = time.monotonic()
-        if held is None:
-            return None
-        self._settled = self._settled or self._own
-        return decode(held, pause)[1]
+        return None if held is None else decode(held, pause)[1]
+
+    def _is_wanted(self, topic: bytes) -> bool:
+        """Whether a message of that topic is to be shown; others begin alike, or are left over."""
+        if topic == self._all and self._scope == "own":  # granted after all
+            self._scope = "all"
+            self._socket.unsubscribe(self._own)
+        return topic == (self._all if self._scope == "all" else self._own)
+
+    def _on_refusal(self, topic: bytes, why: str) -> None:
+        if topic not in (self._all, self._own):
+            return  # no longer asked for
+        self._socket.unsubscribe(topic)
+        if topic == self._all and self._scope == "own":
+            return  # a second try
+        if topic == self._all and why == NOT_YOURS:
+            self._scope = "own"
+            self._ask(self._own)
+        elif why == TOO_MANY:
+            raise SubscriptionRefused(
+                "pbmond refuses another viewer: those of this user watch as much as one user may; "
+                "end some of them"
+            )
+        else:
+            raise SubscriptionRefused(f"pbmond shows user {self._uid} nothing ({why})")
 
     def _name_topics(self, kind: str, pid: int | None) -> None:
         self._all = str(Topic(None, kind, pid)).encode()
@@ -139,25 +154,16 @@ class Subscription:
         for topic in (self._all, self._own):
             self._socket.unsubscribe(topic)
         self._name_topics(kind, pid)
-        self._settled = None
-        self._subscribe()
+        self._ask(self._all if self._scope == "all" else self._own)
 
     def start_over(self) -> None:
-        """Ask for both scopes again: a restarted daemon may grant another one."""
-        if self._settled is not None:
-            self._settled = None
-            self._subscribe()
+        """Ask for the widest scope again: a restarted daemon may grant another one."""
+        self._ask(self._all)
 
-    def _subscribe(self) -> None:
-        for topic in (self._all, self._own):
-            # Once each: libzmq counts subscriptions, and only the last unsubscription counts.
-            self._socket.unsubscribe(topic)
-            self._socket.subscribe(topic)
-
-    def _settle_on_all(self) -> None:
-        if self._settled != self._all:
-            self._settled = self._all
-            self._socket.unsubscribe(self._own)
+    def _ask(self, topic: bytes) -> None:
+        # Once each: libzmq counts subscriptions, and only the last unsubscription counts.
+        self._socket.unsubscribe(topic)
+        self._socket.subscribe(topic)
 
     def join(self, poller: zmq.Poller) -> None:
         """Register with a poller, which then wakes when there is something to receive."""

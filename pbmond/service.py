@@ -18,6 +18,9 @@ from pbmond.wire import Topic
 #: The most frames per second that new viewers get at once; beyond that they wait for the next tick.
 NEWCOMERS_PER_S: Final = 32
 
+#: Frames may take this part of each interval; the topics that are left over come first in the next.
+SENDING_SHARE: Final = 0.5
+
 _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
 
 
@@ -71,6 +74,7 @@ class Service:
         self._outbox: dict[Topic, None] = {}  # wanted, and the current snapshot is not sent yet
         self._allowance = float(NEWCOMERS_PER_S)
         self._refilled_ns = 0
+        self._budget_ns = 0  # what is left of it for frames until the next tick
         self._next_tick_ns = 0
 
     def run(self, events_fd: int, signals: Signals) -> None:
@@ -106,11 +110,13 @@ class Service:
         if self._feed.fd is None:
             timeout_ns = min(timeout_ns, _NO_PUBLISHER_NS)
         else:
-            poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+            sends = self._outbox and self._budget_ns > 0
+            poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if sends else 0))
         return {fd for fd, _ in poll.poll(timeout_ns / 1_000_000)}
 
     def _tick(self) -> None:
         self._collector.tick(self._feed.pid)
+        self._budget_ns = round(self._interval_ns * SENDING_SHARE)
         # Topics that were left over come first, or they might never be sent.
         self._outbox = {**self._outbox, **self._wanted}
         now = self._clock.monotonic()
@@ -146,9 +152,13 @@ class Service:
 
     def _send(self) -> None:
         for topic in list(self._outbox):
-            if not self._feed.has_room(self._clock.monotonic()):
+            began_ns = self._clock.monotonic()
+            if self._budget_ns <= 0 or not self._feed.has_room(began_ns):
                 return
             message = self._collector.message(topic)
             if message is None or not self._feed.send(wire.encode(topic, message)):
                 return
             del self._outbox[topic]
+            if topic in self._wanted:  # it is the last in line now
+                self._wanted[topic] = self._wanted.pop(topic)
+            self._budget_ns -= self._clock.monotonic() - began_ns

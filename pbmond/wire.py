@@ -122,7 +122,7 @@ class Topic:
 
 
 _TOPIC: Final = re.compile(rb"(?:all|uid/([0-9]{1,10}))/(?:processes|(flows)(?:/([0-9]{1,10}))?)")
-_TOPIC_BYTES: Final = len("uid/4294967295/flows/4294967295")
+_TOPIC_BYTES: Final = len("uid/4294967295/flows/4294967295!")
 
 
 def parse_topic(text: bytes) -> Topic:
@@ -138,6 +138,27 @@ def _number(text: bytes | None) -> int | None:
     if text is not None and (int(text) >= 1 << 32 or str(int(text)).encode() != text):
         raise WireError(f"not a number in a topic: {text!r}")
     return None if text is None else int(text)
+
+
+# --- refusals -------------------------------------------------------------------------------
+
+#: Why a topic is refused: it is not for this user, or the user's topics cost too much already.
+NOT_YOURS, TOO_MANY = "not yours", "too many"
+_REFUSED: Final = b"!"  # follows the topic
+
+
+def refusal(topic: Topic, why: str) -> bytes:
+    """Return the frame that tells a viewer that ``topic`` is refused."""
+    return str(topic).encode() + _REFUSED + b"\0" + why.encode()
+
+
+def refused(frame: Frame) -> tuple[bytes, str] | None:
+    """Return topic and reason if a frame is a refusal."""
+    head = topic_of(frame)
+    if not head.endswith(_REFUSED):
+        return None
+    why = bytes(frame[len(head) + 1 :][:80]).decode("ascii", "replace")
+    return head.removesuffix(_REFUSED), why
 
 
 # --- codec ------------------------------------------------------------------------------------

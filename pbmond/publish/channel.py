@@ -21,7 +21,7 @@ from pbmond.wire import Topic
 #: wanted, scope, kind, zero, uid, pid: one topic that is wanted from now on, or no longer.
 RECORD: Final = struct.Struct("<BBBBII")
 #: The most topics that are encoded at a time, over all viewers.
-MAX_TOPICS: Final = 256
+MAX_TOPICS: Final = 2048
 
 _MFD_NOEXEC_SEAL: Final = 8  # not in the os module of Python 3.11
 _KINDS: Final = ("processes", "flows")

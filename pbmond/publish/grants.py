@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from pbmond.publish.channel import MAX_TOPICS, Demand
-from pbmond.wire import Topic, WireError, parse_topic
+from pbmond.wire import NOT_YOURS, TOO_MANY, Topic, WireError, parse_topic
 
 #: A viewer's socket: its descriptor in the publisher, and that socket's inode number.
 Connection = tuple[int, int]
 
-#: The most different topics that one user is granted at a time, and the most grants.
-TOPICS_PER_USER: Final = 32
-GRANTS_PER_USER: Final = 256
+#: What a topic costs the collector at each tick. The unit is a message about one process, which
+#: takes about a millisecond; the others are those of a host with 10,000 processes and 100,000
+#: flows. Several viewers of a topic cost no more than one.
+PROCESS_COST, PROCESSES_COST, FLOWS_COST = 1, 16, 128
+#: The most that one user's topics may cost: all tables in both scopes, and 256 single processes.
+COST_PER_USER: Final = 2 * (PROCESSES_COST + FLOWS_COST) + 256 * PROCESS_COST
+#: The most viewers of one user; one that asks for several topics counts for each.
+GRANTS_PER_USER: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A topic that is not granted; ``topic`` None: there is no such topic."""
+
+    topic: Topic | None
+    why: str
+
+
+def cost(topic: Topic) -> int:
+    """Return what a topic costs."""
+    if topic.pid is not None:
+        return PROCESS_COST
+    return FLOWS_COST if topic.kind == "flows" else PROCESSES_COST
 
 
 class Grants:
@@ -25,14 +46,16 @@ class Grants:
         self._newcomers: dict[Topic, None] = {}  # in the order of their arrival
         self._told: set[Topic] = set()  # what the collector takes for wanted
 
-    def subscribe(self, text: bytes, uid: int, connection: Connection) -> Topic | None:
-        """Grant topic ``text`` to ``connection`` of user ``uid``, or return None."""
+    def subscribe(self, text: bytes, uid: int, connection: Connection) -> Topic | Refusal:
+        """Grant topic ``text`` to ``connection`` of user ``uid``, or say why not."""
         try:
             topic = parse_topic(text)
         except WireError:
-            return None
-        if not self._allowed(topic, uid) or not self._room(topic, uid):
-            return None
+            return Refusal(None, NOT_YOURS)
+        if not self._allowed(topic, uid):
+            return Refusal(topic, NOT_YOURS)
+        if not self._room(topic, uid):
+            return Refusal(topic, TOO_MANY)
         self._holders.setdefault(topic, {})[connection] = uid
         self._newcomers[topic] = None
         return topic
@@ -82,7 +105,9 @@ class Grants:
             for holder in holders.values()
             if holder == uid
         ]
-        return len(held) < GRANTS_PER_USER and len({*held, topic}) <= TOPICS_PER_USER
+        if len(held) >= GRANTS_PER_USER:
+            return False
+        return sum(map(cost, {*held, topic})) <= COST_PER_USER
 
     def _remove(self, topic: Topic, connection: Connection) -> None:
         holders = self._holders[topic]

@@ -38,12 +38,24 @@ class Meta:
     health: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What all topics of a user (or of everybody) have in common; the masks are by slot."""
+
+    everyone: NDArray[np.bool_]
+    shown: NDArray[np.bool_]
+    totals: dict[str, int | float | None]
+    coverage: dict[str, Any]
+    retired: wire.Table
+
+
 class Messages:
     """The messages about one snapshot."""
 
     def __init__(self, snapshot: Snapshot, meta: Meta) -> None:
         self._snapshot = snapshot
         self._meta = meta
+        self._scopes: dict[int | None, _Scope] = {}
 
     def of(self, topic: wire.Topic) -> wire.Message:
         """Return the message of ``topic``; a PID or user that is not there gives empty tables.
@@ -51,14 +63,14 @@ class Messages:
         A topic of one PID has the newest process of that PID alone.
         """
         snapshot, meta = self._snapshot, self._meta
-        scope = self._scope(topic.uid)
-        shown = scope & snapshot.processes.info["visible"]
-        hidden = scope & ~shown
+        if topic.uid not in self._scopes:
+            self._scopes[topic.uid] = self._scope(topic.uid)
+        scope = self._scopes[topic.uid]
+        shown = np.flatnonzero(scope.shown)
         if topic.pid is not None:
-            shown = self._newest(shown, topic.pid)
+            shown = self._newest(scope.shown, topic.pid)
         whole = topic.uid is None and topic.pid is None
         flows = topic.kind == "flows"
-        totals = self._totals(scope, topic.uid)
         return wire.Message(
             host=meta.host,
             boot_id=meta.boot_id,
@@ -68,38 +80,53 @@ class Messages:
             now_ns=snapshot.time_ns,
             interval_ns=snapshot.interval_ns,
             health=meta.health,
-            coverage=self._coverage(scope, topic.uid, totals),
-            totals=totals,
+            coverage=scope.coverage,
+            totals=scope.totals,
             history=self._history(topic, scope, shown),
-            retired=self._retired_table(hidden, topic.uid),
+            retired=scope.retired,
             processes=self._everyone if whole else self._process_table(shown),
             connections=self._rows(snapshot.flows, shown, CONNECTION_COLUMNS) if flows else None,
             files=self._rows(snapshot.files, shown, FILE_COLUMNS) if flows else None,
         )
 
-    def _scope(self, uid: int | None) -> NDArray[np.bool_]:
+    def _scope(self, uid: int | None) -> _Scope:
+        everyone = self._processes_of(uid)
+        shown = everyone & self._snapshot.processes.info["visible"]
+        totals = self._totals(everyone, uid)
+        return _Scope(
+            everyone=everyone,
+            shown=shown,
+            totals=totals,
+            coverage=self._coverage(everyone, uid, totals),
+            retired=self._retired_table(everyone & ~shown, uid),
+        )
+
+    def _processes_of(self, uid: int | None) -> NDArray[np.bool_]:
         """Tell by slot whose process it is, if any: hidden ones are in the scope too."""
         info = self._snapshot.processes.info
         used: NDArray[np.bool_] = info["state"] != FREE
         return used if uid is None else used & (info["uid"] == uid)
 
-    def _newest(self, shown: NDArray[np.bool_], pid: int) -> NDArray[np.bool_]:
-        """Tell by slot which is the newest process of a PID: others of that PID have exited."""
+    def _newest(self, shown: NDArray[np.bool_], pid: int) -> NDArray[np.intp]:
+        """Return the slot of the newest process of a PID: others of that PID have exited."""
         info = self._snapshot.processes.info
-        slots = np.flatnonzero(shown & (info["pid"] == pid))
-        newest = np.zeros_like(shown)
-        newest[slots[np.argsort(info["start_ns"][slots])][-1:]] = True
-        return newest
+        slots = np.flatnonzero(self._pids == pid)
+        slots = slots[shown[slots]]
+        return slots[np.argsort(info["start_ns"][slots])][-1:]
+
+    @cached_property
+    def _pids(self) -> NDArray[np.uint32]:
+        return np.ascontiguousarray(self._snapshot.processes.info["pid"])
 
     # --- processes ----------------------------------------------------------------------------
 
     @cached_property
     def _everyone(self) -> wire.Table:
-        return self._process_table(self._scope(None) & self._snapshot.processes.info["visible"])
+        shown = self._processes_of(None) & self._snapshot.processes.info["visible"]
+        return self._process_table(np.flatnonzero(shown))
 
-    def _process_table(self, shown: NDArray[np.bool_]) -> wire.Table:
+    def _process_table(self, index: NDArray[np.intp]) -> wire.Table:
         rows = self._snapshot.processes
-        index = np.flatnonzero(shown)
         order = index.tolist()
         columns: dict[str, Any] = {
             name: counts[index]
@@ -174,23 +201,29 @@ class Messages:
         return wire.Table(len(groups), columns)
 
     def _history(
-        self, topic: wire.Topic, scope: NDArray[np.bool_], shown: NDArray[np.bool_]
+        self, topic: wire.Topic, scope: _Scope, shown: NDArray[np.intp]
     ) -> dict[str, list[float | None]]:
         """History of the topic's process, of the user's processes, or of the host."""
         planes = self._snapshot.planes
         if topic.uid is None and topic.pid is None:
             return host_samples(planes)
         # Of a user their own processes: the host's would tell about others.
-        slots = np.flatnonzero(scope if topic.pid is None else shown)
+        slots = np.flatnonzero(scope.everyone) if topic.pid is None else shown
         return sum_samples(planes, slots, self._snapshot.processes.info["born"][slots])
 
     # --- connections and files ----------------------------------------------------------------
 
     def _rows(
-        self, view: RowView, shown: NDArray[np.bool_], columns: Mapping[str, Any]
+        self, view: RowView, shown: NDArray[np.intp], columns: Mapping[str, Any]
     ) -> wire.Table:
-        by_slot = np.append(shown, np.False_)  # the last element is that of folded rows, slot -1
-        index = np.flatnonzero(by_slot[view.state.slots])
+        slots = view.state.slots
+        if len(shown) == 1:
+            index = np.flatnonzero(slots == shown[0])
+        else:
+            # The last element is that of folded rows, slot -1.
+            by_slot = np.zeros(len(self._snapshot.processes.info) + 1, np.bool_)
+            by_slot[shown] = True
+            index = np.flatnonzero(by_slot[slots])
         selection = RowSelection(
             view=view,
             index=index,

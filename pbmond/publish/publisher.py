@@ -23,8 +23,9 @@ from typing import Final
 import zmq
 
 from pbmond.publish.channel import FeedError, pack_demand, receive_frame
-from pbmond.publish.grants import Connection, Grants
+from pbmond.publish.grants import Connection, Grants, Refusal
 from pbmond.system.privileges import become
+from pbmond.wire import Topic, refusal
 
 #: What ps and pbmon itself show, instead of the interpreter's name; the kernel keeps 15 bytes.
 NAME: Final = b"pbmond-publish"
@@ -185,18 +186,27 @@ class Publisher:
             if on and uid not in self._misleading:
                 raise Misled(f"users {self._misleading} sent what is no subscription")
             return
-        if on:
-            topic, option = self._grants.subscribe(text, uid, connection), zmq.SUBSCRIBE
-        else:
-            topic, option = self._grants.unsubscribe(text, connection), zmq.UNSUBSCRIBE
-        if topic is not None:
+        answer = (self._grants.subscribe(text, uid, connection) if on
+                  else self._grants.unsubscribe(text, connection))  # fmt: skip
+        if isinstance(answer, Topic):
             # With the NUL that ends a topic on the wire, or all/flows would match all/flows/1 too.
-            self._xpub.setsockopt(option, str(topic).encode() + b"\0")
+            option = zmq.SUBSCRIBE if on else zmq.UNSUBSCRIBE
+            self._xpub.setsockopt(option, str(answer).encode() + b"\0")
             self._unsaid = True
-        elif on:
-            self._refusals[connection] += 1
-            if self._refusals[connection] >= REFUSALS:
-                _hang_up(connection)
+        elif answer is not None:
+            self._refuse(answer, connection)
+
+    def _refuse(self, answer: Refusal, connection: Connection) -> None:
+        """Tell a viewer, and nobody else, that it does not get what it asked for last."""
+        self._refusals[connection] += 1
+        if self._refusals[connection] >= REFUSALS:
+            _hang_up(connection)
+        elif answer.topic is not None:
+            frame = refusal(answer.topic, answer.why)
+            topic = frame[: frame.index(b"\0") + 1]
+            self._xpub.setsockopt(zmq.SUBSCRIBE, topic)
+            self._xpub.send(frame, zmq.NOBLOCK)
+            self._xpub.setsockopt(zmq.UNSUBSCRIBE, topic)
 
     def _frames(self) -> bool:
         """Publish what waits; False when the collector is gone."""

@@ -41,6 +41,11 @@ class Publisher:
     def send(self, topic: wire.Topic, sent: wire.Message) -> None:
         self._socket.send(wire.encode(topic, sent))
 
+    def refuse(self, topic: wire.Topic, why: str = wire.NOT_YOURS) -> None:
+        """Wait until ``topic`` is wanted, and refuse it."""
+        self.expect(topic)
+        self._socket.send(wire.refusal(topic, why))
+
     def send_raw(self, frame: bytes) -> None:
         self._socket.send(frame)
 

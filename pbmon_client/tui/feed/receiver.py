@@ -14,6 +14,7 @@ from pbmon_client.data.stream import Stream
 from pbmon_client.subscription import (
     Subscription,
     SubscriptionError,
+    SubscriptionRefused,
     connect_problem,
     silence_words,
     wait,
@@ -34,8 +35,6 @@ from pbmond.wire import WireError
 
 #: Until the first message arrives, the socket is checked this often.
 _FIRST_S: Final = 1.0
-#: A screen need not wait long for the wider scope: it shows it as soon as it arrives.
-_SETTLE_S: Final = 0.05
 _JOIN_S: Final = 2.0
 
 
@@ -101,7 +100,7 @@ class _Topic:
     ) -> None:
         uid = os.geteuid()
         self.pid = pid
-        self.subscription = Subscription(path, uid, kind, pid, settle_s=_SETTLE_S)
+        self.subscription = Subscription(path, uid, kind, pid)
         self.stream = Stream(selection, uid)
 
     def retarget(self, kind: str, pid: int | None = None) -> None:
@@ -187,6 +186,10 @@ class _Receiver:
         except WireError as error:
             self._quiet_since = time.monotonic()
             self._mailbox.put(Silent(wrong_schema_words(error)))
+            return None
+        except SubscriptionRefused as error:
+            self._quiet_since = time.monotonic()
+            self._mailbox.put(Silent(str(error)))
             return None
         if message is None:
             return None

@@ -88,7 +88,7 @@ def snapshot(seq: int, **fields: Any) -> wire.Message:
 
 def test_json_prints_the_first_snapshot_and_exits(publisher: Publisher, client: Start) -> None:
     started = client("--json")
-    publisher.expect(ALL, OWN)
+    publisher.expect(ALL)
     publisher.send(ALL, snapshot(1))
     code, out, err = started.end()
     assert (code, err) == (0, "")
@@ -99,36 +99,59 @@ def test_json_prints_the_first_snapshot_and_exits(publisher: Publisher, client: 
 
 def test_a_user_granted_only_their_own_scope_sees_it(publisher: Publisher, client: Start) -> None:
     started = client("--json")
+    publisher.refuse(ALL)
     publisher.expect(OWN)
     publisher.send(OWN, snapshot(1))
     code, out, _err = started.end()
     assert (code, json.loads(out)["viewer"]["scope"]) == (0, "own")
 
 
-def test_all_is_preferred_though_it_comes_second(publisher: Publisher, client: Start) -> None:
-    started = client("--ndjson", "-n", "1")
-    publisher.expect(ALL, OWN)
-    publisher.send(OWN, snapshot(1))
-    publisher.send(ALL, snapshot(1))
-    code, out, _err = started.end()
-    assert (code, json.loads(out)["viewer"]["scope"]) == (0, "all")
-
-
-def test_the_scope_that_is_not_used_is_given_back(publisher: Publisher, client: Start) -> None:
+def test_one_topic_is_asked_for_at_a_time(publisher: Publisher, client: Start) -> None:
     started = client("--ndjson")
-    publisher.expect(ALL, OWN)
+    publisher.expect(ALL)
     publisher.send(ALL, snapshot(1))
     assert started.line()["seq"] == 1
-    publisher.hear(lambda wanted: wanted == {str(ALL)})
-
-
-def test_all_granted_later_replaces_own(publisher: Publisher, client: Start) -> None:
-    started = client("--ndjson", "-n", "2")
-    publisher.expect(ALL, OWN)
-    publisher.send(OWN, snapshot(1))
+    assert publisher.wanted == {str(ALL)}
+    publisher.refuse(ALL)  # as after the daemon's restart: the user may see less now
+    publisher.hear(lambda wanted: wanted == {str(OWN)})
+    publisher.send(OWN, snapshot(2))
     assert started.line()["viewer"]["scope"] == "own"
-    publisher.send(ALL, snapshot(2))
-    assert started.line()["viewer"]["scope"] == "all"
+
+
+def test_a_viewer_that_is_one_too_many_says_so_and_ends(
+    publisher: Publisher, client: Start
+) -> None:
+    started = client("--json")
+    publisher.refuse(ALL, wire.TOO_MANY)
+    code, out, err = started.end()
+    assert (code, out) == (1, "")
+    assert err == (
+        "pbmon-client: pbmond refuses another viewer: those of this user watch as much as one user "
+        "may; end some of them\n"
+    )
+
+
+def test_a_user_who_may_see_nothing_is_told_so(publisher: Publisher, client: Start) -> None:
+    started = client("--json")
+    publisher.refuse(ALL)
+    publisher.refuse(OWN)
+    code, out, err = started.end()
+    assert (code, out) == (1, "")
+    assert err == f"pbmon-client: pbmond shows user {UID} nothing (not yours)\n"
+
+
+def test_all_granted_later_replaces_own(path: Path, client: Start) -> None:
+    started = client("--ndjson", "-n", "3")
+    with contextlib.closing(Publisher(path)) as first:
+        first.refuse(ALL)
+        first.expect(OWN)
+        first.send(OWN, snapshot(1, interval_ns=1_000_000))
+        assert started.line()["viewer"]["scope"] == "own"
+    with contextlib.closing(Publisher(path)) as second:
+        second.expect(ALL)  # once more, after the silence
+        second.send(ALL, snapshot(2, epoch="epoch-2"))
+        assert started.line()["viewer"]["scope"] == "all"
+        second.hear(lambda wanted: wanted == {str(ALL)})
 
 
 def test_a_repeated_snapshot_is_shown_once(publisher: Publisher, client: Start) -> None:
@@ -285,12 +308,12 @@ def test_a_restarted_daemon_is_followed(path: Path, client: Start) -> None:
         assert started.end() == (0, "", "")
 
 
-def test_a_long_silence_is_reported_once_and_both_scopes_are_requested_again(
+def test_a_long_silence_is_reported_once_and_the_widest_scope_requested_again(
     path: Path, client: Start
 ) -> None:
     started = client("--ndjson")
     with contextlib.closing(Publisher(path)) as first:
-        first.expect(ALL, OWN)
+        first.expect(ALL)
         first.send(ALL, snapshot(2, interval_ns=1_000_000))
         assert started.line()["seq"] == 2
     assert started.process.stderr is not None
@@ -298,7 +321,8 @@ def test_a_long_silence_is_reported_once_and_both_scopes_are_requested_again(
     assert told.startswith("pbmon-client: pbmond is not running")
     assert told.endswith("; waiting for it\n")
     with contextlib.closing(Publisher(path)) as second:
-        second.expect(ALL, OWN)
+        second.refuse(ALL)
+        second.expect(OWN)
         second.send(OWN, snapshot(1, epoch="epoch-2"))
         assert started.line()["viewer"]["scope"] == "own"
 

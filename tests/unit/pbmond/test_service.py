@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -33,6 +33,7 @@ class FakeFeed:
         self.demands: list[Demand] = []
         self.frames: list[bytes] = []
         self.room = 1_000_000
+        self.sent: Callable[[], None] = lambda: None  # what happens meanwhile
 
     def ensure(self, now_ns: int) -> bool:
         started, self.starting = self.starting, False
@@ -48,6 +49,7 @@ class FakeFeed:
     def send(self, frame: bytes) -> bool:
         self.room -= 1
         self.frames.append(frame)
+        self.sent()
         return True
 
     def want(self, *topics: Topic) -> None:
@@ -345,6 +347,26 @@ def test_a_publisher_without_room_misses_snapshots_and_never_blocks(world: World
     world.step(2 * SECOND)
     # The next in line, not the first again; and the newest snapshot, not the one it missed.
     assert [(topic, message.seq) for topic, message in world.feed.taken()] == [(topics[1], 3)]
+
+
+def test_frames_take_half_of_an_interval_at_most_and_the_rest_comes_first_in_the_next(
+    world: World,
+) -> None:
+    topics = [Topic(uid, "processes") for uid in range(5)]
+    world.feed.want(*topics)
+    world.step()
+    world.feed.taken()
+
+    def take_time() -> None:
+        world.now += 200_000_000
+
+    world.feed.sent = take_time
+    seen = []
+    for tick in range(1, 4):
+        world.step(tick * SECOND)
+        world.step(tick * SECOND + 900_000_000)  # there is time, but not for frames
+        seen.append(world.feed.topics())
+    assert seen == [topics[:3], [*topics[3:], topics[0]], topics[1:4]]
 
 
 def test_a_new_publisher_starts_with_nothing_wanted(world: World) -> None:

@@ -9,8 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbmond.publish.channel import MAX_TOPICS, Demand
-from pbmond.publish.grants import GRANTS_PER_USER, TOPICS_PER_USER, Connection, Grants
-from pbmond.wire import Topic, parse_topic
+from pbmond.publish.grants import (
+    COST_PER_USER,
+    FLOWS_COST,
+    GRANTS_PER_USER,
+    Connection,
+    Grants,
+    Refusal,
+    cost,
+)
+from pbmond.wire import NOT_YOURS, TOO_MANY, Topic, parse_topic
 
 ADMIN, USER, OTHER = 0, 1000, 1001
 A, B = (10, 100), (11, 101)
@@ -42,7 +50,9 @@ def grants() -> Grants:
 def test_all_goes_to_those_who_see_all_and_a_uid_to_its_user(
     text: bytes, uid: int, granted: bool
 ) -> None:
-    assert (grants().subscribe(text, uid, A) is not None) is granted
+    answer = grants().subscribe(text, uid, A)
+    assert isinstance(answer, Topic) is granted
+    assert granted or (isinstance(answer, Refusal) and answer.why == NOT_YOURS)
 
 
 def test_a_topic_is_wanted_from_its_first_viewer_to_its_last() -> None:
@@ -89,25 +99,37 @@ def test_the_sweep_drops_vanished_connections_and_no_others() -> None:
     assert book.demands() == [Demand(ALL, wanted=False)]
 
 
-def test_one_user_cannot_take_more_than_a_share_of_the_topics() -> None:
+def test_one_user_has_every_table_and_hundreds_of_single_processes() -> None:
     book = grants()
-    granted = [book.subscribe(b"uid/1000/flows/%d" % pid, USER, A) for pid in range(100)]
-    assert sum(topic is not None for topic in granted) == TOPICS_PER_USER
-    assert book.subscribe(b"uid/1001/processes", OTHER, B) is not None
-    book.unsubscribe(b"uid/1000/flows/0", A)
-    assert book.subscribe(b"uid/1000/flows/99", USER, A) is not None
+    tables = [book.subscribe(text, ADMIN, A) for text in (b"all/processes", b"all/flows",
+              b"uid/0/processes", b"uid/0/flows")]  # fmt: skip
+    single = [book.subscribe(b"all/flows/%d" % pid, ADMIN, (pid, 1)) for pid in range(256)]
+    assert all(isinstance(answer, Topic) for answer in tables + single)
 
 
-def test_one_user_cannot_take_more_than_a_share_of_the_grants() -> None:
+def test_one_user_cannot_take_more_than_a_share_of_the_cost() -> None:
     book = grants()
-    granted = [book.subscribe(b"uid/1000/flows", USER, (fd, 1)) for fd in range(1000)]
-    assert sum(topic is not None for topic in granted) == GRANTS_PER_USER
+    answers = [book.subscribe(b"uid/1000/flows/%d" % pid, USER, A) for pid in range(2000)]
+    taken = [answer for answer in answers if isinstance(answer, Topic)]
+    assert sum(map(cost, taken)) == COST_PER_USER
+    assert answers[-1] == Refusal(Topic(USER, "flows", 1999), TOO_MANY)
+    assert isinstance(book.subscribe(b"uid/1001/processes", OTHER, B), Topic)
+    assert isinstance(book.subscribe(b"uid/1000/flows", USER, A), Refusal)
+    for pid in range(FLOWS_COST):
+        book.unsubscribe(b"uid/1000/flows/%d" % pid, A)
+    assert isinstance(book.subscribe(b"uid/1000/flows", USER, A), Topic)
+
+
+def test_viewers_of_one_topic_share_its_cost_up_to_a_number() -> None:
+    book = grants()
+    answers = [book.subscribe(b"uid/1000/flows", USER, (fd, 1)) for fd in range(2000)]
+    assert sum(isinstance(answer, Topic) for answer in answers) == GRANTS_PER_USER
 
 
 def test_all_users_together_cannot_want_more_than_the_collector_takes() -> None:
     book = grants()
-    for uid in range(1, 100):
-        for pid in range(TOPICS_PER_USER):
+    for uid in range(1, 10):
+        for pid in range(500):
             book.subscribe(b"uid/%d/flows/%d" % (uid, pid), uid, (uid, uid))
     assert len(book.demands()) == MAX_TOPICS
 
@@ -135,12 +157,12 @@ def test_what_the_collector_heard_is_what_somebody_holds(steps: list[Any]) -> No
             (heard.add if demand.wanted else heard.remove)(demand.topic)
 
     for what, text, uid, connection in steps:
-        if what == "on" and (topic := book.subscribe(text, uid, connection)) is not None:
+        if what == "on" and isinstance(topic := book.subscribe(text, uid, connection), Topic):
             assert topic == parse_topic(text)
             assert topic.uid == uid or (topic.uid is None and uid == ADMIN)
             model.setdefault(topic, set()).add(connection)
-        elif what == "off" and (topic := book.unsubscribe(text, connection)) is not None:
-            model[topic].remove(connection)
+        elif what == "off" and (given := book.unsubscribe(text, connection)) is not None:
+            model[given].remove(connection)
         elif what == "gone":
             book.sweep(lambda each, gone=connection: each != gone)  # type: ignore[misc]  # mypy wants no default
             for holders in model.values():

@@ -21,10 +21,10 @@ import zmq
 
 from pbmond.patience import patient
 from pbmond.publish.channel import Demand, pair
-from pbmond.publish.grants import Grants
+from pbmond.publish.grants import COST_PER_USER, PROCESS_COST, Grants
 from pbmond.publish.publisher import NAME, REFUSALS, Misled, Publisher, open_socket
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
-from pbmond.wire import Topic
+from pbmond.wire import NOT_YOURS, Topic, refusal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up being root")
 
@@ -146,7 +146,10 @@ def test_a_user_gets_his_own_scope_whatever_he_asks_for(stage: Stage) -> None:
     for topic in (ALL, Topic(BOB, "processes"), Topic(ALICE, "processes"), Topic(None, "flows")):
         stage.send(topic)
     out, _ = alice.communicate("\n")
-    assert out == f"{len(f'uid/{ALICE}/processes') + 6} uid/{ALICE}/processes\ndone\n"
+    refused = [ALL, Topic(BOB, "processes")]
+    told = [f"{len(refusal(topic, NOT_YOURS))} {topic}!\n" for topic in refused]
+    mine = f"{len(f'uid/{ALICE}/processes') + 6} uid/{ALICE}/processes\n"
+    assert out == "".join(told) + mine + "done\n"
     assert {demand.topic for demand in stage.demands} == {Topic(ALICE, "processes")}
 
 
@@ -374,14 +377,37 @@ def test_a_viewer_that_does_not_read_costs_neither_time_nor_much_memory(stage: S
     assert int(status(pid)["VmRSS"].split()[0]) < 60_000  # kB
 
 
+def test_a_refusal_is_told_to_the_refused_viewer_alone(stage: Stage) -> None:
+    sock = stage.subscriber(ALL, Topic(None, "flows"))
+    stage.demanded(ALL)
+    alice = stage.viewer(ALICE, f"+{ALL}", "=300")
+    bob = stage.viewer(BOB, f"+{Topic(BOB, 'processes')}", "+all", "=300")
+    told = f"{len(refusal(ALL, NOT_YOURS))} all/processes!\ndone\n"
+    assert (alice.communicate()[0], bob.communicate()[0]) == (told, "done\n")
+    stage.send(ALL)
+    assert sock.recv() == b"all/processes\0xxxxx"
+
+
+def test_two_hundred_viewers_of_single_processes_of_one_user_are_served(stage: Stage) -> None:
+    topics = [Topic(None, "flows", pid) for pid in range(1, 201)]
+    viewers = [stage.subscriber(topic) for topic in topics]
+    for topic in topics:
+        stage.demanded(topic)
+    for topic in topics:
+        stage.send(topic)
+    assert [each.recv() for each in viewers] == [f"{t}\0xxxxx".encode() for t in topics]
+
+
 def test_subscriptions_without_end_are_refused(stage: Stage) -> None:
-    commands = [f"+uid/{ALICE}/flows/{pid}" for pid in range(100)]
+    granted = COST_PER_USER // PROCESS_COST
+    commands = [f"+uid/{ALICE}/flows/{pid}" for pid in range(granted + 50)]
     alice = stage.viewer(ALICE, *commands, ".")
-    stage.demanded(Topic(ALICE, "flows", 31))
+    stage.demanded(Topic(ALICE, "flows", granted - 1))
     sock = stage.subscriber(ALL)
     stage.demanded(ALL)
-    assert len([d for d in stage.demands if d.topic.uid == ALICE and d.wanted]) == 32
+    wanted = [each for each in stage.demands if each.topic.uid == ALICE and each.wanted]
+    assert len(wanted) == granted
     alice.kill()
-    stage.until(lambda: sum(not demand.wanted for demand in stage.demands) == 32)
+    stage.until(lambda: sum(not demand.wanted for demand in stage.demands) == granted)
     stage.send(ALL)
     assert sock.recv() == b"all/processes\0xxxxx"

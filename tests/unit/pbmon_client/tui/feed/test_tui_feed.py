@@ -90,7 +90,7 @@ def feed(path: Path) -> Iterator[DaemonFeed]:
 def test_snapshots_come_with_their_rows_arranged(publisher: Publisher, feed: DaemonFeed) -> None:
     query = ViewQuery(PROCESSES, search=understand("two"))
     feed.request(Request(query=query))
-    publisher.expect(ALL, OWN)
+    publisher.expect(ALL)
     publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
     news = first(feed, is_snapshot)
     assert isinstance(news, SnapshotReady)
@@ -111,7 +111,7 @@ def test_a_request_made_during_the_wait_applies_to_the_next_snapshot(
         waits += 1
         if waits == 2:  # the feed waits for its first snapshot
             started.request(Request(query=ViewQuery(PROCESSES, search=understand("two"))))
-            publisher.expect(ALL, OWN)
+            publisher.expect(ALL)
             publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
         subscription.wait(*ready)
 
@@ -128,24 +128,25 @@ def test_a_request_made_during_the_wait_applies_to_the_next_snapshot(
 def test_the_own_scope_serves_where_nothing_else_is_granted(
     publisher: Publisher, feed: DaemonFeed
 ) -> None:
-    publisher.expect(ALL, OWN)
+    publisher.refuse(ALL)
+    publisher.expect(OWN)
     publisher.send(OWN, message([process(1)], seq=4))
     news = first(feed, is_snapshot)
     assert isinstance(news, SnapshotReady)
     assert news.snapshot.scope == "own"
 
 
-def test_the_wider_scope_is_shown_as_soon_as_it_comes(
+def test_a_screen_that_is_refused_says_so_and_lives_on(
     publisher: Publisher, feed: DaemonFeed
 ) -> None:
-    publisher.expect(ALL, OWN)
-    publisher.send(OWN, message([process(1)], seq=4))
-    first(feed, is_snapshot)
-    publisher.send(ALL, message([process(1), process(2)], seq=4))
-    news = first(feed, is_snapshot)
-    assert isinstance(news, SnapshotReady)
-    assert news.snapshot.scope == "all"
-    assert len(news.snapshot.processes) == 2
+    publisher.refuse(ALL, wire.TOO_MANY)
+    news = first(feed, lambda each: isinstance(each, Silent))
+    assert isinstance(news, Silent)
+    assert news.words.startswith("pbmond refuses another viewer")
+    publisher.hear(lambda wanted: not wanted)
+    publisher.expect(ALL)  # it asks again after a while
+    publisher.send(ALL, message([process(1)], seq=4))
+    assert first(feed, is_snapshot)
 
 
 def test_flows_and_one_process_are_subscribed_to_only_while_requested(
