@@ -53,7 +53,8 @@ class HostCounters:
         self._netns = _none_on_error(lambda: (proc / "self/ns/net").stat().st_ino)
         self._changes = _AddressChanges()
         self._addresses: Mapping[bytes, frozenset[bytes]] | None = None
-        self._addresses_stale = True
+        self._numbers: Mapping[bytes, int] | None = None
+        self._stale = True  # both of them
         self._disk_names: frozenset[bytes] = frozenset()
         self._disks_ns = 0
         self._whole: frozenset[bytes] = frozenset()
@@ -61,10 +62,9 @@ class HostCounters:
 
     def read(self, now_ns: int) -> HostReading:
         """Read everything; ``now_ns`` is CLOCK_MONOTONIC."""
-        interfaces = _parsed(parse_interfaces, self._files["dev"].read())
+        interfaces = self._read_interfaces()
         disks = _parsed(parse_disks, self._files["disks"].read())
         snmp, snmp6 = self._files["snmp"].read(), self._files["snmp6"].read()
-        self._update_addresses()
         if disks is not None:
             self._update_disks(frozenset(disks), now_ns)
             disks = {name: moved for name, moved in disks.items() if name in self._whole}
@@ -77,13 +77,27 @@ class HostCounters:
             retransmitted_segments=None if snmp is None else parse_retransmitted(snmp),
             # Without IPv6 there is no second file, and nothing to count.
             forwarded_packets=None if snmp is None else parse_forwarded(snmp, snmp6 or b""),
+            interface_numbers=self._numbers,
         )
 
+    def _read_interfaces(self) -> dict[bytes, tuple[int, int, int, int]] | None:
+        """Read the counters, and once more if what they are of has changed meanwhile."""
+        self._stale |= self._changes.any()
+        self._update_addresses()
+        found = _parsed(parse_interfaces, self._files["dev"].read())
+        if self._changes.any():
+            self._stale = True
+            self._update_addresses()
+            found = _parsed(parse_interfaces, self._files["dev"].read())
+        return found
+
     def _update_addresses(self) -> None:
-        self._addresses_stale |= self._changes.any()
-        found = _none_on_error(_addresses) if self._addresses_stale else None
+        if not self._stale:
+            return
+        numbers = _none_on_error(_interface_numbers)
+        found = None if numbers is None else _none_on_error(lambda: _addresses(numbers))
         if found is not None:
-            self._addresses, self._addresses_stale = found, False
+            self._numbers, self._addresses, self._stale = numbers, found, False
 
     def _update_disks(self, names: frozenset[bytes], now_ns: int) -> None:
         if names == self._disk_names and now_ns < self._disks_ns:
@@ -269,7 +283,11 @@ def _netlink() -> socket.socket:
     )
 
 
-def _addresses() -> dict[bytes, frozenset[bytes]]:
+def _interface_numbers() -> dict[bytes, int]:
+    return {os.fsencode(name): number for number, name in socket.if_nameindex()}
+
+
+def _addresses(numbers: Mapping[bytes, int]) -> dict[bytes, frozenset[bytes]]:
     """Return the addresses of each interface that has any; raises OSError or ValueError."""
     request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     header = _HEADER.pack(
@@ -281,11 +299,11 @@ def _addresses() -> dict[bytes, frozenset[bytes]]:
         asking.sendto(header + request, (0, 0))
         while not any(kind in (_NLMSG_DONE, _NLMSG_ERROR) for kind, _, _ in _messages(dump)):
             dump += asking.recv(_CHUNK)
-    names = dict(socket.if_nameindex())
+    names = {number: name for name, number in numbers.items()}
     found: dict[bytes, set[bytes]] = {}
     for number, address in parse_addresses(dump):
         if number in names:
-            found.setdefault(os.fsencode(names[number]), set()).add(address)
+            found.setdefault(names[number], set()).add(address)
     return {name: frozenset(each) for name, each in found.items()}
 
 

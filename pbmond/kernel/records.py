@@ -152,7 +152,8 @@ class HostReading:
     """What the host counted by itself, since boot; None is what could not be read.
 
     ``netns`` is the inode number of the network namespace that it is about. By name:
-    ``interfaces`` bytes in and out, then packets in and out; ``addresses`` of 16 bytes, IPv4 mapped
+    ``interfaces`` bytes in and out, then packets in and out; ``interface_numbers``, of which one
+    that is made again with the same name has another; ``addresses`` of 16 bytes, IPv4 mapped
     into IPv6, of the interfaces that have any (the same object until they change); ``disks`` bytes
     read and written of whole disks; those that are ``stacked`` move the bytes of other disks.
     """
@@ -164,6 +165,7 @@ class HostReading:
     stacked: frozenset[bytes]
     retransmitted_segments: int | None
     forwarded_packets: int | None
+    interface_numbers: Mapping[bytes, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Coverage:
         """Start a tick with a reading of the host; growth is counted from the first one."""
         self._interval = {}
         self._readable = (reading.interfaces is not None, reading.disks is not None)
-        self._interfaces.take(reading.interfaces)
+        self._interfaces.take(reading.interfaces, reading.interface_numbers)
         self._disks.take(reading.disks)
         counts = (reading.retransmitted_segments, reading.forwarded_packets)
         self._host.take(

@@ -31,9 +31,15 @@ class GrowthTable:
     def __init__(self) -> None:
         self.rows: dict[bytes, Growth] = {}
         self._skipped = False  # the last reading failed
+        self._numbers: Mapping[bytes, int] = {}
 
-    def take(self, reading: Mapping[bytes, Counts] | None) -> None:
-        """Take a reading, None if it failed. A name that appears later counts from there."""
+    def take(
+        self, reading: Mapping[bytes, Counts] | None, numbers: Mapping[bytes, int] | None = None
+    ) -> None:
+        """Take a reading, None if it failed. A name that appears later counts from there.
+
+        ``numbers`` tell apart what had a name one after the other, as far as they are known.
+        """
         if reading is None:
             self._skipped = True
             self.rows = {
@@ -46,18 +52,27 @@ class GrowthTable:
             for name, row in self.rows.items()
             if name not in reading
         }
-        now = {name: self._grown(self.rows.get(name), last) for name, last in reading.items()}
+        before, self._numbers = self._numbers, numbers or {}
+        replaced = {
+            name for name in before.keys() & self._numbers if before[name] != self._numbers[name]
+        }
+        now = {
+            name: self._grown(self.rows.get(name), last, replaced=name in replaced)
+            for name, last in reading.items()
+        }
         # Those that have been gone longest come first, and are forgotten first.
         self.rows = {**dict(list(gone.items())[-MAX_GONE:]), **now}
         self._skipped = False
 
-    def _grown(self, row: Growth | None, last: Counts) -> Growth:
+    def _grown(self, row: Growth | None, last: Counts, *, replaced: bool) -> Growth:
         if row is None:
             return Growth(last, (0,) * len(last), None, present=True)
         if not row.present:
             return Growth(last, row.total, None, present=True)
         grown = tuple(new - old for new, old in zip(last, row.last, strict=True))
-        if min(grown) < 0:  # another one with the same name, which has counted from zero
+        if (
+            replaced or min(grown) < 0
+        ):  # another one with the same name, which has counted from zero
             grown = last
         total = tuple(map(sum, zip(row.total, grown, strict=True)))
         return Growth(last, total, None if self._skipped else grown, present=True)

@@ -255,6 +255,16 @@ def test_a_recreated_interface_counts_from_zero_and_keeps_its_total() -> None:
     assert found["rx_bytes_interval"] == 30
 
 
+def test_an_interface_made_again_within_a_tick_counts_from_zero_though_it_has_more_by_now() -> None:
+    old, new = {b"eth0": 4}, {b"eth0": 5}
+    store = told(
+        eth0(100, 100, 1, 1, interface_numbers=old), eth0(700, 700, 7, 7, interface_numbers=new)
+    )
+    assert row(store, b"eth0")["rx_bytes"] == 700
+    store.apply(make.reading(2, host=eth0(710, 710, 8, 8, interface_numbers=new)))
+    assert (row(store, b"eth0")["rx_bytes"], row(store, b"eth0")["rx_bytes_interval"]) == (710, 10)
+
+
 def test_an_interface_that_was_gone_keeps_its_total_and_continues() -> None:
     nothing = make.host_reading(interfaces={})
     store = told(eth0(0, 0, 0, 0), eth0(500, 600, 5, 6), nothing)
