@@ -85,13 +85,14 @@ def _ids_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
 class Leave:
     """Which rows of living processes leave: by the CLOCK_BOOTTIME ns of their last byte.
 
-    Idle ones, sooner those whose descriptor is closed; and when more than ``room`` rows would stay,
-    those that have been quiet longest.
+    Idle ones, sooner those whose descriptor is closed, and only among more than ``calm`` rows those
+    that are open; and when more than ``room`` rows would stay, those that have been quiet longest.
     """
 
     idle_before_ns: int
     closed_before_ns: int
     quiet_before_ns: int
+    calm: int
     room: int
 
 
@@ -193,7 +194,11 @@ class RowTable:
         state = self.state
         last_ns = state.last_ns.astype(np.int64)
         live = state.slots != NO_SLOT
-        chosen = finished[state.slots] | (last_ns <= leave.idle_before_ns)
+        idle = last_ns <= leave.idle_before_ns
+        if np.count_nonzero(live) <= leave.calm:
+            # A connection that is silent for long is still the same one when it wakes up.
+            idle &= state.open != OPEN
+        chosen = finished[state.slots] | idle
         chosen |= (state.open == CLOSED) & (last_ns <= leave.closed_before_ns)
         chosen &= live
         excess = np.count_nonzero(live) - np.count_nonzero(chosen) - leave.room

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pbmond.fields import STATES
@@ -76,6 +78,31 @@ def test_an_idle_row_leaves_and_its_bytes_stay_with_the_process() -> None:
     store.apply(make.reading(102, flows=[flow(3, (4, 0, 1, 0)), moved]))
     assert (process(store)["net_rx_bytes"], process(store)["connections"]) == (25, 2)
     assert process(store)["net_rx_bytes_per_s"] == 4
+
+
+def socket_row(inode: int) -> Any:
+    return make.flow_key(local_port=inode), make.counter(inode, detail=inode)
+
+
+def test_an_idle_row_that_is_open_stays_while_its_table_has_room() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [socket_row(inode) for inode in range(1, 5)]
+    store.apply(make.reading(1, flows=rows))
+    store.apply_proc([make.sample(open_inodes=[(8, inode) for inode in range(1, 6)])])
+    assert not len(store.apply(make.reading(900, flows=rows)).flows)
+    # One row more than half of the table: the room is worth more now.
+    rows.append(socket_row(5))
+    assert store.apply(make.reading(901, flows=rows)).flows.tolist() == [1, 2, 3, 4]
+
+
+def test_a_row_leaves_soon_after_its_descriptor_was_closed() -> None:
+    store = new_store()
+    rows = [socket_row(1), socket_row(2)]
+    store.apply(make.reading(1, flows=rows))
+    store.apply_proc([make.sample(open_inodes=[(8, 1), (8, 2)])])
+    assert not len(store.apply(make.reading(900, flows=rows)).flows)
+    store.apply_proc([make.sample(open_inodes=[(8, 2)])])
+    assert store.apply(make.reading(901, flows=rows)).flows.tolist() == [1]
 
 
 def test_rows_are_retired_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
