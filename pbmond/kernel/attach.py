@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import json
 import logging
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pbmond.config import Config
-from pbmond.loader import bpf, refusals
+from pbmond.loader import bpf, refusals, trials
 from pbmond.patience import patient
 
 if TYPE_CHECKING:
@@ -212,7 +213,10 @@ def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[st
         count = message.pop("count")
         (kind, names), received = message.popitem(), list[int]()
         while len(received) < count:
-            data, fds, _, _ = socket.recv_fds(channel, 1, 253)
+            data, fds, flags, _ = socket.recv_fds(channel, 1, 253)
+            if flags & socket.MSG_CTRUNC:  # there was no descriptor left for some of them
+                lacks = refusals.exhausted(errno.EMFILE, trials.facts())
+                raise AttachError(lacks or "descriptors were lost on their way")
             if not data:
                 raise _Ended
             received += fds

@@ -29,7 +29,8 @@ _NAMES = {
     CAP_PERFMON: "CAP_PERFMON",
     CAP_BPF: "CAP_BPF",
 }
-_DESCRIPTORS = 256  # maps, programs and hooks take about 110
+_DESCRIPTORS = 256  # maps, programs and hooks take about 130
+_USUAL = 16  # of them are open when nothing was inherited
 _GRANT = "(CapabilityBoundingSet= of a unit, --cap-add of a container)"
 _TRACEFS = "/sys/kernel/tracing"
 
@@ -42,7 +43,7 @@ class Facts(NamedTuple):
     """What this process has, and what the host says; None: without limit, or not said.
 
     ``capabilities``: the effective ones, a bit each; ``seccomp``: a filter is on; ``memlock`` in
-    bytes, ``descriptors``: limits; ``reached``: bpf(2) answers to a command that there is not,
+    bytes, ``descriptors``: limits; ``opened``: how many descriptors are; ``reached``: bpf(2) answers to a command that there is not,
     ``capable``: and to one that takes CAP_BPF and no memory.
     """
 
@@ -53,6 +54,7 @@ class Facts(NamedTuple):
     memlock: int | None
     descriptors: int | None
     release: str
+    opened: int = 0
     reached: bool = True
     capable: bool = True
 
@@ -73,11 +75,31 @@ def lacking(facts: Facts) -> str | None:
         names += facts.lacks(CAP_BPF, CAP_PERFMON)
     if names:
         return f"{_and(names)} {_is_missing(names)}: grant {_them(names)} {_GRANT}"
-    if facts.descriptors is not None and facts.descriptors < _DESCRIPTORS:
-        return (
-            f"only {facts.descriptors} open files are allowed: allow {_DESCRIPTORS} "
-            "(LimitNOFILE= of a unit, ulimit -n)"
-        )
+    if facts.descriptors is not None and facts.descriptors < _needed(facts):
+        return _too_few_files(facts)
+    return None
+
+
+def _needed(facts: Facts) -> int:
+    return _DESCRIPTORS + max(0, facts.opened - _USUAL)
+
+
+def _too_few_files(facts: Facts) -> str:
+    inherited = f", and {facts.opened} are open already" * (facts.opened > _USUAL)
+    return (
+        f"only {facts.descriptors} open files are allowed{inherited}: allow {_needed(facts)} "
+        "(LimitNOFILE= of a unit, ulimit -n)"
+    )
+
+
+def exhausted(number: int, facts: Facts) -> str | None:
+    """Say what has run out if errno ``number`` means that; None: it means something else."""
+    if number == errno.EMFILE:
+        return _too_few_files(facts)
+    if number == errno.ENFILE:
+        return "the host has no open files left: raise the sysctl fs.file-max"
+    if number == errno.ENOMEM:
+        return "the kernel has no memory: raise MemoryMax= or the container's limit"
     return None
 
 
@@ -90,13 +112,15 @@ def small_map(number: int, facts: Facts) -> str:
 
 def small_program(number: int, facts: Facts) -> str:
     """Say why the smallest program is refused with errno ``number``."""
+    if (gone := exhausted(number, facts)) is not None:
+        return gone
     if facts.seccomp and not facts.reached:
         return _seccomp("bpf(2)")
     if number == errno.ENOSYS:
         return "this kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL=y"
     if number == errno.EINVAL:
         return "this kernel has no eBPF programs for tracepoints: it needs CONFIG_BPF_EVENTS=y"
-    return _security_module("bpf(2)", number)
+    return _security_module("bpf(2)", number, facts)
 
 
 def memlock(facts: Facts) -> str:
@@ -120,12 +144,14 @@ def table(name: str, size: int, number: int, facts: Facts) -> str:
         )
     if number == errno.EINVAL:
         return f"this kernel ({facts.release}) cannot make the table {name}: Linux 5.10 can"
-    return f"the kernel refuses the table {name}: {os.strerror(number)}"
+    return exhausted(number, facts) or (
+        f"the kernel refuses the table {name}: {os.strerror(number)}"
+    )
 
 
-def locked_down() -> str:
-    """Say that programs may not read the kernel's memory."""
-    return (
+def locked_down(number: int, facts: Facts) -> str:
+    """Say why programs may not read the kernel's memory, though others are loaded."""
+    return exhausted(number, facts) or (
         "lockdown=confidentiality forbids eBPF programs to read the kernel's memory: "
         "boot with lockdown=integrity or without lockdown"
     )
@@ -153,6 +179,8 @@ def foreign_btf(path: str, sign: str, facts: Facts) -> str:
 
 def tracefs(number: int, facts: Facts) -> str:
     """Say why tracefs, which nobody mounted, cannot be had."""
+    if (gone := exhausted(number, facts)) is not None:
+        return gone
     if number == errno.ENODEV:
         return "this kernel has no tracefs: it needs CONFIG_FTRACE=y"
     if facts.lacks(CAP_SYS_ADMIN):
@@ -162,7 +190,7 @@ def tracefs(number: int, facts: Facts) -> str:
         )
     if facts.seccomp:
         return _seccomp("fsopen(2), fsconfig(2) and fsmount(2)")
-    return _security_module("mounting tracefs", number)
+    return _security_module("mounting tracefs", number, facts)
 
 
 def tracepoint(name: str, number: int) -> str:
@@ -174,6 +202,8 @@ def tracepoint(name: str, number: int) -> str:
 
 def perf(number: int, facts: Facts) -> str:
     """Say why perf_event_open(2) of a tracepoint is refused."""
+    if (gone := exhausted(number, facts)) is not None:
+        return gone
     names = facts.lacks(CAP_PERFMON, CAP_SYS_ADMIN)
     if number == errno.EACCES and names and facts.paranoid is not None:
         # Above 2 is an invention of distributions; up to 2 CAP_PERFMON is enough.
@@ -186,13 +216,15 @@ def perf(number: int, facts: Facts) -> str:
         return _seccomp("perf_event_open(2)")
     if number in (errno.ENOSYS, errno.ENOENT):
         return "this kernel has no tracepoints for perf: it needs CONFIG_PERF_EVENTS=y"
-    return _security_module("perf_event_open(2)", number)
+    return _security_module("perf_event_open(2)", number, facts)
 
 
 def program(name: str, number: int, log: str, facts: Facts) -> str:
     """Say why the kernel refuses a program; ``log``: its verifier's last words, perhaps none."""
     said = f"{name}: {os.strerror(number)}" + f", {log}" * bool(log)
-    if number in (errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+    if number in (errno.EMFILE, errno.ENFILE):
+        return exhausted(number, facts) or said
+    if number in (errno.EPERM, errno.ENOMEM):
         return f"the kernel does not load a program ({said})"
     what = "finds a program too long" if number == errno.E2BIG else "refuses a program"
     line = f"the verifier of Linux {facts.release} {what} ({said}): please report it"
@@ -223,7 +255,13 @@ def _seccomp(call: str) -> str:
     )
 
 
-def _security_module(call: str, number: int) -> str:
+def _security_module(call: str, number: int, facts: Facts) -> str:
+    names = facts.lacks(CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON)
+    if names and number in (errno.EPERM, errno.EACCES):
+        return (
+            f"the kernel refuses {call} ({os.strerror(number)}): {_and(names)} {_is_missing(names)}"
+            f", which some kernels want: grant {_them(names)} {_GRANT}"
+        )
     return (
         f"the kernel refuses {call} ({os.strerror(number)}) though no capability is missing: a "
         "security module (SELinux, AppArmor) may, see its log"

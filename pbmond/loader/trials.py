@@ -56,6 +56,7 @@ def facts() -> Facts:
         memlock=_limit(resource.RLIMIT_MEMLOCK),
         descriptors=_limit(resource.RLIMIT_NOFILE),
         release=platform.release(),
+        opened=_opened(),
     )
 
 
@@ -77,8 +78,8 @@ def can_load(known: Facts) -> None:
     try:
         reader = layout.read((0,), 8)
         os.close(bpf.load_program(bpf.RAW_TRACEPOINT, reader, "trial").descriptor)
-    except OSError:  # the helper that reads the kernel's memory is withheld
-        raise Refused(refusals.locked_down()) from None
+    except OSError as error:  # the helper that reads the kernel's memory is withheld
+        raise Refused(refusals.locked_down(_number(error), known)) from None
 
 
 def has_types(known: Facts, path: str = VMLINUX) -> None:
@@ -147,6 +148,13 @@ def _paranoid() -> int | None:
         return int(Path("/proc/sys/kernel/perf_event_paranoid").read_text())
     except (OSError, ValueError):
         return None
+
+
+def _opened() -> int:
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:  # none is left for that
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _limit(which: int) -> int | None:

@@ -107,6 +107,21 @@ def test_root_of_a_user_namespace_is_told_so(tmp_path: Path) -> None:
     assert "root of a user namespace" in refused(tmp_path, "unshare", "--user", "--map-root-user")
 
 
+_CROWDED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+for _ in range(int(sys.argv[1])):
+    os.set_inheritable(os.open("/dev/null", os.O_RDONLY), True)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("inherited", [130, 200, 240])
+def test_inherited_descriptors_that_leave_too_few_are_named(tmp_path: Path, inherited: int) -> None:
+    said = refused(tmp_path, sys.executable, "-c", _CROWDED, str(inherited))
+    assert said.startswith("pbmond: only 256 open files are allowed, and ")
+
+
 # --- tracefs ----------------------------------------------------------------------------------
 
 

@@ -43,6 +43,10 @@ def without(*capabilities: int, of: Facts = ROOT) -> Facts:
         (without(CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON), "CAP_BPF and CAP_PERFMON are missing: "),
         (without(8)._replace(user_namespace=True), "root of a user namespace (a rootless"),
         (ROOT._replace(descriptors=255), "only 255 open files are allowed: allow 256 ("),
+        (
+            ROOT._replace(descriptors=300, opened=106),
+            "only 300 open files are allowed, and 106 are open already: allow 346 (",
+        ),
     ],
 )
 def test_what_a_process_lacks_for_certain_is_named(facts: Facts, said: str) -> None:
@@ -93,6 +97,37 @@ def test_the_smallest_map_that_is_refused_has_a_reason(
     number: int, facts: Facts, said: str
 ) -> None:
     assert said in refusals.small_map(number, facts)
+
+
+EXHAUSTED = [
+    (errno.EMFILE, "only 1024 open files are allowed, and 1020 are open already: allow 1260 ("),
+    (errno.ENFILE, "the host has no open files left: raise the sysctl fs.file-max"),
+]
+
+
+@pytest.mark.parametrize(("number", "said"), EXHAUSTED)
+def test_too_few_descriptors_are_never_taken_for_something_else(number: int, said: str) -> None:
+    facts = without(CAP_SYS_ADMIN, of=FILTERED)._replace(opened=1020)
+    lines = [
+        refusals.small_map(number, facts),
+        refusals.small_program(number, facts),
+        refusals.locked_down(number, facts),
+        refusals.table("flow_slots", 4096, number, facts),
+        refusals.tracefs(number, facts),
+        refusals.perf(number, facts),
+        refusals.program("read", number, "", facts),
+    ]
+    assert [line for line in lines if not line.startswith(said)] == []
+
+
+def test_a_missing_capability_is_named_before_a_security_module_is_suspected() -> None:
+    facts = without(CAP_SYS_ADMIN)
+    for line in (refusals.small_map(errno.EPERM, facts), refusals.perf(errno.EPERM, facts)):
+        assert "CAP_SYS_ADMIN is missing, which some kernels want: grant it (" in line
+
+
+def test_memory_that_may_not_be_read_is_lockdown() -> None:
+    assert refusals.locked_down(errno.EINVAL, ROOT).startswith("lockdown=confidentiality forbids")
 
 
 def test_a_small_program_that_is_refused_never_blames_the_limit_that_a_map_passed() -> None:
