@@ -152,7 +152,7 @@ def _paranoid() -> int | None:
 
 def _opened() -> int:
     try:
-        return len(os.listdir("/proc/self/fd"))
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:  # none is left for that
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
