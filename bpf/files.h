@@ -235,7 +235,7 @@ INLINE bool count_file(u32 context, const struct process_key *process, void *fil
 	if (!is_counted_here(inode, direction, spliced))
 		return false;
 	return count_socket(context, process, READ(void *, socket_of(inode), OFFSETOF_SOCKET_SK),
-			    direction, bytes);
+			    HEAD(u64, &head, OFFSETOF_INODE_INO), direction, bytes);
 }
 
 /* Claim a row for deferred bytes, and count them there. */

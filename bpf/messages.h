@@ -51,7 +51,7 @@ INLINE bool count_mapped(struct call *ctx)
 	if (!bytes || !sk)
 		return false;
 	identify_current(&process);
-	return count_socket(CONTEXT_EXIT, &process, sk, RX, bytes);
+	return count_socket(CONTEXT_EXIT, &process, sk, socket_inode(sk), RX, bytes);
 }
 
 #if SOCKETS_AT_EXIT

@@ -142,12 +142,12 @@ RAW_TRACEPOINT(tcp_retransmit_skb)
 RAW_TRACEPOINT(sock_send_length)
 {
 	s32 result = TRACED(s32, 1, OFFSETOF_TRACED_SOCK_RESULT);
+	void *sk = TRACED(void *, 0, OFFSETOF_TRACED_SOCK);
 	struct process_key process;
 
 	if (result > 0) {
 		identify_current(&process);
-		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), TX,
-				 result))
+		if (count_socket(CONTEXT_RAW, &process, sk, socket_inode(sk), TX, result))
 			continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	} else {
 		skip_message(result < 0);
@@ -159,12 +159,12 @@ RAW_TRACEPOINT(sock_recv_length)
 {
 	s32 result = TRACED(s32, 1, OFFSETOF_TRACED_SOCK_RESULT);
 	u32 flags = TRACED(u32, 2, OFFSETOF_TRACED_SOCK_FLAGS);
+	void *sk = TRACED(void *, 0, OFFSETOF_TRACED_SOCK);
 	struct process_key process;
 
 	if (result > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE))) {
 		identify_current(&process);
-		if (count_socket(CONTEXT_RAW, &process, TRACED(void *, 0, OFFSETOF_TRACED_SOCK), RX,
-				 result))
+		if (count_socket(CONTEXT_RAW, &process, sk, socket_inode(sk), RX, result))
 			continue_in(ctx, CONTEXT_RAW, MAP(RAW_TAILS), FIRST);
 	}
 	return 0;

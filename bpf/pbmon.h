@@ -32,7 +32,7 @@ struct flow_key {
 	__u16 protocol;    /* sk_protocol: IPPROTO_*, or the family's own number */
 	__u8 family;       /* AF_* */
 	__u8 type;         /* SOCK_* */
-	__u32 zero;
+	__u32 inode;       /* inet: tells sockets with the same ends apart */
 };
 
 /* One open file of one process. 32 bytes, no padding. */

@@ -101,8 +101,9 @@ INLINE u32 socket_inode(void *sk)
 #endif
 }
 
-/* Fill everything except the process, and a peer that only the call names. */
-INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head)
+/* Fill everything except the process, and a peer that only the call names. `inode` is in the key because
+ * sockets with SO_REUSEPORT, and those that have one address after the other, have the same ends. */
+INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head, u32 inode)
 {
 	struct socket_kind kind;
 
@@ -115,8 +116,9 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 		fill_endpoints(key->family, head, key->local, key->remote);
 		key->local_port = HEAD(u16, head, OFFSETOF_SKC_NUM);
 		key->remote_port = host_order(HEAD(u16, head, OFFSETOF_SKC_DPORT));
+		key->inode = inode;
 	} else {
-		*(u64 *)key->local = socket_inode(sk);
+		*(u64 *)key->local = inode;
 	}
 }
 
@@ -130,7 +132,7 @@ INLINE bool fill_key(struct flow_key *key, const struct process_key *process, vo
 	__builtin_memset(key, 0, sizeof(*key));
 	key->start_ns = process->start_ns;
 	key->tgid = process->tgid;
-	fill_flow(key, sk, &head);
+	fill_flow(key, sk, &head, socket_inode(sk));
 	return true;
 }
 
@@ -274,7 +276,7 @@ INLINE bool count_flow(u32 context, const struct process_key *process, const str
 }
 
 /* Count one message of a socket; returns what count_flow() does. */
-INLINE bool count_socket(u32 context, const struct process_key *process, void *sk,
+INLINE bool count_socket(u32 context, const struct process_key *process, void *sk, u32 inode,
 			 enum direction direction, u64 bytes)
 {
 	struct flow_key key = { .start_ns = process->start_ns, .tgid = process->tgid };
@@ -284,7 +286,7 @@ INLINE bool count_socket(u32 context, const struct process_key *process, void *s
 		record_loss(LOST_BYTES, bytes);
 		return false;
 	}
-	fill_flow(&key, sk, &head);
+	fill_flow(&key, sk, &head, inode);
 	if (direction == TX && takes_peers(&key))
 		peer_of_call(&key);
 	return count_flow(context, process, &key, sk, direction, bytes, 1);

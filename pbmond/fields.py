@@ -229,7 +229,7 @@ CONNECTIONS: Final = (
           type="address", title="remote", short="REMOTE"),
     Field("remote_port", "identity", "u2", "the peer's port", store="key.remote_port", null=0),
     replace(_NETNS, kind="identity", store="counter.netns"),
-    Field("inode", "label", "u4", "inode number of the socket", store="counter.detail"),
+    Field("inode", "identity", "u4", "inode number of the socket", store="counter.detail"),
     Field("direction", "label", "u1", "in or out: who opened it; or unknown", type="text",
           choices=DIRECTIONS),
     *_four(("rx", "tx")),

@@ -24,7 +24,7 @@ FLOW_KEY = np.dtype(
         ("protocol", "<u2"),
         ("family", "u1"),
         ("type", "u1"),
-        ("zero", "<u4"),
+        ("inode", "<u4"),
     ]
 )
 FILE_KEY = np.dtype(

@@ -44,7 +44,8 @@ class Facts(NamedTuple):
 
     ``capabilities``: the effective ones, a bit each; ``seccomp``: a filter is on; ``memlock`` in
     bytes, ``descriptors``: limits; ``opened``: how many descriptors are; ``reached``: bpf(2)
-    answers to a command that there is not, ``capable``: and to one that takes CAP_BPF and no memory.
+    answers to a command that there is not, ``capable``: and to one that takes CAP_BPF and no
+    memory.
     """
 
     capabilities: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -330,6 +331,37 @@ def udp_connected_but_sent_elsewhere(run: Run) -> Iterator[None]:
     address = kernel.sockaddr(*other.getsockname())
     usual_row.write(kernel.sendto(sender.fileno(), 101))
     other_row.write(kernel.sendto(sender.fileno(), 303, address))
+
+
+@program
+def udp_shared_address(run: Run) -> Iterator[None]:
+    """Two sockets with SO_REUSEPORT have one address, and a row each."""
+    sharing = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(2)]
+    for each in sharing:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        each.bind(("127.0.0.1", sharing[0].getsockname()[1]))
+    peer = udp()
+    address = kernel.sockaddr(*peer.getsockname())
+    rows = [run.connection(each, to=peer.getsockname()) for each in sharing]
+    yield
+    for number, (row, each) in enumerate(zip(rows, sharing, strict=True)):
+        row.write(kernel.sendto(each.fileno(), 101 + 202 * number, address))
+        row.write(*kernel.sendmmsg(each.fileno(), [(11 + number, address), (13, address)]))
+
+
+@program
+def udp_address_used_again(run: Run) -> Iterator[None]:
+    """A socket with the address of one that was closed is another one."""
+    peer, first = udp(), udp()
+    address, own = kernel.sockaddr(*peer.getsockname()), first.getsockname()
+    row = run.connection(first, to=peer.getsockname())
+    yield
+    row.write(kernel.sendto(first.fileno(), 101, address))
+    os.close(first.detach())
+    second = socket.socket(type=socket.SOCK_DGRAM)
+    second.bind(own)
+    after = run.connection(second, to=peer.getsockname())
+    after.write(kernel.sendto(second.fileno(), 303, address))
 
 
 @program
