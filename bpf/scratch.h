@@ -110,7 +110,8 @@ struct scratch {
 	u32 used; /* bytes of text */
 	u8 whole;
 	u8 resume; /* the tail that continues after the walker; 0: none */
-	u16 pad;
+	u8 sends;  /* the next program counts what sendmmsg sent */
+	u8 pad;
 	u32 rest; /* results that are lost if it cannot be called */
 	struct aio_work aio;
 	struct name_event event; /* sent together with the text behind it */
@@ -132,7 +133,7 @@ INLINE bool claim_scratch(struct scratch *scratch, u32 thread)
 		return false;
 	}
 	scratch->deferred_count = scratch->name_count = scratch->names_sent = scratch->message = 0;
-	scratch->walking = scratch->resume = 0;
+	scratch->walking = scratch->resume = scratch->sends = 0;
 	scratch->owner = thread;
 	return true;
 }

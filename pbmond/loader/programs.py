@@ -20,7 +20,10 @@ from pbmond.loader.hooks import Hook, Modes
 
 # Programs that others tail-call, in the order of the indexes WALKER, FIRST, ... in bpf/.
 _RAW_TAILS = ("raw_walker", "raw_first")
-_EXIT_TAILS = ("exit_walker", "exit_first", "exit_sendmmsg", "exit_io_submit", "exit_io_results")
+_EXIT_TAILS = (
+    *("exit_walker", "exit_first", "exit_sendmmsg", "exit_io_submit", "exit_io_results"),
+    "exit_recvmmsg",
+)
 # A tail that is compiled once and loaded for both kinds of program.
 _TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
 _FILL, _RAW_SET = "raw_fill", "tails_of_raw"
