@@ -239,7 +239,7 @@ def _unseen(told: Mapping[str, Any]) -> list[str]:
     if sockets in ("fexit", "syscall-exit"):
         unseen.append("sockets of 32-bit programs, and of the kernel's own (NFS, iSCSI)")
     if "fexit" in (sockets, files):
-        unseen.append("calls that were under way when the daemon started")
+        unseen.append("calls already in progress when the daemon started")
     unseen += told["unseen"] + told["blind"]
     unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
     return unseen

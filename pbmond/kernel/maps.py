@@ -25,8 +25,8 @@ from pbmond.kernel.records import (
     FLOW_KEY,
     OVERFLOW_KEY,
     Event,
+    KernelRows,
     ProbeRuns,
-    Rows,
 )
 from pbmond.kernel.ringbuffer import RingBuffer
 from pbmond.loader import bpf
@@ -56,14 +56,14 @@ def slot_type(key: np.dtype[np.void]) -> np.dtype[np.void]:
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class HookStatus:
     """One place in the kernel and how attaching to it went; ``error`` None: attached."""
 
     name: str
     error: str | None
 
 
-class Table:
+class MappedTable:
     """The slots of one table, mapped only as far as they are in use."""
 
     def __init__(self, maps: Mapping[str, int], name: str, capacity: int) -> None:
@@ -84,13 +84,13 @@ class Table:
         window: NDArray[np.void] = np.frombuffer(memory, self._type, count)
         return window
 
-    def read(self, high: int) -> Rows:
+    def read(self, high: int) -> KernelRows:
         """Copy the rows in use; ``high`` slots have ever been."""
         self._cover(high)
         slots = self._slots[:high]
         live = slots[slots["counter"]["first_ns"] != 0]
         self.used = len(live)
-        return Rows(live["key"], live["counter"])
+        return KernelRows(live["key"], live["counter"])
 
     def _cover(self, high: int) -> None:
         if high > len(self._slots):
@@ -136,7 +136,7 @@ class Kernel:
         self._descriptors = [fd for kind in descriptors.values() for fd in kind.values()]
         self._programs = dict(descriptors["programs"])
         self._runs = ProbeRuns(0, 0)
-        self._tables = {name: Table(maps, name, told["capacities"][name]) for name in TABLES}
+        self._tables = {name: MappedTable(maps, name, told["capacities"][name]) for name in TABLES}
         self._lost = _array(maps["lost"], "<u8", len(LOST))
         self._high = _array(maps["high_water"], "<u4", 4 * bpf.processors()).reshape(-1, 4)
         self._ring = RingBuffer(maps["events"], told["events_size"])
@@ -145,9 +145,9 @@ class Kernel:
         self.unseen: Sequence[str] = told["unseen"]
         self.blind: Sequence[str] = told["blind"]
         self.verified_instructions: int = told["verified_instructions"]
-        self.hooks = tuple(Hook(hook["name"], hook["error"]) for hook in told["hooks"])
+        self.hooks = tuple(HookStatus(hook["name"], hook["error"]) for hook in told["hooks"])
 
-    def read(self) -> tuple[Rows, Rows, Rows]:
+    def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
         """Return flows, files and overflow: rows with cumulative counters."""
         high = self._high.max(axis=0).tolist()
         flows, files, overflow = (

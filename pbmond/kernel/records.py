@@ -84,7 +84,7 @@ def same_start(one_ns: int, other_ns: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class KernelRows:
     """One map as read: ``keys`` and ``counters`` are parallel structured arrays."""
 
     keys: NDArray[np.void]
@@ -175,9 +175,9 @@ class Reading:
 
     time_ns: int
     wall_ns: int
-    flows: Rows
-    files: Rows
-    overflow: Rows
+    flows: KernelRows
+    files: KernelRows
+    overflow: KernelRows
     events: tuple[Event, ...]
     lost: dict[str, int]
     host: HostReading

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from pbmond.loader import bpf
-from pbmond.probes.report import Attachment, Measured
+from pbmond.probes.costs import Attachment, Measured
 
 
 class MeasureError(Exception):

@@ -105,7 +105,7 @@ def _chosen(patterns: str | None) -> tuple[str, ...]:
 def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> int:
     # They need zmq and msgpack, which --list does not.
     from pbmond.selftest import report  # noqa: PLC0415
-    from pbmond.selftest.daemon import Daemon, DaemonError  # noqa: PLC0415
+    from pbmond.selftest.private_daemon import Daemon, DaemonError  # noqa: PLC0415
     from pbmond.selftest.session import STEPS, observe  # noqa: PLC0415
 
     def daemon(directory: Path) -> Daemon:

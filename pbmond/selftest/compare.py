@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pbmond.fields import CLASSES, DIRECTIONS
 from pbmond.kernel.records import START_TICK_NS
-from pbmond.selftest.moved import Moved, Row
+from pbmond.selftest.moved import Row, SnapshotDelta
 from pbmond.selftest.workloads import (
     Expectation,
     ExpectedConnection,
@@ -43,7 +43,7 @@ class Match:
     differences: tuple[Difference, ...]
 
 
-def match(expected: Expectation, moved: Moved, *, older: bool) -> Match:
+def match(expected: Expectation, moved: SnapshotDelta, *, older: bool) -> Match:
     """Find the rows of ``expected``; ``older``: it was opened before the daemon started."""
     if isinstance(expected, ExpectedProcess):
         return Match((), tuple(_check_process(expected, moved)))
@@ -75,7 +75,7 @@ def device_of(row: Row) -> int:
     return os.makedev(row["device"] >> 20, row["device"] & 0xFFFFF)
 
 
-def _files(expected: ExpectedFile, moved: Moved) -> Iterator[Row]:
+def _files(expected: ExpectedFile, moved: SnapshotDelta) -> Iterator[Row]:
     for row in moved.files.get(expected.pid, ()):
         ticks = row["start_ns"] // START_TICK_NS
         if expected.start_ticks in (None, ticks) and _is_file(expected, row):
@@ -105,7 +105,7 @@ def _short(path: bytes | None) -> str:
     return f"{path[:30]!r}...{path[-30:]!r} ({len(path)} bytes)"
 
 
-def _connections(expected: ExpectedConnection, moved: Moved) -> Iterator[Row]:
+def _connections(expected: ExpectedConnection, moved: SnapshotDelta) -> Iterator[Row]:
     remote = _plain(expected.remote_address), expected.remote_port
     for row in moved.connections.get(expected.pid, ()):
         peer = _address(row["family"], row["remote"]), row["remote_port"]
@@ -185,7 +185,7 @@ def _name(expected: ExpectedFile | ExpectedConnection) -> str:
     return f"{expected.byte_class} inode {expected.inode}"
 
 
-def _check_process(expected: ExpectedProcess, moved: Moved) -> Iterator[Difference]:
+def _check_process(expected: ExpectedProcess, moved: SnapshotDelta) -> Iterator[Difference]:
     found: list[tuple[Any, Any]] = [
         (row["name"], row["cmdline"]) for row in moved.processes.get(expected.pid, ())
     ]

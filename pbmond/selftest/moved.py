@@ -15,14 +15,14 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class SnapshotDelta:
     """Rows as on the wire, by process id; their counters are what was added in between."""
 
     connections: Mapping[int, Sequence[Row]]
     files: Mapping[int, Sequence[Row]]
     processes: Mapping[int, Sequence[Row]]
 
-    def since(self, started_ns: int) -> Moved:
+    def since(self, started_ns: int) -> SnapshotDelta:
         """Leave out processes that started before that time: a process id is used again."""
         # The start of a process is known to the tick until it moves its first byte.
         ticks = started_ns // START_TICK_NS
@@ -33,12 +33,12 @@ class Moved:
                 for pid, rows in table.items()
             }
 
-        return Moved(kept(self.connections), kept(self.files), kept(self.processes))
+        return SnapshotDelta(kept(self.connections), kept(self.files), kept(self.processes))
 
 
-def moved(earlier: wire.Message, later: wire.Message) -> Moved:
+def moved(earlier: wire.Message, later: wire.Message) -> SnapshotDelta:
     """Return what ``later`` has more than ``earlier``; both are of kind ``flows``, in one epoch."""
-    return Moved(
+    return SnapshotDelta(
         _added("connections", earlier.connections, later.connections),
         _added("files", earlier.files, later.files),
         _added("processes", earlier.processes, later.processes),

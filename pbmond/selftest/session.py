@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pbmond import wire
-from pbmond.selftest.daemon import Daemon, DaemonError
 from pbmond.selftest.moved import moved
+from pbmond.selftest.private_daemon import Daemon, DaemonError
 from pbmond.selftest.verdicts import OFF, Line, Outcome, judge
 from pbmond.selftest.workloads import (
     EXCUSES,

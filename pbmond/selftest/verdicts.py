@@ -8,7 +8,7 @@ from typing import Final
 
 from pbmond.fields import CLASSES, counter_names
 from pbmond.selftest.compare import WAYS, Difference, counted, device_of, match, stated
-from pbmond.selftest.moved import Moved, Row
+from pbmond.selftest.moved import Row, SnapshotDelta
 from pbmond.selftest.workloads import (
     Expectation,
     ExpectedConnection,
@@ -56,7 +56,7 @@ class Line:
     reason: str | None
 
 
-def judge(outcome: Outcome, moved: Moved, excuse: str | None) -> list[Line]:
+def judge(outcome: Outcome, moved: SnapshotDelta, excuse: str | None) -> list[Line]:
     """Return a line for each way that bytes went.
 
     ``excuse``: what health.unseen says about this path. It excuses missing bytes, and nothing else.
@@ -75,7 +75,7 @@ def _nothing(outcome: Outcome, verdict: str, reason: str) -> Line:
 class _Judgement:
     """Everything about one program that ran."""
 
-    def __init__(self, outcome: Outcome, moved: Moved, excuse: str | None) -> None:
+    def __init__(self, outcome: Outcome, moved: SnapshotDelta, excuse: str | None) -> None:
         self._outcome = outcome
         self._everywhere = moved
         self._moved = moved.since(outcome.started_ns)
@@ -173,7 +173,7 @@ def _stray(row: Row, what: str) -> Iterator[Difference]:
 
 
 def _elsewhere(
-    expected: Sequence[Expectation], pids: set[int], moved: Moved
+    expected: Sequence[Expectation], pids: set[int], moved: SnapshotDelta
 ) -> Iterator[Difference]:
     """Find bytes on the program's own sockets, pipes and files in rows of other processes."""
     sockets = {each.inode for each in expected if isinstance(each, ExpectedConnection)}

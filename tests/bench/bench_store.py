@@ -26,13 +26,13 @@ from pbmond.kernel.records import (
     Event,
     FileSeen,
     HostReading,
+    KernelRows,
     ProcessExited,
     ProcessSeen,
     ProcSample,
     Reading,
-    Rows,
 )
-from pbmond.publish.messages import Messages, Meta
+from pbmond.publish.topic_messages import Messages, Meta
 from pbmond.store.store import Store, StoreOptions
 
 SECOND = 1_000_000_000
@@ -74,10 +74,10 @@ class FakeTable:
         """Return free slots."""
         return np.flatnonzero(self.counters["first_ns"] == 0)[:count]
 
-    def read(self) -> Rows:
+    def read(self) -> KernelRows:
         """Copy the used slots, as pbmond.kernel.maps does."""
         used = self._slots[self.counters["first_ns"] != 0]
-        return Rows(used["key"], used["counter"])
+        return KernelRows(used["key"], used["counter"])
 
     def delete(self, ids: NDArray[np.uint64]) -> NDArray[np.void]:
         """Free slots by row id and return their final values."""
@@ -153,7 +153,7 @@ class FakeKernel:
             wall_ns=now_ns,
             flows=self.flows.read(),
             files=self.files.read(),
-            overflow=Rows(np.zeros(0, OVERFLOW_KEY), np.zeros(0, COUNTER)),
+            overflow=KernelRows(np.zeros(0, OVERFLOW_KEY), np.zeros(0, COUNTER)),
             events=names,
             lost={},
             host=_HOST,

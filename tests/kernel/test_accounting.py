@@ -12,7 +12,7 @@ import pytest
 from processes import Row, row_of
 
 from pbmond.fields import CLASSES, counter_names
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from subprocess import PIPE
 import pytest
 from processes import row_of, run_python
 
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 
 @pytest.fixture(scope="module", params=["tracepoint", "syscall-exit"])

@@ -19,7 +19,7 @@ from processes import row_of, run_python
 
 from pbmond import wire
 from pbmond.patience import patient
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 NAMESPACE = f"pbmon-test-{os.getpid()}"
 OURS, THEIRS = f"pbmt{os.getpid() % 10**7}", "peer"

@@ -19,7 +19,7 @@ import pytest
 from processes import Row, connection_row, file_row, row_of
 
 from pbmond import wire
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 IPERF3_COOKIE = 37  # what opens each TCP stream, of which it counts nothing
 IPERF3_HELLO = 4  # what opens a UDP stream, in each direction

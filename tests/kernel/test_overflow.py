@@ -18,8 +18,8 @@ from pbmond.config import Config
 from pbmond.fields import CLASSES, SOCKET_CLASSES
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
-from pbmond.kernel.records import Rows
-from pbmond.selftest.daemon import Daemon, now_ns
+from pbmond.kernel.records import KernelRows
+from pbmond.selftest.private_daemon import Daemon, now_ns
 
 CAPACITY = 4096  # what else runs here needs less
 KEYS = 2 * CAPACITY
@@ -78,7 +78,7 @@ def snapshots(daemon: Daemon, after_ns: int, until_ns: int | None = None) -> Ite
         yield message
 
 
-def sums(rows: Rows, pid: int, kind: str) -> tuple[int, int, int]:
+def sums(rows: KernelRows, pid: int, kind: str) -> tuple[int, int, int]:
     """How many rows of ``kind`` a process wrote to, and the bytes and calls that they count."""
     mine = rows.counters[rows.keys["pid"] == pid]
     mine = mine[(mine["class"] == CLASSES.index(kind)) & (mine["tx_calls"] > 0)]

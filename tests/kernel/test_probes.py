@@ -18,7 +18,7 @@ from processes import run_python
 from pbmond.loader import bpf
 from pbmond.patience import patient
 from pbmond.probes.measure import attachments
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
 _PATIENCE_S = patient(60.0)

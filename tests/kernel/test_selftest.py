@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pbmond.patience import VARIABLE, patient
-from pbmond.selftest.daemon import Daemon, DaemonError
+from pbmond.selftest.private_daemon import Daemon, DaemonError
 from pbmond.selftest.workloads import NAMES
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
@@ -115,7 +115,7 @@ def test_a_daemon_that_does_not_end_is_killed_and_said_so_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon = Daemon(tmp_path)
-    monkeypatch.setattr("pbmond.selftest.daemon._END_S", 0.2)
+    monkeypatch.setattr("pbmond.selftest.private_daemon._END_S", 0.2)
     os.kill(daemon.process.pid, signal.SIGSTOP)
     with pytest.raises(DaemonError, match=r"^the daemon did not end within [\d.]+ s: killed$"):
         daemon.stop()

@@ -17,7 +17,7 @@ from pbmond.loader import bpf, layout, trials
 from pbmond.loader.btf import VMLINUX, Btf
 from pbmond.loader.offsets import defines
 from pbmond.patience import patient
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _PBMOND = [sys.executable, "-s", "-P", "-m", "pbmond"]
 _ROOT = Path(__file__).resolve().parents[2]
@@ -198,7 +198,7 @@ def test_btf_that_the_kernel_itself_does_not_hold_is_refused(tmp_path: Path) -> 
     file = tmp_path / "btf"
     file.write_bytes(other_layout())
     said = refused(tmp_path, *after(over(VMLINUX, file)))
-    assert f"{VMLINUX} is of another kernel than the running {os.uname().release}" in said
+    assert f"{VMLINUX} belongs to another kernel than the running {os.uname().release}" in said
 
 
 def test_offsets_that_do_not_fit_are_refused_where_the_kernel_does_not_show_its_own(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pbmond import wire
 from pbmond.fields import CLASSES
-from pbmond.selftest.moved import Moved, Row
+from pbmond.selftest.moved import Row, SnapshotDelta
 from pbmond.selftest.workloads import ExpectedConnection, ExpectedFile
 
 PID = 4711
@@ -44,7 +44,7 @@ def process_row(**counters: Any) -> Row:
     return row | counters
 
 
-def moved(*, connections: Any = (), files: Any = (), processes: Any = ()) -> Moved:
+def moved(*, connections: Any = (), files: Any = (), processes: Any = ()) -> SnapshotDelta:
     """What moved, from rows."""
 
     def by_pid(rows: Any) -> dict[int, list[Row]]:
@@ -53,7 +53,7 @@ def moved(*, connections: Any = (), files: Any = (), processes: Any = ()) -> Mov
             found.setdefault(row["pid"], []).append(row)
         return found
 
-    return Moved(by_pid(connections), by_pid(files), by_pid(processes))
+    return SnapshotDelta(by_pid(connections), by_pid(files), by_pid(processes))
 
 
 def message(health: dict[str, Any] | None = None, **rows: list[Row]) -> wire.Message:

@@ -18,7 +18,7 @@ from pbmond.selftest.workloads.programs.namespaces import (
     make_veth,
     route,
 )
-from pbmond.selftest.workloads.programs.program import Gate, Row, Run, offered, program
+from pbmond.selftest.workloads.programs.program import Account, Gate, Run, offered, program
 
 RTM_NEWQDISC, TCA_KIND, TCA_OPTIONS, TC_H_ROOT = 36, 1, 2, 0xFFFFFFFF
 TICK_NS = 64  # of struct tc_netem_qopt: PSCHED_SHIFT of include/net/pkt_sched.h
@@ -44,7 +44,7 @@ def _receive(run: Run, loss: float, entered: Gate, connected: Gate, go: Gate) ->
         row.read(size)
 
 
-def _send(client: socket.socket, row: Row) -> None:
+def _send(client: socket.socket, row: Account) -> None:
     """Send until enough was lost, then a little at a time; tell what TCP_INFO says at the end."""
     # A connection that is older than the daemon counts from the end of its first call on.
     row.write(kernel.write(client.fileno(), 1))
@@ -63,7 +63,7 @@ def _send(client: socket.socket, row: Row) -> None:
     row.facts["rtt_us"] = trips
 
 
-def _tell(client: socket.socket, row: Row) -> None:
+def _tell(client: socket.socket, row: Account) -> None:
     """Put what the kernel says in the end into the account."""
     said = tcp.info(client)
     trips = [*row.facts["rtt_us"], said.rtt_us]  # type: ignore[misc]  # _send() left a list there

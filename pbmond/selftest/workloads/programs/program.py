@@ -66,7 +66,7 @@ def fails(number: int) -> Iterator[None]:
         raise AssertionError(f"no {errno.errorcode[number]}")
 
 
-class Row:
+class Account:
     """The account of one file or connection of one process, or the facts of a process."""
 
     def __init__(self, kind: str, **facts: object) -> None:
@@ -141,7 +141,7 @@ class Run:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
-        self.rows: list[Row] = []
+        self.rows: list[Account] = []
         self.reported: list[dict[str, object]] = []
         self.at_exit = ExitStack()
         self._kept: list[object] = []
@@ -158,18 +158,18 @@ class Run:
         """Hold descriptors' owners open until the program exits."""
         self._kept += things
 
-    def add(self, row: Row) -> Row:
+    def add(self, row: Account) -> Account:
         """Take ``row`` into the account."""
         self.rows.append(row)
         return row
 
-    def file(self, fd: int, byte_class: str = "file", path: bytes | None = None) -> Row:
+    def file(self, fd: int, byte_class: str = "file", path: bytes | None = None) -> Account:
         """The account of an open file; the path is the one this process sees."""
         status = os.fstat(fd)
         target = path or os.fsencode(Path(f"/proc/thread-self/fd/{fd}").readlink())
         unlinked = status.st_nlink == 0 and stat.S_ISREG(status.st_mode)
         return self.add(
-            Row(
+            Account(
                 "file",
                 byte_class=byte_class,
                 path=os.fsdecode(target.removesuffix(b" (deleted)") if unlinked else target),
@@ -179,7 +179,7 @@ class Run:
             )
         )
 
-    def pipe(self, fd: int) -> Row:
+    def pipe(self, fd: int) -> Account:
         """The account of a pipe: both its ends are one file, known by its inode number."""
         row = self.file(fd, "pipe")
         row.facts["path"] = None
@@ -191,7 +191,7 @@ class Run:
         byte_class: str = "loopback",
         direction: str = "unknown",
         to: tuple[str, int] | None = None,
-    ) -> Row:
+    ) -> Account:
         """The account of a socket; ``to`` is the peer of the datagrams where none is connected."""
         self.keep(owner)
         facts = {
@@ -212,13 +212,13 @@ class Run:
         elif owner.family == socket.AF_UNIX:
             facts["local_name"] = _unix_name(owner.getsockname())
             facts["remote_name"] = _unix_name(_peer(owner))
-        return self.add(Row("connection", **facts))
+        return self.add(Account("connection", **facts))
 
-    def process(self, pid: int, name: bytes, cmdline: tuple[bytes, ...]) -> Row:
+    def process(self, pid: int, name: bytes, cmdline: tuple[bytes, ...]) -> Account:
         """The facts of a process that this program started and that has exited."""
         whole = os.fsdecode(b"".join(part + b"\0" for part in cmdline))
         facts = {"pid": pid, "name": os.fsdecode(name), "cmdline": whole}
-        return self.add(Row("process", **facts))
+        return self.add(Account("process", **facts))
 
     def fork(self, job: Callable[[Run], None], forker: Callable[[], int] = fork_bound) -> Child:
         """Run ``job`` in a forked process; ``join`` takes its rows into this account."""

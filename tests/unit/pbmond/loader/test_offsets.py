@@ -182,7 +182,7 @@ def test_a_tracepoint_has_its_parameters_wherever_it_is(name: str) -> None:
 def test_a_member_of_another_size_is_refused_in_one_line() -> None:
     said = refusal(f_mode=Member(4, 8))
     assert said == (
-        "this kernel's file.f_mode has 8 bytes, not 4 bytes (FILE_MODE): pbmon does not know it"
+        "this kernel's file.f_mode has 8 bytes, not 4 bytes (FILE_MODE): pbmon does not support it"
     )
 
 

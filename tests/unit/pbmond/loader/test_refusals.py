@@ -66,7 +66,7 @@ def test_what_may_be_enough_is_left_to_the_trials(facts: Facts) -> None:
 
 # --- what is tried ----------------------------------------------------------------------------
 
-MODULE = "a security module (SELinux, AppArmor) may, see its log"
+MODULE = "a security module (SELinux, AppArmor) may be the cause, see its log"
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_a_table_that_is_refused_has_a_reason(number: int, facts: Facts, said: s
         (
             errno.EPERM,
             without(CAP_SYS_ADMIN),
-            "CAP_SYS_ADMIN to do so is missing: mount -t tracefs",
+            "CAP_SYS_ADMIN to mount it is missing: mount -t tracefs",
         ),
-        (errno.EPERM, without(CAP_SYS_ADMIN, of=FILTERED), "CAP_SYS_ADMIN to do so is missing"),
+        (errno.EPERM, without(CAP_SYS_ADMIN, of=FILTERED), "CAP_SYS_ADMIN to mount it is missing"),
         (errno.EPERM, FILTERED, "a seccomp filter forbids fsopen(2), fsconfig(2) and fsmount(2)"),
         (errno.ENODEV, without(CAP_SYS_ADMIN), "it needs CONFIG_FTRACE=y"),
         (errno.EACCES, ROOT, MODULE),

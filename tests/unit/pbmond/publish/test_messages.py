@@ -17,7 +17,7 @@ from pbmond.kernel.records import (
     FileSeen,
     UnixSeen,
 )
-from pbmond.publish.messages import Messages
+from pbmond.publish.topic_messages import Messages
 from pbmond.store.store import Store
 from tests import factories as make
 from tests.store_views import flow, message, new_store, process

@@ -17,7 +17,7 @@ from selftest_rows import (
 )
 
 from pbmond.fields import CLASSES, DIRECTIONS, counter_names
-from pbmond.selftest.moved import Moved
+from pbmond.selftest.moved import SnapshotDelta
 from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, Line, Outcome, judge
 from pbmond.selftest.workloads import Expectation, ExpectedProcess
 
@@ -25,14 +25,14 @@ EXCUSE = "such calls (documented)"
 
 
 def lines(
-    expected: Expectation | tuple[Expectation, ...], seen: Moved, excuse: str | None = None
+    expected: Expectation | tuple[Expectation, ...], seen: SnapshotDelta, excuse: str | None = None
 ) -> dict[str, Line]:
     expected = expected if isinstance(expected, tuple) else (expected,)
     judged = judge(Outcome("files.some", "after", expected), seen, excuse)
     return {line.way: line for line in judged}
 
 
-def of_file(read: int, written: int, **changes: Any) -> Moved:
+def of_file(read: int, written: int, **changes: Any) -> SnapshotDelta:
     """One file, and a process whose counters are those of the file."""
     row = file_row(read, written, **changes)
     name = CLASSES[row["class"]]

@@ -17,7 +17,7 @@ from pbmond.store.process_counters import DISK
 from pbmond.store.processes import EXCLUDED, FREE
 from pbmond.store.recent_rates import host_samples, sum_samples
 from pbmond.store.rows import RowView, row_counts
-from pbmond.store.snapshot import Snapshot, sum_rates
+from pbmond.store.snapshot import StoreSnapshot, sum_rates
 
 #: Where the store keeps what it knows of a process: part, name there, and name on the wire.
 _KEPT: Final = tuple(
@@ -41,7 +41,7 @@ class Meta:
 class Messages:
     """The messages about one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, meta: Meta) -> None:
+    def __init__(self, snapshot: StoreSnapshot, meta: Meta) -> None:
         self._snapshot = snapshot
         self._meta = meta
 

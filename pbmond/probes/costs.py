@@ -32,13 +32,13 @@ class Measured:
     after: Mapping[int, Runs]
     elapsed_ns: int
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ProgramCost]:
         """Return a row for each program, the most expensive first."""
         hooks: dict[int, list[str]] = {}
         for each in self.attached:
             hooks.setdefault(each.program, []).append(each.hook)
         rows = [
-            Row(
+            ProgramCost(
                 tuple(dict.fromkeys(names)),
                 self.after[program].calls - self.before[program].calls,
                 self.after[program].time_ns - self.before[program].time_ns,
@@ -48,16 +48,16 @@ class Measured:
         ]
         return sorted(rows, key=lambda row: (-row.time_ns, -row.calls, row.hooks))
 
-    def total(self) -> Row:
+    def total(self) -> ProgramCost:
         """Return the sum of all rows."""
         rows = self.rows()
         hooks = tuple(hook for row in rows for hook in row.hooks)
         calls, time_ns = sum(row.calls for row in rows), sum(row.time_ns for row in rows)
-        return Row(hooks, calls, time_ns, self.elapsed_ns)
+        return ProgramCost(hooks, calls, time_ns, self.elapsed_ns)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ProgramCost:
     """The runs of one program in ``elapsed_ns``, at all its hooks together."""
 
     hooks: tuple[str, ...]
@@ -100,7 +100,7 @@ def table(measured: Measured) -> Iterator[str]:
         yield _LEGEND
 
 
-def _cells(name: str, row: Row) -> tuple[str, str, str, str, str]:
+def _cells(name: str, row: ProgramCost) -> tuple[str, str, str, str, str]:
     ns_per_call = "-" if row.ns_per_call is None else f"{row.ns_per_call:,.0f}"
     return (
         name,
@@ -120,7 +120,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _figures(row: Row) -> dict[str, Any]:
+def _figures(row: ProgramCost) -> dict[str, Any]:
     return {
         "calls": row.calls,
         "calls_per_s": row.calls_per_s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbmond.loader.bpf import Runs
-from pbmond.probes.report import Attachment, Measured, as_json, table
+from pbmond.probes.costs import Attachment, Measured, as_json, table
 
 SECOND = 1_000_000_000
 READ, SPLICE, TEE, EXEC = (
