@@ -21,7 +21,7 @@ _LEAST_S, _MOST_S = 0.1, 3600.0
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; return the exit status: 0 measured, 1 failed, 2 wrong use."""
+    """Run the measurement. Returns the exit status: 0 measured, 1 failed, 2 usage."""
     options = _parser().parse_args(arguments)
     if os.geteuid() != 0:
         return fail(_PROGRAM, "must run as root: use sudo", _FAILURE)

@@ -1,4 +1,4 @@
-"""Prints what hooks cost, for people and programs: rows from two readings, table, JSON."""
+"""What hooks cost, computed from two readings, as a table for people or JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEGEND: Final = "+: shares the program of the hook above it; they are measured 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A tracepoint, by the kernel's name, and the id of the program that runs there."""
+    """A tracepoint, by its kernel name, and the id of the program that runs there."""
 
     hook: str
     program: int
@@ -25,7 +25,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Two readings of the programs' runs, by id; statistics were on for ``elapsed_ns`` between."""
+    """Two readings of the programs' runs, by program id, ``elapsed_ns`` apart."""
 
     attached: Sequence[Attachment]
     before: Mapping[int, Runs]
@@ -72,7 +72,7 @@ class ProgramCost:
 
     @property
     def ns_per_call(self) -> float | None:
-        """The mean time of a call; None if there was none."""
+        """The mean time of a call, or None if there was no call."""
         return self.time_ns / self.calls if self.calls else None
 
     @property

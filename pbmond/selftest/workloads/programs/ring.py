@@ -67,8 +67,8 @@ class Ring:
     def _known_opcodes(self) -> frozenset[int]:
         probe = ctypes.create_string_buffer(_PROBE_HEAD.size + _PROBE_OP.size * _MOST_OPCODES)
         kernel.call("io_uring_register", self.fd, _REGISTER_PROBE, probe, _MOST_OPCODES)
-        told = _PROBE_OP.iter_unpack(probe.raw[_PROBE_HEAD.size :])
-        return frozenset(opcode for opcode, _, flags, _ in told if flags & _OP_SUPPORTED)
+        operations = _PROBE_OP.iter_unpack(probe.raw[_PROBE_HEAD.size :])
+        return frozenset(opcode for opcode, _, flags, _ in operations if flags & _OP_SUPPORTED)
 
     def _require(self, opcode: int, flags: int, ioprio: int) -> None:
         """Raise UnavailableError where the kernel would say EINVAL for want of a feature."""
