@@ -1,4 +1,4 @@
-"""Rows and expectations for the tests of the self-test's pure parts."""
+"""Rows and expectations for the tests of the self-test."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def _receive(run: Run, loss: float, entered: Gate, connected: Gate, go: Gate) ->
     if loss:
         tcp.lose(server, loss, above=SHORT)
     row = run.connection(server, "net", "in")
-    kernel.await_input(server.fileno())  # not in a call that is under way when the daemon starts
+    kernel.await_input(server.fileno())  # not in a call that is in progress when the daemon starts
     while size := kernel.recvfrom(server.fileno(), 1 << 16):
         row.read(size)
 
