@@ -1,4 +1,4 @@
-"""Processes that fork and never execute: few events tell of them, and no row may be wrong."""
+"""Processes that fork and never execute: they cause few events, and no row may be wrong."""
 
 from __future__ import annotations
 

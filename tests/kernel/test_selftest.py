@@ -86,7 +86,7 @@ def test_the_table_ends_with_a_summary_of_its_rows() -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_a_hook_that_is_off_is_found_out(tmp_path: Path) -> None:
+def test_a_hook_that_is_off_is_noticed(tmp_path: Path) -> None:
     config = tmp_path / "pbmond.toml"
     config.write_text('files = "off"\n')
     ran = selftest("--json", "--config", str(config), "--only", "files.read_write")
@@ -111,7 +111,7 @@ def test_patience_reaches_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert f"{VARIABLE}=11".encode() in environment
 
 
-def test_a_daemon_that_does_not_end_is_killed_and_said_so_in_one_line(
+def test_a_daemon_that_does_not_end_is_killed_and_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon = Daemon(tmp_path)

@@ -161,7 +161,7 @@ def test_what_is_read_at_once_holds_every_member_that_is_read_of_it(kernel: str)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: f"{layout[0]}.{layout[1]}")
-def test_a_layout_taken_for_granted_is_the_same_everywhere(layout: Layout) -> None:
+def test_an_assumed_layout_is_the_same_everywhere(layout: Layout) -> None:
     found = {kernel: recorded(kernel).member(layout.structure, layout.member) for kernel in KERNELS}
     present = {kernel: member for kernel, member in found.items() if member is not None}
     assert present, "no kernel has it"

@@ -192,7 +192,7 @@ def test_it_has_a_name_of_its_own(stage: Stage) -> None:
     stage.until(lambda: comm.read_bytes() == NAME + b"\n")
 
 
-def test_it_has_no_privilege_left(stage: Stage) -> None:
+def test_it_has_no_privileges_left(stage: Stage) -> None:
     stage.subscriber(ALL)
     stage.demanded(ALL)
     pid = stage.supervisor.pid
@@ -239,7 +239,7 @@ def replaced(stage: Stage) -> None:
     stage.start()
 
 
-def test_killed_it_is_replaced_and_viewers_come_back_by_themselves(stage: Stage) -> None:
+def test_when_killed_it_is_replaced_and_viewers_reconnect_by_themselves(stage: Stage) -> None:
     sock = stage.subscriber(ALL)
     stage.demanded(ALL)
     assert stage.supervisor.pid is not None
