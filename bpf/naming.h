@@ -101,7 +101,7 @@ INLINE void append_cgroup(struct scratch *scratch)
 	}
 }
 
-/* The command line lies in the process's own memory, where exec has just written it. */
+/* The command line is in the process's own memory, where exec has just written it. */
 INLINE u32 append_cmdline(struct scratch *scratch)
 {
 	void *mm = FIELD(void *, current_task(), OFFSETOF_TASK_MM);

@@ -281,7 +281,8 @@ INLINE bool count_known(const struct known *known, s32 result)
 	return first;
 }
 
-#define CQE_BUFFER 1 /* IORING_CQE_F_BUFFER: set in multishot results with bytes, not in those of polls */
+#define CQE_BUFFER \
+	1 /* IORING_CQE_F_BUFFER: set in multishot results with bytes, not in results of polls */
 
 /* A completion. `request` is NULL if the request continues, or another ring posted the result. */
 INLINE bool count_completion(struct known_key *key, void *request, s32 result, u32 flags)

@@ -258,7 +258,7 @@ FILES: Final = (
     _FROM,
     *_LATEST,
 )  # fmt: skip
-#: Counters of processes that are no longer rows, folded by unit and user.
+#: Counters of processes that no longer have rows, summed by unit and user.
 RETIRED: Final = (
     _UNIT,
     *_OWNER,

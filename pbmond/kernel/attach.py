@@ -125,11 +125,11 @@ def _interpreters(config: Config) -> Iterator[str]:
 
 
 def _sources() -> Path:
-    """Find bpf/: inside the package if installed, beside it in a checkout."""
+    """Find bpf/: inside the package if installed, next to it in a checkout."""
     for place in (_PACKAGE / "bpf", _PACKAGE.parent / "bpf"):
         if (place / "pbmon.c").exists():
             return place
-    raise AttachError(f"the eBPF sources are missing beside {_PACKAGE}: install pbmon again")
+    raise AttachError(f"the eBPF sources are missing next to {_PACKAGE}: reinstall pbmon")
 
 
 def _request(config: Config, log: logging.Logger) -> dict[str, Any]:

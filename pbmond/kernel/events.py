@@ -78,7 +78,7 @@ def _process(data: bytes, pid: int, start_ns: int, time_ns: int) -> ProcessSeen:
         name=comm.partition(b"\0")[0],
         exe=exe or None,
         cmdline=cmdline or None,
-        cgroup=_path(cgroup) or None,  # the root is no information; a v1 hierarchy may have some
+        cgroup=_path(cgroup) or None,  # the root is not useful; a v1 hierarchy may say more
         netns=netns or None,
     )
 

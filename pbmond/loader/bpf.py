@@ -248,7 +248,7 @@ def attached(pid: int, descriptor: int) -> tuple[int, str] | None:
     descriptor is gone or attaches nothing that has a name. Needs CAP_SYS_ADMIN.
     """
     name = ctypes.create_string_buffer(_NAME_SIZE)
-    # pid, fd, flags, buf_len, buf, then what comes back: prog_id, fd_type, probe_offset, probe_addr
+    # pid, fd, flags, buf_len, buf, then the results: prog_id, fd_type, probe_offset, probe_addr
     packed = struct.pack("<4IQ", pid, descriptor, 0, _NAME_SIZE, ctypes.addressof(name))
     attributes = ctypes.create_string_buffer(packed, 48)
     if _LIBC.syscall(_BPF, _TASK_FD_QUERY, attributes, 48) < 0:

@@ -17,7 +17,7 @@ import socket
 import sys
 from pathlib import Path
 
-# Appended, so that nothing beside the package can stand in for a system module such as bcc.
+# Appended, so that nothing next to the package can replace a system module such as bcc.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from pbmond.loader.attaching import Attacher, HookResult

@@ -57,7 +57,7 @@ class Facts(NamedTuple):
     capable: bool = True
 
     def lacks(self, *capabilities: int) -> list[str]:
-        """Name those of the capabilities that are missing."""
+        """Return the names of the capabilities that are missing."""
         return [_NAMES[number] for number in capabilities if not self.capabilities >> number & 1]
 
 

@@ -175,7 +175,7 @@ class Publisher:
                 self._subscription(verb == b"\1", text, *peer)
 
     def _reject(self, peer: tuple[int, Connection] | None) -> None:
-        """Hang up on the sender of a message that is no subscription. No viewer sends such.
+        """Hang up on the sender of a message that is not a subscription. No viewer sends these.
 
         libzmq queues the message, but not its sender. Until the queue is empty, setsockopt would
         act on a different peer than the sender of the current message.
@@ -188,7 +188,7 @@ class Publisher:
         if self._intruders:
             if on and uid not in self._intruders:
                 raise SenderUnknownError(
-                    f"users {self._intruders} sent messages that are no subscriptions"
+                    f"users {self._intruders} sent messages that are not subscriptions"
                 )
             return
         if on:

@@ -19,7 +19,7 @@ from pbmond.store.recent_rates import host_samples, sum_samples
 from pbmond.store.rows import RowView, row_counts
 from pbmond.store.snapshot import StoreSnapshot, sum_rates
 
-#: Where the store keeps what it knows of a process: part, name there, and name on the wire.
+#: Where the store keeps the properties of a process: part, name there, and name on the wire.
 _KEPT: Final = tuple(
     (*field.store.split("."), field.name)
     for field in PROCESSES
@@ -29,7 +29,7 @@ _KEPT: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a message contains beside the snapshot. ``health`` is the contract's object."""
+    """What a message contains in addition to the snapshot. ``health`` is the contract's object."""
 
     host: str
     boot_id: str

@@ -112,7 +112,7 @@ def test_root_of_a_user_namespace_is_refused(tmp_path: Path) -> None:
 
 def test_tracefs_that_is_not_mounted_takes_sys_admin(tmp_path: Path) -> None:
     said = refused(tmp_path, *after(_NO_TRACEFS), *without("sys_admin"))
-    assert "tracefs is not mounted, and CAP_SYS_ADMIN to do so is missing" in said
+    assert "tracefs is not mounted, and CAP_SYS_ADMIN to mount it is missing" in said
 
 
 def test_tracefs_is_found_where_it_is_not_mounted_and_root_is_no_mount_point(

@@ -183,7 +183,7 @@ class Ring:
         for number in range(count):
             entry = (ctypes.addressof(memory) + size * number, size, number)
             struct.pack_into("=QIH", ring, 16 * number, *entry)
-        struct.pack_into("=H", ring, 14, count)  # the tail lies in the first entry
+        struct.pack_into("=H", ring, 14, count)  # the tail is in the first entry
         address = ctypes.addressof(ctypes.c_char.from_buffer(ring))
         registration = struct.pack("=QIHH24x", address, count, 0, 0)
         # A kernel that knows the request reads what it asks for first.
