@@ -81,10 +81,10 @@ def _across(run: Run, loss: float, spoil: Callable[[], None] = lambda: None) -> 
     with offered("veth"):
         make_veth(far.pid)
     give_address("v0", NEAR)
-    spoil()
     connected.open()
     listening.wait()
     client = socket.create_connection((FAR[0], TCP_PORT))
+    spoil()  # now: a SYN that was sent again before the daemon started counts only in TCP_INFO
     row = run.connection(client, "net", "out")
     yield
     _send(client, row)
