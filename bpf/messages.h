@@ -14,10 +14,10 @@ INLINE void *socket_argument(u64 descriptor)
 }
 
 #define TCP_ZEROCOPY_RECEIVE 35
-#define ZEROCOPY_MAPPED 16 /* the size of its struct up to what was mapped, and what was copied */
+#define ZEROCOPY_MAPPED 16 /* size of its struct up to the mapped length, and up to the copied length */
 #define ZEROCOPY_COPIED 36
 
-/* What was mapped and, since 5.11 and where the program's struct has room for it, what was copied. See
+/* The bytes that were mapped and, since 5.11, if the program's struct has room for it, copied. See
  * struct tcp_zerocopy_receive in include/uapi/linux/tcp.h. */
 INLINE u64 mapped_bytes(u64 where, u64 size_at)
 {
@@ -41,7 +41,8 @@ INLINE u64 mapped_bytes(u64 where, u64 size_at)
 	return answer.length + (answer.copied > 0 ? answer.copied : 0);
 }
 
-/* getsockopt(descriptor, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, size), as count_flow(). */
+/* getsockopt(descriptor, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, size). Returns what count_flow()
+ * does. */
 INLINE bool count_mapped(struct call *ctx)
 {
 	u64 bytes = mapped_bytes(CALL_ARGUMENT(ctx, 4), CALL_ARGUMENT(ctx, 5));
@@ -57,8 +58,8 @@ INLINE bool count_mapped(struct call *ctx)
 #if SOCKETS_AT_EXIT
 #define SENDMMSG 2 /* indexes of the two programs in their map of tails */
 #define RECVMMSG 5
-#define MESSAGES_A_RUN 32 /* then it calls itself; 33 calls suffice for UIO_MAXIOV messages */
-#define MESSAGES_MAX 1024 /* recvmmsg itself has no limit */
+#define MESSAGES_PER_RUN 32 /* then it calls itself; 33 calls suffice for UIO_MAXIOV messages */
+#define MESSAGES_MAX 1024   /* recvmmsg itself has no limit */
 
 INLINE u32 length_of_message(u64 vector, u32 index)
 {
@@ -166,7 +167,7 @@ INLINE void count_all_addressed(struct call *ctx, struct scratch *scratch, void 
 		announce_process(CONTEXT_EXIT, &scratch->process);
 	}
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MESSAGES_A_RUN && scratch->message < ctx->result; i++) {
+	for (int i = 0; i < MESSAGES_PER_RUN && scratch->message < ctx->result; i++) {
 		count_addressed(scratch, sk, CALL_ARGUMENT(ctx, 2));
 		scratch->message++;
 	}

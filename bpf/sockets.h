@@ -77,7 +77,7 @@ INLINE bool is_same(const u8 *a, const u8 *b)
 	return *(u64 *)a == *(u64 *)b && *(u64 *)(a + 8) == *(u64 *)(b + 8);
 }
 
-/* The route of a connected socket shows whether both addresses, though different, are this host's. */
+/* The route of a connected socket shows whether both addresses, though different, belong to this host. */
 INLINE bool routed_to_loopback(void *sk)
 {
 	void *route = READ(void *, sk, OFFSETOF_SK_DST_CACHE);
@@ -109,7 +109,7 @@ INLINE u32 socket_inode(void *sk)
 #endif
 }
 
-/* Fill everything except the process, and a peer that only the call names. */
+/* Fill everything except the process, and a peer that only the call knows. */
 INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head)
 {
 	struct socket_kind kind;

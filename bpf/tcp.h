@@ -28,7 +28,7 @@
 #define TCP_COPY_EVERY 16
 #endif
 
-/* The owner of a socket, and what was counted of the socket's retransmissions. */
+/* The owner of a socket, and how many of the socket's retransmissions have been counted. */
 struct tcp_owner {
 	u64 id; /* of the row */
 	u64 bytes;
@@ -48,7 +48,7 @@ INLINE void copy_tcp(struct counter *counter, void *sk, u8 state)
 }
 
 /* Make a row the owner of its socket. A connection that was seen when it opened, and has no owner yet,
- * brings what it has retransmitted so far. */
+ * adds what it has retransmitted so far. */
 INLINE void own_tcp(struct counter *counter, void *sk)
 {
 	struct tcp_owner *known = map_lookup(MAP(TCP_OWNERS), &sk);

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from pbmon_client.present import groups
-from pbmon_client.present.fields import (
-    Field,
+from pbmon_client.present.listing import Grouping
+from pbmon_client.present.view_columns import (
+    ViewColumn,
     number,
     text,
     traffic,
@@ -19,7 +20,6 @@ from pbmon_client.present.fields import (
     write_port,
     write_unit,
 )
-from pbmon_client.present.listing import Grouping
 from pbmond.fields import ways
 
 #: Sorts by all traffic shown, and where none is, by what moved since counting began.
@@ -32,7 +32,7 @@ class View:
 
     name: str
     table: str
-    fields: tuple[Field, ...]
+    columns: tuple[ViewColumn, ...]
     grouping: Grouping | None = None
     tree: bool = False
 
@@ -52,7 +52,7 @@ class View:
         return self.table
 
 
-def _pair(rank: int, name: str) -> tuple[Field, ...]:
+def _pair(rank: int, name: str) -> tuple[ViewColumn, ...]:
     return tuple(traffic("processes", f"{name}_{way}", rank) for way in ways(name))
 
 

@@ -30,7 +30,7 @@ from bench import Processors, Verdict
 from variants import MODES, Attached, Empty, modes_here, nothing
 
 from pbmond.loader.hooks import Hook
-from pbmond.selftest.daemon import Daemon, DaemonError
+from pbmond.selftest.private_daemon import Daemon, DaemonError
 
 NOTHING = "nothing"
 EMPTY, PBMOND, OURS = "empty, {}", "pbmond, {}", "difference, {}"  # the mode

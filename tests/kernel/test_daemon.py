@@ -18,7 +18,7 @@ from processes import row_of, run_python
 
 from pbmond.loader import bpf
 from pbmond.patience import patient
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _PBMOND = Path(sys.executable).with_name("pbmond")
 _PATIENCE_S = patient(10.0)

@@ -9,8 +9,8 @@ from typing import Final
 from pbmon_client.data.model import Rows, Snapshot
 from pbmon_client.present.arrange import GroupScope, ViewQuery, table_of
 from pbmon_client.present.cells import DASH, Line, cell, cells_of, clean, fill
-from pbmon_client.present.fields import ARROWS, Style, endpoint
 from pbmon_client.present.numbers import magnitude
+from pbmon_client.present.view_columns import ARROWS, Style, endpoint
 from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.tui.session.state import State
 from pbmond.fields import byte_columns, rate_name

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from pbmon_client.options import VIEW_NAMES
-from pbmon_client.present.fields import fitting
 from pbmon_client.present.numbers import Units
+from pbmon_client.present.view_columns import fitting
 from pbmon_client.present.views import VIEWS, View
 from pbmon_client.tui import actions
 from pbmon_client.tui.session import palette
@@ -61,9 +61,9 @@ def test_the_views_of_the_command_line_are_those_of_the_interface() -> None:
 
 @BY_VIEW
 def test_traffic_comes_from_the_column_table(view: View) -> None:
-    counters = {field.counter for field in view.fields if field.counter}
+    counters = {field.counter for field in view.columns if field.counter}
     assert counters == set(byte_columns(view.table))
-    for field in view.fields:
+    for field in view.columns:
         if field.counter:
             assert field.title == SHOWN[view.table][field.counter].short
 
@@ -72,7 +72,7 @@ def test_traffic_comes_from_the_column_table(view: View) -> None:
 @pytest.mark.parametrize("cells", [59, 79, 119, 199, 299])
 def test_columns_fit_and_pairs_stay_together(view: View, cells: int) -> None:
     for units in (Units(), Units(exact=True)):
-        chosen = fitting(view.fields, cells, units)
+        chosen = fitting(view.columns, cells, units)
         assert sum(width for _field, width in chosen) + len(chosen) - 1 <= cells or len(chosen) < 4
         kinds = Counter(field.traffic for field, _width in chosen if field.traffic in CLASSES)
         assert set(kinds.values()) <= {2}
