@@ -15,9 +15,11 @@ _pbmon_client() {
             ;;
         -p | --pid) choices=$(cd /proc && echo [0-9]*) ;;
         --sort)
-            choices=$(echo pid name user connections files \
-                {net,loopback,unix,socket}_{rx,tx}_bytes{,_per_s} \
-                {file,pipe,device,disk}_{read,write}_bytes{,_per_s})
+            choices=$(echo pid start_ns ppid uid user name exe cmdline cgroup unit container netns state exited_ns \
+                connections files {net,loopback,unix,socket}_{rx,tx}_{bytes,calls,bytes_per_s} \
+                {file,pipe,device}_{read,write}_{bytes,calls,bytes_per_s} disk_{read,write}_{bytes,bytes_per_s} \
+                {rx,tx,read,write}_{bytes,calls,bytes_per_s} retransmitted_{segments,bytes} rtt_us tcp_state \
+                class protocol {local,remote}_{address,port} direction path device inode first_ns last_ns open)
             ;;
         --view) choices='processes programs users units connections hosts ports files tree' ;;
         -n | --count | -d | --interval | --name | --filter | --top | --wait) choices='' ;;
