@@ -11,8 +11,8 @@ from pbmon_client.present.fields import fitting
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import VIEWS, View
 from pbmon_client.tui import actions
-from pbmon_client.tui.session import palette
 from pbmon_client.tui.draw.popups import HelpPage
+from pbmon_client.tui.session import palette
 from pbmon_client.tui.session.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
 from pbmond.fields import CLASSES, SHOWN, byte_columns
 
