@@ -179,9 +179,14 @@ def test_the_health_shows_all_that_the_daemon_says_of_itself() -> None:
         "lost": {"events": 12_345},
         "unseen": [],
         "maps": {"flows": {"used": 7, "capacity": 1000}},
-        "cost": {"daemon_cpu_percent": 0.44, "daemon_rss_bytes": 81_000_000, "probe": None,
-                 "processes": [{"role": "collector", "pid": 13925, "cpu_percent": None,
-                                "rss_bytes": 58_000_000}]},
+        "cost": {
+            "daemon_cpu_percent": 0.44,
+            "daemon_rss_bytes": 81_000_000,
+            "probe": None,
+            "processes": [
+                {"role": "collector", "pid": 13925, "cpu_percent": None, "rss_bytes": 58_000_000}
+            ],
+        },
     }
     driver = started([message([busy()], seq=2, health=health)], height=40)
     driver.type("f3")
