@@ -10,6 +10,8 @@ from typing import Any
 
 import client_messages as make
 import pytest
+from demo_world import messages
+from tui_driver import started
 
 from pbmon_client.data.model import Selection, snapshot_of
 from pbmon_client.output import jsonout
@@ -64,6 +66,22 @@ def test_every_path_named_in_the_text_exists(page: str) -> None:
     named = {word for code in re.findall(r"`([^`\n]+)`", text) for word in code.split()}
     paths = {word for word in named if word.startswith(TOP)}
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+def test_the_screen_in_the_readme_is_one_of_todays_client() -> None:
+    """It is recorded from real programs; if this fails, record it anew."""
+    screen = re.search(r"^```\n( pbmon .*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert screen
+    recorded = screen[1].splitlines()
+    driver = started(messages(12), width=100, height=len(recorded))
+    driver.draw()
+    drawn = driver.lines()
+    for line in (4, 5):  # the views, and the titles of their columns
+        assert recorded[line].rstrip() == drawn[line].rstrip()
+    assert recorded[-1][:70] == drawn[-1][:70]  # the keys
+    for words in ("every 1 s  bytes/s  ▼ busiest", "every user  complete*", "  in    out  total"):
+        assert any(words in line for line in recorded)
+        assert any(words in line for line in drawn)
 
 
 def test_the_architecture_names_every_room() -> None:
