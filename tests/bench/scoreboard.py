@@ -1,4 +1,4 @@
-"""The self-test's rows by area and verdict, as the README shows them.
+"""The self-test's rows by area and verdict, as packaging/doc/exactness.md shows them.
 
 ``sudo pbmond selftest --json | .venv/bin/python tests/bench/scoreboard.py``
 """
