@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from pbmon_client.cli import main as client
+from pbmon_client.options import VIEW_NAMES
 from pbmond.cli import main as daemon
 from pbmond.config import KEYS
 from pbmond.fields import FIELDS
 from pbmond.system.privileges import COLLECTOR_CAPABILITIES
+from tests.pages import COMPLETIONS, completion_part, part_of
 
 PACKAGING = Path(__file__).parents[3] / "packaging"
 NOBODY = 65534
@@ -122,21 +124,17 @@ def test_bash_completes_sort_with_every_field() -> None:
     assert sorted(fields) == sorted(FIELDS)
 
 
-@pytest.mark.parametrize(
-    ("name", "pattern"),
-    [
-        ("_pbmon-client", r"^fields=\(\n(.*?)^\)$"),
-        ("pbmon-client.fish", r"^set -l fields (.*?[^\\])$"),
-    ],
-)
-def test_zsh_and_fish_complete_sort_with_every_field(name: str, pattern: str) -> None:
-    """The shells themselves may be missing; bash expands the same braces."""
-    text = (PACKAGING / "completions" / name).read_text()
-    found = re.search(pattern, text, re.MULTILINE | re.DOTALL)
-    assert found
-    words = " ".join(found[1].replace("\\", " ").split())
-    expanded = subprocess.check_output(["bash", "-c", f"echo {words}"], text=True)
-    assert sorted(expanded.split()) == sorted(FIELDS)
+@pytest.mark.parametrize("path", COMPLETIONS, ids=lambda path: path.name)
+def test_every_shell_completes_sort_with_every_field(path: Path) -> None:
+    """If this fails: ``python -m tests.pages``."""
+    part = part_of(path.read_text(), "fields")
+    assert part == completion_part(path)
+    assert set(re.findall(r"\w+", part)) >= FIELDS.keys()
+
+
+@pytest.mark.parametrize("path", COMPLETIONS, ids=lambda path: path.name)
+def test_every_shell_completes_the_views(path: Path) -> None:
+    assert " ".join(VIEW_NAMES) in path.read_text()
 
 
 def completed_by_bash(name: str, *words: str) -> list[str]:
