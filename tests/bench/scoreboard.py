@@ -14,7 +14,7 @@ import bench
 
 #: The first pattern that a path begins with gives its area.
 AREAS = {
-    r"sockets\.(?!udp|error_queue|sctp)|stream_sockets\.(?!sent_w|received)": "TCP",
+    r"lossy\.|sockets\.(?!udp|error_queue|sctp)|stream_sockets\.(?!sent_w|received)": "TCP",
     r"sockets\.(udp|error_queue)": "UDP",
     r"families\.unix": "unix sockets",
     r"families\.|sockets\.": "netlink, packet, ICMP, SCTP and other sockets",

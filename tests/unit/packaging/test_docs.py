@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pbmond import wire
 from pbmond.fields import SHOWN
 from pbmond.kernel.maps import LOST
 from pbmond.kernel.records import ProbeRuns
+from pbmond.selftest.workloads import NAMES
 from pbmond.store.health import Cost, Health, ProcessCost
 from tests import pages
 from tests.fake_kernel import FakeKernel
@@ -82,6 +84,21 @@ def test_the_screen_in_the_readme_is_one_of_todays_client() -> None:
     for words in ("every 1 s  bytes/s  ▼ busiest", "every user  complete*", "  in    out  total"):
         assert any(words in line for line in recorded)
         assert any(words in line for line in drawn)
+
+
+def test_the_pages_say_how_many_paths_the_self_test_has() -> None:
+    assert f"known bytes through {len(NAMES)} paths" in (ROOT / "README.md").read_text()
+    exactness = (ROOT / "packaging/doc/exactness.md").read_text()
+    assert f"{len(NAMES)} small programs" in exactness
+    assert re.search(rf"^\| all +\| +{len(NAMES)} \|", exactness, re.MULTILINE)
+
+
+def test_every_path_of_the_self_test_has_its_line_in_the_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests/bench")
+    scoreboard = import_module("scoreboard")
+    assert {scoreboard.area_of(name) for name in NAMES} == {*scoreboard.AREAS.values()}
 
 
 def test_the_architecture_names_every_room() -> None:
