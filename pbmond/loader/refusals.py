@@ -126,7 +126,7 @@ def table(name: str, size: int, number: int, facts: Facts) -> str:
 def locked_down() -> str:
     """Say that programs may not read the kernel's memory."""
     return (
-        "lockdown=confidentiality forbids eBPF programs to read the kernel's memory: "
+        "lockdown=confidentiality forbids eBPF programs from reading the kernel's memory: "
         "boot with lockdown=integrity or without lockdown"
     )
 
