@@ -88,7 +88,8 @@ _PROCESS_FIELDS: Final = (
 PROCESSES: Final = View("processes", "processes", _PROCESS_FIELDS)
 #: The indentation takes cells of the name.
 _TREE_FIELDS: Final = tuple(
-    replace(field, ideal=32, most=48) if field is _PROCESS else field for field in _PROCESS_FIELDS
+    replace(field, stretch=16, ideal=32, most=48) if field is _PROCESS else field
+    for field in _PROCESS_FIELDS
 )
 TREE: Final = View("tree", "processes", _TREE_FIELDS, tree=True)
 _MEMBERS: Final = number("processes", "members", 5, 4, "PROCS")
