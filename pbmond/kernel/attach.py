@@ -89,7 +89,7 @@ class Attaching:
                 continue
             kernel = self._kernel(descriptors, answer)
             for refusal in answer["refusals"]:
-                self._log.info("the kernel rejects better hooks: %s", refusal)
+                self._log.info("the kernel refuses better hooks: %s", refusal)
             _report(kernel, self._log)
             return kernel
 
@@ -250,7 +250,7 @@ def _report(kernel: Kernel, log: logging.Logger) -> None:
     attached = [hook.name for hook in kernel.hooks if hook.error is None]
     failed = [hook.name for hook in kernel.hooks if hook.error is not None]
     log.info(
-        "attached %d hooks%s; sockets by %s, files by %s, %s reads",
+        "attached %d hooks%s: sockets by %s, files by %s, reads by %s",
         len(attached),
         f" ({', '.join(failed)} failed)" if failed else "",
         kernel.modes["sockets"],

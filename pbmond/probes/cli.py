@@ -43,14 +43,20 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--seconds", metavar="N", type=_seconds, default=5.0, help="how long (default: 5)")
+    add(
+        "--seconds",
+        metavar="N",
+        type=_seconds,
+        default=5.0,
+        help="how long (default: 5)",
+    )
     add("--json", action="store_true", help="print one JSON object instead of a table")
     add(
         "--run-dir",
         metavar="DIR",
         type=Path,
         default=Config().run_dir,
-        help="of the daemon (default: /run/pbmon)",
+        help="the daemon's --run-dir (default: /run/pbmon)",
     )
     return parser
 

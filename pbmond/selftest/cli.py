@@ -71,11 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         "--seed",
         metavar="N",
         type=_seed,
-        help="vary the sizes by this seed; 0: as written (default: random)",
+        help="choose sizes by this seed; 0 takes them as written (default: random)",
     )
     add("--only", metavar="PATTERNS", help="run only paths like 'uring.*', or with 'udp,tcp'")
-    add("--list", action="store_true", help="print the paths with a description, and exit")
-    add("--config", metavar="FILE", type=Path, help="hooks and users as in this configuration")
+    add("--list", action="store_true", help="print the paths and what they are, and exit")
+    add("--config", metavar="FILE", type=Path, help="use the hooks and users of this configuration")
     return parser
 
 

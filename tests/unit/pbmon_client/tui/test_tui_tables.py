@@ -11,6 +11,7 @@ from pbmon_client.present.numbers import Units
 from pbmon_client.present.view_columns import fitting
 from pbmon_client.present.views import VIEWS, View
 from pbmon_client.tui import actions
+from pbmon_client.tui.draw.popups import HelpPage
 from pbmon_client.tui.session import palette
 from pbmon_client.tui.session.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
 from pbmond.fields import CLASSES, SHOWN, byte_columns
@@ -39,6 +40,12 @@ def test_every_action_is_implemented_and_every_implementation_has_a_key() -> Non
 )  # fmt: skip
 def test_the_promised_keys_are_there(key: str) -> None:
     assert key in ACTIONS
+
+
+def test_no_line_of_the_help_is_cut_where_80_cells_are_wide() -> None:
+    page = HelpPage()
+    text = "".join(run for line in page.draw(80, 100) for _role, run in line)
+    assert "…" not in text
 
 
 def test_the_help_names_every_key_except_the_digits_of_the_views() -> None:

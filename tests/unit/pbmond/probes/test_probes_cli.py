@@ -75,7 +75,7 @@ def test_without_a_daemon_it_names_the_run_directory(
     probes: Probes, kernel: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     remedy = "start pbmond, or name its --run-dir"
-    assert probes() == (1, "", f"pbmond probes: {tmp_path}: no daemon runs there; {remedy}\n")
+    assert probes() == (1, "", f"pbmond probes: {tmp_path}: no daemon is running there; {remedy}\n")
 
 
 def test_a_daemon_that_has_attached_nothing_yet_is_named(
