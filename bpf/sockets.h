@@ -99,16 +99,6 @@ INLINE u32 socket_class(const struct flow_key *key, void *sk)
 	return routed_to_loopback(sk) ? CLASS_LOOPBACK : CLASS_NET;
 }
 
-INLINE u32 socket_inode(void *sk)
-{
-#ifdef OFFSETOF_SK_INO
-	return READ(u64, sk, OFFSETOF_SK_INO);
-#else
-	return READ(u64, READ(void *, sk, OFFSETOF_SK_SOCKET),
-		    OFFSETOF_SOCKET_ALLOC_INODE + OFFSETOF_INODE_INO);
-#endif
-}
-
 /* Fill everything except the process, and a peer that only the call names. */
 INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head)
 {
