@@ -254,3 +254,19 @@ def test_what_is_left_to_read_of_a_closed_connection_brings_nothing_again(kernel
         before = retransmitted(row_of(kernel, client))
         assert client.recv(4) == b"left"
         assert retransmitted(row_of(kernel, client)) == before > (0, 0)
+
+
+def test_what_is_read_after_both_ends_have_closed_belongs_to_the_connection(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    with client:
+        with server:
+            client.sendall(b"ask")
+            client.shutdown(socket.SHUT_WR)
+            while server.recv(3):
+                pass
+            server.sendall(b"answer")
+        while tcp.info(client).state != CLOSE:
+            pass
+        assert client.recv(6) == b"answer"
+        row = row_of(kernel, client)
+        assert (row["tx_bytes"], row["rx_bytes"]) == (3, 6)
