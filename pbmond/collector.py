@@ -131,6 +131,7 @@ class Collector:
         self._clock = clock
         self._health = Health(kernel)
         self._events: list[Event] = []
+        self._vanished: list[ProcSample] = []
         self._rescan_ns = 0
         self._seq = 0
         self._current: Messages | None = None
@@ -148,12 +149,16 @@ class Collector:
     def tick(self, publisher_pid: int | None) -> None:
         """Read everything once and make it the current snapshot."""
         store, kernel = self._store, self._kernel
-        gone = self._rescan()
+        # Known to have ended before this reading, which therefore has their last bytes.
+        ended = [*self._vanished, *self._rescan()]
         reading = self._read()
         retire = store.apply(reading)
         store.fold(*kernel.delete(retire.flows, retire.files, retire.overflow))
         due = store.due(PROC_BUDGET, QUIET_BUDGET)
-        store.apply_proc([*gone, *(self._proc.sample(*process) for process in due)])
+        samples = [self._proc.sample(*process) for process in due]
+        # Those may have moved bytes after the reading: they end with the next one.
+        self._vanished = [sample for sample in samples if sample.gone]
+        store.apply_proc([*ended, *(sample for sample in samples if not sample.gone)])
         health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid))
         self._seq += 1
         who = self._identity

@@ -94,6 +94,7 @@ class FakeProc:
         self.processes: list[ProcessSeen] = []
         self.scans = 0
         self.sampled: list[int] = []
+        self.gone: set[int] = set()  # pids of processes that a sample no longer finds
         self.cpu_ns = {1: 0, 99: 0}  # by pid: collector, publisher
 
     def scan(self, skip: Container[int]) -> list[ProcessSeen]:
@@ -108,6 +109,8 @@ class FakeProc:
 
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         self.sampled.append(pid)
+        if pid in self.gone:
+            return ProcSample.of_ended(pid, start_ns)
         return ProcSample(pid, start_ns, 0, 0, None, None, gone=False)
 
     def cgroup(self, pid: int) -> bytes | None:

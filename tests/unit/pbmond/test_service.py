@@ -213,6 +213,20 @@ def test_a_process_that_ends_without_an_event_ends_with_the_next_scan(world: Wor
     assert process(world.message(), 8)["state"] == STATES.index("exited")
 
 
+def test_a_process_that_vanishes_after_a_reading_exits_with_the_next_and_its_last_bytes(
+    world: World,
+) -> None:
+    world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 20, 1, 2)))]
+    world.step()
+    world.proc.gone = {7}
+    world.step(SECOND)
+    assert process(world.message())["state"] == STATES.index("running")
+    world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 25, 1, 3)))]
+    world.step(2 * SECOND)
+    row = process(world.message())
+    assert (row["state"], row["net_tx_bytes"]) == (STATES.index("exited"), 25)
+
+
 def test_the_same_scan_finds_the_process_that_has_its_pid_now(world: World) -> None:
     start_ns = factories.STARTED_NS + START_TICK_NS
     world.proc.processes = [factories.seen(pid=8, start_ns=start_ns, name=b"first")]

@@ -40,6 +40,7 @@ def _receive(run: Run, loss: float, entered: Gate, connected: Gate, go: Gate) ->
     if loss:
         tcp.lose(server, loss, above=SHORT)
     row = run.connection(server, "net", "in")
+    kernel.await_input(server.fileno())  # not in a call that is under way when the daemon starts
     while size := kernel.recvfrom(server.fileno(), 1 << 16):
         row.read(size)
 
@@ -80,10 +81,10 @@ def _across(run: Run, loss: float, spoil: Callable[[], None] = lambda: None) -> 
     with offered("veth"):
         make_veth(far.pid)
     give_address("v0", NEAR)
-    spoil()
     connected.open()
     listening.wait()
     client = socket.create_connection((FAR[0], TCP_PORT))
+    spoil()  # now: a SYN that was sent again before the daemon started counts only in TCP_INFO
     row = run.connection(client, "net", "out")
     yield
     _send(client, row)
