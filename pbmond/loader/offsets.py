@@ -80,6 +80,7 @@ _NEEDED: dict[str, tuple[int, str]] = {
     "SK_TYPE": (U16, "sock.sk_type"),
     "SK_SOCKET": (POINTER, "sock.sk_socket"),
     "SK_DST_CACHE": (POINTER, "sock.sk_dst_cache"),
+    "INET_SPORT": (U16, "inet_sock.inet_sport"),
     "ICSK_BIND_HASH": (POINTER, "inet_connection_sock.icsk_bind_hash"),
     "BIND_BUCKET_FASTREUSE": (U8, "inet_bind_bucket.fastreuse"),
     "TCP_SRTT_US": (U32, "tcp_sock.srtt_us"),

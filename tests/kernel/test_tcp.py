@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
 
 LOG = logging.getLogger("test")
 ESTABLISHED, CLOSE, CLOSE_WAIT = 1, 7, 8
+RESET = struct.pack("ii", 1, 0)  # struct linger: closing resets the connection
 #: Sockets and reads. Every call looks at the connection, or one in 16 if reads are expensive.
 MODES = (("tracepoint", "cast"), ("tracepoint", "probe"), ("syscall-exit", "cast"))
 
@@ -205,3 +207,66 @@ def test_other_sockets_have_nothing_of_tcp(kernel: Kernel) -> None:
         assert (*retransmitted(row), row["rtt_us"], row["tcp_state"]) == (0, 0, 0, 0)
     for sock in (left, right, *pair):
         sock.close()
+
+
+def connect_from(port: int, listener: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """Connect from a port of one's own, and close with a reset, so that it can be used again."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    client.bind(("127.0.0.1", port))
+    client.connect(listener.getsockname())
+    return client, listener.accept()[0]
+
+
+def test_a_connection_between_the_ports_of_a_former_one_adds_its_own(kernel: Kernel) -> None:
+    seen, sums = [], (0, 0)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        for _ in range(2):
+            client, server = connect_from(port, listener)
+            with client, server:
+                seen.append(os.fstat(client.fileno()).st_ino)
+                tcp.lose(server, 0.3)
+                with receiving(server):
+                    send_until_lost(client)
+                    sums = sums[0] + (client)[0], sums[1] + (client)[1]
+        flows, _, _ = kernel.read()
+        mine = (flows.keys["pid"] == os.getpid()) & (flows.keys["local_port"] == port)
+        (row,) = flows.counters[mine]
+    assert seen[0] != seen[1]
+    assert retransmitted(row) == sums
+
+
+def test_what_is_left_to_read_of_a_closed_connection_brings_nothing_again(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    with client:
+        with server:
+            tcp.lose(server, 0.3)
+            with receiving(server):
+                send_until_lost(client)
+            server.sendall(b"left")
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        while tcp.info(client).state != CLOSE:
+            pass
+        before = retransmitted(row_of(kernel, client))
+        assert client.recv(4) == b"left"
+        assert retransmitted(row_of(kernel, client)) == before > (0, 0)
+
+
+def test_what_is_read_after_both_ends_have_closed_belongs_to_the_connection(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    with client:
+        with server:
+            client.sendall(b"ask")
+            client.shutdown(socket.SHUT_WR)
+            while server.recv(3):
+                pass
+            server.sendall(b"answer")
+        while tcp.info(client).state != CLOSE:
+            pass
+        assert client.recv(6) == b"answer"
+        row = row_of(kernel, client)
+        assert (row["tx_bytes"], row["rx_bytes"]) == (3, 6)
