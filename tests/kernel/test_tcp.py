@@ -232,7 +232,10 @@ def test_a_connection_between_the_ports_of_a_former_one_adds_its_own(kernel: Ker
                 tcp.lose(server, 0.3)
                 with receiving(server):
                     send_until_lost(client)
-                    sums = sums[0] + (client)[0], sums[1] + (client)[1]
+                    sums = (
+                        sums[0] + tcp_info_totals(client)[0],
+                        sums[1] + tcp_info_totals(client)[1],
+                    )
         flows, _, _ = kernel.read()
         mine = (flows.keys["pid"] == os.getpid()) & (flows.keys["local_port"] == port)
         (row,) = flows.counters[mine]
