@@ -20,7 +20,7 @@ from pbmond.selftest.workloads.programs import tcp
 from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
 
 LOG = logging.getLogger("test")
-ESTABLISHED, CLOSE, CLOSE_WAIT = 1, 7, 8
+ESTABLISHED, CLOSE_WAIT = 1, 8
 RESET = struct.pack("ii", 1, 0)  # struct linger: closing resets the connection
 #: Sockets and reads. Every call looks at the connection, or one in 16 if reads are expensive.
 MODES = (("tracepoint", "cast"), ("tracepoint", "probe"), ("syscall-exit", "cast"))
@@ -194,7 +194,7 @@ def test_the_state_follows_the_socket_until_its_end(kernel: Kernel) -> None:
     client.close()
     flows, _, _ = kernel.read()
     (state,) = flows.counters["tcp_state"][flows.counters["detail"] == inode]
-    assert state == CLOSE
+    assert state == tcp.CLOSE
 
 
 def test_other_sockets_have_nothing_of_tcp(kernel: Kernel) -> None:
@@ -252,8 +252,7 @@ def test_what_is_left_to_read_of_a_closed_connection_brings_nothing_again(kernel
                 send_until_lost(client)
             server.sendall(b"left")
             server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        while tcp.info(client).state != CLOSE:
-            pass
+        tcp.await_closed(client)
         before = retransmitted(row_of(kernel, client))
         assert client.recv(4) == b"left"
         assert retransmitted(row_of(kernel, client)) == before > (0, 0)
@@ -268,8 +267,7 @@ def test_what_is_read_after_both_ends_have_closed_belongs_to_the_connection(kern
             while server.recv(3):
                 pass
             server.sendall(b"answer")
-        while tcp.info(client).state != CLOSE:
-            pass
+        tcp.await_closed(client)
         assert client.recv(6) == b"answer"
         row = row_of(kernel, client)
         assert (row["tx_bytes"], row["rx_bytes"]) == (3, 6)
