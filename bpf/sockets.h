@@ -69,7 +69,7 @@ INLINE bool is_same(const u8 *a, const u8 *b)
 	return *(u64 *)a == *(u64 *)b && *(u64 *)(a + 8) == *(u64 *)(b + 8);
 }
 
-/* The route of a connected socket shows whether both addresses, though different, are this host's. */
+/* The route of a connected socket shows whether both addresses, though different, belong to this host. */
 INLINE bool routed_to_loopback(void *sk)
 {
 	void *route = READ(void *, sk, OFFSETOF_SK_DST_CACHE);
@@ -91,16 +91,6 @@ INLINE u32 socket_class(const struct flow_key *key, void *sk)
 	return routed_to_loopback(sk) ? CLASS_LOOPBACK : CLASS_NET;
 }
 
-INLINE u32 socket_inode(void *sk)
-{
-#ifdef OFFSETOF_SK_INO
-	return READ(u64, sk, OFFSETOF_SK_INO);
-#else
-	return READ(u64, READ(void *, sk, OFFSETOF_SK_SOCKET),
-		    OFFSETOF_SOCKET_ALLOC_INODE + OFFSETOF_INODE_INO);
-#endif
-}
-
 /* Fill everything except the process, and a peer that only the call names. `inode` is in the key because
  * sockets with SO_REUSEPORT, and those that have one address after the other, have the same ends. */
 INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head, u32 inode)
@@ -117,6 +107,10 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 		key->local_port = HEAD(u16, head, OFFSETOF_SKC_NUM);
 		key->remote_port = host_order(HEAD(u16, head, OFFSETOF_SKC_DPORT));
 		key->inode = inode;
+		/* A connection that both ends have closed gives its port back (inet_put_port()), and
+		 * what it received can still be read. Where it was is left. */
+		if (!key->local_port && key->protocol == IPPROTO_TCP)
+			key->local_port = host_order(READ(u16, sk, OFFSETOF_INET_SPORT));
 	} else {
 		*(u64 *)key->local = inode;
 	}

@@ -17,10 +17,10 @@ from pbmond.kernel.records import (
     OVERFLOW_KEY,
     Event,
     HostReading,
+    KernelRows,
     ProbeRuns,
     ProcessSeen,
     ProcSample,
-    Rows,
     same_start,
 )
 from tests import factories
@@ -50,7 +50,7 @@ class FakeKernel:
         events, self.events = self.events, []
         return events
 
-    def read(self) -> tuple[Rows, Rows, Rows]:
+    def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
         return (
             factories.rows(FLOW_KEY, self.flows),
             factories.rows(FILE_KEY, self.files),

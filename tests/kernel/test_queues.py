@@ -6,7 +6,7 @@ from pathlib import Path
 
 from processes import row_of, run_python
 
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _MOVE = """
 import ctypes, errno, json, os

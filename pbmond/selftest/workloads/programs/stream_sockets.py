@@ -20,6 +20,7 @@ from pbmond.selftest.workloads.programs.program import (
     program,
 )
 from pbmond.selftest.workloads.programs.sockets import tcp_pair
+from pbmond.selftest.workloads.programs.tcp import await_closed
 
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 TCP_ULP, TCP_ZEROCOPY_RECEIVE = 31, 35
@@ -92,7 +93,7 @@ def sent_without_copy(run: Run) -> Iterator[None]:
         client.recvmsg(1, 1000, socket.MSG_ERRQUEUE)
 
 
-def _received_without_copy(run: Run, extra: int, size_told: int) -> Iterator[None]:
+def _received_without_copy(run: Run, extra: int, struct_size: int) -> Iterator[None]:
     client, server = tcp_pair()
     size, (read_end, write_end) = 8 * mmap.PAGESIZE, os.pipe()
     pipe_row, client_row = run.pipe(read_end), run.connection(client, direction="out")
@@ -110,7 +111,7 @@ def _received_without_copy(run: Run, extra: int, size_told: int) -> Iterator[Non
     row.calls_unknown()
     room = (ctypes.addressof(memory), len(memory)) if extra else (0, 0)
     fields = _ZEROCOPY.pack(address, size, 0, 0, 0, *room, 0, 0, 0, 0, 0)
-    request = ctypes.create_string_buffer(fields[:size_told], size_told)
+    request = ctypes.create_string_buffer(fields[:struct_size], struct_size)
     with offered("TCP_ZEROCOPY_RECEIVE"):
         kernel.getsockopt(server.fileno(), socket.IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, request)
     answer = _ZEROCOPY.unpack(request.raw.ljust(_ZEROCOPY.size, b"\0"))
@@ -192,6 +193,22 @@ def reset_while_unread(run: Run) -> Iterator[None]:
         kernel.recvfrom(client.fileno(), 100)
     with fails(errno.EPIPE):
         kernel.sendto(client.fileno(), 99, None, socket.MSG_NOSIGNAL)
+
+
+@program
+def read_after_both_ends_closed(run: Run) -> Iterator[None]:
+    """An answer that is read once both ends have closed: the kernel took the local port back."""
+    client, server = tcp_pair()
+    client_row = run.connection(client, direction="out")
+    row = run.connection(server, direction="in")
+    yield
+    client_row.write(kernel.sendto(client.fileno(), 1003))
+    client.shutdown(socket.SHUT_WR)
+    row.read(kernel.recvfrom(server.fileno(), 5000))
+    row.write(kernel.sendto(server.fileno(), 2011))
+    server.close()
+    await_closed(client)
+    client_row.read(kernel.recvfrom(client.fileno(), 5000))
 
 
 @program

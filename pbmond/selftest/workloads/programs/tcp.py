@@ -11,6 +11,7 @@ import termios
 import time
 from dataclasses import dataclass
 
+CLOSE = 7  # include/net/tcp_states.h
 TCP_INFO, SO_ATTACH_FILTER, SO_DETACH_FILTER = 11, 26, 27
 #: struct tcp_info of include/uapi/linux/tcp.h as far as its bytes_retrans.
 _INFO_SIZE, _STATE, _RTT, _SEGMENTS, _BYTES = 216, 0, 68, 100, 208
@@ -73,4 +74,13 @@ def await_acknowledged(sock: socket.socket, seconds: float = 15) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{unacknowledged[0]} bytes are not acknowledged")
         fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, unacknowledged)
+        time.sleep(0.001)
+
+
+def await_closed(sock: socket.socket, seconds: float = 15) -> None:
+    """Wait until the kernel has closed the connection, because both ends have."""
+    deadline = time.monotonic() + seconds
+    while (state := info(sock).state) != CLOSE:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the connection is in state {state}")
         time.sleep(0.001)

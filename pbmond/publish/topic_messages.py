@@ -1,4 +1,4 @@
-"""The message of each topic, made from a snapshot on demand: scope, tables, sums and history."""
+"""The message of each topic, made on demand from a snapshot: scope, tables, sums and history."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pbmond.store.process_counters import DISK
 from pbmond.store.processes import EXCLUDED, FREE
 from pbmond.store.recent_rates import host_samples, sum_samples
 from pbmond.store.rows import RowView, row_counts
-from pbmond.store.snapshot import Snapshot, sum_rates
+from pbmond.store.snapshot import StoreSnapshot, sum_rates
 
-#: Where the store keeps what it knows of a process: part, name there, and name on the wire.
+#: Where the store keeps the properties of a process: part, name there, and name on the wire.
 _KEPT: Final = tuple(
     (*field.store.split("."), field.name)
     for field in PROCESSES
@@ -29,7 +29,7 @@ _KEPT: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a message says beside the snapshot; ``health`` is the contract's object."""
+    """What a message contains in addition to the snapshot. ``health`` is the contract's object."""
 
     host: str
     boot_id: str
@@ -52,15 +52,15 @@ class _Scope:
 class Messages:
     """The messages about one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, meta: Meta) -> None:
+    def __init__(self, snapshot: StoreSnapshot, meta: Meta) -> None:
         self._snapshot = snapshot
         self._meta = meta
         self._scopes: dict[int | None, _Scope] = {}
 
     def of(self, topic: wire.Topic) -> wire.Message:
-        """Return the message of ``topic``; a PID or user that is not there gives empty tables.
+        """Return the message of ``topic``. An unknown PID or user gives empty tables.
 
-        A topic of one PID has the newest process of that PID alone.
+        A topic with a PID contains only the newest process with that PID.
         """
         snapshot, meta = self._snapshot, self._meta
         if topic.uid not in self._scopes:
@@ -137,7 +137,7 @@ class Messages:
                 columns[name] = rows.info[kept][index]
             else:
                 columns[name] = list(map(rows.texts[kept].__getitem__, order))
-        # take and not [:, index], which would leave the columns strided.
+        # Not [:, index], which would leave the columns strided.
         columns.update(zip(COUNTERS, np.take(rows.counters, index, axis=1), strict=True))
         columns.update(zip(RATES, np.take(self._snapshot.rates, index, axis=1), strict=True))
         return wire.Table(len(index), columns)
@@ -175,7 +175,7 @@ class Messages:
         return [index for index, (_, owner) in enumerate(groups) if uid is None or owner == uid]
 
     def _retired_table(self, hidden: NDArray[np.bool_], uid: int | None) -> wire.Table:
-        """Make the retired groups of a scope; processes that are never shown join (excluded)."""
+        """Make the retired groups of a scope. Hidden processes are counted in group EXCLUDED."""
         retired, rows = self._snapshot.retired, self._snapshot.processes
         index = self._retired_index(uid)
         groups = [retired.groups[each] for each in index]
@@ -203,7 +203,7 @@ class Messages:
     def _history(
         self, topic: wire.Topic, scope: _Scope, shown: NDArray[np.intp]
     ) -> dict[str, list[float | None]]:
-        """History of the topic's process, of the user's processes, or of the host."""
+        """Return the history of the topic's process, of the user's processes, or of the host."""
         planes = self._snapshot.planes
         if topic.uid is None and topic.pid is None:
             return host_samples(planes)
