@@ -41,9 +41,9 @@ class ProcessTexts:
         """Return the name, UNKNOWN_NAME if there is none."""
         return self._columns["name"][slot] or UNKNOWN_NAME
 
-    def unit(self, slot: int) -> Text:
-        """Return the systemd unit."""
-        return self._columns["unit"][slot]
+    def place(self, slot: int) -> tuple[Text, Text]:
+        """Return unit and container."""
+        return self._columns["unit"][slot], self._columns["container"][slot]
 
     def rename(self, slot: int, name: bytes) -> None:
         """Set the name of a process whose program stays the same."""

@@ -18,6 +18,7 @@ from pbmond.store.process_counters import ProcessCounters, widened
 from pbmond.store.process_disk import Bytes, ProcessDisk
 from pbmond.store.process_index import Key, ProcessIndex
 from pbmond.store.process_texts import ProcessTexts
+from pbmond.store.retired import Group
 
 Visible = Callable[[int, bytes, int], bool]  # pid, name, uid
 
@@ -133,16 +134,22 @@ class ProcessTable:
         self.counters.grow(capacity)
         self._disk.grow(capacity)
 
-    def free(self, slot: int) -> tuple[tuple[bytes | None, int], NDArray[np.uint64]]:
-        """Forget a process; return its (unit, uid) and its final counters."""
+    def free(self, slot: int) -> tuple[Group, NDArray[np.uint64]]:
+        """Forget a process; return its group and its final counters."""
         info = self.info[slot]
-        group = (self._texts.unit(slot) if info["visible"] else EXCLUDED, int(info["uid"]))
+        group = self._group(slot)
         self._index.remove(slot, int(info["pid"]), int(info["start_ns"]))
         self._texts.clear(slot)
         self._disk.clear(slot)
         self.info[slot] = np.zeros((), INFO)
         self.info["state"][slot] = FREE
         return group, self.counters.clear(slot)
+
+    def _group(self, slot: int) -> Group:
+        uid = int(self.info["uid"][slot])
+        if not self.info["visible"][slot]:
+            return Group(EXCLUDED, None, uid)
+        return Group(*self._texts.place(slot), uid)
 
     # --- events and samples -------------------------------------------------------------------
 

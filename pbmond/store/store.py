@@ -201,7 +201,7 @@ class Store:
         """Count keys that were deleted before any reading showed them: their process is unknown."""
         sums = np.zeros(len(COUNTERS), np.uint64)
         np.add.at(sums, ROWS[counters["class"]], values_of(counters).T)
-        self._retired.add((None, NO_UID), 0, sums)
+        self._retired.add(Group(None, None, NO_UID), 0, sums)
         unknown = np.full(len(counters), NO_UID, np.uint32)
         self._coverage.add_elsewhere(unknown, counters["class"], values_of(counters).T)
 

@@ -129,9 +129,9 @@ def process_seeds() -> Iterator[bytes]:
 
 
 def check_cgroup(path: bytes) -> None:
-    """A unit is a part of its path; a container has a runtime and a name."""
+    """A unit is a part of its path, perhaps with a container; that has a runtime and a name."""
     unit, container = cgroup.unit_of(path), cgroup.container_of(path)
-    assert unit is None or (unit in path and b"/" not in unit)
+    assert unit is None or (unit in path and b"/" not in unit) or unit.partition(b"@")[0] in path
     if container is not None:
         runtime, colon, name = container.partition(b":")
         assert runtime

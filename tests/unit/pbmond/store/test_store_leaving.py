@@ -33,6 +33,18 @@ def test_an_exited_process_stays_for_a_while_and_is_then_added_to_its_unit() -> 
     assert message(store).totals["net_rx_bytes"] == 13
 
 
+def test_a_unit_of_a_container_is_not_added_to_the_unit_of_that_name_on_the_host() -> None:
+    store = new_store(exited_linger_ns=0)
+    cgroup = b"/lxc.payload.web/system.slice/web.service"
+    events: list[Event] = [make.seen(7), make.exited(7, disk=(1, 1)),
+                           make.seen(8, cgroup=cgroup), make.exited(8, disk=(2, 2))]  # fmt: skip
+    store.apply(make.reading(1, events=events))
+    store.apply(make.reading(2))
+    found = {row["unit"]: (row["container"], row["disk_read_bytes"])
+             for row in message(store).retired.rows()}  # fmt: skip
+    assert found == {b"web.service": (None, 1), b"web.service@lxc:web": (b"lxc:web", 2)}
+
+
 def test_a_process_that_lived_between_two_ticks_is_shown_at_least_once() -> None:
     store = new_store(exited_linger_ns=0)
     events: list[Event] = [make.seen(), make.exited(time_s=1, disk=(5, 6))]
