@@ -181,15 +181,13 @@ def sample(
     pid: int = 7,
     start_ns: int = START_NS,
     disk: tuple[int, int] | None = None,
-    uid: int | None = None,
     open_inodes: Sequence[tuple[int, int]] | None = None,
-    *,
-    name: bytes | None = None,
+    seen: ProcessSeen | None = None,
 ) -> ProcSample:
     """Make a ProcSample of a living process."""
     read_bytes, write_bytes = disk or (None, None)
     inodes = None if open_inodes is None else frozenset(open_inodes)
-    return ProcSample(pid, start_ns, read_bytes, write_bytes, uid, inodes, gone=False, name=name)
+    return ProcSample(pid, start_ns, read_bytes, write_bytes, inodes, seen, gone=False)
 
 
 def gone(pid: int = 7, start_ns: int = START_NS) -> ProcSample:

@@ -64,6 +64,9 @@ FLAG_CONNECTED = 4
 FLAG_OPENED = 8
 FLAG_OWNER = 16
 
+#: The kernel's mark behind the path of what has no name any more.
+DELETED = b" (deleted)"
+
 #: Width of the clock tick in which /proc/PID/stat gives start times: USER_HZ is 100 on every
 #: architecture that Linux distributions ship.
 START_TICK_NS = 10_000_000
@@ -96,10 +99,11 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """A process executed a program, moved its first byte, or was found in /proc.
+    """A process executed a program, moved its first byte, or was looked at in /proc.
 
     ``exe``, ``cmdline`` (NUL-separated, as in /proc) and ``cgroup`` are bytes from the kernel or
-    None where they could not be read; ``netns`` is the namespace's inode number.
+    None where they could not be read; `` (deleted)`` ends an ``exe`` that has no name any more.
+    ``netns`` is the namespace's inode number.
     """
 
     pid: int
@@ -197,18 +201,17 @@ class ProcSample:
 
     ``start_ns`` is the one that was asked for. ``read_bytes`` and ``write_bytes`` are the kernel's
     task I/O accounting summed over the living threads: they fall when a thread exits.
-    ``open_inodes`` holds (st_dev, st_ino) of every open descriptor; ``gone``: (pid, start_ns)
-    is no longer there, and the other fields are None.
+    ``open_inodes`` holds (st_dev, st_ino) of every open descriptor; ``seen`` describes the process
+    as it is now; ``gone``: (pid, start_ns) is no longer there, and the other fields are None.
     """
 
     pid: int
     start_ns: int
     read_bytes: int | None
     write_bytes: int | None
-    uid: int | None
     open_inodes: frozenset[tuple[int, int]] | None
+    seen: ProcessSeen | None
     gone: bool
-    name: bytes | None = None
 
     @classmethod
     def of_ended(cls, pid: int, start_ns: int) -> ProcSample:

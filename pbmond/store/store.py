@@ -28,7 +28,7 @@ from pbmond.kernel.records import (
 )
 from pbmond.store.coverage import Coverage
 from pbmond.store.process_index import Key
-from pbmond.store.processes import ProcessTable
+from pbmond.store.processes import Due, ProcessTable, Quiet
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
 from pbmond.store.rows import Leave, Moved, RowTable
@@ -154,11 +154,12 @@ class Store:
         This happens at the start of a tick: a process is in the snapshot of the tick in which it
         exited, and none has moved anything in the new tick, which the totals' rate would lack.
         """
-        for group, counters in self._drop(self._finished()):
-            self._retired.add(group, 1, counters)
+        for parts in self._drop(self._finished()):
+            for index, (group, counters) in enumerate(parts):
+                self._retired.add(group, not index, counters)  # it is counted where it ended
 
-    def _drop(self, slots: NDArray[np.bool_]) -> list[tuple[Group, NDArray[np.uint64]]]:
-        """Free those of ``slots`` that have no rows; return their groups and final counters."""
+    def _drop(self, slots: NDArray[np.bool_]) -> list[list[tuple[Group, NDArray[np.uint64]]]]:
+        """Free those of ``slots`` that have no rows; return each one's final counters by group."""
         if slots.any():
             for table in (self._flows, self._files, self._overflow):
                 slots[table.state.slots[table.state.slots >= 0]] = False
@@ -215,12 +216,12 @@ class Store:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
         return self._processes.known_from_proc()
 
-    def due(self, budget: int, quiet_budget: int | None = None) -> list[Key]:
+    def due(self, budget: int, quiet: Quiet | None = None) -> Due:
         """Return at most ``budget`` processes whose /proc data should be read now.
 
-        At most ``quiet_budget`` of them have moved nothing and are merely due for a look.
+        Those that have moved nothing are looked at as ``quiet`` says; None: as the budget allows.
         """
-        return self._processes.due(budget, quiet_budget)
+        return self._processes.due(budget, quiet)
 
     def apply_proc(self, samples: Sequence[ProcSample]) -> None:
         """Take the samples of processes that /proc gave in this tick."""

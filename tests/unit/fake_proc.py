@@ -67,7 +67,6 @@ class FakeProc:
         task = base / "task" / str(pid)
         task.mkdir(parents=True)
         (base / "stat").write_bytes(stat_line(pid, **stat))
-        (base / "status").write_text("Name:\tcat\nUmask:\t0022\nUid:\t0\t1000\t0\t0\nGid:\t0\n")
         (base / "io").write_text(io_text(900_001, 900_003))  # with its reaped children's
         (task / "io").write_text(io_text(4097, 8193))
         (base / "net").mkdir()

@@ -1,4 +1,4 @@
-"""File identities: what statx(2) and openat2(2) say is what stat says."""
+"""File identities: what statx(2) says is what stat says."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_proc import open_descriptors
 
-from pbmond.host.inodes import cached_identity, identity
+from pbmond.host.inodes import identity
 
 
 @pytest.fixture
@@ -47,23 +46,3 @@ def test_identity_of_a_device_is_that_of_its_node() -> None:
 def test_a_missing_name_is_file_not_found(directory: int) -> None:
     with pytest.raises(FileNotFoundError):
         identity(b"absent", directory)
-
-
-def test_cached_identity_finds_a_file_just_made(directory: int) -> None:
-    assert cached_identity(b"file", directory) == identity(b"file", directory)
-
-
-@pytest.mark.parametrize("path", [b"absent", b"link", b"..", b"/etc"])
-def test_cached_identity_needs_an_existing_name_below_and_no_link(
-    directory: int, path: bytes
-) -> None:
-    with pytest.raises(OSError):
-        cached_identity(path, directory)
-
-
-def test_no_descriptor_is_left_open(directory: int) -> None:
-    before = open_descriptors()
-    cached_identity(b"file", directory)
-    with pytest.raises(OSError):
-        cached_identity(b"link", directory)
-    assert open_descriptors() == before

@@ -356,6 +356,8 @@ def test_the_next_tick_changes_nothing_in_a_snapshot() -> None:
     frame = wire.encode(topic, Messages(before, make.META).of(topic))
     moved = flow(values=(11, 21, 2, 3))
     store.apply(make.reading(2, flows=[moved], events=[make.seen(name=b"sh", time_s=2)]))
-    store.apply_proc([make.sample(disk=(5, 5), uid=0, open_inodes=[(1, 1)])])
-    assert process(store)["name"] == b"sh"
+    store.apply_proc(
+        [make.sample(disk=(5, 5), open_inodes=[(1, 1)], seen=make.seen(time_s=3, uid=0))]
+    )
+    assert process(store)["uid"] == 0
     assert wire.encode(topic, Messages(untouched, make.META).of(topic)) == frame
