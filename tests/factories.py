@@ -15,6 +15,7 @@ from pbmond.kernel.records import (
     FILE_KEY,
     FLOW_KEY,
     OVERFLOW_KEY,
+    DiskBytes,
     Event,
     HostReading,
     ProcessExited,
@@ -182,12 +183,14 @@ def sample(
     start_ns: int = START_NS,
     disk: tuple[int, int] | None = None,
     open_inodes: Sequence[tuple[int, int]] | None = None,
+    *,
     seen: ProcessSeen | None = None,
+    children: int | None = None,
 ) -> ProcSample:
     """Make a ProcSample of a living process."""
-    read_bytes, write_bytes = disk or (None, None)
     inodes = None if open_inodes is None else frozenset(open_inodes)
-    return ProcSample(pid, start_ns, read_bytes, write_bytes, inodes, seen, gone=False)
+    moved = None if disk is None else DiskBytes(*disk, children)
+    return ProcSample(pid, start_ns, moved, inodes, seen, gone=False)
 
 
 def gone(pid: int = 7, start_ns: int = START_NS) -> ProcSample:

@@ -15,6 +15,7 @@ from pbmond.kernel.records import (
     FILE_KEY,
     FLOW_KEY,
     OVERFLOW_KEY,
+    DiskBytes,
     Event,
     HostReading,
     ProbeRuns,
@@ -113,7 +114,7 @@ class FakeProc:
             return ProcSample.of_ended(pid, start_ns)
         known = (each for each in self.processes if each.pid == pid)
         seen = next((each for each in known if same_start(each.start_ns, start_ns)), None)
-        return ProcSample(pid, start_ns, 0, 0, None, seen, gone=False)
+        return ProcSample(pid, start_ns, DiskBytes(0, 0), None, seen, gone=False)
 
     def cgroup(self, pid: int) -> bytes | None:
         return {process.pid: process.cgroup for process in self.processes}.get(pid)

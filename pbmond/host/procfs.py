@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Final
 
 from pbmond.host.inodes import Identity, identity
-from pbmond.kernel.records import DELETED, START_TICK_NS, ProcessSeen, ProcSample, same_start
+from pbmond.kernel.records import (
+    DELETED,
+    START_TICK_NS,
+    DiskBytes,
+    ProcessSeen,
+    ProcSample,
+    same_start,
+)
 
 # Limits on what a single process, which may be hostile, can make us read.
 MAX_CMDLINE_BYTES: Final = 4096
@@ -48,6 +55,7 @@ class _Stat:
     name: bytes
     state: bytes
     ppid: int
+    children_faults: int  # of the children that it waited for; 0: it has waited for none
     cpu_ticks: int
     threads: int
     start_ticks: int
@@ -92,8 +100,9 @@ class Procfs:
         """Sample a process; ``start_ns`` is exact or as ``process`` gives it.
 
         The disk figures are summed over the living threads, because /proc/PID/io includes every
-        child that was waited for. They fall when a thread exits. They are None with more than
-        MAX_THREADS threads, and so are the open files with more than MAX_DESCRIPTORS of them.
+        child that was waited for. They fall when a thread exits. With more than MAX_THREADS threads
+        they are the kernel's sum, children included. The open files are None with more than
+        MAX_DESCRIPTORS of them.
         """
         try:
             with _directory(f"{self._root}/{pid}") as fd:
@@ -104,7 +113,7 @@ class Procfs:
         except _VANISHED:
             pass
         except (OSError, ValueError):  # refused, or we lack descriptors: it may be alive
-            return ProcSample(pid, start_ns, None, None, None, None, gone=False)
+            return ProcSample(pid, start_ns, None, None, None, gone=False)
         return ProcSample.of_ended(pid, start_ns)
 
     def is_alive(self, pid: int, start_ns: int) -> bool:
@@ -172,12 +181,10 @@ def _describe(fd: int, pid: int, stat: _Stat, living: str) -> ProcessSeen:
 
 
 def _sample(fd: int, pid: int, start_ns: int, stat: _Stat, living: str) -> ProcSample:
-    read_bytes, write_bytes = _disk_bytes(fd, pid, stat.threads)
     return ProcSample(
         pid=pid,
         start_ns=start_ns,
-        read_bytes=read_bytes,
-        write_bytes=write_bytes,
+        disk=_disk_bytes(fd, pid, stat),
         open_inodes=_open_inodes(fd, living),
         seen=_describe(fd, pid, stat, living),
         gone=False,
@@ -200,20 +207,25 @@ def _living(fd: int, stat: _Stat) -> str | None:
     return None
 
 
-def _disk_bytes(fd: int, pid: int, threads: int) -> tuple[int | None, int | None]:
+def _disk_bytes(fd: int, pid: int, stat: _Stat) -> DiskBytes | None:
+    """Return what the process itself moved, as far as the kernel tells; None if it cannot be read.
+
+    With more than MAX_THREADS threads, the kernel sums them up, together with the children that the
+    process waited for.
+    """
     try:
-        tids = [str(pid)] if threads == 1 else _names(fd, "task", MAX_THREADS)
+        tids = [str(pid)] if stat.threads == 1 else _names(fd, "task", MAX_THREADS)
         if tids is None:
-            return None, None
+            return DiskBytes(*_parse_io(_read(fd, "io")), children=stat.children_faults)
         sums = []
         for tid in tids:
             with suppress(*_VANISHED):  # the thread exited: the sum of the others is right
                 sums.append(_parse_io(_read(fd, f"task/{tid}/io")))
     except (OSError, ValueError):
-        return None, None
+        return None
     if not sums:
-        return None, None
-    return sum(read for read, _ in sums), sum(write for _, write in sums)
+        return None
+    return DiskBytes(sum(read for read, _ in sums), sum(write for _, write in sums))
 
 
 def _open_inodes(fd: int, living: str) -> frozenset[Identity] | None:
@@ -279,6 +291,7 @@ def _parse_stat(text: bytes) -> _Stat:
         name=text[opening + 1 : closing],
         state=fields[0],
         ppid=int(fields[1]),
+        children_faults=int(fields[8]) + int(fields[10]),
         cpu_ticks=int(fields[11]) + int(fields[12]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),

@@ -196,19 +196,31 @@ class ProbeRuns:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskBytes:
+    """The kernel's I/O accounting of a process.
+
+    ``children`` None: summed over the living threads, so it falls when a thread exits. Else it is
+    the kernel's own sum, with the threads that exited and the children that the process waited for:
+    two such sums can be compared if their ``children`` are equal, and with 0 it waited for none.
+    """
+
+    read: int
+    written: int
+    children: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProcSample:
     """What /proc said about one process in this tick; None is what could not be read.
 
-    ``start_ns`` is the one that was asked for. ``read_bytes`` and ``write_bytes`` are the kernel's
-    task I/O accounting summed over the living threads: they fall when a thread exits.
-    ``open_inodes`` holds (st_dev, st_ino) of every open descriptor; ``seen`` describes the process
-    as it is now; ``gone``: (pid, start_ns) is no longer there, and the other fields are None.
+    ``start_ns`` is the one that was asked for. ``open_inodes`` holds (st_dev, st_ino) of every open
+    descriptor; ``seen`` describes the process as it is now; ``gone``: (pid, start_ns) is no longer
+    there, and the other fields are None.
     """
 
     pid: int
     start_ns: int
-    read_bytes: int | None
-    write_bytes: int | None
+    disk: DiskBytes | None
     open_inodes: frozenset[tuple[int, int]] | None
     seen: ProcessSeen | None
     gone: bool
@@ -216,4 +228,4 @@ class ProcSample:
     @classmethod
     def of_ended(cls, pid: int, start_ns: int) -> ProcSample:
         """Return the sample of a process that is no longer there."""
-        return cls(pid, start_ns, None, None, None, None, gone=True)
+        return cls(pid, start_ns, None, None, None, gone=True)

@@ -223,9 +223,8 @@ class ProcessTable:
         if sample.gone:
             self._exit(slot, self._now_ns)
             return slot
-        if sample.read_bytes is not None and sample.write_bytes is not None:
-            sums = sample.read_bytes, sample.write_bytes
-            self._set_disk(slot, self._disk.sample(slot, sums))
+        if sample.disk is not None:
+            self._set_disk(slot, self._disk.sample(slot, sample.disk))
         if sample.seen is not None:
             self._describe(slot, sample.seen)
         return slot

@@ -23,6 +23,7 @@ from pbmond.kernel.records import (
     FILE_KEY,
     FLOW_KEY,
     OVERFLOW_KEY,
+    DiskBytes,
     Event,
     FileSeen,
     HostReading,
@@ -227,7 +228,7 @@ def tick(
         due = store.due(budget).keys
     inodes = frozenset((8, inode) for inode in range(8))
     samples = [
-        ProcSample(*each, now_ns, now_ns, inodes, _seen(each[0], now_ns), gone=False)
+        ProcSample(*each, DiskBytes(now_ns, now_ns), inodes, _seen(each[0], now_ns), gone=False)
         for each in due
     ]
     with watch.measure("apply_proc"):

@@ -89,11 +89,11 @@ def open_descriptors() -> int:
 
 
 def gone(pid: int, start_ns: int) -> ProcSample:
-    return ProcSample(pid, start_ns, None, None, None, None, gone=True)
+    return ProcSample(pid, start_ns, None, None, None, gone=True)
 
 
 def unknown(pid: int, start_ns: int) -> ProcSample:
-    return ProcSample(pid, start_ns, None, None, None, None, gone=False)
+    return ProcSample(pid, start_ns, None, None, None, gone=False)
 
 
 @contextlib.contextmanager

@@ -98,13 +98,13 @@ def test_a_reaped_child_adds_nothing_to_its_parents_disk_bytes(
     program += "f.flush(); os.fsync(f.fileno())"
     seen = Procfs().process(os.getpid())
     assert seen is not None
-    before = Procfs().sample(os.getpid(), seen.start_ns).write_bytes
+    before = Procfs().sample(os.getpid(), seen.start_ns).disk
     io = Path("/proc/self/io")
     shown_before = procfs._parse_io(io.read_bytes())[1]
     subprocess.run([sys.executable, "-I", "-c", program], check=True)
     if procfs._parse_io(io.read_bytes())[1] - shown_before < 5_000_000:
         pytest.skip("the temporary directory is in memory: nothing reached storage")
-    after = Procfs().sample(os.getpid(), seen.start_ns).write_bytes
+    after = Procfs().sample(os.getpid(), seen.start_ns).disk
     assert before is not None
     assert after is not None
-    assert after - before < 5_000_000
+    assert after.written - before.written < 5_000_000

@@ -345,6 +345,36 @@ def test_disk_bytes_before_the_baseline_are_not_counted_at_exit() -> None:
     assert (row["disk_read_bytes"], row["disk_write_bytes"]) == (10, 0)
 
 
+def test_disk_bytes_of_very_many_threads_are_the_kernels_sum() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen()]))
+    store.apply_proc([make.sample(disk=(5, 1000))])
+    store.apply(make.reading(2))
+    store.apply_proc([make.sample(disk=(9, 4000), children=0)])  # with threads that have exited
+    assert process(store)["disk_write_bytes"] == 4000
+    store.apply(make.reading(3))
+    store.apply_proc([make.sample(disk=(9, 4096), children=0)])
+    assert (process(store)["disk_write_bytes"], process(store)["disk_write_bytes_per_s"]) == (
+        4096,
+        96,
+    )
+
+
+def test_disk_bytes_of_children_that_were_waited_for_are_not_the_processs() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen()]))
+    store.apply_proc([make.sample(disk=(0, 100), children=0)])
+    store.apply(make.reading(2))
+    store.apply_proc([make.sample(disk=(0, 9000), children=7)])
+    assert process(store)["disk_write_bytes"] == 100
+    assert np.isnan(process(store)["disk_write_bytes_per_s"])
+    store.apply(make.reading(3))
+    store.apply_proc([make.sample(disk=(0, 9010), children=7)])
+    assert process(store)["disk_write_bytes"] == 110
+    store.apply(make.reading(4, events=[make.exited(disk=(0, 150))]))
+    assert process(store)["disk_write_bytes"] == 150
+
+
 # --- due ------------------------------------------------------------------------------------------
 
 

@@ -157,7 +157,7 @@ def _perform(model: Model, operation: tuple[Any, ...], time_s: int) -> list[Any]
             if rest[2] is None
             else make.seen(pid, start_ns, b"a", time_s, uid=rest[2], unit=unit)
         )
-        return [make.sample(pid, start_ns, (rest[1], 2), [(1, 1)], seen)]
+        return [make.sample(pid, start_ns, (rest[1], 2), [(1, 1)], seen=seen)]
     elif what == "gone":
         return [make.gone(pid, start_ns)]
     else:
