@@ -17,9 +17,9 @@
 #if FILES || SOCKETS_AT_EXIT
 #define AIO_REQUESTS_TAIL 3 /* indexes of the two programs among their tails */
 #define AIO_RESULTS_TAIL 4
-#define AIO_RUN 32 /* items that one handles before it calls itself, 33 times at most */
-/* Of the 34 programs of a call, those that may look up a file that is not needed now: two more name
- * that file and the process. */
+#define AIO_RUN 32 /* items that one program handles before it calls itself, at most 33 times */
+/* Of the 34 programs that one call can run, this many may look up files in advance. Two more are needed
+ * to name the file and the process. */
 #define AIO_FINDERS 32
 #define NO_ROW (~0U)    /* the table is full */
 #define NO_TARGET (~1U) /* the request moves no bytes, or another hook counts them */
@@ -120,8 +120,8 @@ INLINE struct counter *row_of_request(const struct aio_request *request)
 	return row ? &row->counter : NULL;
 }
 
-/* Count the current result. False: its row has left, or is about to, because its file was closed and
- * had been quiet for long. */
+/* Count the current result. False: its row has been retired, or is about to be, because its file was
+ * closed and had been idle for long. */
 INLINE bool count_result(const struct scratch *scratch)
 {
 	struct counter *counter = row_of_request(&scratch->aio.request);
@@ -215,7 +215,7 @@ INLINE void take_request(struct aio_work *aio, u64 where)
 }
 
 /* Handle one item: first the results taken without a call, then the requests of io_submit or the
- * results of io_getevents. False: find_item() has to do the rest. */
+ * results of io_getevents. False: find_item() must do the rest. */
 INLINE bool take_item(struct scratch *scratch, struct call *ctx, bool submits, u32 item)
 {
 	struct aio_work *aio = &scratch->aio;

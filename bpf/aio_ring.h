@@ -4,7 +4,7 @@
 #ifndef PBMON_AIO_RING_H
 #define PBMON_AIO_RING_H
 
-#define AIO_PASSED 1024 /* results looked at, at most: a program may write anything into its ring */
+#define AIO_PASSED 1024 /* the most results to look at: a program may write anything into its ring */
 #define AIO_RING_MAGIC 0xa10a10a1
 #define AIO_RING_HEADER 32 /* sizeof(struct aio_ring) */
 #define IO_EVENT_SIZE 32
@@ -33,8 +33,9 @@ struct aio_seen {
 	u32 thread;       /* the one that made all calls so far, or MANY */
 };
 
-/* Take the current request out of the map. Only the one that deletes it counts its result. False: it is
- * not there, because it is older than the daemon, or another thread took it, or is still in io_submit. */
+/* Take the current request out of the map. Only the thread that deletes it counts its result. False: it
+ * is not there, because it is older than the daemon, was taken by another thread, or is still in
+ * io_submit. */
 INLINE bool take_remembered(struct aio_work *aio)
 {
 	struct aio_request *remembered = map_lookup(MAP(AIO_REQUESTS), &aio->key);

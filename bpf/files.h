@@ -88,8 +88,8 @@ INLINE u32 generation_of(void *inode, const struct inode_head *head)
 #define PROC_ROOT_INODE 1
 #define PROC_DYNAMIC_FIRST 0xf0000000 /* fs/proc/generic.c: below it, inodes come and go */
 
-/* The files of processes in /proc get new inodes all the time. A program that reads them (ps, top, a
- * monitor) would fill the table with rows that are never used again, so one row, "/proc", has them. */
+/* The files of processes in /proc keep getting new inodes. A program that reads them (ps, top, a monitor)
+ * would fill the table with rows that are never used again, so they share one row, "/proc". */
 INLINE bool is_fleeting(const struct file_key *key, u32 magic)
 {
 	return magic == PROC_MAGIC && key->inode < PROC_DYNAMIC_FIRST;
@@ -171,7 +171,7 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 	return NULL;
 }
 
-/* One call on a file that is not a socket. True: the program "first" must run. */
+/* Count one call on a file that is not a socket. True: the program "first" must run. */
 INLINE bool count_inode(u32 context, const struct process_key *process, void *file, void *inode,
 			const struct inode_head *head, enum direction direction, u64 bytes)
 {
@@ -208,7 +208,8 @@ INLINE bool splices_itself(void *inode)
 		    OFFSETOF_PROTO_OPS_SPLICE_READ) != NULL;
 }
 
-/* Whether this hook counts a socket that it met by its descriptor; else the tracepoints do. */
+/* Whether this hook counts a socket that was reached through its descriptor. Otherwise the tracepoints
+ * count it. */
 INLINE bool is_counted_here(void *inode, enum direction direction, bool spliced)
 {
 	if (SOCKETS_AT_EXIT)
@@ -219,7 +220,7 @@ INLINE bool is_counted_here(void *inode, enum direction direction, bool spliced)
 	return direction == RX ? splices_itself(inode) : HAS_SENDPAGE;
 }
 
-/* One end of a call, by its open file. True: the program "first" must run. */
+/* Count one end of a call, given its open file. True: the program "first" must run. */
 INLINE bool count_file(u32 context, const struct process_key *process, void *file,
 		       enum direction direction, u64 bytes, bool spliced)
 {

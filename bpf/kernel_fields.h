@@ -7,7 +7,7 @@
 #define PBMON_KERNEL_FIELDS_H
 
 #define INLINE static __attribute__((always_inline)) inline
-/* For helpers that always return the same within one run: another call would cost 9 ns. */
+/* For helpers that always return the same value within one run. A second call would cost 9 ns. */
 #define CONSTANT __attribute__((const))
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
@@ -26,7 +26,7 @@ static u64 (*boottime_ns)(void) = (void *)125;
 static long (*ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
 static u64 (*ringbuf_query)(void *ring, u64 flags) = (void *)134;
 
-/* Makes the compiler forget which path led here; else it would compile the rest once for each. */
+/* Make the compiler forget which path led here. Otherwise it would compile the rest once per path. */
 #define FORGET_PATH() asm volatile("" ::: "memory")
 
 /* LLVM's name for the map behind a descriptor. The loader makes the maps before it compiles. */

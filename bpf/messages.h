@@ -14,10 +14,10 @@ INLINE void *socket_argument(u64 descriptor)
 }
 
 #define TCP_ZEROCOPY_RECEIVE 35
-#define ZEROCOPY_MAPPED 16 /* the size of its struct up to what was mapped, and what was copied */
+#define ZEROCOPY_MAPPED 16 /* size of its struct up to the mapped length, and up to the copied length */
 #define ZEROCOPY_COPIED 36
 
-/* What was mapped and, since 5.11 and where the program's struct has room for it, what was copied. See
+/* The bytes that were mapped and, since 5.11, if the program's struct has room for it, copied. See
  * struct tcp_zerocopy_receive in include/uapi/linux/tcp.h. */
 INLINE u64 mapped_bytes(u64 where, u64 size_at)
 {
@@ -41,7 +41,8 @@ INLINE u64 mapped_bytes(u64 where, u64 size_at)
 	return answer.length + (answer.copied > 0 ? answer.copied : 0);
 }
 
-/* getsockopt(descriptor, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, size), as count_flow(). */
+/* getsockopt(descriptor, IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, value, size). Returns what count_flow()
+ * does. */
 INLINE bool count_mapped(struct call *ctx)
 {
 	u64 bytes = mapped_bytes(CALL_ARGUMENT(ctx, 4), CALL_ARGUMENT(ctx, 5));
@@ -55,9 +56,10 @@ INLINE bool count_mapped(struct call *ctx)
 }
 
 #if SOCKETS_AT_EXIT
-#define SENDMMSG 2        /* the index of this program in its map of tails */
-#define MESSAGES_A_RUN 32 /* then it calls itself; 33 calls suffice for UIO_MAXIOV messages */
-#define MESSAGES_MAX 1024 /* recvmmsg itself has no limit */
+#define SENDMMSG 2 /* indexes of the two programs in their map of tails */
+#define RECVMMSG 5
+#define MESSAGES_PER_RUN 32 /* then it calls itself; 33 calls suffice for UIO_MAXIOV messages */
+#define MESSAGES_MAX 1024   /* recvmmsg itself has no limit */
 
 INLINE u32 length_of_message(u64 vector, u32 index)
 {
@@ -67,11 +69,9 @@ INLINE u32 length_of_message(u64 vector, u32 index)
 	return length;
 }
 
-/* Count messages that all belong to the socket's own row; returns what count_flow() does. */
-INLINE bool count_unaddressed(struct call *ctx, struct scratch *scratch, void *sk,
-			      enum direction direction)
+/* Add up the messages of a call, which all belong to the socket's own row. */
+INLINE void sum_messages(struct call *ctx, struct deferred *sum)
 {
-	struct deferred *sum = &scratch->deferred[1];
 	u64 vector = CALL_ARGUMENT(ctx, 2);
 
 	sum->bytes = sum->calls = 0;
@@ -85,8 +85,6 @@ INLINE bool count_unaddressed(struct call *ctx, struct scratch *scratch, void *s
 	FORGET_PATH();
 	if (ctx->result > MESSAGES_MAX)
 		record_loss(LOST_BYTES, ctx->result - MESSAGES_MAX);
-	return sum->bytes && count_flow(CONTEXT_EXIT, &scratch->process, &sum->key, sk, direction,
-					sum->bytes, sum->calls);
 }
 
 /* Count the next message of a socket whose messages have addresses of their own. The keys lie in the
@@ -126,21 +124,38 @@ INLINE void *socket_of_call(struct call *ctx, struct scratch *scratch)
 	return fill_key(&scratch->deferred[1].key, &scratch->process, sk) ? sk : NULL;
 }
 
+/* Count the sum of a call's messages. Its direction is read only here: were it known before they are added
+ * up, the verifier would go through the loop once for each. */
+INLINE bool count_sum(struct scratch *scratch, void *sk)
+{
+	struct deferred *sum = &scratch->deferred[1];
+	enum direction direction = scratch->sends ? TX : RX;
+
+	scratch->sends = 0;
+	return sum->bytes && count_flow(CONTEXT_EXIT, &scratch->process, &sum->key, sk, direction,
+					sum->bytes, sum->calls);
+}
+
+/* The end of recvmmsg. That of sendmmsg continues here where messages have no addresses: one program with
+ * both of its loops takes the verifier too long. */
 INLINE void count_recvmmsg(struct call *ctx)
 {
-	struct scratch *scratch;
+	struct scratch *scratch = ctx->result > 0 ? scratch_of(CONTEXT_EXIT) : NULL;
+	bool peeks = CALL_ARGUMENT(ctx, 4) & (MSG_PEEK | MSG_ERRQUEUE);
 	void *sk;
 
-	if (ctx->result <= 0 || CALL_ARGUMENT(ctx, 4) & (MSG_PEEK | MSG_ERRQUEUE))
-		return;
-	scratch = scratch_of(CONTEXT_EXIT);
 	if (!scratch) {
-		record_loss(LOST_BYTES, ctx->result);
+		if (ctx->result > 0 && !peeks)
+			record_loss(LOST_BYTES, ctx->result);
 		return;
 	}
-	sk = socket_of_call(ctx, scratch);
-	if (sk && count_unaddressed(ctx, scratch, sk, RX))
-		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+	sk = scratch->sends || !peeks ? socket_of_call(ctx, scratch) : NULL;
+	if (sk) {
+		sum_messages(ctx, &scratch->deferred[1]);
+		if (count_sum(scratch, sk))
+			tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+	}
+	scratch->sends = 0;
 	release_scratch(scratch);
 }
 
@@ -152,7 +167,7 @@ INLINE void count_all_addressed(struct call *ctx, struct scratch *scratch, void 
 		announce_process(CONTEXT_EXIT, &scratch->process);
 	}
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MESSAGES_A_RUN && scratch->message < ctx->result; i++) {
+	for (int i = 0; i < MESSAGES_PER_RUN && scratch->message < ctx->result; i++) {
 		count_addressed(scratch, sk, CALL_ARGUMENT(ctx, 2));
 		scratch->message++;
 	}
@@ -176,8 +191,12 @@ INLINE void count_sendmmsg(struct call *ctx)
 	sk = socket_of_call(ctx, scratch);
 	if (sk && takes_peers(&scratch->deferred[1].key))
 		count_all_addressed(ctx, scratch, sk);
-	else if (sk && count_unaddressed(ctx, scratch, sk, TX))
-		tail_call(ctx, MAP(EXIT_TAILS), FIRST);
+	else if (sk) {
+		scratch->sends = 1;
+		tail_call(ctx, MAP(EXIT_TAILS), RECVMMSG);
+		scratch->sends = 0;
+		record_loss(LOST_BYTES, ctx->result);
+	}
 	release_scratch(scratch);
 }
 #endif

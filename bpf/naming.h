@@ -8,7 +8,7 @@
 #define PATH_STEPS 32 /* components that the walker reads before it calls itself */
 #define CGROUP_STEPS 24
 
-/* Wake the collector only when a lot is waiting: it reads at every tick anyway. */
+/* Wake the collector only if much data is waiting, because it reads at every tick anyway. */
 INLINE void emit(void *event, u64 size)
 {
 	u64 unread = ringbuf_query(MAP(EVENTS), 0 /* BPF_RB_AVAIL_DATA */);
@@ -18,7 +18,7 @@ INLINE void emit(void *event, u64 size)
 		record_loss(LOST_EVENTS, 1);
 }
 
-/* What a struct path says. */
+/* The contents of a struct path. */
 INLINE struct place place_at(void *path)
 {
 	struct place place = {
@@ -101,7 +101,7 @@ INLINE void append_cgroup(struct scratch *scratch)
 	}
 }
 
-/* The command line lies in the process's own memory, where exec has just written it. */
+/* The command line is in the process's own memory, where exec has just written it. */
 INLINE u32 append_cmdline(struct scratch *scratch)
 {
 	void *mm = FIELD(void *, current_task(), OFFSETOF_TASK_MM);

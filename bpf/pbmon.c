@@ -38,7 +38,7 @@ struct raw_arguments {
 #define TRACED(type, index, offset) ((type)ctx->values[index])
 #endif
 
-/* What pbmond/loader/kernel_maps.py says of each map. */
+/* Check what pbmond/loader/kernel_maps.py says about each map. */
 #define CHECK_VALUE(map, value) _Static_assert(sizeof(value) == VALUE_SIZE_##map, #map)
 #define CHECK_MAP(map, key, value) \
 	_Static_assert(sizeof(key) == KEY_SIZE_##map, #map); \
@@ -90,7 +90,7 @@ RAW_TRACEPOINT(fill)
 /* --- new rows ---------------------------------------------------------------------------- */
 
 /* The loader loads both a second time for tracepoint programs, with the maps of that context. Compiling
- * them twice would take a third of the daemon's start. */
+ * them twice would take a third of the daemon's start-up time. */
 RAW_TRACEPOINT(first)
 {
 	count_deferred(ctx, CONTEXT_RAW, MAP(RAW_TAILS));
@@ -227,7 +227,7 @@ SYSCALL_EXIT(out)
 	return count_one_end(ctx, TX);
 }
 
-/* sendfile64 has its arguments the other way round. tee() does not consume its input, so only what it
+/* sendfile64 has its arguments in the opposite order. tee() does not consume its input, so only what it
  * wrote counts, as with a peek. The direction of vmsplice() is that of its end of the pipe. */
 SYSCALL_EXIT(between)
 {

@@ -2,7 +2,7 @@
 #ifndef PBMON_H
 #define PBMON_H
 
-/* Classes of counted bytes. The numbers are the indexes of pbmond.wire.CLASSES. */
+/* Classes of counted bytes. The numbers are indexes into pbmond.fields.CLASSES. */
 enum pbmon_class {
 	CLASS_NET = 0,      /* inet and inet6 with a remote peer */
 	CLASS_LOOPBACK = 1, /* inet and inet6 that never leave the host */
@@ -25,7 +25,7 @@ struct flow_key {
 	__u64 start_ns;
 	__u8 local[16];  /* inet: 4 bytes and zeros; inet6: 16; others: socket inode in the first 8 */
 	__u8 remote[16]; /* all zeros: the peer is not known */
-	__u64 net;       /* address of struct net: tells namespaces apart, never shown */
+	__u64 net;       /* address of struct net: distinguishes namespaces, never shown */
 	__u32 tgid;
 	__u16 local_port;  /* host byte order */
 	__u16 remote_port; /* host byte order */
@@ -38,7 +38,7 @@ struct flow_key {
 /* One open file of one process. 32 bytes, no padding. */
 struct file_key {
 	__u64 start_ns;
-	__u64 superblock; /* address of struct super_block: tells file systems apart, never shown */
+	__u64 superblock; /* address of struct super_block: distinguishes file systems, never shown */
 	__u64 inode;
 	__u32 tgid;
 	__u32 generation; /* i_generation: a reused inode number is another file */
@@ -53,8 +53,8 @@ struct overflow_key {
 
 enum pbmon_flag {
 	FLAG_ACCEPTED = 1,  /* the connection came in through a listening socket */
-	FLAG_UNLINKED = 2,  /* the inode has no more names */
-	FLAG_CONNECTED = 4, /* this process, or the one that it got the socket from, called connect() */
+	FLAG_UNLINKED = 2,  /* the inode has no names left */
+	FLAG_CONNECTED = 4, /* this process, or the one it got the socket from, called connect() */
 	FLAG_OPENED = 8,    /* it was seen when the connection opened */
 	FLAG_OWNER = 16,    /* the row takes the socket's retransmissions (bpf/tcp.h) */
 };
@@ -82,7 +82,7 @@ struct counter {
 	__u8 zero;
 };
 
-/* A table is a hash from keys to slot numbers, a stack of free slots, and an array of slots. User
+/* A table is a hash map from keys to slot numbers, a stack of free slots, and an array of slots. User
  * space maps the array into its memory, so that reading takes no system call. */
 struct flow_slot {
 	struct flow_key key;
@@ -97,12 +97,12 @@ struct overflow_slot {
 	struct counter counter;
 };
 
-/* Indexes of the array "lost": what the rows lack, and why. */
+/* Indexes of the array "lost": what is missing from the rows, and why. */
 enum pbmon_lost {
-	LOST_CONNECTION_DETAIL, /* calls that found no free connection row; their process has them */
+	LOST_CONNECTION_DETAIL, /* calls that found no free connection row; they count for the process */
 	LOST_FILE_DETAIL,       /* the same for files */
 	LOST_BYTES,             /* bytes that are in no row at all */
-	LOST_EVENTS,            /* events that a full ring buffer refused: a name may be missing */
+	LOST_EVENTS,            /* events that did not fit into the ring buffer: a name may be missing */
 	LOST_COMPLETIONS,       /* results of io_uring that found the completion ring full, and results
 	                         * of io_submit that were overwritten unseen */
 	LOST_COUNT,
@@ -125,7 +125,7 @@ struct event {
 };
 
 /* EVENT_PROCESS and EVENT_FILE. 88 bytes, then the text: the components of the path, leaf first, each
- * ended by NUL. For a process, its command line and the components of its cgroup follow. */
+ * terminated by NUL. For a process, its command line and the components of its cgroup follow. */
 struct name_event {
 	struct event head;
 	__u32 ppid;

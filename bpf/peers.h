@@ -58,7 +58,7 @@ INLINE void read_peer(struct flow_key *key, u64 address, u64 size)
 
 #define UIO_MAXIOV 1024
 
-/* The next message in a thread's sendmmsg. The call ends with a failed message, or the last. */
+/* The next message in a thread's sendmmsg. The call ends at a failed message or the last one. */
 struct batch {
 	u64 vector;
 	u32 next;

@@ -56,7 +56,7 @@ INLINE void announce_process(u32 context, const struct process_key *process)
 {
 	u8 announced = 1;
 
-	/* If the map is full, tell it again at each new row. */
+	/* If the map is full, announce the process again at each new row. */
 	if (map_update(MAP(PROCESSES), process, &announced, BPF_NOEXIST) != -EEXIST)
 		request_process_name(context, process);
 }
@@ -100,7 +100,7 @@ INLINE void sum_disk_bytes(const struct process_key *process, void *task, void *
 #endif
 }
 
-/* True: the process is to be described too. */
+/* The exit of a thread. True: the process must be described too. */
 INLINE bool count_exit(void)
 {
 	void *task = current_task();
@@ -118,12 +118,12 @@ INLINE bool count_exit(void)
 		return false;
 	unknown = map_delete(MAP(PROCESSES), &process);
 	if (unknown && !total.read_bytes && !total.write_bytes)
-		return false; /* it never moved a byte: user space need not hear of it */
+		return false; /* it never moved a byte: user space need not know about it */
 	fill_event(&event.head, EVENT_EXIT, &process, 0);
 	event.disk_read_bytes = total.read_bytes;
 	event.disk_write_bytes = total.write_bytes;
 	emit(&event, sizeof(event));
-	/* Its pages moved bytes, but none of its calls did: user space has not heard its name. */
+	/* Its pages moved bytes, but none of its calls did: user space does not know its name. */
 	if (unknown)
 		request_process_name(CONTEXT_RAW, &process);
 	return unknown;

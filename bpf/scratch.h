@@ -1,4 +1,4 @@
-/* The scratch space of a chain of programs: what one leaves for the next.
+/* The scratch space of a chain of programs, through which one hands data to the next.
  *
  * A program that finds no row puts the bytes into its processor's scratch space and tail-calls the
  * program "first", which claims a row and counts them. That one queues everything that needs a name
@@ -46,7 +46,7 @@ struct deferred {
 	struct flow_key key;
 };
 
-/* A request of io_submit is identified by its ring and the address of its iocb in that memory. */
+/* A request of io_submit is identified by its address space, its ring and the address of its iocb. */
 struct aio_key {
 	u64 memory; /* struct mm_struct */
 	u64 ring;
@@ -110,7 +110,8 @@ struct scratch {
 	u32 used; /* bytes of text */
 	u8 whole;
 	u8 resume; /* the tail that continues after the walker; 0: none */
-	u16 pad;
+	u8 sends;  /* the next program counts what sendmmsg sent */
+	u8 pad;
 	u32 rest; /* results that are lost if it cannot be called */
 	struct aio_work aio;
 	struct name_event event; /* sent together with the text behind it */
@@ -123,7 +124,7 @@ INLINE struct scratch *scratch_at(u32 context, u32 slot)
 }
 
 #if SCRATCH_SLOTS > 1
-/* A thread that finds nobody else claiming the space gets it. */
+/* A thread gets the space if no other thread is claiming it. */
 INLINE bool claim_scratch(struct scratch *scratch, u32 thread)
 {
 	__sync_fetch_and_add(&scratch->claims, 1);
@@ -132,7 +133,7 @@ INLINE bool claim_scratch(struct scratch *scratch, u32 thread)
 		return false;
 	}
 	scratch->deferred_count = scratch->name_count = scratch->names_sent = scratch->message = 0;
-	scratch->walking = scratch->resume = 0;
+	scratch->walking = scratch->resume = scratch->sends = 0;
 	scratch->owner = thread;
 	return true;
 }
@@ -185,8 +186,8 @@ INLINE void continue_in(void *ctx, u32 context, void *tails, u32 index)
 		release_scratch(scratch);
 }
 
-/* Leave bytes to the program "first", which needs the rest of what is returned; NULL: they are lost,
- * and counted as lost. The result lies in the scratch space because a program's stack is short. */
+/* Leave bytes to the program "first". The caller fills in the rest of the result. NULL: they are lost,
+ * and counted as lost. The result is in the scratch space because a program's stack is short. */
 INLINE struct deferred *defer(u32 context, const struct process_key *process, void *object,
 			      enum direction direction, u64 bytes, u64 calls)
 {

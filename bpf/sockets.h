@@ -77,7 +77,7 @@ INLINE bool is_same(const u8 *a, const u8 *b)
 	return *(u64 *)a == *(u64 *)b && *(u64 *)(a + 8) == *(u64 *)(b + 8);
 }
 
-/* The route of a connected socket shows whether both addresses, though different, are this host's. */
+/* The route of a connected socket shows whether both addresses, though different, belong to this host. */
 INLINE bool routed_to_loopback(void *sk)
 {
 	void *route = READ(void *, sk, OFFSETOF_SK_DST_CACHE);
@@ -99,17 +99,7 @@ INLINE u32 socket_class(const struct flow_key *key, void *sk)
 	return routed_to_loopback(sk) ? CLASS_LOOPBACK : CLASS_NET;
 }
 
-INLINE u32 socket_inode(void *sk)
-{
-#ifdef OFFSETOF_SK_INO
-	return READ(u64, sk, OFFSETOF_SK_INO);
-#else
-	return READ(u64, READ(void *, sk, OFFSETOF_SK_SOCKET),
-		    OFFSETOF_SOCKET_ALLOC_INODE + OFFSETOF_INODE_INO);
-#endif
-}
-
-/* Fill everything except the process, and a peer that only the call names. */
+/* Fill everything except the process, and a peer that only the call knows. */
 INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *head)
 {
 	struct socket_kind kind;
@@ -123,6 +113,10 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 		fill_endpoints(key->family, head, key->local, key->remote);
 		key->local_port = HEAD(u16, head, OFFSETOF_SKC_NUM);
 		key->remote_port = host_order(HEAD(u16, head, OFFSETOF_SKC_DPORT));
+		/* A connection that both ends have closed gives its port back (inet_put_port()), and
+		 * what it received can still be read. Where it was is left. */
+		if (!key->local_port && key->protocol == IPPROTO_TCP)
+			key->local_port = host_order(READ(u16, sk, OFFSETOF_INET_SPORT));
 	} else {
 		*(u64 *)key->local = socket_inode(sk);
 	}

@@ -37,7 +37,7 @@ INLINE void count(struct counter *counter, enum direction direction, u64 bytes, 
 	}
 }
 
-/* The row with an id that was remembered; NULL: it is gone. User space clears the key of a row first
+/* The row with a remembered id; NULL: it is gone. User space clears the key of a row first
  * and reads its final value later, so bytes added to a row without a key could be lost. */
 INLINE struct flow_slot *flow_of(u64 id)
 {
@@ -110,7 +110,7 @@ INLINE u64 next_id(u64 id, u32 slot)
 	} while (0)
 
 /* Make a row visible: first its key, then its time. False: another processor was faster, or the table
- * is full; the slot is free again. */
+ * is full. Then the slot is free again. */
 INLINE bool publish(void *index, void *unused, const void *key, u32 *slot, struct counter *counter)
 {
 	if (map_update(index, key, slot, BPF_NOEXIST)) {
@@ -152,7 +152,6 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 
 /* Put `count` slots, end-1, end-2 and so on, on a table's stack of free slots. The loader runs this
  * before it attaches anything. */
-
 INLINE void fill_free_slots(void *unused, u32 end, u32 count)
 {
 #pragma clang loop unroll(disable)

@@ -28,13 +28,23 @@
 #define TCP_COPY_EVERY 16
 #endif
 
-/* The owner of a socket, and what was counted of the socket's retransmissions. */
+/* The owner of a socket, and how many of the socket's retransmissions have been counted. */
 struct tcp_owner {
 	u64 id; /* of the row */
 	u64 bytes;
 	u32 segments;
 	u32 inode; /* of the socket: another one's struct sock may lie at the same address */
 };
+
+INLINE u32 socket_inode(void *sk)
+{
+#ifdef OFFSETOF_SK_INO
+	return READ(u64, sk, OFFSETOF_SK_INO);
+#else
+	return READ(u64, READ(void *, sk, OFFSETOF_SK_SOCKET),
+		    OFFSETOF_SOCKET_ALLOC_INODE + OFFSETOF_INODE_INO);
+#endif
+}
 
 INLINE bool is_tcp(const struct flow_key *key)
 {
@@ -48,12 +58,16 @@ INLINE void copy_tcp(struct counter *counter, void *sk, u8 state)
 }
 
 /* Make a row the owner of its socket. A connection that was seen when it opened, and has no owner yet,
- * brings what it has retransmitted so far. */
+ * adds what it has retransmitted so far. A closed socket had its owner. */
 INLINE void own_tcp(struct counter *counter, void *sk)
 {
 	struct tcp_owner *known = map_lookup(MAP(TCP_OWNERS), &sk);
+	u32 inode = socket_inode(sk);
 
-	if (known && known->inode == counter->detail) {
+	if (READ(u8, sk, OFFSETOF_SKC_STATE) == TCP_CLOSE)
+		return;
+	counter->detail = inode;
+	if (known && known->inode == inode) {
 		struct flow_slot *former = flow_of(known->id);
 
 		if (former)
@@ -62,7 +76,7 @@ INLINE void own_tcp(struct counter *counter, void *sk)
 	} else {
 		struct tcp_owner owner = {
 			.id = counter->id,
-			.inode = counter->detail,
+			.inode = inode,
 			.bytes = READ(u64, sk, OFFSETOF_TCP_BYTES_RETRANS),
 			.segments = READ(u32, sk, OFFSETOF_TCP_TOTAL_RETRANS),
 		};
@@ -77,13 +91,14 @@ INLINE void own_tcp(struct counter *counter, void *sk)
 	counter->flags |= FLAG_OWNER;
 }
 
-/* A call moved bytes on a TCP socket. */
+/* A call moved bytes on a TCP socket. Once a connection has been closed, the next one between the same
+ * ports has the same row. */
 INLINE void see_tcp_call(struct counter *counter, void *sk, enum direction direction)
 {
+	if (!(counter->flags & FLAG_OWNER) && (direction == TX || counter->tcp_state == TCP_CLOSE))
+		own_tcp(counter, sk);
 	if ((counter->rx_calls + counter->tx_calls) % TCP_COPY_EVERY == 0)
 		copy_tcp(counter, sk, READ(u8, sk, OFFSETOF_SKC_STATE));
-	if (direction == TX && !(counter->flags & FLAG_OWNER))
-		own_tcp(counter, sk);
 }
 
 /* Bring the row of a TCP socket's owner up to date. */
@@ -102,6 +117,8 @@ INLINE void update_owner(struct tcp_owner *owner, void *sk, u8 state)
 		owner->segments = segments;
 	}
 	copy_tcp(&row->counter, sk, state);
+	if (state == TCP_CLOSE)
+		row->counter.flags &= ~FLAG_OWNER;
 }
 
 /* tcp_retransmit_skb(sk, skb, ...): the totals have grown already, also if sending failed. */

@@ -29,7 +29,7 @@
 #define OP_READV_FIXED 60
 #define OP_WRITEV_FIXED 61
 
-/* The direction of an opcode's bytes; -1: its result is no number of bytes, or another hook has it. */
+/* The direction of an opcode's bytes; -1: its result is not a number of bytes, or another hook counts it. */
 INLINE int direction_of(u8 opcode)
 {
 	switch (opcode) {
@@ -177,7 +177,7 @@ INLINE void forget(void *request)
 		map_delete(MAP(KNOWN_REQUESTS), &key);
 }
 
-/* The request of a result that does not name it; NULL: it is none that moves bytes. */
+/* The request of a result that does not name it; NULL: there is none that moves bytes. */
 INLINE void *multishot_request(const struct known_key *key, u8 *shared)
 {
 	struct known *known = map_lookup(MAP(KNOWN_REQUESTS), key);
@@ -281,7 +281,8 @@ INLINE bool count_known(const struct known *known, s32 result)
 	return first;
 }
 
-#define CQE_BUFFER 1 /* IORING_CQE_F_BUFFER: set in multishot results with bytes, not in those of polls */
+#define CQE_BUFFER \
+	1 /* IORING_CQE_F_BUFFER: set in multishot results with bytes, not in results of polls */
 
 /* A completion. `request` is NULL if the request continues, or another ring posted the result. */
 INLINE bool count_completion(struct known_key *key, void *request, s32 result, u32 flags)

@@ -34,8 +34,8 @@ Show which process, connection and file is moving the bytes, now and since
 pbmond started. Needs no privileges: everybody sees their own processes; root
 and the members of group pbmon see all.
 
-Without an output option: an interface for the terminal (? shows its keys);
-where there is no terminal, a table, busiest first, for every snapshot.
+Without an output option it opens the terminal interface (? shows its keys).
+Where there is no terminal, it prints a table for every snapshot, busiest first.
 """
 
 _EPILOG: Final = """\
@@ -55,17 +55,17 @@ fields (times are CLOCK_BOOTTIME, in nanoseconds):
 
 coverage (JSON; each counter since the daemon began, and as COUNTER_interval):
   interfaces   {interfaces},
-               the host's own; and of the processes you see
+               as the host counts; and of the processes you see
                {payload}
   elsewhere    {payload},
-               in other network namespaces or by no interface's address
+               in other network namespaces, or of no interface's address
   disks        {disks}
   attributed   {attributed}, of the processes you see
                {host}
 
 filters:
   FIELD = VALUE, also != < <= > >=
-  FIELD ~ REGEX                 finds it anywhere in the text; case matters
+  FIELD ~ REGEX                 matches anywhere in the text; case matters
   FIELD in (VALUE, VALUE)       one of these
   FIELD in 10.0.0.0/8           an address in this network
   not, and, or, ( )             join them; "and" binds tighter than "or"
@@ -74,12 +74,12 @@ filters:
   null is what is not known or does not exist: container != null. It equals only
   itself, and any other comparison with it is false.
   A connection or file is shown if its own fields and its process's match; a
-  process if its own match, or those of one of its connections or files.
+  process if its own match, or those of one of its connections or files do.
 
 examples:
   pbmon-client                                  look around
   pbmon-client --once --view hosts --top 10     ten busiest hosts, for a mail
-  pbmon-client --flows -p 4711                  where process 4711 moves them
+  pbmon-client --flows -p 4711                  what 4711 reads and sends
   pbmon-client --json | jq '.processes[] | select(.net_tx_bytes > 1e9) | .name'
   pbmon-client --ndjson -d 10 > traffic.ndjson  a record every ten seconds
   pbmon-client --csv -n 2 -d 60 --top 20 --sort disk_write_bytes_per_s
@@ -87,10 +87,10 @@ examples:
   pbmon-client --flows --filter 'remote_address in 192.0.2.0/24 or path ~ ^/srv'
 
 environment:
-  PBMON_SOCKET  the daemon's socket, where --socket is not given
+  PBMON_SOCKET  the daemon's socket, unless --socket is given
 
 exit status:
-  0    done, or the reader of the output went away
+  0    success, also if the reader of the output went away
   1    no data, or no way to write it
   2    a mistake on the command line
   130  interrupted
@@ -218,19 +218,19 @@ class _Version(argparse.Action):
 def _add_output(group: argparse._ArgumentGroup) -> None:
     one = group.add_mutually_exclusive_group()
     for name, text in (
-        ("json", "one JSON object, a row on each line, and exit: the first snapshot to come, at "
-                 "once. Rates are null in the first snapshot of a daemon's run"),
-        ("ndjson", "a JSON object on one line for each snapshot, without end; goes on by itself "
-                   "when the daemon restarts (another \"epoch\")"),
-        ("csv", "one snapshot's rows under a header, and exit; with --flows all three tables, "
-                "distinguished by column \"table\". Text that begins with = + - @ gets a ' "
-                "before it, so that no spreadsheet runs it; JSON has it unchanged"),
-        ("once", "one view as plain text, and exit"),
+        ("json", "the first snapshot to arrive, as one JSON object with a row on each line; then "
+                 "exit. Rates are null in the first snapshot of a daemon's run"),
+        ("ndjson", "one JSON object per line for every snapshot, without end; carries on when the "
+                   "daemon restarts (with another \"epoch\")"),
+        ("csv", "one snapshot's rows under a header, then exit; with --flows all three tables, "
+                "told apart by the column \"table\". Text that begins with = + - @ gets a ' in "
+                "front, so that no spreadsheet runs it; JSON has it unchanged"),
+        ("once", "one view as plain text, then exit"),
     ):  # fmt: skip
         one.add_argument(f"--{name}", dest="output", action="store_const", const=name, help=text)
     group.add_argument(
         "--view", choices=VIEW_NAMES, metavar="VIEW",
-        help=f"what the interface begins with, and what --once prints: {', '.join(VIEW_NAMES)}",
+        help=f"what the interface starts with, or what --once prints: {', '.join(VIEW_NAMES)}",
     )  # fmt: skip
     group.add_argument(
         "--demo", type=Path, metavar="FILE",
@@ -238,14 +238,15 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "-n", "--count", type=_whole(0), metavar="N",
-        help="end after N snapshots; 0 is never (default: 1 for --json, --csv and --once, else 0)",
+        help="end after N snapshots; 0 means never (default: 1 for --json, --csv and --once, "
+             "else 0)",
     )  # fmt: skip
     group.add_argument(
         "-d", "--interval", type=_seconds, metavar="SECONDS",
-        help="show a snapshot every SECONDS, and rates over that time, from the counters "
-             "(default: every snapshot; the daemon makes them no faster than its own interval)",
+        help="show a snapshot every SECONDS, with rates over that time (default: every "
+             "snapshot; the daemon makes them no faster than at its own interval)",
     )  # fmt: skip
-    group.add_argument("--flows", action="store_true", help="connections and files as well")
+    group.add_argument("--flows", action="store_true", help="show connections and files as well")
 
 
 def _add_rows(group: argparse._ArgumentGroup) -> None:
@@ -264,17 +265,17 @@ def _add_rows(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--filter", metavar="EXPR", help="rows that match; see filters below")
     group.add_argument(
         "--active", action="store_true",
-        help="rows that moved bytes in the interval shown (with no rates yet: at all)",
+        help="rows that moved bytes in the interval shown (before there are rates: at all)",
     )  # fmt: skip
     group.add_argument(
         "--sort", metavar="FIELD",
-        help="numbers from the largest, text from A, null last (default: the table and --top "
-             "take the sum of all rates, the rest the daemon's order)",
+        help="numbers from the largest down, text from A to Z, null last (default: the sum of "
+             "all rates for the table and --top, the daemon's order otherwise)",
     )  # fmt: skip
-    group.add_argument("--reverse", action="store_true", help="the other way round")
+    group.add_argument("--reverse", action="store_true", help="reverse the order")
     group.add_argument(
         "--top", type=_whole(1), metavar="N",
-        help="only the first N rows of each table; totals and retired stay whole",
+        help="only the first N rows of each table; totals and retired still cover all",
     )  # fmt: skip
 
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from pbmond.kernel.records import (
     Event,
     HostReading,
+    KernelRows,
     ProbeRuns,
     ProcessSeen,
     ProcSample,
     Reading,
-    Rows,
 )
-from pbmond.publish.messages import Messages, Meta
+from pbmond.publish.topic_messages import Messages, Meta
 from pbmond.store.health import Cost, Health, Hooks, Looks, ProcessCost
 from pbmond.store.processes import Quiet
 from pbmond.store.store import Store
@@ -49,7 +49,7 @@ class Kernel(Hooks, Protocol):
     def drain(self) -> list[Event]:
         """Return all lifecycle events that are waiting."""
 
-    def read(self) -> tuple[Rows, Rows, Rows]:
+    def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
         """Return flows, files and overflow."""
 
     def lost(self) -> dict[str, int]:

@@ -28,7 +28,7 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ProcessSelection:
     """Processes chosen by pid, by name (exact or a shell pattern) or by user."""
 
     pids: frozenset[int] = frozenset()
@@ -64,8 +64,8 @@ class Config:
     flows_capacity: int = 131_072
     files_capacity: int = 131_072
     overflow_capacity: int = 65_536
-    include: Selection = Selection()
-    exclude: Selection = Selection()
+    include: ProcessSelection = ProcessSelection()
+    exclude: ProcessSelection = ProcessSelection()
     run_dir: Path = Path("/run/pbmon")
     publisher_user: str = "pbmon"
     access_group: str = "pbmon"
@@ -155,7 +155,7 @@ def _directory(field: str) -> _Key:
     return _Key(field, _absolute, "an absolute path")
 
 
-#: Every key of the file. ``include.*`` and ``exclude.*`` become one Selection each.
+#: Every key of the file. ``include.*`` and ``exclude.*`` become one ProcessSelection each.
 KEYS: Final[Mapping[str, _Key]] = {
     "interval": _Key("interval_s", _seconds(0.1, 3600), "a number of seconds from 0.1 to 3600"),
     "history_length": _Key(
@@ -240,14 +240,14 @@ def _known(path: str) -> str:
     return "allowed are " + ", ".join(keys + tables)
 
 
-def _selection(side: str, values: dict[str, Any], file: str, uid_of: UidOf) -> Selection:
+def _selection(side: str, values: dict[str, Any], file: str, uid_of: UidOf) -> ProcessSelection:
     uids = set()
     for user in values.pop(f"{side}.users", []):
         uid = user if isinstance(user, int) else uid_of(user)
         if uid is None:
             raise ConfigError(f"{file}: key `{side}.users`: this host has no user {user!r}")
         uids.add(uid)
-    return Selection(
+    return ProcessSelection(
         pids=frozenset(values.pop(f"{side}.pids", [])),
         names=tuple(name.encode() for name in values.pop(f"{side}.names", [])),
         uids=frozenset(uids),

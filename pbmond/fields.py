@@ -1,8 +1,8 @@
-"""The table of fields: all that is said of a process, a connection, a file and what has left.
+"""The table of fields: everything we report about processes, connections, files and retired rows.
 
-Each field is described once, here. The wire's columns and the store's, JSON, CSV, filters, the
-help text and the screen's columns follow from it; so does what a group of rows makes of it. The
-module imports nothing but the standard library, because the client shares it.
+Each field is described once, here. The columns of the wire and of the store, JSON, CSV, filters,
+the help text, the columns on the screen and the values of groups are derived from it. The module
+imports only the standard library, because the client shares it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TCP_STATES: Final = (
     *(None, "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE"),
     *("CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV", "BOUND_INACTIVE"),
 )
-#: (uid_t)-1, which no user can have: the owner is not known.
+#: (uid_t)-1, which no user can have. It means that the owner is not known.
 NO_UID: Final = 0xFFFFFFFF
 
 Kind = Literal["identity", "label", "gauge", "counter"]
@@ -36,22 +36,23 @@ Combined = Literal["sum", "most"]
 class Field:
     """One field of a row.
 
-    ``kind``: an identity tells the row from every other one of its table; a label says in words or
-    by a number what something is; a gauge is true now; a counter is cumulative, and only grows.
+    ``kind``: the identity fields together identify a row of the table. A label is a word or number
+    that describes something. A gauge is a current value. A counter is cumulative and only grows.
     ``type`` and ``unit`` are those of the value that users see.
 
-    ``wire`` is the column's type on the wire ("u1" to "u8" and "f8" little-endian numbers, "16s"
-    sixteen raw bytes, "text"); None: the client makes the field from other columns. Fields that
-    are not ``shown`` serve only that. ``store`` says where the store keeps a value: ``key.NAME``
-    or ``counter.NAME`` of the kernel's rows, ``info.NAME`` or ``texts.NAME`` of its processes;
-    empty: the publisher works it out. A number on the wire is an index of ``choices`` where there
-    are any, and ``null`` is the number that means not known; a field that ``needs`` another one is
-    not known where that one is 0.
+    ``wire`` is the column's type on the wire: "u1" to "u8" and "f8" are little-endian numbers,
+    "16s" is sixteen raw bytes, "text" is text. If it is None, the client derives the field from
+    other columns. Fields that are not ``shown`` exist only for that.
+    ``store`` says where the store keeps the value: ``key.NAME`` or ``counter.NAME`` in the kernel's
+    rows, ``info.NAME`` or ``texts.NAME`` in its processes. If it is empty, the value is computed
+    when a message is made.
+    If there are ``choices``, the number on the wire is an index into them. ``null`` is the number
+    that means unknown. A field that ``needs`` another one is unknown where that one is 0.
 
-    ``byte_class`` and ``direction`` are those of traffic; ``rate_of`` names the counter that a rate
-    is of. ``combined`` says what a group of rows has: the sum, or the most of any row (of a field
-    whose ``null`` is 0).
-    ``title`` is for sentences and lists, ``short`` heads a column.
+    ``byte_class`` and ``direction`` are for traffic. ``rate_of`` names the counter of a rate.
+    ``combined`` says what a group of rows shows: the sum, or the maximum (of a field whose ``null``
+    is 0).
+    ``title`` is for sentences and lists, ``short`` is a column heading.
     """
 
     name: str
@@ -73,28 +74,28 @@ class Field:
     short: str = ""
 
     def __post_init__(self) -> None:
-        # The way that frozen dataclasses set their fields.
+        # Frozen dataclasses set their own fields this way.
         object.__setattr__(self, "title", self.title or self.name.replace("_", " "))
         object.__setattr__(self, "short", self.short or self.name.upper())
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The only words that its value can be, if those are few."""
+        """The words that its value can be, if they are a fixed set."""
         return tuple(each for each in self.choices if isinstance(each, str))
 
     @property
     def is_traffic(self) -> bool:
-        """Whether it counts bytes that went one way."""
+        """Whether it counts the bytes of one direction."""
         return self.kind == "counter" and self.unit == "bytes" and self.direction is not None
 
 
 def ways(byte_class: str) -> tuple[str, str]:
-    """Return what a class's two directions are called: sockets receive and send, files do not."""
+    """Return the names of a class's two directions: rx and tx for sockets, else read and write."""
     return ("rx", "tx") if byte_class in SOCKET_CLASSES else ("read", "write")
 
 
 def rate_name(counter: str) -> str:
-    """Name the rate of a byte counter: ``net_rx_bytes`` -> ``net_rx_bytes_per_s``."""
+    """Return the name of a byte counter's rate: ``net_rx_bytes`` -> ``net_rx_bytes_per_s``."""
     return f"{counter}_per_s"
 
 
@@ -106,11 +107,11 @@ _VERBS: Final = {"rx": "received", "tx": "sent", "read": "read", "write": "writt
 
 
 def _traffic(way: str, unit: str, byte_class: str | None = None) -> Field:
-    """Make the counter of bytes or calls that went one way: of a row, or of a process's class."""
+    """Make a counter of bytes or calls in one direction, for a row or for a process's class."""
     words = [way] if byte_class is None else [byte_class, way]
     direction: Direction = "in" if way in ("rx", "read") else "out"
     tail = [] if unit == "bytes" else [unit]
-    # The kernel's rows count what came in and what went out, whatever the class calls it.
+    # The kernel's rows say rx and tx for all classes.
     kept = f"counter.{'rx' if direction == 'in' else 'tx'}_{unit}"
     return Field(
         "_".join([*words, unit]),
@@ -160,7 +161,7 @@ _RETRANSMITTED: Final = (
 )  # fmt: skip
 _PROCESS_COUNTERS: Final = (
     *(field for name in CLASSES for field in _four(ways(name), name)),
-    # The kernel's own task I/O accounting, which knows no calls.
+    # The kernel's own task I/O accounting, which does not count calls.
     *(_traffic(way, "bytes", "disk") for way in ("read", "write")),
     *_RETRANSMITTED,
 )
@@ -259,7 +260,7 @@ FILES: Final = (
     _FROM,
     *_LATEST,
 )  # fmt: skip
-#: Counters of processes that are no longer rows, folded by unit, container and user.
+#: Counters of processes that no longer have rows, summed by unit, container and user.
 RETIRED: Final = (
     _UNIT,
     _CONTAINER,
@@ -267,7 +268,7 @@ RETIRED: Final = (
     Field("processes", "counter", "u8", "how many processes they were", combined="sum"),
     *_PROCESS_COUNTERS,
 )
-#: Every table by its name: all of its fields, by theirs.
+#: Tables by name; in each, all its fields by name.
 TABLES: Final[dict[str, dict[str, Field]]] = {
     name: {field.name: field for field in table}
     for name, table in (
@@ -277,12 +278,12 @@ TABLES: Final[dict[str, dict[str, Field]]] = {
         ("retired", RETIRED),
     )
 }
-#: The same without the fields that only the wire has, in the order of JSON.
+#: The same without the fields that exist only on the wire, in the order of JSON.
 SHOWN: Final = {
     table: {name: field for name, field in named.items() if field.shown}
     for table, named in TABLES.items()
 }
-#: Every field that a row of traffic can have; where two tables share a name, they share its type.
+#: Every field that a row of traffic can have. Tables that share a name share its type.
 FIELDS: Final = {
     name: field
     for table in ("files", "connections", "processes")
@@ -291,17 +292,17 @@ FIELDS: Final = {
 
 # --- names by kind --------------------------------------------------------------------------------
 
-#: Every cumulative counter of a process, in the order of the wire; totals have them too.
+#: Every cumulative counter of a process, in the order of the wire. Totals have the same.
 COUNTERS: Final = tuple(field.name for field in _PROCESS_COUNTERS)
-#: Those that have a rate, and their rates.
+#: Those with a rate, and their rates.
 BYTE_COUNTERS: Final = tuple(field.name for field in _PROCESS_COUNTERS if field.is_traffic)
 RATES: Final = tuple(map(rate_name, BYTE_COUNTERS))
-#: The rates whose last samples are kept for each process and for the host.
+#: The rates whose recent samples are kept for each process and for the host.
 HISTORY: Final = tuple(
     rate_name(f"{name}_{way}_bytes") for name in ("net", "file") for way in ways(name)
 )
-#: What tells a row from every other row of its table, in one daemon run. A first byte's time is
-#: part of it because a retired key can come back, and then counts from zero.
+#: The fields that identify a row of a table within one daemon run. The time of the first byte is
+#: one of them, because a retired key can come back, and then counts from zero.
 IDENTITY: Final = {
     table: tuple(name for name, field in named.items() if field.kind == "identity")
     for table, named in TABLES.items()
@@ -317,10 +318,10 @@ def counter_names(byte_class: str) -> tuple[str, str, str, str]:
 
 
 def rate_columns(table: str) -> tuple[str, ...]:
-    """Name the rates of a table."""
+    """Return the names of a table's rates."""
     return tuple(name for name, field in TABLES[table].items() if field.rate_of)
 
 
 def byte_columns(table: str) -> tuple[str, ...]:
-    """Name the byte counters of a table's traffic."""
+    """Return the names of a table's byte counters of traffic."""
     return tuple(name for name, field in TABLES[table].items() if field.is_traffic)

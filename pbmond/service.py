@@ -118,7 +118,7 @@ class Service:
         if self._next_tick_ns <= now:
             missed = (now - self._next_tick_ns) // self._interval_ns + 1
             self._next_tick_ns += missed * self._interval_ns
-            self._log.warning("a snapshot took too long: %d skipped", missed)
+            self._log.warning("a snapshot took too long; skipped after it: %d", missed)
 
     def _demands(self) -> None:
         for demand in self._feed.receive():

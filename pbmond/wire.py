@@ -1,10 +1,10 @@
-"""The wire: topics, the schema of a snapshot, and its msgpack codec (bytes in, WireError out).
+"""The wire: topics, the schema of a snapshot, and its msgpack codec. Invalid bytes: WireError.
 
-The client shares this module; what the tables' columns are stands in ``pbmond.fields``.
-A frame is ``topic NUL msgpack-map``. Tables are columnar: a numeric column is one little-endian
-array, so that 100,000 rows are packed and unpacked by memcpy; a text column is a list of bytes
-(names from the kernel may be any bytes) or None, packed by itself: whoever unpacks it can pause
-between two of them.
+The client shares this module. ``pbmond.fields`` defines the columns of the tables.
+A frame is ``topic NUL msgpack-map``. Tables are columnar. A numeric column is one little-endian
+array, so that 100,000 rows are packed and unpacked by memcpy. A text column is a list of bytes
+(names from the kernel may be any bytes) or None. Each text column is packed separately, so that a
+receiver can pause between two of them.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ HOST_COUNTERS: Final = ("tcp_retransmitted_segments", "forwarded_packets")
 
 
 def interval_name(counter: str) -> str:
-    """Name what a counter of ``coverage`` moved in the interval."""
+    """Return the name of a ``coverage`` counter's increase in the interval."""
     return f"{counter}_interval"
 
 
-# Column kinds: array.array-like codes of fixed width, "16s" (sixteen raw bytes), or "text".
+# Column types: fixed-width numbers, "16s" (sixteen raw bytes), or "text".
 # A rate that is not known yet is NaN on the wire and null for users.
 _CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 _WIDTHS: Final = {"u1": 1, "u2": 2, "u4": 4, "u8": 8, "f8": 8, "16s": 16}
@@ -54,16 +54,16 @@ Pause = Callable[[], None]
 
 
 class WireError(ValueError):
-    """A frame that does not follow the schema; the message says where."""
+    """A frame does not follow the schema. The message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """``length`` rows by columns.
+    """A table of ``length`` rows, by column.
 
     To encode, a numeric column is any object with the buffer protocol, contiguous and of the
-    schema's width (numpy array, array.array, bytes); decoded, it is an array.array, for "16s" a
-    list of bytes, and for "text" a list of ``bytes | None``.
+    schema's width (numpy array, array.array, bytes). Decoded, it is an array.array. A "16s" column
+    is decoded as a list of bytes, a "text" column as a list of ``bytes | None``.
     """
 
     length: int
@@ -80,11 +80,11 @@ class Table:
 class Message:
     """One published snapshot, or the part of it that a topic carries.
 
-    ``time_ns`` is CLOCK_REALTIME, ``now_ns`` CLOCK_BOOTTIME, ``interval_ns`` the real time since
-    the snapshot before (0 for the first). ``totals`` maps every counter to an integer and every
-    rate to a float or None. ``health`` and ``coverage`` are the contract's objects. ``history``
-    maps each name of HISTORY to its samples (bytes/s or None), oldest first. A topic without a
-    table carries None for it.
+    ``time_ns`` is CLOCK_REALTIME, ``now_ns`` is CLOCK_BOOTTIME, ``interval_ns`` is the real time
+    since the previous snapshot (0 for the first). ``totals`` maps every counter to an integer and
+    every rate to a float or None. ``health`` and ``coverage`` are the contract's objects.
+    ``history`` maps each name in HISTORY to its samples (bytes/s or None), oldest first. A table
+    that the topic does not carry is None.
     """
 
     host: str
@@ -110,7 +110,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic: ``SCOPE/processes``, ``SCOPE/flows`` or ``SCOPE/flows/PID``; uid None is ``all``."""
+    """A topic: ``SCOPE/processes``, ``SCOPE/flows`` or ``SCOPE/flows/PID``. uid None: ``all``."""
 
     uid: int | None
     kind: str  # "processes" or "flows"
@@ -126,7 +126,7 @@ _TOPIC_BYTES: Final = len("uid/4294967295/flows/4294967295")
 
 
 def parse_topic(text: bytes) -> Topic:
-    """Parse a topic; WireError unless it is exactly what ``str(Topic)`` writes."""
+    """Parse a topic. WireError unless it is exactly what ``str(Topic)`` returns."""
     match = _TOPIC.fullmatch(text)
     if match is None:
         raise WireError(f"unknown topic {text[:80]!r}")
@@ -144,13 +144,13 @@ def _number(text: bytes | None) -> int | None:
 
 
 def encode(topic: Topic, message: Message) -> bytes:
-    """Encode one frame; the caller's columns must have the schema's names and widths."""
+    """Encode one frame. The caller's columns must have the schema's names and widths."""
     body: dict[str, Any] = {}
     for item in fields(message):
         value = getattr(message, item.name)
         is_table = isinstance(value, Table)
         body[item.name] = _pack_table(value, TABLES[item.name]) if is_table else value
-    # Without autoreset the packed bytes are copied only once: a large host's are millions.
+    # Without autoreset the packed bytes are copied only once. Large hosts have megabytes.
     packer = msgpack.Packer(autoreset=False)
     packer.pack(body)
     return b"".join((str(topic).encode(), b"\0", packer.getbuffer()))
@@ -181,15 +181,15 @@ def _unpack(packed: bytes | memoryview) -> Any:  # noqa: ANN401 - anything that 
 
 
 def topic_of(frame: Frame) -> bytes:
-    """Return what stands before a frame's NUL; of what is longer than any topic, the start."""
-    # No more is looked at and copied: a large host's frame has millions of bytes.
+    """Return the bytes before a frame's NUL, truncated if they are longer than any topic."""
+    # Copy no more than that, because the frame of a large host has megabytes.
     return bytes(frame[: _TOPIC_BYTES + 1]).partition(b"\0")[0]
 
 
 def decode(frame: Frame, pause: Pause = lambda: None) -> tuple[Topic, Message]:
-    """Decode one frame. Any bytes may be passed; whatever is not a valid frame is a WireError.
+    """Decode one frame. Any bytes may be passed. WireError unless they are a valid frame.
 
-    ``pause`` is called between pieces of work of some milliseconds that nothing can interrupt.
+    ``pause`` is called between uninterruptible pieces of work that take some milliseconds.
     """
     head = topic_of(frame)
     if frame[len(head) : len(head) + 1] != b"\0":
@@ -226,7 +226,7 @@ def _counts(*names: str, **others: tuple[type, ...]) -> dict[str, tuple[type, ..
     return {**others, **dict.fromkeys((*names, *map(interval_name, names)), (int, type(None)))}
 
 
-#: Maps of ``coverage`` and the types in them; those that have a name come in lists.
+#: Maps in ``coverage`` and the types of their values. Maps that have a name are in lists.
 _COVERAGE: Final = {
     "interfaces": _counts(
         *(*INTERFACE_COUNTERS, *PAYLOAD_COUNTERS),
@@ -239,7 +239,7 @@ _COVERAGE: Final = {
 
 
 def check_coverage(value: Any) -> None:  # noqa: ANN401 - anything that msgpack can hold
-    """Raise WireError unless ``value`` is a coverage object; what is not known is None in it."""
+    """Raise WireError unless ``value`` is a coverage object. Unknown values are None."""
     lists = {name: "name" in kinds for name, kinds in _COVERAGE.items()}
     parts = {name: (list, type(None)) if many else (dict,) for name, many in lists.items()}
     _check_map("coverage", value, _counts(*HOST_COUNTERS, **parts))
@@ -261,7 +261,7 @@ def _check_totals(totals: dict[str, Any]) -> None:
         raise WireError("totals do not have the schema's fields")
     for names, kinds in ((COUNTERS, (int,)), (RATES, (float, type(None)))):
         if any(type(totals[name]) not in kinds for name in names):
-            raise WireError("a total is not an integer, or a rate no float")
+            raise WireError("a total is not an integer, or a rate is not a float")
 
 
 def _unpack_table(name: str, value: Any, pause: Pause) -> Table:  # noqa: ANN401

@@ -18,13 +18,13 @@ from pbmond.kernel.records import (
     DiskBytes,
     Event,
     HostReading,
+    KernelRows,
     ProcessExited,
     ProcessSeen,
     ProcSample,
     Reading,
-    Rows,
 )
-from pbmond.publish.messages import Meta
+from pbmond.publish.topic_messages import Meta
 from pbmond.store.values import VALUES
 
 SECOND = 1_000_000_000
@@ -85,9 +85,9 @@ def overflow_key(pid: int = 7, start_ns: int = START_NS, kind: str = "net") -> A
     return one
 
 
-def rows(dtype: np.dtype[np.void], pairs: Sequence[tuple[Any, Any]]) -> Rows:
-    """Make the Rows of one map from (key, counter) pairs."""
-    return Rows(
+def rows(dtype: np.dtype[np.void], pairs: Sequence[tuple[Any, Any]]) -> KernelRows:
+    """Make the KernelRows of one map from (key, counter) pairs."""
+    return KernelRows(
         np.array([key for key, _ in pairs], dtype), np.array([each for _, each in pairs], COUNTER)
     )
 

@@ -18,10 +18,10 @@ from pbmond.kernel.records import (
     DiskBytes,
     Event,
     HostReading,
+    KernelRows,
     ProbeRuns,
     ProcessSeen,
     ProcSample,
-    Rows,
     same_start,
 )
 from tests import factories
@@ -51,7 +51,7 @@ class FakeKernel:
         events, self.events = self.events, []
         return events
 
-    def read(self) -> tuple[Rows, Rows, Rows]:
+    def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
         return (
             factories.rows(FLOW_KEY, self.flows),
             factories.rows(FILE_KEY, self.files),

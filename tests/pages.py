@@ -1,12 +1,14 @@
-"""Parts of the pages that programs make, and those of the JSON contract: ``python -m tests.pages``.
+"""Parts of files that programs make: ``python -m tests.pages`` writes those made of the fields.
 
-A part stands between two comments, ``<!-- NAME: made by … -->`` and ``<!-- NAME: end -->``.
+These are the tables of the JSON contract, and the names that the completions offer. A part stands
+between two comments: ``<!-- NAME: made by … -->`` and ``<!-- NAME: end -->``, or ``# NAME: …``.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,7 +16,14 @@ from typing import Final
 from pbmond import fields
 from pbmond.fields import Field
 
-CONTRACT: Final = Path(__file__).parents[1] / "packaging/doc/json.md"
+_PACKAGING: Final = Path(__file__).parents[1] / "packaging"
+CONTRACT: Final = _PACKAGING / "doc/json.md"
+#: How each shell writes a list of words: what stands before and after it, and the end of its lines.
+COMPLETIONS: Final = {
+    _PACKAGING / "completions/pbmon-client.bash": ("_pbmon_client_fields='", "'", ""),
+    _PACKAGING / "completions/_pbmon-client": ("local -a fields=(", ")", ""),
+    _PACKAGING / "completions/pbmon-client.fish": ("set -l fields \\", "", " \\"),
+}
 
 
 def with_part(page: str, name: str, part: str) -> str:
@@ -31,7 +40,7 @@ def part_of(page: str, name: str) -> str:
 
 def _place(page: str, name: str) -> tuple[int, int]:
     found = re.search(
-        rf"^<!-- {name}: made by .* -->\n(.*?)^<!-- {name}: end -->$",
+        rf"^(?:<!--|#) {name}: made by [^\n]*\n(.*?)^(?:<!--|#) {name}: end",
         page,
         re.MULTILINE | re.DOTALL,
     )
@@ -94,12 +103,25 @@ def _names(names: Sequence[str]) -> str:
     return " ".join(f"`{name}`" for name in names)
 
 
+# --- the completions ----------------------------------------------------------------------------
+
+
+def completion_part(path: Path) -> str:
+    """Return the list of every field in the language of one of ``COMPLETIONS``."""
+    before, after, line_end = COMPLETIONS[path]
+    lines = textwrap.wrap(" ".join(sorted(fields.FIELDS)), 90)
+    listed = f"{line_end}\n".join(f"    {line}" for line in lines)
+    return f"{before}\n{listed}\n" + (f"{after}\n" if after else "")
+
+
 def main() -> int:
-    """Write the contract's parts."""
+    """Write the parts of the contract and of the completions."""
     page = CONTRACT.read_text()
     for name, part in contract_parts().items():
         page = with_part(page, name, part)
     CONTRACT.write_text(page)
+    for path in COMPLETIONS:
+        path.write_text(with_part(path.read_text(), "fields", completion_part(path)))
     return 0
 
 

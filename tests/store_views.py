@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pbmond import wire
-from pbmond.publish.messages import Messages
+from pbmond.publish.topic_messages import Messages
 from pbmond.store.store import Store, StoreOptions
 from tests import factories as make
 

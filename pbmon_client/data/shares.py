@@ -169,13 +169,9 @@ def _reasons(
     coverage: CoverageMap, suffix: str, shares: Sequence[_Share], write: Write
 ) -> Iterator[str]:
     """Explain the difference between an interface's bytes and the payload of the rows."""
-    rest = [share for share in shares if share.part < share.whole]
-    if any(share.whole - share.part > _HEADER_BYTES * share.packets for share in rest):
-        yield "rest: headers and what no row moved"
-    elif rest:
-        yield "rest: headers"
-    if any(share.part > share.whole for share in shares):
-        yield "over 100%: still in buffers"
+    differences = list(_differences(shares))
+    # Of several, only the busiest interface and the first reason may have room.
+    yield from reversed(differences) if shares[0].part > shares[0].whole else differences
     for name, words in (
         ("tcp_retransmitted_segments", "retransmitted segments"),
         ("forwarded_packets", "forwarded packets"),
@@ -186,6 +182,16 @@ def _reasons(
     elsewhere = _sum(coverage["elsewhere"], ("payload_rx_bytes", "payload_tx_bytes"), suffix)
     if elsewhere is not None and elsewhere >= LEAST_BYTES:
         yield f"{write(elsewhere)} more by no interface's address"
+
+
+def _differences(shares: Sequence[_Share]) -> Iterator[str]:
+    rest = [share for share in shares if share.part < share.whole]
+    if any(share.whole - share.part > _HEADER_BYTES * share.packets for share in rest):
+        yield "rest: headers and what no row moved"
+    elif rest:
+        yield "rest: headers"
+    if any(share.part > share.whole for share in shares):
+        yield "over 100%: still in buffers"
 
 
 def _disk(coverage: CoverageMap, suffix: str) -> _Share | None:

@@ -15,13 +15,13 @@ from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, View
 def render(snapshot: Snapshot, name: str | None, selection: Selection, width: int) -> str:
     """Write a heading, the titles, and every row (or the ``top`` ones) of a view."""
     view = view_of(name)
-    field = None if selection.sort is None else row_lines.field_of(view, selection.sort)
-    units = Units(totals=field is not None and selection.sort == field.counter)
+    column = None if selection.sort is None else row_lines.column_for(view, selection.sort)
+    units = Units(totals=column is not None and selection.sort == column.counter)
     query = ViewQuery(
         view,
         search=Search(filter=selection.filter),
         active=selection.active,
-        sort=BUSIEST if field is None else field.source(units),
+        sort=BUSIEST if column is None else column.source(units),
         reverse=selection.reverse,
         totals=units.totals,
     )
@@ -30,7 +30,7 @@ def render(snapshot: Snapshot, name: str | None, selection: Selection, width: in
         raise ValueError(f"no {view.table} in this snapshot")
     shown = range(len(rows.order))[: selection.top]
     columns = row_lines.columns_of(view, width, units)
-    sorts = BUSIEST if field is None else field.name
+    sorts = BUSIEST if column is None else column.name
     lines = [row_lines.title_line(columns, width, sorts, reverse=selection.reverse)]
     lines += row_lines.row_lines(rows, shown, columns, table.style_of(snapshot, units), width)
     if len(shown) < len(rows.order):

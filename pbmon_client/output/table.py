@@ -12,8 +12,8 @@ from pbmon_client.present import row_lines
 from pbmon_client.present.arrange import ViewQuery, arrange
 from pbmon_client.present.cells import plain
 from pbmon_client.present.completeness import status, warnings
-from pbmon_client.present.fields import Style
 from pbmon_client.present.numbers import Units
+from pbmon_client.present.view_columns import Style
 from pbmon_client.present.views import CONNECTIONS, FILES, PROCESSES, View
 
 #: The columns are those of the interface's views. ``once`` prints one view alone.

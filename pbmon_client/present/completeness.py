@@ -82,6 +82,8 @@ def _entries(name: str, value: Any) -> list[tuple[str, str]]:  # noqa: ANN401
     if isinstance(value, Mapping):
         if set(value) == {"used", "capacity"}:
             return [(name, f"{value['used']:,} of {value['capacity']:,} used")]
+        if {"role", "pid", "cpu_percent", "rss_bytes"} <= set(value):
+            return [(f"{value['role']} (pid {value['pid']})", _process(value))]
         return [
             entry
             for key, item in value.items()
@@ -89,7 +91,12 @@ def _entries(name: str, value: Any) -> list[tuple[str, str]]:  # noqa: ANN401
         ]
     if isinstance(value, list):
         return [entry for item in value for entry in _entries(name, item)]
-    return [(name.removesuffix(" bytes"), _value(name, value))]
+    return [(name.removesuffix(" bytes").removesuffix(" percent"), _value(name, value))]
+
+
+def _process(value: Mapping[str, Any]) -> str:
+    cpu, rss = (_value(_words(name), value[name]) for name in ("cpu_percent", "rss_bytes"))
+    return f"cpu {cpu}, rss {rss}"
 
 
 def _value(name: str, value: Any) -> str:  # noqa: ANN401

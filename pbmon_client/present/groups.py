@@ -8,8 +8,8 @@ from typing import Any, Final
 from pbmon_client.data import network
 from pbmon_client.data.model import Rows
 from pbmon_client.data.text import safe
-from pbmon_client.present.fields import short_container
 from pbmon_client.present.listing import Grouping, Key
+from pbmon_client.present.view_columns import short_container
 from pbmond.fields import CLASSES, CODES, DIRECTIONS, NO_UID
 
 _NET: Final = frozenset((CODES["net"], CODES["loopback"]))

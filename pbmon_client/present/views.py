@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pbmon_client.present import groups
-from pbmon_client.present.fields import (
-    Field,
+from pbmon_client.present.listing import Grouping
+from pbmon_client.present.view_columns import (
+    ViewColumn,
     number,
     text,
     traffic,
@@ -19,7 +20,6 @@ from pbmon_client.present.fields import (
     write_port,
     write_unit,
 )
-from pbmon_client.present.listing import Grouping
 from pbmond.fields import ways
 
 #: Sorts by all traffic shown, and where none is, by what moved since counting began.
@@ -32,7 +32,7 @@ class View:
 
     name: str
     table: str
-    fields: tuple[Field, ...]
+    columns: tuple[ViewColumn, ...]
     grouping: Grouping | None = None
     tree: bool = False
 
@@ -52,7 +52,7 @@ class View:
         return self.table
 
 
-def _pair(rank: int, name: str) -> tuple[Field, ...]:
+def _pair(rank: int, name: str) -> tuple[ViewColumn, ...]:
     return tuple(traffic("processes", f"{name}_{way}", rank) for way in ways(name))
 
 
@@ -86,7 +86,12 @@ _PROCESS_FIELDS: Final = (
     text("processes", "cmdline", 20, 10, stretch=4),
 )
 PROCESSES: Final = View("processes", "processes", _PROCESS_FIELDS)
-TREE: Final = View("tree", "processes", _PROCESS_FIELDS, tree=True)
+#: The indentation takes cells of the name.
+_TREE_FIELDS: Final = tuple(
+    replace(field, stretch=16, ideal=32, most=48) if field is _PROCESS else field
+    for field in _PROCESS_FIELDS
+)
+TREE: Final = View("tree", "processes", _TREE_FIELDS, tree=True)
 _MEMBERS: Final = number("processes", "members", 5, 4, "PROCS")
 PROGRAMS: Final = View(
     "programs",
@@ -133,7 +138,7 @@ CONNECTIONS: Final = View(
     (
         _PID,
         _OWNER,
-        text("connections", "protocol", 5, 3, stretch=1, most=9),
+        text("connections", "protocol", 6, 3, stretch=1, most=9),
         text("connections", "local_address", 15, 4, stretch=2,
              write=write_end("local"), keep_end=True, ideal=21, most=60),
         text("connections", "direction", 1, 4, title=" ", write=write_direction),

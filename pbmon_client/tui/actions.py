@@ -152,7 +152,7 @@ def row_json(state: State) -> str | None:
     rows, row = chosen
     values_of = rows.listing.window([row])
     view = state.position.view
-    names = dict.fromkeys([*(field.name for field in view.fields), *SHOWN[view.table]])
+    names = dict.fromkeys([*(column.name for column in view.columns), *SHOWN[view.table]])
     if view.grouping is None:
         names = dict.fromkeys(SHOWN[view.table])
         if view.table != "processes":

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pbmon_client.present.fields import NameOf, ServiceOf
 from pbmon_client.present.listing import Key
 from pbmon_client.present.search import named, understand
+from pbmon_client.present.view_columns import NameOf, ServiceOf
 from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui import actions
 from pbmon_client.tui.draw import popups, screen
@@ -212,7 +212,7 @@ class App:
             self._popup = popups.HealthPage(lambda: state.snapshot)
         elif action == "columns":
             view = state.position.view
-            self._popup = popups.ColumnChooser(view.name, view.fields, state.settings.hidden)
+            self._popup = popups.ColumnChooser(view.name, view.columns, state.settings.hidden)
         elif action == "signal":
             self._ask_signal(now_s)
         elif action == "acknowledge":

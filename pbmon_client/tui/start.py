@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from pbmon_client.options import Options
-from pbmon_client.present.row_lines import field_of
+from pbmon_client.present.row_lines import column_for
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui.app import App
@@ -82,6 +82,6 @@ def apply(app: App, chosen: Options) -> None:
         state.settings.active = True
     if selection.sort is not None or selection.reverse:
         view = state.position.view
-        field = None if selection.sort is None else field_of(view, selection.sort)
-        name = state.sort_of(view)[0] if field is None else field.name
+        column = None if selection.sort is None else column_for(view, selection.sort)
+        name = state.sort_of(view)[0] if column is None else column.name
         state.settings.sort[view.name] = (name, selection.reverse)

@@ -1,4 +1,4 @@
-"""The collector's side of the eBPF maps: takes them from the loader, reads rows and events.
+"""The collector's side of the eBPF maps: gets them from the loader, reads rows and events.
 
 Offers: attach, maps, records.
 Imports: pbmond.config, pbmond.loader, pbmond.patience, numpy.

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from pbmond.kernel.maps import Kernel
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
-#: Interpreters that distributions install bcc for.
+#: Interpreters for which distributions package bcc.
 _SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
-#: Sizes of a key and of a slot in bytes; the compiler compares them with bpf/pbmon.h, a test with
-#: the numpy types of records.py.
+#: Sizes of a key and of a slot in bytes. The compiler checks them against bpf/pbmon.h, a test
+#: against the numpy types of records.py.
 TABLE_SIZES: Final = {"flow": (64, 144), "file": (32, 112), "overflow": (16, 96)}
 _EVENTS_SIZE: Final = 1 << 22
 _LOADER_TIMEOUT_S: Final = 60.0
-_ENDING_S: Final = 1.0
+_EXIT_TIMEOUT_S: Final = 1.0
 
 _UNSEEN: Final = (
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
@@ -40,21 +40,21 @@ _UNSEEN: Final = (
 
 
 class AttachError(Exception):
-    """Nothing can be counted; the message is one line that says why and what to do."""
+    """Nothing can be counted. The message says in one line why, and what to do."""
 
 
-class _Ended(Exception):  # noqa: N818 - how it ended is told once the process is gone
-    """The loader ended without a last word."""
+class _Disconnected(Exception):  # noqa: N818 - reported as an error with the exit status
+    """The loader closed its socket without an answer."""
 
 
 class _NoBcc(Exception):  # noqa: N818 - not an error yet: the next interpreter is tried
-    """An interpreter without bcc."""
+    """The interpreter has no bcc."""
 
 
 class Attaching:
     """Programs on their way into the kernel, while the daemon imports what else it needs.
 
-    Making one starts a loader; ``finish`` waits for it. Both raise AttachError if nothing can be
+    Creating one starts a loader. ``finish`` waits for it. Both raise AttachError if nothing can be
     counted.
     """
 
@@ -82,36 +82,36 @@ class Attaching:
         """Wait until everything is attached and return it."""
         while True:
             try:
-                descriptors, told = self._loader.result()
+                descriptors, answer = self._loader.result()
             except _NoBcc as error:
                 self._log.debug("%s", error)
                 self._loader = self._next()
                 continue
-            kernel = self._kernel(descriptors, told)
-            for refusal in told["refusals"]:
-                self._log.info("the kernel does not take the better hooks: %s", refusal)
+            kernel = self._kernel(descriptors, answer)
+            for refusal in answer["refusals"]:
+                self._log.info("the kernel refuses better hooks: %s", refusal)
             _report(kernel, self._log)
             return kernel
 
-    def _kernel(self, descriptors: dict[str, dict[str, int]], told: Mapping[str, Any]) -> Kernel:
-        from pbmond.kernel.maps import Kernel  # noqa: PLC0415 - numpy, imported while the loader works
+    def _kernel(self, descriptors: dict[str, dict[str, int]], answer: Mapping[str, Any]) -> Kernel:
+        from pbmond.kernel.maps import Kernel  # noqa: PLC0415 - numpy, loaded while the loader works
 
         return Kernel(
             descriptors,
             {
                 "capacities": _capacities(self._config),
                 "events_size": _EVENTS_SIZE,
-                "modes": {each: told[each] for each in ("sockets", "files", "reads")},
-                "unseen": _unseen(told),
-                "blind": told["blind"],
-                "verified_instructions": max(told["verified"].values()),
-                "hooks": told["hooks"],
+                "modes": {each: answer[each] for each in ("sockets", "files", "reads")},
+                "unseen": _unseen(answer),
+                "blind": answer["blind"],
+                "verified_instructions": max(answer["verified"].values()),
+                "hooks": answer["hooks"],
             },
         )
 
 
 def attach(config: Config, log: logging.Logger) -> Kernel:
-    """Compile, load and attach as ``config`` says; AttachError if nothing can be counted."""
+    """Compile, load and attach as ``config`` says. AttachError if nothing can be counted."""
     return Attaching(config, log).finish()
 
 
@@ -125,11 +125,11 @@ def _interpreters(config: Config) -> Iterator[str]:
 
 
 def _sources() -> Path:
-    """Find bpf/: inside an installed package, beside the package in a checkout."""
+    """Find bpf/: inside the package if installed, next to it in a checkout."""
     for place in (_PACKAGE / "bpf", _PACKAGE.parent / "bpf"):
         if (place / "pbmon.c").exists():
             return place
-    raise AttachError(f"the eBPF sources are missing beside {_PACKAGE}: install pbmon again")
+    raise AttachError(f"the eBPF sources are missing next to {_PACKAGE}: reinstall pbmon")
 
 
 def _request(config: Config, log: logging.Logger) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class _Loader:
         self._channel, theirs = socket.socketpair()
         with theirs:
             command = [python, "-I", str(_PACKAGE / "loader" / "loader.py"), str(theirs.fileno())]
-            # What bcc and the interpreter have to say stays out of the way of our one line.
+            # Output of bcc and of the interpreter must not mix with our one line.
             output = None if request["debug"] else subprocess.DEVNULL
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - a path from root's own config
@@ -175,15 +175,15 @@ class _Loader:
             except OSError as error:
                 raise AttachError(f"{python} cannot be run: {error.strerror}") from None
         self._channel.settimeout(patient(_LOADER_TIMEOUT_S))
-        with contextlib.suppress(OSError):  # one that ended at once says so in result()
+        with contextlib.suppress(OSError):  # if it ended at once, result() says so
             self._channel.sendall(json.dumps(request).encode() + b"\n")
 
     def result(self) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
-        """Wait for the descriptors, by kind and name, and for what else the loader says."""
+        """Wait for the descriptors, by kind and name, and for the rest of the loader's answer."""
         try:
             with self._channel:
                 return _receive(self._channel)
-        except (_Ended, ConnectionError):
+        except (_Disconnected, ConnectionError):
             raise AttachError(refusals.ended(self._status())) from None
         except OSError as error:
             raise AttachError(f"the loader did not answer: {error}") from None
@@ -192,15 +192,15 @@ class _Loader:
             self._process.wait()
 
     def _status(self) -> int | None:
-        """Return how a loader ended that closed its socket, which is the last that one does."""
+        """Return the exit status of a loader that has closed its socket and so is about to exit."""
         try:
-            return self._process.wait(patient(_ENDING_S))
+            return self._process.wait(patient(_EXIT_TIMEOUT_S))
         except subprocess.TimeoutExpired:
             return None
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
-    """Take descriptors, by kind and name, until the loader says "done"."""
+    """Receive descriptors, by kind and name, until the loader says "done"."""
     descriptors: dict[str, dict[str, int]] = {}
     while True:
         message = json.loads(_line(channel))
@@ -213,24 +213,25 @@ def _receive(channel: socket.socket) -> tuple[dict[str, dict[str, int]], dict[st
         while len(received) < count:
             data, fds, _, _ = socket.recv_fds(channel, 1, 253)
             if not data:
-                raise _Ended
+                raise _Disconnected
             received += fds
         descriptors[kind] = dict(zip(names, received, strict=True))
 
 
 def _line(channel: socket.socket) -> bytes:
-    """Read one line byte by byte: what follows it carries descriptors."""
+    """Read one line byte by byte, because the bytes after it carry descriptors."""
     line = bytearray()
     while not line.endswith(b"\n"):
         byte = channel.recv(1)
         if not byte:
-            raise _Ended
+            raise _Disconnected
         line += byte
     return bytes(line)
 
 
-def _unseen(told: Mapping[str, Any]) -> list[str]:
-    sockets, files = told["sockets"], told["files"]
+def _unseen(answer: Mapping[str, Any]) -> list[str]:
+    """Return what cannot be counted here, given what the loader answered."""
+    sockets, files = answer["sockets"], answer["files"]
     unseen = list(_UNSEEN)
     if files != "off":
         unseen.append("files and pipes of 32-bit programs")
@@ -239,9 +240,9 @@ def _unseen(told: Mapping[str, Any]) -> list[str]:
     if sockets in ("fexit", "syscall-exit"):
         unseen.append("sockets of 32-bit programs, and of the kernel's own (NFS, iSCSI)")
     if "fexit" in (sockets, files):
-        unseen.append("calls that were under way when the daemon started")
-    unseen += told["unseen"] + told["blind"]
-    unseen += [f"{hook['name']}: {hook['error']}" for hook in told["hooks"] if hook["error"]]
+        unseen.append("calls already in progress when the daemon started")
+    unseen += answer["unseen"] + answer["blind"]
+    unseen += [f"{hook['name']}: {hook['error']}" for hook in answer["hooks"] if hook["error"]]
     return unseen
 
 
@@ -249,7 +250,7 @@ def _report(kernel: Kernel, log: logging.Logger) -> None:
     attached = [hook.name for hook in kernel.hooks if hook.error is None]
     failed = [hook.name for hook in kernel.hooks if hook.error is not None]
     log.info(
-        "attached %d hooks%s; sockets by %s, files by %s, %s reads",
+        "attached %d hooks%s: sockets by %s, files by %s, reads by %s",
         len(attached),
         f" ({', '.join(failed)} failed)" if failed else "",
         kernel.modes["sockets"],

@@ -1,7 +1,7 @@
-"""Lifecycle events: from the bytes of the ring buffer to frozen values; pure.
+"""Parses lifecycle events: bytes of the ring buffer become frozen values.
 
-The layouts are those of ``bpf/pbmon.h``. A path arrives as its components, leaf first, each ended
-by NUL, because that is the order in which the kernel finds them.
+The layouts are those of ``bpf/pbmon.h``. A path arrives as its components, leaf first, each
+terminated by NUL, because that is the order in which the kernel finds them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ANON_INODE_FS_MAGIC = 0x09041934
 
 
 def parse(data: bytes) -> Event | None:
-    """Return the event in ``data``, None if it is cut short or of an unknown kind."""
+    """Return the event in ``data``, or None if it is truncated or of an unknown kind."""
     try:
         kind, pid, start_ns, time_ns, row = HEAD.unpack_from(data)
         if kind == EXIT:
@@ -41,10 +41,10 @@ def _file(data: bytes, row: int) -> FileSeen:
     _, _, _, path_size, _, _, whole, magic, inode, _ = NAME.unpack_from(data, HEAD.size)
     at = HEAD.size + NAME.size
     path = _path(data[at : at + path_size])
-    return FileSeen(row, _kernels_name(path, magic, inode), bool(whole))
+    return FileSeen(row, _with_kernel_name(path, magic, inode), bool(whole))
 
 
-def _kernels_name(path: bytes, magic: int, inode: int) -> bytes:
+def _with_kernel_name(path: bytes, magic: int, inode: int) -> bytes:
     """Name a file without a path as the kernel does: ``pipe:[12]``, ``anon_inode:[eventfd]``."""
     if path.count(b"/") > 1:
         return path
@@ -56,7 +56,7 @@ def _kernels_name(path: bytes, magic: int, inode: int) -> bytes:
 
 
 def _path(components: bytes) -> bytes:
-    """Turn ``leaf NUL parent NUL`` into ``/parent/leaf``; b"" if there is no name at all."""
+    """Turn ``leaf NUL parent NUL`` into ``/parent/leaf``, or b"" if there is no name."""
     names = components.split(b"\0")[:-1]
     return b"/" + b"/".join(reversed(names)) if any(names) else b""
 
@@ -78,7 +78,7 @@ def _process(data: bytes, pid: int, start_ns: int, time_ns: int) -> ProcessSeen:
         name=comm.partition(b"\0")[0],
         exe=exe or None,
         cmdline=cmdline or None,
-        cgroup=_path(cgroup) or None,  # the root says nothing: a v1 hierarchy may say more
+        cgroup=_path(cgroup) or None,  # the root is not useful; a v1 hierarchy may say more
         netns=netns or None,
     )
 
@@ -94,5 +94,5 @@ def _unix(data: bytes, row: int) -> UnixSeen:
 
 
 def _unix_name(name: bytes) -> bytes | None:
-    """Return an abstract name whole (it begins with NUL), a path up to its NUL, or None."""
+    """Return a whole abstract name (it begins with NUL), a path up to its NUL, or None."""
     return (name if name.startswith(b"\0") else name.partition(b"\0")[0]) or None

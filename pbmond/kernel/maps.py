@@ -1,7 +1,7 @@
-"""The kernel's side as the collector sees it: tables read by mapped memory, events, losses.
+"""The attached programs and their maps: tables in mapped memory, events, losses.
 
-Reading takes no system call, so it cannot make the kernel skip a program (a processor that is in
-a bpf(2) call on a map runs none), and costs the same however many bytes move.
+Reading takes no system call. So it cannot make the kernel skip a program (a processor that is in a
+bpf(2) call on a map runs none), and it costs the same however many bytes move.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pbmond.kernel.records import (
     FLOW_KEY,
     OVERFLOW_KEY,
     Event,
+    KernelRows,
     ProbeRuns,
-    Rows,
 )
 from pbmond.kernel.ringbuffer import RingBuffer
 from pbmond.loader import bpf
 
 #: The counting tables, in the order of struct high_water: name and type of the key.
 TABLES: Final = {"flow": FLOW_KEY, "file": FILE_KEY, "overflow": OVERFLOW_KEY}
-#: Words for the indexes of the array "lost" (enum pbmon_lost).
+#: Names for the indexes of the array "lost" (enum pbmon_lost).
 LOST: Final = (
     "calls_without_connection",
     "calls_without_file",
@@ -43,10 +43,10 @@ LOST: Final = (
 )
 _SLOT_MASK: Final = np.uint64(0xFFFFFFFF)
 _FIRST_WINDOW: Final = 4096
-_CHUNK: Final = 256  # bpf(2) calls for which nothing else runs on the processor: under 2 ms
+_CHUNK: Final = 256  # bpf(2) calls in a row without preemption: under 2 ms
 _GRACE_S: Final = 0.05
 _SCHED_DEADLINE: Final = 6  # linux/sched.h; not in the os module
-#: Policies under which no ordinary task preempts us.
+#: Policies with which no ordinary task preempts us.
 _REAL_TIME: Final = frozenset((os.SCHED_FIFO, os.SCHED_RR, _SCHED_DEADLINE))
 
 
@@ -56,18 +56,18 @@ def slot_type(key: np.dtype[np.void]) -> np.dtype[np.void]:
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
-    """One place in the kernel and how attaching to it went; ``error`` None: attached."""
+class HookStatus:
+    """A hook and the outcome of attaching to it. ``error`` is None if it is attached."""
 
     name: str
     error: str | None
 
 
-class Table:
+class MappedTable:
     """The slots of one table, mapped only as far as they are in use."""
 
     def __init__(self, maps: Mapping[str, int], name: str, capacity: int) -> None:
-        """Take the three of ``maps`` (descriptors by name) that begin with ``name``."""
+        """Use the three of ``maps`` (descriptors by name) whose names begin with ``name``."""
         self.capacity = capacity
         self.used = 0
         self._index = maps[f"{name}_index"]
@@ -77,27 +77,27 @@ class Table:
         self._slots = self._map(_FIRST_WINDOW)
 
     def _map(self, slots: int) -> NDArray[np.void]:
-        """Map the first ``slots`` slots, in whole pages; the old window goes with its array."""
+        """Map the first ``slots`` slots, in whole pages. The old window is freed with its array."""
         count = min(slots, self.capacity)
         size = -(-count * self._type.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
         memory = mmap.mmap(self._descriptor, size, mmap.MAP_SHARED)
         window: NDArray[np.void] = np.frombuffer(memory, self._type, count)
         return window
 
-    def read(self, high: int) -> Rows:
-        """Copy the rows in use; ``high`` slots have ever been."""
+    def read(self, high: int) -> KernelRows:
+        """Copy the rows in use. ``high`` slots have ever been used."""
         self._cover(high)
         slots = self._slots[:high]
         live = slots[slots["counter"]["first_ns"] != 0]
         self.used = len(live)
-        return Rows(live["key"], live["counter"])
+        return KernelRows(live["key"], live["counter"])
 
     def _cover(self, high: int) -> None:
         if high > len(self._slots):
             self._slots = self._map(max(high, 2 * len(self._slots)))
 
     def unlink(self, rows: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Delete the keys of rows, so that new bytes start new rows; return their slots."""
+        """Delete the keys of rows, so that new bytes start new rows. Return their slots."""
         slots: NDArray[np.intp] = (rows & _SLOT_MASK).astype(np.intp)
         counters = self._slots["counter"][slots]
         slots = slots[(counters["id"] == rows) & (counters["first_ns"] != 0)]
@@ -105,16 +105,16 @@ class Table:
             with _not_preempted():
                 for slot in some.tolist():
                     bpf.delete(self._index, self._slots["key"][slot].tobytes())
-        # A program may remember where a key was: it must not find it there any more.
+        # A program may remember where a key was, and must no longer find it there.
         self._slots["key"][slots] = np.zeros((), self._type["key"])
         return slots
 
     def release(self, slots: NDArray[np.intp]) -> NDArray[np.void]:
-        """Return the final counters of unlinked slots and give the slots back."""
+        """Return the final counters of unlinked slots, and free the slots."""
         counters = self._slots["counter"]
         finals = counters[slots].copy()
         blank = np.zeros(len(slots), COUNTER)
-        blank["id"] = finals["id"]  # the next user counts on from it
+        blank["id"] = finals["id"]  # the next row in this slot counts up from it
         counters[slots] = blank
         for some in _chunks(np.sort(slots)[::-1]):
             with _not_preempted():
@@ -123,32 +123,32 @@ class Table:
 
 
 class Kernel:
-    """The attached programs and their maps. Closing it, or dying, detaches every program."""
+    """The attached programs and their maps. Closing it, or exiting, detaches every program."""
 
     def __init__(
-        self, descriptors: Mapping[str, Mapping[str, int]], told: Mapping[str, Any]
+        self, descriptors: Mapping[str, Mapping[str, int]], about: Mapping[str, Any]
     ) -> None:
-        """``descriptors``: by kind and name; ``told``: what the loader said.
+        """``descriptors`` are by kind and name. ``about`` is what else is known from the loader.
 
-        Kinds: maps, programs (those that hooks run), called (by those), links.
+        The kinds are maps, programs (run by hooks), called (by those programs), links.
         """
         maps = descriptors["maps"]
         self._descriptors = [fd for kind in descriptors.values() for fd in kind.values()]
         self._programs = dict(descriptors["programs"])
         self._runs = ProbeRuns(0, 0)
-        self._tables = {name: Table(maps, name, told["capacities"][name]) for name in TABLES}
+        self._tables = {name: MappedTable(maps, name, about["capacities"][name]) for name in TABLES}
         self._lost = _array(maps["lost"], "<u8", len(LOST))
         self._high = _array(maps["high_water"], "<u4", 4 * bpf.processors()).reshape(-1, 4)
-        self._ring = RingBuffer(maps["events"], told["events_size"])
+        self._ring = RingBuffer(maps["events"], about["events_size"])
         self.events_fd = maps["events"]
-        self.modes: Mapping[str, str] = told["modes"]
-        self.unseen: Sequence[str] = told["unseen"]
-        self.blind: Sequence[str] = told["blind"]
-        self.verified_instructions: int = told["verified_instructions"]
-        self.hooks = tuple(Hook(hook["name"], hook["error"]) for hook in told["hooks"])
+        self.modes: Mapping[str, str] = about["modes"]
+        self.unseen: Sequence[str] = about["unseen"]
+        self.blind: Sequence[str] = about["blind"]
+        self.verified_instructions: int = about["verified_instructions"]
+        self.hooks = tuple(HookStatus(hook["name"], hook["error"]) for hook in about["hooks"])
 
-    def read(self) -> tuple[Rows, Rows, Rows]:
-        """Return flows, files and overflow: rows with cumulative counters."""
+    def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
+        """Return the rows of flows, files and overflow, with cumulative counters."""
         high = self._high.max(axis=0).tolist()
         flows, files, overflow = (
             table.read(high[index]) for index, table in enumerate(self._tables.values())
@@ -156,23 +156,23 @@ class Kernel:
         return flows, files, overflow
 
     def drain(self) -> list[Event]:
-        """Return all lifecycle events that wait, oldest first."""
+        """Return all waiting lifecycle events, oldest first."""
         parsed = (events.parse(record) for record in self._ring.records())
         return [event for event in parsed if event is not None]
 
     def lost(self) -> dict[str, int]:
-        """Return what is missing since the start, by reason."""
+        """Return how much has been lost since the start, by reason."""
         runs = [bpf.runs(program) for program in self._programs.values()]
         self._runs = ProbeRuns(sum(each.time_ns for each in runs), sum(each.calls for each in runs))
         missed = sum(each.missed for each in runs)
         return {**dict(zip(LOST, self._lost.tolist(), strict=True)), "skipped_calls": missed}
 
     def runs(self) -> ProbeRuns:
-        """Return what all programs ran, as of the last ``lost``: one system call tells both."""
+        """Return the runs of all programs, as of the last ``lost``, whose system calls get both."""
         return self._runs
 
     def usage(self) -> dict[str, dict[str, int]]:
-        """Return used and capacity of each table, as of the last read."""
+        """Return the used slots and the capacity of each table, as of the last read."""
         return {
             f"{name}s" if name != "overflow" else name: {
                 "used": table.used,
@@ -186,8 +186,8 @@ class Kernel:
     ) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
         """Delete rows by id and return their final counters (COUNTER arrays), exact to the byte.
 
-        A program that found a row before its key went may still add to it, so the values are
-        taken after every program that was running has ended. Rows deleted before are left out.
+        A program that found a row before its key was deleted may still add to it. So the values are
+        read after every running program has ended. Rows that were already deleted are left out.
         """
         rows = (flows, files, overflow)
         tables = tuple(self._tables.values())
@@ -204,8 +204,7 @@ class Kernel:
     def close(self) -> None:
         """Detach everything.
 
-        The kernel lets each tracepoint go only after a grace period; threads wait for them
-        together.
+        The kernel releases each tracepoint only after a grace period, so threads wait in parallel.
         """
         with ThreadPoolExecutor(len(self._descriptors)) as pool:
             list(pool.map(_close, self._descriptors))
@@ -230,7 +229,7 @@ def _wait_for_programs() -> None:
     try:
         bpf.wait_for_readers()
     except OSError:
-        # Kernels booted with nohz_full refuse the call; a program runs for microseconds.
+        # Kernels booted with nohz_full refuse the call. A program runs for microseconds.
         time.sleep(_GRACE_S)
 
 
@@ -238,22 +237,22 @@ def _wait_for_programs() -> None:
 def _not_preempted() -> Iterator[None]:
     """Run as a real-time task for a moment.
 
-    While a task is inside bpf(2) on a map, its processor runs no program of a tracepoint; were
-    the task preempted there, the calls of whatever ran instead would go uncounted (the kernel
-    tells how many, see ``lost``).
+    While a task is inside bpf(2) on a map, its processor runs no tracepoint program. If the task
+    were preempted there, the calls of whatever ran instead would not be counted. (The kernel
+    says how many there were, see ``lost``.)
     """
     before = os.sched_getscheduler(0)
-    if before & ~os.SCHED_RESET_ON_FORK in _REAL_TIME or not _scheduled(os.SCHED_FIFO, 1):
+    if before & ~os.SCHED_RESET_ON_FORK in _REAL_TIME or not _set_scheduler(os.SCHED_FIFO, 1):
         yield
         return
     try:
         yield
     finally:
-        _scheduled(before, 0)  # the only priority that the other policies have
+        _set_scheduler(before, 0)  # the only priority that the other policies have
 
 
-def _scheduled(policy: int, priority: int) -> bool:
-    """Set this thread's scheduling policy; False if that is not allowed."""
+def _set_scheduler(policy: int, priority: int) -> bool:
+    """Set this thread's scheduling policy. Returns False if that is not allowed."""
     try:
         os.sched_setscheduler(0, policy, os.sched_param(priority))
     except OSError:

@@ -1,7 +1,7 @@
-"""The kernel's map keys, values and events as numpy types and frozen values; no I/O, no clock.
+"""The kernel's map keys, values and events as numpy types and frozen values.
 
-The layouts are those of ``bpf/pbmon.h``; a test compares the two, and the loader compares the
-sizes with the compiled programs before anything is attached.
+The layouts are those of ``bpf/pbmon.h``. A test compares the two, and the compiler checks the sizes
+before anything is attached.
 """
 
 from __future__ import annotations
@@ -67,18 +67,19 @@ FLAG_OWNER = 16
 #: The kernel's mark behind the path of what has no name any more.
 DELETED = b" (deleted)"
 
-#: Width of the clock tick in which /proc/PID/stat gives start times: USER_HZ is 100 on every
-#: architecture that Linux distributions ship.
+#: The clock tick, in which /proc/PID/stat gives start times. USER_HZ is 100 on every architecture
+#: that Linux distributions support.
 START_TICK_NS = 10_000_000
 
 
 def same_start(one_ns: int, other_ns: int) -> bool:
-    """Tell whether two start times of one PID can be those of one process.
+    """Return whether two start times of one PID can belong to the same process.
 
-    The kernel's keys and events carry the exact ns; /proc only the tick that it falls in, given
-    as a multiple of START_TICK_NS, and nothing else readable is more exact (pidfd, taskstats).
-    So a multiple of the tick equals every time within that tick, while two exact times are equal
-    only to the ns: a PID can be used again within one tick. Where one side is exact, keep it.
+    The kernel's keys and events have the exact time in ns. /proc has only the tick that it falls
+    in, here a multiple of START_TICK_NS, and no other interface is more precise (pidfd,
+    taskstats). So a multiple of the tick equals every time within that tick. Two exact times are
+    equal only to the ns, because a PID can be reused within one tick. Where one side is exact,
+    keep it.
     """
     if one_ns == other_ns:
         return True
@@ -87,8 +88,8 @@ def same_start(one_ns: int, other_ns: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """One map as read: ``keys`` and ``counters`` are parallel structured arrays."""
+class KernelRows:
+    """The rows of one kernel map. ``keys`` and ``counters`` are parallel structured arrays."""
 
     keys: NDArray[np.void]
     counters: NDArray[np.void]
@@ -120,7 +121,7 @@ class ProcessSeen:
 
 @dataclass(frozen=True, slots=True)
 class ProcessExited:
-    """The last thread of a process is gone; the disk figures are its final I/O accounting."""
+    """The last thread of a process has exited. The disk figures are its final I/O accounting."""
 
     pid: int
     start_ns: int
@@ -131,7 +132,7 @@ class ProcessExited:
 
 @dataclass(frozen=True, slots=True)
 class FileSeen:
-    """The path of file row ``id``, as its process sees it; ``whole`` is False if it was cut."""
+    """The path of file row ``id``, as its process sees it. ``whole`` is False if truncated."""
 
     id: int
     path: bytes
@@ -140,7 +141,7 @@ class FileSeen:
 
 @dataclass(frozen=True, slots=True)
 class UnixSeen:
-    """The two names of unix socket row ``id``: a path, an abstract name (leading NUL) or None."""
+    """Both names of unix socket row ``id``: a path, an abstract name (leading NUL) or None."""
 
     id: int
     local: bytes | None
@@ -153,12 +154,13 @@ Event = ProcessSeen | ProcessExited | FileSeen | UnixSeen
 
 @dataclass(frozen=True, slots=True)
 class HostReading:
-    """What the host counted by itself, since boot; None is what could not be read.
+    """The kernel's own counters of the host, since boot. None means that it could not be read.
 
-    ``netns`` is the inode number of the network namespace that it is about. By name:
-    ``interfaces`` bytes in and out, then packets in and out; ``addresses`` of 16 bytes, IPv4 mapped
-    into IPv6, of the interfaces that have any (the same object until they change); ``disks`` bytes
-    read and written of whole disks; those that are ``stacked`` move the bytes of other disks.
+    ``netns`` is the inode number of the network namespace that they describe. By name:
+    ``interfaces`` has bytes in and out, then packets in and out; ``addresses`` has the 16-byte
+    addresses (IPv4 mapped into IPv6) of the interfaces that have any, and is the same object until
+    they change; ``disks`` has bytes read and written of whole disks. Disks in ``stacked`` move the
+    bytes of other disks.
     """
 
     netns: int | None
@@ -172,16 +174,16 @@ class HostReading:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All that one tick read from the kernel; times are CLOCK_BOOTTIME ns unless named otherwise.
+    """All that one tick read from the kernel. Times are CLOCK_BOOTTIME ns except ``wall_ns``.
 
-    ``lost`` counts since the daemon started what is missing from the rows, by reason.
+    ``lost`` counts what is missing from the rows since the daemon started, by reason.
     """
 
     time_ns: int
     wall_ns: int
-    flows: Rows
-    files: Rows
-    overflow: Rows
+    flows: KernelRows
+    files: KernelRows
+    overflow: KernelRows
     events: tuple[Event, ...]
     lost: dict[str, int]
     host: HostReading
@@ -189,7 +191,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRuns:
-    """What our programs ran while the kernel's BPF statistics were on; both only grow."""
+    """The runs of our programs while the kernel's BPF statistics were on. Both only grow."""
 
     time_ns: int
     calls: int
@@ -211,11 +213,11 @@ class DiskBytes:
 
 @dataclass(frozen=True, slots=True)
 class ProcSample:
-    """What /proc said about one process in this tick; None is what could not be read.
+    """What /proc said about one process in this tick. None means that it could not be read.
 
-    ``start_ns`` is the one that was asked for. ``open_inodes`` holds (st_dev, st_ino) of every open
-    descriptor; ``seen`` describes the process as it is now; ``gone``: (pid, start_ns) is no longer
-    there, and the other fields are None.
+    ``start_ns`` is the requested one. ``open_inodes`` has (st_dev, st_ino) of every open
+    descriptor. ``seen`` describes the process as it is now. ``gone``: (pid, start_ns) no longer
+    exists, and the other fields are None.
     """
 
     pid: int
@@ -227,5 +229,5 @@ class ProcSample:
 
     @classmethod
     def of_ended(cls, pid: int, start_ns: int) -> ProcSample:
-        """Return the sample of a process that is no longer there."""
+        """Return the sample of a process that no longer exists."""
         return cls(pid, start_ns, None, None, None, gone=True)

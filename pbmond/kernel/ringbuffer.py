@@ -14,21 +14,21 @@ _LENGTH = struct.Struct("<I")
 
 
 class RingBuffer:
-    """Reads records in order; the kernel maps the data twice, so that none is ever split."""
+    """Reads records in order. The kernel maps the data twice, so that no record is split."""
 
     def __init__(self, descriptor: int, size: int) -> None:
-        """Map the ring behind ``descriptor``; ``size`` is its max_entries in bytes."""
+        """Map the ring behind ``descriptor``. ``size`` is its max_entries in bytes."""
         self._mask = size - 1
         self._consumer = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED)
-        # One store: struct.pack_into() writes a zero first, and a kernel that sees it takes the
-        # ring for full.
-        self._given_back = memoryview(self._consumer).cast("Q")
+        # Written in one store. struct.pack_into() writes a zero first, and a kernel that sees the
+        # zero believes that the ring is full.
+        self._released = memoryview(self._consumer).cast("Q")
         self._producer = mmap.mmap(
             descriptor, _PAGE + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE
         )
 
     def records(self) -> Iterator[bytes]:
-        """Yield what was written so far; each record is given back once the next is asked for."""
+        """Yield what was written so far. Each record is released when the next is requested."""
         position = _POSITION.unpack_from(self._consumer)[0]
         end = _POSITION.unpack_from(self._producer)[0]
         while position < end:
@@ -40,10 +40,10 @@ class RingBuffer:
             if not length & _DISCARD:
                 yield self._producer[at + _HEADER : at + _HEADER + size]
             position += (size + _HEADER + 7) // 8 * 8
-            self._given_back[0] = position
+            self._released[0] = position
 
     def close(self) -> None:
         """Unmap the ring."""
-        self._given_back.release()
+        self._released.release()
         self._consumer.close()
         self._producer.close()

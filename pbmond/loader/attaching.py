@@ -13,8 +13,8 @@ from pbmond.loader.hooks import Hook
 from pbmond.loader.refusals import Facts, Refused
 
 
-class Result(NamedTuple):
-    """How attaching to one hook went; ``error`` None: attached."""
+class HookResult(NamedTuple):
+    """The outcome of attaching to one hook. ``error`` is None if it is attached."""
 
     name: str
     required: bool
@@ -22,24 +22,24 @@ class Result(NamedTuple):
 
 
 class Attacher:
-    """Opens tracefs once, where a hook needs it."""
+    """Attaches hooks. Opens tracefs once, and only if a hook needs it."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._tracefs = -1
 
-    def prepare(self, here: list[Hook]) -> None:
-        """Open what the hooks need, before anything is compiled; Refused if that is not allowed."""
-        if self._tracefs < 0 and any(hook.kind == "tracepoint" for hook in here):
+    def prepare(self, hooks: list[Hook]) -> None:
+        """Open what the hooks need, before anything is compiled. Raises Refused if not allowed."""
+        if self._tracefs < 0 and any(hook.kind == "tracepoint" for hook in hooks):
             self._tracefs = trials.open_tracepoints(self._facts)
 
     def attach(
-        self, here: list[Hook], loaded: dict[str, bpf.Loaded]
-    ) -> tuple[dict[str, int], list[Result]]:
-        """Return links by name, and how each hook went; Refused if a required one failed."""
+        self, hooks: list[Hook], loaded: dict[str, bpf.Loaded]
+    ) -> tuple[dict[str, int], list[HookResult]]:
+        """Return links by name, and how each hook went. Refused if a required one fails."""
         links: dict[str, int] = {}
         results = []
-        for hook in here:
+        for hook in hooks:
             error = None
             try:
                 if hook.loaded in loaded:
@@ -50,7 +50,7 @@ class Attacher:
                     error = "the kernel has no such function"
             except OSError as failure:
                 error = failure.strerror or str(failure)
-            results.append(Result(hook.name, hook.required, error))
+            results.append(HookResult(hook.name, hook.required, error))
         missing = [result for result in results if result.required and result.error]
         if missing:
             for link in links.values():
@@ -60,9 +60,9 @@ class Attacher:
 
 
 def open_hook(hook: Hook, program: int, tracefs: int) -> int:
-    """Attach a program and return a descriptor; closing that detaches it.
+    """Attach a program and return a descriptor. Closing the descriptor detaches the program.
 
-    ``tracefs``: a descriptor of its directory, for tracepoints of system calls.
+    ``tracefs`` is a descriptor of the tracefs directory, which system call tracepoints need.
     """
     if hook.kind == "raw_tracepoint":
         return bpf.open_raw_tracepoint(hook.name, program)

@@ -30,14 +30,14 @@ _BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _SYSCALLS.get(platform.machine(), (-1, -1,
 _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 0, 2, 3, 5
 _PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 10, 13, 15, 17
 _BTF_GET_FD_BY_ID, _TASK_FD_QUERY, _BTF_GET_NEXT_ID, _ENABLE_STATS = 19, 20, 23, 32
-NO_COMMAND, LOAD_TYPES = 0xFFFF, 18  # of refusal()
+NO_COMMAND, LOAD_TYPES = 0xFFFF, 18  # arguments of refusal()
 
 HASH, PROG_ARRAY, ARRAY, PERCPU_ARRAY, LRU_HASH, STACK, RINGBUF = 1, 3, 2, 6, 9, 23, 27
 MMAPABLE = 1 << 10
-TRACEPOINT, RAW_TRACEPOINT, TRACING = 5, 17, 26  # kinds of program
+TRACEPOINT, RAW_TRACEPOINT, TRACING = 5, 17, 26  # program types
 _FEXIT = 25  # how a tracing program is attached: BPF_TRACE_FEXIT
 
-_LOG_STATISTICS = 4  # BPF_LOG_STATS: of the verifier's log its last words and its figures alone
+_LOG_STATISTICS = 4  # BPF_LOG_STATS: only the last lines of the verifier's log, and its figures
 _LOG_SIZE = 1 << 16
 
 _PERF_TYPE_TRACEPOINT = 2
@@ -50,9 +50,10 @@ _NAME_SIZE = 256
 
 
 class Runs(NamedTuple):
-    """A program's runs: ``time_ns`` and ``calls`` only grow while the kernel's statistics are on.
+    """How often a program ran. ``time_ns`` and ``calls`` grow only while BPF statistics are on.
 
-    ``missed``: calls in which the kernel skipped the program (it was busy on that processor).
+    ``missed`` counts the calls in which the kernel skipped the program because it was already
+    running on that processor.
     """
 
     time_ns: int
@@ -60,8 +61,8 @@ class Runs(NamedTuple):
     missed: int
 
 
-class ProgramRefused(OSError):  # noqa: N818 - says what happened
-    """The kernel did not load a program; ``log``: what its verifier said, perhaps nothing."""
+class ProgramRefused(OSError):  # noqa: N818 - named after what happened
+    """The kernel did not load a program. ``log`` is the verifier's log, which may be empty."""
 
     def __init__(self, number: int, log: str) -> None:
         super().__init__(number, os.strerror(number))
@@ -69,20 +70,20 @@ class ProgramRefused(OSError):  # noqa: N818 - says what happened
 
 
 class Loaded(NamedTuple):
-    """A program in the kernel: its descriptor, and how many instructions the verifier followed."""
+    """A program in the kernel: its descriptor, and how many instructions were verified."""
 
     descriptor: int
     verified: int
 
 
 def processors() -> int:
-    """Return the highest possible processor number + 1: online ones leave gaps, or come later."""
+    """Return the highest possible processor number + 1. Online ones have gaps and can change."""
     text = Path("/sys/devices/system/cpu/possible").read_text()
     return int(re.split("[-,]", text.strip())[-1]) + 1
 
 
 def supported() -> bool:
-    """Tell whether this machine's system call numbers are known (x86_64 and aarch64)."""
+    """Return whether this machine's system call numbers are known (x86_64 and aarch64)."""
     return _BPF != -1
 
 
@@ -99,9 +100,9 @@ def _exchange(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
 
 
 def refusal(command: int) -> int | None:
-    """Return the errno with which bpf(2) refuses to look at an empty ``command``; None: it looks.
+    """Return the errno with which bpf(2) rejects an empty ``command``, or None if it is allowed.
 
-    NO_COMMAND needs no capability on most kernels, LOAD_TYPES CAP_BPF; neither takes memory.
+    On most kernels NO_COMMAND needs no capability. LOAD_TYPES needs CAP_BPF. Neither uses memory.
     """
     try:
         _call(command, bytes(8))
@@ -113,7 +114,7 @@ def refusal(command: int) -> int | None:
 def create_map(
     kind: int, key_size: int, value_size: int, entries: int, *, flags: int = 0, name: str = ""
 ) -> int:
-    """Create a map and return its descriptor; OSError when the kernel refuses."""
+    """Create a map and return its descriptor. Raises OSError if the kernel refuses."""
     label = name.encode()[:15]
     return _call(
         _MAP_CREATE,
@@ -122,9 +123,9 @@ def create_map(
 
 
 def load_program(kind: int, code: bytes, name: str, *, function: int = 0) -> Loaded:
-    """Verify and load a program's instructions; ProgramRefused when the kernel does not take it.
+    """Verify and load a program's instructions. Raises ProgramRefused if the kernel rejects it.
 
-    ``function``: for a TRACING program the BTF id of the kernel function on whose way out it runs.
+    A TRACING program runs when the kernel function with the BTF id ``function`` returns.
     """
     instructions, license_, log = _buffer(code), _buffer(b"GPL\0"), _buffer(bytes(_LOG_SIZE))
     pointers = [ctypes.addressof(each) for each in (instructions, license_, log)]
@@ -149,7 +150,7 @@ def _buffer(value: bytes) -> ctypes.Array[ctypes.c_char]:
 
 
 def _element(descriptor: int, key: bytes | None, value: bytes | None) -> tuple[bytes, object]:
-    """Pack the attributes of an element command; the second value keeps the buffers alive."""
+    """Pack the attributes of an element command. The second value keeps the buffers alive."""
     buffers = [None if item is None else _buffer(item) for item in (key, value)]
     pointers = [0 if item is None else ctypes.addressof(item) for item in buffers]
     return struct.pack("<I4xQQQ", descriptor, *pointers, 0), buffers
@@ -162,7 +163,7 @@ def update(descriptor: int, key: bytes, value: bytes) -> None:
 
 
 def push_numbers(descriptor: int, numbers: Iterable[int]) -> None:
-    """Push 32-bit numbers on a stack map, one system call each."""
+    """Push 32-bit numbers onto a stack map, with one system call each."""
     value = ctypes.c_uint32()
     packed = struct.pack("<I4xQQQ", descriptor, 0, ctypes.addressof(value), 0)
     attributes = _buffer(packed)
@@ -174,7 +175,7 @@ def push_numbers(descriptor: int, numbers: Iterable[int]) -> None:
 
 
 def delete(descriptor: int, key: bytes) -> bool:
-    """Delete one key of a hash map; False if it was not there."""
+    """Delete one key of a hash map. Returns False if it was not there."""
     attributes, _alive = _element(descriptor, key, None)
     try:
         _call(_MAP_DELETE, attributes)
@@ -186,21 +187,21 @@ def delete(descriptor: int, key: bytes) -> bool:
 
 
 def open_raw_tracepoint(name: str, program: int) -> int:
-    """Attach a program to a raw tracepoint; closing the returned descriptor detaches it."""
+    """Attach a program to a raw tracepoint. Closing the returned descriptor detaches it."""
     text = ctypes.create_string_buffer(name.encode())
     return _call(_RAW_TRACEPOINT_OPEN, struct.pack("<QI4x", ctypes.addressof(text), program))
 
 
 def open_function(program: int) -> int:
-    """Attach a TRACING program where it was loaded for; closing the descriptor detaches it."""
+    """Attach a TRACING program to its function. Closing the descriptor detaches it."""
     return _call(_RAW_TRACEPOINT_OPEN, struct.pack("<QI4x", 0, program))
 
 
 def open_tracepoint(identifier: int, program: int) -> int:
-    """Attach a program to the tracepoint of that id in tracefs, on the whole machine.
+    """Attach a program to the tracepoint with this id in tracefs, on the whole machine.
 
-    The event is opened on processor 0 only because perf wants one: a BPF program of a tracepoint
-    runs on every processor. Closing the returned descriptor detaches it.
+    perf requires a processor for the event, so it is opened on processor 0. A BPF program at a
+    tracepoint still runs on every processor. Closing the returned descriptor detaches it.
     """
     descriptor = open_event(identifier)
     try:
@@ -213,9 +214,9 @@ def open_tracepoint(identifier: int, program: int) -> int:
 
 
 def open_event(identifier: int) -> int:
-    """Return a perf event of the tracepoint of that id in tracefs, not enabled; OSError if refused.
+    """Return a perf event, not enabled, for the tracepoint with this id. OSError if refused.
 
-    The kernel refuses who may not (EACCES) before it looks for the tracepoint (else EINVAL).
+    The kernel checks permission first (EACCES) and looks for the tracepoint second (EINVAL).
     """
     # struct perf_event_attr: type, size, config, then zeros up to PERF_ATTR_SIZE_VER5 (112).
     packed = struct.pack("<IIQ", _PERF_TYPE_TRACEPOINT, 112, identifier).ljust(112, b"\0")
@@ -227,7 +228,7 @@ def open_event(identifier: int) -> int:
 
 
 def is_loaded(program: int) -> bool:
-    """Tell whether the kernel holds a program of that id."""
+    """Return whether the kernel holds a program with this id."""
     try:
         os.close(open_program(program))
     except FileNotFoundError:
@@ -236,43 +237,43 @@ def is_loaded(program: int) -> bool:
 
 
 def open_program(program: int) -> int:
-    """Return a descriptor of the program of that id; FileNotFoundError if there is none."""
+    """Return a descriptor of the program with this id. FileNotFoundError if there is none."""
     return _call(_PROG_GET_FD_BY_ID, struct.pack("<II4x", program, 0))
 
 
 def attached(pid: int, descriptor: int) -> tuple[int, str] | None:
-    """Return what a process's descriptor attaches: the id of the program, and where it runs.
+    """Return what a process's descriptor attaches: the program's id, and where it runs.
 
-    That is the tracepoint's name, or "fexit:" and the program's name. None: it attaches nothing, to
-    nothing that has a name, or is gone. Needs CAP_SYS_ADMIN.
+    The place is a tracepoint's name, or "fexit:" and the program's name. Returns None if the
+    descriptor is gone or attaches nothing that has a name. Needs CAP_SYS_ADMIN.
     """
     name = ctypes.create_string_buffer(_NAME_SIZE)
-    # pid, fd, flags, buf_len, buf, then what comes back: prog_id, fd_type, probe_offset, probe_addr
+    # pid, fd, flags, buf_len, buf, then the results: prog_id, fd_type, probe_offset, probe_addr
     packed = struct.pack("<4IQ", pid, descriptor, 0, _NAME_SIZE, ctypes.addressof(name))
     attributes = ctypes.create_string_buffer(packed, 48)
     if _LIBC.syscall(_BPF, _TASK_FD_QUERY, attributes, 48) < 0:
         if ctypes.get_errno() == errno.EPERM:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-        return _traced(pid, descriptor)  # the call knows no links of fexit
+        return _traced(pid, descriptor)  # the call does not support fexit links
     program = int(struct.unpack_from("<I", attributes, 24)[0])
     return (program, name.value.decode("ascii", "replace")) if name.value else None
 
 
 def _traced(pid: int, descriptor: int) -> tuple[int, str] | None:
-    """Return what attached() does of a link that runs a program at the end of a function."""
+    """Do what attached() does, for a link that runs a program when a function returns."""
     try:
         lines = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text().splitlines()
     except OSError:
         return None
-    told = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    if told.get("link_type") != "tracing" or not told.get("prog_id", "").isdecimal():
+    fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if fields.get("link_type") != "tracing" or not fields.get("prog_id", "").isdecimal():
         return None
-    program = int(told["prog_id"])
+    program = int(fields["prog_id"])
     return program, f"fexit:{_name_of(program)}"
 
 
 def _name_of(program: int) -> str:
-    """Return the name of the program of that id; "" if it is gone. struct bpf_prog_info: name."""
+    """Return the name (struct bpf_prog_info) of the program with this id, or "" if it is gone."""
     try:
         descriptor = open_program(program)
     except OSError:
@@ -284,14 +285,14 @@ def _name_of(program: int) -> str:
 
 
 def count_runs() -> int:
-    """Switch the statistics of all programs on (since 5.8); closing what it returns ends that."""
+    """Turn on the statistics of all programs (since 5.8). Closing the descriptor ends that."""
     return _call(_ENABLE_STATS, struct.pack("<I", _STATS_RUN_TIME))
 
 
 def run_once(program: int, arguments: Iterable[int]) -> int:
-    """Run a raw tracepoint program once, here and now, on the given arguments (since 5.10).
+    """Run a raw tracepoint program once, right here, with the given arguments (since 5.10).
 
-    Returns the lower 32 bits of what it returned.
+    Returns the lower 32 bits of its result.
     """
     context = _buffer(b"".join(struct.pack("<Q", argument) for argument in arguments))
     size = len(context)
@@ -303,15 +304,15 @@ def run_once(program: int, arguments: Iterable[int]) -> int:
 
 
 def runs(program: int) -> Runs:
-    """Return how often a program (a descriptor) ran, and how often it could not.
+    """Return how often a program (a descriptor) ran, and how often it was skipped.
 
-    struct bpf_prog_info: run_time_ns, run_cnt, recursion_misses; what a kernel does not tell is 0.
+    From struct bpf_prog_info: run_time_ns, run_cnt, recursion_misses. Unsupported fields are 0.
     """
     return Runs(*struct.unpack_from("<3Q", _program_info(program), 192))
 
 
 def _program_info(program: int) -> bytes:
-    """Return the beginning of struct bpf_prog_info; zeros for what a kernel does not tell."""
+    """Return the beginning of struct bpf_prog_info. Fields that the kernel lacks are zero."""
     info = ctypes.create_string_buffer(256)
     with contextlib.suppress(OSError):
         _call(_OBJ_GET_INFO, struct.pack("<IIQ", program, len(info), ctypes.addressof(info)))
@@ -319,7 +320,7 @@ def _program_info(program: int) -> bytes:
 
 
 def wait_for_readers() -> None:
-    """Return when every BPF program that ran at the time of the call has ended.
+    """Wait until every BPF program that is running now has ended.
 
     membarrier(2)'s global command waits for an RCU grace period, and programs run inside RCU.
     """
@@ -328,7 +329,7 @@ def wait_for_readers() -> None:
 
 
 def kernel_types() -> bytes | None:
-    """Return the kernel's own BTF; None if it does not show it (before 5.11; no CAP_SYS_ADMIN)."""
+    """Return the kernel's own BTF, or None if unavailable (before 5.11, or no CAP_SYS_ADMIN)."""
     identifier = 0
     try:
         while True:

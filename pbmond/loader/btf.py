@@ -74,7 +74,7 @@ def _library() -> ctypes.CDLL:
             library = ctypes.CDLL(name)
         except OSError:
             continue
-        library.libbpf_set_print(None)  # what it has to say goes to descriptor 2, past our one line
+        library.libbpf_set_print(None)  # its messages would mix with our one line on stderr
         library.btf__parse.restype = ctypes.c_void_p
         library.btf__parse.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
         library.btf__find_by_name_kind.argtypes = (
@@ -129,12 +129,12 @@ class Btf:
             yield name.decode(), member.type, offset, member.offset >> 24 if has_bit_fields else 0
 
     def size(self, name: str) -> int | None:
-        """Size in bytes of a structure, None if there is none of that name."""
+        """Return the size of a structure in bytes, or None if there is none of that name."""
         identifier = self._find(name, _STRUCT)
         return self._type(identifier)[0].size_or_type if identifier else None
 
     def member(self, structure: str, path: str) -> Member | None:
-        """Find a member (``a.b.c``; anonymous members are looked through); None: there is none."""
+        """Find a member (``a.b.c``, also inside anonymous members), or return None."""
         identifier = self._find(structure, _STRUCT)
         total = width = 0
         for name in path.split("."):
@@ -149,7 +149,7 @@ class Btf:
         return Member(offset, max(0, self._library.btf__resolve_size(self._btf, identifier)))
 
     def _member(self, identifier: int, wanted: str) -> tuple[int, int, int] | None:
-        """Return (type, offset in bits, width of a bit field) of a member; None: no such member."""
+        """Return (type, offset in bits, width of a bit field) of a member, or None."""
         kind, _ = self._type(identifier)
         if kind.kind not in (_STRUCT, _UNION):
             return None
@@ -162,25 +162,25 @@ class Btf:
         return None
 
     def function(self, name: str) -> int | None:
-        """Id of a kernel function, None if there is none of that name."""
+        """Return the id of a kernel function, or None if there is none of that name."""
         return self._find(name, _FUNC) or None
 
     def prototype(self, function: int) -> int:
-        """Id of the prototype of the function of that id."""
+        """Return the id of the prototype of the function with this id."""
         return int(self._type(function)[0].size_or_type)
 
     def structure(self, name: str) -> int | None:
-        """Id of a structure, None if there is none of that name."""
+        """Return the id of a structure, or None if there is none of that name."""
         return self._find(name, _STRUCT) or None
 
     def variable(self, name: str) -> int | None:
-        """Id of a variable of each processor, None if there is none of that name."""
+        """Return the id of a per-CPU variable, or None if there is none of that name."""
         return self._find(name, _VAR) or None
 
     def tracepoint_parameters(self, name: str) -> list[str] | None:
-        """Names of the pointed-to structures ("" for other types) of a tracepoint's parameters.
+        """Return the structures that a tracepoint's parameters point to ("" for other types).
 
-        The first, the hook's private data, is left out. None: no such tracepoint.
+        The first parameter, the hook's private data, is left out. None: no such tracepoint.
         """
         identifier = self._find(f"btf_trace_{name}", _TYPEDEF)
         if not identifier:

@@ -1,4 +1,4 @@
-"""Builds the programs of one choice of modes: compiles them, and loads them by the best reads.
+"""Builds the programs for one choice of modes: compiles them and loads them.
 
 Used by the loader only: any Python >= 3.9, standard library (and bcc, by programs.py).
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pbmond.loader import bpf, refusals
-from pbmond.loader.handover import Request
+from pbmond.loader.handover import LoadRequest
 from pbmond.loader.hooks import Hook, Modes, calls
 from pbmond.loader.kernel_maps import FILL_MAX, Map, sizes
 from pbmond.loader.programs import (
@@ -29,11 +29,14 @@ from pbmond.loader.refusals import Refused
 from pbmond.loader.syscalls import NUMBERS
 from pbmond.loader.target import Target
 
-_READS = ("cast", "typed", "probe")  # the better first
+_READS = ("cast", "typed", "probe")  # the best first
 
 
 class BuildRefused(Refused):
-    """The kernel takes these programs by no reads; ``programs``: one that it refused by each."""
+    """The kernel rejects these programs whatever the kind of reads.
+
+    ``programs`` has one rejected program for each kind of reads.
+    """
 
     def __init__(self, text: str, programs: set[str]) -> None:
         super().__init__(text)
@@ -41,9 +44,9 @@ class BuildRefused(Refused):
 
 
 class Built(NamedTuple):
-    """What is in the kernel, by name, and the descriptors of the maps of their tails.
+    """The programs in the kernel, by name, and the descriptors of their tail call maps.
 
-    ``reads``: how the programs read the kernel's structures.
+    ``reads`` is how the programs read the kernel's structures.
     """
 
     reads: str
@@ -53,16 +56,16 @@ class Built(NamedTuple):
 
 
 class Builder(NamedTuple):
-    """Builds for any modes with the same maps: what they are, and their descriptors by name."""
+    """Builds programs for any modes. All use the same maps, whose descriptors are by name."""
 
-    request: Request
+    request: LoadRequest
     target: Target
     maps: list[Map]
     descriptors: dict[str, int]
     scratch_slots: int
 
     def build(self, chosen: Modes) -> Built:
-        """Build by the best reads that the kernel takes; BuildRefused if it takes none."""
+        """Build with the best reads that the kernel accepts. BuildRefused if it accepts none."""
         refusal, refused = "", set()
         for reads in self._reads_to_try():
             try:
@@ -85,8 +88,8 @@ class Builder(NamedTuple):
         compiled = Compiled(self.source(reads, chosen))
         cast = self.target.constants["FUNCTION_RDONLY_CAST"]
         at_calls = calls(chosen) if self.target.is_dispatched(chosen) else {}
-        here = self.target.hooks(chosen)
-        every = wanted(here, chosen, self._functions(here), set(at_calls.values()))
+        hooks = self.target.hooks(chosen)
+        every = wanted(hooks, chosen, self._functions(hooks), set(at_calls.values()))
         sets = tails(every)
         maps = {**self.descriptors, **{name: _tail_map(each) for name, each in sets.items()}}
         loaded = {name: compiled.load(name, each, cast, maps) for name, each in every.items()}
@@ -101,7 +104,7 @@ class Builder(NamedTuple):
         return Built(reads, every, loaded, {name: maps[name] for name in sets})
 
     def source(self, reads: str, chosen: Modes) -> Source:
-        """Return what is compiled, with all that is defined for it."""
+        """Return the source to compile, with all its defines."""
         request = self.request
         values = {f"{name.upper()}_FD": each for name, each in self.descriptors.items()}
         values.update(self.target.constants)
@@ -115,8 +118,8 @@ class Builder(NamedTuple):
         values["LINUX_VERSION_CODE"] = _version_code(platform.release())
         return Source(request.sources, request.headers, values, request.debug)
 
-    def _functions(self, here: list[Hook]) -> dict[str, Function]:
-        return dict(self._functions_found(hook.name for hook in here if hook.kind == "fexit"))
+    def _functions(self, hooks: list[Hook]) -> dict[str, Function]:
+        return dict(self._functions_found(hook.name for hook in hooks if hook.kind == "fexit"))
 
     def _functions_found(self, names: Iterator[str]) -> Iterator[tuple[str, Function]]:
         for name in names:
@@ -137,7 +140,7 @@ def _choices(reads: str, chosen: Modes) -> dict[str, int]:
 
 
 def _tail_map(indexes: dict[int, str]) -> int:
-    """Make a map of programs: the first one in it decides what kind the others must be."""
+    """Make a map of programs. The first program in it fixes the type of the others."""
     return bpf.create_map(bpf.PROG_ARRAY, 4, 4, max(indexes, default=0) + 1, name="pb_tails")
 
 
@@ -147,9 +150,9 @@ def _put(programs: int, index: int, program: int) -> None:
 
 
 def _fill(program: int, table: int, capacity: int) -> None:
-    """Put every slot on the table's stack; low ones last, so that they come out first.
+    """Put every slot on the table's stack, low ones last, so that they come out first.
 
-    A program does it, some hundred slots a run, because one system call each takes too long.
+    A program does this in batches, because one system call for each slot would take too long.
     """
     for end in range(capacity, 0, -FILL_MAX):
         bpf.run_once(program, (table, end, min(FILL_MAX, end)))

@@ -1,6 +1,6 @@
-"""Whether programs on the way out of kernel functions (fexit) load and attach here.
+"""Whether programs that run when kernel functions return (fexit) load and attach here.
 
-Such a program costs other system calls nothing.
+Such a program does not slow down other system calls.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -14,11 +14,11 @@ from pbmond.loader.btf import Btf
 from pbmond.loader.hooks import function_of
 from pbmond.loader.instructions import NOTHING
 
-_ENOTSUPP = 524  # include/linux/errno.h: one of the kernel's own, without a word in any libc
+_ENOTSUPP = 524  # include/linux/errno.h: internal to the kernel, so no libc has a text for it
 
 
 def refusal(btf: Btf) -> str | None:
-    """Say why programs cannot be attached to the functions of system calls; None: they can."""
+    """Return why programs cannot be attached to system call functions, or None if they can."""
     function = btf.function(function_of("read"))
     if not function:
         return f"the kernel's BTF has no function {function_of('read')}"
@@ -29,8 +29,8 @@ def refusal(btf: Btf) -> str | None:
     try:
         os.close(bpf.open_function(program))
     except OSError as error:
-        lacking = "it cannot yet on this machine (arm64: Linux 6.4 can)"
-        words = lacking if error.errno == _ENOTSUPP else error.strerror
+        unsupported = "not supported on this machine yet (arm64: since Linux 6.4)"
+        words = unsupported if error.errno == _ENOTSUPP else error.strerror
         return f"the kernel does not attach them: {words}"
     finally:
         os.close(program)

@@ -1,7 +1,7 @@
 """What the daemon asks of the loader, and how the loader answers on its socket.
 
-One line of JSON comes in. Lines of JSON go out, each followed on the same socket by the descriptors
-that it names (SCM_RIGHTS).
+The daemon sends one line of JSON. The loader sends lines of JSON, each followed on the same socket
+by the descriptors that it names (SCM_RIGHTS).
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -12,10 +12,10 @@ import json
 import socket
 from typing import Any, NamedTuple
 
-_BATCH = 100  # descriptors a message; the kernel takes 253 (SCM_MAX_FD)
+_BATCH = 100  # descriptors per message; the kernel allows 253 (SCM_MAX_FD)
 
 
-class Table(NamedTuple):
+class TableLayout(NamedTuple):
     """A counting table: its name and the sizes of its key and its slot in bytes."""
 
     name: str
@@ -24,16 +24,17 @@ class Table(NamedTuple):
     capacity: int
 
 
-class Request(NamedTuple):
-    """What the daemon wants: modes, "auto" for the best, and the places of the C files.
+class LoadRequest(NamedTuple):
+    """What the daemon wants: modes ("auto" for the best), sizes, and the paths of the C files.
 
-    ``processes``: how many can be known at once; ``events_size``: of the ring buffer in bytes.
+    ``processes`` is how many processes can be known at once. ``events_size`` is the size of the
+    ring buffer in bytes.
     """
 
     sockets: str
     files: str
     reads: str
-    tables: tuple[Table, ...]
+    tables: tuple[TableLayout, ...]
     processes: int
     events_size: int
     sources: str
@@ -41,10 +42,11 @@ class Request(NamedTuple):
     debug: bool
 
     @classmethod
-    def parse(cls, line: str) -> Request:
+    def parse(cls, line: str) -> LoadRequest:
         """Read one line of JSON."""
-        told = json.loads(line)
-        return cls(**{**told, "tables": tuple(Table(*table) for table in told["tables"])})
+        request = json.loads(line)
+        tables = tuple(TableLayout(*table) for table in request["tables"])
+        return cls(**{**request, "tables": tables})
 
 
 def say(channel: socket.socket, message: dict[str, Any], descriptors: list[int]) -> None:
@@ -55,6 +57,6 @@ def say(channel: socket.socket, message: dict[str, Any], descriptors: list[int])
 
 
 def say_kinds(channel: socket.socket, kinds: dict[str, dict[str, int]]) -> None:
-    """Send descriptors by kind and name, a line for each kind."""
+    """Send descriptors by kind and name, one line for each kind."""
     for kind, descriptors in kinds.items():
         say(channel, {kind: list(descriptors)}, list(descriptors.values()))

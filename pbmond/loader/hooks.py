@@ -1,4 +1,4 @@
-"""The hooks: which program runs at which place in the kernel, for each mode.
+"""The hooks: which program runs where in the kernel, for each mode.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 SOCKET_TRACEPOINTS = ("sock_send_length", "sock_recv_length")
-# System call -> program; calls whose bytes go the same way share one.
+# System call -> program. Calls that move bytes in the same direction share one.
 _SYSCALLS = {
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2"), "exit_in"),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), "exit_out"),
@@ -33,13 +33,13 @@ _GROUPS = {
     **dict.fromkeys(SOCKET_TRACEPOINTS, "sock"),
     **dict.fromkeys(("sched_process_exec", "sched_process_exit"), "sched"),
 }
-# The kernel's name of a system call's function begins so.
+# Prefix of the kernel functions behind system calls.
 _FUNCTIONS = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
 
-# Programs that the kernel takes long to verify: their tracepoints share one.
+# Programs that take the kernel long to verify: all their tracepoints share one.
 _SHARED = ("exit_between", "exit_io_submit", "exit_io_results")
 
-# The better modes first.
+# The best modes first.
 _SOCKET_MODES = ("tracepoint", "fexit", "syscall-exit")
 _FILE_MODES = ("fexit", "syscall-exit")
 
@@ -52,12 +52,12 @@ class Modes(NamedTuple):
 
     @property
     def calls(self) -> str:
-        """How programs meet the ends of system calls: "fexit", "syscall-exit" or "off"."""
+        """How programs run at the end of system calls: "fexit", "syscall-exit" or "off"."""
         return self.files if self.sockets in ("tracepoint", "off") else self.sockets
 
 
 class Hook(NamedTuple):
-    """One place in the kernel where a program of ours is to run."""
+    """One place in the kernel where one of our programs runs."""
 
     program: str
     kind: str  # "raw_tracepoint", "tracepoint" or "fexit"
@@ -66,15 +66,15 @@ class Hook(NamedTuple):
 
     @property
     def loaded(self) -> str:
-        """Name the loaded program: each hook has its own, so that its runs can be told apart."""
+        """The name of the loaded program. Most hooks have their own, so their runs are separate."""
         shares = self.kind == "tracepoint" and self.program in _SHARED
         return self.program if shares else self.name
 
 
 def modes(sockets: str, files: str) -> Iterator[Modes]:
-    """Yield what may be tried, the best first; ``auto`` stands for any but "off".
+    """Yield the modes that may be tried, the best first. ``auto`` stands for any but "off".
 
-    One kind of hook at the ends of system calls serves sockets and files alike.
+    Sockets and files must use the same kind of hook at the end of system calls.
     """
     for file in _FILE_MODES if files == "auto" else (files,):
         for socket in _SOCKET_MODES if sockets == "auto" else (sockets,):
@@ -83,7 +83,7 @@ def modes(sockets: str, files: str) -> Iterator[Modes]:
 
 
 def calls(modes: Modes) -> dict[str, str]:
-    """Return each system call whose end is met, and the program that is to run there."""
+    """Return each system call that is hooked, and the program that runs at its end."""
     if modes.calls == "off":
         return {}
     found = dict(_SYSCALLS)
@@ -97,10 +97,10 @@ def calls(modes: Modes) -> dict[str, str]:
 def hooks(
     modes: Modes, uring: Sequence[str], *, by_perf: bool = False, dispatched: bool = False
 ) -> list[Hook]:
-    """Return every hook of the given modes; ``uring``: the tracepoints of io_uring that serve.
+    """Return every hook of the given modes. ``uring`` lists the io_uring tracepoints to use.
 
-    ``by_perf``: those tracepoints that a process comes by are met by way of perf, not raw.
-    ``dispatched``: one program meets the end of every system call, and runs those of ``calls``.
+    ``by_perf``: attach to tracepoints that run in process context through perf instead of raw.
+    ``dispatched``: one program runs at the end of every system call, and calls those of ``calls``.
     """
     traced = _by_perf if by_perf else _raw
     found = [
@@ -114,7 +114,7 @@ def hooks(
         ]
     if modes.sockets == "tracepoint":
         found += [traced(name, required=True) for name in SOCKET_TRACEPOINTS]
-    # One exit of a system call that is hooked costs every system call, so none where none must be.
+    # Hooking the exit of one system call slows down all of them, so hook none if none is needed.
     if modes.calls == "off":
         return found
     if dispatched:
@@ -139,7 +139,7 @@ def _by_perf(name: str, *, required: bool) -> Hook:
 
 
 def _exit(calls: str, name: str, program: str) -> Hook:
-    # A kernel may lack a call (CONFIG_, architecture); what it lacks cannot be called either.
+    # A kernel may lack a call (CONFIG_, architecture). Then no program can call it either.
     required = name in ("read", "write")
     if calls == "fexit":
         return Hook(program, "fexit", function_of(name), required)

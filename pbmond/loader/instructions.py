@@ -1,4 +1,4 @@
-"""Programs of a few instructions, put together by hand: the kernel is asked something once.
+"""Programs of a few hand-written instructions, which ask the kernel something once.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -10,11 +10,11 @@ import struct
 
 from pbmond.loader import bpf
 
-# Operations (include/uapi/linux/bpf.h): on 64 bits, NUMBER with the instruction's own number.
+# 64-bit operations (include/uapi/linux/bpf.h). NUMBER means with an immediate value.
 LOAD, STORE_NUMBER, MOVE, MOVE_NUMBER = 0x79, 0x7A, 0xBF, 0xB7
 ADD_NUMBER, SUBTRACT, SHIFT_RIGHT_NUMBER = 0x07, 0x1F, 0x77
 SKIP_IF_EQUAL, CALL, EXIT = 0x15, 0x85, 0x95
-STACK = 10  # the register that points to the end of a program's stack
+STACK = 10  # the frame pointer register, which points to the end of the stack
 
 
 def instruction(

@@ -1,7 +1,6 @@
-"""The maps that the programs share: their kinds, the sizes of what they hold, and their capacities.
+"""The maps that the programs share: types, sizes of keys and values, capacities.
 
-The sizes are those of C types. They are given to the compiler, which compares them (CHECK_MAP in
-bpf/pbmon.c).
+The sizes are those of C types. The compiler checks them (CHECK_MAP in bpf/pbmon.c).
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -11,23 +10,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pbmond.loader import bpf, refusals
-from pbmond.loader.handover import Request, Table
+from pbmond.loader.handover import LoadRequest, TableLayout
 from pbmond.loader.refusals import Facts, Refused
 
-#: Bits of a hint: find_by_hint() in bpf/tables.h.
+#: Bits of a hint. See find_by_hint() in bpf/tables.h.
 HINT_BITS = 16
-#: Slots that one run of the program "fill" puts on a stack.
+#: Slots that one run of the program "fill" pushes onto a stack.
 FILL_MAX = 512
 LOST_COUNT = 5
 
 _SCRATCH_SIZE = 21584
 _CALLS = 512  # more than any system call's number
-#: Connections whose retransmissions can be told apart, of so many rows of sockets one.
-_TCP_SHARE = 2
+#: For every so many socket rows, the retransmissions of one connection can be attributed.
+_ROWS_PER_TCP_OWNER = 2
 
 
 class Map(NamedTuple):
-    """A map to make: its kind, the sizes of key and value in bytes, and how many it holds."""
+    """A map to make: its type, the sizes of key and value in bytes, and its capacity."""
 
     name: str
     kind: int
@@ -36,10 +35,10 @@ class Map(NamedTuple):
     entries: int
 
 
-def maps(request: Request, known_requests: Map, scratch_slots: int) -> list[Map]:
-    """Return every map but those of tails; ``known_requests``: the one of io_uring.
+def maps(request: LoadRequest, known_requests: Map, scratch_slots: int) -> list[Map]:
+    """Return every map except those for tail calls. ``known_requests`` is the map for io_uring.
 
-    ``scratch_slots``: scratch spaces of each processor.
+    ``scratch_slots`` is the number of scratch spaces per processor.
     """
     flows = next(table.capacity for table in request.tables if table.name == "flow")
     return [
@@ -54,19 +53,20 @@ def maps(request: Request, known_requests: Map, scratch_slots: int) -> list[Map]
         Map("processes", bpf.HASH, 16, 1, request.processes),
         Map("exits", bpf.LRU_HASH, 16, 16, 8192),
         Map("openings", bpf.LRU_HASH, 48, 1, 16384),
-        Map("tcp_owners", bpf.HASH, 8, 24, max(flows // _TCP_SHARE, 1)),
+        Map("tcp_owners", bpf.HASH, 8, 24, max(flows // _ROWS_PER_TCP_OWNER, 1)),
         Map("batches", bpf.LRU_HASH, 8, 16, 4096),
         known_requests,
         Map("calls", bpf.PROG_ARRAY, 4, 4, _CALLS),
-        Map("raw_tails", bpf.PROG_ARRAY, 4, 4, 1),  # these two stand for those that each
-        Map("exit_tails", bpf.PROG_ARRAY, 4, 4, 1),  # program gets
+        # These two are placeholders for the maps that each program gets.
+        Map("raw_tails", bpf.PROG_ARRAY, 4, 4, 1),
+        Map("exit_tails", bpf.PROG_ARRAY, 4, 4, 1),
         Map("aio_requests", bpf.LRU_HASH, 24, 16, 32768),
         Map("aio_taken", bpf.LRU_HASH, 24, 1, 8192),
         Map("aio_rings", bpf.LRU_HASH, 24, 12, 1024),
     ]
 
 
-def _of_table(table: Table) -> list[Map]:
+def _of_table(table: TableLayout) -> list[Map]:
     name, capacity = table.name, table.capacity
     return [
         Map(f"{name}_index", bpf.HASH, table.key_size, 4, capacity),
@@ -76,7 +76,7 @@ def _of_table(table: Table) -> list[Map]:
 
 
 def sizes(every: list[Map]) -> dict[str, int]:
-    """Return the defines by which the compiler checks the sizes of all maps."""
+    """Return the defines with which the compiler checks the sizes of all maps."""
     found = {"LOST_ENTRIES": LOST_COUNT, "HINT_BITS": HINT_BITS, "FILL_MAX": FILL_MAX}
     for each in every:
         found[f"KEY_SIZE_{each.name.upper()}"] = each.key_size
@@ -85,7 +85,7 @@ def sizes(every: list[Map]) -> dict[str, int]:
 
 
 def make(every: list[Map], facts: Facts) -> dict[str, int]:
-    """Make the maps and return their descriptors by name; Refused."""
+    """Make the maps and return their descriptors by name. Raises Refused."""
     return {each.name: _make(each, facts) for each in every}
 
 

@@ -1,4 +1,4 @@
-"""tracefs and debugfs, whether or not somebody mounted them.
+"""tracefs and debugfs, whether or not they are mounted.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -18,17 +18,17 @@ _LIBC.syscall.restype = ctypes.c_long
 
 
 def tracefs() -> int:
-    """Return a descriptor of its directory, to read below; OSError where it cannot be had."""
+    """Return a descriptor of its directory, for read(). Raises OSError if it is unavailable."""
     return _open("tracefs", ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"), "events")
 
 
 def debugfs() -> int:
-    """Return a descriptor of its directory, to read below; OSError where it cannot be had."""
+    """Return a descriptor of its directory, for read(). Raises OSError if it is unavailable."""
     return _open("debugfs", ("/sys/kernel/debug",), "sched")
 
 
 def read(directory: int, name: str) -> str:
-    """Return what a file below ``directory`` holds, 4 KiB of it at most; OSError."""
+    """Return the text of a file below ``directory``, at most 4 KiB. Raises OSError."""
     descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         return os.read(descriptor, 4096).decode()
@@ -37,10 +37,10 @@ def read(directory: int, name: str) -> str:
 
 
 def _open(kind: str, usual: tuple[str, ...], mark: str) -> int:
-    """Open it where it is mounted, or make a mount that hangs nowhere and ends with its descriptor.
+    """Open it where it is mounted, or make a detached mount that ends with its descriptor.
 
-    (A mount in a mount namespace of one's own needs the root directory to be a mount point, which
-    that of a chroot is not, and a directory to mount on.)
+    (A private mount namespace would need a directory to mount on, and a root directory that is a
+    mount point. The root of a chroot is not.)
     """
     for path in usual:
         if Path(path, mark).is_dir():

@@ -1,8 +1,8 @@
-"""Whether the offsets fit the running kernel: a few fields are read that are known otherwise.
+"""Checks that the offsets fit the running kernel, by reading fields whose values are known.
 
-BTF of another kernel (mounted into a container, say) gives offsets with which programs load and
-run, and count garbage. So, before anything is compiled, small programs follow the same chains of
-pointers as those of bpf/, from the loader's own task, and must find what system calls tell.
+With the BTF of another kernel (mounted into a container, say), programs load and run, but count
+garbage. So before anything is compiled, small programs follow the same chains of pointers as those
+in bpf/, starting from the loader's own task. They must find the values that system calls report.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -24,10 +24,10 @@ _TICK_NS = 10_000_000  # of /proc/PID/stat
 _SOCKFS_MAGIC, _AF_UNIX = 0x534F434B, 1
 
 
-class Field(NamedTuple):
-    """A field of the kernel's: how it is reached from the current task, and what it must be.
+class KnownField(NamedTuple):
+    """A kernel field: how it is reached from the current task, and the value it must have.
 
-    Each step but the last leads to a pointer; ``size`` in bytes, four at most.
+    ``steps`` are offsets. Each but the last leads to a pointer. ``size`` is at most 4 bytes.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Field(NamedTuple):
 
 
 class Misfit(NamedTuple):
-    """A field that is not what it must be."""
+    """A field that does not have the value it must have."""
 
     name: str
     found: int
@@ -45,12 +45,12 @@ class Misfit(NamedTuple):
 
 
 def misfit(constants: dict[str, int], socket: int) -> Misfit | None:
-    """Return a field that the offsets do not find; None: they fit.
+    """Return a field that the offsets do not find, or None if they fit.
 
-    ``constants`` are those of offsets.py, ``socket`` is the descriptor of a connected unix socket.
-    Raises OSError where programs cannot be loaded or run.
+    ``constants`` come from offsets.py. ``socket`` is the descriptor of a connected unix socket.
+    Raises OSError if programs cannot be loaded or run.
     """
-    for field in fields(constants, socket):
+    for field in known_fields(constants, socket):
         found = run(read(field.steps, field.size))
         if found != field.expected:
             return Misfit(field.name, found, field.expected)
@@ -61,8 +61,8 @@ def misfit(constants: dict[str, int], socket: int) -> Misfit | None:
     return None if low <= found <= high else Misfit("task_struct.start_boottime", found, high)
 
 
-def fields(constants: dict[str, int], socket: int) -> list[Field]:
-    """Return what is read but the age: of the task, its namespace, its memory, and a socket."""
+def known_fields(constants: dict[str, int], socket: int) -> list[KnownField]:
+    """Return all fields except the age: of the task, its namespace, its memory, and a socket."""
 
     def at(*names: str) -> tuple[int, ...]:
         return tuple(constants[f"OFFSETOF_{name}"] for name in names)
@@ -76,25 +76,27 @@ def fields(constants: dict[str, int], socket: int) -> list[Field]:
     device = os.major(status.st_dev) << 20 | os.minor(status.st_dev)
     magic = (*inode, *at("INODE_SB", "SUPERBLOCK_MAGIC"))
     return [
-        Field("task_struct.tgid", at("TASK_TGID"), 4, run(_PROCESS_ID)),
-        Field("task_struct.comm", at("TASK_COMM"), 4, _comm()),
-        Field("cred.euid", at("TASK_CRED", "CRED_EUID"), 4, os.geteuid()),
-        Field("net.ns.inum", at("TASK_NSPROXY", "NSPROXY_NET", "NET_NS_INUM"), 4, network),
-        Field("mm_struct.arg_start", at("TASK_MM", "MM_ARG_START"), 4, _arguments()),
-        Field("inode.i_ino", (*inode, *at("INODE_INO")), 4, number),
-        Field("inode.i_mode", (*inode, *at("INODE_MODE")), 2, status.st_mode),
-        Field("super_block.s_dev", (*inode, *at("INODE_SB", "SUPERBLOCK_DEV")), 4, device),
-        Field("super_block.s_magic", magic, 4, _SOCKFS_MAGIC),
-        Field("sock_common.skc_family", (*sk, *at("SKC_FAMILY")), 2, _AF_UNIX),
-        Field("sock_common.skc_net", (*sk, *at("SKC_NET", "NET_NS_INUM")), 4, network),
-        Field("sock.sk_socket", (*sk, *number_of_sk), 4, number),
+        KnownField("task_struct.tgid", at("TASK_TGID"), 4, run(_PROCESS_ID)),
+        KnownField("task_struct.comm", at("TASK_COMM"), 4, _comm()),
+        KnownField("cred.euid", at("TASK_CRED", "CRED_EUID"), 4, os.geteuid()),
+        KnownField("net.ns.inum", at("TASK_NSPROXY", "NSPROXY_NET", "NET_NS_INUM"), 4, network),
+        KnownField("mm_struct.arg_start", at("TASK_MM", "MM_ARG_START"), 4, _arguments()),
+        KnownField("inode.i_ino", (*inode, *at("INODE_INO")), 4, number),
+        KnownField("inode.i_mode", (*inode, *at("INODE_MODE")), 2, status.st_mode),
+        KnownField("super_block.s_dev", (*inode, *at("INODE_SB", "SUPERBLOCK_DEV")), 4, device),
+        KnownField("super_block.s_magic", magic, 4, _SOCKFS_MAGIC),
+        KnownField("sock_common.skc_family", (*sk, *at("SKC_FAMILY")), 2, _AF_UNIX),
+        KnownField("sock_common.skc_net", (*sk, *at("SKC_NET", "NET_NS_INUM")), 4, network),
+        KnownField("sock.sk_socket", (*sk, *number_of_sk), 4, number),
         # The peer of the peer is the socket itself.
-        Field("unix_sock.peer", (*sk, *at("UNIX_PEER", "UNIX_PEER"), *number_of_sk), 4, number),
+        KnownField(
+            "unix_sock.peer", (*sk, *at("UNIX_PEER", "UNIX_PEER"), *number_of_sk), 4, number
+        ),
     ]
 
 
 def read(steps: tuple[int, ...], size: int, *, age: bool = False) -> bytes:
-    """Return a program that returns what ``steps`` lead to; ``age``: how long ago that was."""
+    """Return a program that returns the value at ``steps``; with ``age``, the time since then."""
     code = [instruction(do.CALL, number=_CURRENT_TASK), instruction(do.MOVE, 6, 0)]
     for place, offset in enumerate(steps, 1):
         code += [
@@ -106,7 +108,7 @@ def read(steps: tuple[int, ...], size: int, *, age: bool = False) -> bytes:
             instruction(do.ADD_NUMBER, 3, number=offset),
             instruction(do.CALL, number=_READ_KERNEL),
             instruction(do.SKIP_IF_EQUAL, offset=1),
-            instruction(do.EXIT),  # with an errno, which no field holds
+            instruction(do.EXIT),  # with an errno, which no field can contain
             instruction(do.LOAD, 6, do.STACK, offset=-8),
         ]
     result = [instruction(do.MOVE, 0, 6)]
@@ -134,7 +136,7 @@ def _comm() -> int:
 
 
 def _status(field: int) -> int:
-    """Return a number of /proc/self/stat by its place in proc(5)."""
+    """Return a number in /proc/self/stat by its position in proc(5)."""
     text = Path("/proc/self/stat").read_text()
     return int(text.rpartition(")")[2].split()[field - 3])
 
@@ -144,5 +146,5 @@ def _arguments() -> int:
 
 
 def _age() -> int:
-    """Return how old this task is at most, as the programs tell it."""
+    """Return the greatest age that this task can have, in the unit of the programs."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _status(22) * _TICK_NS >> _AGE_SHIFT

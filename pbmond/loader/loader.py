@@ -1,13 +1,13 @@
-"""The loader: compiles, loads and attaches the eBPF programs, hands every descriptor over, exits.
+"""The loader: compiles, loads and attaches the eBPF programs, hands over the descriptors, exits.
 
-Runs as a script under any Python >= 3.9 that has bcc, with nothing but the standard library beside
-it:
+Runs as a script under any Python >= 3.9 that has bcc. Apart from bcc it needs only the standard
+library:
 
     PYTHON -I loader.py DESCRIPTOR
 
-DESCRIPTOR is a Unix stream socket. One line of JSON comes in (``handover.Request``), JSON lines go
-out, each followed on the same socket by the descriptors that it names, the last with "done". LLVM
-never stays in memory: the process ends as soon as the descriptors are over.
+DESCRIPTOR is a Unix stream socket. The loader reads one line of JSON (``handover.LoadRequest``). It
+answers with lines of JSON, each followed on the same socket by the descriptors that it names; the
+last line says "done". The process then ends, so that LLVM does not stay in memory.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import socket
 import sys
 from pathlib import Path
 
-# Appended, so that nothing beside the package can stand in for a system module such as bcc.
+# Appended, so that nothing next to the package can replace a system module such as bcc.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from pbmond.loader.attaching import Attacher, Result
+from pbmond.loader.attaching import Attacher, HookResult
 from pbmond.loader.btf import BtfError
 from pbmond.loader.build import Builder, BuildRefused, Built
-from pbmond.loader.handover import Request, say, say_kinds
+from pbmond.loader.handover import LoadRequest, say, say_kinds
 from pbmond.loader.hooks import Modes
 from pbmond.loader.kernel_maps import make, maps
 from pbmond.loader.programs import NoBccError
@@ -31,33 +31,33 @@ from pbmond.loader.refusals import Refused
 from pbmond.loader.target import Target, target
 from pbmond.loader.uring import BLIND
 
-_SCRATCH_SLOTS = 4  # of each processor, where programs may be preempted
+_SCRATCH_SLOTS = 4  # per processor, where programs may be preempted
 
 
 def main() -> None:
-    """Serve one request and end at once, without bcc's own clean-up, which would detach all."""
+    """Serve one request, then exit at once: bcc's own clean-up would detach everything."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     try:
-        load(Request.parse(channel.makefile("r").readline()), channel)
+        load(LoadRequest.parse(channel.makefile("r").readline()), channel)
     except (Refused, BtfError, NoBccError) as error:
         say(channel, {"error": str(error), "no_bcc": isinstance(error, NoBccError)}, [])
-    except Exception as error:  # noqa: BLE001 - whatever it is, the daemon must hear one line
+    except Exception as error:  # noqa: BLE001 - the daemon must get one line for any error
         say(channel, {"error": f"loading the eBPF programs failed: {error!r}"}, [])
     channel.shutdown(socket.SHUT_WR)
     os._exit(0)
 
 
-def load(request: Request, channel: socket.socket) -> None:
-    """Load the best mode that the request allows and hand it over; Refused if none runs."""
-    here = target()
-    possible = here.possible(request)
-    builder = prepare(request, here, possible)
-    attacher = Attacher(here.facts)
+def load(request: LoadRequest, channel: socket.socket) -> None:
+    """Load the best mode that the request allows and hand it over. Refused if none works."""
+    kernel = target()
+    possible = kernel.possible(request)
+    builder = prepare(request, kernel, possible)
+    attacher = Attacher(kernel.facts)
     refusals: list[str] = []  # of better modes
     refused: set[str] = set()  # programs of the mode tried last
     for modes in possible:
-        hooks = here.hooks(modes)
-        # Where sockets are counted at system calls too, the same programs do more.
+        hooks = kernel.hooks(modes)
+        # A mode that uses the same programs would be rejected too.
         if refused and refused <= {hook.loaded for hook in hooks}:
             continue
         refused = set()
@@ -72,17 +72,17 @@ def load(request: Request, channel: socket.socket) -> None:
             refusals.append(str(error))
         else:
             say_kinds(channel, _kinds(builder.descriptors, built, links))
-            say(channel, _done(here, modes, built, results, refusals), [])
+            say(channel, _done(kernel, modes, built, results, refusals), [])
             return
     raise Refused(refusals[-1])
 
 
-def prepare(request: Request, here: Target, possible: list[Modes]) -> Builder:
+def prepare(request: LoadRequest, kernel: Target, possible: list[Modes]) -> Builder:
     """Make the maps that the programs of all modes share."""
-    preempted = any(here.preempts_programs(modes) for modes in possible)
+    preempted = any(kernel.preempts_programs(modes) for modes in possible)
     slots = _SCRATCH_SLOTS if preempted else 1
-    every = maps(request, here.uring.memory, slots)
-    return Builder(request, here, every, make(every, here.facts), slots)
+    every = maps(request, kernel.uring.memory, slots)
+    return Builder(request, kernel, every, make(every, kernel.facts), slots)
 
 
 def _kinds(
@@ -92,14 +92,14 @@ def _kinds(
     return {
         "maps": {**shared, **built.tails},
         "programs": {name: fd for name, fd in programs.items() if built.wanted[name].hooked},
-        # What the hooks call is told apart: its runs count as those of its caller.
+        # Kept apart: the runs of a called program count as those of its caller.
         "called": {name: fd for name, fd in programs.items() if not built.wanted[name].hooked},
         "links": links,
     }
 
 
 def _done(
-    here: Target, modes: Modes, built: Built, results: list[Result], refusals: list[str]
+    kernel: Target, modes: Modes, built: Built, results: list[HookResult], refusals: list[str]
 ) -> dict[str, object]:
     return {
         "done": True,
@@ -109,8 +109,8 @@ def _done(
         "hooks": [result._asdict() for result in results],
         "refusals": refusals,
         "verified": {name: each.verified for name, each in built.loaded.items()},
-        "unseen": here.unseen(modes),
-        "blind": [BLIND] * (here.uring.blind and modes.calls != "off"),
+        "unseen": kernel.unseen(modes),
+        "blind": [BLIND] * (kernel.uring.blind and modes.calls != "off"),
     }
 
 

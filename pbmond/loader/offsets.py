@@ -12,10 +12,10 @@ from pbmond.loader.btf import Btf, BtfError, Member
 from pbmond.loader.hooks import SOCKET_TRACEPOINTS
 from pbmond.loader.preemption import raw_is_preemptible
 
-# What the C side reads, in bytes; INSIDE: it only counts on from there.
+# Sizes of the reads in C, in bytes. INSIDE: C only adds to the offset.
 U8, U16, U32, U64, POINTER, INSIDE = 1, 2, 4, 8, 8, 0
 
-# OFFSETOF_<name>: the size of the read, and the member, which must be as large. "|" parts
+# OFFSETOF_<name>: the size of the read, and the member, which must have that size. "|" separates
 # alternatives, newest kernel first.
 _NEEDED: dict[str, tuple[int, str]] = {
     "TASK_TGID": (U32, "task_struct.tgid"),
@@ -64,7 +64,7 @@ _NEEDED: dict[str, tuple[int, str]] = {
     "MOUNT_MOUNTPOINT": (POINTER, "mount.mnt_mountpoint"),
     "CSS_SET_DFL_CGRP": (POINTER, "css_set.dfl_cgrp"),
     "CGROUP_KN": (POINTER, "cgroup.kn"),
-    # renamed when it came under RCU
+    # renamed when RCU began to protect it
     "KERNFS_NODE_PARENT": (POINTER, "kernfs_node.__parent | kernfs_node.parent"),
     "KERNFS_NODE_NAME": (POINTER, "kernfs_node.name"),
     "SKC_FAMILY": (U16, "sock_common.skc_family"),
@@ -80,6 +80,7 @@ _NEEDED: dict[str, tuple[int, str]] = {
     "SK_TYPE": (U16, "sock.sk_type"),
     "SK_SOCKET": (POINTER, "sock.sk_socket"),
     "SK_DST_CACHE": (POINTER, "sock.sk_dst_cache"),
+    "INET_SPORT": (U16, "inet_sock.inet_sport"),
     "ICSK_BIND_HASH": (POINTER, "inet_connection_sock.icsk_bind_hash"),
     "BIND_BUCKET_FASTREUSE": (U8, "inet_bind_bucket.fastreuse"),
     "TCP_SRTT_US": (U32, "tcp_sock.srtt_us"),
@@ -98,16 +99,16 @@ _NEEDED: dict[str, tuple[int, str]] = {
     "REQUEST_OPCODE": (U8, "io_kiocb.opcode"),
     "REQUEST_FILE": (POINTER, "io_kiocb.file"),
 }
-# Defined only where the kernel has them; the programs do without.
+# Defined only if the kernel has them. The programs work without.
 _OPTIONAL: dict[str, tuple[int, str]] = {
     "TASK_IOAC": (INSIDE, "task_struct.ioac"),  # CONFIG_TASK_IO_ACCOUNTING
     "IOAC_READ_BYTES": (U64, "task_io_accounting.read_bytes"),
     "IOAC_WRITE_BYTES": (U64, "task_io_accounting.write_bytes"),
-    "SK_INO": (U64, "sock.sk_ino"),  # newer kernels keep the number in the sock itself
-    "REQUEST_TCTX": (POINTER, "io_kiocb.tctx"),  # newer kernels; a task before
+    "SK_INO": (U64, "sock.sk_ino"),  # newer kernels store the number in the sock itself
+    "REQUEST_TCTX": (POINTER, "io_kiocb.tctx"),  # newer kernels; older ones have a task
     "TCTX_TASK": (POINTER, "io_uring_task.task"),
     "REQUEST_TASK": (POINTER, "io_kiocb.task"),
-    "SPLICE_FILE_IN": (POINTER, "io_splice.file_in"),  # until 5.17; a descriptor since
+    "SPLICE_FILE_IN": (POINTER, "io_splice.file_in"),  # until 5.17; a descriptor since then
     "SPLICE_FD_IN": (U32, "io_splice.splice_fd_in"),
     "SPLICE_FLAGS": (U32, "io_splice.flags"),
     "SPLICE_NODE": (POINTER, "io_splice.rsrc_node"),
@@ -120,7 +121,7 @@ _OPTIONAL: dict[str, tuple[int, str]] = {
     "ASYNC_MESSAGE_NAME_LENGTH": (U32, "io_async_msghdr.namelen"),
     "ASYNC_MESSAGE_CONTROL_LENGTH": (U64, "io_async_msghdr.controllen"),
 }
-# What tracepoints record for perf, where programs get that instead of their arguments.
+# The records that tracepoints make for perf. Programs get these instead of the arguments there.
 _TRACED: dict[str, tuple[int, str]] = {
     "TRACED_SOCK": (POINTER, "trace_event_raw_sock_msg_length.sk"),
     "TRACED_SOCK_RESULT": (U32, "trace_event_raw_sock_msg_length.ret"),
@@ -134,7 +135,7 @@ _TRACED: dict[str, tuple[int, str]] = {
     "TRACED_COMPLETE_FLAGS": (U32, "trace_event_raw_io_uring_complete.cflags"),
     "TRACED_OVERFLOW_RESULT": (U32, "trace_event_raw_io_uring_cqe_overflow.res"),
 }
-# Bit fields of some kernels, read as the byte that holds them: SHIFT_<name> and MASK_<name>, too.
+# Bit fields on some kernels, read as the byte that holds them. Also SHIFT_<name> and MASK_<name>.
 _BITS = {"SK_USERLOCKS": "sock.sk_userlocks"}
 _REGISTERS: dict[str, dict[str, tuple[int, str]]] = {
     "x86_64": {
@@ -159,7 +160,7 @@ _INODE_READ_MAX = 256  # beyond it, a second read is cheaper than a longer one
 
 
 def defines(btf: Btf, machine: str = platform.machine()) -> dict[str, int]:
-    """Return every define that depends on the kernel's types; BtfError names what is missing."""
+    """Return every define that depends on the kernel's types. BtfError names what is missing."""
     if machine not in _REGISTERS:
         raise BtfError(f"pbmon runs on {' and '.join(_REGISTERS)}, not on {machine}")
     reads = _NEEDED | _REGISTERS[machine]
@@ -176,7 +177,7 @@ def defines(btf: Btf, machine: str = platform.machine()) -> dict[str, int]:
 
 
 def _spans(members: dict[str, Member]) -> dict[str, int]:
-    """Return how much of a structure is read at once where reads are dear, and from where."""
+    """Return how much of each structure is read at once where reads are expensive."""
     kinds = [members["SK_TYPE"], members["SK_PROTOCOL"]]
     first = min(member.offset for member in kinds)
     inode = [member for name, member in members.items() if name.startswith("INODE_")]
@@ -192,12 +193,12 @@ def _spans(members: dict[str, Member]) -> dict[str, int]:
 
 
 def _span(members: list[Member]) -> int:
-    """Bytes from a structure's beginning to the end of the last member, rounded up to 8."""
+    """Return the bytes from a structure's start to the end of its last member, rounded up to 8."""
     return (max(member.offset + member.size for member in members) + 7) // 8 * 8
 
 
 def _stack(btf: Btf, machine: str) -> dict[str, int]:
-    """Return where a task's kernel stack keeps the registers of its system call."""
+    """Return where on a task's kernel stack the registers of its system call are."""
     return {
         "ARCH_ARM64": int(machine == "aarch64"),
         "SIZEOF_PT_REGS": btf.size("pt_regs") or 0,
@@ -208,7 +209,7 @@ def _stack(btf: Btf, machine: str) -> dict[str, int]:
 
 
 def _abilities(btf: Btf) -> dict[str, int]:
-    """Return what the kernel has of functions, tracepoints and their parameters."""
+    """Return which functions, tracepoints and tracepoint parameters the kernel has."""
     sockets = [btf.tracepoint_parameters(name) for name in SOCKET_TRACEPOINTS]
     return {
         "FUNCTION_RDONLY_CAST": btf.function("bpf_rdonly_cast") or 0,
@@ -219,17 +220,19 @@ def _abilities(btf: Btf) -> dict[str, int]:
 
 
 def unseen(btf: Btf, *, sockets: bool) -> list[str]:
-    """Return what this kernel does past every hook, or does not tell about; for people."""
+    """Return what this kernel does without passing a hook, or does not report, for people."""
     found = []
     if sockets and btf.structure("io_zcrx_ifq") is not None:
         found.append("io_uring receives without a copy (IORING_OP_RECV_ZC)")
     if btf.member("bpf_prog_info", "recursion_misses") is None:
-        found.append("calls during bpf(2) of others on their processor (Linux 5.12 counts them)")
+        found.append(
+            "calls during bpf(2) of other processes on their processor (Linux 5.12 counts them)"
+        )
     return found
 
 
 def _find(btf: Btf, name: str, size: int, path: str) -> Member | None:
-    """Find the first alternative that the kernel has; BtfError if it cannot be read as we do."""
+    """Find the first alternative that the kernel has. BtfError if it has an unexpected size."""
     for alternative in path.split(" | "):
         structure, _, inner = alternative.partition(".")
         member = btf.member(structure, inner)
@@ -239,7 +242,7 @@ def _find(btf: Btf, name: str, size: int, path: str) -> Member | None:
             what = f"{member.width} bits" if member.width else f"{member.size} bytes"
             raise BtfError(
                 f"this kernel's {alternative} has {what}, not {size} bytes ({name}): "
-                "pbmon does not know it"
+                "pbmon does not support it"
             )
         return member
     return None
@@ -249,7 +252,7 @@ def _needed(btf: Btf, name: str, size: int, path: str) -> Member:
     member = _find(btf, name, size, path)
     if member is None:
         newest = path.partition(" | ")[0]
-        raise BtfError(f"this kernel has no {newest} ({name}): pbmon does not know it")
+        raise BtfError(f"this kernel has no {newest} ({name}): pbmon does not support it")
     return member
 
 
@@ -257,7 +260,9 @@ def _bits(btf: Btf, name: str, path: str) -> Member:
     structure, _, inner = path.partition(".")
     member = btf.member(structure, inner)
     if member is None:
-        raise BtfError(f"this kernel has no {path} ({name}): pbmon does not know it")
+        raise BtfError(f"this kernel has no {path} ({name}): pbmon does not support it")
     if member.size != U8:
-        raise BtfError(f"this kernel's {path} is not in one byte ({name}): pbmon does not know it")
+        raise BtfError(
+            f"this kernel's {path} is not in one byte ({name}): pbmon does not support it"
+        )
     return member

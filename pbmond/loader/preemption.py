@@ -1,10 +1,14 @@
 """Whether this kernel preempts itself, and our programs with it.
 
-The kernel skips a program where the same one was preempted on that processor (bpf_prog->active,
-kernel/bpf/trampoline.c), so that calls of whoever runs instead go uncounted; it counts them
-(bpf_prog_info.recursion_misses). Programs of fexit can be preempted wherever the kernel can, those
-of raw tracepoints since Linux 7.0, where perf serves instead, those of a system call's tracepoints
-since 7.2, where the one that all calls pass serves instead; all with PREEMPT_RT.
+If a program is preempted, the kernel skips the same program for whatever runs next on that
+processor (bpf_prog->active, kernel/bpf/trampoline.c). Those calls go uncounted, but the kernel says
+how many there were (bpf_prog_info.recursion_misses).
+
+- fexit programs can be preempted wherever the kernel can.
+- Raw tracepoint programs can be since Linux 7.0. There we attach through perf instead.
+- Programs at the tracepoint of one system call can be since 7.2. There we use the tracepoint that
+  all system calls pass instead.
+- With PREEMPT_RT, all programs can be.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -18,13 +22,14 @@ import re
 from pbmond.loader import kernelfs
 from pbmond.loader.btf import Btf
 
-#: Words of the kernel's version (utsname) that mean it preempts itself; PREEMPT_DYNAMIC may or not.
+#: Words in the kernel's version (utsname) that mean it preempts itself. PREEMPT_DYNAMIC may or may
+#: not.
 _PREEMPTIBLE = {"PREEMPT", "PREEMPT_RT", "PREEMPT_LAZY"}
 _MODES = "sched/preempt"  # in debugfs: "none (voluntary) full lazy" (kernel/sched/debug.c)
 
 
 def of_kernel() -> str | None:
-    """Say why the kernel may preempt itself; None: it does not."""
+    """Return why the kernel may preempt itself, or None if it does not."""
     words = set(platform.version().split())
     if words & _PREEMPTIBLE:
         return "this kernel preempts itself"
@@ -37,26 +42,26 @@ def of_kernel() -> str | None:
 
 
 def of_programs(calls: str, kernel: str | None) -> str | None:
-    """Say why programs may be preempted; None: they are not.
+    """Return why programs may be preempted, or None if they are not.
 
-    ``calls``: as Modes.calls; ``kernel``: what of_kernel() says.
+    ``calls`` is Modes.calls. ``kernel`` is the result of of_kernel().
     """
     return kernel if calls == "fexit" or "PREEMPT_RT" in platform.version() else None
 
 
 def calls_are_preemptible(btf: Btf) -> bool:
-    """Tell whether programs of a system call's tracepoints run with preemption on (Linux 7.2).
+    """Return whether programs at system call tracepoints can be preempted (Linux 7.2).
 
-    perf_syscall_exit() calls them by trace_call_bpf_faultable(), before it switches that off.
+    perf_syscall_exit() calls them in trace_call_bpf_faultable(), before it disables preemption.
     """
     return btf.function("trace_call_bpf_faultable") is not None
 
 
 def raw_is_preemptible(btf: Btf) -> bool:
-    """Tell whether programs of raw tracepoints run with preemption on.
+    """Return whether programs at raw tracepoints can be preempted.
 
-    Since Linux 7.0 an SRCU protects tracepoints. (Until 6.12 there was one of that name, for some
-    of them; tracepoint_ext is of 6.13.) Those of perf switch preemption off.
+    Since Linux 7.0, SRCU protects tracepoints. (Up to 6.12, an SRCU of the same name protected some
+    of them. tracepoint_ext came with 6.13.) perf disables preemption.
     """
     has_srcu = btf.variable("tracepoint_srcu_srcu_data") is not None
     return has_srcu and btf.structure("tracepoint_ext") is not None

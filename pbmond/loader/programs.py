@@ -1,6 +1,6 @@
 """Compiles the eBPF programs with bcc, and loads them for one choice of modes.
 
-The only module that imports bcc: it compiles, and no more. Used by the loader only: any
+The only module that imports bcc, which does nothing but compile. Used by the loader only: any
 Python >= 3.9, the standard library and bcc.
 """
 
@@ -18,13 +18,16 @@ from typing import Any, NamedTuple
 from pbmond.loader import bpf
 from pbmond.loader.hooks import Hook, Modes
 
-# Programs that others tail-call, in the order of the indexes WALKER, FIRST, ... in bpf/.
+# Programs that others tail-call, in the order of the indexes in bpf/: WALKER, FIRST, ...
 _RAW_TAILS = ("raw_walker", "raw_first")
-_EXIT_TAILS = ("exit_walker", "exit_first", "exit_sendmmsg", "exit_io_submit", "exit_io_results")
-# A tail that is compiled once and loaded for both kinds of program.
+_EXIT_TAILS = (
+    *("exit_walker", "exit_first", "exit_sendmmsg", "exit_io_submit", "exit_io_results"),
+    "exit_recvmmsg",
+)
+# Tails that are compiled once and loaded for both kinds of program.
 _TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
 _FILL, _RAW_SET = "raw_fill", "tails_of_raw"
-_CALLS_TAILS = "raw_sched_process_exec"  # a program that is always there and calls _RAW_TAILS
+_CALLS_TAILS = "raw_sched_process_exec"  # always loaded, and calls _RAW_TAILS
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 # Lines of the verifier's log that are figures (print_verification_stats(), kernel/bpf/verifier.c).
@@ -32,7 +35,7 @@ _FIGURES = ("processed ", "verification time ", "stack depth ")
 
 
 class NoBccError(Exception):
-    """An interpreter without bcc; another one may have it."""
+    """The interpreter has no bcc. Another one may have it."""
 
 
 class CompileError(Exception):
@@ -50,7 +53,7 @@ class RefusedError(Exception):
 
 
 class Source(NamedTuple):
-    """What is compiled: places of the C files, and what is defined for them."""
+    """What is compiled: the paths of the C files, and their defines."""
 
     directory: str
     headers: str
@@ -66,9 +69,9 @@ class Function(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A program to load: its function in C, and the BTF id of the function that it runs behind.
+    """A program to load: its function in C, and the BTF id of the kernel function it runs after.
 
-    ``tails``: the map of the programs that it may tail-call; ``hooked``: a hook runs it itself.
+    ``tails`` is the map of the programs that it may tail-call. ``hooked``: a hook runs it directly.
     """
 
     function: str
@@ -79,24 +82,24 @@ class Wanted(NamedTuple):
 
 
 def wanted(
-    here: list[Hook], modes: Modes, functions: dict[str, Function], called: set[str]
+    hooks: list[Hook], modes: Modes, functions: dict[str, Function], called: set[str]
 ) -> dict[str, Wanted]:
-    """Return each program to load, by its name; ``functions``: what the kernel has of them.
+    """Return each program to load, by name. ``functions`` are those that the kernel has.
 
-    ``called``: functions in C that "exit_dispatch" calls, in the place of hooks.
+    ``called`` are functions in C that "exit_dispatch" calls instead of hooks.
 
-    The kernel lets programs of fexit tail-call each other only if the functions they run behind
-    have one prototype (since 6.12), so there is a set of tails for each. What would run behind a
-    function that the kernel does not have is left out.
+    Since 6.12, fexit programs may tail-call each other only if the functions they run after have
+    the same prototype, so each prototype has its own set of tails. Hooks on functions that the
+    kernel does not have are left out.
     """
     at_exit = bpf.TRACING if modes.calls == "fexit" else bpf.TRACEPOINT
     kinds = {"raw_tracepoint": bpf.RAW_TRACEPOINT, "tracepoint": bpf.TRACEPOINT}
     traced = {hook.program: Wanted(hook.program, kinds[hook.kind], 0, _RAW_SET, hooked=True)
-              for hook in here if hook.program.startswith("raw_")}  # fmt: skip
+              for hook in hooks if hook.program.startswith("raw_")}  # fmt: skip
     found = {_FILL: Wanted(_FILL, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=False)}
     for tail in _RAW_TAILS:
         found[tail] = traced[_CALLS_TAILS]._replace(function=tail, hooked=False)
-    for hook in here:
+    for hook in hooks:
         if hook.program in traced:
             program = traced[hook.program]
         elif hook.kind == "tracepoint" or hook.name in functions:
@@ -126,7 +129,7 @@ def tails(programs: dict[str, Wanted]) -> dict[str, dict[int, str]]:
 
 
 def import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
-    """Import bcc with our stub headers in place of the kernel's; NoBccError if there is none."""
+    """Import bcc with our stub headers in place of the kernel's. NoBccError if it is missing."""
     os.environ["BCC_KERNEL_SOURCE"] = headers
     try:
         import bcc  # noqa: PLC0415 - only after the environment is set
@@ -141,13 +144,13 @@ def import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
 
 
 class Compiled:
-    """The compiled programs, each of which can be loaded any number of times."""
+    """The compiled programs. Each can be loaded any number of times."""
 
     def __init__(self, source: Source) -> None:
-        """Compile; CompileError if bcc cannot."""
+        """Compile. Raises CompileError if bcc cannot."""
         bcc = import_bcc(source.headers)
         defines = [f"-D{name}={value}" for name, value in source.defines.items()]
-        # Debug information takes a tenth of the time; a compiler's complaint is all that uses it.
+        # Debug information takes a tenth of the time and only serves the compiler's messages.
         flags = [*([] if source.debug else ["-g0"]), f"-I{source.directory}", *defines]
         text = Path(source.directory, "pbmon.c").read_text()
         try:
@@ -158,9 +161,9 @@ class Compiled:
         self._library = bcc.lib
 
     def load(self, name: str, program: Wanted, cast: int, maps: dict[str, int]) -> bpf.Loaded:
-        """Load one program as ``name``; RefusedError if the kernel does not take it.
+        """Load one program as ``name``. Raises RefusedError if the kernel rejects it.
 
-        ``cast``: BTF id of bpf_rdonly_cast, or 0.
+        ``cast`` is the BTF id of bpf_rdonly_cast, or 0.
         """
         source = _TWINS.get(program.function, program.function).encode()
         start = self._library.bpf_function_start(self._module.module, source)
@@ -178,7 +181,7 @@ class Compiled:
 
 
 def _link(code: bytearray, cast: int, maps: dict[int, int]) -> None:
-    """Do in place what bcc's compiler cannot: call a kernel function, use other maps."""
+    """Patch in place what bcc's compiler cannot do: call a kernel function, use other maps."""
     instruction = struct.Struct("<BBhi")  # operation, registers, offset, immediate
     for at in range(0, len(code), instruction.size):
         operation, registers, offset, value = instruction.unpack_from(code, at)
@@ -190,7 +193,7 @@ def _link(code: bytearray, cast: int, maps: dict[int, int]) -> None:
 
 
 def _last_words(log: str) -> str:
-    """Return the verifier's complaint, without its figures, in one line."""
+    """Return the verifier's complaint in one line, without its statistics."""
     lines = [line.strip() for line in log.splitlines()]
     lines = [line for line in lines if line and not line.startswith(_FIGURES)]
     return lines[-1] if lines else ""

@@ -1,6 +1,6 @@
-"""Why a start is refused, in one line: from what the kernel answered and what this process has.
+"""Why a start is refused, in one line, given the kernel's answer and what this process has.
 
-Pure: trials.py asks the kernel. Each line says what is wrong, then what to do.
+trials.py asks the kernel. Each line says what is wrong, then what to do.
 
 Used by the loader too: any Python >= 3.9, standard library.
 """
@@ -13,7 +13,7 @@ import signal
 from typing import NamedTuple
 
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_PERFMON, CAP_BPF = 21, 24, 38, 39
-# Without one of these the daemon would start and show less than it says; privileges.py, why.
+# Without these the daemon would start, but show less than it claims. privileges.py says why.
 _ALWAYS = {
     2: "CAP_DAC_READ_SEARCH",
     5: "CAP_KILL",
@@ -36,17 +36,17 @@ NO_PROC = "/proc is not mounted, or that of a container: mount -t proc proc /pro
 _TRACEFS = "/sys/kernel/tracing"
 
 
-class Refused(Exception):  # noqa: N818 - what happened, not an error of ours
-    """The programs cannot run here; the message says why and what to do, in one line."""
+class Refused(Exception):  # noqa: N818 - named after what happened
+    """The programs cannot run here. The message says in one line why and what to do."""
 
 
 class Facts(NamedTuple):
-    """What this process has, and what the host says; None: without limit, or not said.
+    """What this process has, and what the host says. None means unlimited or unknown.
 
-    ``capabilities``: the effective ones, a bit each; ``pid_namespace``, ``time_namespace``: not the
-    host's; ``seccomp``: a filter is on; ``memlock`` in bytes, ``descriptors``: limits;
-    ``reached``: bpf(2) answers to a command that there is not,
-    ``capable``: and to one that takes CAP_BPF and no memory.
+    ``capabilities`` has one bit for each effective capability. ``pid_namespace`` and
+    ``time_namespace``: it is not the host's. ``seccomp``: a filter is active.
+    ``memlock`` (in bytes) and ``descriptors`` are limits. ``reached``: bpf(2) answers to a command
+    that does not exist. ``capable``: it answers to one that needs CAP_BPF and no memory.
     """
 
     capabilities: int
@@ -62,12 +62,12 @@ class Facts(NamedTuple):
     time_namespace: bool = False
 
     def lacks(self, *capabilities: int) -> list[str]:
-        """Name those of the capabilities that are missing."""
+        """Return the names of the capabilities that are missing."""
         return [_NAMES[number] for number in capabilities if not self.capabilities >> number & 1]
 
 
 def lacking(facts: Facts) -> str | None:
-    """Say what this process lacks for certain, before anything is tried; None: nothing."""
+    """Say what this process certainly lacks, before anything is tried. None: nothing."""
     if facts.user_namespace:
         return (
             "root of a user namespace (a rootless container) may not load eBPF programs: "
@@ -147,13 +147,13 @@ def table(name: str, size: int, number: int, facts: Facts) -> str:
 def locked_down() -> str:
     """Say that programs may not read the kernel's memory."""
     return (
-        "lockdown=confidentiality forbids eBPF programs to read the kernel's memory: "
+        "lockdown=confidentiality forbids eBPF programs from reading the kernel's memory: "
         "boot with lockdown=integrity or without lockdown"
     )
 
 
 def no_btf(path: str, number: int | None) -> str:
-    """Say why the kernel's types cannot be read: an errno, or None where the file is not BTF."""
+    """Say why the kernel's types cannot be read: by errno, or None if the file is not BTF."""
     if number is None:
         return f"{path} is not BTF: something else is mounted over it; unmount it"
     if number == errno.ENOENT:
@@ -165,20 +165,20 @@ def no_btf(path: str, number: int | None) -> str:
 
 
 def foreign_btf(path: str, sign: str, facts: Facts) -> str:
-    """Say that the types are not those of the running kernel; ``sign`` says how that shows."""
+    """Say that the types are not those of the running kernel. ``sign`` is the evidence."""
     return (
-        f"{path} is of another kernel than the running {facts.release} ({sign}): unmount what is "
-        "mounted over it, or boot the kernel that it belongs to"
+        f"{path} belongs to another kernel than the running {facts.release} ({sign}): "
+        "unmount what is mounted over it, or boot that kernel"
     )
 
 
 def tracefs(number: int, facts: Facts) -> str:
-    """Say why tracefs, which nobody mounted, cannot be had."""
+    """Say why tracefs, which is not mounted, is unavailable."""
     if number == errno.ENODEV:
         return "this kernel has no tracefs: it needs CONFIG_FTRACE=y"
     if facts.lacks(CAP_SYS_ADMIN):
         return (
-            "tracefs is not mounted, and CAP_SYS_ADMIN to do so is missing: "
+            "tracefs is not mounted, and CAP_SYS_ADMIN to mount it is missing: "
             f"mount -t tracefs tracefs {_TRACEFS}, or grant it {_GRANT}"
         )
     if facts.seccomp:
@@ -194,10 +194,10 @@ def tracepoint(name: str, number: int) -> str:
 
 
 def perf(number: int, facts: Facts) -> str:
-    """Say why perf_event_open(2) of a tracepoint is refused."""
+    """Say why perf_event_open(2) on a tracepoint is refused."""
     names = facts.lacks(CAP_PERFMON, CAP_SYS_ADMIN)
     if number == errno.EACCES and names and facts.paranoid is not None:
-        # Above 2 is an invention of distributions; up to 2 CAP_PERFMON is enough.
+        # Values above 2 are a distribution's own. Up to 2, CAP_PERFMON is enough.
         enough = 2 if facts.paranoid > 2 and names == ["CAP_SYS_ADMIN"] else -1
         return (
             f"kernel.perf_event_paranoid={facts.paranoid} forbids perf_event_open(2) without "
@@ -211,13 +211,13 @@ def perf(number: int, facts: Facts) -> str:
 
 
 def program(name: str, number: int, log: str, facts: Facts) -> str:
-    """Say why the kernel refuses a program; ``log``: its verifier's last words, perhaps none."""
+    """Say why the kernel refuses a program. ``log`` is the verifier's last line, if any."""
     said = f"{name}: {os.strerror(number)}" + f", {log}" * bool(log)
     if number in (errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return f"the kernel does not load a program ({said})"
     what = "finds a program too long" if number == errno.E2BIG else "refuses a program"
     line = f"the verifier of Linux {facts.release} {what} ({said}): please report it"
-    if name.startswith("sched_process_"):  # those of every choice
+    if name.startswith("sched_process_"):  # part of every mode
         return line
     return f'{line}; meanwhile sockets = "off" or files = "off" in the configuration may start'
 
@@ -228,13 +228,13 @@ def uncompiled(said: str) -> str:
 
 
 def ended(status: int | None) -> str:
-    """Say how the loader ended without a word; ``status``: subprocess's, None if it did not end."""
+    """Say how the loader ended without an answer. ``status``: subprocess's; None: still running."""
     if status == -signal.SIGSYS:
         return "the loader was killed by a seccomp filter: allow bpf(2) and perf_event_open(2)"
     if status == -signal.SIGKILL:
-        return "the loader was killed: it takes about 150 MB of memory, was there less?"
+        return "the loader was killed: it needs about 150 MB of memory, was there less?"
     how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
-    return f"the loader ended {how} without a word: run with --log-level debug"
+    return f"the loader ended {how} without an answer: run with --log-level debug"
 
 
 def _seccomp(call: str) -> str:
@@ -247,7 +247,7 @@ def _seccomp(call: str) -> str:
 def _security_module(call: str, number: int) -> str:
     return (
         f"the kernel refuses {call} ({os.strerror(number)}) though no capability is missing: a "
-        "security module (SELinux, AppArmor) may, see its log"
+        "security module (SELinux, AppArmor) may be the cause, see its log"
     )
 
 

@@ -1,7 +1,7 @@
-"""Where a task's kernel stack keeps the registers of its system call: the kernel is asked once.
+"""Where on a task's kernel stack the registers of its system call are. The kernel is asked once.
 
-bpf_task_pt_regs knows, but a call of it costs 10 ns on every read and write. What it adds to the
-beginning of the stack (its size, and room above the registers) is the same for every task.
+The helper bpf_task_pt_regs knows, but calling it costs 10 ns on every read and write. The distance
+that it adds to the beginning of the stack is the same for every task.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -14,9 +14,9 @@ _CURRENT_TASK, _TASK_REGISTERS = 158, 175  # helpers
 
 
 def stack_registers(stack: int) -> int:
-    """Return the registers' distance from the beginning of a kernel stack, in bytes.
+    """Return the distance of the registers from the beginning of a kernel stack, in bytes.
 
-    ``stack``: the offset of task_struct.stack. 0: this kernel does not tell.
+    ``stack`` is the offset of task_struct.stack. Returns 0 if this kernel has no such helper.
     """
     code = (
         instruction(CALL, number=_CURRENT_TASK)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pbmond.loader import fexit, preemption, trials
 from pbmond.loader.btf import Btf
-from pbmond.loader.handover import Request
+from pbmond.loader.handover import LoadRequest
 from pbmond.loader.hooks import Hook, Modes, hooks, modes
 from pbmond.loader.offsets import defines, unseen
 from pbmond.loader.refusals import Facts, Refused
@@ -20,9 +20,9 @@ from pbmond.loader.uring import Uring, uring
 class Target(NamedTuple):
     """The running kernel: its types, what follows from them, and whether it preempts programs.
 
-    ``constants``: defines for the compiler; ``preempts``: why it may preempt itself, or None;
-    ``by_perf``: raw tracepoints can be preempted, so perf serves; ``dispatches``: so can the
-    tracepoints of system calls, so the one that all calls pass serves.
+    ``constants`` are defines for the compiler. ``preempts`` says why it may preempt itself, or is
+    None. ``by_perf``: raw tracepoint programs can be preempted, so perf is used. ``dispatches``:
+    so can programs at the tracepoints of system calls, so the one that all calls pass is used.
     """
 
     facts: Facts
@@ -33,8 +33,8 @@ class Target(NamedTuple):
     by_perf: bool
     dispatches: bool
 
-    def possible(self, request: Request) -> list[Modes]:
-        """Return the modes that can be tried, the best first; Refused if what is wanted cannot."""
+    def possible(self, request: LoadRequest) -> list[Modes]:
+        """Return the modes that can be tried, the best first. Refused if there is none."""
         sockets, files = request.sockets, request.files
         every = list(modes(sockets, files))
         if not every:
@@ -65,11 +65,11 @@ class Target(NamedTuple):
         return refusal if refusal or forced else self.preempts
 
     def preempts_programs(self, chosen: Modes) -> str | None:
-        """Say why the programs of these modes may be preempted; None: they are not."""
+        """Return why the programs of these modes may be preempted, or None if they are not."""
         return preemption.of_programs(chosen.calls, self.preempts)
 
     def is_dispatched(self, chosen: Modes) -> bool:
-        """Tell whether one program meets the ends of all system calls."""
+        """Return whether one program runs at the end of all system calls."""
         return self.dispatches and chosen.calls == "syscall-exit"
 
     def hooks(self, chosen: Modes) -> list[Hook]:
@@ -82,7 +82,7 @@ class Target(NamedTuple):
         )
 
     def unseen(self, chosen: Modes) -> list[str]:
-        """Return what these modes do not see on this kernel, in words for people."""
+        """Return what these modes cannot see on this kernel, in words for people."""
         found = unseen(self.btf, sockets=chosen.sockets != "off")
         if chosen.calls != "off":
             found += self.uring.unseen
@@ -91,7 +91,7 @@ class Target(NamedTuple):
 
 
 def target() -> Target:
-    """Find out, and raise this process's limits; Refused if nothing can be loaded here."""
+    """Examine the kernel and raise this process's limits. Refused if nothing can be loaded."""
     trials.raise_limits()
     facts = trials.facts()
     trials.can_load(facts)

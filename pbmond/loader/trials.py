@@ -1,7 +1,7 @@
 """What can be known before anything is compiled: facts about this process, and cheap trials.
 
-Each trial asks the kernel for the least of what the programs will ask of it, in milliseconds, and
-raises Refused with a line of refusals.py. None looks at the kernel's version.
+Each trial asks the kernel for a minimum of what the programs will need. It takes milliseconds, and
+raises Refused with a line from refusals.py. No trial looks at the kernel's version.
 
 Used by the loader too: any Python >= 3.9, standard library.
 """
@@ -30,7 +30,7 @@ _A_TRACEPOINT = "syscalls/sys_exit_read"
 
 
 def raise_limits() -> None:
-    """Allow this process as much locked memory and as many open files as it may and needs."""
+    """Raise this process's limits of locked memory and open files as far as needed and allowed."""
     unlimited = resource.RLIM_INFINITY
     _, memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for hard in (memlock, unlimited):
@@ -63,10 +63,10 @@ def facts() -> Facts:
 
 
 def can_load(known: Facts) -> None:
-    """Refused unless a small map can be made, and small programs loaded that read the kernel.
+    """Refused unless a small map, and small programs that read kernel memory, can be loaded.
 
-    The first trial: with lockdown=confidentiality from boot on, Linux 6.12 oopses where a mount of
-    tracefs goes, so that none may be made before this says that there is no lockdown.
+    This must be the first trial. With lockdown=confidentiality from boot on, Linux 6.12 oopses when
+    a mount of tracefs goes away, so none may be made before this trial has ruled out lockdown.
     """
     try:
         os.close(bpf.create_map(bpf.ARRAY, 4, 8, 1, name="pb_trial"))
@@ -80,12 +80,12 @@ def can_load(known: Facts) -> None:
     try:
         reader = layout.read((0,), 8)
         os.close(bpf.load_program(bpf.RAW_TRACEPOINT, reader, "trial").descriptor)
-    except OSError:  # the helper that reads the kernel's memory is withheld
+    except OSError:  # the helper that reads kernel memory is not allowed
         raise Refused(refusals.locked_down()) from None
 
 
 def has_types(known: Facts, path: str = VMLINUX) -> None:
-    """Refused unless ``path`` is BTF, and that which the kernel itself holds if it shows it."""
+    """Refused unless ``path`` is BTF, and equal to the kernel's own if the kernel shows that."""
     try:
         types = Path(path).read_bytes()
     except OSError as error:
@@ -99,7 +99,7 @@ def has_types(known: Facts, path: str = VMLINUX) -> None:
 
 
 def has_offsets(constants: dict[str, int], known: Facts, path: str = VMLINUX) -> None:
-    """Refused unless ``constants`` (of offsets.py) find what is known of this very process."""
+    """Refused unless ``constants`` (from offsets.py) find known facts about this process."""
     one, other = socket.socketpair()
     with one, other:
         wrong = layout.misfit(constants, one.fileno())
@@ -109,7 +109,7 @@ def has_offsets(constants: dict[str, int], known: Facts, path: str = VMLINUX) ->
 
 
 def open_tracepoints(known: Facts) -> int:
-    """Return a descriptor of tracefs; Refused unless the tracepoints in it may be opened."""
+    """Return a descriptor of tracefs. Refused unless its tracepoints may be opened."""
     try:
         directory = kernelfs.tracefs()
     except OSError as error:
@@ -121,13 +121,13 @@ def open_tracepoints(known: Facts) -> int:
     try:
         os.close(bpf.open_event(_NO_EVENT))
     except OSError as error:
-        if error.errno != errno.EINVAL:  # so that we may, and there is no such event
+        if error.errno != errno.EINVAL:  # EINVAL: allowed, but no such event
             raise Refused(refusals.perf(_number(error), known)) from None
     return directory
 
 
 def _asked(known: Facts) -> Facts:
-    """Add how bpf(2) answers at all, which only matters once it refused something."""
+    """Add how bpf(2) answers at all, which matters only once it has refused something."""
     return known._replace(
         reached=bpf.refusal(bpf.NO_COMMAND) is None,
         capable=bpf.refusal(bpf.LOAD_TYPES) is None,

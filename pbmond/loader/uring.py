@@ -1,4 +1,4 @@
-"""What io_uring's tracepoints tell on this kernel: which to hook, and what passes them.
+"""What io_uring's tracepoints report on this kernel: which to hook, and what they miss.
 
 Used by the loader only: any Python >= 3.9, standard library.
 """
@@ -26,9 +26,10 @@ _PARTLY_BLIND = (
 
 
 class Uring(NamedTuple):
-    """``hooks``: tracepoints to attach to; ``defines`` for the compiler; ``unseen``, for people.
+    """How io_uring is counted here.
 
-    ``memory``: the map that remembers requests. ``blind``: nothing of io_uring can be counted.
+    ``hooks`` are tracepoints to attach to, ``defines`` are for the compiler, ``unseen`` is for
+    people. ``memory`` is the map that remembers requests. ``blind``: io_uring cannot be counted.
     """
 
     hooks: tuple[str, ...]
@@ -49,7 +50,7 @@ def uring(btf: Btf) -> Uring:
     if complete is not None and not blind:
         hooks.append(_COMPLETE)
     if named and btf.tracepoint_parameters(_OVERFLOW) is not None:
-        hooks.append(_OVERFLOW)  # before, a result counts as completed also if it finds no room
+        hooks.append(_OVERFLOW)  # older: a result without room counts as completed
     if submit is not None:
         hooks.append(submit)
         hooks += [_WAKE] * (named and wake[0] == _REQUEST)
@@ -60,17 +61,17 @@ def uring(btf: Btf) -> Uring:
         "REMEMBERS_REQUESTS": int(submit is not None),
     }
     partly = complete is not None and not named and not blind
-    # Where completions do not name requests, each must be found again, and each is taken out again.
+    # Where completions do not name requests, every request must be found, and is then removed.
     kind, capacity = (bpf.HASH, 65536) if partly else (bpf.LRU_HASH, 8192)
     memory = Map("known_requests", kind, *_SIZES, capacity)
     return Uring(tuple(hooks), defines, (_PARTLY_BLIND,) if partly else (), memory, blind)
 
 
 def _names_request(parameters: list[str]) -> bool:
-    """Tell whether a completion names its request, mostly.
+    """Return whether a completion usually names its request.
 
-    (ring, request, user data, result, flags, ...) since Linux 5.18, later (ring, request, cqe);
-    before, (ring, user data, result) or one more.
+    The parameters are (ring, request, user data, result, flags, ...) since Linux 5.18 and (ring,
+    request, cqe) later. Before 5.18 they are (ring, user data, result), or one more.
     """
     return "io_uring_cqe" in parameters or len(parameters) > 4
 

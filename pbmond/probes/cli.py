@@ -11,7 +11,7 @@ from typing import Final
 from pbmond import __version__
 from pbmond.cli import Parser, fail, print_lines
 from pbmond.config import Config
-from pbmond.probes import report
+from pbmond.probes import costs
 from pbmond.probes.measure import MeasureError, attachments, measure
 from pbmond.system.rundir import RunDirError, holder
 
@@ -21,7 +21,7 @@ _LEAST_S, _MOST_S = 0.1, 3600.0
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; return the exit status: 0 measured, 1 failed, 2 wrong use."""
+    """Run the measurement. Returns the exit status: 0 measured, 1 failed, 2 usage."""
     options = _parser().parse_args(arguments)
     if os.geteuid() != 0:
         return fail(_PROGRAM, "must run as root: use sudo", _FAILURE)
@@ -43,14 +43,20 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--seconds", metavar="N", type=_seconds, default=5.0, help="how long (default: 5)")
+    add(
+        "--seconds",
+        metavar="N",
+        type=_seconds,
+        default=5.0,
+        help="how long (default: 5)",
+    )
     add("--json", action="store_true", help="print one JSON object instead of a table")
     add(
         "--run-dir",
         metavar="DIR",
         type=Path,
         default=Config().run_dir,
-        help="of the daemon (default: /run/pbmon)",
+        help="the daemon's --run-dir (default: /run/pbmon)",
     )
     return parser
 
@@ -71,13 +77,13 @@ def _run(run_dir: Path, seconds: float, *, as_json: bool) -> int:
     if holder(run_dir) != pid:
         raise MeasureError(f"the daemon (process {pid}) ended meanwhile; try again")
     if not as_json:
-        return print_lines(report.table(measured))
+        return print_lines(costs.table(measured))
     kernel = os.uname()
     about = {
-        "schema": report.SCHEMA,
+        "schema": costs.SCHEMA,
         "version": __version__,
         "kernel": kernel.release,
         "machine": kernel.machine,
         "pid": pid,
     }
-    return print_lines([json.dumps(about | report.as_json(measured))])
+    return print_lines([json.dumps(about | costs.as_json(measured))])

@@ -9,17 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from pbmond.loader import bpf
-from pbmond.probes.report import Attachment, Measured
+from pbmond.probes.costs import Attachment, Measured
 
 
 class MeasureError(Exception):
-    """Nothing can be measured; the message is one line that says why and what to do."""
+    """Nothing can be measured. The message says in one line why, and what to do."""
 
 
 def attachments(pid: int) -> list[Attachment]:
     """Return what process ``pid`` has attached, in the order of its descriptors.
 
-    Raises MeasureError when that is nothing.
+    Raises MeasureError if it has attached nothing.
     """
     try:
         descriptors = sorted(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 - names only
@@ -33,7 +33,7 @@ def attachments(pid: int) -> list[Attachment]:
 
 
 def measure(attached: Sequence[Attachment], seconds: float) -> Measured:
-    """Count the runs of the attached programs for ``seconds``; MeasureError if that fails."""
+    """Count the runs of the attached programs for ``seconds``. MeasureError if that fails."""
     with ExitStack() as stack:
         programs = {}
         for identifier in {each.program for each in attached}:
@@ -42,7 +42,7 @@ def measure(attached: Sequence[Attachment], seconds: float) -> Measured:
             except OSError as error:
                 raise MeasureError(f"program {identifier} is gone: {error.strerror}") from None
             stack.callback(os.close, programs[identifier])
-        # Read before and after statistics are on, so that the difference has every run.
+        # Read before statistics are turned on and after they are off, to include every run.
         before = {identifier: bpf.runs(program) for identifier, program in programs.items()}
         with _statistics():
             started_ns = time.monotonic_ns()

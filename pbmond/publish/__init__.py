@@ -1,6 +1,6 @@
-"""Gets snapshots to viewers: the message of each topic, and the unprivileged publisher process.
+"""Delivers snapshots to viewers: a message per topic, and the unprivileged publisher process.
 
-Offers: channel, messages, supervisor.
+Offers: channel, supervisor, topic_messages.
 Imports: pbmond.fields, pbmond.kernel, pbmond.patience, pbmond.store, pbmond.system, pbmond.wire,
     numpy, zmq.
 """

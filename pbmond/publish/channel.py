@@ -1,9 +1,9 @@
-"""The socketpair between collector and publisher: grant records one way, whole frames the other.
+"""The socketpair between collector and publisher: demands one way, whole frames the other.
 
-A SOCK_SEQPACKET pair keeps packets apart. A frame travels as a memory file, so that it arrives
+A SOCK_SEQPACKET pair keeps packets separate. A frame is sent as a memory file, so that it arrives
 whole or not at all and the collector never has to wait in the middle of one. The publisher is not
-trusted: what comes from it is one fixed-size record per packet, and each record is checked.
-Standard library only, because the publisher must stay small and the collector must not load zmq.
+trusted: it sends one fixed-size record per packet, and each record is checked. Standard library
+only, because the publisher must stay small and the collector must not load zmq.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Final
 
 from pbmond.wire import Topic
 
-#: wanted, scope, kind, zero, uid, pid: one topic that is wanted from now on, or no longer.
+#: wanted, scope, kind, zero, uid, pid: a topic that is wanted from now on, or no longer.
 RECORD: Final = struct.Struct("<BBBBII")
-#: The most topics that are encoded at a time, over all viewers.
+#: The most topics that are encoded at a time, for all viewers together.
 MAX_TOPICS: Final = 256
 
 _MFD_NOEXEC_SEAL: Final = 8  # not in the os module of Python 3.11
@@ -32,14 +32,15 @@ class FrameError(OSError):
 
 
 class FeedError(ValueError):
-    """A record from the publisher that is not what it must be."""
+    """A record from the publisher is not valid, or a packet has no frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The publisher says that somebody was granted ``topic``, or that nobody has it any more.
+    """The publisher says that a viewer was granted ``topic``, or that no viewer has it any more.
 
-    A topic that is wanted already may be announced again: somebody new waits for a first frame.
+    A topic that is already wanted may be announced again, when a new viewer waits for its first
+    frame.
     """
 
     topic: Topic
@@ -60,7 +61,7 @@ def pack_demand(demand: Demand) -> bytes:
 
 
 def unpack_demand(record: bytes) -> Demand:
-    """Return the demand of a record; FeedError unless ``pack_demand`` could have written it."""
+    """Return the demand in a record. FeedError unless ``pack_demand`` could have written it."""
     if len(record) != RECORD.size:
         raise FeedError(f"a record of {len(record)} bytes")
     wanted, scoped, kind, _, uid, pid = RECORD.unpack(record)
@@ -77,15 +78,15 @@ def pair() -> tuple[socket.socket, socket.socket]:
     """Return the collector's end, which never blocks, and the publisher's."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(0)
-    # The kernel's least: a few packets, for each of them stands for a frame of up to 30 MB.
+    # The kernel's minimum, a few packets, because each stands for a frame of up to 30 MB.
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     return ours, theirs
 
 
 def send_frame(sock: socket.socket, frame: bytes) -> bool:
-    """Hand ``frame`` over without blocking; False if the publisher has no room for it now.
+    """Send ``frame`` without blocking. Returns False if the publisher has no room for it now.
 
-    Raises FrameError when that is this process's fault, another OSError when the publisher is gone.
+    Raises FrameError if this process lacks resources, another OSError if the publisher is gone.
     """
     fd = _memory_file_of(frame)
     try:
@@ -114,17 +115,17 @@ def _memory_file_of(frame: bytes) -> int:
 
 def _memory_file() -> int:
     try:
-        # Hosts may demand this flag (vm.memfd_noexec = 2); kernels before 6.3 do not know it.
+        # Hosts may require this flag (vm.memfd_noexec = 2). Kernels before 6.3 do not support it.
         return os.memfd_create("pbmon-frame", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
     except OSError:
         return os.memfd_create("pbmon-frame", os.MFD_CLOEXEC)
 
 
 def receive_frame(sock: socket.socket) -> mmap.mmap | None:
-    """Return the next frame, to be closed by the caller; None when the collector is gone.
+    """Return the next frame, which the caller closes, or None if the collector is gone.
 
-    Raises BlockingIOError when no frame waits, and FeedError for a packet without one (which is
-    how a lack of file descriptors shows).
+    Raises BlockingIOError if no frame is waiting, and FeedError for a packet without a frame,
+    which happens when file descriptors run out.
     """
     fds = array.array("i")
     data, ancillary, _, _ = sock.recvmsg(

@@ -1,4 +1,4 @@
-"""The wire columns of connections and files, each made from the rows of a kernel map."""
+"""The wire columns of connections and files, made from the rows of the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pbmond.kernel.records import FLAG_ACCEPTED, FLAG_CONNECTED, FLAG_UNLINKED, 
 from pbmond.store.rows import CLOSED, RowView
 
 _AF_INET, _AF_INET6 = 2, 10
-#: Protocols whose connections somebody opens: TCP, SCTP, MPTCP.
+#: Protocols in which one side opens a connection: TCP, SCTP, MPTCP.
 _CONNECTING = (6, 132, 262)
 _UNIX = CODES["unix"]
 _UNKNOWN, _IN, _OUT = (DIRECTIONS.index(name) for name in ("unknown", "in", "out"))
@@ -24,7 +24,7 @@ _UNKNOWN, _IN, _OUT = (DIRECTIONS.index(name) for name in ("unknown", "in", "out
 class RowSelection:
     """The rows ``index`` of ``view``.
 
-    ``exited`` and ``starts_ns`` are by slot; ``listening``: (netns, port).
+    ``exited`` and ``starts_ns`` are by process slot. ``listening`` has (netns, port).
     """
 
     view: RowView
@@ -47,7 +47,7 @@ def _counter(name: str) -> Make:
 
 
 def _address(name: str) -> Make:
-    # As bytes: the buffer of a void array has a format that nobody reads.
+    # As bytes, because consumers do not understand the buffer format of a void array.
     return lambda rows: rows.view.state.keys[name][rows.index].view(np.uint8)
 
 
@@ -84,7 +84,7 @@ def _path(rows: RowSelection) -> list[bytes | None]:
 
 
 def _unix_names(rows: RowSelection) -> list[tuple[int, UnixSeen]]:
-    """Return (position, names) of the selected unix sockets that have any."""
+    """Return (position, names) of the selected unix sockets that have names."""
     positions = np.flatnonzero(_counter("class")(rows) == _UNIX)
     ids = rows.view.state.counters["id"][rows.index[positions]]
     pairs = zip(positions.tolist(), map(rows.view.names.get, ids.tolist()), strict=True)
@@ -122,8 +122,8 @@ def _direction(rows: RowSelection) -> NDArray[np.uint8]:
         known = np.array([netns << 16 | port for netns, port in rows.listening], np.uint64)
         ports = counters["netns"].astype(np.uint64) << np.uint64(16) | keys["local_port"]
         into |= ~out & np.isin(ports, known)
-    told = np.where(into, _IN, np.where(out, _OUT, _UNKNOWN))
-    return np.where(connecting, told, _UNKNOWN).astype(np.uint8)
+    direction = np.where(into, _IN, np.where(out, _OUT, _UNKNOWN))
+    return np.where(connecting, direction, _UNKNOWN).astype(np.uint8)
 
 
 _MADE: Final[dict[str, Make]] = {

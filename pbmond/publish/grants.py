@@ -1,4 +1,4 @@
-"""Who may see what, and what is wanted: the publisher's book of grants; pure."""
+"""Who may see what, and which topics are wanted: the grants that the publisher has given."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ GRANTS_PER_USER: Final = 256
 
 
 class Grants:
-    """Decides subscriptions and keeps the demands that the collector has not heard of yet."""
+    """Decides about subscriptions, and knows which demands the collector has not received yet."""
 
     def __init__(self, sees_all: Callable[[int], bool]) -> None:
         self._sees_all = sees_all
         self._holders: dict[Topic, dict[Connection, int]] = {}  # topic -> connection -> uid
-        self._newcomers: dict[Topic, None] = {}  # in the order of their arrival
-        self._told: set[Topic] = set()  # what the collector takes for wanted
+        self._new: dict[Topic, None] = {}  # topics with a new viewer, in order of arrival
+        self._announced: set[Topic] = set()  # topics that the collector believes are wanted
 
     def subscribe(self, text: bytes, uid: int, connection: Connection) -> Topic | None:
-        """Grant topic ``text`` to ``connection`` of user ``uid``, or return None."""
+        """Grant topic ``text`` to a connection of user ``uid``. Returns None if refused."""
         try:
             topic = parse_topic(text)
         except WireError:
@@ -34,11 +34,11 @@ class Grants:
         if not self._allowed(topic, uid) or not self._room(topic, uid):
             return None
         self._holders.setdefault(topic, {})[connection] = uid
-        self._newcomers[topic] = None
+        self._new[topic] = None
         return topic
 
     def unsubscribe(self, text: bytes, connection: Connection) -> Topic | None:
-        """Take back what ``connection`` was granted as ``text``; None if it was nothing."""
+        """Withdraw the grant of topic ``text``. Returns None if ``connection`` had none."""
         try:
             topic = parse_topic(text)
         except WireError:
@@ -49,26 +49,26 @@ class Grants:
         return topic
 
     def sweep(self, alive: Callable[[Connection], bool]) -> None:
-        """Forget the connections that are gone: nothing reliable announces their end."""
+        """Forget connections that are gone, because nothing announces their end reliably."""
         for connection in {each for holders in self._holders.values() for each in holders}:
             if not alive(connection):
                 for topic in [t for t, holders in self._holders.items() if connection in holders]:
                     self._remove(topic, connection)
 
     def demands(self) -> list[Demand]:
-        """Return what the collector has to hear since the last call: the gone, then the newcomers.
+        """Return the changes since the last call: topics no longer wanted, then topics wanted.
 
-        A topic somebody has already is announced again for a newcomer, once a call.
+        A topic that is already wanted is announced again, once per call, if it has a new viewer.
         """
-        gone = [topic for topic in self._told if topic not in self._holders]
-        fresh = [topic for topic in self._newcomers if topic in self._holders]
-        self._told.difference_update(gone)
-        self._told.update(fresh)
-        self._newcomers.clear()
+        gone = [topic for topic in self._announced if topic not in self._holders]
+        fresh = [topic for topic in self._new if topic in self._holders]
+        self._announced.difference_update(gone)
+        self._announced.update(fresh)
+        self._new.clear()
         return [Demand(t, wanted=False) for t in gone] + [Demand(t, wanted=True) for t in fresh]
 
     def __bool__(self) -> bool:
-        return bool(self._holders or self._told)
+        return bool(self._holders or self._announced)
 
     def _allowed(self, topic: Topic, uid: int) -> bool:
         return topic.uid == uid or (topic.uid is None and self._sees_all(uid))

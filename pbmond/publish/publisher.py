@@ -1,7 +1,7 @@
-"""The publisher process: owns the ZeroMQ socket, decides who gets what, holds no privilege.
+"""The publisher process: owns the ZeroMQ socket, decides who gets what, has no privileges.
 
-Anybody on the host may connect to it, so it is expendable: whatever goes wrong ends it, and the
-collector starts another at once. It imports neither numpy nor the rest of the daemon.
+Anybody on the host may connect to it, so it is expendable: any error ends it, and the collector
+starts a new one at once. It imports neither numpy nor the rest of the daemon.
 Run as ``python -m pbmond.publish.publisher FEED_FD LISTEN_FD UID GID GROUP``.
 """
 
@@ -26,20 +26,21 @@ from pbmond.publish.channel import FeedError, pack_demand, receive_frame
 from pbmond.publish.grants import Connection, Grants
 from pbmond.system.privileges import become
 
-#: What ps and pbmon itself show, instead of the interpreter's name; the kernel keeps 15 bytes.
+#: The name that ps and pbmon show, instead of the interpreter's. The kernel keeps 15 bytes.
 NAME: Final = b"pbmond-publish"
 
-#: Bounds on what viewers can cost. A frame of 100,000 flows and as many files has about 30 MB.
+#: Limits on what viewers can cost. A frame with 100,000 flows and 100,000 files is about 30 MB.
 MEMORY_BYTES: Final = 512 << 20
 DESCRIPTORS: Final = 65_536
 SUBSCRIPTION_BYTES: Final = 256
 QUEUED_FRAMES: Final = 4
 QUEUED_SUBSCRIPTIONS: Final = 100
 HANDSHAKE_MS: Final = 2000
-#: libzmq keeps what a viewer subscribed to, granted or not: one that asks for this much goes.
+#: libzmq stores every subscription, even refused ones, so a viewer with this many refusals is
+#: disconnected.
 REFUSALS: Final = 100
 
-#: How often vanished connections are looked for, memberships read anew, and demands sent.
+#: How often to look for closed connections, reread memberships, and send demands.
 _SWEEP_NS: Final = 1_000_000_000
 _MEMBERSHIP_NS: Final = 10_000_000_000
 _FLUSH_NS: Final = 20_000_000
@@ -48,12 +49,15 @@ _BATCH: Final = 1000
 _SO_PEERCRED: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
 
-class Misled(Exception):  # noqa: N818 - what happened, not an error of ours
-    """A hostile peer made libzmq forget who sent a subscription: all viewers must ask again."""
+class SenderUnknownError(Exception):
+    """A hostile peer made libzmq lose track of who sent a subscription.
+
+    The publisher must restart, so that all viewers subscribe again.
+    """
 
 
 class Membership:
-    """Says whether a user sees all processes: root, or a member of the access group."""
+    """Decides whether a user sees all processes: root, or a member of the access group."""
 
     def __init__(self, group: str, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._group = group
@@ -61,7 +65,7 @@ class Membership:
         self._known: dict[int, tuple[int, bool]] = {}
 
     def __call__(self, uid: int) -> bool:
-        """Return what the user and group databases say, read anew every ten seconds."""
+        """Return what the user and group databases say. They are reread every ten seconds."""
         if uid == 0:
             return True
         now = self._now_ns()
@@ -81,10 +85,10 @@ class Membership:
 
 
 def peer_of(frame: zmq.Frame) -> tuple[int, Connection] | None:
-    """Return uid and connection of a subscription's sender; None if they are not beyond doubt.
+    """Return uid and connection of a subscription's sender, or None if they are not certain.
 
-    libzmq's Peer-Address holds the kernel's credentials, but where it has none it takes one from
-    the peer's own handshake; so they are read once more from the connection itself.
+    libzmq's Peer-Address has the kernel's credentials. If there are none, libzmq takes the value
+    from the peer's own handshake. So the credentials are read again from the connection.
     """
     try:
         _, uid, _, pid = str(frame.get("Peer-Address")).rsplit(":", 3)
@@ -111,13 +115,13 @@ def _alive(connection: Connection) -> bool:
 
 
 def _hang_up(connection: Connection) -> None:
-    """End a connection; to libzmq it looks as if the peer had closed it."""
+    """End a connection. To libzmq it looks as if the peer had closed it."""
     if _alive(connection):
         borrowed = socket.socket(fileno=connection[0])
         try:
             borrowed.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the peer was faster
+            pass  # the peer has already closed it
         finally:
             borrowed.detach()
 
@@ -131,12 +135,12 @@ class Publisher:
         self._grants = grants
         self._next_sweep_ns = 0
         self._next_flush_ns = 0
-        self._unsaid = False
+        self._dirty = False
         self._refusals: Counter[Connection] = Counter()
-        self._misleading: set[int | None] = set()  # users, None: unknown
+        self._intruders: set[int | None] = set()  # users; None: unknown
 
     def run(self) -> None:
-        """Serve until the collector closes its end; raises Misled and ZMQError."""
+        """Serve until the collector closes its end. Raises SenderUnknownError and ZMQError."""
         poller = zmq.Poller()
         poller.register(self._xpub, zmq.POLLIN)
         poller.register(self._feed.fileno(), zmq.POLLIN)
@@ -151,39 +155,41 @@ class Publisher:
     def _timeout_ms(self, now_ns: int) -> int | None:
         if not self._grants and not self._refusals:
             return None
-        due = min(self._next_sweep_ns, self._next_flush_ns) if self._unsaid else self._next_sweep_ns
+        due = min(self._next_sweep_ns, self._next_flush_ns) if self._dirty else self._next_sweep_ns
         return max(0, -(-(due - now_ns) // 1_000_000))
 
     def subscriptions(self) -> None:
-        """Take what viewers sent, without waiting; raises Misled."""
+        """Handle what viewers sent, without waiting. Raises SenderUnknownError."""
         for _ in range(_BATCH):
             try:
                 frame = self._xpub.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                self._misleading.clear()
+                self._intruders.clear()
                 return
             verb, text = frame.bytes[:1], frame.bytes[1:]
             peer = peer_of(frame)
             if verb not in (b"\0", b"\1"):
-                self._mislead(peer)
+                self._reject(peer)
             elif peer is not None:
-                # Else it is libzmq's own word for a peer that vanished, which the sweep finds.
+                # Without a peer, libzmq reports a closed connection, which the sweep will find.
                 self._subscription(verb == b"\1", text, *peer)
 
-    def _mislead(self, peer: tuple[int, Connection] | None) -> None:
-        """Take notice of a message that is no subscription, which no viewer sends.
+    def _reject(self, peer: tuple[int, Connection] | None) -> None:
+        """Hang up on the sender of a message that is not a subscription. No viewer sends these.
 
-        It takes a place in libzmq's queue of messages, but none in that of their senders: until
-        the queue is empty, setsockopt would act on another peer than the one whose message it is.
+        libzmq queues the message, but not its sender. Until the queue is empty, setsockopt would
+        act on a different peer than the sender of the current message.
         """
-        self._misleading.add(peer and peer[0])
+        self._intruders.add(peer and peer[0])
         if peer is not None:
             _hang_up(peer[1])
 
-    def _subscription(self, on: bool, text: bytes, uid: int, connection: Connection) -> None:  # noqa: FBT001 - the wire's own flag
-        if self._misleading:
-            if on and uid not in self._misleading:
-                raise Misled(f"users {self._misleading} sent what is no subscription")
+    def _subscription(self, on: bool, text: bytes, uid: int, connection: Connection) -> None:  # noqa: FBT001 - the flag on the wire
+        if self._intruders:
+            if on and uid not in self._intruders:
+                raise SenderUnknownError(
+                    f"users {self._intruders} sent messages that are not subscriptions"
+                )
             return
         if on:
             topic, option = self._grants.subscribe(text, uid, connection), zmq.SUBSCRIBE
@@ -192,14 +198,14 @@ class Publisher:
         if topic is not None:
             # With the NUL that ends a topic on the wire, or all/flows would match all/flows/1 too.
             self._xpub.setsockopt(option, str(topic).encode() + b"\0")
-            self._unsaid = True
+            self._dirty = True
         elif on:
             self._refusals[connection] += 1
             if self._refusals[connection] >= REFUSALS:
                 _hang_up(connection)
 
     def _frames(self) -> bool:
-        """Publish what waits; False when the collector is gone."""
+        """Publish the waiting frames. Returns False if the collector is gone."""
         for _ in range(_BATCH):
             try:
                 frame = receive_frame(self._feed)
@@ -218,16 +224,16 @@ class Publisher:
             self._grants.sweep(_alive)
             self._refusals = Counter({c: n for c, n in self._refusals.items() if _alive(c)})
             self._next_sweep_ns = now_ns + _SWEEP_NS
-            self._unsaid = True
-        if self._unsaid and now_ns >= self._next_flush_ns:
+            self._dirty = True
+        if self._dirty and now_ns >= self._next_flush_ns:
             for demand in self._grants.demands():
                 self._feed.send(pack_demand(demand))  # blocks, which the collector never does
             self._next_flush_ns = now_ns + _FLUSH_NS
-            self._unsaid = False
+            self._dirty = False
 
 
 def open_socket(context: zmq.Context[zmq.Socket[bytes]], listening: int) -> zmq.Socket[bytes]:
-    """Return the XPUB socket over descriptor ``listening``, which libzmq owns from now on."""
+    """Return an XPUB socket for descriptor ``listening``, which libzmq owns from now on."""
     borrowed = socket.socket(fileno=listening)
     endpoint = f"ipc://{borrowed.getsockname()}"
     borrowed.detach()
@@ -258,7 +264,7 @@ def _limit() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the process until the collector goes away (0) or something goes wrong (1)."""
+    """Run until the collector closes its end (return 0) or an error occurs (return 1)."""
     feed_fd, listen_fd, uid, gid = map(int, arguments[:4])
     Path("/proc/self/comm").write_bytes(NAME)
     _limit()
@@ -268,12 +274,12 @@ def main(arguments: list[str]) -> int:
         Publisher(xpub, socket.socket(fileno=feed_fd), Grants(Membership(arguments[4]))).run()
     except (BrokenPipeError, ConnectionResetError):
         return 0  # the collector closed its end while a demand was on its way
-    except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a fresh process
+    except Exception as error:  # noqa: BLE001 - any error means a new process
         sys.stderr.write(f"pbmond: publisher: {error or type(error).__name__}\n")
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    # Without a last word to libzmq, which would wait for its threads and they for a peer.
+    # A normal exit would make libzmq wait for its threads, and those wait for peers.
     os._exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Starts the publisher process, feeds it, and starts another when it ends or hangs."""
+"""Starts the publisher process, feeds it, and replaces it when it ends or hangs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pbmond.publish.channel import (
     unpack_demand,
 )
 
-#: A publisher that ends at once again and again is started only so often.
+#: The least time between two starts, in case the publisher keeps ending at once.
 RESTART_EVERY_NS: Final = 500_000_000
-#: A publisher that has taken nothing for this long, while there was something, is replaced.
+#: A publisher that has not accepted a waiting frame for this long is replaced.
 HUNG_NS: Final = 10_000_000_000
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ class Process(Protocol):
     pid: int
 
     def poll(self) -> int | None:
-        """Return the exit status, None while it runs."""
+        """Return the exit status, or None while it runs."""
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -46,17 +46,17 @@ class Process(Protocol):
 
 
 class Spawn(Protocol):
-    """Starts a publisher that owns the other end of ``feed``."""
+    """Starts a publisher that serves the frames from ``feed``."""
 
     def __call__(self, feed: socket.socket) -> Process:
         """Return the new process; raises OSError."""
 
 
 def spawn_publisher(socket_path: Path, uid: int, gid: int, access_group: str) -> Spawn:
-    """Return what starts publishers that serve ``socket_path`` as ``uid`` and ``gid``."""
+    """Return a function that starts publishers on ``socket_path`` as ``uid`` and ``gid``."""
 
     def spawn(feed: socket.socket) -> Process:
-        # Bound here, because the publisher's user cannot write to the directory; closed here at
+        # Bound here, because the publisher's user cannot write to the directory. Closed here at
         # once, because this process must not listen.
         with socket.socket(socket.AF_UNIX) as listening:
             socket_path.unlink(missing_ok=True)
@@ -73,11 +73,11 @@ def spawn_publisher(socket_path: Path, uid: int, gid: int, access_group: str) ->
                 stdout=subprocess.DEVNULL,
                 pass_fds=fds,
                 cwd="/",
-                start_new_session=True,  # Ctrl-C in a terminal is the collector's to answer
+                start_new_session=True,  # only the collector handles Ctrl-C
                 env={
                     "PYTHONPATH": str(_PACKAGE_ROOT),
                     "LC_ALL": "C.UTF-8",
-                    "MALLOC_ARENA_MAX": "1",  # one heap for all threads: half the address space
+                    "MALLOC_ARENA_MAX": "1",  # one heap for all threads halves the address space
                 },
             )
 
@@ -85,7 +85,7 @@ def spawn_publisher(socket_path: Path, uid: int, gid: int, access_group: str) ->
 
 
 class Supervisor:
-    """The collector's side of the feed. Nothing in it waits; times are CLOCK_MONOTONIC ns."""
+    """The collector's side of the feed. Nothing in it blocks. Times are CLOCK_MONOTONIC ns."""
 
     def __init__(self, spawn: Spawn, log: logging.Logger) -> None:
         self._spawn = spawn
@@ -98,16 +98,16 @@ class Supervisor:
 
     @property
     def fd(self) -> int | None:
-        """The descriptor to poll; None while no publisher runs."""
+        """The descriptor to poll, or None while no publisher runs."""
         return self._sock.fileno() if self._sock else None
 
     @property
     def pid(self) -> int | None:
-        """The publisher's process id; None while none runs."""
+        """The publisher's process id, or None while none runs."""
         return self._process.pid if self._process else None
 
     def ensure(self, now_ns: int) -> bool:
-        """Start a publisher if none runs and the last start is old enough; True if one started."""
+        """Start a publisher if none runs, but not too often. Returns True if one started."""
         if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
             return False
         self._started_ns = now_ns
@@ -129,7 +129,7 @@ class Supervisor:
         return True
 
     def receive(self) -> list[Demand]:
-        """Return the demands that wait; afterwards ``fd`` is None if the publisher is gone."""
+        """Return the waiting demands. Afterwards ``fd`` is None if the publisher is gone."""
         demands: list[Demand] = []
         while self._sock is not None and len(demands) < MAX_TOPICS:
             try:
@@ -145,7 +145,7 @@ class Supervisor:
         return demands
 
     def has_room(self, now_ns: int) -> bool:
-        """Return whether the publisher would take a frame now; one that hangs is ended."""
+        """Return whether the publisher can accept a frame now. One that hangs is killed."""
         if self._sock is None:
             return False
         poll = select.poll()
@@ -156,14 +156,14 @@ class Supervisor:
         if self._stuck_since_ns is None:
             self._stuck_since_ns = now_ns
         elif now_ns - self._stuck_since_ns > patient(HUNG_NS):
-            self._end("is replaced: it takes no frames")
+            self._end("is replaced: it accepts no frames")
         return False
 
     def send(self, frame: bytes) -> bool:
-        """Hand a frame over; False if there is no room for it, or no publisher.
+        """Send a frame. Returns False if there is no room for it, or no publisher.
 
-        A frame for which this process lacks memory or a descriptor is dropped: the publisher is
-        well, and the next snapshot replaces it.
+        If this process lacks memory or a descriptor, the frame is dropped: the publisher is fine,
+        and the next snapshot replaces the frame.
         """
         if self._sock is None:
             return False

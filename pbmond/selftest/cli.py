@@ -32,7 +32,7 @@ _ANY_USER: Final = "nobody"
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; return the exit status: 0 nothing is off, 1 something is, 2 wrong use."""
+    """Run the self-test. Returns the exit status: 0 nothing is off, 1 something is, 2 usage."""
     options = _parser().parse_args(arguments)
     try:
         names = _chosen(options.only)
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # everything that runs is ended on the way out
+    raise KeyboardInterrupt  # whatever runs is ended during unwinding
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,11 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         "--seed",
         metavar="N",
         type=_seed,
-        help="choose sizes by this seed; 0: as written (default: random)",
+        help="choose sizes by this seed; 0 takes them as written (default: random)",
     )
     add("--only", metavar="PATTERNS", help="run only paths like 'uring.*', or with 'udp,tcp'")
     add("--list", action="store_true", help="print the paths and what they are, and exit")
-    add("--config", metavar="FILE", type=Path, help="hooks and users as in this configuration")
+    add("--config", metavar="FILE", type=Path, help="use the hooks and users of this configuration")
     return parser
 
 
@@ -86,7 +86,7 @@ def _seed(text: str) -> int:
 
 
 def _chosen(patterns: str | None) -> tuple[str, ...]:
-    """Return the paths that match ``patterns``; ConfigError if one of them matches none."""
+    """Return the paths that match ``patterns``. ConfigError if a pattern matches none."""
     if patterns is None:
         return NAMES
     chosen: set[str] = set()
@@ -103,9 +103,9 @@ def _chosen(patterns: str | None) -> tuple[str, ...]:
 
 
 def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> int:
-    # They need zmq and msgpack, which --list does not.
+    # These import zmq and msgpack, which --list does not need.
     from pbmond.selftest import report  # noqa: PLC0415
-    from pbmond.selftest.daemon import Daemon, DaemonError  # noqa: PLC0415
+    from pbmond.selftest.private_daemon import Daemon, DaemonError  # noqa: PLC0415
     from pbmond.selftest.session import STEPS, observe  # noqa: PLC0415
 
     def daemon(directory: Path) -> Daemon:
@@ -149,7 +149,7 @@ def _publisher_user(config: Config) -> str:
 
 @contextlib.contextmanager
 def _progress(draw: Callable[[str], str | None], clear: str) -> Iterator[Callable[[str], None]]:
-    """Yield what to call at each step; it draws only on a terminal."""
+    """Yield a function to call at each step. It draws only on a terminal."""
 
     def show(text: str | None) -> None:
         if text is not None and sys.stderr.isatty():

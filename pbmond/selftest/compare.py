@@ -1,4 +1,4 @@
-"""Compares one expectation of a workload with the rows that moved."""
+"""Compares one expectation of a workload with the rows that changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pbmond.fields import CLASSES, DIRECTIONS
 from pbmond.kernel.records import START_TICK_NS
-from pbmond.selftest.moved import Moved, Row
+from pbmond.selftest.moved import Row, SnapshotDelta
 from pbmond.selftest.workloads import (
     Expectation,
     ExpectedConnection,
@@ -19,15 +19,15 @@ from pbmond.selftest.workloads import (
     ExpectedProcess,
 )
 
-#: The two ways of bytes, with the prefixes of their counters in expectations, connections, files.
+#: Both directions, with the prefixes of their counters in expectations, connections, files.
 WAYS: Final = {"in": ("read", "rx", "read"), "out": ("write", "tx", "write")}
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that is not as expected about the bytes of one way, or (None) of both.
+    """Something unexpected about the bytes of one direction (``way``), or of both (None).
 
-    ``lacking``: nothing is wrong but that bytes or calls are missing from a row.
+    ``lacking``: the only fault is that bytes or calls are missing from a row.
     """
 
     way: str | None
@@ -37,14 +37,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The rows that one expectation is about, and how they differ from it."""
+    """The rows that match one expectation, and how they differ from it."""
 
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
 
 
-def match(expected: Expectation, moved: Moved, *, older: bool) -> Match:
-    """Find the rows of ``expected``; ``older``: it was opened before the daemon started."""
+def match(expected: Expectation, moved: SnapshotDelta, *, older: bool) -> Match:
+    """Find the rows of ``expected``. ``older``: opened before the daemon started."""
     if isinstance(expected, ExpectedProcess):
         return Match((), tuple(_check_process(expected, moved)))
     if isinstance(expected, ExpectedConnection):
@@ -58,24 +58,24 @@ def match(expected: Expectation, moved: Moved, *, older: bool) -> Match:
 
 
 def counted(row: Row, way: str, unit: str) -> int:
-    """Return ``bytes`` or ``calls`` that went ``way`` in a row of connections or files."""
+    """Return the ``bytes`` or ``calls`` that a row of connections or files has for ``way``."""
     _, connection, file = WAYS[way]
     name = f"{connection}_{unit}" if "family" in row else f"{file}_{unit}"
     return int(row[name])
 
 
 def stated(expected: ExpectedFile | ExpectedConnection, way: str, unit: str) -> int | None:
-    """Return ``bytes`` or ``calls`` that an expectation states for ``way``; None: unknown."""
+    """Return the ``bytes`` or ``calls`` that are expected for ``way``, or None if unknown."""
     value: int | None = getattr(expected, f"{WAYS[way][0]}_{unit}")
     return value
 
 
 def device_of(row: Row) -> int:
-    """Return a file row's device as stat gives it."""
+    """Return a file row's device as stat reports it."""
     return os.makedev(row["device"] >> 20, row["device"] & 0xFFFFF)
 
 
-def _files(expected: ExpectedFile, moved: Moved) -> Iterator[Row]:
+def _files(expected: ExpectedFile, moved: SnapshotDelta) -> Iterator[Row]:
     for row in moved.files.get(expected.pid, ()):
         ticks = row["start_ns"] // START_TICK_NS
         if expected.start_ticks in (None, ticks) and _is_file(expected, row):
@@ -83,7 +83,7 @@ def _files(expected: ExpectedFile, moved: Moved) -> Iterator[Row]:
 
 
 def _is_file(expected: ExpectedFile, row: Row) -> bool:
-    # Stacked file systems and those with subvolumes report another device to stat.
+    # Stacked file systems, and those with subvolumes, report another device in stat.
     if expected.path is not None and row["path"] == expected.path:
         return True
     return (device_of(row), row["inode"]) == (expected.device, expected.inode)
@@ -99,13 +99,13 @@ def _check_file(expected: ExpectedFile, row: Row) -> Iterator[str]:
 
 
 def _short(path: bytes | None) -> str:
-    """Quote a path; of a very long one, both ends and the length."""
+    """Quote a path. A very long one is shortened to both ends and its length."""
     if path is None or len(path) <= 80:
         return repr(path)
     return f"{path[:30]!r}...{path[-30:]!r} ({len(path)} bytes)"
 
 
-def _connections(expected: ExpectedConnection, moved: Moved) -> Iterator[Row]:
+def _connections(expected: ExpectedConnection, moved: SnapshotDelta) -> Iterator[Row]:
     remote = _plain(expected.remote_address), expected.remote_port
     for row in moved.connections.get(expected.pid, ()):
         peer = _address(row["family"], row["remote"]), row["remote_port"]
@@ -119,7 +119,7 @@ def _check_connection(expected: ExpectedConnection, row: Row, *, older: bool) ->
 
 
 def _check_tcp(expected: ExpectedConnection, row: Row) -> Iterator[str]:
-    """Compare with what TCP_INFO said."""
+    """Compare with the values of TCP_INFO."""
     for name in ("retransmitted_segments", "retransmitted_bytes"):
         wanted = getattr(expected, name)
         if wanted is not None and row[name] != wanted:
@@ -160,7 +160,7 @@ def _address(family: int, packed: bytes) -> str | None:
 
 
 def _plain(address: str | None) -> str | None:
-    """Normalize an address: one that is IPv4 mapped into IPv6 becomes IPv4."""
+    """Normalize an address: IPv4 mapped into IPv6 becomes IPv4."""
     if address is None:
         return None
     parsed = ipaddress.ip_address(address)
@@ -185,7 +185,7 @@ def _name(expected: ExpectedFile | ExpectedConnection) -> str:
     return f"{expected.byte_class} inode {expected.inode}"
 
 
-def _check_process(expected: ExpectedProcess, moved: Moved) -> Iterator[Difference]:
+def _check_process(expected: ExpectedProcess, moved: SnapshotDelta) -> Iterator[Difference]:
     found: list[tuple[Any, Any]] = [
         (row["name"], row["cmdline"]) for row in moved.processes.get(expected.pid, ())
     ]

@@ -1,4 +1,4 @@
-"""What moved between two snapshots: rows by process, with differences for counters."""
+"""What changed between two snapshots: rows by process, whose counters are the increase."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """Rows as on the wire, by process id; their counters are what was added in between."""
+class SnapshotDelta:
+    """Rows as on the wire, by process id. Their counters are the increase in between."""
 
     connections: Mapping[int, Sequence[Row]]
     files: Mapping[int, Sequence[Row]]
     processes: Mapping[int, Sequence[Row]]
 
-    def since(self, started_ns: int) -> Moved:
-        """Leave out processes that started before that time: a process id is used again."""
-        # The start of a process is known to the tick until it moves its first byte.
+    def since(self, started_ns: int) -> SnapshotDelta:
+        """Leave out processes that started earlier, because process ids are reused."""
+        # Until a process moves its first byte, its start is only known to the tick.
         ticks = started_ns // START_TICK_NS
 
         def kept(table: Mapping[int, Sequence[Row]]) -> dict[int, list[Row]]:
@@ -33,12 +33,12 @@ class Moved:
                 for pid, rows in table.items()
             }
 
-        return Moved(kept(self.connections), kept(self.files), kept(self.processes))
+        return SnapshotDelta(kept(self.connections), kept(self.files), kept(self.processes))
 
 
-def moved(earlier: wire.Message, later: wire.Message) -> Moved:
-    """Return what ``later`` has more than ``earlier``; both are of kind ``flows``, in one epoch."""
-    return Moved(
+def moved(earlier: wire.Message, later: wire.Message) -> SnapshotDelta:
+    """Return the increase from ``earlier`` to ``later``: two ``flows`` messages of one epoch."""
+    return SnapshotDelta(
         _added("connections", earlier.connections, later.connections),
         _added("files", earlier.files, later.files),
         _added("processes", earlier.processes, later.processes),

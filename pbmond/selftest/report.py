@@ -1,4 +1,4 @@
-"""Prints verdicts for people and programs: the table, the summary line and JSON."""
+"""Formats verdicts for people and programs: the table, the summary line and JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NUMBERS: Final = frozenset(("EXPECTED", "COUNTED", "CALLS"))
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run of the self-test: ``health`` as in the daemon's snapshots."""
+    """One run of the self-test. ``health`` is that of the daemon's last snapshot."""
 
     kernel: str
     machine: str
@@ -43,7 +43,7 @@ class Report:
 
 
 def table(report: Report) -> Iterator[str]:
-    """Yield the lines of the table: a title, then one for each verdict."""
+    """Yield the lines of the table: a heading, then one for each verdict."""
     rows = [_TITLES, *map(_cells, report.lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -94,7 +94,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "modes": dict(report.health["modes"]),
         "unseen": list(report.health["unseen"]),
         "lost": dict(report.health["lost"]),
-        # Of the largest program; kernels before 5.16 do not say.
+        # In the largest program. Kernels before 5.16 do not say.
         "verified_instructions": report.health["cost"]["verified_instructions"] or None,
         "rows": [
             asdict(line) | {"off_bytes": line.counted_bytes - line.expected_bytes}
@@ -104,10 +104,10 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 class Bar:
-    """A progress bar in one terminal line; ``draw`` returns what to write, if anything changed."""
+    """A progress bar in one terminal line. ``draw`` returns what to write, if it changed."""
 
     def __init__(self, steps: int, width: int) -> None:
-        """``width``: columns of the terminal."""
+        """``width`` is the number of columns of the terminal."""
         self._steps = steps
         self._width = width
         self._done = 0

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pbmond import wire
-from pbmond.selftest.daemon import Daemon, DaemonError
 from pbmond.selftest.moved import moved
+from pbmond.selftest.private_daemon import Daemon, DaemonError
 from pbmond.selftest.verdicts import OFF, Line, Outcome, judge
 from pbmond.selftest.workloads import (
     EXCUSES,
@@ -27,15 +27,15 @@ ORDERS: Final = ("before", "after")
 _SKIPPED: Final = "calls that the kernel skips"  # in health.unseen
 #: Calls of ``step`` for each program.
 STEPS: Final = 2 * len(ORDERS)
-#: Where files are on a disk: /tmp is often in memory, where some paths do not exist.
+#: A directory on a disk. /tmp is often in memory, where some paths do not exist.
 _ON_DISK: Final = Path("/var/tmp")  # noqa: S108 - the directory in it is made by mkdtemp
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one daemon said about itself, and the verdicts on what it counted.
+    """What one daemon reported about itself, and the verdicts on its counters.
 
-    ``bad_ends``: a line for each process that did not end as it should; no verdict depends on it.
+    ``bad_ends`` has a line for each process that did not end properly. No verdict depends on it.
     """
 
     health: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Observed:
 
 @contextmanager
 def _directory(parent: Path | None = None) -> Iterator[Path]:
-    """Make a directory that any user may enter, as the publisher must."""
+    """Make a directory that any user may enter, because the publisher must."""
     path = Path(tempfile.mkdtemp(prefix="pbmond-selftest-", dir=parent))
     try:
         path.chmod(0o755)
@@ -60,7 +60,7 @@ def observe(
     seed: int,
     step: Callable[[str], None] = lambda _name: None,
 ) -> Observed:
-    """Run the programs ``names``; ``daemon`` starts one in an empty directory.
+    """Run the programs ``names``. ``daemon`` starts a daemon in an empty directory.
 
     ``step`` is called with a program's name before each part of its run. Raises DaemonError.
     """
@@ -78,7 +78,7 @@ def observe(
         for opened in ORDERS:
             earlier = running.snapshot()
             outcomes = [programs.go(name, each, opened) for name, each in ready.items()]
-            message, judged = _settled(running, outcomes, earlier)
+            message, judged = _judge_settled(running, outcomes, earlier)
             lines += judged
             if opened == "before":
                 ready = programs.start(names)
@@ -87,7 +87,7 @@ def observe(
 
 
 class _Programs:
-    """Programs that run until the end of the block; ``bad_ends`` says which did not end well."""
+    """Programs that run until the end of the block. ``bad_ends`` says which ended with errors."""
 
     def __init__(self, start: Callable[[str], Workload], step: Callable[[str], None]) -> None:
         self.bad_ends: list[str] = []
@@ -96,7 +96,7 @@ class _Programs:
         self._ends = ExitStack()
 
     def start(self, names: Sequence[str]) -> dict[str, Workload | Exception]:
-        """Let each program set up; for one that cannot, the reason is returned instead."""
+        """Let each program set up. If it cannot, return the reason in its place."""
         return {name: self._started(name) for name in names}
 
     def _started(self, name: str) -> Workload | Exception:
@@ -124,13 +124,13 @@ class _Programs:
     def end_with(self, who: str, end: Callable[[], object]) -> None:
         """Call ``end`` at the end of the block, in reverse order."""
 
-        def noted() -> None:
+        def end_and_record() -> None:
             try:
                 end()
             except (DaemonError, WorkloadError) as error:
                 self.bad_ends.append(f"{who}{error}")
 
-        self._ends.callback(noted)
+        self._ends.callback(end_and_record)
 
     def __enter__(self) -> Self:
         return self
@@ -139,12 +139,12 @@ class _Programs:
         self._ends.close()
 
 
-def _settled(
+def _judge_settled(
     running: Daemon, outcomes: list[Outcome], earlier: wire.Message
 ) -> tuple[wire.Message, list[Line]]:
-    """Judge by the next snapshot, and if a line is off, by the one after it.
+    """Judge by the next snapshot or, if a line is off, by the one after it.
 
-    The harness may read what a program writes before that call has returned and been counted.
+    The harness may read what a program writes before that write has returned and is counted.
     """
     for _ in range(2):
         message = running.snapshot()

@@ -1,4 +1,4 @@
-"""Judges each path: all its bytes must be in the right rows, and no others."""
+"""Judges each path: all its bytes must be in the right rows, and no other bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from pbmond.fields import CLASSES, counter_names
 from pbmond.selftest.compare import WAYS, Difference, counted, device_of, match, stated
-from pbmond.selftest.moved import Moved, Row
+from pbmond.selftest.moved import Row, SnapshotDelta
 from pbmond.selftest.workloads import (
     Expectation,
     ExpectedConnection,
@@ -23,11 +23,11 @@ VERDICTS: Final = (EXACT, OFF, UNSEEN, NOT_OFFERED)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one program did; it was ``opened`` "before" or "after" the daemon started.
+    """What one program did. It was ``opened`` "before" or "after" the daemon started.
 
-    ``refusal``: why the kernel does not offer the path; ``failure``: why the program failed. If
-    both are None, ``expected`` is what the kernel returned to it. ``started_ns``: CLOCK_BOOTTIME
-    before which none of its processes started.
+    ``refusal`` says why the kernel does not offer the path, ``failure`` why the program failed. If
+    both are None, ``expected`` is what the kernel returned to it. None of its processes started
+    before ``started_ns`` (CLOCK_BOOTTIME).
     """
 
     path: str
@@ -40,9 +40,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The verdict on the bytes of one ``way`` ("in" or "out"; "-": nothing ran).
+    """The verdict on the bytes of one direction: ``way`` is "in", "out", or "-" if nothing ran.
 
-    ``expected_calls`` is None if the kernel may split calls; "exact" has no ``reason``.
+    ``expected_calls`` is None if the kernel may split calls. "exact" has no ``reason``.
     """
 
     path: str
@@ -56,10 +56,10 @@ class Line:
     reason: str | None
 
 
-def judge(outcome: Outcome, moved: Moved, excuse: str | None) -> list[Line]:
-    """Return a line for each way that bytes went.
+def judge(outcome: Outcome, moved: SnapshotDelta, excuse: str | None) -> list[Line]:
+    """Return a line for each direction in which bytes moved.
 
-    ``excuse``: what health.unseen says about this path. It excuses missing bytes, and nothing else.
+    ``excuse`` is what health.unseen says about this path. It excuses missing bytes, nothing else.
     """
     if outcome.refusal is not None:
         return [_nothing(outcome, NOT_OFFERED, outcome.refusal)]
@@ -73,9 +73,9 @@ def _nothing(outcome: Outcome, verdict: str, reason: str) -> Line:
 
 
 class _Judgement:
-    """Everything about one program that ran."""
+    """The judgement on one program that ran."""
 
-    def __init__(self, outcome: Outcome, moved: Moved, excuse: str | None) -> None:
+    def __init__(self, outcome: Outcome, moved: SnapshotDelta, excuse: str | None) -> None:
         self._outcome = outcome
         self._everywhere = moved
         self._moved = moved.since(outcome.started_ns)
@@ -97,7 +97,9 @@ class _Judgement:
         strays = [row for row in self._family() if id(row) not in explained]
         self._rows += strays
         self._differences += (each for row in strays for each in _stray(row, "unexpected"))
-        self._differences += _elsewhere(self._outcome.expected, self._pids, self._everywhere)
+        self._differences += _in_other_processes(
+            self._outcome.expected, self._pids, self._everywhere
+        )
         self._differences += self._outside_rows()
 
     def _family(self) -> Iterator[Row]:
@@ -118,7 +120,7 @@ class _Judgement:
                     yield Difference(way, f"{whole - sums:+d} bytes of class {name} in no row")
 
     def lines(self) -> list[Line]:
-        """Return a line for each way that bytes went, and at least one."""
+        """Return a line for each direction in which bytes moved, and at least one."""
         lines = [self._line(way) for way in WAYS]
         return [line for line in lines if line.expected_bytes or line.counted_bytes] or lines[:1]
 
@@ -172,8 +174,8 @@ def _stray(row: Row, what: str) -> Iterator[Difference]:
             yield Difference(way, f"{size} {what} bytes in {place}")
 
 
-def _elsewhere(
-    expected: Sequence[Expectation], pids: set[int], moved: Moved
+def _in_other_processes(
+    expected: Sequence[Expectation], pids: set[int], moved: SnapshotDelta
 ) -> Iterator[Difference]:
     """Find bytes on the program's own sockets, pipes and files in rows of other processes."""
     sockets = {each.inode for each in expected if isinstance(each, ExpectedConnection)}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import fields
-from pbmond.kernel.records import COUNTER, Rows
+from pbmond.kernel.records import COUNTER, KernelRows
 from pbmond.store.values import values_of
 
 #: ``open`` of a row, as it is on the wire.
@@ -116,7 +116,7 @@ class RowTable:
 
     # --- a tick -------------------------------------------------------------------------------
 
-    def advance(self, rows: Rows, now_ns: int) -> tuple[NDArray[np.intp], Moved]:
+    def advance(self, rows: KernelRows, now_ns: int) -> tuple[NDArray[np.intp], Moved]:
         """Take a reading; return the indexes of rows whose slot is not known yet, and what moved.
 
         The reading's arrays are kept and must not be changed by the caller.
@@ -148,7 +148,9 @@ class RowTable:
         self._prune_names()
         return np.flatnonzero(slots == NO_SLOT), Moved(moved, deltas[:, moved].T)
 
-    def _match(self, rows: Rows, ids: NDArray[np.uint64]) -> tuple[NDArray[np.intp], Rows, int]:
+    def _match(
+        self, rows: KernelRows, ids: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.intp], KernelRows, int]:
         """Match a reading to the state: for each row its old index or -1; carry missing rows.
 
         A row that the reading left out is kept as it was, because it would otherwise count from
@@ -159,7 +161,7 @@ class RowTable:
         sorted_ids = ids[order]
         if (sorted_ids[1:] == sorted_ids[:-1]).any():
             last = len(ids) - 1 - np.unique(ids[::-1], return_index=True)[1]
-            rows = Rows(rows.keys[last], rows.counters[last])
+            rows = KernelRows(rows.keys[last], rows.counters[last])
             ids = sorted_ids = ids[last]
             order = np.arange(len(ids))
         match = np.empty(len(ids), np.intp)
@@ -170,7 +172,7 @@ class RowTable:
         if missing.any():
             lost = np.flatnonzero(missing)
             match = np.concatenate((match, lost))
-            rows = Rows(
+            rows = KernelRows(
                 np.concatenate((rows.keys, before.keys[lost])),
                 np.concatenate((rows.counters, before.counters[lost])),
             )

@@ -34,7 +34,7 @@ def sum_rates(rates: NDArray[np.float64], interval_ns: int) -> NDArray[np.float6
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StoreSnapshot:
     """The state of the store after one tick; ``rates`` is by (len(RATES), slots)."""
 
     time_ns: int

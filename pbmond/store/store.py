@@ -20,11 +20,11 @@ from pbmond.kernel.records import (
     Event,
     FileSeen,
     HostReading,
+    KernelRows,
     ProcessExited,
     ProcessSeen,
     ProcSample,
     Reading,
-    Rows,
 )
 from pbmond.store.coverage import Coverage
 from pbmond.store.process_index import Key
@@ -32,7 +32,7 @@ from pbmond.store.processes import Due, ProcessTable, Quiet
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
 from pbmond.store.rows import Leave, Moved, RowTable
-from pbmond.store.snapshot import Snapshot, process_rates, sum_rates
+from pbmond.store.snapshot import StoreSnapshot, process_rates, sum_rates
 from pbmond.store.values import ROWS, values_of
 
 #: Written before a path whose beginning was cut off; whole paths begin with a slash.
@@ -116,7 +116,9 @@ class Store:
         self._drop(self._processes.empty_at_exit())
         return self._retire()
 
-    def _tables(self, parts: tuple[Rows, Rows, Rows]) -> Iterable[tuple[RowTable, Rows]]:
+    def _tables(
+        self, parts: tuple[KernelRows, KernelRows, KernelRows]
+    ) -> Iterable[tuple[RowTable, KernelRows]]:
         return zip((self._flows, self._files, self._overflow), parts, strict=True)
 
     def _apply_events(self, events: Sequence[Event]) -> None:
@@ -244,14 +246,14 @@ class Store:
 
     # --- out ----------------------------------------------------------------------------------
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> StoreSnapshot:
         """Return the state after this tick; later ticks do not change it."""
         processes = self._processes.freeze()
         rates = process_rates(processes, self._interval_ns)
         curves = rates[list(RATE_INDEXES)]
         host = sum_rates(curves, self._interval_ns).astype(np.float32)
         self._history.record(Plane(self._tick, host, curves.astype(np.float32)))
-        return Snapshot(
+        return StoreSnapshot(
             time_ns=self._time_ns,
             wall_ns=self._wall_ns,
             interval_ns=self._interval_ns,

@@ -58,7 +58,7 @@ def holder(run_dir: Path) -> int:
             with suppress(OSError):
                 if os.path.samestat(descriptor.stat(), file):
                     return pid
-    raise RunDirError(f"{run_dir}: no daemon runs there; start pbmond, or name its --run-dir")
+    raise RunDirError(f"{run_dir}: no daemon is running there; start pbmond, or name its --run-dir")
 
 
 def _make(run_dir: Path) -> None:

@@ -6,9 +6,9 @@ with nothing again; what a variant costs is compared with the mean of the two, i
 throughput. A figure is the median over the rounds, with its quartiles. What the empty programs
 cost is the price of the hooks; the rest is ours.
 
-In an emulated machine, where every start of pbmond takes half a minute: with PBMON_PATIENCE=20 in
-the environment, ``--rounds 3 --mode syscall-exit --mode fexit --only redis --only fio``, and QEMU's
-``-icount shift=3``, so that nothing else on the host shows.
+In an emulated guest, where a start of pbmond takes half a minute: set PBMON_PATIENCE=20, and run
+``--rounds 3 --interval 60 --mode syscall-exit --mode fexit --only redis --only fio``. With QEMU's
+``-icount shift=1`` nothing else on the host shows; with snapshots 60 s apart only the hooks count.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench import Processors, Verdict
 from variants import MODES, Attached, Empty, modes_here, nothing
 
 from pbmond.loader.hooks import Hook
-from pbmond.selftest.daemon import Daemon, DaemonError
+from pbmond.selftest.private_daemon import Daemon, DaemonError
 
 NOTHING = "nothing"
 EMPTY, PBMOND, OURS = "empty, {}", "pbmond, {}", "difference, {}"  # the mode

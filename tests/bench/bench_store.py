@@ -27,13 +27,13 @@ from pbmond.kernel.records import (
     Event,
     FileSeen,
     HostReading,
+    KernelRows,
     ProcessExited,
     ProcessSeen,
     ProcSample,
     Reading,
-    Rows,
 )
-from pbmond.publish.messages import Messages, Meta
+from pbmond.publish.topic_messages import Messages, Meta
 from pbmond.store.store import Store, StoreOptions
 
 SECOND = 1_000_000_000
@@ -75,10 +75,10 @@ class FakeTable:
         """Return free slots."""
         return np.flatnonzero(self.counters["first_ns"] == 0)[:count]
 
-    def read(self) -> Rows:
+    def read(self) -> KernelRows:
         """Copy the used slots, as pbmond.kernel.maps does."""
         used = self._slots[self.counters["first_ns"] != 0]
-        return Rows(used["key"], used["counter"])
+        return KernelRows(used["key"], used["counter"])
 
     def delete(self, ids: NDArray[np.uint64]) -> NDArray[np.void]:
         """Free slots by row id and return their final values."""
@@ -154,7 +154,7 @@ class FakeKernel:
             wall_ns=now_ns,
             flows=self.flows.read(),
             files=self.files.read(),
-            overflow=Rows(np.zeros(0, OVERFLOW_KEY), np.zeros(0, COUNTER)),
+            overflow=KernelRows(np.zeros(0, OVERFLOW_KEY), np.zeros(0, COUNTER)),
             events=names,
             lost={},
             host=_HOST,
@@ -245,8 +245,7 @@ def tick(
         del message, frame
 
 
-def main() -> None:
-    """Print the table."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=10_000)
     parser.add_argument("--flows", type=int, default=100_000)
@@ -255,41 +254,47 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=256, help="processes sampled in a tick")
     parser.add_argument("--steady", action="store_true", help="no new and no leaving rows")
     parser.add_argument("--topics", nargs="*", default=TOPICS, help="what is published")
-    options = parser.parse_args()
-    base_mb = _rss_mb()
+    return parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> tuple[Stopwatch, Stopwatch, list[float]]:
+    """Return the times of the first tick and of the others, and the anonymous MB after each."""
     kernel = FakeKernel(options.processes, options.flows, options.files)
     store = Store(
         StoreOptions(10 * SECOND, 300 * SECOND, 60, lambda _pid, _name, _uid: True), STARTED_NS
     )
     gc.collect()
     memory: list[float] = []
-    first, watch = Stopwatch(), Stopwatch()
+    first, others = Stopwatch(), Stopwatch()
     for number in range(options.ticks):
         now_ns = STARTED_NS + (number + 1) * SECOND
-        tick(
-            store,
-            kernel,
-            now_ns,
-            watch if number else first,
-            budget=options.budget,
-            topics=options.topics,
-        )
+        watch = others if number else first
+        tick(store, kernel, now_ns, watch, budget=options.budget, topics=options.topics)
         memory.append(_anonymous_mb())
         kernel.move(0.05)
         if not options.steady:
             kernel.start(50, 500, options.files // 200, now_ns)
             kernel.exit(50, now_ns)
+    return first, others, memory
+
+
+def main() -> None:
+    """Print the table."""
+    options = _options()
+    base_mb = _rss_mb()
+    first, others, memory = run(options)
     print(f"{'':34}{'first':>8}{'median':>8}{'max':>8}")
-    for name, samples in watch.samples.items():
+    for name, samples in others.samples.items():
         ordered = sorted(samples)
         print(
             f"{name:34}{first.samples[name][0]:8.2f}"
             f"{ordered[len(ordered) // 2]:8.2f}{ordered[-1]:8.2f}"
         )
-    print(f"RSS {_rss_mb():.0f} MB, of it python and numpy {base_mb:.0f}")
+    print(f"RSS {_rss_mb():.0f} MB, of which {base_mb:.0f} MB are Python and numpy")
     print(
-        f"anonymous after the first tick {memory[0]:.0f} MB, the last {memory[-1]:.0f},"
-        f" at most {max(memory):.0f}; the rest is libraries and the fake kernel's shared memory"
+        f"anonymous memory after the first tick {memory[0]:.0f} MB, after the last"
+        f" {memory[-1]:.0f}, at most {max(memory):.0f};"
+        " the rest is libraries and the fake kernel's shared memory"
     )
 
 

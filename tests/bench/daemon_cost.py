@@ -19,7 +19,7 @@ from pathlib import Path
 import bench
 from bench import Verdict
 
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 
 def cpu_ns(daemon: Daemon) -> int:

@@ -29,7 +29,7 @@ from stage import Mover, stage
 
 from pbmond import __version__
 from pbmond.kernel.records import START_TICK_NS
-from pbmond.selftest.daemon import Daemon, DaemonError
+from pbmond.selftest.private_daemon import Daemon, DaemonError
 
 Pair = tuple[float, float]  # bytes in and out
 _KB = 1024

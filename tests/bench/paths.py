@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pbmond.selftest.daemon import now_ns
+from pbmond.selftest.private_daemon import now_ns
 from pbmond.selftest.workloads.programs import kernel, ring
 from pbmond.selftest.workloads.programs.aio import Context
 

@@ -35,7 +35,7 @@ from variants import LOG, MODES, Attached, Empty, PerEvent, modes_here, nothing
 from pbmond.config import Config
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
-from pbmond.kernel.records import Rows
+from pbmond.kernel.records import KernelRows
 from pbmond.loader.hooks import SOCKET_TRACEPOINTS, Hook
 
 CHUNK_NS = 3_000_000
@@ -145,7 +145,7 @@ class Pbmon:
         rows, expected = {"files": files}, {}
         for name, protocol in ((UDP, socket.IPPROTO_UDP), (TCP, socket.IPPROTO_TCP)):
             found = flows.keys["protocol"] == protocol
-            rows[name] = Rows(flows.keys[found], flows.counters[found])
+            rows[name] = KernelRows(flows.keys[found], flows.counters[found])
             expected[name] = self._work.made(name)
         if self._config.files != "off":
             expected["files"] = self._work.made(FILE) + self._work.made(ZERO)

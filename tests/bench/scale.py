@@ -18,7 +18,7 @@ import bench
 from bench import Verdict
 from daemon_cost import cpu_ns, pss_bytes
 
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 ACTIVE_EACH = 20  # one process in so many moves bytes in every tick
 TOPICS = (b"all/processes", b"all/flows")

@@ -1,4 +1,4 @@
-"""The self-test's rows by area and verdict, as the README shows them.
+"""The self-test's rows by area and verdict, as packaging/doc/exactness.md shows them.
 
 ``sudo pbmond selftest --json | .venv/bin/python tests/bench/scoreboard.py``
 """
@@ -14,7 +14,7 @@ import bench
 
 #: The first pattern that a path begins with gives its area.
 AREAS = {
-    r"sockets\.(?!udp|error_queue|sctp)|stream_sockets\.(?!sent_w|received)": "TCP",
+    r"lossy\.|sockets\.(?!udp|error_queue|sctp)|stream_sockets\.(?!sent_w|received)": "TCP",
     r"sockets\.(udp|error_queue)": "UDP",
     r"families\.unix": "unix sockets",
     r"families\.|sockets\.": "netlink, packet, ICMP, SCTP and other sockets",

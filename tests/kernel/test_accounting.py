@@ -12,7 +12,7 @@ import pytest
 from processes import Row, row_of
 
 from pbmond.fields import CLASSES, counter_names
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,10 @@ def test_the_kernels_own_accounting(daemon: Daemon, tmp_path: Path, calls: str) 
             assert process.stdout.read(1) == b"."
             while not waits(process.pid):  # it may still be inside the write
                 time.sleep(0.001)
-            told = accounting(process.pid)
-            moments.append((told, counted(row_of(daemon.snapshot(), process.pid))))
+            kernels = accounting(process.pid)
+            moments.append((kernels, counted(row_of(daemon.snapshot(), process.pid))))
             process.stdin.write(b".")
     assert process.returncode == 0
-    (told_before, before), (told_after, after) = moments
+    (kernels_before, before), (kernels_after, after) = moments
     for name in before:
-        assert after[name] - before[name] == told_after[name] - told_before[name] > 0
+        assert after[name] - before[name] == kernels_after[name] - kernels_before[name] > 0

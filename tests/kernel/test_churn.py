@@ -17,7 +17,7 @@ from conservation import assert_conserved
 from pbmond import wire
 from pbmond.fields import CLASSES, STATES, counter_names
 from pbmond.kernel.records import START_TICK_NS
-from pbmond.selftest.daemon import Daemon, now_ns
+from pbmond.selftest.private_daemon import Daemon, now_ns
 from pbmond.selftest.workloads.programs import elf
 from pbmond.selftest.workloads.programs.elf import Call
 

@@ -11,7 +11,7 @@ from subprocess import PIPE
 import pytest
 from processes import row_of, run_python
 
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 
 @pytest.fixture(scope="module", params=["tracepoint", "syscall-exit"])
@@ -96,7 +96,7 @@ print(json.dumps(os.getpid()))
 
 
 @pytest.mark.parametrize(("depth", "whole"), [(20, True), (90, False)])
-def test_a_path_that_is_too_long_says_that_it_is_cut(
+def test_a_path_that_is_too_long_is_marked_as_truncated(
     daemon: Daemon, tmp_path: Path, depth: int, whole: bool
 ) -> None:
     pid = run_python(_DEEP, tmp_path, depth)
@@ -127,7 +127,7 @@ print(json.dumps([os.getpid(), moved]))
 """
 
 
-def test_two_multishot_reads_with_the_same_user_data_are_the_processs_and_said_to_lack_a_file(
+def test_two_multishot_reads_with_the_same_user_data_count_for_the_process_without_a_file(
     daemon: Daemon,
 ) -> None:
     before = daemon.snapshot().health["lost"]["calls_without_file"]
@@ -156,7 +156,7 @@ input()
 """
 
 
-def test_a_result_older_than_the_daemon_whose_file_is_closed_is_said_to_be_lost(
+def test_a_result_older_than_the_daemon_whose_file_is_closed_is_reported_as_lost(
     tmp_path: Path,
 ) -> None:
     run_dir = tmp_path / "run"

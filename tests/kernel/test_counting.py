@@ -1,4 +1,4 @@
-"""Every I/O path, byte for byte: what a workload was told by the kernel is what pbmon shows.
+"""Every I/O path, byte for byte: pbmon shows what the kernel returned to the workload.
 
 Each workload runs under every mode, once set up before the daemon started (descriptors that it did
 not see being opened) and once after. They run in one batch for each daemon, since the daemon must
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 from pbmond.selftest.session import ORDERS, Observed, observe
 from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, UNSEEN
 from pbmond.selftest.workloads import EXCUSES, NAMES

@@ -19,7 +19,7 @@ from processes import row_of, run_python
 
 from pbmond import wire
 from pbmond.patience import patient
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 NAMESPACE = f"pbmon-test-{os.getpid()}"
 OURS, THEIRS = f"pbmt{os.getpid() % 10**7}", "peer"
@@ -139,7 +139,7 @@ def test_payload_over_an_interface_is_exact_and_the_wire_carried_more(
     assert grown(one, other, "payload_rx_bytes") >= ANSWERED
 
 
-def test_the_interval_is_what_moved_since_the_snapshot_before(daemon: Daemon, link: str) -> None:
+def test_the_interval_is_what_moved_since_the_previous_snapshot(daemon: Daemon, link: str) -> None:
     earlier = daemon.snapshot()
     transfer("AF_INET", "203.0.113.1", "203.0.113.1")
     for _ in range(20):
@@ -153,7 +153,7 @@ def test_the_interval_is_what_moved_since_the_snapshot_before(daemon: Daemon, li
         assert new[wire.interval_name(name)] == grown(old, new, name)
 
 
-def test_loopback_carries_every_byte_twice_and_both_ends_own_it(daemon: Daemon) -> None:
+def test_loopback_counts_every_byte_twice_once_for_each_end(daemon: Daemon) -> None:
     before = daemon.snapshot()
     run_python(_LOOPBACK, SENT)
     after = daemon.snapshot()

@@ -18,7 +18,7 @@ from processes import row_of, run_python
 
 from pbmond.loader import bpf
 from pbmond.patience import patient
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _PBMOND = Path(sys.executable).with_name("pbmond")
 _PATIENCE_S = patient(10.0)
@@ -119,7 +119,7 @@ def test_a_second_daemon_names_the_first_and_leaves_it_alone(daemon: Daemon) -> 
 
 def test_the_start_says_in_one_line_what_attached(daemon: Daemon) -> None:
     (line,) = (line for line in daemon.log.read_text().splitlines() if "hooks" in line)
-    said = r"attached \d+ hooks; sockets by tracepoint, files by syscall-exit, cast reads"
+    said = r"attached \d+ hooks: sockets by tracepoint, files by syscall-exit, reads by cast"
     assert re.search(said, line)
 
 

@@ -20,8 +20,8 @@ from pbmond.fields import counter_names
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
 from pbmond.kernel.records import HostReading, Reading
-from pbmond.publish.messages import Messages, Meta
-from pbmond.selftest.daemon import now_ns
+from pbmond.publish.topic_messages import Messages, Meta
+from pbmond.selftest.private_daemon import now_ns
 from pbmond.store.store import Store, StoreOptions
 
 BLOCKS = 750_000

@@ -1,4 +1,4 @@
-"""Processes that fork and never execute: few events tell of them, and no row may be wrong."""
+"""Processes that fork and never execute: they cause few events, and no row may be wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from processes import Row, run_python
 from pbmond import wire
 from pbmond.fields import STATES
 from pbmond.patience import patient
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _RUNNING, _EXITED = (STATES.index(name) for name in ("running", "exited"))
 _INTERVAL_S = 2.5

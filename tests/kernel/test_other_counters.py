@@ -1,4 +1,4 @@
-"""Tools that count for themselves say what pbmon says, to the byte."""
+"""Tools that count their own bytes agree with pbmon, to the byte."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from processes import Row, connection_row, file_row, row_of
 
 from pbmond import wire
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 IPERF3_COOKIE = 37  # what opens each TCP stream, of which it counts nothing
 IPERF3_HELLO = 4  # what opens a UDP stream, in each direction
@@ -75,13 +75,13 @@ def test_fio(daemon: Daemon, disk: Path, options: list[str]) -> None:
     command += ["--bsrange=4k-16k", "--norandommap", "--numjobs=2", "--group_reporting"]
     command += ["--thread", "--fallocate=none", "--output-format=json", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as fio:
-        told = json.loads(fio.communicate()[0])["jobs"][0]
-    assert (fio.returncode, told["error"]) == (0, 0)
+        report = json.loads(fio.communicate()[0])["jobs"][0]
+    assert (fio.returncode, report["error"]) == (0, 0)
     row = file_row(daemon.snapshot(), fio.pid, path)
     for direction in ("read", "write"):
-        assert told[direction]["io_bytes"] > 0
-        assert row[f"{direction}_bytes"] == told[direction]["io_bytes"]
-        assert row[f"{direction}_calls"] == told[direction]["total_ios"]
+        assert report[direction]["io_bytes"] > 0
+        assert row[f"{direction}_bytes"] == report[direction]["io_bytes"]
+        assert row[f"{direction}_calls"] == report[direction]["total_ios"]
 
 
 # --- iperf3 --------------------------------------------------------------------------------------
@@ -103,10 +103,10 @@ def iperf3(*options: str) -> tuple[tuple[int, Row], tuple[int, Row]]:
             time.sleep(0.01)
         command = ["iperf3", "--client", "127.0.0.1", "--port", port, "--json", *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
-            told = json.loads(client.communicate()[0])
+            report = json.loads(client.communicate()[0])
         served = json.loads(server.communicate()[0])
     assert (client.returncode, server.returncode) == (0, 0)
-    return (client.pid, told), (server.pid, served)
+    return (client.pid, report), (server.pid, served)
 
 
 def listens(pid: int, port: int) -> bool:
@@ -114,13 +114,13 @@ def listens(pid: int, port: int) -> bool:
     return f"0100007F:{port:04X} 00000000:0000 0A" in table
 
 
-def tcp_streams(told: Row) -> Iterator[tuple[tuple[int, int], bool, int]]:
+def tcp_streams(report: Row) -> Iterator[tuple[tuple[int, int], bool, int]]:
     """The two ports of each stream, whether this side sent, and the bytes that it counted."""
     ports = {
         each["socket"]: (each["local_port"], each["remote_port"])
-        for each in told["start"]["connected"]
+        for each in report["start"]["connected"]
     }
-    for stream in told["end"]["streams"]:
+    for stream in report["end"]["streams"]:
         side = stream["sender" if stream["sender"]["sender"] else "receiver"]
         yield ports[side["socket"]], side["sender"], side["bytes"]
 
@@ -131,8 +131,8 @@ def tcp_streams(told: Row) -> Iterator[tuple[tuple[int, int], bool, int]]:
 def test_iperf3_over_tcp(daemon: Daemon, options: list[str]) -> None:
     client, server = iperf3("--bytes", "64M", *options)
     message = daemon.snapshot()
-    for (pid, told), opening in ((client, (0, IPERF3_COOKIE)), (server, (IPERF3_COOKIE, 0))):
-        for ports, sender, counted in tcp_streams(told):
+    for (pid, report), opening in ((client, (0, IPERF3_COOKIE)), (server, (IPERF3_COOKIE, 0))):
+        for ports, sender, counted in tcp_streams(report):
             row = connection_row(message, pid, *ports)
             received, sent = (0, counted) if sender else (counted, 0)
             assert row["rx_bytes"] - opening[0] == received
@@ -141,12 +141,12 @@ def test_iperf3_over_tcp(daemon: Daemon, options: list[str]) -> None:
 
 def test_iperf3_over_udp(daemon: Daemon) -> None:
     options = ("--udp", "--bytes", "16M", "--bitrate", "1G", "--length", "1400")
-    (client, told), (server, served) = iperf3(*options)
+    (client, report), (server, served) = iperf3(*options)
     message = daemon.snapshot()
-    (ports,) = ((each["local_port"], each["remote_port"]) for each in told["start"]["connected"])
+    (ports,) = ((each["local_port"], each["remote_port"]) for each in report["start"]["connected"])
     sending = connection_row(message, client, *ports)
     receiving = connection_row(message, server, *reversed(ports))
-    assert sending["tx_bytes"] == told["end"]["sum_sent"]["bytes"] + IPERF3_HELLO
+    assert sending["tx_bytes"] == report["end"]["sum_sent"]["bytes"] + IPERF3_HELLO
     assert sending["rx_bytes"] == IPERF3_HELLO
     # The server reads its hello before it connects the socket: that is a row of its own.
     assert receiving["rx_bytes"] == served["end"]["sum_received"]["bytes"]
@@ -197,11 +197,11 @@ def curl(*options: str | Path) -> tuple[int, list[Row]]:
     return process.pid, [json.loads(line) for line in output.splitlines()]
 
 
-def assert_moved(daemon: Daemon, port: int, pid: int, told: list[Row]) -> wire.Message:
+def assert_moved(daemon: Daemon, port: int, pid: int, report: list[Row]) -> wire.Message:
     """Curl's connection has moved what curl counted, at both of its ends."""
-    received = sum(each["size_header"] + each["size_download"] for each in told)
-    sent = sum(each["size_request"] + each["size_upload"] for each in told)
-    (local_port,) = {each["local_port"] for each in told}
+    received = sum(each["size_header"] + each["size_download"] for each in report)
+    sent = sum(each["size_request"] + each["size_upload"] for each in report)
+    (local_port,) = {each["local_port"] for each in report}
     message = daemon.snapshot()
     row = connection_row(message, pid, local_port, port)
     assert (row["rx_bytes"], row["tx_bytes"]) == (received, sent)
@@ -212,9 +212,9 @@ def assert_moved(daemon: Daemon, port: int, pid: int, told: list[Row]) -> wire.M
 
 def test_curl_downloads(daemon: Daemon, tmp_path: Path, http_port: int) -> None:
     url, outputs = f"http://127.0.0.1:{http_port}/", (tmp_path / "one", tmp_path / "two")
-    pid, told = curl("--output", outputs[0], url, "--output", outputs[1], url)
-    message = assert_moved(daemon, http_port, pid, told)
-    assert [each["size_download"] for each in told] == [BODY, BODY]
+    pid, report = curl("--output", outputs[0], url, "--output", outputs[1], url)
+    message = assert_moved(daemon, http_port, pid, report)
+    assert [each["size_download"] for each in report] == [BODY, BODY]
     for output in outputs:
         assert file_row(message, pid, output)["write_bytes"] == BODY
 
@@ -222,9 +222,9 @@ def test_curl_downloads(daemon: Daemon, tmp_path: Path, http_port: int) -> None:
 def test_curl_uploads(daemon: Daemon, tmp_path: Path, http_port: int) -> None:
     path = tmp_path / "data"
     path.write_bytes(bytes(BODY))
-    pid, told = curl("--upload-file", path, f"http://127.0.0.1:{http_port}/")
-    message = assert_moved(daemon, http_port, pid, told)
-    assert told[0]["size_upload"] == BODY
+    pid, report = curl("--upload-file", path, f"http://127.0.0.1:{http_port}/")
+    message = assert_moved(daemon, http_port, pid, report)
+    assert report[0]["size_upload"] == BODY
     assert file_row(message, pid, path)["read_bytes"] == BODY
 
 
@@ -249,7 +249,7 @@ def test_rsync(daemon: Daemon, disk: Path) -> None:
     for name, size in sizes.items():
         assert file_row(message, sender["pid"], source / name)["read_bytes"] == size
         assert file_row(message, receiver["pid"], target / name)["write_bytes"] == size
-    assert receiver["file_write_bytes"] == told_by_rsync(output, "Literal data")
+    assert receiver["file_write_bytes"] == rsync_statistic(output, "Literal data")
     assert sender["pipe_write_bytes"] == len(output)
     sent, received = (
         sum(each[f"unix_{direction}_bytes"] for each in (sender, generator, receiver))
@@ -257,8 +257,8 @@ def test_rsync(daemon: Daemon, disk: Path) -> None:
     )
     assert sent == received
     # It counts until it prints; then they say good-bye.
-    assert 0 <= sender["unix_tx_bytes"] - told_by_rsync(output, "Total bytes sent") < 100
-    assert 0 <= sender["unix_rx_bytes"] - told_by_rsync(output, "Total bytes received") < 100
+    assert 0 <= sender["unix_tx_bytes"] - rsync_statistic(output, "Total bytes sent") < 100
+    assert 0 <= sender["unix_rx_bytes"] - rsync_statistic(output, "Total bytes received") < 100
 
 
 def family(message: wire.Message, pid: int) -> list[Row]:
@@ -270,7 +270,7 @@ def family(message: wire.Message, pid: int) -> list[Row]:
     return found
 
 
-def told_by_rsync(output: bytes, name: str) -> int:
+def rsync_statistic(output: bytes, name: str) -> int:
     (number,) = re.findall(rf"^{name}: ([0-9,]+)", output.decode(), re.MULTILINE)
     return int(number.replace(",", ""))
 

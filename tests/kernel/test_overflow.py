@@ -1,4 +1,4 @@
-"""More keys than the tables hold: what finds no row is counted, exactly, and said."""
+"""More keys than the tables hold: what finds no row is counted exactly, and reported."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pbmond.config import Config
 from pbmond.fields import CLASSES, SOCKET_CLASSES
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
-from pbmond.kernel.records import Rows
-from pbmond.selftest.daemon import Daemon, now_ns
+from pbmond.kernel.records import KernelRows
+from pbmond.selftest.private_daemon import Daemon, now_ns
 
 CAPACITY = 4096  # what else runs here needs less
 KEYS = 2 * CAPACITY
@@ -78,16 +78,14 @@ def snapshots(daemon: Daemon, after_ns: int, until_ns: int | None = None) -> Ite
         yield message
 
 
-def sums(rows: Rows, pid: int, kind: str) -> tuple[int, int, int]:
+def sums(rows: KernelRows, pid: int, kind: str) -> tuple[int, int, int]:
     """How many rows of ``kind`` a process wrote to, and the bytes and calls that they count."""
     mine = rows.counters[rows.keys["pid"] == pid]
     mine = mine[(mine["class"] == CLASSES.index(kind)) & (mine["tx_calls"] > 0)]
     return len(mine), int(mine["tx_bytes"].sum()), int(mine["tx_calls"].sum())
 
 
-def test_what_found_no_row_is_counted_to_the_call_and_to_the_byte(
-    kernel: Kernel, tmp_path: Path
-) -> None:
+def test_bytes_and_calls_without_a_row_are_counted_exactly(kernel: Kernel, tmp_path: Path) -> None:
     with moved(tmp_path) as pid:
         tables = dict(zip(("flow", "file", "overflow"), kernel.read(), strict=True))
     for table, kind in (("flow", "loopback"), ("file", "file")):
@@ -100,15 +98,15 @@ def test_what_found_no_row_is_counted_to_the_call_and_to_the_byte(
     # it takes a moment in which none of them is between the two.
     for _ in range(1000):
         lost = kernel.lost()
-        told = lost["calls_without_connection"], lost["calls_without_file"]
-        if (counted := overflow_calls(kernel)) == told:
+        reported = lost["calls_without_connection"], lost["calls_without_file"]
+        if (counted := overflow_calls(kernel)) == reported:
             break
-    assert counted == told
-    assert min(told) >= KEYS - CAPACITY
+    assert counted == reported
+    assert min(reported) >= KEYS - CAPACITY
     assert lost["bytes"] == 0
 
 
-def test_overflow_is_said_while_it_lasts_and_process_totals_stay_exact(tmp_path: Path) -> None:
+def test_overflow_is_reported_while_it_lasts_and_process_totals_stay_exact(tmp_path: Path) -> None:
     run_dir, scratch = tmp_path / "run", tmp_path / "scratch"
     run_dir.mkdir()
     scratch.mkdir()

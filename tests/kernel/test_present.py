@@ -16,7 +16,7 @@ from conservation import assert_conserved
 from processes import row_of
 
 from pbmond import wire
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _LINGER_S = 1.0
 #: Obeys a line at a time: Python that it executes. Between them it is quiet.

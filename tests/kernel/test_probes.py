@@ -18,7 +18,7 @@ from processes import run_python
 from pbmond.loader import bpf
 from pbmond.patience import patient
 from pbmond.probes.measure import attachments
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
 _PATIENCE_S = patient(60.0)
@@ -73,37 +73,37 @@ def probes_while(daemon: Daemon, work: Callable[[], object]) -> dict[str, Any]:
             out, _ = process.communicate()
         assert process.returncode == 0
         if in_time:
-            told: dict[str, Any] = json.loads(out)
-            return told
+            answer: dict[str, Any] = json.loads(out)
+            return answer
     raise AssertionError("the work did not end in time")
 
 
-def probe(told: dict[str, Any], hook: str) -> dict[str, Any]:
-    (found,) = (each for each in told["probes"] if hook in each["hooks"])
+def probe(answer: dict[str, Any], hook: str) -> dict[str, Any]:
+    (found,) = (each for each in answer["probes"] if hook in each["hooks"])
     return dict(found)
 
 
 def test_every_read_is_among_the_calls_of_its_hook(daemon: Daemon) -> None:
-    told = probes_while(daemon, lambda: run_python(_READ))
-    read = probe(told, "sys_exit_read")
+    answer = probes_while(daemon, lambda: run_python(_READ))
+    read = probe(answer, "sys_exit_read")
     assert read["hooks"] == ["sys_exit_read"]
     assert read["calls"] >= _CALLS
     assert read["ns_per_call"] > 0
-    assert told["total"]["calls"] >= read["calls"]
-    assert told["pid"] == daemon.process.pid
+    assert answer["total"]["calls"] >= read["calls"]
+    assert answer["pid"] == daemon.process.pid
 
 
 def test_every_attached_hook_is_measured(daemon: Daemon) -> None:
-    told = probes_while(daemon, lambda: None)
-    hooks = [hook for each in told["probes"] for hook in each["hooks"]]
+    answer = probes_while(daemon, lambda: None)
+    hooks = [hook for each in answer["probes"] for hook in each["hooks"]]
     (line,) = (line for line in daemon.log.read_text().splitlines() if " hooks;" in line)
     assert f"attached {len(hooks)} hooks" in line
     assert len(set(hooks)) == len(hooks)
 
 
 def test_a_program_of_its_own_serves_each_way_of_reading_and_writing(daemon: Daemon) -> None:
-    told = probes_while(daemon, lambda: None)
-    shared = [each["hooks"] for each in told["probes"] if len(each["hooks"]) > 1]
+    answer = probes_while(daemon, lambda: None)
+    shared = [each["hooks"] for each in answer["probes"] if len(each["hooks"]) > 1]
     groups = (
         ("sendfile64", "splice", "copy_file_range", "tee", "vmsplice"),
         ("io_getevents", "io_pgetevents"),

@@ -1,4 +1,4 @@
-"""Where a kernel stack keeps the registers: what the kernel's helper says, and what BTF tells."""
+"""Where the registers are on a kernel stack: the kernel's helper and BTF agree."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def test_the_helper_and_the_structures_name_the_same_place() -> None:
     assert (asked + room) % found["THREAD_SIZE"] == 0
 
 
-def test_a_kernel_that_does_not_tell_yields_nothing() -> None:
+def test_a_kernel_that_refuses_the_program_yields_nothing() -> None:
     """No structure has a member there, so the program is refused."""
     assert stack_registers(1 << 14) == 0

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pbmond.patience import VARIABLE, patient
-from pbmond.selftest.daemon import Daemon, DaemonError
+from pbmond.selftest.private_daemon import Daemon, DaemonError
 from pbmond.selftest.workloads import NAMES
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
@@ -86,7 +86,7 @@ def test_the_table_ends_with_a_summary_of_its_rows() -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_a_hook_that_is_off_is_found_out(tmp_path: Path) -> None:
+def test_a_hook_that_is_off_is_noticed(tmp_path: Path) -> None:
     config = tmp_path / "pbmond.toml"
     config.write_text('files = "off"\n')
     ran = selftest("--json", "--config", str(config), "--only", "files.read_write")
@@ -111,11 +111,11 @@ def test_patience_reaches_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert f"{VARIABLE}=11".encode() in environment
 
 
-def test_a_daemon_that_does_not_end_is_killed_and_said_so_in_one_line(
+def test_a_daemon_that_does_not_end_is_killed_and_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon = Daemon(tmp_path)
-    monkeypatch.setattr("pbmond.selftest.daemon._END_S", 0.2)
+    monkeypatch.setattr("pbmond.selftest.private_daemon._END_S", 0.2)
     os.kill(daemon.process.pid, signal.SIGSTOP)
     with pytest.raises(DaemonError, match=r"^the daemon did not end within [\d.]+ s: killed$"):
         daemon.stop()

@@ -1,4 +1,4 @@
-"""Starts that something stands in the way of: each says what, in one line, or it runs."""
+"""Starts with an obstacle: either the daemon runs, or it names the obstacle in one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pbmond.loader import bpf, layout, trials
 from pbmond.loader.btf import VMLINUX, Btf
 from pbmond.loader.offsets import defines
 from pbmond.patience import patient
-from pbmond.selftest.daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon
 
 _PBMOND = [sys.executable, "-s", "-P", "-m", "pbmond"]
 _ROOT = Path(__file__).resolve().parents[2]
@@ -49,17 +49,17 @@ def refused(directory: Path, *prefix: str) -> str:
 
 
 def only(*capabilities: str) -> Prefix:
-    """Return what starts a command with these capabilities and no more."""
+    """Return a prefix that starts a command with only these capabilities."""
     return ("setpriv", "--bounding-set", ",".join(["-all", *(f"+{each}" for each in capabilities)]))
 
 
 def without(*capabilities: str) -> Prefix:
-    """Return what starts a command without these capabilities."""
+    """Return a prefix that starts a command without these capabilities."""
     return ("setpriv", "--bounding-set", ",".join(f"-{each}" for each in capabilities))
 
 
 def after(*commands: str) -> Prefix:
-    """Return what starts a command in a mount namespace in which shell commands have run."""
+    """Return a prefix that starts a command in a mount namespace after shell commands."""
     return ("unshare", "-m", "bash", "-ec", "\n".join([*commands, 'exec "$@"']), "start")
 
 
@@ -103,7 +103,7 @@ def test_without_any_capability_all_are_named_at_once(tmp_path: Path) -> None:
         assert f"CAP_{capability.upper()}" in said
 
 
-def test_root_of_a_user_namespace_is_told_so(tmp_path: Path) -> None:
+def test_root_of_a_user_namespace_is_refused(tmp_path: Path) -> None:
     assert "root of a user namespace" in refused(tmp_path, "unshare", "--user", "--map-root-user")
 
 
@@ -134,7 +134,7 @@ def test_a_proc_of_another_pid_namespace_is_refused(tmp_path: Path) -> None:
 
 def test_tracefs_that_is_not_mounted_takes_sys_admin(tmp_path: Path) -> None:
     said = refused(tmp_path, *after(_NO_TRACEFS), *without("sys_admin"))
-    assert "tracefs is not mounted, and CAP_SYS_ADMIN to do so is missing" in said
+    assert "tracefs is not mounted, and CAP_SYS_ADMIN to mount it is missing" in said
 
 
 def test_tracefs_is_found_where_it_is_not_mounted_and_root_is_no_mount_point(
@@ -191,21 +191,21 @@ def test_a_kernel_that_wants_more_for_perf_events_names_the_setting(tmp_path: Pa
 # --- BTF --------------------------------------------------------------------------------------
 
 
-def test_a_kernel_without_btf_is_told_so(tmp_path: Path) -> None:
+def test_a_kernel_without_btf_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     said = refused(tmp_path, *after(over("/sys/kernel/btf", tmp_path / "empty")))
     assert said.startswith(f"pbmond: no BTF at {VMLINUX}: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"no types at all", b"\x7fELF"])
-def test_what_is_not_btf_is_told_so(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_btf_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "btf"
     file.write_bytes(content)
     assert f"{VMLINUX} is not BTF" in refused(tmp_path, *after(over(VMLINUX, file)))
 
 
 def other_layout() -> bytes:
-    """Return BTF that says of every structure that its ``tgid`` is where ``prio`` is."""
+    """Return BTF that puts the ``tgid`` of every structure where its ``prio`` is."""
     types = Path(VMLINUX).read_bytes()
     header, strings = struct.unpack_from("<4xI8xI", types)
     names = types[header + strings :]
@@ -220,7 +220,7 @@ def test_btf_that_the_kernel_itself_does_not_hold_is_refused(tmp_path: Path) -> 
     file = tmp_path / "btf"
     file.write_bytes(other_layout())
     said = refused(tmp_path, *after(over(VMLINUX, file)))
-    assert f"{VMLINUX} is of another kernel than the running {os.uname().release}" in said
+    assert f"{VMLINUX} belongs to another kernel than the running {os.uname().release}" in said
 
 
 def test_offsets_that_do_not_fit_are_refused_where_the_kernel_does_not_show_its_own(
@@ -248,7 +248,7 @@ _PROVEN = (
 )
 
 
-def test_each_offset_that_is_proven_is_seen_when_it_is_wrong() -> None:
+def test_each_checked_offset_is_noticed_when_it_is_wrong() -> None:
     right = defines(Btf())
     one, other = socket.socketpair()
     with one, other:
@@ -262,7 +262,7 @@ def test_each_offset_that_is_proven_is_seen_when_it_is_wrong() -> None:
 # --- limits and what else is missing ----------------------------------------------------------
 
 
-def test_too_few_open_files_are_told(tmp_path: Path) -> None:
+def test_too_few_open_files_are_reported(tmp_path: Path) -> None:
     said = refused(tmp_path, "prlimit", "--nofile=64:64")
     assert said.startswith("pbmond: only 64 open files are allowed: ")
 
@@ -272,7 +272,7 @@ def test_a_soft_limit_on_open_files_is_raised(tmp_path: Path) -> None:
         assert daemon.snapshot().health["status"] == "complete"
 
 
-def test_proc_that_is_not_mounted_is_told(tmp_path: Path) -> None:
+def test_proc_that_is_not_mounted_is_reported(tmp_path: Path) -> None:
     assert "/proc is not mounted" in refused(tmp_path, *after("umount -l /proc"))
 
 

@@ -1,10 +1,11 @@
-"""How TCP connections fare, row by row, is what TCP_INFO says of the socket."""
+"""Round-trip time, retransmissions and state of each row are those of the socket's TCP_INFO."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
 
 LOG = logging.getLogger("test")
 ESTABLISHED, CLOSE, CLOSE_WAIT = 1, 7, 8
-#: Sockets and reads: every call looks at the connection, or one in sixteen where reads are dear.
+RESET = struct.pack("ii", 1, 0)  # struct linger: closing resets the connection
+#: Sockets and reads. Every call looks at the connection, or one in 16 if reads are expensive.
 MODES = (("tracepoint", "cast"), ("tracepoint", "probe"), ("syscall-exit", "cast"))
 
 
@@ -45,7 +47,7 @@ def retransmitted(row: Any) -> tuple[int, int]:
     return int(row["retransmitted_segments"]), int(row["retransmitted_bytes"])
 
 
-def told(sock: socket.socket) -> tuple[int, int]:
+def tcp_info_totals(sock: socket.socket) -> tuple[int, int]:
     info = tcp.info(sock)
     return info.retransmitted_segments, info.retransmitted_bytes
 
@@ -56,7 +58,7 @@ def difference(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 
 @contextmanager
 def receiving(sock: socket.socket) -> Iterator[None]:
-    """Receive all that comes, in a thread, until the block has shut the other end down."""
+    """Receive everything, in a thread, until the block has shut down the other end."""
 
     def receive() -> None:
         while sock.recv(1 << 20):
@@ -72,9 +74,9 @@ def receiving(sock: socket.socket) -> Iterator[None]:
 
 
 def send_until_lost(sock: socket.socket) -> None:
-    """Send until segments were sent again, and all have arrived."""
-    before = told(sock)
-    while told(sock) == before:
+    """Send until there have been retransmissions, and everything has arrived."""
+    before = tcp_info_totals(sock)
+    while tcp_info_totals(sock) == before:
         sock.sendall(bytes(200_003))
         tcp.await_acknowledged(sock)
 
@@ -84,12 +86,12 @@ def test_retransmissions_are_those_that_the_socket_counts(kernel: Kernel) -> Non
     tcp.lose(server, 0.3)
     with client, server, receiving(server):
         send_until_lost(client)
-        assert told(client) > (0, 0)
-        assert retransmitted(row_of(kernel, client)) == told(client)
-        assert retransmitted(row_of(kernel, server)) == told(server)
+        assert tcp_info_totals(client) > (0, 0)
+        assert retransmitted(row_of(kernel, client)) == tcp_info_totals(client)
+        assert retransmitted(row_of(kernel, server)) == tcp_info_totals(server)
 
 
-def test_what_is_sent_again_while_nobody_calls_is_counted(kernel: Kernel) -> None:
+def test_retransmissions_between_calls_are_counted(kernel: Kernel) -> None:
     client, server = tcp_pair()
     with client, server:
         client.sendall(b"x")
@@ -101,8 +103,8 @@ def test_what_is_sent_again_while_nobody_calls_is_counted(kernel: Kernel) -> Non
             pass
         tcp.lose_nothing(server)
         tcp.await_acknowledged(client)
-        assert before[0] < 3 <= told(client)[0]
-        assert retransmitted(row_of(kernel, client)) == told(client)
+        assert before[0] < 3 <= tcp_info_totals(client)[0]
+        assert retransmitted(row_of(kernel, client)) == tcp_info_totals(client)
 
 
 def test_a_connection_that_is_older_than_its_row_counts_from_the_row_on() -> None:
@@ -110,7 +112,7 @@ def test_a_connection_that_is_older_than_its_row_counts_from_the_row_on() -> Non
     tcp.lose(server, 0.3)
     with client, server, receiving(server):
         send_until_lost(client)
-        earlier = told(client)
+        earlier = tcp_info_totals(client)
         kernel = attach(Config(), LOG)
         try:
             tcp.lose_nothing(server)
@@ -119,7 +121,7 @@ def test_a_connection_that_is_older_than_its_row_counts_from_the_row_on() -> Non
             assert retransmitted(row_of(kernel, client)) == (0, 0)
             tcp.lose(server, 0.3)
             send_until_lost(client)
-            since = difference(told(client), earlier)
+            since = difference(tcp_info_totals(client), earlier)
             assert retransmitted(row_of(kernel, client)) == since > (0, 0)
         finally:
             kernel.close()
@@ -136,8 +138,8 @@ def test_attempts_to_connect_that_were_repeated_count_for_the_connection(kernel:
         client.setblocking(True)
         with listener.accept()[0]:
             client.sendall(b"x")
-            assert told(client) >= (1, 0)
-            assert retransmitted(row_of(kernel, client)) == told(client)
+            assert tcp_info_totals(client) >= (1, 0)
+            assert retransmitted(row_of(kernel, client)) == tcp_info_totals(client)
 
 
 def test_a_shared_socket_counts_each_once_for_the_process_that_sent_last(kernel: Kernel) -> None:
@@ -153,19 +155,19 @@ def test_a_shared_socket_counts_each_once_for_the_process_that_sent_last(kernel:
     with client, server, receiving(server):
         tcp.lose(server, 0.3)
         send_until_lost(client)
-        first = told(client)
+        first = tcp_info_totals(client)
         child = os.fork()
         if child == 0:
             take_over_and_lose()
             os._exit(0)
         os.waitpid(child, 0)
-        second = told(client)
+        second = tcp_info_totals(client)
         assert retransmitted(row_of(kernel, client)) == first
         assert retransmitted(row_of(kernel, client, child)) == difference(second, first)
         take_over_and_lose()
-        own = difference(told(client), difference(second, first))
+        own = difference(tcp_info_totals(client), difference(second, first))
         assert retransmitted(row_of(kernel, client)) == own
-        assert first < second < told(client)
+        assert first < second < tcp_info_totals(client)
 
 
 def test_the_round_trip_time_is_that_of_the_last_calls(kernel: Kernel) -> None:
@@ -205,3 +207,66 @@ def test_other_sockets_have_nothing_of_tcp(kernel: Kernel) -> None:
         assert (*retransmitted(row), row["rtt_us"], row["tcp_state"]) == (0, 0, 0, 0)
     for sock in (left, right, *pair):
         sock.close()
+
+
+def connect_from(port: int, listener: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """Connect from a port of one's own, and close with a reset, so that it can be used again."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    client.bind(("127.0.0.1", port))
+    client.connect(listener.getsockname())
+    return client, listener.accept()[0]
+
+
+def test_a_connection_between_the_ports_of_a_former_one_adds_its_own(kernel: Kernel) -> None:
+    seen, sums = [], (0, 0)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        for _ in range(2):
+            client, server = connect_from(port, listener)
+            with client, server:
+                seen.append(os.fstat(client.fileno()).st_ino)
+                tcp.lose(server, 0.3)
+                with receiving(server):
+                    send_until_lost(client)
+                    sums = sums[0] + (client)[0], sums[1] + (client)[1]
+        flows, _, _ = kernel.read()
+        mine = (flows.keys["pid"] == os.getpid()) & (flows.keys["local_port"] == port)
+        (row,) = flows.counters[mine]
+    assert seen[0] != seen[1]
+    assert retransmitted(row) == sums
+
+
+def test_what_is_left_to_read_of_a_closed_connection_brings_nothing_again(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    with client:
+        with server:
+            tcp.lose(server, 0.3)
+            with receiving(server):
+                send_until_lost(client)
+            server.sendall(b"left")
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        while tcp.info(client).state != CLOSE:
+            pass
+        before = retransmitted(row_of(kernel, client))
+        assert client.recv(4) == b"left"
+        assert retransmitted(row_of(kernel, client)) == before > (0, 0)
+
+
+def test_what_is_read_after_both_ends_have_closed_belongs_to_the_connection(kernel: Kernel) -> None:
+    client, server = tcp_pair()
+    with client:
+        with server:
+            client.sendall(b"ask")
+            client.shutdown(socket.SHUT_WR)
+            while server.recv(3):
+                pass
+            server.sendall(b"answer")
+        while tcp.info(client).state != CLOSE:
+            pass
+        assert client.recv(6) == b"answer"
+        row = row_of(kernel, client)
+        assert (row["tx_bytes"], row["rx_bytes"]) == (3, 6)

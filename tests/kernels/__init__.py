@@ -2,7 +2,7 @@
 
 How it works, step by step, one module each:
 
-- ``versions``: which build of Debian's kernel a series such as 6.1 means (pure).
+- ``versions``: which build of Debian's kernel a series such as 6.1 means.
 - ``apt``: Debian's package lists and packages, from bullseye to sid, apart from the system's own.
 - ``builds``: a build's packages unpacked: an image, and modules that modprobe can load.
 - ``initramfs``: the guest's first root: busybox, a few modules and ``init``.

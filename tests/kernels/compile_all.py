@@ -13,7 +13,7 @@ import sys
 
 from pbmond.loader import trials
 from pbmond.loader.build import Builder
-from pbmond.loader.handover import Request
+from pbmond.loader.handover import LoadRequest
 from pbmond.loader.hooks import Modes
 from pbmond.loader.kernel_maps import maps
 from pbmond.loader.offsets import defines
@@ -31,7 +31,7 @@ _CHOICES = (
 )
 
 
-def compile_for(kernel: str, machine: str, request: Request) -> dict[str, str | None]:
+def compile_for(kernel: str, machine: str, request: LoadRequest) -> dict[str, str | None]:
     """Return what bcc says of each choice of modes and reads on one kernel."""
     btf = recorded(kernel)
     tracepoints = uring(btf)
@@ -67,7 +67,7 @@ def _complaint(builder: Builder, modes: Modes, reads: str) -> str | None:
 def main() -> None:
     """Compile for each kernel."""
     wanted = {name: each for name, each in kernels().items() if name in (sys.argv[1:] or kernels())}
-    request = Request.parse(sys.stdin.read())
+    request = LoadRequest.parse(sys.stdin.read())
     said = {kernel: compile_for(kernel, machine, request) for kernel, machine in wanted.items()}
     json.dump(said, sys.stdout)
 

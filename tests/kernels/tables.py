@@ -1,4 +1,4 @@
-"""Results as people read them: in the terminal, in packaging/doc, in the README; pure."""
+"""Results as people read them: in the terminal, in packaging/doc, in the README."""
 
 from __future__ import annotations
 

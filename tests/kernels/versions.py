@@ -1,4 +1,4 @@
-"""Which build of Debian's kernel a series means: package lists read, builds chosen; pure.
+"""Which build of Debian's kernel a series means: reads package lists and chooses builds.
 
 Debian splits newer kernels into packages, and keeps old builds of backports without all of their
 parts, so a build counts only if each part that it boots with can be had.

@@ -138,6 +138,19 @@ CONTAINER = "docker:3f9c1d2ab47e" + "0" * 52
 def world() -> list[Process]:
     """Return the processes of the host."""
     return [
+        *_system(),
+        *_login(),
+        *_web(),
+        *_application(),
+        *_backup(),
+        *_commands(),
+        *_kernel_threads(),
+    ]
+
+
+def _system() -> list[Process]:
+    """The init system and its services."""
+    return [
         Process(1, 0, "systemd", 0, "/sbin/init", "init.scope", 400_000, "/usr/lib/systemd/systemd",
                 connections=[unix("/run/systemd/journal/stdout", out=Wave(60, 9, 0, 0.3))]),
         Process(412, 1, "systemd-journal", 0, "/usr/lib/systemd/systemd-journald",
@@ -146,6 +159,12 @@ def world() -> list[Process]:
                 files=[stored("/var/log/journal/5e1f/system.journal", 8812,
                               out=Wave(9_800, 5, 0.2))]),
         Process(655, 1, "cron", 0, "/usr/sbin/cron -f", "cron.service", 399_000, "/usr/sbin/cron"),
+    ]  # fmt: skip
+
+
+def _login() -> list[Process]:
+    """A user's remote login."""
+    return [
         Process(702, 1, "sshd", 0, "sshd: /usr/sbin/sshd -D", "ssh.service", 398_000,
                 "/usr/sbin/sshd"),
         Process(31120, 702, "sshd", 1000, "sshd: mara@pts/0", "user@1000.service", 5_400,
@@ -153,6 +172,12 @@ def world() -> list[Process]:
                 connections=[tcp("198.51.100.23", 52144, 22, opened=False, into=Wave(420, 3),
                                  out=Wave(1_900, 3, 0.1))]),
         Process(31131, 31120, "bash", 1000, "-bash", "user@1000.service", 5_390, "/usr/bin/bash"),
+    ]  # fmt: skip
+
+
+def _web() -> list[Process]:
+    """The web server."""
+    return [
         Process(1201, 1, "nginx", 0, "nginx: master process /usr/sbin/nginx", "nginx.service",
                 180_000, "/usr/sbin/nginx"),
         Process(1202, 1201, "nginx", 33, "nginx: worker process", "nginx.service", 180_000,
@@ -175,6 +200,12 @@ def world() -> list[Process]:
                     loopback(8000, 39024, opened=True, into=Wave(820_000, 8), out=Wave(9_100, 8)),
                 ],
                 files=[stored("/var/log/nginx/access.log", 9107, out=Wave(4_100, 8))]),
+    ]  # fmt: skip
+
+
+def _application() -> list[Process]:
+    """The application server in a container, and its databases."""
+    return [
         Process(2040, 1, "gunicorn", 1001, "gunicorn: worker [shop.wsgi]", "docker.service",
                 86_000, "/usr/local/bin/python3.12", CONTAINER,
                 connections=[
@@ -200,12 +231,24 @@ def world() -> list[Process]:
                 connections=[loopback(6379, 50012, opened=False, into=Wave(88_000, 5),
                                       out=Wave(640_000, 5))],
                 files=[stored("/var/lib/redis/appendonly.aof", 81200, out=Wave(76_000, 5))]),
+    ]  # fmt: skip
+
+
+def _backup() -> list[Process]:
+    """A backup that reads files and sends them to another host."""
+    return [
         Process(28700, 655, "backup", 0, "/usr/local/bin/backup --to 198.51.100.7 /srv /home",
                 "backup.service", 340, "/usr/local/bin/backup",
                 connections=[tcp("198.51.100.7", 873, 51002, opened=True, into=Wave(46_000, 9),
                                  out=Wave(23_500_000, 9))],
                 files=[stored("/srv/www/media/archive-2026.tar", 55900, into=Wave(24_100_000, 9)),
                        stored("/var/cache/backup/index", 90011, out=Wave(310_000, 3))]),
+    ]  # fmt: skip
+
+
+def _commands() -> list[Process]:
+    """What the user runs in the shell."""
+    return [
         Process(31502, 31131, "git", 1000, "git fetch origin", "user@1000.service", 12,
                 "/usr/bin/git", exits_after=11,
                 connections=[tcp("203.0.113.140", 443, 60410, opened=True, into=Wave(2_700_000, 30),
@@ -216,6 +259,12 @@ def world() -> list[Process]:
                 "user@1000.service", 3, "/usr/bin/grep",
                 files=[piped(331200, out=Wave(52_000, 3)),
                        stored("/home/mara/src/shop/basket.py", 66110, into=Wave(1_900_000, 3))]),
+    ]  # fmt: skip
+
+
+def _kernel_threads() -> list[Process]:
+    """Two kernel threads."""
+    return [
         Process(93, 2, "kworker/u8:2", 0, "", None, 399_900),
         Process(2, 0, "kthreadd", 0, "", None, 400_000),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rows and expectations for the tests of the self-test's pure parts."""
+"""Rows and expectations for the tests of the self-test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pbmond import wire
 from pbmond.fields import CLASSES
-from pbmond.selftest.moved import Moved, Row
+from pbmond.selftest.moved import Row, SnapshotDelta
 from pbmond.selftest.workloads import ExpectedConnection, ExpectedFile
 
 PID = 4711
@@ -17,7 +17,7 @@ INODE = 77
 
 
 def file_row(read: int = 0, written: int = 0, **changes: Any) -> Row:
-    """A file's row, of one call each way that anything went."""
+    """Make a file's row, with one call in each direction that has bytes."""
     row: Row = dict.fromkeys(wire.TABLES["files"], 0)
     row |= {"pid": PID, "start_ns": START_NS, "class": CLASSES.index("file")}
     row |= {"device": DEVICE, "inode": INODE, "path": b"/srv/data"}
@@ -27,7 +27,7 @@ def file_row(read: int = 0, written: int = 0, **changes: Any) -> Row:
 
 
 def connection_row(received: int = 0, sent: int = 0, **changes: Any) -> Row:
-    """A unix connection's row, of one call each way that anything went."""
+    """Make a unix connection's row, with one call in each direction that has bytes."""
     row: Row = dict.fromkeys(wire.TABLES["connections"], 0)
     row |= {"pid": PID, "start_ns": START_NS, "class": CLASSES.index("unix")}
     row |= {"family": int(socket.AF_UNIX), "type": int(socket.SOCK_STREAM), "inode": INODE}
@@ -38,14 +38,14 @@ def connection_row(received: int = 0, sent: int = 0, **changes: Any) -> Row:
 
 
 def process_row(**counters: Any) -> Row:
-    """A process's row."""
+    """Make a process's row."""
     row: Row = dict.fromkeys(wire.TABLES["processes"], 0)
     row |= {"pid": PID, "start_ns": START_NS, "name": b"mover", "cmdline": b"mover\0"}
     return row | counters
 
 
-def moved(*, connections: Any = (), files: Any = (), processes: Any = ()) -> Moved:
-    """What moved, from rows."""
+def moved(*, connections: Any = (), files: Any = (), processes: Any = ()) -> SnapshotDelta:
+    """Make a delta from rows."""
 
     def by_pid(rows: Any) -> dict[int, list[Row]]:
         found: dict[int, list[Row]] = {}
@@ -53,11 +53,11 @@ def moved(*, connections: Any = (), files: Any = (), processes: Any = ()) -> Mov
             found.setdefault(row["pid"], []).append(row)
         return found
 
-    return Moved(by_pid(connections), by_pid(files), by_pid(processes))
+    return SnapshotDelta(by_pid(connections), by_pid(files), by_pid(processes))
 
 
 def message(health: dict[str, Any] | None = None, **rows: list[Row]) -> wire.Message:
-    """A snapshot, from rows by kind."""
+    """Make a snapshot from rows by kind."""
     tables: dict[str, Any] = {
         kind: wire.Table(
             len(rows.get(kind, [])),
@@ -69,7 +69,7 @@ def message(health: dict[str, Any] | None = None, **rows: list[Row]) -> wire.Mes
 
 
 def expected_file(read: int = 0, written: int = 0, **changes: Any) -> ExpectedFile:
-    """What a program says of the file of file_row()."""
+    """Make what a program reports about the file of file_row()."""
     facts: dict[str, Any] = {
         "pid": PID,
         "byte_class": "file",
@@ -86,7 +86,7 @@ def expected_file(read: int = 0, written: int = 0, **changes: Any) -> ExpectedFi
 
 
 def expected_connection(received: int = 0, sent: int = 0, **changes: Any) -> ExpectedConnection:
-    """What a program says of the socket of connection_row()."""
+    """Make what a program reports about the socket of connection_row()."""
     facts: dict[str, Any] = {
         "pid": PID,
         "byte_class": "unix",

@@ -82,7 +82,7 @@ def row_name(view: View, values_of: ValuesOf) -> str:
     if view.name == "ports":
         port = value("port")
         return f"{value('protocol')} {port}" if port is not None else str(value("protocol"))
-    return str(value(view.fields[0].name) or "?")
+    return str(value(view.columns[0].name) or "?")
 
 
 def pane(state: State, width: int, height: int) -> list[Line]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pbmon_client.present.cells import Line, cell, cells_of, fill, wrap
-from pbmon_client.present.fields import Style, written
 from pbmon_client.present.numbers import duration, moment
+from pbmon_client.present.view_columns import Style, written
 from pbmon_client.present.views import View
 from pbmond.fields import FIELDS
 

@@ -9,8 +9,8 @@ from typing import Final
 from pbmon_client.data.model import Rows, Snapshot
 from pbmon_client.present.arrange import GroupScope, ViewQuery, table_of
 from pbmon_client.present.cells import DASH, Line, cell, cells_of, clean, fill
-from pbmon_client.present.fields import ARROWS, Style, endpoint
 from pbmon_client.present.numbers import magnitude
+from pbmon_client.present.view_columns import ARROWS, Style, endpoint
 from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.tui.session.state import State
 from pbmond.fields import byte_columns, rate_name
@@ -20,6 +20,9 @@ _WIDE_CELLS: Final = 120
 #: The pid and name of the owner, shown in front for a group of processes.
 _OWNER_CELLS: Final = 23
 _OWNER_CELLS_NARROW: Final = 18
+#: The two lists, and what their bytes' directions are called.
+_NAMES: Final = ("connections", "files")
+_WAYS: Final = (("in", "out"), ("read", "write"))
 
 Describe = Callable[[Rows, int, Style], tuple[str, bool]]
 
@@ -97,6 +100,15 @@ def flow_list(
         return _side_by_side(tables, state, width, height, skip)
     if not any(map(len, tables)):
         return [fill([("dim", " no connection and no file moved a byte yet")], width)]
+    counts = [_counted(len(table), name) for table, name in zip(tables, _NAMES, strict=False)]
+    title = _title(", ".join(counts), _WAYS[0], state, width)
+    return [title, *_together(tables, state, width, height - 1, skip)]
+
+
+def _together(
+    tables: list[_FlowTable], state: State, width: int, height: int, skip: int
+) -> list[Line]:
+    """Draw connections and files in one list, the busiest first."""
     both = [flow for table in tables for flow in table.first(skip + height)]
     both.sort(key=lambda flow: flow.moved, reverse=True)
     return [_line(flow, state, width) for flow in both[skip : skip + height]]
@@ -106,7 +118,7 @@ def _skipped(state: State, tables: list[_FlowTable], height: int, *, wide: bool)
     """Return how far the list is scrolled, no further than to its end."""
     if not state.opened:
         return 0
-    length = max(map(len, tables)) + 1 if wide else sum(map(len, tables))
+    length = 1 + (max if wide else sum)(map(len, tables))
     state.detail_top = max(0, min(state.detail_top, length - height))
     return state.detail_top
 
@@ -116,11 +128,11 @@ def _side_by_side(
 ) -> list[Line]:
     half = width // 2
     sides = []
-    for table, name, cells in zip(
-        tables, ("connections", "files"), (half - 1, width - half), strict=True
+    for table, name, ways, cells in zip(
+        tables, _NAMES, _WAYS, (half - 1, width - half), strict=True
     ):
         shown = table.first(skip + height - 1)[skip:]
-        lines = [_title(name, len(table), state, cells)]
+        lines = [_title(_counted(len(table), name), ways, state, cells)]
         lines += [_line(flow, state, cells) for flow in shown]
         lines += [[("text", " " * cells)]] * (height - len(lines))
         sides.append(lines)
@@ -154,12 +166,13 @@ def _file(rows: Rows, at: int, _style: Style) -> tuple[str, bool]:
     return clean(rows.column("path")[at] or "(path not known)"), True
 
 
-def _title(name: str, count: int, state: State, width: int) -> Line:
-    cells = state.units.cells
-    ways = ("in", "out") if name == "connections" else ("read", "write")
-    words = f" {count:,} {name}" if count > 1 else f" {'one' if count else 'no'} {name[:-1]}"
-    columns = "".join(f" {word:>{cells}}" for word in (*ways, "total"))
-    return [("title", cell(words, max(0, width - len(columns))) + columns)]
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}" if count > 1 else f"{'one' if count else 'no'} {name[:-1]}"
+
+
+def _title(words: str, ways: tuple[str, str], state: State, width: int) -> Line:
+    columns = "".join(f" {word:>{state.units.cells}}" for word in (*ways, "total"))
+    return [("title", cell(f" {words}", max(0, width - len(columns))) + columns)]
 
 
 def _line(flow: Flow, state: State, width: int) -> Line:

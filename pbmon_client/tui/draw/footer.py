@@ -52,8 +52,8 @@ def _count(rows: Arranged | None) -> str:
         return " "
     shown = len(rows.order)
     if rows.listing and shown != rows.count:
-        return f" {shown:,} of {rows.count:,} "
-    return f" {shown:,} "
+        return f" {shown:,} of {rows.count:,} rows "
+    return " 1 row " if shown == 1 else f" {shown:,} rows "
 
 
 def _typing(state: State, count: str, width: int) -> tuple[Line, int | None]:

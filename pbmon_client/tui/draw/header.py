@@ -114,9 +114,9 @@ def _sorting(state: State) -> str:
     """Name the column that sorts, with an arrow for the direction."""
     view = state.position.view
     name, reverse = state.sort_of(view)
-    field = next((field for field in view.fields if field.name == name), None)
-    words = BUSIEST if field is None else field.title.strip().lower() or name
-    rises = field is not None and field.rises
+    column = next((column for column in view.columns if column.name == name), None)
+    words = BUSIEST if column is None else column.title.strip().lower() or name
+    rises = column is not None and column.rises
     return f"{'▲' if rises != reverse else '▼'} {words}"
 
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.cells import Line, cell, cells_of, clean, wrap
 from pbmon_client.present.completeness import report
-from pbmon_client.present.fields import CLASSES, Field
+from pbmon_client.present.view_columns import CLASSES, ViewColumn
 from pbmon_client.tui.session.keys import help_entries
 
 _MOVES: Final = {
@@ -160,14 +160,14 @@ class ColumnChooser:
     """A list of the classes and columns to show; changes ``hidden`` in place."""
 
     view: str
-    fields: Sequence[Field]
+    columns: Sequence[ViewColumn]
     hidden: dict[str, list[str]]
     at: int = 0
     _entries: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._entries = [("", name) for name in CLASSES]
-        self._entries += [(self.view, each.name) for each in self.fields if each.counter is None][
+        self._entries += [(self.view, each.name) for each in self.columns if each.counter is None][
             1:
         ]
 

@@ -60,9 +60,9 @@ def prepare_other_views(snapshot: Snapshot, query: ViewQuery, pause: Pause) -> N
             made = arrange(snapshot, ViewQuery(view, hidden=query.hidden, totals=totals))
         if made is not None and view.grouping is not None:
             shown = made.listing.window(made.order[:_SCREEN])
-            for field in view.fields:
+            for column in view.columns:
                 pause()
-                shown(field.source(units))
+                shown(column.source(units))
 
 
 def _sum(snapshot: Snapshot, view: View, query: ViewQuery, pause: Pause) -> None:

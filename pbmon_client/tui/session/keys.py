@@ -97,7 +97,7 @@ SECTIONS: Final = (
         Binding(("K", "f9"), "signal", "send a signal to the process (asks first)", "signal", 5,
                 ("opened",)),
         Binding(("y",), "copy", "copy the row as JSON to the clipboard", "copy", 6, ("opened",)),
-        Binding(("H", "f3"), "health", "health: what is counted, lost, unseen (*); the cost"),
+        Binding(("H", "f3"), "health", "health: what is lost or unseen (*), and the cost"),
         Binding(("x",), "acknowledge", "dismiss the warnings"),
         Binding(("T",), "theme", "dark, light or monochrome"),
         Binding(("ctrl l",), "redraw", "redraw the screen"),

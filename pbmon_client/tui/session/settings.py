@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pbmon_client.data.text import safe_text
-from pbmon_client.present.fields import CLASSES
+from pbmon_client.present.view_columns import CLASSES
 from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui.session.palette import THEMES
 

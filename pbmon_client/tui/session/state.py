@@ -9,10 +9,10 @@ from typing import Final
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, arrange
-from pbmon_client.present.fields import NameOf, ServiceOf, Style
 from pbmon_client.present.listing import Key
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.search import EVERYTHING, Search
+from pbmon_client.present.view_columns import NameOf, ServiceOf, Style
 from pbmon_client.present.views import BUSIEST, BY_NAME, TREE, View
 from pbmon_client.tui.session.curves import Curves, Sample
 from pbmon_client.tui.session.settings import Settings
@@ -132,7 +132,7 @@ class State:
         """Return what the screen lists."""
         view = self.position.view
         name, reverse = self.sort_of(view)
-        chosen = next((field for field in view.fields if field.name == name), None)
+        chosen = next((column for column in view.columns if column.name == name), None)
         return ViewQuery(
             view=view,
             within=self.position.within,

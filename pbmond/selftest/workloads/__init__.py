@@ -1,12 +1,12 @@
-"""Workloads: processes that move known odd numbers of bytes, and say so.
+"""Workloads: processes that move known odd numbers of bytes, and report them.
 
     with Runner() as runner, runner.start("files.pread64_pwrite64", scratch) as workload:
         ...                             # it is set up and has moved nothing: the daemon may start
         for expected in workload.go():  # what the kernel returned to it
             ...                         # its process is still alive
 
-UnavailableError, from start() or go(), names what this kernel does not offer. Everything here needs
-the standard library alone.
+start() and go() raise UnavailableError if this kernel does not offer something. Everything here
+needs only the standard library.
 """
 
 from pbmond.selftest.workloads.harness import (

@@ -1,7 +1,7 @@
-"""Starts workload programs, leads them, and parses what they say the kernel returned.
+"""Starts workload programs, steers them, and parses what they report the kernel returned.
 
-What a program says, and the lines that it exchanges with the harness, is all that its processes
-move: a byte in any other row of theirs is one too many.
+The processes of a program move only the bytes that it reports, and the lines that it exchanges with
+the harness. Any other byte in their rows is an error.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from typing import Any, Self
 from pbmond.patience import handed_down, patient
 from pbmond.selftest.workloads.programs import PROGRAMS, UNSEEN, UnavailableError
 
-#: Every program, in the order of running, and what it is about, in a line.
+#: Every program, in the order in which they run, and a line about each.
 NAMES = tuple(PROGRAMS)
 ABOUT = {name: (body.__doc__ or "").partition("\n")[0] for name, body in PROGRAMS.items()}
-#: Words in health.unseen that excuse bytes which do not show, by program.
+#: Words in health.unseen that excuse missing bytes, by program.
 EXCUSES = {name: UNSEEN[body] for name, body in PROGRAMS.items() if body in UNSEEN}
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
-_HUNG_AFTER_S = 20  # nothing here takes seconds; a hang must not stop everything
+_HUNG_AFTER_S = 20  # nothing here takes seconds, and a hang must not block the whole run
 
 
 class WorkloadError(Exception):
-    """A program did not do what it is for; the message says why, in one line."""
+    """A program failed. The message says why, in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedFile:
-    """Bytes that process ``pid`` moved through one file; a field that is None claims nothing.
+    """Bytes that process ``pid`` moved through one file. A field that is None is not checked.
 
-    ``path`` is as the process sees it; ``device`` and ``inode`` are as stat gives them.
-    ``start_ticks`` (clock ticks since boot) tells apart two processes of one pid.
+    ``path`` is as the process sees it. ``device`` and ``inode`` are from stat. ``start_ticks``
+    (clock ticks since boot) distinguishes two processes with the same pid.
     """
 
     pid: int
@@ -62,10 +62,10 @@ class ExpectedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedConnection:
-    """Bytes that process ``pid`` moved through one socket; a field that is None claims nothing.
+    """Bytes that process ``pid`` moved through one socket. A field that is None is not checked.
 
-    Where several rows share ``inode``, the remote end tells them apart; where the remote end is
-    None, the numbers are the socket's sum. Unix names are paths or, with a leading NUL, abstract.
+    Rows that share ``inode`` differ in the remote end. If the remote end is None, the numbers are
+    sums over the socket's rows. Unix names are paths or, with a leading NUL, abstract.
     """
 
     pid: int
@@ -93,7 +93,7 @@ class ExpectedConnection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedProcess:
-    """A process that a workload started and that has exited; ``cmdline`` is NUL-separated."""
+    """A process that a workload started and that has exited. ``cmdline`` is NUL-separated."""
 
     pid: int
     name: bytes
@@ -112,12 +112,12 @@ def _parse(row: dict[str, Any]) -> Expectation:
 
 
 class Workload:
-    """One running program, set up and waiting; a context manager that ends it."""
+    """One running program, set up and waiting. A context manager that ends it."""
 
     def __init__(self, name: str, directory: Path, pipes: tuple[int, int], started_ns: int) -> None:
-        """Wait until ``name`` is ready; ``pipes``: what it is told, and what it says.
+        """Wait until ``name`` is ready. ``pipes`` are its input and its output.
 
-        ``started_ns``: CLOCK_BOOTTIME before which none of its processes started.
+        None of its processes started before ``started_ns`` (CLOCK_BOOTTIME).
         """
         self.name = name
         self.directory = directory
@@ -126,7 +126,7 @@ class Workload:
         self._orders, answers = pipes
         self._answers = os.fdopen(answers, "rb")
         self._control = tuple(os.fstat(fd) for fd in pipes)
-        self._ran = False  # it has moved all it will, and waits before it undoes
+        self._ran = False  # it has moved all its bytes, and waits before it cleans up
         self._size = 0
         try:
             self._pid = self._answer("ready")
@@ -136,21 +136,21 @@ class Workload:
             raise
 
     def go(self) -> list[Expectation]:
-        """Let it move its bytes; UnavailableError if the kernel does not offer the way."""
-        self._say()
+        """Let it move its bytes. UnavailableError if the kernel does not offer the path."""
+        self._send_line()
         rows = [_parse(row) for row in self._answer("rows")]
         self._until_it_waits()
         return [*rows, *self._exchanged()]
 
     def exit(self) -> None:
-        """Let it undo what it made and end, and remove its directory.
+        """Let it clean up and end, and remove its directory.
 
-        Raises WorkloadError if it cannot undo it.
+        Raises WorkloadError if it cannot clean up.
         """
         try:
             if self._ran:
-                self._say()
-            os.close(self._orders)  # where it waits for more, it ends
+                self._send_line()
+            os.close(self._orders)  # if it is waiting for a line, it ends
             with self._answers:
                 last = self._rest()
             if self._ran and not last.startswith(b'{"done"'):
@@ -189,14 +189,14 @@ class Workload:
             for status, (read, written) in zip(self._control, moved, strict=True)
         ]
 
-    def _say(self) -> None:
-        with suppress(BrokenPipeError):  # it has ended by itself; its answer, or none, will say why
+    def _send_line(self) -> None:
+        with suppress(BrokenPipeError):  # it ended early; its answer, or the lack of one, says why
             os.write(self._orders, b"\n")
 
     def _answer(self, key: str) -> Any:  # noqa: ANN401  the pid, the rows: whatever JSON holds
         line = self._line()
         self._size = len(line)
-        answer = json.loads(line) if line else {"failed": "the program ended by itself"}
+        answer = json.loads(line) if line else {"failed": "the program ended early"}
         if "failed" in answer:
             raise WorkloadError(answer["failed"])
         self._ran = key != "ready" or key not in answer
@@ -213,9 +213,9 @@ class Workload:
         return self._answers.readline()
 
     def _until_it_waits(self) -> None:
-        """Wait until it has left the call that wrote its answer: only then are those bytes counted.
+        """Wait until it has returned from the write of its answer: only then is that counted.
 
-        Its answer can be read while it is still on the way out of write(2).
+        Its answer can be read before write(2) has returned.
         """
         stat = Path(f"/proc/{self._pid}/stat")
         deadline = time.monotonic() + patient(_HUNG_AFTER_S)
@@ -226,7 +226,7 @@ class Workload:
                 time.sleep(0.001)
 
     def _rest(self) -> bytes:
-        """Read until it and whatever it forked have ended; the last line."""
+        """Read until it and everything it forked have ended. Return the last line."""
         last = b""
         while line := self._line():
             last = line
@@ -234,7 +234,7 @@ class Workload:
 
 
 class Runner:
-    """The process that forks the programs; a context manager that ends it, and so them."""
+    """The process that forks the programs. A context manager that ends it, and thereby them."""
 
     def __init__(self) -> None:
         """Start it."""
@@ -246,7 +246,7 @@ class Runner:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is the harness's to answer
+                start_new_session=True,  # only the harness handles Ctrl-C
                 env={
                     "PYTHONPATH": str(_PACKAGE_ROOT),
                     "LC_ALL": "C.UTF-8",
@@ -260,7 +260,7 @@ class Runner:
         """Start the program ``name`` in a new directory under ``scratch`` and let it set up.
 
         ``seed`` varies its sizes; 0 leaves them as written. Raises UnavailableError if the kernel
-        does not offer the way, WorkloadError if the program fails.
+        does not offer the path, WorkloadError if the program fails.
         """
         directory = Path(tempfile.mkdtemp(prefix="workload-", dir=scratch))
         stdin, orders = os.pipe()

@@ -1,12 +1,12 @@
 """Forks workload programs on request: ``python -m pbmond.selftest.workloads.run DESCRIPTOR``.
 
-Every message on the seqpacket socket DESCRIPTOR is a JSON object {"name", "directory", "seed"} that
-brings two pipes along: the standard input and output of a new process, which runs that program. One
-process imports everything once, so that a program starts in a millisecond and reads no file.
+Every message on the seqpacket socket DESCRIPTOR is a JSON object {"name", "directory", "seed"} with
+two pipes: the standard input and output of a new process, which runs that program. One process
+imports everything once, so that a program starts in a millisecond and reads no file.
 
 A program prints {"ready": pid}, waits for a line, runs, prints {"rows": [...]}, waits for a line
-before it undoes what it made, so that its rows are live while the harness looks, and prints
-{"done": true}. In place of any of them it may print {"unavailable": reason} or {"failed": reason}.
+before it cleans up, so that its rows are live while the harness looks, and prints {"done": true}.
+Instead of any of these it may print {"unavailable": reason} or {"failed": reason}.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def _say(**answer: object) -> None:
 
 
 def _wait() -> None:
-    """Wait for the harness's next line; end if the harness is gone.
+    """Wait for the harness's next line. End if the harness is gone.
 
-    Not in the read itself: one that is under way when a daemon starts may not count there.
+    Wait in poll(2), because a read that is in progress when a daemon starts may not be counted.
     """
     poll = select.poll()
     poll.register(0, select.POLLIN)
@@ -43,7 +43,7 @@ def _wait() -> None:
         raise SystemExit(1)
 
 
-def _lead(body: contract.Program, run: contract.Run) -> None:
+def _run_steps(body: contract.Program, run: contract.Run) -> None:
     try:
         steps = body(run)
         next(steps)
@@ -57,10 +57,10 @@ def _lead(body: contract.Program, run: contract.Run) -> None:
 
 
 def _serve(body: contract.Program, run: contract.Run) -> None:
-    """Lead the program through its steps, undo what it made, and end the whole process."""
+    """Take the program through its steps, clean up, and end the whole process."""
     try:
         with run.at_exit:
-            _lead(body, run)
+            _run_steps(body, run)
         _say(done=True)
     except SystemExit:
         pass
@@ -79,7 +79,7 @@ def _summary(error: BaseException) -> str:
 
 
 def _become(request: dict[str, str], pipes: list[int]) -> None:
-    """Turn this forked process into the program; never returns."""
+    """Turn this forked process into the program. Never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, fd in enumerate(pipes):
         os.dup2(fd, number)
@@ -94,7 +94,9 @@ def _become(request: dict[str, str], pipes: list[int]) -> None:
 
 def main(descriptor: str) -> None:
     """Serve requests until the other end of the socket is closed."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the programs: they say "done"
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_IGN
+    )  # the programs say "done", so nobody waits for them
     control = socket.socket(fileno=int(descriptor))
     while True:
         data, pipes, _, _ = socket.recv_fds(control, _MAX_REQUEST, 2)

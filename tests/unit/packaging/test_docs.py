@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import client_messages as make
 import pytest
+from demo_world import messages
+from tui_driver import started
 
 from pbmon_client.data.model import Selection, snapshot_of
 from pbmon_client.output import jsonout
@@ -17,6 +20,7 @@ from pbmond import wire
 from pbmond.fields import SHOWN
 from pbmond.kernel.maps import LOST
 from pbmond.kernel.records import ProbeRuns
+from pbmond.selftest.workloads import NAMES
 from pbmond.store.health import Cost, Health, Looks, ProcessCost
 from tests import pages
 from tests.fake_kernel import FakeKernel
@@ -64,6 +68,37 @@ def test_every_path_named_in_the_text_exists(page: str) -> None:
     named = {word for code in re.findall(r"`([^`\n]+)`", text) for word in code.split()}
     paths = {word for word in named if word.startswith(TOP)}
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+def test_the_screen_in_the_readme_is_one_of_todays_client() -> None:
+    """It is recorded from real programs; if this fails, record it anew."""
+    screen = re.search(r"^```\n( pbmon .*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert screen
+    recorded = screen[1].splitlines()
+    driver = started(messages(12), width=100, height=len(recorded))
+    driver.draw()
+    drawn = driver.lines()
+    for line in (4, 5):  # the views, and the titles of their columns
+        assert recorded[line].rstrip() == drawn[line].rstrip()
+    assert recorded[-1][:70] == drawn[-1][:70]  # the keys
+    for words in ("every 1 s  bytes/s  ▼ busiest", "every user  complete*", "  in    out  total"):
+        assert any(words in line for line in recorded)
+        assert any(words in line for line in drawn)
+
+
+def test_the_pages_say_how_many_paths_the_self_test_has() -> None:
+    assert f"known bytes through {len(NAMES)} paths" in (ROOT / "README.md").read_text()
+    exactness = (ROOT / "packaging/doc/exactness.md").read_text()
+    assert f"{len(NAMES)} small programs" in exactness
+    assert re.search(rf"^\| all +\| +{len(NAMES)} \|", exactness, re.MULTILINE)
+
+
+def test_every_path_of_the_self_test_has_its_line_in_the_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tests/bench")
+    scoreboard = import_module("scoreboard")
+    assert {scoreboard.area_of(name) for name in NAMES} == {*scoreboard.AREAS.values()}
 
 
 def test_the_architecture_names_every_room() -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from pbmon_client.cli import main as client
+from pbmon_client.options import VIEW_NAMES
 from pbmond.cli import main as daemon
 from pbmond.config import KEYS
 from pbmond.fields import FIELDS
 from pbmond.system.privileges import COLLECTOR_CAPABILITIES
+from tests.pages import COMPLETIONS, completion_part, part_of
 
 PACKAGING = Path(__file__).parents[3] / "packaging"
 NOBODY = 65534
@@ -117,10 +119,22 @@ def of_command(name: str, text: str) -> str:
     return str(commands.get(name.removeprefix("pbmond-"), outside))
 
 
-def test_completion_sorts_by_fields_that_exist() -> None:
+def test_bash_completes_sort_with_every_field() -> None:
     fields = completed_by_bash("pbmon-client", "--sort", "")
-    assert "net_rx_bytes_per_s" in fields
-    assert set(fields) <= FIELDS.keys()
+    assert sorted(fields) == sorted(FIELDS)
+
+
+@pytest.mark.parametrize("path", COMPLETIONS, ids=lambda path: path.name)
+def test_every_shell_completes_sort_with_every_field(path: Path) -> None:
+    """If this fails: ``python -m tests.pages``."""
+    part = part_of(path.read_text(), "fields")
+    assert part == completion_part(path)
+    assert set(re.findall(r"\w+", part)) >= FIELDS.keys()
+
+
+@pytest.mark.parametrize("path", COMPLETIONS, ids=lambda path: path.name)
+def test_every_shell_completes_the_views(path: Path) -> None:
+    assert " ".join(VIEW_NAMES) in path.read_text()
 
 
 def completed_by_bash(name: str, *words: str) -> list[str]:

@@ -1,89 +1,20 @@
-"""The command end to end: a fake publisher on a real socket, the client as a process of its own."""
+"""The command end to end: a fake publisher on a real socket, the client as its own process."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
 import select
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import pytest
 from client_messages import HEALTH, flow, message, process
+from client_process import ALL, OWN, UID, Client, Start, snapshot
 from fake_publisher import PATIENCE_S, Publisher
 
-import pbmon_client
 from pbmond import wire
-
-ROOT = Path(pbmon_client.__file__).parent.parent
-UID = os.geteuid()
-ALL = wire.Topic(None, "processes")
-OWN = wire.Topic(UID, "processes")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "daemon.sock"
-
-
-@pytest.fixture
-def publisher(path: Path) -> Iterator[Publisher]:
-    with contextlib.closing(Publisher(path)) as made:
-        yield made
-
-
-class Client:
-    """A running pbmon-client."""
-
-    def __init__(self, path: Path, *arguments: str, **options: Any) -> None:
-        self.process: subprocess.Popen[bytes] = subprocess.Popen(
-            [sys.executable, "-m", "pbmon_client", "--socket", str(path), *arguments],
-            cwd=ROOT,
-            env=os.environ | {"COLUMNS": "80", "PYTHONUNBUFFERED": "", "TERM": "xterm"},
-            stdin=subprocess.DEVNULL,
-            stdout=options.get("stdout", subprocess.PIPE),
-            stderr=subprocess.PIPE,
-        )
-
-    def line(self) -> Any:
-        assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
-
-    def end(self) -> tuple[int, str, str]:
-        """Wait for the end and return exit status, output and errors."""
-        out, err = self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode, (out or b"").decode(), (err or b"").decode()
-
-
-@pytest.fixture
-def client(path: Path) -> Iterator[Callable[..., Client]]:
-    with contextlib.ExitStack() as stack:
-
-        def start(*arguments: str, **options: Any) -> Client:
-            started = Client(path, "--wait", str(PATIENCE_S), *arguments, **options)
-            stack.enter_context(started.process)  # closes its pipes, and waits
-            stack.callback(started.process.kill)
-            return started
-
-        yield start
-
-
-Start = Callable[..., Client]
-
-
-def snapshot(seq: int, **fields: Any) -> wire.Message:
-    return message([process(1, b"one", net_rx_bytes=100 * seq), process(2)], seq=seq, **fields)
-
-
-# --- what is printed ----------------------------------------------------------------------------
 
 
 def test_json_prints_the_first_snapshot_and_exits(publisher: Publisher, client: Start) -> None:
@@ -265,170 +196,6 @@ def test_hostile_names_reach_no_terminal(publisher: Publisher, client: Start) ->
         assert code == 0
         assert out.replace("\n", "").isprintable()
         publisher.hear(lambda wanted: not wanted)
-
-
-# --- what goes wrong ----------------------------------------------------------------------------
-
-
-def test_a_restarted_daemon_is_followed(path: Path, client: Start) -> None:
-    started = client("--ndjson", "-n", "3")
-    with contextlib.closing(Publisher(path)) as first:
-        first.expect(ALL)
-        first.send(ALL, snapshot(7))
-        assert started.line()["epoch"] == "epoch-1"
-    with contextlib.closing(Publisher(path)) as second:
-        second.expect(ALL)
-        for seq in (1, 2):
-            second.send(ALL, snapshot(seq, epoch="epoch-2"))
-            line = started.line()
-            assert (line["epoch"], line["seq"]) == ("epoch-2", seq)
-        assert started.end() == (0, "", "")
-
-
-def test_a_long_silence_is_reported_once_and_both_scopes_are_requested_again(
-    path: Path, client: Start
-) -> None:
-    started = client("--ndjson")
-    with contextlib.closing(Publisher(path)) as first:
-        first.expect(ALL, OWN)
-        first.send(ALL, snapshot(2, interval_ns=1_000_000))
-        assert started.line()["seq"] == 2
-    assert started.process.stderr is not None
-    told = started.process.stderr.readline().decode()
-    assert told.startswith("pbmon-client: pbmond is not running")
-    assert told.endswith("; waiting for it\n")
-    with contextlib.closing(Publisher(path)) as second:
-        second.expect(ALL, OWN)
-        second.send(OWN, snapshot(1, epoch="epoch-2"))
-        assert started.line()["viewer"]["scope"] == "own"
-
-
-@pytest.mark.parametrize("left_over", [False, True])
-def test_no_daemon_is_one_line_that_says_what_to_do(path: Path, left_over: bool) -> None:
-    if left_over:
-        with socket.socket(socket.AF_UNIX) as dead:
-            dead.bind(str(path))
-    for arguments in (["--json"], ["--ndjson"], ["--csv", "--flows"], []):
-        code, out, err = Client(path, "--wait", "0.2", *arguments).end()
-        assert (code, out, err.count("\n")) == (1, "", 1)
-        assert err.startswith("pbmon-client: pbmond is not running")
-        assert "systemctl start pbmond" in err
-        assert str(path) in err
-
-
-def test_a_daemon_that_sends_nothing_is_reported_differently(
-    publisher: Publisher, path: Path
-) -> None:
-    code, _out, err = Client(path, "--json", "--wait", "0.2").end()
-    assert code == 1
-    assert "sent nothing within 0.2 s" in err
-    assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("name", ["x" * 200, "dir/none", "not-utf-8-\udcff", "\x1b[2J"])
-def test_an_impossible_socket_path_is_one_line(tmp_path: Path, name: str) -> None:
-    code, _out, err = Client(tmp_path / name, "--json", "--wait", "0.2").end()
-    assert (code, err.count("\n")) == (1, 1)
-    assert err.strip().isprintable()
-    assert "--socket" in err
-
-
-def test_another_schema_is_one_line(publisher: Publisher, client: Start) -> None:
-    started = client("--json")
-    publisher.expect(ALL)
-    publisher.send(ALL, message(schema="pbmon/9"))
-    code, out, err = started.end()
-    assert (code, out, err.count("\n")) == (1, "", 1)
-    assert "pbmon/9" in err
-    assert "same version" in err
-
-
-def test_a_broken_frame_is_one_line(publisher: Publisher, client: Start) -> None:
-    started = client("--json")
-    publisher.expect(ALL)
-    publisher.send_raw(b"all/processes\0\x1b[2J")
-    code, out, err = started.end()
-    assert (code, out, err.count("\n")) == (1, "", 1)
-    assert err.strip().isprintable()
-
-
-def test_a_closed_pipe_ends_it_quietly_though_no_snapshot_comes(
-    publisher: Publisher, client: Start
-) -> None:
-    started = client("--ndjson")
-    publisher.expect(ALL)
-    publisher.send(ALL, snapshot(1))
-    started.line()
-    assert started.process.stdout is not None
-    started.process.stdout.close()
-    assert started.process.wait(PATIENCE_S) == 0
-    assert started.process.stderr is not None
-    assert started.process.stderr.read() == b""
-
-
-def test_a_closed_pipe_during_a_large_object_ends_it_quietly(
-    publisher: Publisher, client: Start
-) -> None:
-    started = client("--json")
-    publisher.expect(ALL)
-    publisher.send(ALL, message([process(pid) for pid in range(1, 2000)]))
-    assert started.process.stdout is not None
-    started.process.stdout.read(10)
-    started.process.stdout.close()
-    assert started.process.wait(PATIENCE_S) == 0
-    assert started.process.stderr is not None
-    assert started.process.stderr.read() == b""
-
-
-def test_a_full_disk_is_one_line(publisher: Publisher, client: Start) -> None:
-    with Path("/dev/full").open("wb") as full:
-        started = client("--json", stdout=full)
-    publisher.expect(ALL)
-    publisher.send(ALL, snapshot(1))
-    code, _out, err = started.end()
-    assert code == 1
-    assert err == "pbmon-client: cannot write the output: No space left on device\n"
-
-
-def test_a_closed_output_is_one_line(path: Path) -> None:
-    done = subprocess.run(
-        ["sh", "-c", f'exec "{sys.executable}" -m pbmon_client --json >&-'],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (1, b"pbmon-client: standard output is closed\n")
-
-
-@pytest.mark.parametrize("arguments", [["--json"], ["--ndjson"], []])
-def test_ctrl_c_ends_it_quietly(publisher: Publisher, client: Start, arguments: list[str]) -> None:
-    started = client(*arguments)
-    publisher.expect(ALL)
-    started.process.send_signal(signal.SIGINT)
-    assert started.end() == (130, "", "")
-
-
-_SIGNALLED_THREAD = """
-import signal, sys, threading, time
-from pbmon_client.cli import main
-
-def interrupt():
-    while "zmq" not in sys.modules:
-        time.sleep(0.01)
-    time.sleep(0.5)  # by then the other one waits
-    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-
-threading.Thread(target=interrupt).start()
-sys.exit(main(["--json", "--socket", sys.argv[1], "--wait", "60"]))
-"""
-
-
-def test_ctrl_c_is_seen_whichever_thread_takes_it(publisher: Publisher, path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _SIGNALLED_THREAD, str(path)],
-        cwd=ROOT, capture_output=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_the_version_is_printed(path: Path) -> None:

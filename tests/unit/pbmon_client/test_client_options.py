@@ -69,7 +69,7 @@ def test_the_socket_comes_from_the_option_the_environment_or_the_default(
         ("-d nan", "not a number of seconds above 0"),
         ("--wait inf", "not a number of seconds above 0"),
         ("-u no-such-user", "no user 'no-such-user' on this host"),
-        ("--sort net_rx_byte", "no field 'net_rx_byte'; did you mean net_rx_bytes"),
+        ("--sort net_rx_byte", "no field 'net_rx_byte' (did you mean net_rx_bytes"),
         ("--sort rx_bytes", "add --flows"),
         ("--socket tcp://127.0.0.1:1", "is not the path of a socket"),
     ],
@@ -92,7 +92,7 @@ def test_a_mistake_in_a_filter_is_shown_under_it(capsys: pytest.CaptureFixture[s
         options.parse(["--filter", "nme = x"])
     assert caught.value.code == 2
     assert capsys.readouterr().err == (
-        "pbmon-client: filter: no field 'nme'; did you mean name?\n  nme = x\n  ^^^\n"
+        "pbmon-client: filter: no field 'nme' (did you mean name?)\n  nme = x\n  ^^^\n"
     )
 
 

@@ -45,7 +45,7 @@ def test_the_loader_imports_only_bcc() -> None:
 def test_each_outside_dependency_has_one_module(module: str, owner: str) -> None:
     users = {name for name, used in imports(PACKAGE) if used.split(".")[0] == module}
     # The self-test is a viewer of its own.
-    assert users - {"selftest/daemon.py"} == {owner}
+    assert users - {"selftest/private_daemon.py"} == {owner}
 
 
 def test_the_workloads_import_only_the_standard_library() -> None:

@@ -24,7 +24,7 @@ _RING_MAGIC, _RING_HEADER = 0xA10A10A1, 32
 
 
 class Context:
-    """One aio context. Its iocbs lie in one block of memory: they are used again and again."""
+    """One aio context. Its iocbs are in one block of memory and are reused."""
 
     def __init__(self, requests: int = 1) -> None:
         self._requests = requests
@@ -40,7 +40,7 @@ class Context:
         self._context = context.value
 
     def start_anew(self) -> None:
-        """Destroy the context, with what has not been taken, and make another."""
+        """Destroy the context, with all untaken results, and make another."""
         kernel.call("io_destroy", self._context)
         self._set_up()
 
@@ -59,14 +59,14 @@ class Context:
         self.prepare(number, opcode, fd, ctypes.addressof(memory), length, offset)
 
     def submit(self, count: int = 1, first: int = 0) -> None:
-        """Hand ``count`` iocbs over, in one call."""
+        """Submit ``count`` iocbs in one call."""
         start = ctypes.addressof(self._iocbs) + _IOCB.size * first
         pointers = (ctypes.c_void_p * count)(*(start + _IOCB.size * n for n in range(count)))
         if kernel.call("io_submit", self._context, count, pointers) != count:
             raise AssertionError("io_submit did not take all")
 
     def results(self, count: int = 1, call: str = "io_getevents") -> list[int]:
-        """Wait for ``count`` results and take them in one call; by number of iocb."""
+        """Wait for ``count`` results and take them in one call. Returned by number of iocb."""
         rest = (None,) if call == "io_getevents" else (None, None)
         kernel.call(call, self._context, count, count, self._events, *rest)
         return self._sorted(self._events.raw[: _EVENT.size * count])
@@ -76,11 +76,11 @@ class Context:
         ring = (ctypes.c_uint32 * 8).from_address(self._context)
         _, slots, head, _, magic = ring[:5]
         if magic != _RING_MAGIC:
-            raise UnavailableError("the aio ring cannot be read by programs here")
+            raise UnavailableError("programs cannot read the aio ring here")
         deadline = time.monotonic() + patient(5)
         while (ring[3] - ring[2]) % slots < count:
             if time.monotonic() > deadline:
-                raise AssertionError("results do not come")
+                raise AssertionError("there are no results")
         size, start = _EVENT.size, self._context + _RING_HEADER
         places = [start + size * ((head + n) % slots) for n in range(count)]
         taken = b"".join(ctypes.string_at(place, size) for place in places)
@@ -92,7 +92,7 @@ class Context:
         self._context = other._context
 
     def take_any(self) -> tuple[int, int]:
-        """Take one result: the number of its iocb, and what the kernel says it moved."""
+        """Take one result. Return the number of its iocb, and how many bytes moved."""
         kernel.call("io_getevents", self._context, 1, 1, self._events, None)
         number, _, result, _ = _EVENT.unpack_from(self._events)
         return number, result
@@ -107,7 +107,7 @@ class Context:
         return results
 
     def move(self, opcode: int, fd: int, address: int, length: int, offset: int = 0) -> int:
-        """Submit one request; what the kernel says it moved."""
+        """Submit one request. Return how many bytes the kernel moved."""
         self.prepare(0, opcode, fd, address, length, offset)
         self.submit()
         return self.results()[0]
@@ -250,7 +250,7 @@ def taken_from_the_ring(run: Run) -> Iterator[None]:
 
 @program
 def polls(run: Run) -> Iterator[None]:
-    """The results of 200 polls are no bytes, though their iocbs were those of reads before."""
+    """The results of 200 polls are not bytes, though the same iocbs were reads before."""
     count, fd, (left, right) = 200, run.open("data", 100_003), socket.socketpair()
     context, row = Context(count), run.connection(left, "unix")
     run.keep(right)

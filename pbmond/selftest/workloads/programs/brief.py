@@ -1,4 +1,4 @@
-"""Programs that exec: processes of a millisecond, of several names, with names of any bytes."""
+"""Programs that exec: short-lived processes, several names, and names of any bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def exec_inherits_descriptors(run: Run) -> Iterator[None]:
 
 @program
 def vfork_and_exec(run: Run) -> Iterator[None]:
-    """Thirty programs of a millisecond, each of its own size; posix_spawn vforks."""
+    """Thirty programs that live a millisecond and differ in size. posix_spawn vforks."""
     fd = run.open("data")
     sizes = [2 * number + 1 for number in range(30)]
     paths = [spawn.make(run, [spawn.writing(size)], name=b"brief-%d" % size) for size in sizes]
@@ -107,7 +107,7 @@ def names_of_any_bytes(run: Run) -> Iterator[None]:
 
 @program
 def hundred_forks(run: Run) -> Iterator[None]:
-    """A hundred processes that write once and are gone."""
+    """A hundred processes that write once and exit."""
     fd = run.open("data")
 
     def write(inner: Run, size: int) -> None:
@@ -135,7 +135,7 @@ def fork_tree(run: Run) -> Iterator[None]:
 
 
 def _fork_orphan() -> int:
-    """Fork twice: the child's parent ends at once; its pid, or 0 in it."""
+    """Fork twice, so that the grandchild's parent exits at once. Return its pid, or 0 in it."""
     memory = mmap.mmap(-1, 8)
     middle = kernel.fork()
     if middle == 0:

@@ -1,7 +1,7 @@
-"""Makes tiny static programs: a fixed run of system calls, exactly as many bytes as it says.
+"""Makes tiny static programs: a fixed sequence of system calls that moves exactly known bytes.
 
-They read no library, so that all they move is what they were made to move; and they can be 32-bit
-programs, or enter the kernel by its 32-bit door.
+They load no library, so they move no other bytes. They can be 32-bit programs, or enter the kernel
+by its 32-bit entry point.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PT_LOAD, _READ_WRITE_EXECUTE, _ALIGNMENT = 1, 7, 0x10000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One system call; the program exits with 1 unless it returns ``result`` (None: whatever)."""
+    """One system call. The program exits with 1 unless it returns ``result`` (None: any)."""
 
     name: str
     arguments: tuple[int, ...]
@@ -30,10 +30,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Abi:
-    """How a program of one kind looks and enters the kernel.
+    """The format of a kind of program, and how it enters the kernel.
 
-    ``enter`` makes the code that makes one call, of its number and its arguments; ``unless`` puts
-    before some code what skips it where the last call returned a given result.
+    ``enter`` makes the code of one call, given its number and arguments. ``unless`` prefixes code
+    with instructions that skip it if the last call returned a given result.
     """
 
     bits: int
@@ -42,7 +42,7 @@ class Abi:
     numbers: Mapping[str, int]
     enter: Callable[[int, Sequence[int]], bytes]
     unless: Callable[[int, bytes], bytes]
-    #: What a fourth argument of 64 bits, in two 32-bit registers, has before it.
+    #: Padding before a fourth argument of 64 bits, which takes two 32-bit registers.
     before_pair: tuple[int, ...] = ()
 
 
@@ -145,7 +145,7 @@ ARM = Abi(
     (0,),
 )
 NATIVE, FOREIGN = (X86_64, I386) if os.uname().machine == "x86_64" else (AARCH64, ARM)
-#: The 32-bit calls of x86 from a 64-bit program; other machines know no such thing.
+#: The 32-bit calls of x86 from a 64-bit program. Other machines have no such calls.
 INT80 = replace(I386, bits=64, machine=_EM_X86_64)
 
 

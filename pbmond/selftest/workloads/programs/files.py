@@ -137,8 +137,8 @@ def high_descriptor(run: Run) -> Iterator[None]:
 
 
 @program
-@unseen("under way when the daemon started")
-def read_under_way(run: Run) -> Iterator[None]:
+@unseen("in progress when the daemon started")
+def read_in_progress(run: Run) -> Iterator[None]:
     """A read that waits, perhaps since before the daemon started."""
     read_end, write_end = os.pipe()
     row = run.pipe(read_end)

@@ -1,4 +1,4 @@
-"""32-bit programs, and programs that enter the kernel of x86-64 by its 32-bit door."""
+"""32-bit programs, and 64-bit programs that use the 32-bit entry point of x86-64 kernels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _vector(*sizes: int) -> bytes:
 
 
 def _moves(run: Run, abi: elf.Abi) -> Iterator[None]:
-    """Files, a pipe and a socket, each by a few calls; every result is checked by the program."""
+    """Files, a pipe and a socket, with a few calls each. The program checks every result."""
     a, b, c, d = map(kernel.stretched, (1001, 303, 55, 7))
     calls = [
         Call("read", (_IN, elf.BUFFER, a), a),
@@ -74,7 +74,7 @@ def calls_of_a_32_bit_program(run: Run) -> Iterator[None]:
 @program
 @unseen(WORDS)
 def int_80_of_a_64_bit_program(run: Run) -> Iterator[None]:
-    """A 64-bit program that uses the 32-bit door all the same."""
+    """A 64-bit program that uses the 32-bit entry point."""
     if platform.machine() != "x86_64":
         raise UnavailableError("64-bit programs have no 32-bit calls on this machine")
     yield from _moves(run, elf.INT80)

@@ -1,7 +1,7 @@
-"""The system calls of the workloads, each issued by its number, so that it is the one named.
+"""The system calls of the workloads, issued by number, so that libc cannot substitute another.
 
-Buffers hold zeros; functions take sizes in bytes and return what the kernel returned, or raise
-OSError. Sizes are as the program wrote them, or stretched by the run's seed.
+Buffers hold zeros. Functions take sizes in bytes and return what the kernel returned, or raise
+OSError. Sizes are as the program states them, or stretched by the run's seed.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ NUMBERS = {
 }
 _COLUMN = ("x86_64", "aarch64").index(os.uname().machine)
 
-# PyDLL would keep the interpreter locked during a blocking call; fork and clone3 alone need that,
-# because their child must not wait for a lock that another thread held.
+# PyDLL keeps the interpreter locked during a call. Only fork and clone3 need that, because their
+# child must not wait for a lock that another thread held.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LOCKED_LIBC = ctypes.PyDLL(None, use_errno=True)
 for _library in (_LIBC, _LOCKED_LIBC):
@@ -99,17 +99,17 @@ class Mmsghdr(ctypes.Structure):
 
 
 def stretch_sizes(seed: int) -> None:
-    """Let all sizes grow by the same share, up to a quarter, that ``seed`` chooses; 0: by nothing.
+    """Stretch all sizes by the same share, up to a quarter, which ``seed`` determines (0: none).
 
-    One factor for all keeps what the programs rely on: equal sizes stay equal, and what fitted into
-    a buffer still fits.
+    One factor for all preserves what the programs rely on: equal sizes stay equal, and what fits
+    into a buffer still fits.
     """
     global _stretch  # noqa: PLW0603  set once, when the process becomes a program
     _stretch = random.Random(seed).uniform(0, _MOST_STRETCH) if seed else 0.0  # noqa: S311
 
 
 def stretched(size: int) -> int:
-    """What the functions below make of ``size``."""
+    """Return ``size`` as the functions below stretch it."""
     return size + int(size * _stretch)
 
 
@@ -118,7 +118,7 @@ def _as_long(argument: object) -> object:
 
 
 def call(name: str, *arguments: object) -> int:
-    """Issue the system call ``name``; integers are passed as longs."""
+    """Issue the system call ``name``. Integers are passed as longs."""
     library = _LOCKED_LIBC if name == "clone3" else _LIBC
     result = int(library.syscall(ctypes.c_long(NUMBERS[name][_COLUMN]), *map(_as_long, arguments)))
     if result < 0:
@@ -128,12 +128,12 @@ def call(name: str, *arguments: object) -> int:
 
 
 def buffer(size: int) -> ctypes.Array[ctypes.c_char]:
-    """Zeroed memory of ``size`` bytes."""
+    """Return zeroed memory of ``size`` bytes."""
     return ctypes.create_string_buffer(max(size, 1))
 
 
 def iovecs(sizes: Sequence[int]) -> tuple[ctypes.Array[Iovec], list[ctypes.Array[ctypes.c_char]]]:
-    """An iovec array over new buffers, and the buffers, which the caller keeps alive."""
+    """Return an iovec array over new buffers, and the buffers, which the caller keeps alive."""
     buffers = [buffer(stretched(size)) for size in sizes]
     vector = (Iovec * len(sizes))()
     for entry, memory, size in zip(vector, buffers, sizes, strict=True):
@@ -176,7 +176,7 @@ def vectored(name: str, fd: int, sizes: Sequence[int], offset: int | None = None
 
 
 def sockaddr(host: str, port: int) -> bytes:
-    """A packed sockaddr_in or, where ``host`` has a colon, sockaddr_in6."""
+    """Return a packed sockaddr_in or, if ``host`` has a colon, sockaddr_in6."""
     if ":" in host:
         address = socket.inet_pton(socket.AF_INET6, host)
         head = struct.pack("=H", socket.AF_INET6) + struct.pack("!HI", port, 0)
@@ -186,18 +186,18 @@ def sockaddr(host: str, port: int) -> bytes:
 
 
 def sockaddr_un(name: bytes) -> bytes:
-    """A packed sockaddr_un of a path or of an abstract name (leading NUL)."""
+    """Return a packed sockaddr_un of a path or of an abstract name (leading NUL)."""
     return struct.pack("=H", socket.AF_UNIX) + name
 
 
 def sendto(fd: int, size: int, to: bytes | None = None, flags: int = 0) -> int:
-    """sendto(2); with no ``to`` it is what send(2) becomes."""
+    """sendto(2). Without ``to`` it is what send(2) calls."""
     size = stretched(size)
     return call("sendto", fd, buffer(size), size, flags, to, len(to) if to else 0)
 
 
 def recvfrom(fd: int, size: int, flags: int = 0) -> int:
-    """recvfrom(2) with no room for the address: what recv(2) becomes."""
+    """recvfrom(2) without room for the address, which is what recv(2) calls."""
     size = stretched(size)
     return call("recvfrom", fd, buffer(size), size, flags, None, None)
 
@@ -233,18 +233,18 @@ def recvmsg(fd: int, sizes: Sequence[int], flags: int = 0) -> int:
 
 
 def await_input(fd: int) -> None:
-    """Wait until there is something to receive: not in a receive, which would span the start."""
+    """Wait until there is something to receive, so that no receive spans the daemon's start."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     poll.poll()
 
 
 def await_error(fd: int) -> None:
-    """Wait until the socket's error queue holds something, which comes when the kernel likes."""
+    """Wait until the socket's error queue has something, which may take a while."""
     waiting = select.poll()
     waiting.register(fd, 0)  # for POLLERR, which is always reported
     if not waiting.poll(patient(5_000)):
-        raise TimeoutError("nothing comes to the error queue")
+        raise TimeoutError("the error queue stays empty")
 
 
 def sendmmsg(fd: int, messages: Sequence[tuple[int, bytes | None]]) -> list[int]:
@@ -291,13 +291,13 @@ def copy_file_range(in_fd: int, out_fd: int, size: int) -> int:
 
 
 def getsockopt(fd: int, level: int, option: int, value: ctypes.Array[ctypes.c_char]) -> None:
-    """getsockopt(2) of an option that is asked with a value."""
+    """getsockopt(2) of an option that takes a value as input."""
     size = ctypes.c_uint32(len(value))
     call("getsockopt", fd, level, option, value, ctypes.byref(size))
 
 
 def map_readable(fd: int, size: int) -> int:
-    """mmap(2), shared and read-only; the address, since Python gives none of such memory."""
+    """mmap(2), shared and read-only. Returns the address, which mmap objects do not reveal."""
     address = _LIBC.mmap(None, ctypes.c_size_t(size), 1, 1, fd, ctypes.c_long(0))
     if address in (None, ctypes.c_void_p(-1).value):
         number = ctypes.get_errno()
@@ -321,8 +321,8 @@ def unshare(flags: int) -> None:
 def fork() -> int:
     """Fork as a program in C does; no other thread may run.
 
-    From Python 3.12 on, os.fork() reads /proc/self/stat in the parent, to warn of other threads.
-    What else it does is for their sake: for the locks that they held.
+    From Python 3.12 on, os.fork() reads /proc/self/stat in the parent, to warn about other threads.
+    The rest of what it does concerns the locks that other threads hold.
     """
     pid = int(_LOCKED_LIBC.fork())
     if pid < 0:
@@ -351,7 +351,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def fork_as(pid: int) -> int:
-    """Fork with clone3(2) into exactly ``pid``; OSError EEXIST if another process has it."""
+    """Fork with clone3(2) into exactly ``pid``. OSError EEXIST if another process has it."""
     wanted = ctypes.c_int(pid)
     # struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
     # set_tid, set_tid_size
@@ -361,5 +361,5 @@ def fork_as(pid: int) -> int:
 
 
 def exit_thread() -> None:
-    """End the calling thread alone, by exit(2); the other threads go on."""
+    """End only the calling thread, by exit(2). The other threads continue."""
     call("exit", 0)

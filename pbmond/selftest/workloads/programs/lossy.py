@@ -1,4 +1,4 @@
-"""Programs whose TCP segments get lost on the way to a peer in another network namespace."""
+"""Programs whose TCP segments are lost on the way to a peer in another network namespace."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pbmond.selftest.workloads.programs.namespaces import (
     make_veth,
     route,
 )
-from pbmond.selftest.workloads.programs.program import Gate, Row, Run, offered, program
+from pbmond.selftest.workloads.programs.program import Account, Gate, Run, offered, program
 
 RTM_NEWQDISC, TCA_KIND, TCA_OPTIONS, TC_H_ROOT = 36, 1, 2, 0xFFFFFFFF
 TICK_NS = 64  # of struct tc_netem_qopt: PSCHED_SHIFT of include/net/pkt_sched.h
 LOSS, DELAY_MS, LIMIT = 0.1, 3, 1000
-SHORT = 500  # segments up to this size, with their header, are not lost in the receiver
+SHORT = 500  # segments up to this size, with header, are never dropped by the receiver
 ENOUGH, CHUNKS_MAX = 3, 400
-CALMS = 40  # calls at the end: where reads are dear, one in sixteen looks at the connection
+FINAL_CALLS = 40  # where reads are expensive, only one call in sixteen looks at the connection
 
 
 def _receive(run: Run, loss: float, entered: Gate, connected: Gate, go: Gate) -> None:
-    """The peer, in a namespace of its own: take all that comes."""
+    """The peer, in a namespace of its own: receive everything."""
     own_network()
     entered.open()
     connected.wait()
@@ -40,13 +40,13 @@ def _receive(run: Run, loss: float, entered: Gate, connected: Gate, go: Gate) ->
     if loss:
         tcp.lose(server, loss, above=SHORT)
     row = run.connection(server, "net", "in")
-    kernel.await_input(server.fileno())  # not in a call that is under way when the daemon starts
+    kernel.await_input(server.fileno())  # not in a call that is in progress when the daemon starts
     while size := kernel.recvfrom(server.fileno(), 1 << 16):
         row.read(size)
 
 
-def _send(client: socket.socket, row: Row) -> None:
-    """Send until enough was lost, then a little at a time; tell what TCP_INFO says at the end."""
+def _send(client: socket.socket, row: Account) -> None:
+    """Send until enough is lost, then a byte at a time. Record the round-trip times."""
     # A connection that is older than the daemon counts from the end of its first call on.
     row.write(kernel.write(client.fileno(), 1))
     for _ in range(CHUNKS_MAX):
@@ -55,22 +55,22 @@ def _send(client: socket.socket, row: Row) -> None:
         if tcp.info(client).retransmitted_segments >= ENOUGH:
             break
     else:
-        raise AssertionError("no segment gets lost")
+        raise AssertionError("no segment was lost")
     trips = []
-    for _ in range(CALMS):
+    for _ in range(FINAL_CALLS):
         trips.append(tcp.info(client).rtt_us)
         row.write(kernel.write(client.fileno(), 1))
         tcp.await_acknowledged(client)
     row.facts["rtt_us"] = trips
 
 
-def _tell(client: socket.socket, row: Row) -> None:
-    """Put what the kernel says in the end into the account."""
-    said = tcp.info(client)
-    trips = [*row.facts["rtt_us"], said.rtt_us]  # type: ignore[misc]  # _send() left a list there
+def _record_tcp_info(client: socket.socket, row: Account) -> None:
+    """Add the kernel's final TCP_INFO to the account."""
+    info = tcp.info(client)
+    trips = [*row.facts["rtt_us"], info.rtt_us]  # type: ignore[misc]  # _send() left a list there
     row.facts["rtt_us"] = (min(trips), max(trips))
-    row.facts["retransmitted_segments"] = said.retransmitted_segments
-    row.facts["retransmitted_bytes"] = said.retransmitted_bytes
+    row.facts["retransmitted_segments"] = info.retransmitted_segments
+    row.facts["retransmitted_bytes"] = info.retransmitted_bytes
 
 
 def _across(run: Run, loss: float, spoil: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -90,7 +90,7 @@ def _across(run: Run, loss: float, spoil: Callable[[], None] = lambda: None) -> 
     _send(client, row)
     client.shutdown(socket.SHUT_WR)
     run.join(far)
-    _tell(client, row)
+    _record_tcp_info(client, row)
 
 
 @program
@@ -100,7 +100,7 @@ def dropped_by_the_receiver(run: Run) -> Iterator[None]:
 
 
 def _netem() -> None:
-    """Let the interface v0 delay packets, and lose some."""
+    """Let the interface v0 delay packets, and drop some."""
     ticks = DELAY_MS * 1_000_000 // TICK_NS
     # struct tc_netem_qopt: latency, limit, loss, gap, duplicate, jitter
     options = struct.pack("=6I", ticks, LIMIT, int(LOSS * 0xFFFFFFFF), 0, 0, 0)

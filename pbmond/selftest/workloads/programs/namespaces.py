@@ -61,7 +61,7 @@ def give_address(interface: str, hosts: tuple[str, str]) -> None:
 
 
 def _far_end(run: Run, version: int, entered: Gate, connected: Gate, go: Gate) -> None:
-    """The peer, in a namespace of its own: accept, take 1003 bytes, give 2001, take a datagram."""
+    """The peer, in a namespace of its own: receive 1003 bytes, send 2001, receive a datagram."""
     own_network()
     entered.open()
     connected.wait()
@@ -131,7 +131,7 @@ def own_network_namespace(run: Run) -> Iterator[None]:
 
 @program
 def one_tuple_in_two_namespaces(run: Run) -> Iterator[None]:
-    """One process, two sockets of the same five-tuple, told apart by their namespace."""
+    """One process, two sockets with the same five-tuple in two namespaces."""
     rows = []
     for _ in range(2):
         own_network()

@@ -148,7 +148,7 @@ def one_processor_for_all(run: Run) -> Iterator[None]:
 
 @program
 def pid_reused(run: Run) -> Iterator[None]:
-    """Two processes of one pid, told apart by their start."""
+    """Two processes with the same pid, which differ in their start."""
     fd, proc = run.open("data"), os.open("/proc", os.O_RDONLY)
 
     def child(size: int, forker: Callable[[], int]) -> Child:

@@ -1,8 +1,8 @@
-"""What a workload program is, and the account it keeps of the bytes the kernel returned.
+"""What a workload program is, and how it keeps account of the bytes that the kernel returned.
 
-A program is a generator function. Up to its first ``yield`` it opens and connects and moves no
-byte on what it will account for, so that the monitor may start before or after; then it moves
-bytes and writes down what the kernel returned, call by call. A call that moved nothing is no call.
+A program is a generator function. Up to its first ``yield`` it opens and connects, but moves no
+byte that it will account for, so that the daemon can start before or after. Then it moves bytes and
+records what the kernel returned, call by call. A call that moved nothing does not count.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def offered(what: str, *numbers: int) -> Iterator[None]:
 
 @contextmanager
 def fails(number: int) -> Iterator[None]:
-    """The block must end in the OSError ``number``."""
+    """The block must raise the OSError ``number``."""
     try:
         yield
     except OSError as error:
@@ -66,7 +66,7 @@ def fails(number: int) -> Iterator[None]:
         raise AssertionError(f"no {errno.errorcode[number]}")
 
 
-class Row:
+class Account:
     """The account of one file or connection of one process, or the facts of a process."""
 
     def __init__(self, kind: str, **facts: object) -> None:
@@ -84,7 +84,7 @@ class Row:
         self._add("write", returned)
 
     def calls_unknown(self) -> None:
-        """Leave the number of calls open: the kernel may move these bytes in several steps."""
+        """Do not check the number of calls: the kernel may move these bytes in several steps."""
         self.counts["read_calls"] = self.counts["write_calls"] = None
 
     def _add(self, way: str, returned: tuple[int, ...]) -> None:
@@ -95,19 +95,19 @@ class Row:
                 self.counts[f"{way}_calls"] = calls + 1
 
     def as_json(self) -> dict[str, object]:
-        """The row as the harness parses it."""
+        """Return the account as the harness parses it."""
         return self.facts | self.counts
 
 
 class Child:
-    """A forked process whose rows come back through shared memory, which costs no call."""
+    """A forked process that reports its rows through shared memory, which takes no call."""
 
     def __init__(self, pid: int, memory: mmap.mmap) -> None:
         self.pid = pid
         self._memory = memory
 
     def join(self) -> list[dict[str, object]]:
-        """Wait for the end; the rows carry the pid as this process sees it."""
+        """Wait for its end. The returned rows have the pid as this process sees it."""
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         report = self._memory[:].rstrip(b"\0")
         answer = json.loads(report) if report else {}
@@ -121,7 +121,7 @@ class Child:
 
 
 class Gate:
-    """One process waits until another opens it; no byte is moved."""
+    """One process waits until another opens the gate. No byte is moved."""
 
     def __init__(self) -> None:
         self._read_fd, self._write_fd = os.pipe()
@@ -131,23 +131,23 @@ class Gate:
         os.close(self._write_fd)
 
     def wait(self) -> None:
-        """Wait until the other process has opened it, or is gone."""
+        """Wait until the other process has opened the gate, or is gone."""
         os.close(self._write_fd)
         os.read(self._read_fd, 1)
 
 
 class Run:
-    """One run of a program: its directory, its accounts, and what to undo at the end."""
+    """One run of a program: its directory, its accounts, and what to clean up at the end."""
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
-        self.rows: list[Row] = []
+        self.rows: list[Account] = []
         self.reported: list[dict[str, object]] = []
         self.at_exit = ExitStack()
         self._kept: list[object] = []
 
     def open(self, name: str | bytes, size: int = 0, flags: int = 0) -> int:
-        """Create (or open) a file for reading and writing; a hole of ``size`` bytes fills it."""
+        """Create or open a file for reading and writing, filled with a hole of ``size`` bytes."""
         path = os.path.join(os.fsencode(self.scratch), os.fsencode(name))  # noqa: PTH118  bytes
         fd = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
         if size:
@@ -158,18 +158,18 @@ class Run:
         """Hold descriptors' owners open until the program exits."""
         self._kept += things
 
-    def add(self, row: Row) -> Row:
-        """Take ``row`` into the account."""
+    def add(self, row: Account) -> Account:
+        """Add ``row`` to the accounts."""
         self.rows.append(row)
         return row
 
-    def file(self, fd: int, byte_class: str = "file", path: bytes | None = None) -> Row:
-        """The account of an open file; the path is the one this process sees."""
+    def file(self, fd: int, byte_class: str = "file", path: bytes | None = None) -> Account:
+        """Open the account of an open file. The path is the one that this process sees."""
         status = os.fstat(fd)
         target = path or os.fsencode(Path(f"/proc/thread-self/fd/{fd}").readlink())
         unlinked = status.st_nlink == 0 and stat.S_ISREG(status.st_mode)
         return self.add(
-            Row(
+            Account(
                 "file",
                 byte_class=byte_class,
                 path=os.fsdecode(target.removesuffix(b" (deleted)") if unlinked else target),
@@ -179,8 +179,8 @@ class Run:
             )
         )
 
-    def pipe(self, fd: int) -> Row:
-        """The account of a pipe: both its ends are one file, known by its inode number."""
+    def pipe(self, fd: int) -> Account:
+        """Open the account of a pipe: both ends are one file, identified by its inode number."""
         row = self.file(fd, "pipe")
         row.facts["path"] = None
         return row
@@ -191,8 +191,8 @@ class Run:
         byte_class: str = "loopback",
         direction: str = "unknown",
         to: tuple[str, int] | None = None,
-    ) -> Row:
-        """The account of a socket; ``to`` is the peer of the datagrams where none is connected."""
+    ) -> Account:
+        """Open the account of a socket. ``to`` is the peer of the datagrams if not connected."""
         self.keep(owner)
         facts = {
             "byte_class": byte_class,
@@ -212,16 +212,16 @@ class Run:
         elif owner.family == socket.AF_UNIX:
             facts["local_name"] = _unix_name(owner.getsockname())
             facts["remote_name"] = _unix_name(_peer(owner))
-        return self.add(Row("connection", **facts))
+        return self.add(Account("connection", **facts))
 
-    def process(self, pid: int, name: bytes, cmdline: tuple[bytes, ...]) -> Row:
-        """The facts of a process that this program started and that has exited."""
+    def process(self, pid: int, name: bytes, cmdline: tuple[bytes, ...]) -> Account:
+        """Record a process that this program started and that has exited."""
         whole = os.fsdecode(b"".join(part + b"\0" for part in cmdline))
         facts = {"pid": pid, "name": os.fsdecode(name), "cmdline": whole}
-        return self.add(Row("process", **facts))
+        return self.add(Account("process", **facts))
 
     def fork(self, job: Callable[[Run], None], forker: Callable[[], int] = fork_bound) -> Child:
-        """Run ``job`` in a forked process; ``join`` takes its rows into this account."""
+        """Run ``job`` in a forked process. ``join`` adds its rows to these accounts."""
         memory = mmap.mmap(-1, 1 << 18)
         pid = forker()
         if pid:
@@ -240,11 +240,11 @@ class Run:
             os._exit(status)
 
     def join(self, child: Child) -> None:
-        """Wait for ``child`` and take its rows into this account."""
+        """Wait for ``child`` and add its rows to these accounts."""
         self.reported += child.join()
 
     def report(self) -> list[dict[str, object]]:
-        """All rows, the children's included."""
+        """Return all rows, including the children's."""
         return [row.as_json() for row in self.rows] + self.reported
 
 
@@ -256,13 +256,13 @@ def _peer(owner: socket.socket) -> Any:  # noqa: ANN401  as the family writes it
 
 
 def _unix_name(name: object) -> str | None:
-    """A path, or an abstract name with its leading NUL; None for a socket without a name."""
+    """Return a path, an abstract name with its leading NUL, or None without a name."""
     text = os.fsdecode(name) if isinstance(name, str | bytes) else ""
     return text or None
 
 
 def start_ticks() -> tuple[int, int]:
-    """When this process started, in clock ticks since boot; and the bytes that it took to read."""
+    """Return when this process started, in ticks since boot, and how many bytes were read."""
     status = Path("/proc/self/stat").read_bytes()
     return int(status.rpartition(b")")[2].split()[19]), len(status)
 
@@ -270,7 +270,7 @@ def start_ticks() -> tuple[int, int]:
 Program = Callable[[Run], Iterator[None]]
 PROGRAMS: dict[str, Program] = {}
 LEADERLESS: set[Program] = set()
-#: Words that health.unseen has where a program's bytes need not show.
+#: Words in health.unseen that excuse missing bytes of a program.
 UNSEEN: dict[Program, str] = {}
 
 
@@ -287,7 +287,7 @@ def leaderless(function: Program) -> Program:
 
 
 def unseen(words: str) -> Callable[[Program], Program]:
-    """Let bytes of the program be missing, where a line of health.unseen has ``words``."""
+    """Excuse missing bytes of the program if a line of health.unseen contains ``words``."""
 
     def mark(function: Program) -> Program:
         UNSEEN[function] = words

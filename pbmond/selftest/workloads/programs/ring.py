@@ -67,8 +67,8 @@ class Ring:
     def _known_opcodes(self) -> frozenset[int]:
         probe = ctypes.create_string_buffer(_PROBE_HEAD.size + _PROBE_OP.size * _MOST_OPCODES)
         kernel.call("io_uring_register", self.fd, _REGISTER_PROBE, probe, _MOST_OPCODES)
-        told = _PROBE_OP.iter_unpack(probe.raw[_PROBE_HEAD.size :])
-        return frozenset(opcode for opcode, _, flags, _ in told if flags & _OP_SUPPORTED)
+        operations = _PROBE_OP.iter_unpack(probe.raw[_PROBE_HEAD.size :])
+        return frozenset(opcode for opcode, _, flags, _ in operations if flags & _OP_SUPPORTED)
 
     def _require(self, opcode: int, flags: int, ioprio: int) -> None:
         """Raise UnavailableError where the kernel would say EINVAL for want of a feature."""
@@ -183,7 +183,7 @@ class Ring:
         for number in range(count):
             entry = (ctypes.addressof(memory) + size * number, size, number)
             struct.pack_into("=QIH", ring, 16 * number, *entry)
-        struct.pack_into("=H", ring, 14, count)  # the tail lies in the first entry
+        struct.pack_into("=H", ring, 14, count)  # the tail is in the first entry
         address = ctypes.addressof(ctypes.c_char.from_buffer(ring))
         registration = struct.pack("=QIHH24x", address, count, 0, 0)
         # A kernel that knows the request reads what it asks for first.

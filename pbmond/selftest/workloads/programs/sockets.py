@@ -270,7 +270,7 @@ def udp_connected_but_sent_elsewhere(run: Run) -> Iterator[None]:
 
 @program
 def udp_truncated(run: Run) -> Iterator[None]:
-    """What the kernel returned counts: the rest of the datagram is lost, or told by MSG_TRUNC."""
+    """What the kernel returned counts: the rest is lost, or reported by MSG_TRUNC."""
     sender, receiver = udp(), udp()
     row, to = run.connection(receiver), receiver.getsockname()
     sender_row = run.connection(sender, to=to)

@@ -20,7 +20,7 @@ def make(
     data: bytes = b"",
     abi: elf.Abi = elf.NATIVE,
 ) -> bytes:
-    """Write a program that makes ``calls``; its path."""
+    """Write a program that makes ``calls``, and return its path."""
     path = os.path.join(os.fsencode(run.scratch), name)  # noqa: PTH118  bytes
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)
     os.write(fd, elf.build(calls, data, abi))
@@ -29,20 +29,20 @@ def make(
 
 
 def writing(size: int) -> Call:
-    """The call that writes ``size`` bytes, stretched, to OUTPUT."""
+    """Return the call that writes ``size`` bytes, stretched, to OUTPUT."""
     size = kernel.stretched(size)
     return Call("write", (OUTPUT, elf.BUFFER, size), size)
 
 
 def start(path: bytes, arguments: Sequence[bytes], fd: int) -> int:
-    """Start the program at ``path`` with ``fd`` as its OUTPUT; its pid."""
+    """Start the program at ``path`` with ``fd`` as its OUTPUT, and return its pid."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, OUTPUT)]
     with offered("executing a file of its own"):
         return os.posix_spawn(path, tuple(arguments), {}, file_actions=actions)
 
 
 def wait(pid: int, what: str = "the program") -> None:
-    """Wait for the program to end well; one that a signal ended was not allowed its calls."""
+    """Wait for the program to succeed. If a signal ended it, its calls were not allowed."""
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status < 0:
         raise UnavailableError(f"{what} was ended by signal {-status}")
@@ -58,7 +58,7 @@ def wrote(run: Run, fd: int, pid: int, *sizes: int) -> None:
 
 
 def print_and_exit(run: Run, fd: int, size: int, path: bytes) -> int:
-    """Run the program at ``path``, which writes ``size`` to OUTPUT, and account for it; its pid."""
+    """Run the program at ``path``, account for the ``size`` bytes it writes, return its pid."""
     arguments = (os.path.basename(path), b"of %d bytes" % size)  # noqa: PTH119  bytes
     pid = start(path, arguments, fd)
     wait(pid)

@@ -92,7 +92,7 @@ def sent_without_copy(run: Run) -> Iterator[None]:
         client.recvmsg(1, 1000, socket.MSG_ERRQUEUE)
 
 
-def _received_without_copy(run: Run, extra: int, size_told: int) -> Iterator[None]:
+def _received_without_copy(run: Run, extra: int, struct_size: int) -> Iterator[None]:
     client, server = tcp_pair()
     size, (read_end, write_end) = 8 * mmap.PAGESIZE, os.pipe()
     pipe_row, client_row = run.pipe(read_end), run.connection(client, direction="out")
@@ -110,7 +110,7 @@ def _received_without_copy(run: Run, extra: int, size_told: int) -> Iterator[Non
     row.calls_unknown()
     room = (ctypes.addressof(memory), len(memory)) if extra else (0, 0)
     fields = _ZEROCOPY.pack(address, size, 0, 0, 0, *room, 0, 0, 0, 0, 0)
-    request = ctypes.create_string_buffer(fields[:size_told], size_told)
+    request = ctypes.create_string_buffer(fields[:struct_size], struct_size)
     with offered("TCP_ZEROCOPY_RECEIVE"):
         kernel.getsockopt(server.fileno(), socket.IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, request)
     answer = _ZEROCOPY.unpack(request.raw.ljust(_ZEROCOPY.size, b"\0"))

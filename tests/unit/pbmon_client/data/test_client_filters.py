@@ -157,7 +157,7 @@ def test_sizes(text: str, value: float | None) -> None:
 @pytest.mark.parametrize(
     ("text", "marked", "message"),
     [
-        ("nme = x", "nme", "no field 'nme'; did you mean name"),
+        ("nme = x", "nme", "no field 'nme' (did you mean name"),
         ("pid = 1 and net_rx_byte > 2", "net_rx_byte", "did you mean net_rx_bytes"),
         ("zzzzzz = 1", "zzzzzz", "--help lists them"),
         ("pid = 1 and pid = abc", "abc", "pid is a number"),

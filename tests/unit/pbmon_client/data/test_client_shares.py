@@ -127,6 +127,13 @@ def test_more_than_all_has_its_reason() -> None:
     assert text == "coverage: vda 150% of 1.0M/s (over 100%: written back later)"
 
 
+def test_the_first_reason_is_the_busiest_interfaces() -> None:
+    both = net(1_100_000, 1_000_000, name="lo"), net(90_000, 100_000)
+    wanted = "coverage: lo 110% of 1.0M/s in rows (over 100%: still in buffers)"
+    assert said(*both, cells=len(wanted)) == wanted
+    assert said(*both).endswith("(over 100%: still in buffers, rest: headers)")
+
+
 # --- disks ----------------------------------------------------------------------------------------
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pbmon_client.data import model
 from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, arrange, ordered
-from pbmon_client.present.fields import Style
 from pbmon_client.present.search import understand
+from pbmon_client.present.view_columns import Style
 from pbmon_client.present.views import (
     BUSIEST,
     BY_NAME,
@@ -85,7 +85,7 @@ def test_a_host_has_the_longest_round_trip_and_all_that_was_sent_again() -> None
     assert values(found, "host") == ["192.0.2.9", "192.0.2.8", "unix sockets"]
     assert values(found, "rtt_us") == [700, None, None]
     assert values(found, "retransmitted_segments") == [7, None, None]
-    (field,) = (field for field in HOSTS.fields if field.name == "rtt_us")
+    (field,) = (field for field in HOSTS.columns if field.name == "rtt_us")
     assert field.write(found.listing.window(list(found.order)), Style(), 8) == [
         "0.7 ms",
         "",
@@ -122,7 +122,7 @@ def test_the_busiest_come_first_and_idle_ones_by_what_they_moved() -> None:
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 def test_every_column_of_every_view_sorts_both_ways(view: Any) -> None:
     shown = snapshot()
-    for field in view.fields:
+    for field in view.columns:
         for sort in {field.sort, field.counter or field.sort, BUSIEST}:
             one = rows(ViewQuery(view, sort=sort), shown)
             other = rows(ViewQuery(view, sort=sort, reverse=True), shown)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmon_client.present.fields import CLASSES
+from pbmon_client.present.view_columns import CLASSES
 from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui.session.palette import THEMES
 from pbmon_client.tui.session.settings import (

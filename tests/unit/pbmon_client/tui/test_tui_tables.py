@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 
 from pbmon_client.options import VIEW_NAMES
-from pbmon_client.present.fields import fitting
 from pbmon_client.present.numbers import Units
+from pbmon_client.present.view_columns import fitting
 from pbmon_client.present.views import VIEWS, View
 from pbmon_client.tui import actions
+from pbmon_client.tui.draw.popups import HelpPage
 from pbmon_client.tui.session import palette
 from pbmon_client.tui.session.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
 from pbmond.fields import CLASSES, SHOWN, byte_columns
@@ -41,6 +42,12 @@ def test_the_promised_keys_are_there(key: str) -> None:
     assert key in ACTIONS
 
 
+def test_no_line_of_the_help_is_cut_where_80_cells_are_wide() -> None:
+    page = HelpPage()
+    text = "".join(run for line in page.draw(80, 100) for _role, run in line)
+    assert "…" not in text
+
+
 def test_the_help_names_every_key_except_the_digits_of_the_views() -> None:
     shown = {name for _heading, keys in help_entries() for names, _text in keys
              for name in names.split()}  # fmt: skip
@@ -61,9 +68,9 @@ def test_the_views_of_the_command_line_are_those_of_the_interface() -> None:
 
 @BY_VIEW
 def test_traffic_comes_from_the_column_table(view: View) -> None:
-    counters = {field.counter for field in view.fields if field.counter}
+    counters = {field.counter for field in view.columns if field.counter}
     assert counters == set(byte_columns(view.table))
-    for field in view.fields:
+    for field in view.columns:
         if field.counter:
             assert field.title == SHOWN[view.table][field.counter].short
 
@@ -72,7 +79,7 @@ def test_traffic_comes_from_the_column_table(view: View) -> None:
 @pytest.mark.parametrize("cells", [59, 79, 119, 199, 299])
 def test_columns_fit_and_pairs_stay_together(view: View, cells: int) -> None:
     for units in (Units(), Units(exact=True)):
-        chosen = fitting(view.fields, cells, units)
+        chosen = fitting(view.columns, cells, units)
         assert sum(width for _field, width in chosen) + len(chosen) - 1 <= cells or len(chosen) < 4
         kinds = Counter(field.traffic for field, _width in chosen if field.traffic in CLASSES)
         assert set(kinds.values()) <= {2}

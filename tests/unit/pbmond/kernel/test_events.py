@@ -62,7 +62,7 @@ def test_names_may_be_any_bytes() -> None:
     assert events.parse(data) == FileSeen(99, b"/dir with space/a\nb\x1b[2J\xff", whole=True)
 
 
-def test_a_path_that_was_cut_says_so() -> None:
+def test_a_truncated_path_says_so() -> None:
     assert events.parse(named(events.FILE, b"leaf\0dir\0", whole=0)) == FileSeen(
         99, b"/dir/leaf", whole=False
     )
@@ -105,5 +105,5 @@ def test_no_bytes_raise(data: bytes) -> None:
 
 
 @given(st.integers(0, 400))
-def test_no_cut_event_raises(length: int) -> None:
+def test_no_truncated_event_raises(length: int) -> None:
     events.parse(named(events.PROCESS, b"cat\0bin\0usr\0", b"cat\0-n\0", b"a\0")[:length])

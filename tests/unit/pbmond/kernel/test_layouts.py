@@ -70,7 +70,7 @@ def test_a_numpy_type_has_the_fields_of_its_struct(name: str, kind: np.dtype[np.
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_loader_is_told_the_sizes_of_keys_and_slots(table: str) -> None:
+def test_the_loader_gets_the_sizes_of_keys_and_slots(table: str) -> None:
     key = TABLES[table]
     assert TABLE_SIZES[table] == (key.itemsize, slot_type(key).itemsize)
     assert slot_type(key).itemsize == fields(f"{table}_slot")[1]
@@ -115,7 +115,7 @@ def test_flags_have_their_bits() -> None:
     }
 
 
-def test_every_loss_has_a_word() -> None:
+def test_every_loss_has_a_name() -> None:
     assert enumeration("pbmon_lost")["LOST_COUNT"] == len(LOST)
 
 

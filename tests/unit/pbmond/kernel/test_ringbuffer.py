@@ -55,14 +55,14 @@ def test_records_come_in_order_and_once(kernel: Kernel) -> None:
     assert kernel.consumed == kernel.position
 
 
-def test_a_record_over_the_end_comes_whole(kernel: Kernel) -> None:
+def test_a_record_across_the_end_is_read_whole(kernel: Kernel) -> None:
     ring = RingBuffer(kernel.fd, SIZE)
     for round_ in range(20):
         kernel.write(bytes([round_]) * 1000)
         assert list(ring.records()) == [bytes([round_]) * 1000]
 
 
-def test_a_discarded_record_is_passed_over(kernel: Kernel) -> None:
+def test_a_discarded_record_is_skipped(kernel: Kernel) -> None:
     ring = RingBuffer(kernel.fd, SIZE)
     kernel.write(b"gone", DISCARD)
     kernel.write(b"kept")
@@ -77,7 +77,7 @@ def test_a_record_still_being_written_stops_the_reader(kernel: Kernel) -> None:
     assert kernel.consumed < kernel.position
 
 
-def test_a_record_is_given_back_only_when_the_next_is_wanted(kernel: Kernel) -> None:
+def test_a_record_is_released_only_when_the_next_is_requested(kernel: Kernel) -> None:
     ring = RingBuffer(kernel.fd, SIZE)
     kernel.write(b"one")
     records = ring.records()

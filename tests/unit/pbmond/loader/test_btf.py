@@ -126,7 +126,7 @@ def test_types_are_found_by_name_and_kind(kernel: Btf) -> None:
     assert kernel.size("file") is None
 
 
-def test_a_tracepoint_tells_its_parameters_but_the_first(kernel: Btf) -> None:
+def test_a_tracepoint_lists_its_parameters_except_the_first(kernel: Btf) -> None:
     assert kernel.tracepoint_parameters("sent") == ["sock", ""]
     assert kernel.tracepoint_parameters("received") is None
 

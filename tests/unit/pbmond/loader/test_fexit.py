@@ -22,7 +22,7 @@ class OneFunction:
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (524, "it cannot yet on this machine (arm64: Linux 6.4 can)"),
+        (524, "not supported on this machine yet (arm64: since Linux 6.4)"),
         (errno.EBUSY, "Device or resource busy"),
     ],
 )

@@ -14,7 +14,7 @@ from pbmond.loader.programs import wanted
 from pbmond.loader.syscalls import NUMBERS
 
 
-def test_the_better_modes_are_tried_first_and_the_ends_of_calls_are_met_one_way() -> None:
+def test_the_best_modes_are_tried_first_and_use_one_kind_of_hook_at_calls() -> None:
     assert list(modes("auto", "auto")) == [
         ("tracepoint", "fexit"),
         ("fexit", "fexit"),
@@ -41,14 +41,14 @@ def test_modes_that_contradict_each_other_leave_nothing_to_try() -> None:
         (Modes("fexit", "off"), "fexit"),
     ],
 )
-def test_what_meets_the_ends_of_calls_serves_whoever_needs_them(chosen: Modes, way: str) -> None:
+def test_one_kind_of_hook_at_calls_serves_both_sockets_and_files(chosen: Modes, way: str) -> None:
     assert chosen.calls == way
     kinds = {hook.kind for hook in hooks(chosen, ())} - {"raw_tracepoint"}
     assert kinds == {"off": set(), "fexit": {"fexit"}, "syscall-exit": {"tracepoint"}}[way]
 
 
 @pytest.mark.parametrize(("sockets", "counted"), [("tracepoint", False), ("fexit", True)])
-def test_messages_are_met_at_the_ends_of_calls_only_where_no_tracepoint_tells(
+def test_message_calls_are_hooked_only_where_no_socket_tracepoint_is_used(
     sockets: str, counted: bool
 ) -> None:
     programs = {hook.program for hook in hooks(Modes(sockets, "fexit"), ())}
@@ -60,7 +60,7 @@ def test_without_files_no_hook_makes_other_system_calls_slower() -> None:
     assert {hook.kind for hook in hooks(chosen, ())} == {"raw_tracepoint"}
 
 
-def test_where_one_program_meets_all_calls_it_runs_those_of_each() -> None:
+def test_where_one_program_is_hooked_to_all_calls_it_runs_the_program_of_each() -> None:
     chosen = Modes("syscall-exit", "syscall-exit")
     exits = [hook for hook in hooks(chosen, (), dispatched=True) if hook.kind == "tracepoint"]
     assert [hook.name for hook in exits] == ["raw_syscalls/sys_exit"]
@@ -75,14 +75,14 @@ def test_every_call_has_a_number_of_its_own_on_each_machine(machine: str) -> Non
     assert len(set(NUMBERS[machine].values())) == len(NUMBERS[machine])
 
 
-def test_each_function_has_a_program_of_its_own_and_dear_tracepoints_share_one() -> None:
+def test_each_function_has_its_own_program_and_expensive_tracepoints_share_one() -> None:
     for files, shared in (("fexit", False), ("syscall-exit", True)):
         here = hooks(Modes("tracepoint", files), ())
         loaded = [hook.loaded for hook in here if hook.program == "exit_between"]
         assert (len(set(loaded)) == 1) is shared
 
 
-def test_by_perf_whatever_a_process_comes_by_is_met_where_it_is_not_preempted() -> None:
+def test_by_perf_hooks_in_process_context_cannot_be_preempted() -> None:
     for chosen in (Modes("tracepoint", "syscall-exit"), Modes("fexit", "fexit")):
         here = hooks(chosen, ("io_uring_complete",), by_perf=True)
         assert [hook.name for hook in here if hook.kind == "raw_tracepoint"] == [
@@ -135,7 +135,7 @@ class FakeBtf:
         (("bpf_prog_info.recursion_misses", "io_zcrx_ifq"), False, []),
     ],
 )
-def test_what_passes_every_hook_of_a_kernel_is_said(
+def test_what_no_hook_of_a_kernel_sees_is_reported(
     names: tuple[str, ...], sockets: bool, words: list[str]
 ) -> None:
     said = unseen(cast("Btf", FakeBtf(*names)), sockets=sockets)

@@ -8,16 +8,18 @@ from pathlib import Path
 from pbmond.config import Config
 from pbmond.kernel.attach import TABLE_SIZES
 from pbmond.loader import bpf
-from pbmond.loader.handover import Request, Table
+from pbmond.loader.handover import LoadRequest, TableLayout
 from pbmond.loader.kernel_maps import Map, maps, sizes
 
 ROOT = Path(__file__).parents[4]
 KNOWN = Map("known_requests", bpf.LRU_HASH, 24, 56, 8192)
 
 
-def request(flows: int = 1000) -> Request:
-    tables = tuple(Table(name, *each, flows) for name, each in TABLE_SIZES.items())
-    return Request("auto", "auto", "auto", tables, 100, 1 << 22, "bpf", "bpf/headers", debug=False)
+def request(flows: int = 1000) -> LoadRequest:
+    tables = tuple(TableLayout(name, *each, flows) for name, each in TABLE_SIZES.items())
+    return LoadRequest(
+        "auto", "auto", "auto", tables, 100, 1 << 22, "bpf", "bpf/headers", debug=False
+    )
 
 
 def test_the_compiler_checks_the_sizes_of_every_map() -> None:

@@ -24,26 +24,26 @@ def numbers(part: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("part", "column"), [(_X86_64, 0), (_ARM64, 1)])
-def test_the_c_side_and_the_self_test_number_calls_alike(part: str, column: int) -> None:
+def test_the_c_side_and_the_self_test_use_the_same_call_numbers(part: str, column: int) -> None:
     known = numbers(part)
     assert len(known) >= 6
     assert known == {name: NUMBERS[name][column] for name in known}
 
 
 @pytest.mark.parametrize(("abi", "column"), [(elf.X86_64, 0), (elf.AARCH64, 1)])
-def test_tiny_programs_number_calls_alike(abi: elf.Abi, column: int) -> None:
+def test_tiny_programs_use_the_same_call_numbers(abi: elf.Abi, column: int) -> None:
     known = {name: number for name, number in abi.numbers.items() if name in NUMBERS}
     assert {"read", "write"} <= known.keys()
     assert known == {name: NUMBERS[name][column] for name in known}
 
 
 @pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1)])
-def test_the_loader_numbers_calls_alike(machine: str, column: int) -> None:
+def test_the_loader_uses_the_same_call_numbers(machine: str, column: int) -> None:
     known = {name.replace("sendfile64", "sendfile"): n for name, n in BY_NAME[machine].items()}
     assert known == {name: NUMBERS[name][column] for name in known}
 
 
-def test_the_loader_numbers_every_call_that_it_hooks() -> None:
+def test_the_loader_has_a_number_for_every_call_that_it_hooks() -> None:
     hooked = calls(Modes("syscall-exit", "syscall-exit"))
     assert all(numbered.keys() == hooked.keys() for numbered in BY_NAME.values())
 

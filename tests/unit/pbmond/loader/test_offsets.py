@@ -161,7 +161,7 @@ def test_what_is_read_at_once_holds_every_member_that_is_read_of_it(kernel: str)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: f"{layout[0]}.{layout[1]}")
-def test_a_layout_taken_for_granted_is_the_same_everywhere(layout: Layout) -> None:
+def test_an_assumed_layout_is_the_same_everywhere(layout: Layout) -> None:
     found = {kernel: recorded(kernel).member(layout.structure, layout.member) for kernel in KERNELS}
     present = {kernel: member for kernel, member in found.items() if member is not None}
     assert present, "no kernel has it"
@@ -182,7 +182,7 @@ def test_a_tracepoint_has_its_parameters_wherever_it_is(name: str) -> None:
 def test_a_member_of_another_size_is_refused_in_one_line() -> None:
     said = refusal(f_mode=Member(4, 8))
     assert said == (
-        "this kernel's file.f_mode has 8 bytes, not 4 bytes (FILE_MODE): pbmon does not know it"
+        "this kernel's file.f_mode has 8 bytes, not 4 bytes (FILE_MODE): pbmon does not support it"
     )
 
 

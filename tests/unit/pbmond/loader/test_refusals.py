@@ -47,7 +47,7 @@ def without(*capabilities: int, of: Facts = ROOT) -> Facts:
         (ROOT._replace(descriptors=255), "only 255 open files are allowed: allow 256 ("),
     ],
 )
-def test_what_a_process_lacks_for_certain_is_named(facts: Facts, said: str) -> None:
+def test_what_a_process_certainly_lacks_is_named(facts: Facts, said: str) -> None:
     assert (refusals.lacking(facts) or "").startswith(said)
 
 
@@ -68,7 +68,7 @@ def test_what_may_be_enough_is_left_to_the_trials(facts: Facts) -> None:
 
 # --- what is tried ----------------------------------------------------------------------------
 
-MODULE = "a security module (SELinux, AppArmor) may, see its log"
+MODULE = "a security module (SELinux, AppArmor) may be the cause, see its log"
 
 
 @pytest.mark.parametrize(
@@ -122,15 +122,15 @@ def test_a_table_that_is_refused_has_a_reason(number: int, facts: Facts, said: s
         (
             errno.EPERM,
             without(CAP_SYS_ADMIN),
-            "CAP_SYS_ADMIN to do so is missing: mount -t tracefs",
+            "CAP_SYS_ADMIN to mount it is missing: mount -t tracefs",
         ),
-        (errno.EPERM, without(CAP_SYS_ADMIN, of=FILTERED), "CAP_SYS_ADMIN to do so is missing"),
+        (errno.EPERM, without(CAP_SYS_ADMIN, of=FILTERED), "CAP_SYS_ADMIN to mount it is missing"),
         (errno.EPERM, FILTERED, "a seccomp filter forbids fsopen(2), fsconfig(2) and fsmount(2)"),
         (errno.ENODEV, without(CAP_SYS_ADMIN), "it needs CONFIG_FTRACE=y"),
         (errno.EACCES, ROOT, MODULE),
     ],
 )
-def test_tracefs_that_cannot_be_had_has_a_reason(number: int, facts: Facts, said: str) -> None:
+def test_unavailable_tracefs_has_a_reason(number: int, facts: Facts, said: str) -> None:
     assert said in refusals.tracefs(number, facts)
 
 
@@ -231,7 +231,7 @@ def test_settings_are_proposed_for_a_program_that_they_leave_out() -> None:
         (3, "ended with status 3"),
     ],
 )
-def test_how_the_loader_ended_is_told(status: int, said: str) -> None:
+def test_how_the_loader_ended_is_reported(status: int, said: str) -> None:
     assert said in refusals.ended(status)
 
 

@@ -46,7 +46,7 @@ LINUX_5_15 = found([""] * 4, submit_sqe=[""] * 7, task_add=[""] * 4, overflow=Fa
 LINUX_5_11 = found([""] * 3, submit_sqe=[""] * 5, task_add=[""] * 4, overflow=False)
 
 
-def test_requests_are_met_at_the_tracepoint_that_the_kernel_has() -> None:
+def test_requests_are_hooked_at_the_tracepoint_that_the_kernel_has() -> None:
     ours = ["io_uring_complete", "io_uring_cqe_overflow"]
     assert list(NEW.hooks) == [*ours, "io_uring_submit_req", "io_uring_task_add"]
     assert list(LINUX_6_1.hooks) == [*ours, "io_uring_submit_sqe", "io_uring_task_add"]
@@ -70,7 +70,7 @@ def test_a_request_that_must_be_found_again_is_not_forgotten_for_another() -> No
     assert NEW.memory.kind == bpf.LRU_HASH
 
 
-def test_where_nothing_names_requests_io_uring_is_not_hooked_and_that_is_said() -> None:
+def test_where_nothing_names_requests_io_uring_is_reported_as_not_hooked() -> None:
     assert (LINUX_5_11.hooks, LINUX_5_11.blind) == ((), True)
 
 

@@ -75,7 +75,7 @@ def test_without_a_daemon_it_names_the_run_directory(
     probes: Probes, kernel: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     remedy = "start pbmond, or name its --run-dir"
-    assert probes() == (1, "", f"pbmond probes: {tmp_path}: no daemon runs there; {remedy}\n")
+    assert probes() == (1, "", f"pbmond probes: {tmp_path}: no daemon is running there; {remedy}\n")
 
 
 def test_a_daemon_that_has_attached_nothing_yet_is_named(
@@ -145,7 +145,7 @@ def test_the_table_and_the_object_show_the_same_hook(
         _, text, _ = probes()
         status, out, _ = probes("--json")
     assert text.splitlines()[1].split()[0] == "sys_exit_read"
-    told = json.loads(out)
-    assert (status, told["schema"], told["pid"]) == (0, "pbmond-probes/1", os.getpid())
-    assert [each["hooks"] for each in told["probes"]] == [["sys_exit_read"]]
-    assert told["seconds"] >= 0.1
+    answer = json.loads(out)
+    assert (status, answer["schema"], answer["pid"]) == (0, "pbmond-probes/1", os.getpid())
+    assert [each["hooks"] for each in answer["probes"]] == [["sys_exit_read"]]
+    assert answer["seconds"] >= 0.1

@@ -17,7 +17,7 @@ from pbmond.kernel.records import (
     FileSeen,
     UnixSeen,
 )
-from pbmond.publish.messages import Messages
+from pbmond.publish.topic_messages import Messages
 from pbmond.store.store import Store
 from tests import factories as make
 from tests.store_views import flow, message, new_store, process
@@ -118,7 +118,7 @@ def test_the_topic_of_one_pid_has_that_process_its_rows_and_its_history(topic: b
     assert found.retired.length == 0
 
 
-def test_a_pid_that_is_used_again_is_in_its_topic_as_its_newest_process() -> None:
+def test_the_topic_of_a_reused_pid_has_its_newest_process() -> None:
     store = new_store()
     old, new = make.START_NS, make.START_NS + make.SECOND
     events: list[Event] = [make.seen(7, old), make.exited(7, old), make.seen(7, new)]
@@ -133,12 +133,12 @@ def test_a_pid_that_is_used_again_is_in_its_topic_as_its_newest_process() -> Non
     assert message(store, wire.parse_topic(b"all/flows")).processes.length == 2
 
 
-def test_the_topic_of_a_pid_that_nobody_has_is_empty() -> None:
+def test_the_topic_of_an_unknown_pid_is_empty() -> None:
     found = message(two_users(), wire.parse_topic(b"all/flows/9"))
     assert (found.processes.length, found.history["net_rx_bytes_per_s"]) == (0, [])
 
 
-def test_the_pid_of_somebody_else_has_nothing_in_ones_own_scope() -> None:
+def test_the_pid_of_another_user_is_empty_in_ones_own_scope() -> None:
     store = two_users()
     assert connections(store, b"uid/1000/flows/8") == []
     found = message(store, wire.parse_topic(b"uid/1000/flows/8"))
@@ -221,7 +221,7 @@ def test_a_connection_has_both_ends_and_its_times() -> None:
     assert row["last_ns"] == make.STARTED_NS + 2 * make.SECOND
 
 
-def test_how_tcp_fares_is_in_its_row_and_what_was_sent_again_in_its_process_too() -> None:
+def test_tcp_values_are_in_the_row_and_retransmissions_in_its_process_too() -> None:
     store = new_store(exited_linger_ns=0)
     events = [make.seen(7), make.seen(8)]
     first = make.counter(1, values=(1, 1, 1, 1, 2, 2896), rtt_us=850, tcp_state=1)
@@ -272,7 +272,7 @@ def test_a_path_may_come_before_or_after_its_row(row_first: bool) -> None:
     assert (row["path"], row["read_bytes"], row["write_calls"]) == (b"/etc/hosts", 10, 2)
 
 
-def test_a_path_that_was_cut_says_so_and_one_that_is_unknown_is_none() -> None:
+def test_a_truncated_path_says_so_and_an_unknown_one_is_none() -> None:
     store = new_store()
     event = FileSeen(1, b"/deep/down", whole=False)
     rows = [file(1), file(2, inode=2, flags=FLAG_UNLINKED, device=8 << 20 | 1)]

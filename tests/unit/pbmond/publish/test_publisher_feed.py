@@ -26,7 +26,7 @@ def descriptors() -> int:
 
 @settings(deadline=None)
 @given(st.builds(Demand, TOPICS, st.booleans()))
-def test_a_demand_comes_out_as_it_went_in(demand: Demand) -> None:
+def test_a_demand_survives_the_round_trip(demand: Demand) -> None:
     record = pack_demand(demand)
     assert len(record) == channel.RECORD.size
     assert unpack_demand(record) == demand
@@ -71,7 +71,7 @@ def test_a_frame_arrives_whole(size: int) -> None:
         assert got[:] == frame
 
 
-def test_frames_stay_apart_and_in_order() -> None:
+def test_frames_stay_separate_and_in_order() -> None:
     ours, theirs = channel.pair()
     with ours, theirs:
         for frame in (b"one", b"two"):
@@ -93,7 +93,7 @@ def test_a_publisher_that_does_not_read_never_blocks_the_collector() -> None:
         assert channel.send_frame(ours, b"y")
 
 
-def test_no_descriptor_stays_behind() -> None:
+def test_no_descriptor_is_leaked() -> None:
     before = descriptors()
     ours, theirs = channel.pair()
     with ours, theirs:
@@ -110,7 +110,7 @@ def test_no_descriptor_stays_behind() -> None:
     assert descriptors() == before
 
 
-def test_the_end_of_the_collector_is_none_and_a_bare_packet_an_error() -> None:
+def test_the_end_of_the_collector_is_none_and_a_packet_without_a_frame_an_error() -> None:
     ours, theirs = channel.pair()
     with theirs:
         with ours:

@@ -118,19 +118,19 @@ STEPS = st.lists(
     st.tuples(st.just("on"), TEXTS, st.sampled_from([ADMIN, USER]), CONNECTIONS)
     | st.tuples(st.just("off"), TEXTS, st.just(0), CONNECTIONS)
     | st.tuples(st.just("gone"), st.just(b""), st.just(0), CONNECTIONS)
-    | st.tuples(st.just("hear"), st.just(b""), st.just(0), CONNECTIONS),
+    | st.tuples(st.just("receive_demands"), st.just(b""), st.just(0), CONNECTIONS),
     max_size=40,
 )
 
 
 @settings(deadline=None, max_examples=200)
 @given(STEPS)
-def test_what_the_collector_heard_is_what_somebody_holds(steps: list[Any]) -> None:
+def test_the_collector_knows_exactly_the_topics_that_viewers_hold(steps: list[Any]) -> None:
     book = grants()
     heard: set[Topic] = set()
     model: dict[Topic, set[Connection]] = {}
 
-    def hear() -> None:
+    def receive_demands() -> None:
         for demand in book.demands():
             (heard.add if demand.wanted else heard.remove)(demand.topic)
 
@@ -145,8 +145,8 @@ def test_what_the_collector_heard_is_what_somebody_holds(steps: list[Any]) -> No
             book.sweep(lambda each, gone=connection: each != gone)  # type: ignore[misc]  # mypy wants no default
             for holders in model.values():
                 holders.discard(connection)
-        elif what == "hear":
-            hear()
-    hear()
+        elif what == "receive_demands":
+            receive_demands()
+    receive_demands()
     assert heard == {topic for topic, holders in model.items() if holders}
     assert bool(book) is bool(heard)

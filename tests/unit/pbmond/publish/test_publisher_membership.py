@@ -55,7 +55,7 @@ def test_a_change_of_the_databases_is_seen_after_ten_seconds(
     assert sees_all(3)
 
 
-def test_the_databases_are_not_asked_again_and_again(
+def test_the_databases_are_not_read_for_every_subscription(
     databases: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sees_all = Membership("pbmon", lambda: 0)

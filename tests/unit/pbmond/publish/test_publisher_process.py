@@ -22,7 +22,7 @@ import zmq
 from pbmond.patience import patient
 from pbmond.publish.channel import Demand, pair
 from pbmond.publish.grants import Grants
-from pbmond.publish.publisher import NAME, REFUSALS, Misled, Publisher, open_socket
+from pbmond.publish.publisher import NAME, REFUSALS, Publisher, SenderUnknownError, open_socket
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
 from pbmond.wire import Topic
 
@@ -192,7 +192,7 @@ def test_it_has_a_name_of_its_own(stage: Stage) -> None:
     stage.until(lambda: comm.read_bytes() == NAME + b"\n")
 
 
-def test_it_has_no_privilege_left(stage: Stage) -> None:
+def test_it_has_no_privileges_left(stage: Stage) -> None:
     stage.subscriber(ALL)
     stage.demanded(ALL)
     pid = stage.supervisor.pid
@@ -233,13 +233,13 @@ def test_it_ends_with_its_collector(stage: Stage) -> None:
 
 
 def replaced(stage: Stage) -> None:
-    """The publisher ended by itself; another serves, and a viewer comes back without a word."""
+    """The publisher has ended. Start another, to which viewers reconnect by themselves."""
     stage.until(stage.ended)
     stage.demands.clear()
     stage.start()
 
 
-def test_killed_it_is_replaced_and_viewers_come_back_by_themselves(stage: Stage) -> None:
+def test_when_killed_it_is_replaced_and_viewers_reconnect_by_themselves(stage: Stage) -> None:
     sock = stage.subscriber(ALL)
     stage.demanded(ALL)
     assert stage.supervisor.pid is not None
@@ -251,7 +251,7 @@ def test_killed_it_is_replaced_and_viewers_come_back_by_themselves(stage: Stage)
 
 
 @contextlib.contextmanager
-def misled(stage: Stage, attacker: int) -> Iterator[tuple[zmq.Socket[bytes], Publisher]]:
+def attacked(stage: Stage, attacker: int) -> Iterator[tuple[zmq.Socket[bytes], Publisher]]:
     """Yield libzmq in this process, with one message and two subscriptions in its queue.
 
     The first message is no subscription, the next is root's, the last the attacker's again: this
@@ -286,12 +286,15 @@ def misled(stage: Stage, attacker: int) -> Iterator[tuple[zmq.Socket[bytes], Pub
 
 def test_a_message_that_is_no_subscription_never_moves_roots_grant_to_a_user(stage: Stage) -> None:
     # Root's subscription cannot be granted any more, so that all have to ask again.
-    with misled(stage, ALICE) as (_, publisher), pytest.raises(Misled, match=str(ALICE)):
+    with (
+        attacked(stage, ALICE) as (_, publisher),
+        pytest.raises(SenderUnknownError, match=str(ALICE)),
+    ):
         publisher.subscriptions()
 
 
 def test_a_message_that_is_no_subscription_costs_its_user_what_he_asked_for(stage: Stage) -> None:
-    with misled(stage, 0) as (xpub, publisher):
+    with attacked(stage, 0) as (xpub, publisher):
         publisher.subscriptions()
         sock = stage.subscriber(Topic(0, "processes"))
         # The first thing to read may be the end of a viewer, and the subscription come later.

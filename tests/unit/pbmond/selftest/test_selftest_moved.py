@@ -7,7 +7,7 @@ from selftest_rows import PID, START_NS, connection_row, file_row, message, proc
 from pbmond.selftest.moved import moved
 
 
-def test_only_what_was_added_counts() -> None:
+def test_only_the_increase_counts() -> None:
     earlier = message(files=[file_row(1000, 5)], connections=[connection_row(7, 7)])
     later = message(files=[file_row(1003, 5, read_calls=2)], connections=[connection_row(7, 7)])
     between = moved(earlier, later)
@@ -54,7 +54,7 @@ def test_a_process_that_had_the_pid_before_is_left_out() -> None:
     assert [row["read_bytes"] for row in between.files[PID]] == [1000]
 
 
-def test_what_was_sent_again_is_what_was_added() -> None:
+def test_retransmissions_are_the_increase() -> None:
     earlier = message(connections=[connection_row(7, 7, retransmitted_segments=2)])
     later = message(connections=[connection_row(7, 7, retransmitted_segments=5)])
     (row,) = moved(earlier, later).connections[PID]

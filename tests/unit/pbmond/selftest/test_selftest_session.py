@@ -11,7 +11,7 @@ from selftest_rows import message
 
 from pbmond import cli
 from pbmond.selftest import session
-from pbmond.selftest.daemon import Daemon, DaemonError
+from pbmond.selftest.private_daemon import Daemon, DaemonError
 from pbmond.selftest.session import ORDERS, Observed, observe
 from pbmond.selftest.verdicts import EXACT, OFF, Line
 from pbmond.selftest.workloads import Workload, WorkloadError

@@ -17,7 +17,7 @@ from selftest_rows import (
 )
 
 from pbmond.fields import CLASSES, DIRECTIONS, counter_names
-from pbmond.selftest.moved import Moved
+from pbmond.selftest.moved import SnapshotDelta
 from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, Line, Outcome, judge
 from pbmond.selftest.workloads import Expectation, ExpectedProcess
 
@@ -25,14 +25,14 @@ EXCUSE = "such calls (documented)"
 
 
 def lines(
-    expected: Expectation | tuple[Expectation, ...], seen: Moved, excuse: str | None = None
+    expected: Expectation | tuple[Expectation, ...], seen: SnapshotDelta, excuse: str | None = None
 ) -> dict[str, Line]:
     expected = expected if isinstance(expected, tuple) else (expected,)
     judged = judge(Outcome("files.some", "after", expected), seen, excuse)
     return {line.way: line for line in judged}
 
 
-def of_file(read: int, written: int, **changes: Any) -> Moved:
+def of_file(read: int, written: int, **changes: Any) -> SnapshotDelta:
     """One file, and a process whose counters are those of the file."""
     row = file_row(read, written, **changes)
     name = CLASSES[row["class"]]
@@ -155,7 +155,7 @@ def test_lines_exchanged_with_the_harness_must_be_exact_but_are_not_shown() -> N
         assert (found["in"].verdict, found["in"].counted_bytes) == (verdict, 1003)
 
 
-def test_a_process_by_another_name_is_off() -> None:
+def test_a_process_with_another_name_is_off() -> None:
     process = ExpectedProcess(pid=PID, name=b"other", cmdline=b"mover\0")
     found = lines((expected_file(1003), process), of_file(1003, 0))
     assert found["in"].verdict == OFF
@@ -212,9 +212,9 @@ def test_a_path_that_moves_nothing_still_has_a_line() -> None:
         ({"rtt_us": 301}, "rtt_us 301, not from 100 to 300"),
     ],
 )
-def test_a_connection_fares_as_the_kernel_says(found: dict[str, int], reason: str | None) -> None:
-    told = {"retransmitted_segments": 5, "retransmitted_bytes": 7000, "rtt_us": 200}
-    row = connection_row(0, 9, **(told | found))
+def test_tcp_values_must_be_those_of_the_kernel(found: dict[str, int], reason: str | None) -> None:
+    values = {"retransmitted_segments": 5, "retransmitted_bytes": 7000, "rtt_us": 200}
+    row = connection_row(0, 9, **(values | found))
     whole = dict(zip(counter_names("unix")[:2], (0, 9), strict=True))
     expected = replace(
         expected_connection(0, 9),

@@ -51,7 +51,7 @@ sys.stdin.read()
 """
 
 
-def test_a_program_is_ready_once_it_has_left_the_call_that_says_so(tmp_path: Path) -> None:
+def test_a_program_is_ready_once_the_write_that_says_so_has_returned(tmp_path: Path) -> None:
     stdin, orders = os.pipe()
     answers, stdout = os.pipe()
     with subprocess.Popen(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pbmond import wire
 from pbmond.fields import COUNTERS, counter_names
 from pbmond.kernel.records import FILE_KEY, FLOW_KEY, OVERFLOW_KEY, Event
-from pbmond.publish.messages import Messages
-from pbmond.store.snapshot import Snapshot
+from pbmond.publish.topic_messages import Messages
+from pbmond.store.snapshot import StoreSnapshot
 from pbmond.store.store import Store, StoreOptions
 from tests import factories as make
 
@@ -256,7 +256,7 @@ def test_a_snapshot_never_changes(ticks: list[Tick]) -> None:
         assert _frames(snapshot) == frames
 
 
-def _frames(snapshot: Snapshot) -> list[bytes]:
+def _frames(snapshot: StoreSnapshot) -> list[bytes]:
     messages = Messages(snapshot, make.META)
     topics = [wire.Topic(None, "flows"), wire.Topic(1000, "flows"), wire.Topic(None, "flows", 1)]
     return [wire.encode(topic, messages.of(topic)) for topic in topics]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.kernel.records import COUNTER, Event, FileSeen, ProcSample, Reading, UnixSeen
-from pbmond.store.snapshot import Snapshot
+from pbmond.store.snapshot import StoreSnapshot
 from pbmond.store.store import Retire, Store
 from tests import factories as make
 from tests.store_views import new_store
@@ -89,7 +89,7 @@ def everybody(_pid: int, _name: bytes, _uid: int) -> bool:
     return True
 
 
-def tick(store: Store, world: World, number: int) -> Snapshot:
+def tick(store: Store, world: World, number: int) -> StoreSnapshot:
     retire: Retire = store.apply(world.reading(number))
     flows = world.delete(world.flows, retire.flows)
     files = world.delete(world.files, retire.files)
@@ -98,7 +98,7 @@ def tick(store: Store, world: World, number: int) -> Snapshot:
     return store.snapshot()
 
 
-def sizes(snapshot: Snapshot) -> dict[str, int]:
+def sizes(snapshot: StoreSnapshot) -> dict[str, int]:
     """How many of everything the store holds."""
     return {
         "slots": len(snapshot.processes.info),

@@ -76,7 +76,7 @@ def test_a_place_that_cannot_be_is_one_line(tmp_path: Path, name: str) -> None:
 def test_the_holder_is_found_while_it_holds(tmp_path: Path) -> None:
     with hold(tmp_path):
         assert holder(tmp_path) == os.getpid()
-    with pytest.raises(RunDirError, match="no daemon runs there"):
+    with pytest.raises(RunDirError, match="no daemon is running there"):
         holder(tmp_path)
 
 
@@ -86,4 +86,4 @@ def test_a_stale_pid_file_names_no_holder(tmp_path: Path, text: str) -> None:
     (tmp_path / PID_FILE).write_text(text)
     with pytest.raises(RunDirError) as error:
         holder(tmp_path)
-    assert str(error.value).startswith(f"{tmp_path}: no daemon runs there; ")
+    assert str(error.value).startswith(f"{tmp_path}: no daemon is running there; ")

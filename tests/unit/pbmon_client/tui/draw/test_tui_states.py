@@ -179,14 +179,22 @@ def test_the_health_shows_all_that_the_daemon_says_of_itself() -> None:
         "lost": {"events": 12_345},
         "unseen": [],
         "maps": {"flows": {"used": 7, "capacity": 1000}},
-        "cost": {"daemon_cpu_percent": 0.44, "daemon_rss_bytes": 81_000_000, "probe": None},
+        "cost": {
+            "daemon_cpu_percent": 0.44,
+            "daemon_rss_bytes": 81_000_000,
+            "probe": None,
+            "processes": [
+                {"role": "collector", "pid": 13925, "cpu_percent": None, "rss_bytes": 58_000_000}
+            ],
+        },
     }
     driver = started([message([busy()], seq=2, health=health)], height=40)
     driver.type("f3")
     shown = {line.strip("│ ") for line in driver.lines()}
     lines = [" ".join(line.split()) for line in shown]
-    for text in ("events 12,345", "flows 7 of 1,000 used", "daemon cpu percent 0.4 %",
-                 "daemon rss 81.0MB", "probe not known"):  # fmt: skip
+    for text in ("events 12,345", "flows 7 of 1,000 used", "daemon cpu 0.4 %",
+                 "daemon rss 81.0MB", "probe not known",
+                 "collector (pid 13925) cpu not known, rss 58.0MB"):  # fmt: skip
         assert any(text in line for line in lines), text
 
 

@@ -68,7 +68,7 @@ def shown(snapshot: model.Snapshot, query: ViewQuery) -> tuple[Any, ...]:
     values_of = made.listing.window(made.order)
     # As text, for an unknown rate is not equal to itself.
     values = [
-        repr(values_of(field.source(Units(totals=query.totals)))) for field in query.view.fields
+        repr(values_of(field.source(Units(totals=query.totals)))) for field in query.view.columns
     ]
     return list(made.order), made.count, [made.listing.key(row) for row in made.order], values
 

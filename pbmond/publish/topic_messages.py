@@ -1,4 +1,4 @@
-"""The message of each topic, made from a snapshot on demand: scope, tables, sums and history."""
+"""The message of each topic, made on demand from a snapshot: scope, tables, sums and history."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pbmond.store.processes import EXCLUDED, FREE
 from pbmond.store.recent_rates import host_samples, sum_samples
 from pbmond.store.retired import Group
 from pbmond.store.rows import RowView, row_counts
-from pbmond.store.snapshot import Snapshot, sum_rates
+from pbmond.store.snapshot import StoreSnapshot, sum_rates
 
-#: Where the store keeps what it knows of a process: part, name there, and name on the wire.
+#: Where the store keeps the properties of a process: part, name there, and name on the wire.
 _KEPT: Final = tuple(
     (*field.store.split("."), field.name)
     for field in PROCESSES
@@ -30,7 +30,7 @@ _KEPT: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a message says beside the snapshot; ``health`` is the contract's object."""
+    """What a message contains in addition to the snapshot. ``health`` is the contract's object."""
 
     host: str
     boot_id: str
@@ -42,14 +42,14 @@ class Meta:
 class Messages:
     """The messages about one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, meta: Meta) -> None:
+    def __init__(self, snapshot: StoreSnapshot, meta: Meta) -> None:
         self._snapshot = snapshot
         self._meta = meta
 
     def of(self, topic: wire.Topic) -> wire.Message:
-        """Return the message of ``topic``; a PID or user that is not there gives empty tables.
+        """Return the message of ``topic``. An unknown PID or user gives empty tables.
 
-        A topic of one PID has the newest process of that PID alone.
+        A topic with a PID contains only the newest process with that PID.
         """
         snapshot, meta = self._snapshot, self._meta
         scope = self._scope(topic.uid)
@@ -79,13 +79,13 @@ class Messages:
         )
 
     def _scope(self, uid: int | None) -> NDArray[np.bool_]:
-        """Tell by slot whose process it is, if any: hidden ones are in the scope too."""
+        """Return by slot whether its process is in the scope. Hidden processes are included."""
         info = self._snapshot.processes.info
         used: NDArray[np.bool_] = info["state"] != FREE
         return used if uid is None else used & (info["uid"] == uid)
 
     def _newest(self, shown: NDArray[np.bool_], pid: int) -> NDArray[np.bool_]:
-        """Tell by slot which is the newest process of a PID: others of that PID have exited."""
+        """Return by slot whether it is the newest process with a PID. Older ones have exited."""
         info = self._snapshot.processes.info
         slots = np.flatnonzero(shown & (info["pid"] == pid))
         newest = np.zeros_like(shown)
@@ -111,7 +111,7 @@ class Messages:
                 columns[name] = rows.info[kept][index]
             else:
                 columns[name] = list(map(rows.texts[kept].__getitem__, order))
-        # take and not [:, index], which would leave the columns strided.
+        # Not [:, index], which would leave the columns strided.
         columns.update(zip(COUNTERS, np.take(rows.counters, index, axis=1), strict=True))
         columns.update(zip(RATES, np.take(self._snapshot.rates, index, axis=1), strict=True))
         return wire.Table(len(index), columns)
@@ -149,7 +149,7 @@ class Messages:
         return [index for index, group in enumerate(groups) if uid in (None, group.uid)]
 
     def _retired_table(self, hidden: NDArray[np.bool_], uid: int | None) -> wire.Table:
-        """Make the retired groups of a scope; processes that are never shown join (excluded)."""
+        """Make the retired groups of a scope. Hidden processes are counted in group EXCLUDED."""
         retired, rows = self._snapshot.retired, self._snapshot.processes
         index = self._retired_index(uid)
         groups = [retired.groups[each] for each in index]
@@ -178,11 +178,11 @@ class Messages:
     def _history(
         self, topic: wire.Topic, scope: NDArray[np.bool_], shown: NDArray[np.bool_]
     ) -> dict[str, list[float | None]]:
-        """History of the topic's process, of the user's processes, or of the host."""
+        """Return the history of the topic's process, of the user's processes, or of the host."""
         planes = self._snapshot.planes
         if topic.uid is None and topic.pid is None:
             return host_samples(planes)
-        # Of a user their own processes: the host's would tell about others.
+        # Users get the sum of their own processes. The host's would reveal others' traffic.
         slots = np.flatnonzero(scope if topic.pid is None else shown)
         return sum_samples(planes, slots, self._snapshot.processes.info["born"][slots])
 
@@ -191,7 +191,9 @@ class Messages:
     def _rows(
         self, view: RowView, shown: NDArray[np.bool_], columns: Mapping[str, Any]
     ) -> wire.Table:
-        by_slot = np.append(shown, np.False_)  # the last element is that of folded rows, slot -1
+        by_slot = np.append(
+            shown, np.False_
+        )  # the last element is for folded rows, whose slot is -1
         index = np.flatnonzero(by_slot[view.state.slots])
         selection = RowSelection(
             view=view,

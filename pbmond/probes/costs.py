@@ -1,4 +1,4 @@
-"""Prints what hooks cost, for people and programs: rows from two readings, table, JSON."""
+"""What hooks cost, computed from two readings, as a table for people or JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEGEND: Final = "+: shares the program of the hook above it; they are measured 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A tracepoint, by the kernel's name, and the id of the program that runs there."""
+    """A tracepoint, by its kernel name, and the id of the program that runs there."""
 
     hook: str
     program: int
@@ -25,20 +25,20 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Two readings of the programs' runs, by id; statistics were on for ``elapsed_ns`` between."""
+    """Two readings of the programs' runs, by program id, ``elapsed_ns`` apart."""
 
     attached: Sequence[Attachment]
     before: Mapping[int, Runs]
     after: Mapping[int, Runs]
     elapsed_ns: int
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ProgramCost]:
         """Return a row for each program, the most expensive first."""
         hooks: dict[int, list[str]] = {}
         for each in self.attached:
             hooks.setdefault(each.program, []).append(each.hook)
         rows = [
-            Row(
+            ProgramCost(
                 tuple(dict.fromkeys(names)),
                 self.after[program].calls - self.before[program].calls,
                 self.after[program].time_ns - self.before[program].time_ns,
@@ -48,16 +48,16 @@ class Measured:
         ]
         return sorted(rows, key=lambda row: (-row.time_ns, -row.calls, row.hooks))
 
-    def total(self) -> Row:
+    def total(self) -> ProgramCost:
         """Return the sum of all rows."""
         rows = self.rows()
         hooks = tuple(hook for row in rows for hook in row.hooks)
         calls, time_ns = sum(row.calls for row in rows), sum(row.time_ns for row in rows)
-        return Row(hooks, calls, time_ns, self.elapsed_ns)
+        return ProgramCost(hooks, calls, time_ns, self.elapsed_ns)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ProgramCost:
     """The runs of one program in ``elapsed_ns``, at all its hooks together."""
 
     hooks: tuple[str, ...]
@@ -72,7 +72,7 @@ class Row:
 
     @property
     def ns_per_call(self) -> float | None:
-        """The mean time of a call; None if there was none."""
+        """The mean time of a call, or None if there was no call."""
         return self.time_ns / self.calls if self.calls else None
 
     @property
@@ -100,7 +100,7 @@ def table(measured: Measured) -> Iterator[str]:
         yield _LEGEND
 
 
-def _cells(name: str, row: Row) -> tuple[str, str, str, str, str]:
+def _cells(name: str, row: ProgramCost) -> tuple[str, str, str, str, str]:
     ns_per_call = "-" if row.ns_per_call is None else f"{row.ns_per_call:,.0f}"
     return (
         name,
@@ -120,7 +120,7 @@ def as_json(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _figures(row: Row) -> dict[str, Any]:
+def _figures(row: ProgramCost) -> dict[str, Any]:
     return {
         "calls": row.calls,
         "calls_per_s": row.calls_per_s,

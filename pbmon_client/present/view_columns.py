@@ -50,12 +50,12 @@ Write = Callable[[ValuesOf, Style, int], list[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Field:
+class ViewColumn:
     """A column of a view. On a narrow screen those with the largest ``rank`` go first.
 
     ``sort`` names what it sorts by, if it can; ``counter`` is its byte counter, for traffic, and
     ``others`` are those of a sum; ``write`` makes the texts of the rows that are drawn, for a
-    number of cells. A field that stretches takes what is left of the line up to ``most``, and
+    number of cells. A column that stretches takes what is left of the line up to ``most``, and
     columns of little importance leave it ``ideal`` cells.
     """
 
@@ -133,11 +133,11 @@ def text(
     write: Write | None = None,
     ideal: int = 0,
     most: int = 1000,
-) -> Field:
-    """Make a field of a column, or of a group's label."""
+) -> ViewColumn:
+    """Make a column that shows a column, or a group's label."""
     known = SHOWN[table].get(name)
     shown = title or (known.short if known else name.upper())
-    return Field(
+    return ViewColumn(
         name,
         shown,
         cells,
@@ -152,13 +152,13 @@ def text(
     )
 
 
-def number(table: str, name: str, cells: int, rank: int, title: str | None = None) -> Field:
-    """Make a field of a number that is not traffic."""
+def number(table: str, name: str, cells: int, rank: int, title: str | None = None) -> ViewColumn:
+    """Make a column of a number that is not traffic."""
     return text(table, name, cells, rank, right=True, title=title)
 
 
-def traffic(table: str, pair: str, rank: int) -> Field:
-    """Make a field of bytes or of their rate, as the units say."""
+def traffic(table: str, pair: str, rank: int) -> ViewColumn:
+    """Make a column of bytes or of their rate, as the units say."""
     counter = f"{pair}_bytes"
 
     def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
@@ -166,18 +166,18 @@ def traffic(table: str, pair: str, rank: int) -> Field:
         return [style.units.write(value) for value in _values(values_of, name)]
 
     title = SHOWN[table][counter].short
-    return Field(pair, title, 6, rank, counter, write, right=True, counter=counter)
+    return ViewColumn(pair, title, 6, rank, counter, write, right=True, counter=counter)
 
 
-def other_traffic(counters: tuple[str, ...]) -> Field:
-    """Make a field of the sum of all traffic that has no field of its own."""
+def other_traffic(counters: tuple[str, ...]) -> ViewColumn:
+    """Make a column of the sum of all traffic that has no column of its own."""
 
     def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
         names = counters if style.units.totals else map(rate_name, counters)
         columns = [_values(values_of, name) for name in names]
         return [style.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
 
-    return Field("other", "OTHER", 6, 4, "", write, right=True, others=counters)
+    return ViewColumn("other", "OTHER", 6, 4, "", write, right=True, others=counters)
 
 
 def known_sum(values: Iterable[float | None]) -> float | None:
@@ -285,38 +285,38 @@ def write_direction(values_of: ValuesOf, _style: Style, _cells: int) -> list[str
 
 
 def fitting(
-    fields: Sequence[Field], cells: int, units: Units, hidden: Collection[str] = ()
-) -> list[tuple[Field, int]]:
-    """Choose the fields that a line of ``cells`` has room for, and their widths.
+    columns: Sequence[ViewColumn], cells: int, units: Units, hidden: Collection[str] = ()
+) -> list[tuple[ViewColumn, int]]:
+    """Choose the columns that a line of ``cells`` has room for, and their widths.
 
     The least important ones give way; what is left over goes to those that stretch. Traffic
     without a column shows in a sum, so that every busy row has a visible reason.
     """
-    shown = [f for f in fields if f.name not in hidden and f.traffic not in hidden]
+    shown = [f for f in columns if f.name not in hidden and f.traffic not in hidden]
     kept = _kept(shown, cells, units)
     if _left_out(shown, kept):
         fewer = _kept(shown, cells - 1 - other_traffic(("",)).width(units), units)
-        last = max((at for at, field in enumerate(fewer) if field.counter), default=None)
+        last = max((at for at, column in enumerate(fewer) if column.counter), default=None)
         if last is not None:
             other = other_traffic(_left_out(shown, fewer))
             kept = [*fewer[: last + 1], other, *fewer[last + 1 :]]
-    used = sum(1 + field.width(units) for field in kept) - 1
+    used = sum(1 + column.width(units) for column in kept) - 1
     return _stretched(kept, max(0, cells - used), units)
 
 
-def _left_out(shown: Sequence[Field], kept: Sequence[Field]) -> tuple[str, ...]:
+def _left_out(shown: Sequence[ViewColumn], kept: Sequence[ViewColumn]) -> tuple[str, ...]:
     # Disk bytes are bytes of files, or of what the kernel did for them, a second time.
     classes = {*CLASSES} - {"disk"}
     return tuple(f.counter for f in shown if f.counter and f.traffic in classes and f not in kept)
 
 
-def _kept(shown: Sequence[Field], cells: int, units: Units) -> list[Field]:
-    kept: list[Field] = []
+def _kept(shown: Sequence[ViewColumn], cells: int, units: Units) -> list[ViewColumn]:
+    kept: list[ViewColumn] = []
     used = -1
-    for rank in sorted({field.rank for field in shown}):
+    for rank in sorted({column.rank for column in shown}):
         # All columns of a rank or none: half of a pair says little.
-        together = [field for field in shown if field.rank == rank]
-        need = sum(1 + field.width(units) for field in together)
+        together = [column for column in shown if column.rank == rank]
+        need = sum(1 + column.width(units) for column in together)
         kind = sum(max(0, f.ideal - f.cells) for f in kept) if rank > _OPTIONAL_RANK else 0
         if used + need + kind > cells and kept:
             break
@@ -325,17 +325,19 @@ def _kept(shown: Sequence[Field], cells: int, units: Units) -> list[Field]:
     return sorted(kept, key=shown.index)
 
 
-def _stretched(kept: Sequence[Field], spare: int, units: Units) -> list[tuple[Field, int]]:
-    widths = {field.name: field.width(units) for field in kept}
-    stretching = [field for field in kept if field.stretch]
+def _stretched(
+    kept: Sequence[ViewColumn], spare: int, units: Units
+) -> list[tuple[ViewColumn, int]]:
+    widths = {column.name: column.width(units) for column in kept}
+    stretching = [column for column in kept if column.stretch]
     # Those with the least room to grow first, so that what they leave goes to the others.
-    for field in sorted(stretching, key=lambda field: field.most - field.cells):
+    for column in sorted(stretching, key=lambda column: column.most - column.cells):
         weights = sum(other.stretch for other in stretching)
-        share = min(spare * field.stretch // weights, max(0, field.most - field.cells))
-        widths[field.name] += share
+        share = min(spare * column.stretch // weights, max(0, column.most - column.cells))
+        widths[column.name] += share
         spare -= share
-        stretching = [other for other in stretching if other is not field]
-    return [(field, widths[field.name]) for field in kept]
+        stretching = [other for other in stretching if other is not column]
+    return [(column, widths[column.name]) for column in kept]
 
 
 _OPTIONAL_RANK: Final = 5

@@ -19,10 +19,10 @@ from pbmond import wire
 from pbmond.patience import handed_down, patient
 
 _PR_SET_PDEATHSIG: Final = 1
-_PATIENCE_S: Final = 30.0  # for a snapshot
+_SNAPSHOT_TIMEOUT_S: Final = 30.0
 _END_S: Final = 10.0
-_KEPT_S: Final = 600.0  # keep the rows of what has ended, so that the last snapshot has them all
-_KEPT_MOST_S: Final = 86_400.0  # as the configuration allows
+_KEPT_S: Final = 600.0  # keep the rows of exited processes for the last snapshot
+_KEPT_MOST_S: Final = 86_400.0  # the most that the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _CONFIG: Final = """
 interval = {interval_s}
@@ -42,21 +42,21 @@ files = {capacity}
 
 
 class DaemonError(Exception):
-    """The daemon did not start, or ended, or did not end; the message is one line."""
+    """The daemon did not start, ended early, or did not end. The message is one line."""
 
 
 def _end_with_parent() -> None:
-    """Have SIGTERM sent to the process about to start when this one is killed."""
+    """Let the process that is about to start receive SIGTERM when this one is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
 
 
 def now_ns() -> int:
-    """Return CLOCK_BOOTTIME, by which snapshots are dated."""
+    """Return CLOCK_BOOTTIME, the clock of snapshots."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class Daemon:
-    """One running pbmond; a context manager that ends it."""
+    """One running pbmond. A context manager that ends it."""
 
     def __init__(
         self,
@@ -73,46 +73,31 @@ class Daemon:
         bcc_python: Path | None = None,
         prefix: tuple[str, ...] = (),
     ) -> None:
-        """Start it and wait for its first snapshot; ``directory`` must be empty.
+        """Start it and wait for its first snapshot. ``directory`` must be empty.
 
-        ``exited_linger_s``: None keeps rows for as long as a whole self-test takes.
-        ``prefix``: a command that executes the daemon, which follows as further arguments.
+        If ``exited_linger_s`` is None, rows are kept for as long as a whole self-test takes.
+        ``prefix`` is a command that runs the daemon, whose command line follows as arguments.
         """
-        kept_s = min(patient(_KEPT_S), _KEPT_MOST_S)
         self.directory = directory
         self.log = directory / "log"
         self.address = f"ipc://{directory}/pbmond.sock"
-        config = directory / "pbmond.toml"
-        config.write_text(
-            _CONFIG.format(
-                interval_s=interval_s,
-                sockets=sockets,
-                files=files,
-                reads=reads,
-                # A TOML string is a JSON string.
-                directory=json.dumps(str(directory)),
-                publisher_user=json.dumps(publisher_user),
-                bcc_python=json.dumps("" if bcc_python is None else str(bcc_python)),
-                capacity=capacity,
-                exited_linger_s=kept_s if exited_linger_s is None else exited_linger_s,
-                kept_s=kept_s,
-            )
+        kept_s = min(patient(_KEPT_S), _KEPT_MOST_S)
+        config = _CONFIG.format(
+            interval_s=interval_s,
+            sockets=sockets,
+            files=files,
+            reads=reads,
+            # A TOML string is a JSON string.
+            directory=json.dumps(str(directory)),
+            publisher_user=json.dumps(publisher_user),
+            bcc_python=json.dumps("" if bcc_python is None else str(bcc_python)),
+            capacity=capacity,
+            exited_linger_s=kept_s if exited_linger_s is None else exited_linger_s,
+            kept_s=kept_s,
         )
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - this interpreter and a file of ours
-                [*prefix, sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(config)],
-                stdin=subprocess.DEVNULL,
-                stderr=log,
-                env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8", **handed_down()},
-                start_new_session=True,  # this process handles Ctrl-C
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet: zmq starts below
-            )
+        self.process = self._start(config, prefix)
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.RCVHWM, 4)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
-        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
-        self._socket.connect(self.address)
+        self._socket = self._subscribe(topic)
         try:
             self.snapshot()
         except BaseException:
@@ -120,13 +105,34 @@ class Daemon:
                 self.stop()
             raise
 
+    def _start(self, config: str, prefix: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        file = self.directory / "pbmond.toml"
+        file.write_text(config)
+        with self.log.open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - this interpreter and a file of ours
+                [*prefix, sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(file)],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8", **handed_down()},
+                start_new_session=True,  # this process handles Ctrl-C
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs yet: zmq starts later
+            )
+
+    def _subscribe(self, topic: bytes) -> zmq.Socket[bytes]:
+        sock = self._context.socket(zmq.SUB)
+        sock.setsockopt(zmq.RCVHWM, 4)
+        sock.setsockopt(zmq.RECONNECT_IVL, 20)
+        sock.setsockopt(zmq.SUBSCRIBE, topic)
+        sock.connect(self.address)
+        return sock
+
     def snapshot(self, after_ns: int | None = None) -> wire.Message:
         """Return the first snapshot of all flows read after ``after_ns`` (default: now).
 
-        Raises DaemonError when there is none.
+        Raises DaemonError if there is none.
         """
         after_ns = now_ns() if after_ns is None else after_ns
-        deadline = time.monotonic() + patient(_PATIENCE_S)
+        deadline = time.monotonic() + patient(_SNAPSHOT_TIMEOUT_S)
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise DaemonError(self._last_words("the daemon ended"))
@@ -147,7 +153,7 @@ class Daemon:
         return int(pid)
 
     def stop(self) -> int:
-        """End it and return its exit status; DaemonError if it had to be killed."""
+        """End it and return its exit status. DaemonError if it had to be killed."""
         self._socket.close(0)
         self._context.term()
         if self.process.poll() is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pbmond.loader.bpf import Runs
-from pbmond.probes.report import Attachment, Measured, as_json, table
+from pbmond.probes.costs import Attachment, Measured, as_json, table
 
 SECOND = 1_000_000_000
 READ, SPLICE, TEE, EXEC = (
@@ -47,7 +47,7 @@ def test_a_program_counts_once_in_the_total() -> None:
     assert (total.calls, total.time_ns) == (100_004, 20_004_000)
 
 
-def test_the_table_is_aligned_and_ends_with_the_total_and_what_its_sign_means() -> None:
+def test_the_table_is_aligned_and_ends_with_the_total_and_a_legend() -> None:
     assert list(table(MEASURED)) == [
         "HOOK                  CALLS  CALLS/S  NS/CALL  CORE %",
         "sys_exit_read       100,000   50,000      200   1.000",
