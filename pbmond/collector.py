@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PROC_BUDGET: Final = 200
 #: How often a process that moves nothing is looked at, and the most of them in one second.
 QUIET_NS: Final = 10_000_000_000
-QUIET_PER_S: Final = 40
+QUIET_PER_S: Final = 20
 #: How often all of /proc is listed. A process that is forked, executes nothing and moves no byte
 #: causes no event: only /proc shows that it started, and that it ended.
 RESCAN_NS: Final = 10_000_000_000

@@ -33,6 +33,8 @@ STARTED_NS = 1000 * SECOND
 #: Start of a process that is younger than the daemon; no multiple of records.START_TICK_NS.
 START_NS = 1000 * SECOND + 123
 WALL_NS = 1_700_000_000 * SECOND
+#: The device of sockets, as the kernel numbers devices.
+SOCKETS = 9
 #: Inode number of the host's network namespace.
 NETNS = 4026531840
 META = Meta("host", "boot", "epoch", 1, {"status": "complete"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import struct
 from typing import Final
 
@@ -18,22 +19,30 @@ _AT_EMPTY_PATH: Final = 0x1000
 _AT_STATX_DONT_SYNC: Final = 0x4000
 _STATX_INO: Final = 0x100
 _statx_fields: Final = struct.Struct("=32xQ96xII")  # stx_ino, stx_dev_major, stx_dev_minor
-_STATX_SIZE: Final = 256
+_STATX_FLAGS: Final = _AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC
+#: Made once, because a busy host has many descriptors to look at. Only one thread asks.
+_result: Final = ctypes.create_string_buffer(256)
+_statx: Final = _libc.statx
 
 Identity = tuple[int, int]
 
 
 def identity(name: bytes, dir_fd: int) -> Identity:
-    """Return (st_dev, st_ino) of ``name`` below ``dir_fd``, following links; OSError like stat.
+    """Return device and inode of ``name`` below ``dir_fd``, following links; OSError like stat.
 
-    An empty name means ``dir_fd`` itself.
+    The device is numbered as in the kernel: major << 20 | minor. An empty name means ``dir_fd``
+    itself.
     """
-    buffer = ctypes.create_string_buffer(_STATX_SIZE)
-    flags = _AT_EMPTY_PATH | _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC
-    if _libc.statx(dir_fd, name, flags, _STATX_INO, buffer) != 0:
+    if _statx(dir_fd, name, _STATX_FLAGS, _STATX_INO, _result) != 0:
         raise _error()
-    inode, major, minor = _statx_fields.unpack_from(buffer)
-    return os.makedev(major, minor), inode
+    inode, major, minor = _statx_fields.unpack_from(_result)
+    return major << 20 | minor, inode
+
+
+def socket_device() -> int:
+    """Return the device of all sockets, as ``identity`` gives it."""
+    with socket.socketpair()[0] as one:
+        return identity(b"", one.fileno())[0]
 
 
 def _error() -> OSError:

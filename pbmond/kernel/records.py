@@ -215,9 +215,9 @@ class DiskBytes:
 class ProcSample:
     """What /proc said about one process in this tick. None means that it could not be read.
 
-    ``start_ns`` is the requested one. ``open_inodes`` has (st_dev, st_ino) of every open
-    descriptor. ``seen`` describes the process as it is now. ``gone``: (pid, start_ns) no longer
-    exists, and the other fields are None.
+    ``start_ns`` is the requested one. ``open_inodes`` has device and inode number of every open
+    descriptor, the device as the kernel numbers it. ``seen`` describes the process as it is now.
+    ``gone``: (pid, start_ns) no longer exists, and the other fields are None.
     """
 
     pid: int

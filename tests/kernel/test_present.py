@@ -16,6 +16,7 @@ from conservation import assert_conserved
 from processes import row_of
 
 from pbmond import wire
+from pbmond.fields import OPEN
 from pbmond.selftest.private_daemon import Daemon
 
 _LINGER_S = 1.0
@@ -148,6 +149,26 @@ def test_a_program_that_was_deleted_is_marked(daemon: Daemon, tmp_path: Path) ->
         assert shown(daemon, actor)["exe"] == bytes(program) + b" (deleted)"
     finally:
         actor.end()
+
+
+def test_whether_a_file_is_open_is_null_beyond_4096_descriptors(
+    daemon: Daemon, actor: Actor, tmp_path: Path
+) -> None:
+    path = tmp_path / "data"
+    wanted = [os.fsencode(path)]
+
+    def is_open() -> object:
+        shown(daemon, actor)
+        files = daemon.snapshot().files
+        assert files is not None
+        (row,) = (row for row in files.rows() if [row["path"]] == wanted)
+        return OPEN[row["open"]]
+
+    actor.do(f"file = open({str(path)!r}, 'wb', 0); file.write(b'x')")
+    assert is_open() is True
+    actor.do("import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (6000, 6000))")
+    actor.do("more = [os.dup(0) for _ in range(5000)]")
+    assert is_open() is None
 
 
 def moved_by_unit(message: wire.Message, units: set[bytes]) -> dict[bytes, tuple[int, int]]:

@@ -79,8 +79,10 @@ class FakeProc:
         (base / "fd" / str(number)).symlink_to(target)
 
 
-def identity_of(path: Path) -> tuple[int, int]:
-    return path.stat().st_dev, path.stat().st_ino
+def identity_of(file: Path | os.stat_result) -> tuple[int, int]:
+    """Return device and inode number, as the kernel numbers them."""
+    status = file.stat() if isinstance(file, Path) else file
+    return os.major(status.st_dev) << 20 | os.minor(status.st_dev), status.st_ino
 
 
 def open_descriptors() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_proc import identity_of
 
 from pbmond.host.inodes import identity
 
@@ -22,7 +23,7 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 def test_identity_is_what_stat_says(directory: int, tmp_path: Path) -> None:
     stat = (tmp_path / "file").stat()
-    assert identity(b"file", directory) == (stat.st_dev, stat.st_ino)
+    assert identity(b"file", directory) == identity_of(stat)
 
 
 def test_identity_follows_links(directory: int) -> None:
@@ -31,14 +32,14 @@ def test_identity_follows_links(directory: int) -> None:
 
 def test_identity_of_an_empty_name_is_the_directory(directory: int, tmp_path: Path) -> None:
     stat = tmp_path.stat()
-    assert identity(b"", directory) == (stat.st_dev, stat.st_ino)
+    assert identity(b"", directory) == identity_of(stat)
 
 
 def test_identity_of_a_device_is_that_of_its_node() -> None:
     stat = Path("/dev/null").stat()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     try:
-        assert identity(b"dev/null", root) == (stat.st_dev, stat.st_ino)
+        assert identity(b"dev/null", root) == identity_of(stat)
     finally:
         os.close(root)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_proc import gone
+from fake_proc import gone, identity_of
 
 from pbmond.host import procfs
 from pbmond.host.procfs import Procfs
@@ -42,7 +42,7 @@ def test_this_process_reads_itself(tmp_path: Path) -> None:
         for number in (data.fileno(), connection.fileno()):
             stat = os.fstat(number)
             assert sample.open_inodes is not None
-            assert (stat.st_dev, stat.st_ino) in sample.open_inodes
+            assert identity_of(stat) in sample.open_inodes
     assert (seen.ppid, seen.uid) == (os.getppid(), os.geteuid())
     assert seen.exe == bytes(Path("/proc/self/exe").readlink())
     assert seen.netns == Path("/proc/self/ns/net").stat().st_ino

@@ -315,10 +315,28 @@ def test_open_is_unknown_then_as_sampled_and_false_after_the_exit() -> None:
     store.apply(make.reading(2, **rows))
     store.apply_proc([make.sample(open_inodes=[(9, 55)])])
     assert (connections(store)[0]["open"], files(store)[0]["open"]) == (1, 0)
-    store.apply_proc([make.sample(open_inodes=None)])
-    assert (connections(store)[0]["open"], files(store)[0]["open"]) == (1, 0)
+    store.apply_proc([make.sample(open_inodes=None)])  # too many, or refused
+    assert (connections(store)[0]["open"], files(store)[0]["open"]) == (2, 2)
     store.apply(make.reading(3, **rows, events=[make.exited(time_s=3)]))
     assert (connections(store)[0]["open"], files(store)[0]["open"]) == (0, 0)
+
+
+def test_an_inode_number_of_another_device_opens_nothing() -> None:
+    store = new_store()
+    rows: dict[str, Any] = {
+        "flows": [(make.flow_key(), make.counter(1, "net", detail=55))],
+        "files": [
+            (make.file_key(inode=55), make.counter(2, "file", device=1)),
+            (make.file_key(inode=66), make.counter(3, "file", device=2)),
+        ],
+    }
+    store.apply(make.reading(1, **rows))
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, 66), (1, 55), (1, 66)])])
+    assert connections(store)[0]["open"] == 0  # 55 is a file
+    assert [each["open"] for each in files(store)] == [1, 0]
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, 55), (2, 55), (2, 66)])])
+    assert connections(store)[0]["open"] == 1
+    assert [each["open"] for each in files(store)] == [0, 1]
 
 
 def test_a_descriptor_of_one_process_does_not_open_the_row_of_another() -> None:
