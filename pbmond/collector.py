@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pbmond.host.procfs import Used
 
 #: The most processes that are looked at in /proc in one tick. A look takes 0.1 to 0.2 ms.
-PROC_BUDGET: Final = 200
+PROC_BUDGET: Final = 180
 #: How often a process that moves nothing is looked at, and the most of them in one second.
 QUIET_NS: Final = 10_000_000_000
 QUIET_PER_S: Final = 20
