@@ -31,6 +31,8 @@ _NAMES = {
 }
 _DESCRIPTORS = 256  # maps, programs and hooks take about 110
 _GRANT = "(CapabilityBoundingSet= of a unit, --cap-add of a container)"
+#: A /proc of another PID namespace than ours does not show this process, as if there were none.
+NO_PROC = "/proc is not mounted, or that of a container: mount -t proc proc /proc"
 _TRACEFS = "/sys/kernel/tracing"
 
 
@@ -41,7 +43,8 @@ class Refused(Exception):  # noqa: N818 - named after what happened
 class Facts(NamedTuple):
     """What this process has, and what the host says. None means unlimited or unknown.
 
-    ``capabilities`` has one bit for each effective capability. ``seccomp``: a filter is active.
+    ``capabilities`` has one bit for each effective capability. ``pid_namespace`` and
+    ``time_namespace``: it is not the host's. ``seccomp``: a filter is active.
     ``memlock`` (in bytes) and ``descriptors`` are limits. ``reached``: bpf(2) answers to a command
     that does not exist. ``capable``: it answers to one that needs CAP_BPF and no memory.
     """
@@ -55,6 +58,8 @@ class Facts(NamedTuple):
     release: str
     reached: bool = True
     capable: bool = True
+    pid_namespace: bool = False
+    time_namespace: bool = False
 
     def lacks(self, *capabilities: int) -> list[str]:
         """Return the names of the capabilities that are missing."""
@@ -68,6 +73,8 @@ def lacking(facts: Facts) -> str | None:
             "root of a user namespace (a rootless container) may not load eBPF programs: "
             "start pbmond as root of the host"
         )
+    if facts.pid_namespace or facts.time_namespace:
+        return _elsewhere(facts)
     names = facts.lacks(*_ALWAYS)
     if facts.lacks(CAP_SYS_ADMIN):
         names += facts.lacks(CAP_BPF, CAP_PERFMON)
@@ -79,6 +86,20 @@ def lacking(facts: Facts) -> str | None:
             "(LimitNOFILE= of a unit, ulimit -n)"
         )
     return None
+
+
+def _elsewhere(facts: Facts) -> str:
+    """Say that the kernel and /proc would speak of processes by other numbers or start times."""
+    if facts.pid_namespace:
+        return (
+            "this is not the host's PID namespace, so /proc does not show the processes that the "
+            "kernel counts for: start pbmond on the host, or its container with --pid=host "
+            "(Kubernetes: hostPID: true); a WSL distribution cannot"
+        )
+    return (
+        "this is not the host's time namespace, so /proc shows other start times than the kernel "
+        "counts by: nsenter --time=/proc/1/ns/time pbmond"
+    )
 
 
 def small_map(number: int, facts: Facts) -> str:

@@ -107,6 +107,28 @@ def test_root_of_a_user_namespace_is_refused(tmp_path: Path) -> None:
     assert "root of a user namespace" in refused(tmp_path, "unshare", "--user", "--map-root-user")
 
 
+# --- where it stands ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mount", [(), ("--mount-proc",)])
+def test_in_a_pid_namespace_of_its_own_it_says_what_to_do(tmp_path: Path, mount: Prefix) -> None:
+    said = refused(tmp_path, "unshare", "--pid", "--fork", *mount)
+    assert "PID namespace" in said or "/proc is not mounted" in said
+    assert "--pid=host" in said or "mount -t proc" in said
+
+
+def test_in_a_time_namespace_it_says_how_to_leave_it(tmp_path: Path) -> None:
+    assert "nsenter --time=/proc/1/ns/time" in refused(
+        tmp_path, "unshare", "--time", "--boottime", "1000", "--fork"
+    )
+
+
+def test_a_proc_of_another_pid_namespace_is_refused(tmp_path: Path) -> None:
+    mount = "unshare --pid --fork mount -t proc proc /proc"
+    said = refused(tmp_path, *after(mount))
+    assert "mount -t proc proc /proc" in said
+
+
 # --- tracefs ----------------------------------------------------------------------------------
 
 
