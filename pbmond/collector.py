@@ -23,17 +23,19 @@ from pbmond.kernel.records import (
     Reading,
 )
 from pbmond.publish.topic_messages import Messages, Meta
-from pbmond.store.health import Cost, Health, Hooks, ProcessCost
+from pbmond.store.health import Cost, Health, Hooks, Looks, ProcessCost
+from pbmond.store.processes import Quiet
 from pbmond.store.store import Store
 from pbmond.wire import Message, Topic
 
 if TYPE_CHECKING:
     from pbmond.host.procfs import Used
 
-#: The most processes that are sampled in /proc in one tick, and the most quiet ones among them.
-#: A sample takes 0.1 to 0.2 ms.
-PROC_BUDGET: Final = 200
-QUIET_BUDGET: Final = 4
+#: The most processes that are looked at in /proc in one tick. A look takes 0.1 to 0.2 ms.
+PROC_BUDGET: Final = 180
+#: How often a process that moves nothing is looked at, and the most of them in one second.
+QUIET_NS: Final = 10_000_000_000
+QUIET_PER_S: Final = 20
 #: How often all of /proc is listed. A process that is forked, executes nothing and moves no byte
 #: causes no event: only /proc shows that it started, and that it ended.
 RESCAN_NS: Final = 10_000_000_000
@@ -133,6 +135,7 @@ class Collector:
         self._events: list[Event] = []
         self._vanished: list[ProcSample] = []
         self._rescan_ns = 0
+        self._looked_ns = 0
         self._seq = 0
         self._current: Messages | None = None
 
@@ -154,12 +157,11 @@ class Collector:
         reading = self._read()
         retire = store.apply(reading)
         store.fold(*kernel.delete(retire.flows, retire.files, retire.overflow))
-        due = store.due(PROC_BUDGET, QUIET_BUDGET)
-        samples = [self._proc.sample(*process) for process in due]
+        samples, looks = self._look()
         # Those may have moved bytes after the reading: they end with the next one.
         self._vanished = [sample for sample in samples if sample.gone]
         store.apply_proc([*ended, *(sample for sample in samples if not sample.gone)])
-        health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid))
+        health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
         self._seq += 1
         who = self._identity
         meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health)
@@ -180,6 +182,18 @@ class Collector:
         self._events += self._proc.scan(self._store.described() - {pid for pid, _ in ended})
         return [ProcSample.of_ended(*process) for process in ended]
 
+    def _look(self) -> tuple[list[ProcSample], Looks]:
+        """Look in /proc at the processes that are due."""
+        began = self._clock.monotonic()
+        # A share of those of a second; without a tick before, those of one.
+        elapsed_ns = began - self._looked_ns if self._looked_ns else 1_000_000_000
+        self._looked_ns = began
+        quiet = Quiet(QUIET_NS, max(1, QUIET_PER_S * elapsed_ns // 1_000_000_000))
+        due = self._store.due(PROC_BUDGET, quiet)
+        samples = [self._proc.sample(*process) for process in due.keys]
+        took_ns = self._clock.monotonic() - began
+        return samples, Looks(len(samples), took_ns, due.waiting, due.oldest_ns)
+
     def _read(self) -> Reading:
         # Events before counters: once an exit was seen, the counters of that process are final.
         self.drain()
@@ -198,11 +212,11 @@ class Collector:
             host=host,
         )
 
-    def _cost(self, publisher_pid: int | None) -> Cost:
+    def _cost(self, publisher_pid: int | None, looks: Looks) -> Cost:
         now = self._clock.monotonic()
         processes = []
         for role, pid in (("collector", self._identity.pid), ("publisher", publisher_pid)):
             used = None if pid is None else self._proc.used(pid)
             if pid is not None and used is not None:
                 processes.append(ProcessCost(role, pid, used.cpu_ns, used.rss_bytes))
-        return Cost(now, processes, self._kernel.runs())
+        return Cost(now, processes, self._kernel.runs(), looks)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pbmond.collector import Clock, Collector, Identity
 from pbmond.config import Config
 from pbmond.host.hostcounters import HostCounters
+from pbmond.host.inodes import socket_device
 from pbmond.host.procfs import Procfs
 from pbmond.kernel.attach import Attaching
 from pbmond.kernel.maps import Kernel
@@ -72,6 +73,7 @@ def _store(config: Config, proc: Procfs, started_ns: int) -> Store:
         idle_linger_ns=round(config.idle_linger_s * 1e9),
         history_length=config.history_length,
         visible=config.visible,
+        socket_device=socket_device(),
         capacities=(config.flows_capacity, config.files_capacity, config.overflow_capacity),
     )
     store = Store(options, started_ns)

@@ -169,7 +169,10 @@ _OWNER: Final = (
     Field("uid", "label", "u4", "effective user id", store="info.uid", null=NO_UID),
     Field("user", "label", None, "name of that user", type="text"),
 )
-_UNIT: Final = Field("unit", "label", "text", "systemd unit", type="text", store="texts.unit")
+_UNIT: Final = Field("unit", "label", "text", "systemd unit; a container's own as unit@container",
+                     type="text", store="texts.unit")  # fmt: skip
+_CONTAINER: Final = Field("container", "label", "text", "container, as runtime:id", type="text",
+                          store="texts.container")  # fmt: skip
 _FROM: Final = Field("first_ns", "identity", "u8", "when its first byte was seen", unit="ns",
                      store="counter.first_ns")  # fmt: skip
 _LATEST: Final = (
@@ -196,8 +199,7 @@ PROCESSES: Final = (
           title="runs"),
     Field("cgroup", "label", "text", "control group", type="text", store="texts.cgroup"),
     _UNIT,
-    Field("container", "label", "text", "container, as runtime:id", type="text",
-          store="texts.container"),
+    _CONTAINER,
     _NETNS,
     Field("state", "label", "u1", "running or exited", type="text", store="info.state",
           choices=STATES),
@@ -258,9 +260,10 @@ FILES: Final = (
     _FROM,
     *_LATEST,
 )  # fmt: skip
-#: Counters of processes that no longer have rows, summed by unit and user.
+#: Counters of processes that no longer have rows, summed by unit, container and user.
 RETIRED: Final = (
     _UNIT,
+    _CONTAINER,
     *_OWNER,
     Field("processes", "counter", "u8", "how many processes they were", combined="sum"),
     *_PROCESS_COUNTERS,

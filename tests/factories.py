@@ -15,6 +15,7 @@ from pbmond.kernel.records import (
     FILE_KEY,
     FLOW_KEY,
     OVERFLOW_KEY,
+    DiskBytes,
     Event,
     HostReading,
     KernelRows,
@@ -32,6 +33,8 @@ STARTED_NS = 1000 * SECOND
 #: Start of a process that is younger than the daemon; no multiple of records.START_TICK_NS.
 START_NS = 1000 * SECOND + 123
 WALL_NS = 1_700_000_000 * SECOND
+#: The device of sockets, as the kernel numbers devices.
+SOCKETS = 9
 #: Inode number of the host's network namespace.
 NETNS = 4026531840
 META = Meta("host", "boot", "epoch", 1, {"status": "complete"})
@@ -181,15 +184,15 @@ def sample(
     pid: int = 7,
     start_ns: int = START_NS,
     disk: tuple[int, int] | None = None,
-    uid: int | None = None,
     open_inodes: Sequence[tuple[int, int]] | None = None,
     *,
-    name: bytes | None = None,
+    seen: ProcessSeen | None = None,
+    children: int | None = None,
 ) -> ProcSample:
     """Make a ProcSample of a living process."""
-    read_bytes, write_bytes = disk or (None, None)
     inodes = None if open_inodes is None else frozenset(open_inodes)
-    return ProcSample(pid, start_ns, read_bytes, write_bytes, uid, inodes, gone=False, name=name)
+    moved = None if disk is None else DiskBytes(*disk, children)
+    return ProcSample(pid, start_ns, moved, inodes, seen, gone=False)
 
 
 def gone(pid: int = 7, start_ns: int = START_NS) -> ProcSample:

@@ -15,6 +15,7 @@ from pbmond.kernel.records import (
     FILE_KEY,
     FLOW_KEY,
     OVERFLOW_KEY,
+    DiskBytes,
     Event,
     HostReading,
     KernelRows,
@@ -111,7 +112,9 @@ class FakeProc:
         self.sampled.append(pid)
         if pid in self.gone:
             return ProcSample.of_ended(pid, start_ns)
-        return ProcSample(pid, start_ns, 0, 0, None, None, gone=False)
+        known = (each for each in self.processes if each.pid == pid)
+        seen = next((each for each in known if same_start(each.start_ns, start_ns)), None)
+        return ProcSample(pid, start_ns, DiskBytes(0, 0), None, seen, gone=False)
 
     def cgroup(self, pid: int) -> bytes | None:
         return {process.pid: process.cgroup for process in self.processes}.get(pid)

@@ -18,6 +18,7 @@ def new_store(**changes: Any) -> Store:
         "exited_linger_ns": 10 * make.SECOND,
         "idle_linger_ns": 100 * make.SECOND,
         "history_length": 60,
+        "socket_device": make.SOCKETS,
         "visible": lambda _pid, _name, _uid: True,
         **changes,
     }

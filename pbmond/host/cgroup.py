@@ -1,4 +1,8 @@
-"""What a cgroup path says: the systemd unit and the container."""
+"""What a cgroup path says: the systemd unit and the container.
+
+A container may run a systemd of its own, with units of the same names as the host's. They are given
+with their container, as ``nginx.service@lxc:web``, and never taken for the host's.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +66,22 @@ def unit_of(path: bytes) -> bytes | None:
 
     It is the outermost unit of the path, because a unit may manage its own subtree. Below
     ``user@UID.service`` it is the outermost unit of that user. A path that consists of slices alone
-    gives its innermost slice.
+    gives its innermost slice. What lies inside a container is the container's: its unit is given as
+    ``UNIT@CONTAINER``; without one, it is the unit that holds the container.
     """
     parts = _components(path)
+    outer = end = len(parts)
+    while True:  # from the innermost container outwards
+        index, container = _innermost_container(parts[:outer])
+        unit = _unit(parts[index + 1 : end])
+        if container is None:
+            return unit
+        if unit is not None:
+            return unit + b"@" + container
+        outer, end = index, index + 1  # the container itself may be a unit of what is around it
+
+
+def _unit(parts: list[bytes]) -> bytes | None:
     units = [part for part in parts if _UNIT.match(part)]
     if not units:
         return next((part for part in reversed(parts) if _SLICE.match(part)), None)
@@ -79,14 +96,18 @@ def container_of(path: bytes) -> bytes | None:
     OCI runtimes have ids of 64 hexadecimal digits; LXC and systemd-nspawn have names. If the path
     has an id but no runtime, that is ``cri`` below kubepods, else ``oci``.
     """
-    parts = _components(path)
+    return _innermost_container(_components(path))[1]
+
+
+def _innermost_container(parts: list[bytes]) -> tuple[int, bytes | None]:
+    """Return which of ``parts`` is the innermost container, and its name; (-1, None): none is."""
     for index in reversed(range(len(parts))):
         part = parts[index]
         parent = parts[index - 1] if index else b""
         found = _oci(part, parent, parts) or _named_machine(part, parent)
         if found:
-            return found
-    return None
+            return index, found
+    return -1, None
 
 
 def _oci(part: bytes, parent: bytes, parts: list[bytes]) -> bytes | None:

@@ -12,12 +12,20 @@ import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from pbmond.host.inodes import Identity, cached_identity, identity
-from pbmond.kernel.records import START_TICK_NS, ProcessSeen, ProcSample, same_start
+from pbmond.host.inodes import Identity, identity
+from pbmond.kernel.records import (
+    DELETED,
+    START_TICK_NS,
+    DiskBytes,
+    ProcessSeen,
+    ProcSample,
+    same_start,
+)
 
 # Limits on what a single process, which may be hostile, can make us read.
 MAX_CMDLINE_BYTES: Final = 4096
@@ -28,7 +36,6 @@ _MAX_FILE_BYTES: Final = 1 << 16
 _VANISHED: Final = (FileNotFoundError, ProcessLookupError)
 _DEAD_STATES: Final = frozenset((b"Z", b"X", b"x"))
 _TCP_LISTEN: Final = b"0A"
-_DELETED: Final = b" (deleted)"
 #: The kernel's USER_HZ tick, in which stat gives CPU times, too.
 _TICK_NS: Final = START_TICK_NS
 
@@ -48,6 +55,7 @@ class _Stat:
     name: bytes
     state: bytes
     ppid: int
+    children_faults: int  # of the children that it waited for; 0: it has waited for none
     cpu_ticks: int
     threads: int
     start_ticks: int
@@ -73,7 +81,9 @@ class Procfs:
         """
         try:
             with _directory(f"{self._root}/{pid}") as fd:
-                return _describe(fd, pid)
+                stat = _parse_stat(_read(fd, "stat"))
+                living = _living(fd, stat)
+                return None if living is None else _describe(fd, pid, stat, living)
         except (OSError, ValueError):
             return None
 
@@ -81,16 +91,18 @@ class Procfs:
         """Return the most telling cgroup path of a process; None if it is gone."""
         try:
             with _directory(f"{self._root}/{pid}") as fd:
-                return _cgroup(_read(fd, "cgroup"))
-        except OSError:
+                living = _living(fd, _parse_stat(_read(fd, "stat")))
+                return None if living is None else _cgroup(_read(fd, living + "cgroup"))
+        except (OSError, ValueError):
             return None
 
     def sample(self, pid: int, start_ns: int) -> ProcSample:
         """Sample a process; ``start_ns`` is exact or as ``process`` gives it.
 
         The disk figures are summed over the living threads, because /proc/PID/io includes every
-        child that was waited for. They fall when a thread exits. They are None with more than
-        MAX_THREADS threads, and so are the open files with more than MAX_DESCRIPTORS of them.
+        child that was waited for. They fall when a thread exits. With more than MAX_THREADS threads
+        they are the kernel's sum, children included. The open files are None with more than
+        MAX_DESCRIPTORS of them.
         """
         try:
             with _directory(f"{self._root}/{pid}") as fd:
@@ -101,7 +113,7 @@ class Procfs:
         except _VANISHED:
             pass
         except (OSError, ValueError):  # refused, or we lack descriptors: it may be alive
-            return ProcSample(pid, start_ns, None, None, None, None, gone=False)
+            return ProcSample(pid, start_ns, None, None, None, gone=False)
         return ProcSample.of_ended(pid, start_ns)
 
     def is_alive(self, pid: int, start_ns: int) -> bool:
@@ -151,20 +163,17 @@ class Procfs:
 # --- one process, below the descriptor of its directory ------------------------------------------
 
 
-def _describe(fd: int, pid: int) -> ProcessSeen | None:
-    stat = _parse_stat(_read(fd, "stat"))
-    living = _living(fd, stat)
-    uid = _uid(_read(fd, "status"))
-    if living is None or uid is None:
-        return None
+def _describe(fd: int, pid: int, stat: _Stat, living: str) -> ProcessSeen:
     return ProcessSeen(
         pid=pid,
         start_ns=stat.start_ticks * _TICK_NS,
         time_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         ppid=stat.ppid,
-        uid=uid,
+        # The effective uid, which permissions depend on. It follows the real one, and is the owner
+        # of the directory, whether the process may be dumped or not.
+        uid=os.fstat(fd).st_uid,
         name=stat.name,
-        exe=_exe(fd, living),
+        exe=_try_link(fd, living + "exe"),
         cmdline=_try_read(fd, living + "cmdline", MAX_CMDLINE_BYTES) or None,
         cgroup=_cgroup(_try_read(fd, living + "cgroup") or b""),
         netns=_netns(fd, living),
@@ -172,17 +181,13 @@ def _describe(fd: int, pid: int) -> ProcessSeen | None:
 
 
 def _sample(fd: int, pid: int, start_ns: int, stat: _Stat, living: str) -> ProcSample:
-    read_bytes, write_bytes = _disk_bytes(fd, pid, stat.threads)
-    status = _try_read(fd, "status")
     return ProcSample(
         pid=pid,
         start_ns=start_ns,
-        read_bytes=read_bytes,
-        write_bytes=write_bytes,
-        uid=None if status is None else _uid(status),
+        disk=_disk_bytes(fd, pid, stat),
         open_inodes=_open_inodes(fd, living),
+        seen=_describe(fd, pid, stat, living),
         gone=False,
-        name=stat.name,
     )
 
 
@@ -202,20 +207,25 @@ def _living(fd: int, stat: _Stat) -> str | None:
     return None
 
 
-def _disk_bytes(fd: int, pid: int, threads: int) -> tuple[int | None, int | None]:
+def _disk_bytes(fd: int, pid: int, stat: _Stat) -> DiskBytes | None:
+    """Return what the process itself moved, as far as the kernel tells; None if it cannot be read.
+
+    With more than MAX_THREADS threads, the kernel sums them up, together with the children that the
+    process waited for.
+    """
     try:
-        tids = [str(pid)] if threads == 1 else _names(fd, "task", MAX_THREADS)
+        tids = [str(pid)] if stat.threads == 1 else _names(fd, "task", MAX_THREADS)
         if tids is None:
-            return None, None
+            return DiskBytes(*_parse_io(_read(fd, "io")), children=stat.children_faults)
         sums = []
         for tid in tids:
             with suppress(*_VANISHED):  # the thread exited: the sum of the others is right
                 sums.append(_parse_io(_read(fd, f"task/{tid}/io")))
     except (OSError, ValueError):
-        return None, None
+        return None
     if not sums:
-        return None, None
-    return sum(read for read, _ in sums), sum(write for _, write in sums)
+        return None
+    return DiskBytes(sum(read for read, _ in sums), sum(write for _, write in sums))
 
 
 def _open_inodes(fd: int, living: str) -> frozenset[Identity] | None:
@@ -242,17 +252,6 @@ def _open_inode(fd: int, living: str, number: str) -> Identity:
         if inode is None:
             raise
         return 0, inode
-
-
-def _exe(fd: int, living: str) -> bytes | None:
-    path = _try_link(fd, living + "exe")
-    if path is None or not path.endswith(_DELETED):
-        return path
-    # A file name may end in the kernel's mark for deleted files. Then the file can be found.
-    with suppress(OSError), _directory("root", fd) as root:
-        if cached_identity(path.lstrip(b"/"), root) == identity(f"{living}exe".encode(), fd):
-            return path
-    return path.removesuffix(_DELETED)
 
 
 def _netns(fd: int, living: str) -> int | None:
@@ -292,6 +291,7 @@ def _parse_stat(text: bytes) -> _Stat:
         name=text[opening + 1 : closing],
         state=fields[0],
         ppid=int(fields[1]),
+        children_faults=int(fields[8]) + int(fields[10]),
         cpu_ticks=int(fields[11]) + int(fields[12]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
@@ -311,6 +311,7 @@ def _parse_io(text: bytes) -> tuple[int, int]:
     return read_bytes, write_bytes
 
 
+@lru_cache(maxsize=1024)
 def _cgroup(text: bytes) -> bytes | None:
     """Choose the most telling path: that of cgroup v2, or if it is the root, one of v1.
 
@@ -325,15 +326,9 @@ def _cgroup(text: bytes) -> bytes | None:
     first = (b"", b"name=systemd", b"pids", b"memory")
     for controller in (*first, *paths):
         if paths.get(controller, b"/") != b"/":
-            return paths[controller]
+            # The mark of a group that was removed while the process exited.
+            return paths[controller].removesuffix(DELETED)
     return b"/" if paths else None
-
-
-def _uid(status: bytes) -> int | None:
-    """Return the effective uid, which permissions depend on. It follows the real one."""
-    _, found, rest = (b"\n" + status).partition(b"\nUid:")
-    words = rest.split(maxsplit=2)
-    return int(words[1]) if found and len(words) > 1 and words[1].isdigit() else None
 
 
 def _field(text: bytes, name: bytes) -> int | None:

@@ -64,6 +64,9 @@ FLAG_CONNECTED = 4
 FLAG_OPENED = 8
 FLAG_OWNER = 16
 
+#: The kernel's mark behind the path of what has no name any more.
+DELETED = b" (deleted)"
+
 #: The clock tick, in which /proc/PID/stat gives start times. USER_HZ is 100 on every architecture
 #: that Linux distributions support.
 START_TICK_NS = 10_000_000
@@ -97,10 +100,11 @@ class KernelRows:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """A process executed a program, moved its first byte, or was found in /proc.
+    """A process executed a program, moved its first byte, or was looked at in /proc.
 
     ``exe``, ``cmdline`` (NUL-separated, as in /proc) and ``cgroup`` are bytes from the kernel or
-    None where they could not be read; ``netns`` is the namespace's inode number.
+    None where they could not be read; `` (deleted)`` ends an ``exe`` that has no name any more.
+    ``netns`` is the namespace's inode number.
     """
 
     pid: int
@@ -195,25 +199,36 @@ class ProbeRuns:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskBytes:
+    """The kernel's I/O accounting of a process.
+
+    ``children`` None: summed over the living threads, so it falls when a thread exits. Else it is
+    the kernel's own sum, with the threads that exited and the children that the process waited for:
+    two such sums can be compared if their ``children`` are equal, and with 0 it waited for none.
+    """
+
+    read: int
+    written: int
+    children: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProcSample:
     """What /proc said about one process in this tick. None means that it could not be read.
 
-    ``start_ns`` is the requested one. ``read_bytes`` and ``write_bytes`` are the kernel's task I/O
-    accounting summed over the living threads, so they fall when a thread exits. ``open_inodes``
-    has (st_dev, st_ino) of every open descriptor. ``gone``: (pid, start_ns) no longer exists, and
-    the other fields are None.
+    ``start_ns`` is the requested one. ``open_inodes`` has device and inode number of every open
+    descriptor, the device as the kernel numbers it. ``seen`` describes the process as it is now.
+    ``gone``: (pid, start_ns) no longer exists, and the other fields are None.
     """
 
     pid: int
     start_ns: int
-    read_bytes: int | None
-    write_bytes: int | None
-    uid: int | None
+    disk: DiskBytes | None
     open_inodes: frozenset[tuple[int, int]] | None
+    seen: ProcessSeen | None
     gone: bool
-    name: bytes | None = None
 
     @classmethod
     def of_ended(cls, pid: int, start_ns: int) -> ProcSample:
         """Return the sample of a process that no longer exists."""
-        return cls(pid, start_ns, None, None, None, None, gone=True)
+        return cls(pid, start_ns, None, None, None, gone=True)

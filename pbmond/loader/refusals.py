@@ -32,6 +32,8 @@ _NAMES = {
 _DESCRIPTORS = 256  # maps, programs and hooks take about 130
 _USUAL = 16  # of them are open when nothing was inherited
 _GRANT = "(CapabilityBoundingSet= of a unit, --cap-add of a container)"
+#: A /proc of another PID namespace than ours does not show this process, as if there were none.
+NO_PROC = "/proc is not mounted, or that of a container: mount -t proc proc /proc"
 _TRACEFS = "/sys/kernel/tracing"
 
 
@@ -42,10 +44,11 @@ class Refused(Exception):  # noqa: N818 - named after what happened
 class Facts(NamedTuple):
     """What this process has, and what the host says. None means unlimited or unknown.
 
-    ``capabilities``: the effective ones, a bit each; ``seccomp``: a filter is on; ``memlock`` in
-    bytes, ``descriptors``: limits; ``opened``: how many descriptors are; ``reached``: bpf(2)
-    answers to a command that there is not, ``capable``: and to one that takes CAP_BPF and no
-    memory.
+    ``capabilities`` has one bit for each effective capability. ``pid_namespace`` and
+    ``time_namespace``: it is not the host's. ``seccomp``: a filter is active.
+    ``memlock`` (in bytes) and ``descriptors`` are limits; ``opened``: how many descriptors
+    are open. ``reached``: bpf(2) answers to a command that does not exist. ``capable``: it answers to
+    one that needs CAP_BPF and no memory.
     """
 
     capabilities: int
@@ -58,6 +61,8 @@ class Facts(NamedTuple):
     opened: int = 0
     reached: bool = True
     capable: bool = True
+    pid_namespace: bool = False
+    time_namespace: bool = False
 
     def lacks(self, *capabilities: int) -> list[str]:
         """Return the names of the capabilities that are missing."""
@@ -71,6 +76,8 @@ def lacking(facts: Facts) -> str | None:
             "root of a user namespace (a rootless container) may not load eBPF programs: "
             "start pbmond as root of the host"
         )
+    if facts.pid_namespace or facts.time_namespace:
+        return _elsewhere(facts)
     names = facts.lacks(*_ALWAYS)
     if facts.lacks(CAP_SYS_ADMIN):
         names += facts.lacks(CAP_BPF, CAP_PERFMON)
@@ -102,6 +109,20 @@ def exhausted(number: int, facts: Facts) -> str | None:
     if number == errno.ENOMEM:
         return "the kernel has no memory: raise MemoryMax= or the container's limit"
     return None
+
+
+def _elsewhere(facts: Facts) -> str:
+    """Say that the kernel and /proc would speak of processes by other numbers or start times."""
+    if facts.pid_namespace:
+        return (
+            "this is not the host's PID namespace, so /proc does not show the processes that the "
+            "kernel counts for: start pbmond on the host, or its container with --pid=host "
+            "(Kubernetes: hostPID: true); a WSL distribution cannot"
+        )
+    return (
+        "this is not the host's time namespace, so /proc shows other start times than the kernel "
+        "counts by: nsenter --time=/proc/1/ns/time pbmond"
+    )
 
 
 def small_map(number: int, facts: Facts) -> str:

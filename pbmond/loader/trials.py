@@ -21,7 +21,8 @@ from pbmond.loader.btf import VMLINUX
 from pbmond.loader.instructions import NOTHING
 from pbmond.loader.refusals import Facts, Refused
 
-_HOSTS_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO of include/linux/proc_ns.h
+# The host's namespaces: PROC_*_INIT_INO of include/linux/proc_ns.h.
+_HOSTS = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC, "time": 0xEFFFFFFA}
 _DESCRIPTORS = 1024  # the usual soft limit
 _NO_EVENT = 0xFFFFFFFF
 _BTF_MAGIC = (b"\x9f\xeb", b"\xeb\x9f")
@@ -42,21 +43,23 @@ def raise_limits() -> None:
 
 
 def facts() -> Facts:
-    """Return what this process has; Refused without /proc."""
+    """Return what this process has; Refused without a /proc that shows it."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        raise Refused("/proc is not mounted: mount -t proc proc /proc") from None
+        raise Refused(refusals.NO_PROC) from None
     status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     return Facts(
         capabilities=int(status["CapEff"], 16),
-        user_namespace=_in_user_namespace(),
+        user_namespace=_is_not_the_hosts("user"),
         seccomp=status.get("Seccomp") == "2",
         paranoid=_paranoid(),
         memlock=_limit(resource.RLIMIT_MEMLOCK),
         descriptors=_limit(resource.RLIMIT_NOFILE),
         release=platform.release(),
         opened=_opened(),
+        pid_namespace=_is_not_the_hosts("pid"),
+        time_namespace=_is_not_the_hosts("time"),
     )
 
 
@@ -136,10 +139,10 @@ def _number(error: OSError) -> int:
     return error.errno or 0
 
 
-def _in_user_namespace() -> bool:
+def _is_not_the_hosts(namespace: str) -> bool:
     try:
-        return Path("/proc/self/ns/user").stat().st_ino != _HOSTS_USER_NAMESPACE
-    except OSError:  # a kernel without user namespaces
+        return Path(f"/proc/self/ns/{namespace}").stat().st_ino != _HOSTS[namespace]
+    except OSError:  # a kernel without such namespaces
         return False
 
 

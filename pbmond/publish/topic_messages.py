@@ -16,6 +16,7 @@ from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, RowSel
 from pbmond.store.process_counters import DISK
 from pbmond.store.processes import EXCLUDED, FREE
 from pbmond.store.recent_rates import host_samples, sum_samples
+from pbmond.store.retired import Group
 from pbmond.store.rows import RowView, row_counts
 from pbmond.store.snapshot import StoreSnapshot, sum_rates
 
@@ -172,7 +173,7 @@ class Messages:
 
     def _retired_index(self, uid: int | None) -> list[int]:
         groups = self._snapshot.retired.groups
-        return [index for index, (_, owner) in enumerate(groups) if uid is None or owner == uid]
+        return [index for index, group in enumerate(groups) if uid in (None, group.uid)]
 
     def _retired_table(self, hidden: NDArray[np.bool_], uid: int | None) -> wire.Table:
         """Make the retired groups of a scope. Hidden processes are counted in group EXCLUDED."""
@@ -184,7 +185,7 @@ class Messages:
         owners = rows.info["uid"]
         for owner in np.unique(owners[hidden]).tolist():
             slots = np.flatnonzero(hidden & (owners == owner))
-            group = (EXCLUDED, owner)
+            group = Group(EXCLUDED, None, owner)
             if group not in groups:
                 groups.append(group)
                 processes = np.append(processes, np.uint64(0))
@@ -193,8 +194,9 @@ class Messages:
             processes[row] += np.uint64(len(slots))
             counters[:, row] += rows.counters[:, slots].sum(axis=1)
         columns: dict[str, Any] = {
-            "unit": [unit for unit, _ in groups],
-            "uid": np.array([owner for _, owner in groups], np.uint32),
+            "unit": [group.unit for group in groups],
+            "container": [group.container for group in groups],
+            "uid": np.array([group.uid for group in groups], np.uint32),
             "processes": processes,
             **dict(zip(COUNTERS, counters, strict=True)),
         }

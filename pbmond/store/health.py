@@ -20,12 +20,27 @@ class ProcessCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """What was looked at in /proc in this tick, so that processes are shown as they are now.
+
+    ``processes`` were, and that took ``took_ns``; ``waiting`` others moved bytes and have to wait;
+    ``oldest_ns``: the age of the oldest description of any process, None if there is none.
+    """
+
+    processes: int
+    took_ns: int
+    waiting: int
+    oldest_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What pbmon itself has used up to ``time_ns``, on any clock that neither stops nor jumps."""
 
     time_ns: int
     processes: Sequence[ProcessCost]
     probes: ProbeRuns
+    looks: Looks
 
 
 class Hooks(Protocol):
@@ -75,6 +90,7 @@ class Health:
             "cost": {
                 **_daemon_cost(before, cost),
                 **_probe_cost(before, cost),
+                **_look_cost(before, cost),
                 "verified_instructions": self._hooks.verified_instructions,
             },
         }
@@ -123,6 +139,17 @@ def _probe_cost(before: Cost, cost: Cost) -> dict[str, Any]:
     return {
         "probe_ns_per_call": (cost.probes.time_ns - before.probes.time_ns) / calls,
         "probe_calls_per_s": 1e9 * calls / elapsed_ns,
+    }
+
+
+def _look_cost(before: Cost, cost: Cost) -> dict[str, Any]:
+    """Return what it costs to show processes as they are now, and how well that succeeds."""
+    looks, elapsed_ns = cost.looks, cost.time_ns - before.time_ns
+    return {
+        "looks": looks.processes,
+        "looks_percent": 100 * looks.took_ns / elapsed_ns if elapsed_ns > 0 else None,
+        "looks_waiting": looks.waiting,
+        "looks_oldest_s": None if looks.oldest_ns is None else looks.oldest_ns / 1e9,
     }
 
 

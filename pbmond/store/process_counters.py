@@ -59,6 +59,10 @@ class ProcessCounters:
         """Return whether all counters of a slot are zero."""
         return not self._now[:, slot].any()
 
+    def before(self, slot: int) -> NDArray[np.uint64]:
+        """Return the counters of a slot as they were when the tick began."""
+        return self._before[:, slot]
+
     def clear(self, slot: int) -> NDArray[np.uint64]:
         """Set a slot to zero and return its final counters."""
         final: NDArray[np.uint64] = self._now[:, slot].copy()

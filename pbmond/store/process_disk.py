@@ -3,6 +3,9 @@
 The accounting differs from our counters in three ways. It counts from the start of the process,
 ours count from the start of the daemon. A sample is a sum over threads, which falls when a thread
 exits; our counters never fall. And samples are irregular, so each covers a time span of its own.
+
+Of a process with very many threads a sample includes the children that it waited for. What came
+between two is its own if it waited for none meanwhile; else that is not known until it exits.
 """
 
 from __future__ import annotations
@@ -10,18 +13,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pbmond.kernel.records import DiskBytes
+
 Bytes = tuple[int, int]  # read, written
 
 _DISK = np.dtype(
     [
         ("baseline_known", "?"),  # later samples can be counted
+        ("young", "?"),  # it started after the daemon, so all its bytes are counted
         ("busy", "?"),  # the newest sample had grown
         ("sampled_ns", "<u8"),  # when the newest sample was taken
+        ("basis", "<i8"),  # of the newest sample: its ``children``, or _THREADS
         ("baseline", "<u8", 2),  # moved before counting began
         ("last", "<u8", 2),  # the newest sample
         ("counted", "<u8", 2),
     ]
 )
+_THREADS = -1  # the sum over the living threads
 
 
 class ProcessDisk:
@@ -54,7 +62,8 @@ class ProcessDisk:
         """
         known = start_ns >= self._started_ns
         state = self._state[slot]
-        state["baseline_known"], state["sampled_ns"] = known, start_ns
+        state["baseline_known"], state["young"], state["sampled_ns"] = known, known, start_ns
+        state["basis"] = _THREADS
         self.elapsed_s[slot] = self._interval_ns / 1e9 if known else np.nan
 
     def clear(self, slot: int) -> None:
@@ -69,14 +78,24 @@ class ProcessDisk:
         """Return which of ``slots`` had moved bytes when they were last sampled."""
         return np.asarray(self._state["busy"][slots])
 
-    def sample(self, slot: int, values: Bytes) -> Bytes | None:
-        """Take a sum over the living threads; return the raised counters, None if unchanged."""
+    def sample(self, slot: int, disk: DiskBytes) -> Bytes | None:
+        """Take a sample of the living; return the raised counters, None if unchanged or unknown."""
         state = self._state[slot]
+        values = disk.read, disk.written
+        basis = _THREADS if disk.children is None else disk.children
+        comparable = basis == state["basis"]
         last, counted = state["last"].tolist(), state["counted"].tolist()
-        if not self._take(slot, state, values):
+        known = self._take(slot, state, values)
+        state["basis"] = basis
+        if not known:
             return None
-        sums = [old + new - was for old, new, was in zip(counted, values, last, strict=True)]
-        return self._count(state, sums)
+        if comparable:
+            sums = [old + new - was for old, new, was in zip(counted, values, last, strict=True)]
+            return self._count(state, sums)
+        if basis == 0 and state["young"]:  # all that it ever moved, and no child's
+            return self._count(state, list(values))
+        self.elapsed_s[slot] = np.nan
+        return None
 
     def final(self, slot: int, values: Bytes) -> Bytes | None:
         """Take the accounting of all threads at the exit; return what ``sample`` returns.

@@ -8,6 +8,7 @@ from pbmond.host.cgroup import container_of, unit_of
 from pbmond.kernel.records import ProcessSeen
 
 Text = bytes | None
+Place = tuple[Text, Text]  # unit and container
 
 TEXTS = ("name", "exe", "cmdline", "cgroup", "unit", "container")
 UNKNOWN_NAME = b"?"
@@ -41,13 +42,11 @@ class ProcessTexts:
         """Return the name, UNKNOWN_NAME if there is none."""
         return self._columns["name"][slot] or UNKNOWN_NAME
 
-    def unit(self, slot: int) -> Text:
-        """Return the systemd unit."""
-        return self._columns["unit"][slot]
-
-    def rename(self, slot: int, name: bytes) -> None:
-        """Set the name of a process whose program stays the same."""
-        self._columns["name"][slot] = name
+    def place(self, slot: int) -> Place | None:
+        """Return unit and container; None while the cgroup is not known."""
+        if self._columns["cgroup"][slot] is None:
+            return None
+        return self._columns["unit"][slot], self._columns["container"][slot]
 
     def describe(self, slot: int, event: ProcessSeen, *, newer: bool) -> None:
         """Take a description. One that is not ``newer`` than the last only fills gaps.
@@ -59,9 +58,10 @@ class ProcessTexts:
             column, value = self._columns[name], getattr(event, name)
             # A new program may not show what the previous one did; the cgroup stays.
             keep = value is None and (same_program or name == "cgroup")
-            if not keep and (newer or column[slot] is None):
+            # What is equal stays the same object: it is in snapshots too.
+            if not keep and value != column[slot] and (newer or column[slot] is None):
                 column[slot] = value
-        if newer:
+        if newer and not same_program:
             self._columns["name"][slot] = event.name
         path = self._columns["cgroup"][slot]
         if path is not None:

@@ -17,7 +17,9 @@ from pbmond.kernel.records import START_TICK_NS, ProcessExited, ProcessSeen, Pro
 from pbmond.store.process_counters import ProcessCounters, widened
 from pbmond.store.process_disk import Bytes, ProcessDisk
 from pbmond.store.process_index import Key, ProcessIndex
+from pbmond.store.process_places import ProcessPlaces
 from pbmond.store.process_texts import ProcessTexts
+from pbmond.store.retired import Group
 
 Visible = Callable[[int, bytes, int], bool]  # pid, name, uid
 
@@ -62,6 +64,27 @@ class ProcessRows:
     disk_elapsed_s: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """How often processes that move nothing are looked at, and how many of them in one tick."""
+
+    every_ns: int
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The processes to look at in this tick.
+
+    ``waiting``: how many others moved bytes, too; ``oldest_ns``: the age of the oldest description
+    of any process, None if there is none.
+    """
+
+    keys: list[Key]
+    waiting: int
+    oldest_ns: int | None
+
+
 class ProcessTable:
     """``begin`` a tick, then feed it; ``counters`` are fed by the store."""
 
@@ -69,6 +92,7 @@ class ProcessTable:
         self._visible = visible
         self._index = ProcessIndex()
         self._texts = ProcessTexts()
+        self._places = ProcessPlaces()
         self._disk = ProcessDisk(_CAPACITY, started_ns)
         self._now_ns = 0
         self._tick = 0
@@ -133,31 +157,43 @@ class ProcessTable:
         self.counters.grow(capacity)
         self._disk.grow(capacity)
 
-    def free(self, slot: int) -> tuple[tuple[bytes | None, int], NDArray[np.uint64]]:
-        """Forget a process; return its (unit, uid) and its final counters."""
+    def free(self, slot: int) -> list[tuple[Group, NDArray[np.uint64]]]:
+        """Forget a process; return its final counters by group, the one it ended in first."""
         info = self.info[slot]
-        group = (self._texts.unit(slot) if info["visible"] else EXCLUDED, int(info["uid"]))
+        place = self._texts.place(slot) or (None, None)
+        visible, uid = bool(info["visible"]), int(info["uid"])
+        parts = self._places.divide(slot, place, self.counters.clear(slot))
         self._index.remove(slot, int(info["pid"]), int(info["start_ns"]))
         self._texts.clear(slot)
         self._disk.clear(slot)
         self.info[slot] = np.zeros((), INFO)
         self.info["state"][slot] = FREE
-        return group, self.counters.clear(slot)
+        return [
+            (Group(*(where if visible else (EXCLUDED, None)), uid), moved) for where, moved in parts
+        ]
 
     # --- events and samples -------------------------------------------------------------------
 
     def seen(self, event: ProcessSeen) -> None:
         """Take a description; one of a program that has been replaced since is ignored."""
-        slot = self.slot(event.pid, event.start_ns)
+        self._describe(self.slot(event.pid, event.start_ns), event)
+
+    def _describe(self, slot: int, event: ProcessSeen) -> None:
         info = self.info[slot]
+        known = self._texts.name(slot), int(info["uid"])
         newer = bool(event.time_ns >= info["seen_ns"])
-        if not newer and self._texts.name(slot) != event.name:
+        if not newer and known[0] != event.name:
             return
+        place = self._texts.place(slot)
         self._texts.describe(slot, event, newer=newer)
+        if place is not None and place != self._texts.place(slot):
+            # What it moved in this tick counts for where it is now.
+            self._places.leave(slot, place, self.counters.before(slot))
         if newer:
             info["seen_ns"], info["ppid"], info["uid"] = event.time_ns, event.ppid, event.uid
             info["netns"] = info["netns"] if event.netns is None else event.netns
-        self._update_visible(slot)
+        if known != (self._texts.name(slot), int(info["uid"])):
+            self._update_visible(slot)
 
     def _update_visible(self, slot: int) -> None:
         pid, uid = int(self.info["pid"][slot]), int(self.info["uid"][slot])
@@ -187,16 +223,10 @@ class ProcessTable:
         if sample.gone:
             self._exit(slot, self._now_ns)
             return slot
-        if sample.read_bytes is not None and sample.write_bytes is not None:
-            sums = sample.read_bytes, sample.write_bytes
-            self._set_disk(slot, self._disk.sample(slot, sums))
-        uid, name = sample.uid, sample.name
-        if uid is not None and uid != self.info["uid"][slot]:
-            self.info["uid"][slot] = uid
-            self._update_visible(slot)
-        if name is not None and name != self._texts.name(slot):
-            self._texts.rename(slot, name)  # by prctl(PR_SET_NAME), for which there is no event
-            self._update_visible(slot)
+        if sample.disk is not None:
+            self._set_disk(slot, self._disk.sample(slot, sample.disk))
+        if sample.seen is not None:
+            self._describe(slot, sample.seen)
         return slot
 
     def _set_disk(self, slot: int, counted: Bytes | None) -> None:
@@ -238,22 +268,29 @@ class ProcessTable:
         chosen = info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)]
         return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))
 
-    def due(self, budget: int, quiet_budget: int | None = None) -> list[Key]:
-        """Return at most ``budget`` running processes whose /proc data is needed most.
+    def due(self, budget: int, quiet: Quiet | None = None) -> Due:
+        """Return at most ``budget`` running processes that /proc should be asked about most.
 
-        First those without a disk baseline, then those that moved bytes, then at most
-        ``quiet_budget`` of the others, starting with the ones sampled longest ago.
+        First those without a disk baseline, then those that moved bytes, then those of the others
+        that ``quiet`` allows, starting with the ones sampled longest ago.
         """
         slots = np.flatnonzero(self.info["state"] == RUNNING)
         info = self.info[slots]
         settled = ~self._disk.needs_baseline(slots)
-        quiet = ~(self.counters.active[slots] | self._disk.busy(slots))
-        order = np.lexsort((info["sampled_ns"], quiet, settled))[:budget]
-        if quiet_budget is not None:
-            urgent = len(quiet) - np.count_nonzero(quiet & settled)
-            order = order[: urgent + quiet_budget]
-        chosen = info[order]
-        return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))
+        quiet_ones = settled & ~(self.counters.active[slots] | self._disk.busy(slots))
+        order = np.lexsort((info["sampled_ns"], quiet_ones, settled))
+        urgent = len(order) - int(np.count_nonzero(quiet_ones))
+        if quiet is not None:
+            rest = order[urgent:]
+            waited_ns = self._now_ns - info["sampled_ns"][rest].astype(np.int64)
+            order = np.append(order[:urgent], rest[waited_ns >= quiet.every_ns][: quiet.budget])
+        chosen = info[order[:budget]]
+        described = info["seen_ns"][info["seen_ns"] > 0].astype(np.int64)
+        return Due(
+            keys=list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True)),
+            waiting=max(0, urgent - budget),
+            oldest_ns=max(0, self._now_ns - int(described.min())) if len(described) else None,
+        )
 
     def freeze(self) -> ProcessRows:
         """Copy everything that a snapshot needs."""

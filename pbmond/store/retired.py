@@ -1,15 +1,23 @@
-"""Counters of processes that are no longer rows, by (unit, uid); bounded, and nothing is lost."""
+"""Counters of processes that are no longer rows, by unit and user; bounded, and nothing is lost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.fields import COUNTERS
 
-Group = tuple[bytes | None, int]  # unit (None: not known), uid
+
+class Group(NamedTuple):
+    """Whose bytes they were; None: not known, or of no unit, or of no container."""
+
+    unit: bytes | None
+    container: bytes | None
+    uid: int
+
 
 #: Units come and go (each container is one), so the ones that were quiet longest share a row.
 OTHER = b"(other)"
@@ -38,9 +46,9 @@ class Retired:
         self._rows = None
         self._merge(group, np.append(counters, np.uint64(processes)))
         if len(self._sums) > self._max_groups:
-            oldest = next((each for each in self._sums if each[0] != OTHER), None)
+            oldest = next((each for each in self._sums if each.unit != OTHER), None)
             if oldest is not None:
-                self._merge((OTHER, oldest[1]), self._sums.pop(oldest))
+                self._merge(Group(OTHER, None, oldest.uid), self._sums.pop(oldest))
 
     def _merge(self, group: Group, sums: NDArray[np.uint64]) -> None:
         before = self._sums.pop(group, None)  # re-inserted at the end: the newest

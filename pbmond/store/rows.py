@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,45 @@ class RowView:
 
     state: RowState
     names: dict[int, Any]
+
+
+#: In place of a device: the inode number alone is compared.
+ANY_DEVICE: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What some processes have open: slot, inode number and device of each, as parallel arrays.
+
+    ``listed`` are the slots of those processes, ``unlisted`` of others whose list is not known. The
+    device is the kernel's number of it, or ANY_DEVICE.
+    """
+
+    listed: NDArray[np.int32]
+    unlisted: NDArray[np.int32]
+    slots: NDArray[np.int32]
+    inodes: NDArray[np.uint64]
+    devices: NDArray[np.uint32]
+
+    def holds(
+        self, slots: NDArray[np.int32], inodes: NDArray[np.uint64], devices: NDArray[np.uint32]
+    ) -> NDArray[np.bool_]:
+        """Return which of the (slot, inode, device) are open."""
+        known, codes = np.unique(self.inodes, return_inverse=True)
+        places = np.searchsorted(known, inodes)
+        places[places == len(known)] = 0
+        if not len(known):
+            return np.zeros(len(slots), np.bool_)
+
+        def keys(slots: NDArray[np.int32], codes: NDArray[np.intp]) -> NDArray[np.int64]:
+            return slots.astype(np.int64) * len(known) + codes
+
+        mine, theirs = keys(slots, places), keys(self.slots, codes)
+        found = np.zeros(len(slots), np.bool_)
+        for device in np.unique(self.devices).tolist():  # a few
+            alike = devices == device if device != ANY_DEVICE else True
+            found |= alike & np.isin(mine, theirs[self.devices == device])
+        return np.asarray(found & (known[places] == inodes))
 
 
 @dataclass(slots=True)
@@ -248,32 +287,23 @@ class RowTable:
         self._names_before = len(self.names)
 
     def set_open(
-        self,
-        inodes: NDArray[np.uint64],
-        sampled: NDArray[np.int32],
-        open_slots: NDArray[np.int32],
-        open_inodes: NDArray[np.uint64],
+        self, inodes: NDArray[np.uint64], devices: NDArray[np.uint32], opened: Opened
     ) -> None:
-        """Set ``open`` of every row whose slot is in ``sampled``.
+        """Set ``open`` of every row of the processes that ``opened`` is about.
 
-        ``inodes`` is each row's inode number (0: not known); ``open_slots`` and ``open_inodes``
-        are parallel: what the sampled processes have open.
+        ``inodes`` has each row's inode number (0: not known), ``devices`` its device.
         """
         state = self.state
-        asked = np.zeros(int(max(sampled.max(initial=0), state.slots.max(initial=0))) + 2, np.bool_)
-        asked[sampled] = True  # the last element stays False for NO_SLOT
-        index = np.flatnonzero(asked[state.slots] & (inodes != 0))
-        if not len(index):
+        highest = max(each.max(initial=0) for each in (opened.listed, opened.unlisted, state.slots))
+        told = np.full(int(highest) + 2, -1, np.int8)  # the last one stays so, for NO_SLOT
+        told[opened.listed], told[opened.unlisted] = 1, 0
+        index = np.flatnonzero((told[state.slots] == 1) & (inodes != 0))
+        unlisted = told[state.slots] == 0
+        if not len(index) and not unlisted.any():
             return
-        unique, codes = np.unique(open_inodes, return_inverse=True)
-        pairs = open_slots.astype(np.int64) * (len(unique) + 1) + codes
-        place = np.searchsorted(unique, inodes[index])
-        place[place == len(unique)] = 0
-        found = np.zeros(len(index), np.bool_)
-        if len(unique):
-            mine = state.slots[index].astype(np.int64) * (len(unique) + 1) + place
-            found = (unique[place] == inodes[index]) & np.isin(mine, pairs)
         is_open = state.open.copy()
+        is_open[unlisted] = OPEN_UNKNOWN
+        found = opened.holds(state.slots[index], inodes[index], devices[index])
         is_open[index] = np.where(found, OPEN, CLOSED)
         self.state = replace(state, open=is_open)
 

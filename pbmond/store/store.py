@@ -28,10 +28,10 @@ from pbmond.kernel.records import (
 )
 from pbmond.store.coverage import Coverage
 from pbmond.store.process_index import Key
-from pbmond.store.processes import ProcessTable
+from pbmond.store.processes import Due, ProcessTable, Quiet
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
-from pbmond.store.rows import Leave, Moved, RowTable
+from pbmond.store.rows import ANY_DEVICE, Leave, Moved, Opened, RowTable
 from pbmond.store.snapshot import StoreSnapshot, process_rates, sum_rates
 from pbmond.store.values import ROWS, values_of
 
@@ -45,6 +45,7 @@ class StoreOptions:
 
     ``capacities`` are those of the kernel's tables of flows, files and overflow. When one is three
     quarters full, its quietest rows go early; their bytes stay with the process.
+    ``socket_device`` is the device of all sockets, as the kernel numbers devices.
     ``visible(pid, name, uid)`` applies the configuration's include and exclude lists: a process
     that it hides is counted but never shown.
     """
@@ -55,6 +56,7 @@ class StoreOptions:
     visible: Callable[[int, bytes, int], bool]
     exited_max: int = 5_000
     capacities: tuple[int, int, int] = (131_072, 131_072, 65_536)
+    socket_device: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Store:
         self._history = History(options.history_length)
         self._coverage = Coverage()
         self._listening: frozenset[tuple[int, int]] = frozenset()
+        self._devices: set[int] = set()  # of the file systems that have had a row
         self._tick = 0
         self._time_ns = 0
         self._wall_ns = 0
@@ -111,6 +114,8 @@ class Store:
         for table, rows in self._tables((reading.flows, reading.files, reading.overflow)):
             unknown, moved = table.advance(rows, reading.time_ns)
             keys = table.state.keys[unknown]
+            if table is self._files:
+                self._devices.update(np.unique(table.state.counters["device"][unknown]).tolist())
             table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
             self._count(table, table.state.slots[moved.index], moved)
         self._drop(self._processes.empty_at_exit())
@@ -156,11 +161,12 @@ class Store:
         This happens at the start of a tick: a process is in the snapshot of the tick in which it
         exited, and none has moved anything in the new tick, which the totals' rate would lack.
         """
-        for group, counters in self._drop(self._finished()):
-            self._retired.add(group, 1, counters)
+        for parts in self._drop(self._finished()):
+            for index, (group, counters) in enumerate(parts):
+                self._retired.add(group, not index, counters)  # it is counted where it ended
 
-    def _drop(self, slots: NDArray[np.bool_]) -> list[tuple[Group, NDArray[np.uint64]]]:
-        """Free those of ``slots`` that have no rows; return their groups and final counters."""
+    def _drop(self, slots: NDArray[np.bool_]) -> list[list[tuple[Group, NDArray[np.uint64]]]]:
+        """Free those of ``slots`` that have no rows; return each one's final counters by group."""
         if slots.any():
             for table in (self._flows, self._files, self._overflow):
                 slots[table.state.slots[table.state.slots >= 0]] = False
@@ -204,7 +210,7 @@ class Store:
         """Count keys that were deleted before any reading showed them: their process is unknown."""
         sums = np.zeros(len(COUNTERS), np.uint64)
         np.add.at(sums, ROWS[counters["class"]], values_of(counters).T)
-        self._retired.add((None, NO_UID), 0, sums)
+        self._retired.add(Group(None, None, NO_UID), 0, sums)
         unknown = np.full(len(counters), NO_UID, np.uint32)
         self._coverage.add_elsewhere(unknown, counters["class"], values_of(counters).T)
 
@@ -218,31 +224,56 @@ class Store:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
         return self._processes.known_from_proc()
 
-    def due(self, budget: int, quiet_budget: int | None = None) -> list[Key]:
+    def due(self, budget: int, quiet: Quiet | None = None) -> Due:
         """Return at most ``budget`` processes whose /proc data should be read now.
 
-        At most ``quiet_budget`` of them have moved nothing and are merely due for a look.
+        Those that have moved nothing are looked at as ``quiet`` says; None: as the budget allows.
         """
-        return self._processes.due(budget, quiet_budget)
+        return self._processes.due(budget, quiet)
 
     def apply_proc(self, samples: Sequence[ProcSample]) -> None:
         """Take the samples of processes that /proc gave in this tick."""
-        sampled: list[int] = []
-        open_slots: list[int] = []
-        open_inodes: list[int] = []
+        listed: list[int] = []
+        unlisted: list[int] = []
+        opened: list[tuple[int, int, int]] = []
         for sample in samples:
             slot = self._processes.sample(sample)
-            if slot is not None and sample.open_inodes is not None:
-                sampled.append(slot)
-                open_slots.extend([slot] * len(sample.open_inodes))
-                # Devices are not compared: to stat, btrfs and overlayfs report a different one.
-                open_inodes.extend(inode for _, inode in sample.open_inodes)
-        if sampled:
-            slots = np.array(sampled, np.int32), np.array(open_slots, np.int32)
-            inodes = np.array(open_inodes, np.uint64)
-            flows, files = self._flows.state, self._files.state
-            self._flows.set_open(flows.counters["detail"].astype(np.uint64), *slots, inodes)
-            self._files.set_open(files.keys["inode"], *slots, inodes)
+            if slot is None or sample.gone:
+                continue
+            if sample.open_inodes is None:
+                unlisted.append(slot)
+                continue
+            listed.append(slot)
+            opened.extend((slot, inode, device) for device, inode in sample.open_inodes)
+        if listed or unlisted:
+            self._set_open(listed, unlisted, np.array(opened, np.uint64).reshape(-1, 3))
+
+    def _set_open(self, listed: list[int], unlisted: list[int], opened: NDArray[np.uint64]) -> None:
+        """Tell each row whether it is open; ``opened`` has (slot, inode, device)."""
+        flows, files = self._flows.state, self._files.state
+        # Sockets have one device, and their rows only numbers below it.
+        is_socket = opened[:, 2] == self._options.socket_device
+        sockets, others = opened[is_socket], opened[~is_socket]
+        # btrfs and overlayfs tell stat of devices that no file system has: compare no such device.
+        told = np.unique(others[:, 2])
+        known = [each for each in told.tolist() if each in self._devices]
+        others[~np.isin(others[:, 2], known), 2] = ANY_DEVICE
+        for table, inodes, devices, entries in (
+            (self._flows, flows.counters["detail"], np.uint64(0), sockets),
+            (self._files, files.keys["inode"], files.counters["device"], others),
+        ):
+            slots, numbers, of = entries.T
+            table.set_open(
+                inodes.astype(np.uint64),
+                np.broadcast_to(devices, inodes.shape),
+                Opened(
+                    np.array(listed, np.int32),
+                    np.array(unlisted, np.int32),
+                    slots.astype(np.int32),
+                    numbers,
+                    of.astype(np.uint32) * (table is self._files),
+                ),
+            )
 
     # --- out ----------------------------------------------------------------------------------
 

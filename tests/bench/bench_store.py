@@ -23,6 +23,7 @@ from pbmond.kernel.records import (
     FILE_KEY,
     FLOW_KEY,
     OVERFLOW_KEY,
+    DiskBytes,
     Event,
     FileSeen,
     HostReading,
@@ -224,9 +225,12 @@ def tick(
     with watch.measure("fold"):
         store.fold(*finals)
     with watch.measure("due"):
-        due = store.due(budget)
+        due = store.due(budget).keys
     inodes = frozenset((8, inode) for inode in range(8))
-    samples = [ProcSample(*each, now_ns, now_ns, None, inodes, gone=False) for each in due]
+    samples = [
+        ProcSample(*each, DiskBytes(now_ns, now_ns), inodes, _seen(each[0], now_ns), gone=False)
+        for each in due
+    ]
     with watch.measure("apply_proc"):
         store.apply_proc(samples)
     with watch.measure("snapshot"):

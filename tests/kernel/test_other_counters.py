@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -272,3 +273,40 @@ def family(message: wire.Message, pid: int) -> list[Row]:
 def rsync_statistic(output: bytes, name: str) -> int:
     (number,) = re.findall(rf"^{name}: ([0-9,]+)", output.decode(), re.MULTILINE)
     return int(number.replace(",", ""))
+
+
+# --- the kernel's I/O accounting of very many threads -------------------------------------------
+
+_MANY_THREADS = """
+import mmap, os, sys, threading
+threading.stack_size(65536)
+wait = threading.Event()
+for _ in range(int(sys.argv[1])):
+    threading.Thread(target=wait.wait, daemon=True).start()
+file = os.open(sys.argv[2], os.O_CREAT | os.O_WRONLY | os.O_DIRECT)
+block = mmap.mmap(-1, 1 << 20)
+for line in sys.stdin:
+    os.write(file, block)
+    print(flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("threads", [3, 1100])
+def test_disk_bytes_of_a_process_with_many_threads(
+    daemon: Daemon, disk: Path, threads: int
+) -> None:
+    command = [sys.executable, "-I", "-c", _MANY_THREADS, str(threads), str(disk / "data")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        for _ in range(4):
+            writer.stdin.write(b"\n")
+            writer.stdin.flush()
+            writer.stdout.readline()
+            daemon.snapshot()
+        written = re.search(rb"write_bytes: (\d+)", Path(f"/proc/{writer.pid}/io").read_bytes())
+        row = row_of(daemon.snapshot(), writer.pid)
+        writer.stdin.close()
+    assert written is not None
+    assert row["disk_write_bytes"] == int(written[1]) >= 4 << 20

@@ -122,6 +122,28 @@ def test_inherited_descriptors_that_leave_too_few_are_named(tmp_path: Path, inhe
     assert said.startswith("pbmond: only 256 open files are allowed, and ")
 
 
+# --- where it stands ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mount", [(), ("--mount-proc",)])
+def test_in_a_pid_namespace_of_its_own_it_says_what_to_do(tmp_path: Path, mount: Prefix) -> None:
+    said = refused(tmp_path, "unshare", "--pid", "--fork", *mount)
+    assert "PID namespace" in said or "/proc is not mounted" in said
+    assert "--pid=host" in said or "mount -t proc" in said
+
+
+def test_in_a_time_namespace_it_says_how_to_leave_it(tmp_path: Path) -> None:
+    assert "nsenter --time=/proc/1/ns/time" in refused(
+        tmp_path, "unshare", "--time", "--boottime", "1000", "--fork"
+    )
+
+
+def test_a_proc_of_another_pid_namespace_is_refused(tmp_path: Path) -> None:
+    mount = "unshare --pid --fork mount -t proc proc /proc"
+    said = refused(tmp_path, *after(mount))
+    assert "mount -t proc proc /proc" in said
+
+
 # --- tracefs ----------------------------------------------------------------------------------
 
 

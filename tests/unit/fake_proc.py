@@ -67,7 +67,6 @@ class FakeProc:
         task = base / "task" / str(pid)
         task.mkdir(parents=True)
         (base / "stat").write_bytes(stat_line(pid, **stat))
-        (base / "status").write_text("Name:\tcat\nUmask:\t0022\nUid:\t0\t1000\t0\t0\nGid:\t0\n")
         (base / "io").write_text(io_text(900_001, 900_003))  # with its reaped children's
         (task / "io").write_text(io_text(4097, 8193))
         (base / "net").mkdir()
@@ -80,8 +79,10 @@ class FakeProc:
         (base / "fd" / str(number)).symlink_to(target)
 
 
-def identity_of(path: Path) -> tuple[int, int]:
-    return path.stat().st_dev, path.stat().st_ino
+def identity_of(file: Path | os.stat_result) -> tuple[int, int]:
+    """Return device and inode number, as the kernel numbers them."""
+    status = file.stat() if isinstance(file, Path) else file
+    return os.major(status.st_dev) << 20 | os.minor(status.st_dev), status.st_ino
 
 
 def open_descriptors() -> int:
@@ -90,11 +91,11 @@ def open_descriptors() -> int:
 
 
 def gone(pid: int, start_ns: int) -> ProcSample:
-    return ProcSample(pid, start_ns, None, None, None, None, gone=True)
+    return ProcSample(pid, start_ns, None, None, None, gone=True)
 
 
 def unknown(pid: int, start_ns: int) -> ProcSample:
-    return ProcSample(pid, start_ns, None, None, None, None, gone=False)
+    return ProcSample(pid, start_ns, None, None, None, gone=False)
 
 
 @contextlib.contextmanager

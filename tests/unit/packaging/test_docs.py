@@ -21,7 +21,7 @@ from pbmond.fields import SHOWN
 from pbmond.kernel.maps import LOST
 from pbmond.kernel.records import ProbeRuns
 from pbmond.selftest.workloads import NAMES
-from pbmond.store.health import Cost, Health, ProcessCost
+from pbmond.store.health import Cost, Health, Looks, ProcessCost
 from tests import pages
 from tests.fake_kernel import FakeKernel
 
@@ -174,7 +174,7 @@ def test_a_part_is_changed_between_its_comments_only() -> None:
 
 
 def test_the_contract_lists_every_field_of_health() -> None:
-    cost = Cost(0, [ProcessCost("collector", 7, 0, 1)], ProbeRuns(0, 0))
+    cost = Cost(0, [ProcessCost("collector", 7, 0, 1)], ProbeRuns(0, 0), Looks(0, 0, 0, None))
     health = Health(FakeKernel()).tick({}, {}, cost)
     assert first_cells("Health") == list(health)
     assert first_cells("Cost") == list(health["cost"])

@@ -221,6 +221,7 @@ def test_a_process_that_vanishes_after_a_reading_exits_with_the_next_and_its_las
     world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 20, 1, 2)))]
     world.step()
     world.proc.gone = {7}
+    world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 22, 1, 3)))]
     world.step(SECOND)
     assert process(world.message())["state"] == STATES.index("running")
     world.kernel.flows = [(factories.flow_key(), factories.counter(1, "net", (10, 25, 1, 3)))]
@@ -281,6 +282,10 @@ def test_health_has_losses_modes_maps_and_cost(world: World) -> None:
         ],
         "probe_ns_per_call": 250.0,
         "probe_calls_per_s": 200.0,
+        "looks": 0,
+        "looks_percent": 0.0,
+        "looks_waiting": 0,
+        "looks_oldest_s": None,
         "verified_instructions": 1000,
     }
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pbmond.kernel.records import ProbeRuns
-from pbmond.store.health import Cost, Health, ProcessCost
+from pbmond.store.health import Cost, Health, Looks, ProcessCost
 
 SECOND = 1_000_000_000
 NO_RUNS = ProbeRuns(0, 0)
-NOTHING = Cost(0, (), NO_RUNS)
+NO_LOOKS = Looks(0, 0, 0, None)
+NOTHING = Cost(0, (), NO_RUNS, NO_LOOKS)
 MAPS = {"flows": {"used": 1, "capacity": 2}}
 
 
@@ -40,7 +41,7 @@ def process(pid: int, cpu_ns: int, role: str = "publisher") -> ProcessCost:
 
 def test_a_complete_health_object_has_everything_in_the_contract() -> None:
     health = Health(Hooks({"sockets": "tracepoint"}, ["io_uring"]))
-    cost = Cost(SECOND, [ProcessCost("collector", 7, 8, 42)], ProbeRuns(9, 1))
+    cost = Cost(SECOND, [ProcessCost("collector", 7, 8, 42)], ProbeRuns(9, 1), NO_LOOKS)
     assert health.tick({"events": 0}, MAPS, cost) == {
         "status": "complete",
         "reasons": [],
@@ -55,9 +56,21 @@ def test_a_complete_health_object_has_everything_in_the_contract() -> None:
             "processes": [{"role": "collector", "pid": 7, "cpu_percent": None, "rss_bytes": 42}],
             "probe_ns_per_call": None,
             "probe_calls_per_s": None,
+            "looks": 0,
+            "looks_percent": None,
+            "looks_waiting": 0,
+            "looks_oldest_s": None,
             "verified_instructions": 1000,
         },
     }
+
+
+def test_what_the_looks_into_proc_cost_is_a_share_of_the_interval() -> None:
+    first = Cost(SECOND, (), NO_RUNS, NO_LOOKS)
+    second = Cost(3 * SECOND, (), NO_RUNS, Looks(204, SECOND // 50, 7, 30 * SECOND))
+    found = costs(first, second)[1]
+    assert (found["looks"], found["looks_percent"]) == (204, 1.0)
+    assert (found["looks_waiting"], found["looks_oldest_s"]) == (7, 30.0)
 
 
 def test_a_kernel_that_hides_some_bytes_is_always_incomplete() -> None:
@@ -95,8 +108,8 @@ def test_a_full_map_is_incomplete_as_long_as_it_is_full() -> None:
 
 def test_each_process_has_its_share_of_a_core_since_the_previous_tick() -> None:
     _, cost = costs(
-        Cost(SECOND, [process(1, 0, "collector"), process(2, SECOND)], NO_RUNS),
-        Cost(3 * SECOND, [process(1, SECOND, "collector"), process(2, SECOND)], NO_RUNS),
+        Cost(SECOND, [process(1, 0, "collector"), process(2, SECOND)], NO_RUNS, NO_LOOKS),
+        Cost(3 * SECOND, [process(1, SECOND, "collector"), process(2, SECOND)], NO_RUNS, NO_LOOKS),
     )
     assert cost["processes"] == [
         {"role": "collector", "pid": 1, "cpu_percent": 50.0, "rss_bytes": 1000},
@@ -107,10 +120,12 @@ def test_each_process_has_its_share_of_a_core_since_the_previous_tick() -> None:
 
 def test_the_share_of_a_new_publisher_and_the_total_are_unknown_for_a_tick() -> None:
     ticks = costs(
-        Cost(SECOND, [process(1, 0), process(2, SECOND)], NO_RUNS),
-        Cost(2 * SECOND, [process(1, 0), process(3, SECOND)], NO_RUNS),
-        Cost(3 * SECOND, [process(1, 0), process(3, SECOND)], NO_RUNS),
-        Cost(4 * SECOND, [process(1, 0), process(3, 0)], NO_RUNS),  # the same pid once more
+        Cost(SECOND, [process(1, 0), process(2, SECOND)], NO_RUNS, NO_LOOKS),
+        Cost(2 * SECOND, [process(1, 0), process(3, SECOND)], NO_RUNS, NO_LOOKS),
+        Cost(3 * SECOND, [process(1, 0), process(3, SECOND)], NO_RUNS, NO_LOOKS),
+        Cost(
+            4 * SECOND, [process(1, 0), process(3, 0)], NO_RUNS, NO_LOOKS
+        ),  # the same pid once more
     )
     shares = [[each["cpu_percent"] for each in tick["processes"]] for tick in ticks]
     assert shares == [[None, None], [0.0, None], [0.0, 0.0], [0.0, None]]
@@ -118,14 +133,14 @@ def test_the_share_of_a_new_publisher_and_the_total_are_unknown_for_a_tick() -> 
 
 
 def test_without_elapsed_time_the_share_is_unknown() -> None:
-    cost = Cost(SECOND, [process(1, 0)], ProbeRuns(1, 1))
-    later = Cost(SECOND, [process(1, 5)], ProbeRuns(2, 2))
+    cost = Cost(SECOND, [process(1, 0)], ProbeRuns(1, 1), NO_LOOKS)
+    later = Cost(SECOND, [process(1, 5)], ProbeRuns(2, 2), NO_LOOKS)
     assert costs(cost, later)[1]["daemon_cpu_percent"] is None
     assert costs(cost, later)[1]["probe_calls_per_s"] is None
 
 
 def test_probe_figures_are_known_only_while_runs_are_counted() -> None:
     runs = [ProbeRuns(0, 0), ProbeRuns(600, 3), ProbeRuns(600, 3), ProbeRuns(1000, 5)]
-    ticks = costs(*(Cost(n * SECOND // 2, (), each) for n, each in enumerate(runs)))
+    ticks = costs(*(Cost(n * SECOND // 2, (), each, NO_LOOKS) for n, each in enumerate(runs)))
     figures = [(tick["probe_ns_per_call"], tick["probe_calls_per_s"]) for tick in ticks]
     assert figures == [(None, None), (200.0, 6.0), (None, None), (200.0, 4.0)]

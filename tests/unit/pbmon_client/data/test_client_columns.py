@@ -36,7 +36,7 @@ _WRITTEN = {
         pid start_ns class path device inode read_bytes write_bytes read_calls write_calls
         read_bytes_per_s write_bytes_per_s first_ns last_ns open""",
     "retired": """
-        unit uid user processes COUNTERS disk_read_bytes disk_write_bytes
+        unit container uid user processes COUNTERS disk_read_bytes disk_write_bytes
         retransmitted_segments retransmitted_bytes""",
 }
 _CLASS_RATES = [f"{name}_per_s" for name in _CLASS_COUNTERS if name.endswith("bytes")]

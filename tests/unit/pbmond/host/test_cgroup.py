@@ -38,11 +38,17 @@ CASES = [
     (b"/system.slice/docker-" + ID + b".scope", b"docker-" + ID + b".scope", b"docker:" + ID),
     (
         b"/system.slice/docker-" + ID + b".scope/system.slice/nginx.service",
-        b"docker-" + ID + b".scope",
+        b"nginx.service@docker:" + ID,
         b"docker:" + ID,
     ),
     (b"/docker/" + ID, None, b"docker:" + ID),
-    (b"/docker/" + ID + b"/init.scope", b"init.scope", b"docker:" + ID),
+    (b"/docker/" + ID + b"/init.scope", b"init.scope@docker:" + ID, b"docker:" + ID),
+    (b"/docker/" + ID + b"/system.slice", b"system.slice@docker:" + ID, b"docker:" + ID),
+    (
+        b"/docker/" + ID + b"/user.slice/user-0.slice/user@0.service/app.slice/web.service",
+        b"web.service@docker:" + ID,
+        b"docker:" + ID,
+    ),
     (b"/custom/" + ID, None, b"oci:" + ID),
     (b"/system.slice/docker.service", b"docker.service", None),
     # podman
@@ -84,15 +90,31 @@ CASES = [
      b"docker:" + ID[::-1].replace(b"e", b"a")),
     # LXC
     (b"/lxc.payload.web-1", None, b"lxc:web-1"),
-    (b"/lxc.payload.web-1/system.slice/nginx.service", b"nginx.service", b"lxc:web-1"),
+    (b"/lxc.payload.web-1/system.slice/nginx.service", b"nginx.service@lxc:web-1", b"lxc:web-1"),
     (b"/lxc/web-1", None, b"lxc:web-1"),
-    (b"/lxc/web-1/system.slice/nginx.service", b"nginx.service", b"lxc:web-1"),
+    (b"/lxc/web-1/system.slice/nginx.service", b"nginx.service@lxc:web-1", b"lxc:web-1"),
     (b"/lxc.payload/web-1", None, b"lxc:web-1"),
     (b"/lxc.monitor.web-1", None, None),
+    # docker in LXC: what is around the innermost container is LXC's, not the host's
+    (
+        b"/lxc.payload.web-1/system.slice/docker.service/docker/" + ID,
+        b"docker.service@lxc:web-1",
+        b"docker:" + ID,
+    ),
+    (
+        b"/lxc.payload.web-1/system.slice/docker-" + ID + b".scope/system.slice/x.service",
+        b"x.service@docker:" + ID,
+        b"docker:" + ID,
+    ),
     # systemd-nspawn, and libvirt's machines, which are none
     (
         b"/machine.slice/systemd-nspawn@my\\x2dbox.service/payload",
         b"systemd-nspawn@my\\x2dbox.service",
+        b"systemd-nspawn:my-box",
+    ),
+    (
+        b"/machine.slice/systemd-nspawn@my\\x2dbox.service/payload/system.slice/cron.service",
+        b"cron.service@systemd-nspawn:my-box",
         b"systemd-nspawn:my-box",
     ),
     (
@@ -122,5 +144,12 @@ def test_container_of_a_path(path: bytes, _unit: bytes | None, container: bytes 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_have_a_unit_and_a_container_or_none(path: bytes) -> None:
-    assert (unit_of(path) or b"") in path
+    assert (unit_of(path) or b"").partition(b"@")[0] in path
     assert b":" in (container_of(path) or b":")
+
+
+@given(st.sampled_from([path for path, _, container in CASES if container]))
+def test_a_unit_inside_a_container_is_never_named_like_one_of_the_host(path: bytes) -> None:
+    own = unit_of(path + b"/system.slice/cron.service")
+    assert own == b"cron.service@" + (container_of(path) or b"") or own == unit_of(path)
+    assert own != b"cron.service"

@@ -1,4 +1,4 @@
-"""File identities: what statx(2) and openat2(2) say is what stat says."""
+"""File identities: what statx(2) says is what stat says."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_proc import open_descriptors
+from fake_proc import identity_of
 
-from pbmond.host.inodes import cached_identity, identity
+from pbmond.host.inodes import identity
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def directory(tmp_path: Path) -> Iterator[int]:
 
 def test_identity_is_what_stat_says(directory: int, tmp_path: Path) -> None:
     stat = (tmp_path / "file").stat()
-    assert identity(b"file", directory) == (stat.st_dev, stat.st_ino)
+    assert identity(b"file", directory) == identity_of(stat)
 
 
 def test_identity_follows_links(directory: int) -> None:
@@ -32,14 +32,14 @@ def test_identity_follows_links(directory: int) -> None:
 
 def test_identity_of_an_empty_name_is_the_directory(directory: int, tmp_path: Path) -> None:
     stat = tmp_path.stat()
-    assert identity(b"", directory) == (stat.st_dev, stat.st_ino)
+    assert identity(b"", directory) == identity_of(stat)
 
 
 def test_identity_of_a_device_is_that_of_its_node() -> None:
     stat = Path("/dev/null").stat()
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)
     try:
-        assert identity(b"dev/null", root) == (stat.st_dev, stat.st_ino)
+        assert identity(b"dev/null", root) == identity_of(stat)
     finally:
         os.close(root)
 
@@ -47,23 +47,3 @@ def test_identity_of_a_device_is_that_of_its_node() -> None:
 def test_a_missing_name_is_file_not_found(directory: int) -> None:
     with pytest.raises(FileNotFoundError):
         identity(b"absent", directory)
-
-
-def test_cached_identity_finds_a_file_just_made(directory: int) -> None:
-    assert cached_identity(b"file", directory) == identity(b"file", directory)
-
-
-@pytest.mark.parametrize("path", [b"absent", b"link", b"..", b"/etc"])
-def test_cached_identity_needs_an_existing_name_below_and_no_link(
-    directory: int, path: bytes
-) -> None:
-    with pytest.raises(OSError):
-        cached_identity(path, directory)
-
-
-def test_no_descriptor_is_left_open(directory: int) -> None:
-    before = open_descriptors()
-    cached_identity(b"file", directory)
-    with pytest.raises(OSError):
-        cached_identity(b"link", directory)
-    assert open_descriptors() == before

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_proc import gone
+from fake_proc import gone, identity_of
 
 from pbmond.host import procfs
 from pbmond.host.procfs import Procfs
@@ -42,8 +42,8 @@ def test_this_process_reads_itself(tmp_path: Path) -> None:
         for number in (data.fileno(), connection.fileno()):
             stat = os.fstat(number)
             assert sample.open_inodes is not None
-            assert (stat.st_dev, stat.st_ino) in sample.open_inodes
-    assert (seen.ppid, seen.uid, sample.uid) == (os.getppid(), os.getuid(), os.getuid())
+            assert identity_of(stat) in sample.open_inodes
+    assert (seen.ppid, seen.uid) == (os.getppid(), os.geteuid())
     assert seen.exe == bytes(Path("/proc/self/exe").readlink())
     assert seen.netns == Path("/proc/self/ns/net").stat().st_ino
     assert seen.start_ns <= seen.time_ns
@@ -98,13 +98,13 @@ def test_a_reaped_child_adds_nothing_to_its_parents_disk_bytes(
     program += "f.flush(); os.fsync(f.fileno())"
     seen = Procfs().process(os.getpid())
     assert seen is not None
-    before = Procfs().sample(os.getpid(), seen.start_ns).write_bytes
+    before = Procfs().sample(os.getpid(), seen.start_ns).disk
     io = Path("/proc/self/io")
     shown_before = procfs._parse_io(io.read_bytes())[1]
     subprocess.run([sys.executable, "-I", "-c", program], check=True)
     if procfs._parse_io(io.read_bytes())[1] - shown_before < 5_000_000:
         pytest.skip("the temporary directory is in memory: nothing reached storage")
-    after = Procfs().sample(os.getpid(), seen.start_ns).write_bytes
+    after = Procfs().sample(os.getpid(), seen.start_ns).disk
     assert before is not None
     assert after is not None
-    assert after - before < 5_000_000
+    assert after.written - before.written < 5_000_000

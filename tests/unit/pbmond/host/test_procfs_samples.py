@@ -22,7 +22,7 @@ from fake_proc import (
 
 from pbmond.host import procfs
 from pbmond.host.procfs import Procfs
-from pbmond.kernel.records import START_TICK_NS
+from pbmond.kernel.records import START_TICK_NS, DiskBytes
 
 
 @pytest.fixture
@@ -36,8 +36,22 @@ def proc(tmp_path: Path) -> FakeProc:
 def test_a_sample_has_the_processs_own_disk_bytes_not_its_childrens(proc: FakeProc) -> None:
     proc.process(42)
     sample = Procfs(proc.root).sample(42, START_NS)
-    assert (sample.read_bytes, sample.write_bytes, sample.uid) == (4097, 8193, 1000)
-    assert sample.name == b"cat"
+    assert sample.disk == DiskBytes(4097, 8193)
+
+
+def test_a_sample_describes_the_process_as_it_is_now(proc: FakeProc) -> None:
+    base = proc.process(42)
+    first = Procfs(proc.root).sample(42, START_NS).seen
+    (base / "cmdline").write_bytes(b"cat: idle")
+    (base / "cgroup").write_text("0::/system.slice/late.service\n")
+    (base / "stat").write_bytes(stat_line(42, name=b"worker", ppid=9))
+    now = Procfs(proc.root).sample(42, START_NS).seen
+    assert first is not None
+    assert now is not None
+    assert (first.cmdline, first.cgroup) == (b"cat\0-n\0", b"/system.slice/cron.service")
+    assert (now.cmdline, now.cgroup) == (b"cat: idle", b"/system.slice/late.service")
+    assert (now.name, now.ppid) == (b"worker", 9)
+    assert now.time_ns > first.time_ns
 
 
 def test_disk_bytes_are_summed_over_the_living_threads(proc: FakeProc) -> None:
@@ -47,14 +61,14 @@ def test_disk_bytes_are_summed_over_the_living_threads(proc: FakeProc) -> None:
         (base / "task" / str(tid) / "io").write_text(io_text(count, count + 1))
     (base / "task" / "45").mkdir()  # a thread that ended after the listing
     sample = Procfs(proc.root).sample(42, START_NS)
-    assert (sample.read_bytes, sample.write_bytes) == (4097 + 110, 8193 + 112)
+    assert sample.disk == DiskBytes(4097 + 110, 8193 + 112)
 
 
 def test_disk_bytes_are_unknown_when_no_thread_could_be_read(proc: FakeProc) -> None:
     base = proc.process(42)
     (base / "task" / "42" / "io").unlink()
     sample = Procfs(proc.root).sample(42, START_NS)
-    assert (sample.read_bytes, sample.write_bytes, sample.gone) == (None, None, False)
+    assert (sample.disk, sample.gone) == (None, False)
 
 
 def test_a_sample_lists_every_open_inode_once(proc: FakeProc, tmp_path: Path) -> None:
@@ -92,7 +106,7 @@ def test_open_inodes_are_unknown_if_one_cannot_be_read(proc: FakeProc, tmp_path:
     assert Procfs(proc.root).sample(42, START_NS).open_inodes is None
 
 
-def test_too_many_descriptors_or_threads_are_unknown_not_truncated(
+def test_too_many_descriptors_are_unknown_and_too_many_threads_summed_by_the_kernel(
     proc: FakeProc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = proc.process(42, threads=2)
@@ -104,12 +118,14 @@ def test_too_many_descriptors_or_threads_are_unknown_not_truncated(
     monkeypatch.setattr(procfs, "MAX_THREADS", 2)
     within = Procfs(proc.root).sample(42, START_NS)
     assert within.open_inodes is not None
-    assert (len(within.open_inodes), within.read_bytes) == (3, 4098)
+    assert len(within.open_inodes) == 3
+    assert within.disk == DiskBytes(4098, 8194)
     monkeypatch.setattr(procfs, "MAX_DESCRIPTORS", 2)
     monkeypatch.setattr(procfs, "MAX_THREADS", 1)
     beyond = Procfs(proc.root).sample(42, START_NS)
-    assert (beyond.open_inodes, beyond.read_bytes, beyond.write_bytes) == (None, None, None)
-    assert (beyond.uid, beyond.gone) == (1000, False)
+    assert beyond.open_inodes is None
+    assert beyond.disk == DiskBytes(900_001, 900_003, 0)  # the kernel's sum; it waited for no child
+    assert not beyond.gone
 
 
 def test_a_process_is_sampled_by_its_exact_start_time(proc: FakeProc) -> None:
@@ -140,6 +156,7 @@ def dead_main_thread(proc: FakeProc, state_of_other: str) -> Path:
     (base / "exe").unlink()
     (base / "cmdline").write_bytes(b"")
     (base / "ns" / "net").unlink()
+    (base / "cgroup").write_text("2:pids:/\n1:name=systemd:/\n0::/\n")
     (base / "task" / "42" / "stat").write_bytes(stat_line(42, state="Z", threads=2))
     other = base / "task" / "43"
     proc.thread(other)
@@ -157,8 +174,9 @@ def test_a_process_whose_main_thread_ended_is_read_from_another_thread(
     seen, sample = root.process(42), root.sample(42, START_NS)
     assert seen is not None
     assert (seen.exe, seen.cmdline, seen.netns) == (b"/usr/bin/cat", b"cat\0-n\0", 4026531840)
+    assert root.cgroup(42) == seen.cgroup == b"/system.slice/cron.service"
     assert not sample.gone
-    assert (sample.read_bytes, sample.write_bytes) == (4097 + 3, 8193 + 5)
+    assert sample.disk == DiskBytes(4097 + 3, 8193 + 5)
     assert sample.open_inodes == frozenset({identity_of(tmp_path / "data")})
 
 
@@ -183,15 +201,14 @@ def test_one_unreadable_file_is_none_and_the_others_are_read(proc: FakeProc, nam
     assert [key for key, value in values.items() if value is None] == [name]
 
 
-@pytest.mark.parametrize("name", ["stat", "status"])
-@pytest.mark.parametrize("text", [None, b"", b"42", b"42 (cat", b"42 (cat) S 1\n", b"Uid:\n"])
-def test_a_process_without_a_whole_stat_or_status_is_not_described(
-    proc: FakeProc, name: str, text: bytes | None
+@pytest.mark.parametrize("text", [None, b"", b"42", b"42 (cat", b"42 (cat) S 1\n"])
+def test_a_process_without_a_whole_stat_is_not_described(
+    proc: FakeProc, text: bytes | None
 ) -> None:
     base = proc.process(42)
-    (base / name).unlink()
+    (base / "stat").unlink()
     if text is not None:
-        (base / name).write_bytes(text)
+        (base / "stat").write_bytes(text)
     assert Procfs(proc.root).process(42) is None
 
 
@@ -229,9 +246,8 @@ def test_a_sample_cut_short_has_none_for_what_is_missing(proc: FakeProc, tmp_pat
     for nth in range(len(made)):
         with failing(nth, errno.ESRCH):
             cut = Procfs(proc.root).sample(42, START_NS)
-        assert cut.read_bytes in (None, whole.read_bytes)
-        assert cut.write_bytes in (None, whole.write_bytes)
-        assert cut.uid in (None, whole.uid)
+        assert cut.disk in (None, whole.disk)
+        assert cut.seen is None or cut.seen.name == b"cat"
         assert not cut.gone or cut == gone(42, START_NS)
 
 

@@ -42,6 +42,8 @@ def without(*capabilities: int, of: Facts = ROOT) -> Facts:
         (without(CAP_SYS_ADMIN, CAP_BPF), "CAP_BPF is missing: grant it ("),
         (without(CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON), "CAP_BPF and CAP_PERFMON are missing: "),
         (without(8)._replace(user_namespace=True), "root of a user namespace (a rootless"),
+        (ROOT._replace(pid_namespace=True), "this is not the host's PID namespace, "),
+        (ROOT._replace(time_namespace=True), "this is not the host's time namespace, "),
         (ROOT._replace(descriptors=255), "only 255 open files are allowed: allow 256 ("),
         (
             ROOT._replace(descriptors=300, opened=106),

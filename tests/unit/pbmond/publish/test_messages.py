@@ -315,10 +315,28 @@ def test_open_is_unknown_then_as_sampled_and_false_after_the_exit() -> None:
     store.apply(make.reading(2, **rows))
     store.apply_proc([make.sample(open_inodes=[(9, 55)])])
     assert (connections(store)[0]["open"], files(store)[0]["open"]) == (1, 0)
-    store.apply_proc([make.sample(open_inodes=None)])
-    assert (connections(store)[0]["open"], files(store)[0]["open"]) == (1, 0)
+    store.apply_proc([make.sample(open_inodes=None)])  # too many, or refused
+    assert (connections(store)[0]["open"], files(store)[0]["open"]) == (2, 2)
     store.apply(make.reading(3, **rows, events=[make.exited(time_s=3)]))
     assert (connections(store)[0]["open"], files(store)[0]["open"]) == (0, 0)
+
+
+def test_an_inode_number_of_another_device_opens_nothing() -> None:
+    store = new_store()
+    rows: dict[str, Any] = {
+        "flows": [(make.flow_key(), make.counter(1, "net", detail=55))],
+        "files": [
+            (make.file_key(inode=55), make.counter(2, "file", device=1)),
+            (make.file_key(inode=66), make.counter(3, "file", device=2)),
+        ],
+    }
+    store.apply(make.reading(1, **rows))
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, 66), (1, 55), (1, 66)])])
+    assert connections(store)[0]["open"] == 0  # 55 is a file
+    assert [each["open"] for each in files(store)] == [1, 0]
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, 55), (2, 55), (2, 66)])])
+    assert connections(store)[0]["open"] == 1
+    assert [each["open"] for each in files(store)] == [0, 1]
 
 
 def test_a_descriptor_of_one_process_does_not_open_the_row_of_another() -> None:
@@ -356,6 +374,8 @@ def test_the_next_tick_changes_nothing_in_a_snapshot() -> None:
     frame = wire.encode(topic, Messages(before, make.META).of(topic))
     moved = flow(values=(11, 21, 2, 3))
     store.apply(make.reading(2, flows=[moved], events=[make.seen(name=b"sh", time_s=2)]))
-    store.apply_proc([make.sample(disk=(5, 5), uid=0, open_inodes=[(1, 1)])])
-    assert process(store)["name"] == b"sh"
+    store.apply_proc(
+        [make.sample(disk=(5, 5), open_inodes=[(1, 1)], seen=make.seen(time_s=3, uid=0))]
+    )
+    assert process(store)["uid"] == 0
     assert wire.encode(topic, Messages(untouched, make.META).of(topic)) == frame

@@ -9,6 +9,7 @@ import pytest
 
 from pbmond.fields import CLASSES, COUNTERS, STATES, counter_names
 from pbmond.kernel.records import Event
+from pbmond.store.processes import Quiet
 from tests import factories as make
 from tests.store_views import flow, message, new_store, process, processes
 
@@ -225,17 +226,53 @@ def test_a_pid_used_twice_within_one_clock_tick_is_two_processes() -> None:
 def test_a_sample_changes_the_user() -> None:
     store = new_store()
     store.apply(make.reading(1, events=[make.seen(uid=0)]))
-    store.apply_proc([make.sample(uid=1000)])
+    store.apply_proc([make.sample(seen=make.seen(uid=1000))])
     assert process(store)["uid"] == 1000
 
 
 def test_a_sample_brings_the_name_that_a_process_gave_itself() -> None:
     store = new_store()
     store.apply(make.reading(1, events=[make.seen(name=b"python3")]))
-    store.apply_proc([make.sample(name=b"worker")])
+    store.apply_proc([make.sample(seen=make.seen(name=b"worker"))])
     assert process(store)["name"] == b"worker"
     store.apply(make.reading(2, events=[make.seen(time_s=2, name=b"sh")]))  # by exec
     assert process(store)["name"] == b"sh"
+
+
+def test_a_process_is_what_its_last_look_shows() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen()]))
+    now = make.seen(
+        time_s=1.5,
+        cmdline=b"curl: idle",
+        exe=b"/usr/bin/curl (deleted)",
+        unit=b"late.service",
+        netns=5,
+        ppid=9,
+    )
+    store.apply_proc([make.sample(seen=now)])
+    row = process(store)
+    assert (row["cmdline"], row["exe"]) == (b"curl: idle", b"/usr/bin/curl (deleted)")
+    assert (row["unit"], row["cgroup"]) == (b"late.service", b"/system.slice/late.service")
+    assert (row["netns"], row["ppid"]) == (5, 9)
+
+
+def test_an_event_from_before_a_look_does_not_bring_back_what_was() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen(name=b"sh")]))
+    store.apply_proc([make.sample(seen=make.seen(time_s=3, cmdline=b"curl: idle"))])
+    store.apply(make.reading(4, events=[make.seen(time_s=2)]))
+    assert process(store)["cmdline"] == b"curl: idle"
+
+
+def test_what_a_look_could_not_read_stays() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen()]))
+    blind = make.seen(time_s=2, cmdline=None, exe=None, cgroup=None, netns=None)
+    store.apply_proc([make.sample(seen=blind)])
+    row = process(store)
+    assert (row["exe"], row["cmdline"]) == (b"/usr/bin/curl", b"curl\0-v\0")
+    assert (row["unit"], row["netns"]) == (b"web.service", make.NETNS)
 
 
 def test_the_table_grows_with_the_processes() -> None:
@@ -308,6 +345,36 @@ def test_disk_bytes_before_the_baseline_are_not_counted_at_exit() -> None:
     assert (row["disk_read_bytes"], row["disk_write_bytes"]) == (10, 0)
 
 
+def test_disk_bytes_of_very_many_threads_are_the_kernels_sum() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen()]))
+    store.apply_proc([make.sample(disk=(5, 1000))])
+    store.apply(make.reading(2))
+    store.apply_proc([make.sample(disk=(9, 4000), children=0)])  # with threads that have exited
+    assert process(store)["disk_write_bytes"] == 4000
+    store.apply(make.reading(3))
+    store.apply_proc([make.sample(disk=(9, 4096), children=0)])
+    assert (process(store)["disk_write_bytes"], process(store)["disk_write_bytes_per_s"]) == (
+        4096,
+        96,
+    )
+
+
+def test_disk_bytes_of_children_that_were_waited_for_are_not_the_processs() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen()]))
+    store.apply_proc([make.sample(disk=(0, 100), children=0)])
+    store.apply(make.reading(2))
+    store.apply_proc([make.sample(disk=(0, 9000), children=7)])
+    assert process(store)["disk_write_bytes"] == 100
+    assert np.isnan(process(store)["disk_write_bytes_per_s"])
+    store.apply(make.reading(3))
+    store.apply_proc([make.sample(disk=(0, 9010), children=7)])
+    assert process(store)["disk_write_bytes"] == 110
+    store.apply(make.reading(4, events=[make.exited(disk=(0, 150))]))
+    assert process(store)["disk_write_bytes"] == 150
+
+
 # --- due ------------------------------------------------------------------------------------------
 
 
@@ -316,9 +383,9 @@ def test_due_processes_are_those_without_baseline_then_active_ones_then_the_rest
     store.apply(make.reading(1, events=[make.seen(pid) for pid in (1, 2, 3)]))
     events: list[Event] = [make.seen(4, OLD_NS), make.seen(5), make.exited(5)]
     store.apply(make.reading(2, flows=[flow(pid=2)], events=events))
-    assert store.due(10)[:2] == [(4, OLD_NS), (2, make.START_NS)]
-    assert {pid for pid, _ in store.due(10)} == {1, 2, 3, 4}
-    assert store.due(1) == [(4, OLD_NS)]
+    assert store.due(10).keys[:2] == [(4, OLD_NS), (2, make.START_NS)]
+    assert {pid for pid, _ in store.due(10).keys} == {1, 2, 3, 4}
+    assert store.due(1).keys == [(4, OLD_NS)]
 
 
 def test_every_idle_process_is_due_in_its_turn() -> None:
@@ -327,10 +394,29 @@ def test_every_idle_process_is_due_in_its_turn() -> None:
     asked = set()
     for time_s in range(2, 6):
         store.apply(make.reading(time_s))
-        due = store.due(2)
+        due = store.due(2).keys
         store.apply_proc([make.sample(*each) for each in due])
         asked.update(due)
     assert len(asked) == 7
+
+
+def test_quiet_processes_are_due_every_ten_seconds_a_few_at_a_time() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen(pid) for pid in range(1, 8)]))
+    quiet = Quiet(10 * make.SECOND, 3)
+    store.apply_proc([make.sample(pid) for pid in range(1, 8)])
+    store.apply(make.reading(10, flows=[flow(pid=7)]))
+    assert [pid for pid, _ in store.due(10, quiet).keys] == [7]
+    store.apply(make.reading(11, flows=[flow(pid=7)]))
+    assert len(store.due(10, quiet).keys) == 3
+
+
+def test_what_is_due_and_must_wait_is_told() -> None:
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen(pid, time_s=0) for pid in range(1, 8)]))
+    store.apply(make.reading(2, flows=[flow(pid, pid=pid) for pid in range(1, 6)]))
+    due = store.due(2)
+    assert (len(due.keys), due.waiting, due.oldest_ns) == (2, 3, 2 * make.SECOND)
 
 
 def test_a_process_whose_disk_bytes_moved_is_due_again() -> None:
@@ -338,4 +424,4 @@ def test_a_process_whose_disk_bytes_moved_is_due_again() -> None:
     store.apply(make.reading(1, events=[make.seen(pid) for pid in range(1, 4)]))
     store.apply_proc([make.sample(pid, disk=(int(pid == 2), 0)) for pid in range(1, 4)])
     store.apply(make.reading(2))
-    assert store.due(1) == [(2, make.START_NS)]
+    assert store.due(1).keys == [(2, make.START_NS)]

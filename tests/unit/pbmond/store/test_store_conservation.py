@@ -151,7 +151,13 @@ def _perform(model: Model, operation: tuple[Any, ...], time_s: int) -> list[Any]
     elif what == "exit":
         model.events.append(make.exited(pid, start_ns, time_s, (rest[1], 1)))
     elif what == "sample":
-        return [make.sample(pid, start_ns, (rest[1], 2), rest[2], [(1, 1)])]
+        unit = b"%d.service" % (rest[1] % 3)  # it moves from one to another
+        seen = (
+            None
+            if rest[2] is None
+            else make.seen(pid, start_ns, b"a", time_s, uid=rest[2], unit=unit)
+        )
+        return [make.sample(pid, start_ns, (rest[1], 2), [(1, 1)], seen=seen)]
     elif what == "gone":
         return [make.gone(pid, start_ns)]
     else:
@@ -269,7 +275,7 @@ def test_every_process_leaves_some_time_after_the_last_event(ticks: list[Tick]) 
     for _ in range(10):
         time_s += 1
         _run(store, model, quiet, time_s)
-        store.apply_proc([make.gone(*each) for each in store.due(100)])
+        store.apply_proc([make.gone(*each) for each in store.due(100).keys])
     message = Messages(store.snapshot(), make.META).of(wire.Topic(None, "flows"))
     assert message.processes.length == 0
     assert message.connections is not None

@@ -94,7 +94,7 @@ def tick(store: Store, world: World, number: int) -> StoreSnapshot:
     flows = world.delete(world.flows, retire.flows)
     files = world.delete(world.files, retire.files)
     store.fold(flows, files, make.counters())
-    store.apply_proc([world.sample(*process) for process in store.due(100)])
+    store.apply_proc([world.sample(*process) for process in store.due(100).keys])
     return store.snapshot()
 
 

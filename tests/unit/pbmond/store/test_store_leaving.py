@@ -9,6 +9,7 @@ import pytest
 from pbmond.fields import STATES
 from pbmond.kernel.records import Event
 from pbmond.store import rows as rows_module
+from pbmond.store.process_places import MAX_PLACES
 from tests import factories as make
 from tests.store_views import NO_COUNTERS, flow, message, new_store, process, processes, retired
 
@@ -33,6 +34,67 @@ def test_an_exited_process_stays_for_a_while_and_is_then_added_to_its_unit() -> 
     row = retired(store)[b"web.service", 1000]
     assert (row["net_rx_bytes"], row["net_tx_bytes"], row["processes"]) == (13, 20, 1)
     assert message(store).totals["net_rx_bytes"] == 13
+
+
+def test_a_unit_of_a_container_is_not_added_to_the_unit_of_that_name_on_the_host() -> None:
+    store = new_store(exited_linger_ns=0)
+    cgroup = b"/lxc.payload.web/system.slice/web.service"
+    events: list[Event] = [make.seen(7), make.exited(7, disk=(1, 1)),
+                           make.seen(8, cgroup=cgroup), make.exited(8, disk=(2, 2))]  # fmt: skip
+    store.apply(make.reading(1, events=events))
+    store.apply(make.reading(2))
+    found = {row["unit"]: (row["container"], row["disk_read_bytes"])
+             for row in message(store).retired.rows()}  # fmt: skip
+    assert found == {b"web.service": (None, 1), b"web.service@lxc:web": (b"lxc:web", 2)}
+
+
+def test_bytes_stay_with_the_unit_in_which_they_were_moved() -> None:
+    store = new_store(exited_linger_ns=0)
+    store.apply(make.reading(1, flows=[flow(values=(10, 0, 1, 0))], events=[make.seen()]))
+    store.apply(make.reading(2, flows=[flow(values=(15, 0, 2, 0))]))
+    store.apply_proc([make.sample(seen=make.seen(time_s=2, unit=b"late.service"))])
+    store.apply(make.reading(3, flows=[flow(values=(115, 0, 3, 0))]))
+    assert (process(store)["unit"], process(store)["net_rx_bytes"]) == (b"late.service", 115)
+    retire = store.apply(
+        make.reading(4, flows=[flow(values=(115, 0, 3, 0))], events=[make.exited()])
+    )
+    store.fold(make.counters(make.counter(1, "net", (116, 0, 3, 0))), NO_COUNTERS, NO_COUNTERS)
+    assert len(retire.flows)
+    store.apply(make.reading(5))
+    rows = retired(store)
+    # The move was seen at the end of the tick in which 5 bytes moved: they are the new unit's.
+    assert rows[b"web.service", 1000]["net_rx_bytes"] == 10
+    assert rows[b"late.service", 1000]["net_rx_bytes"] == 106
+    assert [row["processes"] for row in rows.values()] == [1, 0]
+    assert message(store).totals["net_rx_bytes"] == 116
+
+
+def test_a_process_that_moves_to_and_fro_has_one_sum_for_each_unit() -> None:
+    store = new_store(exited_linger_ns=0)
+    for time_s in range(1, 101):
+        unit = b"%d.service" % (time_s % 2)
+        moved = flow(values=(time_s, 0, time_s, 0))
+        store.apply(
+            make.reading(time_s, flows=[moved], events=[make.seen(time_s=time_s, unit=unit)])
+        )
+    store.apply(make.reading(101, events=[make.exited()]))
+    store.fold(make.counters(make.counter(1, "net", (100, 0, 100, 0))), NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(102))
+    assert {unit: row["net_rx_bytes"] for (unit, _), row in retired(store).items()} == {
+        b"0.service": 50, b"1.service": 50
+    }  # fmt: skip
+
+
+def test_a_process_that_has_been_everywhere_is_bounded_and_loses_nothing() -> None:
+    store = new_store(exited_linger_ns=0)
+    for time_s in range(1, 101):
+        seen = make.seen(time_s=time_s, unit=b"%d.service" % time_s)
+        store.apply(make.reading(time_s, flows=[flow(values=(time_s, 0, 1, 0))], events=[seen]))
+    store.apply(make.reading(101, events=[make.exited()]))
+    store.fold(make.counters(make.counter(1, "net", (100, 0, 1, 0))), NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(102))
+    assert len(retired(store)) == MAX_PLACES + 2  # the last one, and (other)
+    assert sum(row["net_rx_bytes"] for row in retired(store).values()) == 100
 
 
 def test_a_process_that_lived_between_two_ticks_is_shown_at_least_once() -> None:
