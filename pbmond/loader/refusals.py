@@ -47,7 +47,7 @@ class Facts(NamedTuple):
     ``capabilities`` has one bit for each effective capability. ``pid_namespace`` and
     ``time_namespace``: it is not the host's. ``seccomp``: a filter is active.
     ``memlock`` (in bytes) and ``descriptors`` are limits; ``opened``: how many descriptors
-    are open. ``reached``: bpf(2) answers to a command that does not exist. ``capable``: it answers to
+    are open. ``reached``: bpf(2) answers to a command that does not exist. ``capable``: it does to
     one that needs CAP_BPF and no memory.
     """
 

@@ -150,7 +150,7 @@ def test_an_idle_row_that_is_open_stays_while_its_table_has_room() -> None:
     store = new_store(capacities=(8, 8, 8))
     rows = [socket_row(inode) for inode in range(1, 5)]
     store.apply(make.reading(1, flows=rows))
-    store.apply_proc([make.sample(open_inodes=[(8, inode) for inode in range(1, 6)])])
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, inode) for inode in range(1, 6)])])
     assert not len(store.apply(make.reading(900, flows=rows)).flows)
     # One row more than half of the table: the room is worth more now.
     rows.append(socket_row(5))
@@ -161,9 +161,9 @@ def test_a_row_leaves_soon_after_its_descriptor_was_closed() -> None:
     store = new_store()
     rows = [socket_row(1), socket_row(2)]
     store.apply(make.reading(1, flows=rows))
-    store.apply_proc([make.sample(open_inodes=[(8, 1), (8, 2)])])
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, 1), (make.SOCKETS, 2)])])
     assert not len(store.apply(make.reading(900, flows=rows)).flows)
-    store.apply_proc([make.sample(open_inodes=[(8, 2)])])
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, 2)])])
     assert store.apply(make.reading(901, flows=rows)).flows.tolist() == [1]
 
 
