@@ -96,7 +96,7 @@ def test_every_read_is_among_the_calls_of_its_hook(daemon: Daemon) -> None:
 def test_every_attached_hook_is_measured(daemon: Daemon) -> None:
     answer = probes_while(daemon, lambda: None)
     hooks = [hook for each in answer["probes"] for hook in each["hooks"]]
-    (line,) = (line for line in daemon.log.read_text().splitlines() if " hooks;" in line)
+    (line,) = (line for line in daemon.log.read_text().splitlines() if " hooks: " in line)
     assert f"attached {len(hooks)} hooks" in line
     assert len(set(hooks)) == len(hooks)
 

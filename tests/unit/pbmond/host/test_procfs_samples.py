@@ -234,7 +234,8 @@ def test_a_process_may_vanish_or_be_refused_at_every_single_call(
         for nth in range(len(made)):
             with failing(nth, error, once=once):
                 ask()  # whatever it says, it must say it
-            assert open_descriptors() == descriptors
+            # Those of earlier tests may be collected meanwhile.
+            assert open_descriptors() <= descriptors
 
 
 def test_a_sample_cut_short_has_none_for_what_is_missing(proc: FakeProc, tmp_path: Path) -> None:
