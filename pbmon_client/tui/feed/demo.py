@@ -12,7 +12,7 @@ from pbmon_client.data import model
 from pbmon_client.data.recording import RecordingError, read
 from pbmon_client.data.stream import Stream
 from pbmon_client.data.users import user_name
-from pbmon_client.tui.feed.messages import Crashed, Failed, Mailbox, News, Request
+from pbmon_client.tui.feed.messages import Crashed, Failed, MailboxSource, Request
 from pbmon_client.tui.feed.prefetch import prepared
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmond import wire
@@ -22,13 +22,13 @@ _LEAST_S: Final = 0.05
 _MOST_S: Final = 10.0
 
 
-class Demo:
+class Demo(MailboxSource):
     """Plays a file as the daemon's feed does, over and over."""
 
     def __init__(
         self, path: Path, selection: model.Selection, priority: RenderPriority | None = None
     ) -> None:
-        self._mailbox: Final = Mailbox()
+        super().__init__()
         self._priority = priority or RenderPriority()
         self._path = path
         self._users: dict[int, str] = {}
@@ -37,19 +37,6 @@ class Demo:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo", daemon=True)
         self._thread.start()
-
-    @property
-    def fd(self) -> int:
-        """The descriptor that becomes readable when there is news."""
-        return self._mailbox.fd
-
-    def news(self) -> list[News]:
-        """Take the news, oldest first."""
-        return self._mailbox.take()
-
-    def wake(self) -> None:
-        """Make ``fd`` readable; may be called from any thread."""
-        self._mailbox.wake()
 
     def request(self, request: Request) -> None:
         """Note what the screen shows; the file has all of it."""

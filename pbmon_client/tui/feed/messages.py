@@ -6,7 +6,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, ViewQuery
@@ -122,6 +122,26 @@ class Mailbox:
                 self._closed = True
                 os.close(self.fd)
                 os.close(self._wake)
+
+
+class MailboxSource:
+    """The part of a SnapshotSource that the interface's thread uses: the end of a mailbox."""
+
+    def __init__(self) -> None:
+        self._mailbox: Final = Mailbox()
+
+    @property
+    def fd(self) -> int:
+        """The descriptor that becomes readable when there is news."""
+        return self._mailbox.fd
+
+    def news(self) -> list[News]:
+        """Take the news, oldest first."""
+        return self._mailbox.take()
+
+    def wake(self) -> None:
+        """Make ``fd`` readable; may be called from any thread."""
+        self._mailbox.wake()
 
 
 def _kind(news: News) -> str:

@@ -25,7 +25,7 @@ from pbmon_client.tui.feed.messages import (
     Crashed,
     Failed,
     Mailbox,
-    News,
+    MailboxSource,
     Request,
     Silent,
 )
@@ -38,13 +38,13 @@ _FIRST_S: Final = 1.0
 _JOIN_S: Final = 2.0
 
 
-class DaemonFeed:
+class DaemonFeed(MailboxSource):
     """Subscribes to what the screen requests, and puts news into a mailbox."""
 
     def __init__(
         self, path: str, selection: model.Selection, priority: RenderPriority | None = None
     ) -> None:
-        self._mailbox: Final = Mailbox()
+        super().__init__()
         self._priority = priority or RenderPriority()
         self._path = path
         self._selection = selection
@@ -53,19 +53,6 @@ class DaemonFeed:
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._thread.start()
-
-    @property
-    def fd(self) -> int:
-        """The descriptor that becomes readable when there is news."""
-        return self._mailbox.fd
-
-    def news(self) -> list[News]:
-        """Take the news, oldest first."""
-        return self._mailbox.take()
-
-    def wake(self) -> None:
-        """Make ``fd`` readable; may be called from any thread."""
-        self._mailbox.wake()
 
     def request(self, request: Request) -> None:
         """Change what is subscribed to."""

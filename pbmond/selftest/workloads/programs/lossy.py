@@ -8,17 +8,8 @@ import struct
 from collections.abc import Callable, Iterator
 
 from pbmond.selftest.workloads.programs import kernel, tcp
-from pbmond.selftest.workloads.programs.families import own_network
-from pbmond.selftest.workloads.programs.namespaces import (
-    FAR,
-    NEAR,
-    TCP_PORT,
-    attribute,
-    give_address,
-    make_veth,
-    route,
-)
-from pbmond.selftest.workloads.programs.program import Account, Gate, Run, offered, program
+from pbmond.selftest.workloads.programs.namespaces import FAR, TCP_PORT, Link, attribute, route
+from pbmond.selftest.workloads.programs.program import Account, Run, offered, program
 
 RTM_NEWQDISC, TCA_KIND, TCA_OPTIONS, TC_H_ROOT = 36, 1, 2, 0xFFFFFFFF
 TICK_NS = 64  # of struct tc_netem_qopt: PSCHED_SHIFT of include/net/pkt_sched.h
@@ -28,14 +19,11 @@ ENOUGH, CHUNKS_MAX = 3, 400
 FINAL_CALLS = 40  # where reads are expensive, only one call in sixteen looks at the connection
 
 
-def _receive(run: Run, loss: float, entered: Gate, connected: Gate, go: Gate) -> None:
+def _receive(run: Run, loss: float, link: Link) -> None:
     """The peer, in a namespace of its own: receive everything."""
-    own_network()
-    entered.open()
-    connected.wait()
-    give_address("v1", FAR)
+    link.far()
     listener = socket.create_server((FAR[0], TCP_PORT))
-    go.open()
+    link.listening.open()
     server = listener.accept()[0]
     if loss:
         tcp.lose(server, loss, above=SHORT)
@@ -74,15 +62,9 @@ def _record_tcp_info(client: socket.socket, row: Account) -> None:
 
 
 def _across(run: Run, loss: float, spoil: Callable[[], None] = lambda: None) -> Iterator[None]:
-    entered, connected, listening = Gate(), Gate(), Gate()
-    far = run.fork(lambda inner: _receive(inner, loss, entered, connected, listening))
-    own_network()
-    entered.wait()
-    with offered("veth"):
-        make_veth(far.pid)
-    give_address("v0", NEAR)
-    connected.open()
-    listening.wait()
+    link = Link()
+    far = run.fork(lambda inner: _receive(inner, loss, link))
+    link.near(far.pid)
     client = socket.create_connection((FAR[0], TCP_PORT))
     spoil()  # now: a SYN that was sent again before the daemon started counts only in TCP_INFO
     row = run.connection(client, "net", "out")

@@ -60,17 +60,41 @@ def give_address(interface: str, hosts: tuple[str, str]) -> None:
     bring_up(interface)
 
 
-def _far_end(run: Run, version: int, entered: Gate, connected: Gate, go: Gate) -> None:
+class Link:
+    """A veth pair between two processes, each in a network namespace of its own.
+
+    Made before the fork. ``listening`` is opened by the far end once it can be connected to.
+    """
+
+    def __init__(self) -> None:
+        self._entered, self._connected, self.listening = Gate(), Gate(), Gate()
+
+    def far(self) -> None:
+        """Enter a namespace, and return with the address FAR in it."""
+        own_network()
+        self._entered.open()
+        self._connected.wait()
+        give_address("v1", FAR)
+
+    def near(self, far_pid: int) -> None:
+        """Enter a namespace, and return with the address NEAR in it when the far end listens."""
+        own_network()
+        self._entered.wait()
+        with offered("veth"):
+            make_veth(far_pid)
+        give_address("v0", NEAR)
+        self._connected.open()
+        self.listening.wait()
+
+
+def _far_end(run: Run, version: int, link: Link) -> None:
     """The peer, in a namespace of its own: receive 1003 bytes, send 2001, receive a datagram."""
-    own_network()
-    entered.open()
-    connected.wait()
-    give_address("v1", FAR)
+    link.far()
     host = FAR[version]
     listener = socket.create_server((host, TCP_PORT), family=FAMILIES[version])
     datagrams = socket.socket(FAMILIES[version], socket.SOCK_DGRAM)
     datagrams.bind((host, UDP_PORT))
-    go.open()
+    link.listening.open()
     server = listener.accept()[0]
     row = run.connection(server, "net", "in")
     kernel.await_input(server.fileno())
@@ -82,15 +106,9 @@ def _far_end(run: Run, version: int, entered: Gate, connected: Gate, go: Gate) -
 
 
 def _across(run: Run, version: int) -> Iterator[None]:
-    entered, connected, listening = Gate(), Gate(), Gate()
-    far = run.fork(lambda inner: _far_end(inner, version, entered, connected, listening))
-    own_network()
-    entered.wait()
-    with offered("veth"):
-        make_veth(far.pid)
-    give_address("v0", NEAR)
-    connected.open()
-    listening.wait()
+    link = Link()
+    far = run.fork(lambda inner: _far_end(inner, version, link))
+    link.near(far.pid)
     client = socket.create_connection((FAR[version], TCP_PORT))
     datagrams = socket.socket(FAMILIES[version], socket.SOCK_DGRAM)
     datagrams.bind((NEAR[version], 0))

@@ -71,17 +71,6 @@ def is_detail(news: News) -> bool:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "daemon.sock"
-
-
-@pytest.fixture
-def publisher(path: Path) -> Iterator[Publisher]:
-    with contextlib.closing(Publisher(path)) as made:
-        yield made
-
-
-@pytest.fixture
 def feed(path: Path) -> Iterator[DaemonFeed]:
     with contextlib.closing(DaemonFeed(str(path), model.Selection())) as made:
         yield made
