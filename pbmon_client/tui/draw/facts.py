@@ -13,14 +13,18 @@ from pbmond.fields import FIELDS
 
 ValueOf = Callable[[str], Any]
 _RETRANSMITTED: Final = ("retransmitted_segments", "retransmitted_bytes")
+_BEFORE: Final = tuple(
+    f"before_{what}_bytes" for what in ("read", "write", "disk_read", "disk_write")
+)
 _PROCESS: Final = (
     *("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid"),
     *_RETRANSMITTED,
 )
 _FIELDS: Final = {
-    "processes": _PROCESS,
+    "processes": (*_PROCESS, *_BEFORE),
     "connections": (
-        *("class", "protocol", "tcp_state", "rtt_us", *_RETRANSMITTED, "inode", "netns"),
+        *("class", "protocol", "tcp_state", "rtt_us", *_RETRANSMITTED),
+        *("before_rx_bytes", "before_tx_bytes", "inode", "netns"),
         *_PROCESS[:3],
     ),
     "files": ("class", "device", "inode", "netns", *_PROCESS[:3]),
