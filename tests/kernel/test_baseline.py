@@ -148,19 +148,6 @@ def test_disk_bytes_before_and_counted_are_the_kernels(tmp_path: Path, run: Path
     assert tuple(map(sum, zip(before, counted, strict=True))) == after
 
 
-def test_nothing_of_it_is_in_any_sum(tmp_path: Path, run: Path) -> None:
-    with mover(tmp_path) as one:
-        one.move(40_000_000, 1, 30_000_000, 30_000_000)
-        with Daemon(run, baseline=True) as daemon:
-            one.move(1, 1, 1, 1)
-            message = daemon.snapshot()
-    row = row_of(message, one.pid)
-    assert row["before_write_bytes"] > 40_000_000
-    assert by_calls(row, ("net", "loopback", "file")) == (2, 2)
-    assert message.totals["file_write_bytes"] < 40_000_000
-    assert not any(name.startswith("before") for name in message.totals)
-
-
 def test_without_the_baseline_nothing_is_known(tmp_path: Path, run: Path) -> None:
     with mover(tmp_path) as one:
         one.move(40, 30, 20, 10)
