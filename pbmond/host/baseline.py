@@ -24,8 +24,6 @@ MAX_CONNECTIONS: Final = 262_144
 _CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
-Row = tuple[int, int, int, int, int, int]  # a row of BEFORE
-
 
 def read(proc: Procfs, began_ns: int, log: logging.Logger) -> Baseline:
     """Read the baseline of everything that is older than ``began_ns`` (CLOCK_BOOTTIME).
@@ -33,7 +31,7 @@ def read(proc: Procfs, began_ns: int, log: logging.Logger) -> Baseline:
     Counting must have begun: what is counted while this reads is subtracted by the store. Of a
     process /proc gives the tick in which it started, and that must have ended by then.
     """
-    rows: list[Row] = []
+    rows: list[tuple[int, ...]] = []
     for netns, namespace in _namespaces():
         try:
             rows += _connections(netns, namespace, MAX_CONNECTIONS - len(rows))
@@ -64,7 +62,8 @@ def _namespaces() -> Iterator[tuple[int, int]]:
                 os.close(namespace)
 
 
-def _connections(netns: int, namespace: int, most: int) -> list[Row]:
+def _connections(netns: int, namespace: int, most: int) -> list[tuple[int, ...]]:
+    """Return rows of BEFORE."""
     with _asking(namespace) as asking:
         return [
             (each.received, each.sent, netns, each.inode, each.local_port, each.remote_port)

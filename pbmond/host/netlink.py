@@ -39,7 +39,9 @@ def messages(dump: bytes) -> Iterator[tuple[int, int, bytes]]:
 def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (type, value) of each attribute; ValueError if one has no end."""
     at = 0
-    while at + _ATTRIBUTE.size <= len(body):
+    while at < len(body):
+        if len(body) - at < _ATTRIBUTE.size:
+            raise ValueError("half an attribute")
         length, kind = _ATTRIBUTE.unpack_from(body, at)
         if not _ATTRIBUTE.size <= length <= len(body) - at:
             raise ValueError("an attribute without its end")

@@ -42,7 +42,7 @@ _INFO: Final = struct.Struct("=120xQQ8xI52xQQ")
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class TcpMoved:
     """An open TCP connection, and the bytes that its calls have received and sent so far."""
 
     inode: int
@@ -52,7 +52,7 @@ class Connection:
     sent: int
 
 
-def connections(asking: socket.socket) -> Iterator[Connection]:
+def connections(asking: socket.socket) -> Iterator[TcpMoved]:
     """Yield the open connections of the network namespace that ``asking`` (``opened``) is of.
 
     Those that no process holds any more have no inode number and are left out. OSError if the
@@ -104,7 +104,7 @@ def _check(kind: int, body: bytes) -> None:
         raise OSError(code, "sock_diag failed")
 
 
-def parse_connection(body: bytes) -> Connection | None:
+def parse_connection(body: bytes) -> TcpMoved | None:
     """Parse struct inet_diag_msg and its attributes; None without TCP_INFO.
 
     ValueError if either is cut off.
@@ -119,7 +119,7 @@ def parse_connection(body: bytes) -> Connection | None:
     if len(info) < _INFO.size:
         raise ValueError("a TCP_INFO without byte counts")
     acked, received, notsent, transmitted, retransmitted = _INFO.unpack_from(info)
-    return Connection(
+    return TcpMoved(
         inode=inode,
         local_port=local_port,
         remote_port=remote_port,

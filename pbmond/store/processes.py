@@ -22,7 +22,7 @@ from pbmond.kernel.records import (
 )
 from pbmond.store.process_counters import ProcessCounters, widened
 from pbmond.store.process_disk import Bytes, ProcessDisk
-from pbmond.store.process_index import Key, ProcessIndex
+from pbmond.store.process_index import ProcessIndex, ProcessKey
 from pbmond.store.process_places import ProcessPlaces
 from pbmond.store.process_texts import ProcessTexts
 from pbmond.store.retired import Group
@@ -89,7 +89,7 @@ class Due:
     of any process, None if there is none.
     """
 
-    keys: list[Key]
+    keys: list[ProcessKey]
     waiting: int
     oldest_ns: int | None
 
@@ -294,7 +294,7 @@ class ProcessTable:
         info = self.info
         return set(info["pid"][(info["state"] == RUNNING) & (info["seen_ns"] > 0)].tolist())
 
-    def known_from_proc(self) -> list[Key]:
+    def known_from_proc(self) -> list[ProcessKey]:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
         info = self.info
         chosen = info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)]
