@@ -172,8 +172,9 @@ _PROCESS_COUNTERS: Final = (
 def _before(what: str, meaning: str, store: str = "") -> Field:
     """Make a field of the baseline: no counter of ours, so that no sum or rate has it."""
     name = f"before_{what}_bytes"
-    return Field(name, "gauge", "u8", f"{meaning} before the daemon began", unit="bytes",
-                 store=store and f"{store}.{name}", null=NO_COUNT)  # fmt: skip
+    return Field(name, "gauge", "u8", f"bytes {meaning} before the daemon began", unit="bytes",
+                 store=store and f"{store}.{name}", null=NO_COUNT,
+                 title=f"before {what.replace('_', ' ')}")  # fmt: skip
 
 
 _OWNER: Final = (
@@ -218,10 +219,10 @@ PROCESSES: Final = (
     Field("connections", "gauge", "u4", "how many connections it has", combined="sum",
           short="CONNS"),
     Field("files", "gauge", "u4", "how many files it has", combined="sum"),
-    _before("read", "bytes that its calls had read", "info"),
-    _before("write", "bytes that its calls had written", "info"),
-    _before("disk_read", "bytes that it had read from storage", "info"),
-    _before("disk_write", "bytes that it had written to storage", "info"),
+    _before("read", "that calls read", "info"),
+    _before("write", "that calls wrote", "info"),
+    _before("disk_read", "from storage", "info"),
+    _before("disk_write", "to storage", "info"),
     *_PROCESS_COUNTERS,
     *_rates(_PROCESS_COUNTERS),
 )  # fmt: skip
@@ -258,8 +259,8 @@ CONNECTIONS: Final = (
     replace(_RETRANSMITTED[1], needs="tcp_state"),
     Field("tcp_state", "label", "u1", "ESTABLISHED, CLOSE_WAIT or another state of TCP",
           type="text", store="counter.tcp_state", choices=TCP_STATES, title="state", short="STATE"),
-    _before("rx", "bytes that the connection had received"),
-    _before("tx", "bytes that the connection had sent"),
+    _before("rx", "received"),
+    _before("tx", "sent"),
     _FROM,
     *_LATEST,
 )  # fmt: skip

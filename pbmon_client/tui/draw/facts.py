@@ -55,11 +55,13 @@ def facts(value: ValueOf, style: Style, view: View, width: int, most: int) -> li
 def listed(value: ValueOf, style: Style, view: View, width: int, most: int) -> list[Line]:
     """Draw a row's attributes in full, each starting on a line of its own."""
     lines: list[Line] = []
-    for name, text in _found(value, style, view):
-        rows = wrap(text, max(2, width - _LABEL_CELLS)) or [""]
+    found = _found(value, style, view)
+    label_cells = max([_LABEL_CELLS, *(len(name) + 2 for name, _ in found)])
+    for name, text in found:
+        rows = wrap(text, max(2, width - label_cells)) or [""]
         for at, row in enumerate(rows):
             label = f" {name}" if not at else ""
-            line: Line = [("dim", cell(label, _LABEL_CELLS)), ("text", row)]
+            line: Line = [("dim", cell(label, label_cells)), ("text", row)]
             lines.append(fill(line, width))
     return lines[:most]
 
@@ -75,7 +77,7 @@ def _found(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
     found = []
     for name in names:
         known = value(name)
-        nothing = known == 0 and FIELDS[name].kind == "counter"
+        nothing = known == 0 and FIELDS[name].unit in ("bytes", "segments")
         if known is not None and known != "" and not nothing:
             found.append((_title(name), written(name, known, style)))
     if view.grouping is None:
