@@ -36,7 +36,7 @@ def read(proc: Procfs, began_ns: int, log: logging.Logger) -> Baseline:
         try:
             rows += _connections(netns, namespace, MAX_CONNECTIONS - len(rows))
         except (OSError, ValueError) as error:
-            log.warning("bytes before now of connections in namespace %d: %s", netns, error)
+            log.warning("the baseline lacks connections of network namespace %d: %s", netns, error)
     processes = [each for each in proc.accounting() if each.start_ns + START_TICK_NS <= began_ns]
     return Baseline(tuple(processes), np.array(rows, BEFORE))
 

@@ -24,12 +24,15 @@ def now_ns() -> int:
 
 
 def test_this_process_and_its_connection_are_in_the_baseline() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with socket.create_connection(listener.getsockname()) as client, listener.accept()[0]:
-            client.sendall(bytes(1234))
-            found = baseline.read(Procfs(), now_ns() + START_TICK_NS, LOG)
-            inode = os.fstat(client.fileno()).st_ino
-            ports = client.getsockname()[1], client.getpeername()[1]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+        listener.accept()[0],
+    ):
+        client.sendall(bytes(1234))
+        found = baseline.read(Procfs(), now_ns() + START_TICK_NS, LOG)
+        inode = os.fstat(client.fileno()).st_ino
+        ports = client.getsockname()[1], client.getpeername()[1]
     (mine,) = (each for each in found.processes if each.pid == os.getpid())
     assert mine.read > 0
     (row,) = found.connections[found.connections["inode"] == inode].tolist()
