@@ -224,6 +224,10 @@ class Store:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
         return self._processes.known_from_proc()
 
+    def cgroups(self) -> set[bytes | None]:
+        """Return the cgroups of all processes; None if there is one whose cgroup is not known."""
+        return self._processes.cgroups()
+
     def due(self, budget: int, quiet: Quiet | None = None) -> Due:
         """Return at most ``budget`` processes whose /proc data should be read now.
 

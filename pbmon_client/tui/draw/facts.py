@@ -13,8 +13,9 @@ from pbmond.fields import FIELDS
 
 ValueOf = Callable[[str], Any]
 _RETRANSMITTED: Final = ("retransmitted_segments", "retransmitted_bytes")
+_CONTAINER: Final = ("container", "container_name", "image", "pod", "namespace")
 _PROCESS: Final = (
-    *("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid"),
+    *("cmdline", "user", "unit", *_CONTAINER, "exe", "cgroup", "ppid"),
     *_RETRANSMITTED,
 )
 _FIELDS: Final = {
@@ -67,7 +68,7 @@ def _found(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
     names: tuple[str, ...] = _FIELDS[view.table]
     if view.grouping is not None:
         counted = "members" if view.table == "processes" else "processes"
-        names = (counted, "uid", "exe", "unit", "container", "class")
+        names = (counted, "uid", "exe", "unit", *_CONTAINER, "class")
     found = []
     for name in names:
         known = value(name)

@@ -1,0 +1,176 @@
+"""Where container runtimes keep what people call a container, and what their files look like.
+
+All of them are files that a runtime run by root writes. No socket of a runtime is used: whoever may
+talk to one may start containers, and so is root. Containers of other users keep their files in the
+users' homes, and are not looked up.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from pbmond.containers.names import NONE, TEXT_BYTES, Names
+from pbmond.containers.trusted_files import TrustedFiles
+
+_ID: Final = re.compile(rb"[^:]+:([0-9a-f]{64})\Z")
+#: Namespaces of containerd (moby is Docker's) beyond which its containers are not looked for.
+_MAX_NAMESPACES: Final = 32
+_DRIVERS: Final = ("overlay", "vfs", "btrfs", "zfs")
+
+# Keys of labels and annotations; the first that is there counts.
+_LABELS: Final = {
+    "container_name": (
+        "io.kubernetes.cri.container-name",  # containerd
+        "io.kubernetes.container.name",  # CRI-O, and Docker below Kubernetes
+        "nerdctl/name",
+    ),
+    "image": ("io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"),
+    "pod": ("io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"),
+    "namespace": ("io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"),
+}
+
+Json = Mapping[str, Any]
+
+
+def look_up(files: TrustedFiles, container: bytes) -> Names:
+    """Return what ``container``, ``runtime:id``, is called; NONE if no runtime's files say.
+
+    The files of all runtimes are asked, because an id is unique and a cgroup may name none.
+    """
+    match = _ID.match(container)
+    if match is None:
+        return NONE
+    found = NONE
+    for source in _SOURCES:
+        try:
+            found = found.or_else(source(files, match[1].decode()))
+        # Whatever a file holds: it may be half written, or of a version to come.
+        except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            continue
+    return found
+
+
+# --- Docker ---------------------------------------------------------------------------------------
+
+
+def _docker(files: TrustedFiles, identifier: str) -> Names:
+    roots = ["/var/lib/docker", "/var/snap/docker/common/var-lib-docker"]
+    try:
+        settings = json.loads(files.read("/etc/docker/daemon.json"))
+        roots = [*_absolute(settings.get("data-root")), *roots]
+    except OSError:
+        pass  # without the file, the folders are the usual ones
+    state = _first_json(files, [f"{root}/containers/{identifier}/config.v2.json" for root in roots])
+    config = state["Config"]
+    own = Names(container_name=_text(state["Name"].removeprefix("/")), image=_text(config["Image"]))
+    return _labelled(config.get("Labels") or {}).or_else(own)
+
+
+# --- podman and CRI-O -----------------------------------------------------------------------------
+
+
+def _storage(files: TrustedFiles) -> list[str]:
+    """Return where containers/storage keeps its files."""
+    roots = ["/var/lib/containers/storage"]
+    try:
+        settings = tomllib.loads(files.read("/etc/containers/storage.conf").decode())
+        roots = [*_absolute(settings["storage"].get("graphroot")), *roots]
+    except (OSError, ValueError, LookupError):
+        pass
+    return roots
+
+
+def _storage_annotations(files: TrustedFiles, identifier: str) -> Names:
+    """Read the annotations of CRI-O, which writes the specification below its storage."""
+    paths = [
+        f"{root}/{driver}-containers/{identifier}/userdata/config.json"
+        for root in _storage(files)
+        for driver in _DRIVERS
+    ]
+    return _labelled(_first_json(files, paths).get("annotations") or {})
+
+
+def _storage_list(files: TrustedFiles, identifier: str) -> Names:
+    """Read the list of containers of podman, which has names and images."""
+    for root in _storage(files):
+        for driver in _DRIVERS:
+            try:
+                listed = json.loads(files.read(f"{root}/{driver}-containers/containers.json"))
+            except FileNotFoundError:
+                continue
+            for each in listed:
+                if each["id"] == identifier:
+                    image = json.loads(each.get("metadata") or "{}").get("image-name")
+                    return Names(container_name=_text(each["names"][0]), image=_text(image))
+    return NONE
+
+
+# --- containerd, runc and crun --------------------------------------------------------------------
+
+
+def _containerd(files: TrustedFiles, identifier: str) -> Names:
+    top = "/run/containerd/io.containerd.runtime.v2.task"
+    paths = [
+        f"{top}/{namespace}/{identifier}/config.json"
+        for namespace in sorted(files.listed(top, _MAX_NAMESPACES))
+    ]
+    return _labelled(_first_json(files, paths).get("annotations") or {})
+
+
+def _crun(files: TrustedFiles, identifier: str) -> Names:
+    specification = _first_json(files, [f"/run/crun/{identifier}/config.json"])
+    return _labelled(specification.get("annotations") or {})
+
+
+def _runc(files: TrustedFiles, identifier: str) -> Names:
+    """Read the state of runc, which keeps annotations as labels: ``key=value``."""
+    state = _first_json(files, [f"/run/runc/{identifier}/state.json"])
+    return _labelled(dict(each.split("=", 1) for each in state["config"]["labels"]))
+
+
+_SOURCES: Final[tuple[Callable[[TrustedFiles, str], Names], ...]] = (
+    _docker,
+    _containerd,
+    _storage_annotations,
+    _storage_list,
+    _crun,
+    _runc,
+)
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _first_json(files: TrustedFiles, paths: Iterable[str]) -> Any:  # noqa: ANN401 - what JSON holds
+    """Parse the first file that there is; FileNotFoundError if there is none."""
+    for path in paths:
+        try:
+            return json.loads(files.read(path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    raise FileNotFoundError
+
+
+def _labelled(labels: Json) -> Names:
+    """Return what labels or annotations say."""
+    named = {
+        name: next((found for key in keys if (found := _text(labels.get(key)))), None)
+        for name, keys in _LABELS.items()
+    }
+    return Names(**named)
+
+
+def _text(value: object) -> bytes | None:
+    """Return a text as bytes, cut where it is too long; None if it is none, or empty."""
+    if not isinstance(value, str):
+        return None
+    whole = value.encode("utf-8", "surrogatepass")[:TEXT_BYTES]
+    return whole or None
+
+
+def _absolute(value: object) -> list[str]:
+    return [value] if isinstance(value, str) and value.startswith("/") else []
