@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, suppress
+from functools import lru_cache
 from typing import Any, Final
 
+from pbmond.containers.bolt import Bolt
 from pbmond.containers.names import NONE, TEXT_BYTES, Names
 from pbmond.containers.trusted_files import TrustedFiles
 
 _ID: Final = re.compile(rb"[^:]+:([0-9a-f]{64})\Z")
 #: Namespaces of containerd (moby is Docker's) beyond which its containers are not looked for.
 _MAX_NAMESPACES: Final = 32
+#: Where containerd keeps what runs; the others are those of k3s and of MicroK8s.
+_CONTAINERD_STATE: Final = (
+    "/run/containerd",
+    "/run/k3s/containerd",
+    "/var/snap/microk8s/common/run/containerd",
+)
 _DRIVERS: Final = ("overlay", "vfs", "btrfs", "zfs")
 
 # Keys of labels and annotations; the first that is there counts.
@@ -32,6 +42,12 @@ _LABELS: Final = {
     "pod": ("io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"),
     "namespace": ("io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"),
 }
+
+#: Whatever a file may hold, half written or of a version to come.
+_UNREADABLE: Final = (
+    *(OSError, ValueError, RecursionError, sqlite3.Error),
+    *(LookupError, TypeError, AttributeError),
+)
 
 Json = Mapping[str, Any]
 
@@ -48,8 +64,7 @@ def look_up(files: TrustedFiles, container: bytes) -> Names:
     for source in _SOURCES:
         try:
             found = found.or_else(source(files, match[1].decode()))
-        # Whatever a file holds: it may be half written, or of a version to come.
-        except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        except _UNREADABLE:
             continue
     return found
 
@@ -95,30 +110,78 @@ def _storage_annotations(files: TrustedFiles, identifier: str) -> Names:
 
 
 def _storage_list(files: TrustedFiles, identifier: str) -> Names:
-    """Read the list of containers of podman, which has names and images."""
+    """Read podman's list of containers, which has names and images."""
     for root in _storage(files):
         for driver in _DRIVERS:
-            try:
-                listed = json.loads(files.read(f"{root}/{driver}-containers/containers.json"))
-            except FileNotFoundError:
-                continue
-            for each in listed:
-                if each["id"] == identifier:
-                    image = json.loads(each.get("metadata") or "{}").get("image-name")
-                    return Names(container_name=_text(each["names"][0]), image=_text(image))
+            path = f"{root}/{driver}-containers/containers.json"
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found = _stored(files, path, files.version(path)).get(identifier)
+                if found is not None:
+                    return found
     return NONE
+
+
+@lru_cache(maxsize=8)  # a host may have thousands in one list, and each is asked about
+def _stored(files: TrustedFiles, path: str, _version: tuple[int, ...]) -> dict[str, Names]:
+    return {
+        each["id"]: Names(
+            container_name=_text((each.get("names") or [None])[0]),
+            image=_text(json.loads(each.get("metadata") or "{}").get("image-name")),
+        )
+        for each in json.loads(files.read(path))
+    }
+
+
+def _podman_pod(files: TrustedFiles, identifier: str) -> Names:
+    """Read the name of a container's pod from podman's state: SQLite since 5, before a bbolt."""
+    for root in _storage(files):
+        with suppress(FileNotFoundError), files.opened(f"{root}/db.sql") as fd:
+            return Names(pod=_text(_sqlite_pod(fd, identifier)))
+        with suppress(FileNotFoundError), files.opened(f"{root}/libpod/bolt_state.db") as fd:
+            state = Bolt(fd)
+            pod = json.loads(state.get(b"ctr", identifier.encode(), b"config") or "{}").get("pod")
+            name = state.get(b"id-registry", pod.encode()) if pod else None
+            return Names(pod=_text((name or b"").decode()))
+    return NONE
+
+
+def _sqlite_pod(fd: int, identifier: str) -> object:
+    # Immutable: without locks, and without looking for a journal beside the file.
+    state = sqlite3.connect(f"file:/proc/self/fd/{fd}?mode=ro&immutable=1", uri=True)
+    with closing(state):
+        row = state.execute(
+            "SELECT PodConfig.Name FROM ContainerConfig JOIN PodConfig"
+            " ON PodConfig.ID = ContainerConfig.PodID WHERE ContainerConfig.ID = ?",
+            (identifier,),
+        ).fetchone()
+    return row and row[0]
 
 
 # --- containerd, runc and crun --------------------------------------------------------------------
 
 
 def _containerd(files: TrustedFiles, identifier: str) -> Names:
-    top = "/run/containerd/io.containerd.runtime.v2.task"
-    paths = [
-        f"{top}/{namespace}/{identifier}/config.json"
-        for namespace in sorted(files.listed(top, _MAX_NAMESPACES))
-    ]
-    return _labelled(_first_json(files, paths).get("annotations") or {})
+    """Read the specification of a container that runs, from the folder of its namespace."""
+    for root in _CONTAINERD_STATE:
+        top = f"{root}/io.containerd.runtime.v2.task"
+        with suppress(FileNotFoundError):
+            spaces = sorted(files.listed(top, _MAX_NAMESPACES))
+            paths = [f"{top}/{space}/{identifier}/config.json" for space in spaces]
+            return _labelled(_first_json(files, paths).get("annotations") or {})
+    return NONE
+
+
+def _containerd_image(files: TrustedFiles, identifier: str) -> Names:
+    """Read the image of a container of ctr or nerdctl from the metadata of containerd."""
+    top = f"{_CONTAINERD_STATE[0]}/io.containerd.runtime.v2.task"
+    with files.opened("/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db") as fd:
+        metadata = Bolt(fd)
+        for space in sorted(files.listed(top, _MAX_NAMESPACES)):
+            path = (b"v1", space.encode(), b"containers", identifier.encode(), b"image")
+            image = metadata.get(*path)
+            if image:
+                return Names(image=_text(image.decode()))
+    return NONE
 
 
 def _crun(files: TrustedFiles, identifier: str) -> Names:
@@ -135,8 +198,10 @@ def _runc(files: TrustedFiles, identifier: str) -> Names:
 _SOURCES: Final[tuple[Callable[[TrustedFiles, str], Names], ...]] = (
     _docker,
     _containerd,
+    _containerd_image,
     _storage_annotations,
     _storage_list,
+    _podman_pod,
     _crun,
     _runc,
 )

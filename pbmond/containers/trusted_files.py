@@ -51,6 +51,12 @@ class TrustedFiles:
         with self.opened(path) as fd:
             return read_whole(fd)
 
+    def version(self, path: str) -> tuple[int, ...]:
+        """Return what differs once a file has changed."""
+        with self.opened(path) as fd:
+            status = os.fstat(fd)
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
     def listed(self, path: str, most: int) -> list[str]:
         """Return the names in a folder, at most ``most``."""
         folder = self._open(path, _FOLDER)
