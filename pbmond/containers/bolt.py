@@ -47,7 +47,7 @@ class Bolt:
                 if found is None or not found[0]:
                     return None
                 found = self._find(self._bucket(found[1]), key)
-        except (struct.error, RecursionError) as error:
+        except (struct.error, OverflowError) as error:
             raise BoltError(str(error)) from None
         return None if found is None or found[0] else found[1]
 

@@ -6,6 +6,7 @@ one capability of root, CAP_DAC_READ_SEARCH, because runtimes hide their files f
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import sys
@@ -28,6 +29,7 @@ NAME: Final = b"pbmond-names"
 MEMORY_BYTES: Final = 512 << 20
 DESCRIPTORS: Final = 64
 
+_ROOT: Final = 0
 _CGROUP_FS: Final = ("cgroup", "cgroup2")
 
 
@@ -40,13 +42,13 @@ def answer(cgroup: bytes, files: TrustedFiles, mounts: tuple[str, ...]) -> Names
     container, holder = container_of(cgroup), holder_of(cgroup)
     if container is None or holder is None:
         return NONE
-    owners = set(filter(None.__ne__, (_owner(mount.encode() + holder) for mount in mounts)))
-    return look_up(files, container) if owners == {0} else NONE
+    owners = {_owner(os.fsencode(mount) + holder) for mount in mounts} - {None}
+    return look_up(files, container) if owners == {_ROOT} else NONE
 
 
 def _owner(path: bytes) -> int | None:
     try:
-        return Path(path.decode("utf-8", "surrogateescape")).stat().st_uid
+        return Path(os.fsdecode(path)).stat().st_uid
     except (OSError, ValueError):
         return None
 

@@ -1,0 +1,264 @@
+"""Containers are asked about when they are due; a helper that fails harms nobody."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from pbmond.containers import asking
+from pbmond.containers.asking import (
+    FIRST_WAIT_NS,
+    HUNG_NS,
+    LAST_WAIT_NS,
+    MAX_ASKED,
+    MAX_CONTAINERS,
+    RESTART_EVERY_NS,
+    ContainerNames,
+)
+from pbmond.containers.names import NONE, Names, pack_answer, unpack_question
+
+SECOND = 1_000_000_000
+LOG = logging.getLogger("test")
+
+
+def cgroup(number: int = 1) -> bytes:
+    return b"/machine.slice/libpod-%064x.scope" % number
+
+
+def container(number: int = 1) -> bytes:
+    return b"podman:%064x" % number
+
+
+class FakeProcess:
+    pid = 4711
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.status: int | None = None
+
+    def poll(self) -> int | None:
+        return self.status
+
+    def kill(self) -> None:
+        self.status = -9
+
+
+class World:
+    """The collector's end, and helpers that do what a test says."""
+
+    def __init__(self) -> None:
+        self.helpers: list[FakeProcess] = []
+        self.fails = False
+        self.names = ContainerNames(self.spawn, LOG)
+        self.now = 100 * SECOND
+
+    def spawn(self, theirs: socket.socket) -> FakeProcess:
+        if self.fails:
+            raise OSError(12, "Cannot allocate memory")
+        sock = theirs.dup()
+        sock.settimeout(0)
+        self.helpers.append(FakeProcess(sock))
+        return self.helpers[-1]
+
+    def see(self, *cgroups: bytes | None) -> None:
+        self.names.see(cgroups, self.now)
+
+    def questions(self) -> list[tuple[int, bytes]]:
+        found = []
+        while self.helpers:
+            try:
+                packet = self.helpers[-1].sock.recv(9000)
+            except BlockingIOError:
+                break
+            if not packet:
+                break
+            found.append(unpack_question(packet))
+        return found
+
+    def answer(self, number: int, names: Names) -> None:
+        self.helpers[-1].sock.send(pack_answer(number, names))
+
+    def tell(self, names: Names) -> None:
+        """Answer all questions alike."""
+        for number, _ in self.questions():
+            self.answer(number, names)
+        self.names.take(self.now)
+
+    def close(self) -> None:
+        self.names.close()
+        for helper in self.helpers:
+            helper.sock.close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+def test_no_helper_runs_before_a_container_is_seen(world: World) -> None:
+    world.see(None, b"/", b"/system.slice/nginx.service", b"/lxc.payload.web")
+    world.names.take(world.now)
+    assert (world.helpers, world.names.pid, world.names.fd) == ([], None, None)
+
+
+def test_a_container_is_asked_about_once_and_its_names_are_kept(world: World) -> None:
+    world.see(cgroup(), cgroup() + b"/init.scope")
+    assert [each for _, each in world.questions()] == [cgroup()]
+    world.now += SECOND // 2
+    world.see(cgroup())
+    assert world.questions() == []
+    world.answer(1, Names(b"web", b"image"))
+    world.names.take(world.now)
+    assert world.names.names() == {container(): Names(b"web", b"image")}
+
+
+def test_a_container_is_asked_about_again_after_ever_longer_waits(world: World) -> None:
+    start, asked = world.now, []
+    for second in range(400):
+        world.now = start + second * SECOND
+        world.see(cgroup())
+        if world.questions():
+            asked.append(second)
+            world.answer(len(asked), NONE)
+            world.names.take(world.now)
+    waits = [after - before for before, after in pairwise(asked)]
+    assert waits[:7] == [1, 2, 4, 8, 16, 32, 60]
+    assert set(waits[6:]) == {LAST_WAIT_NS // SECOND}
+    assert FIRST_WAIT_NS == SECOND
+
+
+def test_a_renamed_container_gets_its_new_name_and_keeps_what_is_no_longer_told(
+    world: World,
+) -> None:
+    for names, expected in (
+        (Names(b"web", b"image"), Names(b"web", b"image")),
+        (Names(b"shop"), Names(b"shop", b"image")),
+        (NONE, Names(b"shop", b"image")),
+    ):
+        world.see(cgroup())
+        world.tell(names)
+        assert world.names.names()[container()] == expected
+        world.now += LAST_WAIT_NS
+
+
+def test_what_was_handed_out_does_not_change(world: World) -> None:
+    world.see(cgroup())
+    world.tell(Names(b"web"))
+    before = world.names.names()
+    world.see(cgroup(2))
+    world.tell(Names(b"db"))
+    assert (len(before), len(world.names.names())) == (1, 2)
+
+
+def test_machines_have_their_own_names_and_nobody_is_asked() -> None:
+    names = ContainerNames(None, LOG)
+    names.see([b"/lxc.payload.web/init.scope", rb"/machine.slice/machine-my\x2dbox.scope"], 0)
+    names.see([cgroup()], 0)
+    names.take(0)
+    assert names.names() == {
+        b"lxc:web": Names(b"web"),
+        b"systemd-nspawn:my-box": Names(b"my-box"),
+    }
+
+
+def test_nobody_is_asked_about_containers_inside_containers(world: World) -> None:
+    world.see(b"/docker/" + b"1" * 64 + b"/docker/" + b"2" * 64)
+    assert world.helpers == []
+
+
+def test_many_containers_take_turns(world: World) -> None:
+    everyone = [cgroup(number) for number in range(3 * MAX_ASKED)]
+    world.see(*everyone)
+    seen = []
+    while questions := world.questions():
+        assert len(questions) <= MAX_ASKED
+        for number, each in questions:
+            seen.append(each)
+            world.answer(number, Names(each[-10:-6]))
+        world.names.take(world.now)
+    assert sorted(seen) == sorted(everyone)
+    assert len(world.names.names()) == len(everyone)
+
+
+def test_the_containers_seen_longest_ago_are_forgotten_first(world: World) -> None:
+    world.see(cgroup(0))
+    world.tell(Names(b"web"))
+    world.see(*(cgroup(number) for number in range(1, MAX_CONTAINERS)))
+    assert container(0) in world.names.names()
+    world.see(cgroup(MAX_CONTAINERS))
+    world.tell(NONE)
+    world.see(cgroup(1))
+    world.tell(Names(b"db"))
+    assert container(0) not in world.names.names()
+
+
+@pytest.mark.parametrize(
+    "packet", [b"x", b"", pack_answer(2, NONE), pack_answer(1, NONE) + b"x", b"\xff" * 9000]
+)
+def test_a_helper_that_says_something_else_is_replaced(world: World, packet: bytes) -> None:
+    world.see(cgroup())
+    (first,) = world.helpers
+    if packet:
+        first.sock.send(packet)
+    else:
+        first.sock.close()
+    world.names.take(world.now)
+    assert (world.names.fd, first.status) == (None, -9)
+    world.now += RESTART_EVERY_NS
+    world.see(cgroup())
+    assert len(world.helpers) == 2
+    world.tell(Names(b"web"))
+    assert world.names.names() == {container(): Names(b"web")}
+
+
+def test_an_answer_that_nobody_asked_for_ends_the_helper(world: World) -> None:
+    world.see(cgroup())
+    world.tell(Names(b"web"))
+    world.answer(1, Names(b"db"))
+    world.names.take(world.now)
+    assert world.names.names() == {container(): Names(b"web")}
+    assert world.helpers[0].status == -9
+
+
+def test_a_helper_that_hangs_is_replaced(world: World) -> None:
+    world.see(cgroup())
+    world.now += HUNG_NS + 1
+    world.names.take(world.now)
+    assert (world.names.pid, world.helpers[0].status) == (None, -9)
+
+
+def test_helpers_that_end_at_once_are_started_now_and_then(world: World) -> None:
+    for _ in range(50):
+        world.now += SECOND // 5
+        world.see(cgroup())
+        if world.names.fd is not None:
+            world.helpers[-1].sock.close()
+        world.names.take(world.now)
+    assert len(world.helpers) == 10 * SECOND // RESTART_EVERY_NS
+
+
+def test_a_helper_that_cannot_be_started_is_tried_again(world: World) -> None:
+    world.fails = True
+    world.see(cgroup())
+    assert world.names.fd is None
+    world.fails = False
+    world.now += RESTART_EVERY_NS
+    world.see(cgroup())
+    world.tell(Names(b"web"))
+    assert world.names.names() == {container(): Names(b"web")}
+
+
+def test_the_patience_of_slow_machines_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "patient", lambda limit: 10 * limit)
+    world.see(cgroup())
+    world.now += HUNG_NS + 1
+    world.names.take(world.now)
+    assert world.helpers[0].status is None
