@@ -80,7 +80,7 @@ def spawn_helper(uid: int, gid: int) -> Spawn:
     return spawn
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)  # each cgroup comes in every tick
 def _place(cgroup: bytes) -> tuple[bytes | None, bool]:
     """Return the container of a cgroup, and whether the helper may know more about it."""
     container = container_of(cgroup)
