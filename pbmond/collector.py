@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond.containers.asking import ContainerNames
+from pbmond.containers.asking import NameLookup
 from pbmond.kernel.records import (
     Event,
     HostReading,
@@ -42,7 +42,7 @@ QUIET_PER_S: Final = 20
 RESCAN_NS: Final = 10_000_000_000
 
 
-class Kernel(Hooks, Protocol):
+class KernelCounters(Hooks, Protocol):
     """The attached programs and their maps; counters are cumulative."""
 
     events_fd: int
@@ -95,7 +95,7 @@ class Host(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class RunIdentity:
     """What identifies this host and this run in every message."""
 
     host: str
@@ -118,14 +118,14 @@ class Collector:
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: KernelCounters,
         proc: Proc,
         store: Store,
-        identity: Identity,
+        identity: RunIdentity,
         clock: Clock,
         *,
         host: Host,
-        containers: ContainerNames,
+        containers: NameLookup,
     ) -> None:
         self._kernel = kernel
         self._proc = proc

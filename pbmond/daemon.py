@@ -7,9 +7,9 @@ import os
 import secrets
 from pathlib import Path
 
-from pbmond.collector import Clock, Collector, Identity
+from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.config import Config
-from pbmond.containers.asking import ContainerNames, spawn_helper
+from pbmond.containers.asking import NameLookup, spawn_helper
 from pbmond.host.hostcounters import HostCounters
 from pbmond.host.inodes import socket_device
 from pbmond.host.procfs import Procfs
@@ -36,7 +36,7 @@ def serve(
     log = logging.getLogger("pbmond")
     clock, proc, host = Clock(), Procfs(), HostCounters()
     supervisor = Supervisor(spawn_publisher(socket_path, *account, config.access_group), log)
-    containers = ContainerNames(spawn_helper(*account) if config.container_names else None, log)
+    containers = NameLookup(spawn_helper(*account) if config.container_names else None, log)
     try:
         supervisor.ensure(clock.monotonic())  # starts while the programs are being loaded
         kernel = attaching.finish()
@@ -62,10 +62,10 @@ def _collector(
     host: HostCounters,
     clock: Clock,
     *,
-    containers: ContainerNames,
+    containers: NameLookup,
 ) -> Collector:
     began = host.read(clock.monotonic())  # first of all: the programs are counting already
-    identity = Identity(
+    identity = RunIdentity(
         host=os.uname().nodename,
         boot_id=proc.boot_id(),
         epoch=secrets.token_hex(8),

@@ -23,7 +23,7 @@ from pbmond.containers.names import (
     PACKET_BYTES,
     PATH_BYTES,
     AnswerError,
-    Names,
+    ContainerNames,
     pack_question,
     unpack_answer,
 )
@@ -44,7 +44,7 @@ RESTART_EVERY_NS: Final = 5_000_000_000
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
-class Process(Protocol):
+class HelperProcess(Protocol):
     """What is needed of the helper's process; subprocess.Popen has it."""
 
     pid: int
@@ -57,13 +57,13 @@ class Process(Protocol):
 
 
 #: Starts a helper that answers on a socket; raises OSError.
-Spawn = Callable[[socket.socket], Process]
+SpawnHelper = Callable[[socket.socket], HelperProcess]
 
 
-def spawn_helper(uid: int, gid: int) -> Spawn:
+def spawn_helper(uid: int, gid: int) -> SpawnHelper:
     """Return a function that starts helpers as ``uid`` and ``gid``."""
 
-    def spawn(theirs: socket.socket) -> Process:
+    def spawn(theirs: socket.socket) -> HelperProcess:
         return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers
             [
                 *(sys.executable, "-s", "-P", "-m", "pbmond.containers.helper"),
@@ -90,7 +90,7 @@ def _place(cgroup: bytes) -> tuple[bytes | None, bool]:
 
 @dataclass(slots=True)
 class _Known:
-    names: Names
+    names: ContainerNames
     next_ns: int  # when to ask
     wait_ns: int = FIRST_WAIT_NS
 
@@ -102,18 +102,18 @@ class _Asked:
     since_ns: int
 
 
-class ContainerNames:
+class NameLookup:
     """What the containers that have been seen are called. Times are CLOCK_MONOTONIC ns."""
 
-    def __init__(self, spawn: Spawn | None, log: logging.Logger) -> None:
+    def __init__(self, spawn: SpawnHelper | None, log: logging.Logger) -> None:
         """``spawn`` None: nothing is looked up, and only machines have a name, their own."""
         self._spawn = spawn
         self._log = log
         self._known: dict[bytes, _Known] = {}  # the one seen longest ago comes first
-        self._view: Mapping[bytes, Names] = MappingProxyType({})
+        self._view: Mapping[bytes, ContainerNames] = MappingProxyType({})
         self._changed = False
-        self._process: Process | None = None
-        self._ended: list[Process] = []  # killed, and not reaped yet
+        self._process: HelperProcess | None = None
+        self._ended: list[HelperProcess] = []  # killed, and not reaped yet
         self._sock: socket.socket | None = None
         self._due: dict[bytes, bytes] = {}  # container and cgroup, to ask about next
         self._asked: deque[_Asked] = deque()
@@ -143,7 +143,7 @@ class ContainerNames:
     def _see(self, container: bytes, cgroup: bytes | None, now_ns: int) -> None:
         known = self._known.pop(container, None)
         if known is None:
-            known = _Known(Names(container_name=machine_of(container)), now_ns)
+            known = _Known(ContainerNames(container_name=machine_of(container)), now_ns)
             self._changed |= bool(known.names)
         self._known[container] = known
         if self._spawn is not None and cgroup is not None and now_ns >= known.next_ns:
@@ -159,7 +159,7 @@ class ContainerNames:
         self._ended = [each for each in self._ended if each.poll() is None]
         self._ask(now_ns)
 
-    def names(self) -> Mapping[bytes, Names]:
+    def names(self) -> Mapping[bytes, ContainerNames]:
         """Return all that is known, by container."""
         if self._changed:
             self._changed = False
@@ -227,7 +227,7 @@ class ContainerNames:
                 return
             self._take(self._asked.popleft().container, names)
 
-    def _take(self, container: bytes, names: Names) -> None:
+    def _take(self, container: bytes, names: ContainerNames) -> None:
         known = self._known.get(container)
         if known is not None and names and names != known.names:
             known.names = names.or_else(known.names)  # its files may be gone by now

@@ -16,7 +16,7 @@ from typing import Final
 from pbmond.containers.names import (
     NONE,
     PACKET_BYTES,
-    Names,
+    ContainerNames,
     pack_answer,
     unpack_question,
 )
@@ -33,7 +33,7 @@ _ROOT: Final = 0
 _CGROUP_FS: Final = ("cgroup", "cgroup2")
 
 
-def answer(cgroup: bytes, files: TrustedFiles, mounts: tuple[str, ...]) -> Names:
+def answer(cgroup: bytes, files: TrustedFiles, mounts: tuple[str, ...]) -> ContainerNames:
     """Return what the container of ``cgroup`` is called; NONE if that is not for us to say.
 
     Whoever may make cgroups can give them the name of any container. So only those count that root

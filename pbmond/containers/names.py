@@ -25,7 +25,7 @@ class AnswerError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class ContainerNames:
     """What a container is called; None is not known, or that there is no such thing.
 
     ``pod`` and ``namespace`` are those of Kubernetes; podman has pods too, without a namespace.
@@ -39,14 +39,14 @@ class Names:
     def __bool__(self) -> bool:
         return any(astuple(self))
 
-    def or_else(self, other: Names) -> Names:
+    def or_else(self, other: ContainerNames) -> ContainerNames:
         """Return these names, and those of ``other`` where these are not known."""
         gaps = {name: getattr(other, name) for name in NAMES if getattr(self, name) is None}
         return replace(self, **gaps)
 
 
-NAMES: Final = tuple(field.name for field in fields(Names))
-NONE: Final = Names()
+NAMES: Final = tuple(field.name for field in fields(ContainerNames))
+NONE: Final = ContainerNames()
 PACKET_BYTES: Final = _NUMBER.size + max(PATH_BYTES, len(NAMES) * (_SIZE.size + TEXT_BYTES))
 
 
@@ -62,7 +62,7 @@ def unpack_question(packet: bytes) -> tuple[int, bytes]:
     return _NUMBER.unpack_from(packet)[0], packet[_NUMBER.size :]
 
 
-def pack_answer(number: int, names: Names) -> bytes:
+def pack_answer(number: int, names: ContainerNames) -> bytes:
     """Return the packet that answers question ``number``."""
     parts = [_NUMBER.pack(number)]
     for text in astuple(names):
@@ -71,7 +71,7 @@ def pack_answer(number: int, names: Names) -> bytes:
     return b"".join(parts)
 
 
-def unpack_answer(packet: bytes) -> tuple[int, Names]:
+def unpack_answer(packet: bytes) -> tuple[int, ContainerNames]:
     """Return number and names of an answer. AnswerError unless ``pack_answer`` could write it."""
     if not _NUMBER.size <= len(packet) <= PACKET_BYTES:
         raise AnswerError(f"an answer of {len(packet)} bytes")
@@ -88,4 +88,4 @@ def unpack_answer(packet: bytes) -> tuple[int, Names]:
         at += max(size, 0)
     if at != len(packet):
         raise AnswerError("an answer with stray bytes")
-    return _NUMBER.unpack_from(packet)[0], Names(*texts)
+    return _NUMBER.unpack_from(packet)[0], ContainerNames(*texts)

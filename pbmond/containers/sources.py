@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from pbmond.containers.bolt import Bolt
-from pbmond.containers.names import NONE, TEXT_BYTES, Names
+from pbmond.containers.names import NONE, TEXT_BYTES, ContainerNames
 from pbmond.containers.trusted_files import TrustedFiles
 
 _ID: Final = re.compile(rb"[^:]+:([0-9a-f]{64})\Z")
@@ -52,7 +52,7 @@ _UNREADABLE: Final = (
 Json = Mapping[str, Any]
 
 
-def look_up(files: TrustedFiles, container: bytes) -> Names:
+def look_up(files: TrustedFiles, container: bytes) -> ContainerNames:
     """Return what ``container``, ``runtime:id``, is called; NONE if no runtime's files say.
 
     The files of all runtimes are asked, because an id is unique and a cgroup may name none.
@@ -72,7 +72,7 @@ def look_up(files: TrustedFiles, container: bytes) -> Names:
 # --- Docker ---------------------------------------------------------------------------------------
 
 
-def _docker(files: TrustedFiles, identifier: str) -> Names:
+def _docker(files: TrustedFiles, identifier: str) -> ContainerNames:
     roots = ["/var/lib/docker", "/var/snap/docker/common/var-lib-docker"]
     try:
         settings = json.loads(files.read("/etc/docker/daemon.json"))
@@ -81,7 +81,9 @@ def _docker(files: TrustedFiles, identifier: str) -> Names:
         pass  # without the file, the folders are the usual ones
     state = _first_json(files, [f"{root}/containers/{identifier}/config.v2.json" for root in roots])
     config = state["Config"]
-    own = Names(container_name=_text(state["Name"].removeprefix("/")), image=_text(config["Image"]))
+    own = ContainerNames(
+        container_name=_text(state["Name"].removeprefix("/")), image=_text(config["Image"])
+    )
     return _labelled(config.get("Labels") or {}).or_else(own)
 
 
@@ -99,7 +101,7 @@ def _storage(files: TrustedFiles) -> list[str]:
     return roots
 
 
-def _storage_annotations(files: TrustedFiles, identifier: str) -> Names:
+def _storage_annotations(files: TrustedFiles, identifier: str) -> ContainerNames:
     """Read the annotations of CRI-O, which writes the specification below its storage."""
     paths = [
         f"{root}/{driver}-containers/{identifier}/userdata/config.json"
@@ -109,7 +111,7 @@ def _storage_annotations(files: TrustedFiles, identifier: str) -> Names:
     return _labelled(_first_json(files, paths).get("annotations") or {})
 
 
-def _storage_list(files: TrustedFiles, identifier: str) -> Names:
+def _storage_list(files: TrustedFiles, identifier: str) -> ContainerNames:
     """Read podman's list of containers, which has names and images."""
     for root in _storage(files):
         for driver in _DRIVERS:
@@ -122,9 +124,9 @@ def _storage_list(files: TrustedFiles, identifier: str) -> Names:
 
 
 @lru_cache(maxsize=8)  # a host may have thousands in one list, and each is asked about
-def _stored(files: TrustedFiles, path: str, _version: tuple[int, ...]) -> dict[str, Names]:
+def _stored(files: TrustedFiles, path: str, _version: tuple[int, ...]) -> dict[str, ContainerNames]:
     return {
-        each["id"]: Names(
+        each["id"]: ContainerNames(
             container_name=_text((each.get("names") or [None])[0]),
             image=_text(json.loads(each.get("metadata") or "{}").get("image-name")),
         )
@@ -132,16 +134,16 @@ def _stored(files: TrustedFiles, path: str, _version: tuple[int, ...]) -> dict[s
     }
 
 
-def _podman_pod(files: TrustedFiles, identifier: str) -> Names:
+def _podman_pod(files: TrustedFiles, identifier: str) -> ContainerNames:
     """Read the name of a container's pod from podman's state: SQLite since 5, before a bbolt."""
     for root in _storage(files):
         with suppress(FileNotFoundError), files.opened(f"{root}/db.sql") as fd:
-            return Names(pod=_text(_sqlite_pod(fd, identifier)))
+            return ContainerNames(pod=_text(_sqlite_pod(fd, identifier)))
         with suppress(FileNotFoundError), files.opened(f"{root}/libpod/bolt_state.db") as fd:
             state = Bolt(fd)
             pod = json.loads(state.get(b"ctr", identifier.encode(), b"config") or "{}").get("pod")
             name = state.get(b"id-registry", pod.encode()) if pod else None
-            return Names(pod=_text((name or b"").decode()))
+            return ContainerNames(pod=_text((name or b"").decode()))
     return NONE
 
 
@@ -160,7 +162,7 @@ def _sqlite_pod(fd: int, identifier: str) -> object:
 # --- containerd, runc and crun --------------------------------------------------------------------
 
 
-def _containerd(files: TrustedFiles, identifier: str) -> Names:
+def _containerd(files: TrustedFiles, identifier: str) -> ContainerNames:
     """Read the specification of a container that runs, from the folder of its namespace."""
     for root in _CONTAINERD_STATE:
         top = f"{root}/io.containerd.runtime.v2.task"
@@ -171,7 +173,7 @@ def _containerd(files: TrustedFiles, identifier: str) -> Names:
     return NONE
 
 
-def _containerd_image(files: TrustedFiles, identifier: str) -> Names:
+def _containerd_image(files: TrustedFiles, identifier: str) -> ContainerNames:
     """Read the image of a container of ctr or nerdctl from the metadata of containerd."""
     top = f"{_CONTAINERD_STATE[0]}/io.containerd.runtime.v2.task"
     with files.opened("/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db") as fd:
@@ -180,22 +182,22 @@ def _containerd_image(files: TrustedFiles, identifier: str) -> Names:
             path = (b"v1", space.encode(), b"containers", identifier.encode(), b"image")
             image = metadata.get(*path)
             if image:
-                return Names(image=_text(image.decode()))
+                return ContainerNames(image=_text(image.decode()))
     return NONE
 
 
-def _crun(files: TrustedFiles, identifier: str) -> Names:
+def _crun(files: TrustedFiles, identifier: str) -> ContainerNames:
     specification = _first_json(files, [f"/run/crun/{identifier}/config.json"])
     return _labelled(specification.get("annotations") or {})
 
 
-def _runc(files: TrustedFiles, identifier: str) -> Names:
+def _runc(files: TrustedFiles, identifier: str) -> ContainerNames:
     """Read the state of runc, which keeps annotations as labels: ``key=value``."""
     state = _first_json(files, [f"/run/runc/{identifier}/state.json"])
     return _labelled(dict(each.split("=", 1) for each in state["config"]["labels"]))
 
 
-_SOURCES: Final[tuple[Callable[[TrustedFiles, str], Names], ...]] = (
+_SOURCES: Final[tuple[Callable[[TrustedFiles, str], ContainerNames], ...]] = (
     _docker,
     _containerd,
     _containerd_image,
@@ -220,13 +222,13 @@ def _first_json(files: TrustedFiles, paths: Iterable[str]) -> Any:  # noqa: ANN4
     raise FileNotFoundError
 
 
-def _labelled(labels: Json) -> Names:
+def _labelled(labels: Json) -> ContainerNames:
     """Return what labels or annotations say."""
     named = {
         name: next((found for key in keys if (found := _text(labels.get(key)))), None)
         for name, keys in _LABELS.items()
     }
-    return Names(**named)
+    return ContainerNames(**named)
 
 
 def _text(value: object) -> bytes | None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
-from pbmond.containers.names import NAMES, NONE, Names
+from pbmond.containers.names import NAMES, NONE, ContainerNames
 from pbmond.fields import COUNTERS, PROCESSES, RATES, STATES
-from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, RowSelection
+from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, ChosenRows
 from pbmond.store.process_counters import DISK
 from pbmond.store.processes import EXCLUDED, FREE
 from pbmond.store.recent_rates import host_samples, sum_samples
@@ -41,7 +41,7 @@ class Meta:
     epoch: str
     seq: int
     health: Mapping[str, Any]
-    containers: Mapping[bytes, Names] = field(default_factory=dict)
+    containers: Mapping[bytes, ContainerNames] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Messages:
             by_slot = np.zeros(len(self._snapshot.processes.info) + 1, np.bool_)
             by_slot[shown] = True
             index = np.flatnonzero(by_slot[slots])
-        selection = RowSelection(
+        selection = ChosenRows(
             view=view,
             index=index,
             exited=self._exited,

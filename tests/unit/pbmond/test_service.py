@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pbmond import wire
-from pbmond.collector import RESCAN_NS, Clock, Collector, Identity
-from pbmond.containers.asking import ContainerNames
+from pbmond.collector import RESCAN_NS, Clock, Collector, RunIdentity
+from pbmond.containers.asking import NameLookup
 from pbmond.fields import STATES
 from pbmond.kernel.records import START_TICK_NS, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
@@ -79,12 +79,12 @@ class World:
             wall=lambda: factories.WALL_NS + self.now,
             monotonic=lambda: self.now,
         )
-        identity = Identity("host", "boot", "epoch", 1)
+        identity = RunIdentity("host", "boot", "epoch", 1)
         log = logging.getLogger("test")
         self.collector = Collector(
             *(self.kernel, self.proc, store, identity, clock),
             host=self.host,
-            containers=ContainerNames(None, log),
+            containers=NameLookup(None, log),
         )
         self.service = Service(self.collector, self.feed, SECOND, clock, log)
         self.service.start()

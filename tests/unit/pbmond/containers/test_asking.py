@@ -17,9 +17,9 @@ from pbmond.containers.asking import (
     MAX_ASKED,
     MAX_CONTAINERS,
     RESTART_EVERY_NS,
-    ContainerNames,
+    NameLookup,
 )
-from pbmond.containers.names import NONE, Names, pack_answer, unpack_question
+from pbmond.containers.names import NONE, ContainerNames, pack_answer, unpack_question
 
 SECOND = 1_000_000_000
 LOG = logging.getLogger("test")
@@ -53,7 +53,7 @@ class World:
     def __init__(self) -> None:
         self.helpers: list[FakeProcess] = []
         self.fails = False
-        self.names = ContainerNames(self.spawn, LOG)
+        self.names = NameLookup(self.spawn, LOG)
         self.now = 100 * SECOND
 
     def spawn(self, theirs: socket.socket) -> FakeProcess:
@@ -79,10 +79,10 @@ class World:
             found.append(unpack_question(packet))
         return found
 
-    def answer(self, number: int, names: Names) -> None:
+    def answer(self, number: int, names: ContainerNames) -> None:
         self.helpers[-1].sock.send(pack_answer(number, names))
 
-    def tell(self, names: Names) -> None:
+    def tell(self, names: ContainerNames) -> None:
         """Answer all questions alike."""
         for number, _ in self.questions():
             self.answer(number, names)
@@ -113,9 +113,9 @@ def test_a_container_is_asked_about_once_and_its_names_are_kept(world: World) ->
     world.now += SECOND // 2
     world.see(cgroup())
     assert world.questions() == []
-    world.answer(1, Names(b"web", b"image"))
+    world.answer(1, ContainerNames(b"web", b"image"))
     world.names.take(world.now)
-    assert world.names.names() == {container(): Names(b"web", b"image")}
+    assert world.names.names() == {container(): ContainerNames(b"web", b"image")}
 
 
 def test_a_container_is_asked_about_again_after_ever_longer_waits(world: World) -> None:
@@ -137,9 +137,9 @@ def test_a_renamed_container_gets_its_new_name_and_keeps_what_is_no_longer_told(
     world: World,
 ) -> None:
     for names, expected in (
-        (Names(b"web", b"image"), Names(b"web", b"image")),
-        (Names(b"shop"), Names(b"shop", b"image")),
-        (NONE, Names(b"shop", b"image")),
+        (ContainerNames(b"web", b"image"), ContainerNames(b"web", b"image")),
+        (ContainerNames(b"shop"), ContainerNames(b"shop", b"image")),
+        (NONE, ContainerNames(b"shop", b"image")),
     ):
         world.see(cgroup())
         world.tell(names)
@@ -149,21 +149,21 @@ def test_a_renamed_container_gets_its_new_name_and_keeps_what_is_no_longer_told(
 
 def test_what_was_handed_out_does_not_change(world: World) -> None:
     world.see(cgroup())
-    world.tell(Names(b"web"))
+    world.tell(ContainerNames(b"web"))
     before = world.names.names()
     world.see(cgroup(2))
-    world.tell(Names(b"db"))
+    world.tell(ContainerNames(b"db"))
     assert (len(before), len(world.names.names())) == (1, 2)
 
 
 def test_machines_have_their_own_names_and_nobody_is_asked() -> None:
-    names = ContainerNames(None, LOG)
+    names = NameLookup(None, LOG)
     names.see([b"/lxc.payload.web/init.scope", rb"/machine.slice/machine-my\x2dbox.scope"], 0)
     names.see([cgroup()], 0)
     names.take(0)
     assert names.names() == {
-        b"lxc:web": Names(b"web"),
-        b"systemd-nspawn:my-box": Names(b"my-box"),
+        b"lxc:web": ContainerNames(b"web"),
+        b"systemd-nspawn:my-box": ContainerNames(b"my-box"),
     }
 
 
@@ -180,7 +180,7 @@ def test_many_containers_take_turns(world: World) -> None:
         assert len(questions) <= MAX_ASKED
         for number, each in questions:
             seen.append(each)
-            world.answer(number, Names(each[-10:-6]))
+            world.answer(number, ContainerNames(each[-10:-6]))
         world.names.take(world.now)
     assert sorted(seen) == sorted(everyone)
     assert len(world.names.names()) == len(everyone)
@@ -188,13 +188,13 @@ def test_many_containers_take_turns(world: World) -> None:
 
 def test_the_containers_seen_longest_ago_are_forgotten_first(world: World) -> None:
     world.see(cgroup(0))
-    world.tell(Names(b"web"))
+    world.tell(ContainerNames(b"web"))
     world.see(*(cgroup(number) for number in range(1, MAX_CONTAINERS)))
     assert container(0) in world.names.names()
     world.see(cgroup(MAX_CONTAINERS))
     world.tell(NONE)
     world.see(cgroup(1))
-    world.tell(Names(b"db"))
+    world.tell(ContainerNames(b"db"))
     assert container(0) not in world.names.names()
 
 
@@ -213,16 +213,16 @@ def test_a_helper_that_says_something_else_is_replaced(world: World, packet: byt
     world.now += RESTART_EVERY_NS
     world.see(cgroup())
     assert len(world.helpers) == 2
-    world.tell(Names(b"web"))
-    assert world.names.names() == {container(): Names(b"web")}
+    world.tell(ContainerNames(b"web"))
+    assert world.names.names() == {container(): ContainerNames(b"web")}
 
 
 def test_an_answer_that_nobody_asked_for_ends_the_helper(world: World) -> None:
     world.see(cgroup())
-    world.tell(Names(b"web"))
-    world.answer(1, Names(b"db"))
+    world.tell(ContainerNames(b"web"))
+    world.answer(1, ContainerNames(b"db"))
     world.names.take(world.now)
-    assert world.names.names() == {container(): Names(b"web")}
+    assert world.names.names() == {container(): ContainerNames(b"web")}
     assert world.helpers[0].status == -9
 
 
@@ -250,8 +250,8 @@ def test_a_helper_that_cannot_be_started_is_tried_again(world: World) -> None:
     world.fails = False
     world.now += RESTART_EVERY_NS
     world.see(cgroup())
-    world.tell(Names(b"web"))
-    assert world.names.names() == {container(): Names(b"web")}
+    world.tell(ContainerNames(b"web"))
+    assert world.names.names() == {container(): ContainerNames(b"web")}
 
 
 def test_the_patience_of_slow_machines_counts(

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pbmond.containers.asking import ContainerNames, Process, spawn_helper
+from pbmond.containers.asking import HelperProcess, NameLookup, spawn_helper
 from pbmond.containers.helper import answer, cgroup_mounts
-from pbmond.containers.names import NONE, Names
+from pbmond.containers.names import NONE, ContainerNames
 from pbmond.containers.trusted_files import TrustedFiles
 from pbmond.patience import patient
 
@@ -35,14 +35,14 @@ def host(tmp_path: Path) -> TrustedFiles:
     return TrustedFiles(str(tmp_path), os.geteuid())
 
 
-def ask(host: TrustedFiles, top: Path, cgroup: str) -> Names:
+def ask(host: TrustedFiles, top: Path, cgroup: str) -> ContainerNames:
     return answer(cgroup.encode(), host, (f"{top}/cgroup", f"{top}/pids", f"{top}/nowhere"))
 
 
 @ROOT
 def test_a_container_of_root_has_names(host: TrustedFiles, tmp_path: Path) -> None:
-    assert ask(host, tmp_path, f"/docker/{ID}") == Names(b"web")
-    assert ask(host, tmp_path, f"/docker-{ID}.scope/init.scope") == Names(b"web")
+    assert ask(host, tmp_path, f"/docker/{ID}") == ContainerNames(b"web")
+    assert ask(host, tmp_path, f"/docker-{ID}.scope/init.scope") == ContainerNames(b"web")
 
 
 @ROOT
@@ -78,13 +78,13 @@ def test_whole_hierarchies_are_found_where_they_are_mounted() -> None:
 @ROOT
 def test_the_process_may_read_and_nothing_else() -> None:
     nobody = pwd.getpwnam("nobody")
-    started: list[Process] = []
+    started: list[HelperProcess] = []
 
-    def spawn(theirs: socket.socket) -> Process:
+    def spawn(theirs: socket.socket) -> HelperProcess:
         started.append(spawn_helper(nobody.pw_uid, nobody.pw_gid)(theirs))
         return started[-1]
 
-    names = ContainerNames(spawn, logging.getLogger("test"))
+    names = NameLookup(spawn, logging.getLogger("test"))
     try:
         names.see([f"/{ID}".encode()], time.monotonic_ns())
         pid, fd = names.pid, names.fd

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pbmond.containers.names import (
     TEXT_BYTES,
     AnswerError,
-    Names,
+    ContainerNames,
     pack_answer,
     pack_question,
     unpack_answer,
@@ -20,8 +20,8 @@ TEXT = st.none() | st.binary(min_size=1, max_size=TEXT_BYTES)
 NUMBER = st.integers(0, 2**32 - 1)
 
 
-@given(NUMBER, st.builds(Names, TEXT, TEXT, TEXT, TEXT))
-def test_an_answer_arrives_as_it_was_sent(number: int, names: Names) -> None:
+@given(NUMBER, st.builds(ContainerNames, TEXT, TEXT, TEXT, TEXT))
+def test_an_answer_arrives_as_it_was_sent(number: int, names: ContainerNames) -> None:
     assert unpack_answer(pack_answer(number, names)) == (number, names)
 
 
@@ -42,10 +42,10 @@ def test_a_packet_is_an_answer_only_if_it_could_have_been_sent(packet: bytes) ->
 @pytest.mark.parametrize("change", [b"x", b"\0" * 9000])
 def test_stray_bytes_are_refused(change: bytes) -> None:
     with pytest.raises(AnswerError):
-        unpack_answer(pack_answer(1, Names(b"web")) + change)
+        unpack_answer(pack_answer(1, ContainerNames(b"web")) + change)
 
 
 def test_gaps_are_filled_from_elsewhere() -> None:
-    assert Names(b"web", None, b"pod").or_else(Names(b"other", b"image")) == Names(
-        b"web", b"image", b"pod"
-    )
+    assert ContainerNames(b"web", None, b"pod").or_else(
+        ContainerNames(b"other", b"image")
+    ) == ContainerNames(b"web", b"image", b"pod")

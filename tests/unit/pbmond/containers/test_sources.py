@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bolt_file import bolt_file
 
-from pbmond.containers.names import NONE, TEXT_BYTES, Names
+from pbmond.containers.names import NONE, TEXT_BYTES, ContainerNames
 from pbmond.containers.sources import look_up
 from pbmond.containers.trusted_files import TrustedFiles
 
@@ -92,7 +92,7 @@ RUNC = {
         ],
     },
 }
-POD_WEB = Names(b"web", b"registry.example/shop/web:2.1", b"shop-7d9f", b"store")
+POD_WEB = ContainerNames(b"web", b"registry.example/shop/web:2.1", b"shop-7d9f", b"store")
 
 
 class Host:
@@ -110,7 +110,7 @@ class Host:
         file.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
         return file
 
-    def ask(self, runtime: bytes = b"podman") -> Names:
+    def ask(self, runtime: bytes = b"podman") -> ContainerNames:
         return look_up(self.files, runtime + b":" + ID.encode())
 
 
@@ -125,12 +125,12 @@ def host(tmp_path: Path) -> Host:
         (
             f"/var/lib/docker/containers/{ID}/config.v2.json",
             DOCKER,
-            Names(b"shop-db", b"registry.example/postgres:16"),
+            ContainerNames(b"shop-db", b"registry.example/postgres:16"),
         ),
         (
             f"/var/lib/docker/containers/{ID}/config.v2.json",
             KUBERNETES_DOCKER,
-            Names(b"web", f"sha256:{OTHER}".encode(), b"shop-7d9f", b"store"),
+            ContainerNames(b"web", f"sha256:{OTHER}".encode(), b"shop-7d9f", b"store"),
         ),
         (f"{TASKS}/k8s.io/{ID}/config.json", CONTAINERD, POD_WEB),
         (
@@ -141,26 +141,26 @@ def host(tmp_path: Path) -> Host:
         (
             f"{TASKS}/k8s.io/{ID}/config.json",
             SANDBOX,
-            Names(pod=b"shop-7d9f", namespace=b"store"),
+            ContainerNames(pod=b"shop-7d9f", namespace=b"store"),
         ),
-        (f"{TASKS}/default/{ID}/config.json", NERDCTL, Names(b"shop-api")),
+        (f"{TASKS}/default/{ID}/config.json", NERDCTL, ContainerNames(b"shop-api")),
         (f"{STORAGE}/overlay-containers/{ID}/userdata/config.json", CRI_O, POD_WEB),
         (
             f"{STORAGE}/overlay-containers/containers.json",
             PODMAN_LIST,
-            Names(b"shop-api", b"registry.example/api:3"),
+            ContainerNames(b"shop-api", b"registry.example/api:3"),
         ),
         (
             f"{STORAGE}/vfs-containers/containers.json",
             PODMAN_LIST,
-            Names(b"shop-api", b"registry.example/api:3"),
+            ContainerNames(b"shop-api", b"registry.example/api:3"),
         ),
         (f"/run/crun/{ID}/config.json", CRI_O, POD_WEB),
-        (f"/run/runc/{ID}/state.json", RUNC, Names(b"web", pod=b"shop=7d9f")),
+        (f"/run/runc/{ID}/state.json", RUNC, ContainerNames(b"web", pod=b"shop=7d9f")),
     ],
 )
 def test_a_runtimes_file_says_what_a_container_is_called(
-    host: Host, path: str, data: object, names: Names
+    host: Host, path: str, data: object, names: ContainerNames
 ) -> None:
     host.write(path, data)
     assert host.ask() == names
@@ -200,7 +200,7 @@ def test_the_pod_of_podman_is_read_from_bbolt(host: Host) -> None:
     }
     host.write(f"{STORAGE}/libpod/bolt_state.db", bolt_file(state))
     host.write(f"{STORAGE}/overlay-containers/containers.json", PODMAN_LIST)
-    assert host.ask() == Names(b"shop-api", b"registry.example/api:3", b"shop-pod")
+    assert host.ask() == ContainerNames(b"shop-api", b"registry.example/api:3", b"shop-pod")
 
 
 def test_the_pod_of_podman_is_read_from_sqlite(host: Host) -> None:
@@ -212,7 +212,7 @@ def test_the_pod_of_podman_is_read_from_sqlite(host: Host) -> None:
         state.execute("INSERT INTO ContainerConfig VALUES(?, 'shop-api', ?, '{}')", (ID, POD))
         state.execute("INSERT INTO ContainerConfig VALUES(?, 'other', NULL, '{}')", (OTHER,))
     state.close()
-    assert host.ask() == Names(pod=b"shop-pod")
+    assert host.ask() == ContainerNames(pod=b"shop-pod")
     assert look_up(host.files, b"podman:" + OTHER.encode()) == NONE
 
 
@@ -223,7 +223,7 @@ def test_the_image_of_nerdctl_is_read_from_containerd(host: Host) -> None:
     }
     database = "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
     host.write(database, bolt_file(metadata, inline=True))
-    assert host.ask() == Names(b"shop-api", b"registry.example/api:3")
+    assert host.ask() == ContainerNames(b"shop-api", b"registry.example/api:3")
 
 
 def test_a_container_that_was_renamed_has_its_new_name(host: Host) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pbmond import wire
-from pbmond.containers.names import Names
+from pbmond.containers.names import ContainerNames
 from pbmond.fields import COUNTERS, DIRECTIONS, RATES
 from pbmond.kernel.records import (
     FLAG_ACCEPTED,
@@ -387,7 +387,10 @@ def test_the_next_tick_changes_nothing_in_a_snapshot() -> None:
 
 def test_names_of_containers_go_with_rows_and_stay_in_retired_ones() -> None:
     path, container = b"/docker/" + b"a" * 64, b"docker:" + b"a" * 64
-    named = {container: Names(b"web", b"image", b"pod", b"space"), b"lxc:other": Names(b"other")}
+    named = {
+        container: ContainerNames(b"web", b"image", b"pod", b"space"),
+        b"lxc:other": ContainerNames(b"other"),
+    }
     store = new_store()
     store.apply(make.reading(1, events=[make.seen(7, cgroup=path), make.seen(8)]))
     meta = Meta("host", "boot", "epoch", 1, {}, named)
