@@ -147,8 +147,8 @@ class Collector:
         events = [self._with_cgroup(event) for event in self._kernel.drain()]
         self._events += events
         # At once: a container may have ended by the next tick.
-        cgroups = [event.cgroup for event in events if isinstance(event, ProcessSeen)]
-        self._containers.see(cgroups, self._clock.monotonic())
+        seen = [(each.cgroup, each.uid) for each in events if isinstance(each, ProcessSeen)]
+        self._containers.see(seen, self._clock.monotonic())
 
     @property
     def names_fd(self) -> int | None:

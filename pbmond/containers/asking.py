@@ -3,6 +3,9 @@
 A container is asked about when its first process is seen, because it may not live long; again after
 a second, for its runtime may not have written everything yet, then after twice as long, and so on
 up to a minute, because people rename containers. What is known stays known after its end.
+
+Names belong to a container and a user. Whoever may make cgroups can give one the id of somebody
+else's container, and would see its names in their own rows, living or retired.
 """
 
 from __future__ import annotations
@@ -13,17 +16,18 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pbmond.containers.names import (
     PACKET_BYTES,
     PATH_BYTES,
     AnswerError,
     ContainerNames,
+    Owner,
     pack_question,
     unpack_answer,
 )
@@ -32,6 +36,8 @@ from pbmond.patience import patient
 
 #: How many containers are remembered; the ones that were seen longest ago are forgotten first.
 MAX_CONTAINERS: Final = 4096
+#: Of how many users a container's processes may be and have its names.
+MAX_USERS: Final = 256
 #: How many questions are under way at a time.
 MAX_ASKED: Final = 16
 FIRST_WAIT_NS: Final = 1_000_000_000
@@ -55,6 +61,9 @@ class HelperProcess(Protocol):
     def kill(self) -> None:
         """Send SIGKILL."""
 
+
+#: A cgroup, None if it is not known, and the user of a process in it.
+CgroupOfUser = tuple[bytes | None, int]
 
 #: Starts a helper that answers on a socket; raises OSError.
 SpawnHelper = Callable[[socket.socket], HelperProcess]
@@ -80,12 +89,23 @@ def spawn_helper(uid: int, gid: int) -> SpawnHelper:
     return spawn
 
 
+class _Box(NamedTuple):
+    """A container in a cgroup. Only that in which root made it is the real one.
+
+    ``holder`` is the cgroup around its own; None: there is nothing to ask about it.
+    """
+
+    container: bytes
+    holder: bytes | None
+
+
 @lru_cache(maxsize=16_384)  # each cgroup comes in every tick
-def _place(cgroup: bytes) -> tuple[bytes | None, bool]:
-    """Return the container of a cgroup, and whether the helper may know more about it."""
+def _box_of(cgroup: bytes) -> _Box | None:
     container = container_of(cgroup)
-    asks = container is not None and machine_of(container) is None
-    return container, asks and holder_of(cgroup) is not None and len(cgroup) <= PATH_BYTES
+    if container is None:
+        return None
+    asks = machine_of(container) is None and len(cgroup) <= PATH_BYTES
+    return _Box(container, holder_of(cgroup) if asks else None)
 
 
 @dataclass(slots=True)
@@ -93,12 +113,13 @@ class _Known:
     names: ContainerNames
     next_ns: int  # when to ask
     wait_ns: int = FIRST_WAIT_NS
+    uids: set[int] = field(default_factory=set)  # whose processes are in it
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
     number: int
-    container: bytes
+    box: _Box
     since_ns: int
 
 
@@ -109,13 +130,13 @@ class NameLookup:
         """``spawn`` None: nothing is looked up, and only machines have a name, their own."""
         self._spawn = spawn
         self._log = log
-        self._known: dict[bytes, _Known] = {}  # the one seen longest ago comes first
-        self._view: Mapping[bytes, ContainerNames] = MappingProxyType({})
+        self._known: dict[_Box, _Known] = {}  # the one seen longest ago comes first
+        self._view: Mapping[Owner, ContainerNames] = MappingProxyType({})
         self._changed = False
         self._process: HelperProcess | None = None
         self._ended: list[HelperProcess] = []  # killed, and not reaped yet
         self._sock: socket.socket | None = None
-        self._due: dict[bytes, bytes] = {}  # container and cgroup, to ask about next
+        self._due: dict[_Box, bytes] = {}  # with the cgroup to ask about next
         self._asked: deque[_Asked] = deque()
         self._number = 0
         self._started_ns = -RESTART_EVERY_NS
@@ -130,26 +151,36 @@ class NameLookup:
         """The descriptor to poll for answers, or None while no helper runs."""
         return self._sock.fileno() if self._sock else None
 
-    def see(self, cgroups: Iterable[bytes | None], now_ns: int) -> None:
-        """Ask about the containers of ``cgroups`` that are due."""
-        for cgroup in cgroups:
-            container, asks = (None, False) if cgroup is None else _place(cgroup)
-            if container is not None:
-                self._see(container, cgroup if asks else None, now_ns)
-        while len(self._known) > MAX_CONTAINERS:
-            del self._known[next(iter(self._known))]
+    def see(self, places: Iterable[CgroupOfUser], now_ns: int) -> None:
+        """Ask about the containers of ``places`` that are due."""
+        for cgroup, uid in places:
+            box = None if cgroup is None else _box_of(cgroup)
+            if box is not None and cgroup is not None:
+                self._see(box, cgroup, uid, now_ns)
+        if len(self._known) > MAX_CONTAINERS:
+            self._forget(len(self._known) - MAX_CONTAINERS)
         self._ask(now_ns)
 
-    def _see(self, container: bytes, cgroup: bytes | None, now_ns: int) -> None:
-        known = self._known.pop(container, None)
+    def _see(self, box: _Box, cgroup: bytes, uid: int, now_ns: int) -> None:
+        known = self._known.pop(box, None)
         if known is None:
-            known = _Known(ContainerNames(container_name=machine_of(container)), now_ns)
+            known = _Known(ContainerNames(container_name=machine_of(box.container)), now_ns)
+        self._known[box] = known
+        if uid not in known.uids and len(known.uids) < MAX_USERS:
+            known.uids.add(uid)
             self._changed |= bool(known.names)
-        self._known[container] = known
-        if self._spawn is not None and cgroup is not None and now_ns >= known.next_ns:
-            self._due[container] = cgroup
+        if self._spawn is not None and box.holder is not None and now_ns >= known.next_ns:
+            self._due[box] = cgroup
             known.next_ns = now_ns + known.wait_ns
             known.wait_ns = min(2 * known.wait_ns, LAST_WAIT_NS)
+
+    def _forget(self, count: int) -> None:
+        """Forget the oldest. Those without a name, which users can make, get half of the room."""
+        unnamed = [box for box, known in self._known.items() if not known.names]
+        named = [box for box, known in self._known.items() if known.names]
+        for box in (unnamed if 2 * len(unnamed) > MAX_CONTAINERS else named)[:count]:
+            del self._known[box]
+            self._changed = True
 
     def take(self, now_ns: int) -> None:
         """Take the answers that have come, and ask what is due."""
@@ -159,11 +190,16 @@ class NameLookup:
         self._ended = [each for each in self._ended if each.poll() is None]
         self._ask(now_ns)
 
-    def names(self) -> Mapping[bytes, ContainerNames]:
-        """Return all that is known, by container."""
+    def names(self) -> Mapping[Owner, ContainerNames]:
+        """Return all that is known, by container and user."""
         if self._changed:
             self._changed = False
-            named = {each: known.names for each, known in self._known.items() if known.names}
+            named = {
+                (box.container, uid): known.names
+                for box, known in self._known.items()
+                if known.names
+                for uid in known.uids
+            }
             self._view = MappingProxyType(named)
         return self._view
 
@@ -176,20 +212,20 @@ class NameLookup:
     def _ask(self, now_ns: int) -> None:
         """Send as many questions as the helper takes now."""
         while self._due and len(self._asked) < MAX_ASKED:
-            sock, container = self._started(now_ns), next(iter(self._due))
+            sock, box = self._started(now_ns), next(iter(self._due))
             if sock is None:
                 return
             number = (self._number + 1) % (1 << 32)
             try:
-                sock.send(pack_question(number, self._due[container]))
+                sock.send(pack_question(number, self._due[box]))
             except BlockingIOError:
                 return
             except OSError as error:
                 self._end(f"has ended: {error.strerror}")
                 return
             self._number = number
-            self._asked.append(_Asked(number, container, now_ns))
-            del self._due[container]
+            self._asked.append(_Asked(number, box, now_ns))
+            del self._due[box]
 
     def _started(self, now_ns: int) -> socket.socket | None:
         """Return the helper's socket, starting one if none runs; None: there is none yet."""
@@ -225,10 +261,10 @@ class NameLookup:
             except (AnswerError, OSError) as error:
                 self._end(f"is replaced: {error}")
                 return
-            self._take(self._asked.popleft().container, names)
+            self._take(self._asked.popleft().box, names)
 
-    def _take(self, container: bytes, names: ContainerNames) -> None:
-        known = self._known.get(container)
+    def _take(self, box: _Box, names: ContainerNames) -> None:
+        known = self._known.get(box)
         if known is not None and names and names != known.names:
             known.names = names.or_else(known.names)  # its files may be gone by now
             self._changed = True

@@ -45,6 +45,8 @@ class ContainerNames:
         return replace(self, **gaps)
 
 
+#: A container, and a user who has processes in it.
+Owner = tuple[bytes, int]
 NAMES: Final = tuple(field.name for field in fields(ContainerNames))
 NONE: Final = ContainerNames()
 PACKET_BYTES: Final = _NUMBER.size + max(PATH_BYTES, len(NAMES) * (_SIZE.size + TEXT_BYTES))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
-from pbmond.containers.names import NAMES, NONE, ContainerNames
+from pbmond.containers.names import NAMES, NONE, ContainerNames, Owner
 from pbmond.fields import COUNTERS, PROCESSES, RATES, STATES
 from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, ChosenRows
 from pbmond.store.process_counters import DISK
@@ -41,7 +41,7 @@ class Meta:
     epoch: str
     seq: int
     health: Mapping[str, Any]
-    containers: Mapping[bytes, ContainerNames] = field(default_factory=dict)
+    containers: Mapping[Owner, ContainerNames] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Messages:
                 columns[name] = rows.info[kept][index]
             else:
                 columns[name] = list(map(rows.texts[kept].__getitem__, order))
-        columns.update(self._names(columns["container"]))
+        columns.update(self._names(columns["container"], columns["uid"]))
         # Not [:, index], which would leave the columns strided.
         columns.update(zip(COUNTERS, np.take(rows.counters, index, axis=1), strict=True))
         columns.update(zip(RATES, np.take(self._snapshot.rates, index, axis=1), strict=True))
@@ -200,22 +200,29 @@ class Messages:
             processes[row] += np.uint64(len(slots))
             counters[:, row] += rows.counters[:, slots].sum(axis=1)
         containers = [group.container for group in groups]
+        uids = np.array([group.uid for group in groups], np.uint32)
         columns: dict[str, Any] = {
             "unit": [group.unit for group in groups],
             "container": containers,
-            **self._names(containers),
-            "uid": np.array([group.uid for group in groups], np.uint32),
+            **self._names(containers, uids),
+            "uid": uids,
             "processes": processes,
             **dict(zip(COUNTERS, counters, strict=True)),
         }
         return wire.Table(len(groups), columns)
 
-    def _names(self, containers: list[bytes | None]) -> dict[str, list[bytes | None]]:
-        """Make the columns that say what ``containers`` are called."""
+    def _names(
+        self, containers: list[bytes | None], uids: NDArray[np.uint32]
+    ) -> dict[str, list[bytes | None]]:
+        """Make the columns that say what ``containers`` are called, to the user of each row."""
         if not any(containers):
             return dict.fromkeys(NAMES, containers)
         known = self._meta.containers
-        names = [NONE if each is None else known.get(each, NONE) for each in containers]
+        owners = zip(containers, uids.tolist(), strict=True)
+        names = [
+            NONE if container is None else known.get((container, uid), NONE)
+            for container, uid in owners
+        ]
         return {name: [getattr(each, name) for each in names] for name in NAMES}
 
     def _history(

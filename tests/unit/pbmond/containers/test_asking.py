@@ -15,7 +15,6 @@ from pbmond.containers.asking import (
     HUNG_NS,
     LAST_WAIT_NS,
     MAX_ASKED,
-    MAX_CONTAINERS,
     RESTART_EVERY_NS,
     NameLookup,
 )
@@ -64,8 +63,12 @@ class World:
         self.helpers.append(FakeProcess(sock))
         return self.helpers[-1]
 
-    def see(self, *cgroups: bytes | None) -> None:
-        self.names.see(cgroups, self.now)
+    def see(self, *cgroups: bytes | None, uid: int = 0) -> None:
+        self.names.see([(each, uid) for each in cgroups], self.now)
+
+    def known(self) -> dict[bytes, ContainerNames]:
+        """Return what is known in rows of root."""
+        return {each: names for (each, uid), names in self.names.names().items() if not uid}
 
     def questions(self) -> list[tuple[int, bytes]]:
         found = []
@@ -115,7 +118,7 @@ def test_a_container_is_asked_about_once_and_its_names_are_kept(world: World) ->
     assert world.questions() == []
     world.answer(1, ContainerNames(b"web", b"image"))
     world.names.take(world.now)
-    assert world.names.names() == {container(): ContainerNames(b"web", b"image")}
+    assert world.known() == {container(): ContainerNames(b"web", b"image")}
 
 
 def test_a_container_is_asked_about_again_after_ever_longer_waits(world: World) -> None:
@@ -143,7 +146,7 @@ def test_a_renamed_container_gets_its_new_name_and_keeps_what_is_no_longer_told(
     ):
         world.see(cgroup())
         world.tell(names)
-        assert world.names.names()[container()] == expected
+        assert world.known()[container()] == expected
         world.now += LAST_WAIT_NS
 
 
@@ -158,12 +161,12 @@ def test_what_was_handed_out_does_not_change(world: World) -> None:
 
 def test_machines_have_their_own_names_and_nobody_is_asked() -> None:
     names = NameLookup(None, LOG)
-    names.see([b"/lxc.payload.web/init.scope", rb"/machine.slice/machine-my\x2dbox.scope"], 0)
-    names.see([cgroup()], 0)
+    machines = b"/lxc.payload.web/init.scope", rb"/machine.slice/machine-my\x2dbox.scope"
+    names.see([(each, 1000) for each in (*machines, cgroup())], 0)
     names.take(0)
     assert names.names() == {
-        b"lxc:web": ContainerNames(b"web"),
-        b"systemd-nspawn:my-box": ContainerNames(b"my-box"),
+        (b"lxc:web", 1000): ContainerNames(b"web"),
+        (b"systemd-nspawn:my-box", 1000): ContainerNames(b"my-box"),
     }
 
 
@@ -183,19 +186,38 @@ def test_many_containers_take_turns(world: World) -> None:
             world.answer(number, ContainerNames(each[-10:-6]))
         world.names.take(world.now)
     assert sorted(seen) == sorted(everyone)
-    assert len(world.names.names()) == len(everyone)
+    assert len(world.known()) == len(everyone)
 
 
-def test_the_containers_seen_longest_ago_are_forgotten_first(world: World) -> None:
-    world.see(cgroup(0))
+def test_a_user_who_makes_a_cgroup_with_the_id_of_a_container_learns_no_name(
+    world: World,
+) -> None:
+    forged = b"/user.slice/user-1000.slice/user@1000.service/libpod-%064x.scope" % 1
+    world.see(cgroup())
     world.tell(ContainerNames(b"web"))
-    world.see(*(cgroup(number) for number in range(1, MAX_CONTAINERS)))
-    assert container(0) in world.names.names()
-    world.see(cgroup(MAX_CONTAINERS))
-    world.tell(NONE)
-    world.see(cgroup(1))
-    world.tell(ContainerNames(b"db"))
-    assert container(0) not in world.names.names()
+    world.see(forged, uid=1000)
+    assert [each for _, each in world.questions()] == [forged]
+    world.answer(2, NONE)
+    world.names.take(world.now)
+    assert world.names.names() == {(container(), 0): ContainerNames(b"web")}
+    world.see(cgroup(), uid=1001)  # whose process is in the container itself
+    assert world.names.names()[container(), 1001] == ContainerNames(b"web")
+
+
+def test_the_oldest_are_forgotten_and_those_without_a_name_push_out_no_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MAX_CONTAINERS", 6)
+    world.see(cgroup(0), cgroup(1), cgroup(2))
+    world.tell(ContainerNames(b"web"))
+    for number in range(10, 30):
+        world.see(cgroup(number))
+        world.tell(NONE)
+    assert set(world.known()) == {container(0), container(1), container(2)}
+    for number in (0, 3, 4, 5):
+        world.see(cgroup(number))
+        world.tell(ContainerNames(b"db"))
+    assert set(world.known()) == {container(number) for number in (0, 3, 4, 5)}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +236,7 @@ def test_a_helper_that_says_something_else_is_replaced(world: World, packet: byt
     world.see(cgroup())
     assert len(world.helpers) == 2
     world.tell(ContainerNames(b"web"))
-    assert world.names.names() == {container(): ContainerNames(b"web")}
+    assert world.known() == {container(): ContainerNames(b"web")}
 
 
 def test_an_answer_that_nobody_asked_for_ends_the_helper(world: World) -> None:
@@ -222,7 +244,7 @@ def test_an_answer_that_nobody_asked_for_ends_the_helper(world: World) -> None:
     world.tell(ContainerNames(b"web"))
     world.answer(1, ContainerNames(b"db"))
     world.names.take(world.now)
-    assert world.names.names() == {container(): ContainerNames(b"web")}
+    assert world.known() == {container(): ContainerNames(b"web")}
     assert world.helpers[0].status == -9
 
 
@@ -251,7 +273,7 @@ def test_a_helper_that_cannot_be_started_is_tried_again(world: World) -> None:
     world.now += RESTART_EVERY_NS
     world.see(cgroup())
     world.tell(ContainerNames(b"web"))
-    assert world.names.names() == {container(): ContainerNames(b"web")}
+    assert world.known() == {container(): ContainerNames(b"web")}
 
 
 def test_the_patience_of_slow_machines_counts(

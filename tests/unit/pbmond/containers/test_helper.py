@@ -86,7 +86,7 @@ def test_the_process_may_read_and_nothing_else() -> None:
 
     names = NameLookup(spawn, logging.getLogger("test"))
     try:
-        names.see([f"/{ID}".encode()], time.monotonic_ns())
+        names.see([(f"/{ID}".encode(), 0)], time.monotonic_ns())
         pid, fd = names.pid, names.fd
         assert pid is not None
         assert fd is not None

@@ -388,8 +388,9 @@ def test_the_next_tick_changes_nothing_in_a_snapshot() -> None:
 def test_names_of_containers_go_with_rows_and_stay_in_retired_ones() -> None:
     path, container = b"/docker/" + b"a" * 64, b"docker:" + b"a" * 64
     named = {
-        container: ContainerNames(b"web", b"image", b"pod", b"space"),
-        b"lxc:other": ContainerNames(b"other"),
+        (container, 1000): ContainerNames(b"web", b"image", b"pod", b"space"),
+        (container, 1001): ContainerNames(b"of-another-user"),
+        (b"lxc:other", 1000): ContainerNames(b"other"),
     }
     store = new_store()
     store.apply(make.reading(1, events=[make.seen(7, cgroup=path), make.seen(8)]))
