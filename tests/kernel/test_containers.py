@@ -1,4 +1,4 @@
-"""Containers have the names that people gave them, also those that are gone by the next tick."""
+"""Containers have the names that people gave them, also after their end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pbmond import wire
+from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
 
 #: A machine that is a container itself may not raise limits, and has one way to make cgroups.
@@ -54,66 +56,71 @@ def run(rootfs: Path, *options: str, command: tuple[str, ...]) -> bytes:
     return podman(*_RUN, *options, *mounts, *command)
 
 
-def named(daemon: Daemon, name: bytes) -> dict[str, Any]:
-    """Return the row of ``head`` in the container called ``name``."""
-    message = daemon.snapshot()
-    (row,) = (
-        row
-        for row in message.processes.rows()
-        if row["container_name"] == name and row["name"] == b"head"
-    )
-    return row
-
-
 def shown(message: wire.Message, name: bytes) -> bool:
     return any(row["container_name"] == name for row in message.processes.rows())
 
 
-def retired(message: wire.Message, name: bytes) -> list[dict[str, Any]]:
-    return [row for row in message.retired.rows() if row["container_name"] == name]
+def bytes_of(rows: Iterator[dict[str, Any]], name: bytes) -> int:
+    """Return what the processes of the container called ``name`` wrote to its pipe."""
+    return sum(row["pipe_write_bytes"] for row in rows if row["container_name"] == name)
 
 
-def test_a_brief_container_has_its_name_and_keeps_it_in_the_retired_totals(
-    daemon: Daemon, rootfs: Path
+def container(*names: str) -> ExitStack:
+    """Remove containers and pods at the end."""
+    stack = ExitStack()
+    for name in names:
+        stack.callback(podman, "rm", "--force", "--time", "0", "--ignore", name)
+    return stack
+
+
+def test_a_container_keeps_its_name_in_the_retired_totals(daemon: Daemon, rootfs: Path) -> None:
+    name = f"pbmon-api-{os.getpid()}"
+    command = ("/usr/bin/sh", "-c", f"head -c {_BYTES} /dev/zero; sleep 1000")
+    with container(name):
+        run(rootfs, "--detach", "--name", name, command=command)
+        message = daemon.snapshot()
+        while bytes_of(message.processes.rows(), name.encode()) < _BYTES:
+            message = daemon.snapshot()
+        rows = [row for row in message.processes.rows() if row["container_name"] == name.encode()]
+        assert {row["container"][:7] for row in rows} == {b"podman:"}
+        assert {(row["image"], row["pod"], row["namespace"]) for row in rows} == {(None,) * 3}
+    while bytes_of(message.retired.rows(), name.encode()) < _BYTES:
+        message = daemon.snapshot()
+    while shown(message, name.encode()):
+        message = daemon.snapshot()
+    assert bytes_of(message.retired.rows(), name.encode()) >= _BYTES
+
+
+def test_a_container_that_is_gone_by_the_next_tick_has_its_name(
+    tmp_path_factory: pytest.TempPathFactory, rootfs: Path
 ) -> None:
     name = f"pbmon-brief-{os.getpid()}"
-    command = ("/usr/bin/head", "-c", str(_BYTES), "/dev/zero")
-    assert len(run(rootfs, "--name", name, command=command)) == _BYTES
-    row = named(daemon, name.encode())
-    assert row["container"].startswith(b"podman:")
-    # What runc wrote before it became head is there too.
-    assert row["pipe_write_bytes"] >= _BYTES
-    assert (row["image"], row["pod"]) == (None, None)
-    message = daemon.snapshot()
-    while not retired(message, name.encode()):
-        message = daemon.snapshot()
-    rows = retired(message, name.encode())
-    assert {each["container"] for each in rows} == {row["container"]}
-    assert sum(each["pipe_write_bytes"] for each in rows) >= row["pipe_write_bytes"]
+    with Daemon(tmp_path_factory.mktemp("run"), interval_s=10.0) as daemon:
+        run(rootfs, "--name", name, command=("/usr/bin/sleep", str(patient(2))))
+        assert shown(daemon.snapshot(), name.encode())
 
 
 def test_a_container_in_a_pod_has_the_name_of_the_pod(daemon: Daemon, rootfs: Path) -> None:
     name, pod = f"pbmon-member-{os.getpid()}", f"pbmon-pod-{os.getpid()}"
     podman("pod", "create", "--infra=false", "--name", pod)
-    try:
-        command = ("/usr/bin/head", "-c", str(_BYTES), "/dev/zero")
-        run(rootfs, "--name", name, "--pod", pod, command=command)
-    finally:
-        podman("pod", "rm", "--force", pod)
-    row = named(daemon, name.encode())
-    assert (row["pod"], row["namespace"]) == (pod.encode(), None)
+    with ExitStack() as stack:
+        stack.callback(podman, "pod", "rm", "--force", pod)
+        stack.enter_context(container(name))
+        command = ("/usr/bin/sleep", "1000")
+        run(rootfs, "--detach", "--name", name, "--pod", pod, command=command)
+        while not shown(message := daemon.snapshot(), name.encode()):
+            pass
+        rows = (row for row in message.processes.rows() if row["container_name"] == name.encode())
+        assert {(row["pod"], row["namespace"]) for row in rows} == {(pod.encode(), None)}
 
 
 def test_a_renamed_container_gets_its_new_name(daemon: Daemon, rootfs: Path) -> None:
     old, new = f"pbmon-old-{os.getpid()}", f"pbmon-new-{os.getpid()}"
-    command = ("/usr/bin/sh", "-c", "while sleep 0.1; do head -c 1 /dev/zero; done")
-    run(rootfs, "--detach", "--name", old, command=command)
-    try:
+    with container(old, new):
+        run(rootfs, "--detach", "--name", old, command=("/usr/bin/sleep", "1000"))
         while not shown(daemon.snapshot(), old.encode()):
             pass
         podman("rename", old, new)
-        while not shown(daemon.snapshot(), new.encode()):
+        while not shown(message := daemon.snapshot(), new.encode()):
             pass
-        assert not shown(daemon.snapshot(), old.encode())
-    finally:
-        podman("rm", "--force", "--time", "0", "--ignore", old, new)
+        assert not shown(message, old.encode())
