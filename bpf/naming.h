@@ -8,7 +8,7 @@
 #define PATH_STEPS 32 /* components that the walker reads before it calls itself */
 #define CGROUP_STEPS 24
 
-/* Wake the collector only for what is urgent, or if much data is waiting: it reads at every tick anyway. */
+/* Wake the collector for what is urgent, or if much data is waiting: it reads at every tick anyway. */
 INLINE void emit(void *event, u64 size, bool urgent)
 {
 	u64 unread = ringbuf_query(MAP(EVENTS), 0 /* BPF_RB_AVAIL_DATA */);
