@@ -8,11 +8,11 @@
 #define PATH_STEPS 32 /* components that the walker reads before it calls itself */
 #define CGROUP_STEPS 24
 
-/* Wake the collector only if much data is waiting, because it reads at every tick anyway. */
-INLINE void emit(void *event, u64 size)
+/* Wake the collector for what is urgent, or if much data is waiting: it reads at every tick anyway. */
+INLINE void emit(void *event, u64 size, bool urgent)
 {
 	u64 unread = ringbuf_query(MAP(EVENTS), 0 /* BPF_RB_AVAIL_DATA */);
-	u64 wake = unread > EVENTS_SIZE / 4 ? 2 /* FORCE_WAKEUP */ : 1 /* NO_WAKEUP */;
+	u64 wake = urgent || unread > EVENTS_SIZE / 4 ? 2 /* FORCE_WAKEUP */ : 1 /* NO_WAKEUP */;
 
 	if (ringbuf_output(MAP(EVENTS), event, size, wake))
 		record_loss(LOST_EVENTS, 1);
@@ -84,12 +84,25 @@ INLINE void start_walk(struct scratch *scratch, struct place place)
 	scratch->walking = 1;
 }
 
+/* The cgroup of a task, in the v2 hierarchy. */
+INLINE void *cgroup_of(void *task)
+{
+	return READ(void *, READ(void *, task, OFFSETOF_TASK_CGROUPS), OFFSETOF_CSS_SET_DFL_CGRP);
+}
+
+/* Whether this is the first process of a service or a container: its parent is in another cgroup. A
+ * container may end, and its name with it, before the next tick. */
+INLINE bool enters_cgroup(void)
+{
+	void *leader = FIELD(void *, current_task(), OFFSETOF_TASK_GROUP_LEADER);
+	void *parent = FIELD(void *, leader, OFFSETOF_TASK_REAL_PARENT);
+
+	return cgroup_of(leader) != cgroup_of(parent);
+}
+
 INLINE void append_cgroup(struct scratch *scratch)
 {
-	void *node = READ(void *,
-			  READ(void *, READ(void *, current_task(), OFFSETOF_TASK_CGROUPS),
-			       OFFSETOF_CSS_SET_DFL_CGRP),
-			  OFFSETOF_CGROUP_KN);
+	void *node = READ(void *, cgroup_of(current_task()), OFFSETOF_CGROUP_KN);
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < CGROUP_STEPS && node; i++) {
@@ -169,6 +182,7 @@ INLINE void begin_name(struct scratch *scratch, const struct name_request *reque
 INLINE void finish_name(struct scratch *scratch)
 {
 	struct name_event *event = &scratch->event;
+	bool urgent = false;
 	u64 text;
 
 	/* append() drops what does not fit, which is the beginning of the path. */
@@ -179,12 +193,13 @@ INLINE void finish_name(struct scratch *scratch)
 		event->cgroup_size = -scratch->used;
 		append_cgroup(scratch);
 		event->cgroup_size += scratch->used;
+		urgent = enters_cgroup();
 	}
 	text = scratch->used;
 	/* Hide it from the compiler, which would test one copy and use another. */
 	asm volatile("" : "+r"(text));
 	if (text < TEXT_SIZE + CMDLINE_MAX)
-		emit(event, sizeof(*event) + text);
+		emit(event, sizeof(*event) + text, urgent);
 	scratch->walking = 0;
 	scratch->names_sent++;
 }

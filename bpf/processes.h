@@ -122,7 +122,7 @@ INLINE bool count_exit(void)
 	fill_event(&event.head, EVENT_EXIT, &process, 0);
 	event.disk_read_bytes = total.read_bytes;
 	event.disk_write_bytes = total.write_bytes;
-	emit(&event, sizeof(event));
+	emit(&event, sizeof(event), false);
 	/* Its pages moved bytes, but none of its calls did: user space does not know its name. */
 	if (unknown)
 		request_process_name(CONTEXT_RAW, &process);

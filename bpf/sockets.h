@@ -188,7 +188,7 @@ INLINE void emit_unix(u32 context, const struct process_key *process, void *sk, 
 	event->local_size = unix_name(sk, event->local);
 	event->remote_size = peer ? unix_name(peer, event->remote) : 0;
 	event->remote_inode = peer ? socket_inode(peer) : 0;
-	emit(event, sizeof(*event));
+	emit(event, sizeof(*event), false);
 }
 
 INLINE struct flow_slot *first_flow(u32 context, const struct process_key *process, struct flow_key *key,

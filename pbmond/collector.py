@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pbmond.containers.asking import NameLookup
 from pbmond.kernel.records import (
     Event,
     HostReading,
@@ -124,10 +125,12 @@ class Collector:
         clock: Clock,
         *,
         host: Host,
+        containers: NameLookup,
     ) -> None:
         self._kernel = kernel
         self._proc = proc
         self._host = host
+        self._containers = containers
         self._store = store
         self._identity = identity
         self._clock = clock
@@ -141,7 +144,20 @@ class Collector:
 
     def drain(self) -> None:
         """Fetch the waiting events, so that the ring buffer does not fill up between ticks."""
-        self._events += [self._with_cgroup(event) for event in self._kernel.drain()]
+        events = [self._with_cgroup(event) for event in self._kernel.drain()]
+        self._events += events
+        # At once: a container may have ended by the next tick.
+        seen = [(each.cgroup, each.uid) for each in events if isinstance(each, ProcessSeen)]
+        self._containers.see(seen, self._clock.monotonic())
+
+    @property
+    def names_fd(self) -> int | None:
+        """What to poll for names of containers; None while nobody is asked."""
+        return self._containers.fd
+
+    def take_names(self) -> None:
+        """Take the names of containers that have come."""
+        self._containers.take(self._clock.monotonic())
 
     def _with_cgroup(self, event: Event) -> Event:
         """Look up a cgroup that the eBPF programs cannot name: one of a v1 hierarchy."""
@@ -161,10 +177,12 @@ class Collector:
         # Those may have moved bytes after the reading: they end with the next one.
         self._vanished = [sample for sample in samples if sample.gone]
         store.apply_proc([*ended, *(sample for sample in samples if not sample.gone)])
+        self._containers.see(store.cgroups(), self._clock.monotonic())
+        self.take_names()
         health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
         self._seq += 1
         who = self._identity
-        meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health)
+        meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health, self._containers.names())
         self._current = Messages(store.snapshot(), meta)
 
     def message(self, topic: Topic) -> Message | None:
@@ -215,7 +233,11 @@ class Collector:
     def _cost(self, publisher_pid: int | None, looks: Looks) -> Cost:
         now = self._clock.monotonic()
         processes = []
-        for role, pid in (("collector", self._identity.pid), ("publisher", publisher_pid)):
+        for role, pid in (
+            ("collector", self._identity.pid),
+            ("publisher", publisher_pid),
+            ("names", self._containers.pid),
+        ):
             used = None if pid is None else self._proc.used(pid)
             if pid is not None and used is not None:
                 processes.append(ProcessCost(role, pid, used.cpu_ns, used.rss_bytes))

@@ -67,6 +67,7 @@ class Config:
     include: ProcessMatcher = ProcessMatcher()
     exclude: ProcessMatcher = ProcessMatcher()
     run_dir: Path = Path("/run/pbmon")
+    container_names: bool = True
     publisher_user: str = "pbmon"
     access_group: str = "pbmon"
     bcc_python: Path | None = None
@@ -154,6 +155,10 @@ def _choice(field: str, choices: tuple[str, ...]) -> _TomlKey:
     return _TomlKey(field, _one_of(choices), "one of " + ", ".join(f'"{each}"' for each in choices))
 
 
+def _switch(field: str) -> _TomlKey:
+    return _TomlKey(field, lambda value: value if type(value) is bool else None, "true or false")
+
+
 def _linger(field: str) -> _TomlKey:
     return _TomlKey(field, _seconds(0, 86_400), "a number of seconds from 0 to 86400")
 
@@ -172,6 +177,7 @@ KEYS: Final[Mapping[str, _TomlKey]] = {
     "files": _choice("files", FILE_MODES),
     "reads": _choice("reads", READ_MODES),
     "run_dir": _directory("run_dir"),
+    "container_names": _switch("container_names"),
     "publisher_user": _TomlKey("publisher_user", _account, "the name of a user"),
     "access_group": _TomlKey("access_group", _account, "the name of a group"),
     "bcc_python": _TomlKey(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.config import Config
+from pbmond.containers.asking import NameLookup, spawn_helper
 from pbmond.host.hostcounters import HostCounters
 from pbmond.host.inodes import socket_device
 from pbmond.host.procfs import Procfs
@@ -35,11 +36,12 @@ def serve(
     log = logging.getLogger("pbmond")
     clock, proc, host = Clock(), Procfs(), HostCounters()
     supervisor = Supervisor(spawn_publisher(socket_path, *account, config.access_group), log)
+    containers = NameLookup(spawn_helper(*account) if config.container_names else None, log)
     try:
         supervisor.ensure(clock.monotonic())  # starts while the programs are being loaded
         kernel = attaching.finish()
         try:
-            collector = _collector(config, kernel, proc, host, clock)
+            collector = _collector(config, kernel, proc, host, clock, containers=containers)
             reduce_collector()
             signals.serve()
             interval_ns = round(config.interval_s * 1e9)
@@ -49,11 +51,18 @@ def serve(
             kernel.close()
     finally:
         supervisor.close()
+        containers.close()
         host.close()
 
 
 def _collector(
-    config: Config, kernel: Kernel, proc: Procfs, host: HostCounters, clock: Clock
+    config: Config,
+    kernel: Kernel,
+    proc: Procfs,
+    host: HostCounters,
+    clock: Clock,
+    *,
+    containers: NameLookup,
 ) -> Collector:
     began = host.read(clock.monotonic())  # first of all: the programs are counting already
     identity = RunIdentity(
@@ -69,7 +78,7 @@ def _collector(
         from pbmond.host import baseline  # noqa: PLC0415 - only who wants it loads it
 
         store.set_before(baseline.read(proc, began_ns, logging.getLogger("pbmond")))
-    return Collector(kernel, proc, store, identity, clock, host=host)
+    return Collector(kernel, proc, store, identity, clock, host=host, containers=containers)
 
 
 def _store(config: Config, proc: Procfs, started_ns: int) -> Store:

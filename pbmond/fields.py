@@ -183,8 +183,15 @@ _OWNER: Final = (
 )
 _UNIT: Final = Field("unit", "label", "text", "systemd unit; a container's own as unit@container",
                      type="text", store="texts.unit")  # fmt: skip
-_CONTAINER: Final = Field("container", "label", "text", "container, as runtime:id", type="text",
-                          store="texts.container")  # fmt: skip
+_CONTAINER: Final = (
+    Field("container", "label", "text", "container, as runtime:id", type="text",
+          store="texts.container"),
+    Field("container_name", "label", "text", "what people call the container", type="text",
+          title="called"),
+    Field("image", "label", "text", "image of the container", type="text"),
+    Field("pod", "label", "text", "pod of the container", type="text"),
+    Field("namespace", "label", "text", "Kubernetes namespace of the pod", type="text"),
+)  # fmt: skip
 _FROM: Final = Field("first_ns", "identity", "u8", "when its first byte was seen", unit="ns",
                      store="counter.first_ns")  # fmt: skip
 _LATEST: Final = (
@@ -211,7 +218,7 @@ PROCESSES: Final = (
           title="runs"),
     Field("cgroup", "label", "text", "control group", type="text", store="texts.cgroup"),
     _UNIT,
-    _CONTAINER,
+    *_CONTAINER,
     _NETNS,
     Field("state", "label", "u1", "running or exited", type="text", store="info.state",
           choices=STATES),
@@ -281,7 +288,7 @@ FILES: Final = (
 #: Counters of processes that no longer have rows, summed by unit, container and user.
 RETIRED: Final = (
     _UNIT,
-    _CONTAINER,
+    *_CONTAINER,
     *_OWNER,
     Field("processes", "counter", "u8", "how many processes they were", combined="sum"),
     *_PROCESS_COUNTERS,

@@ -97,6 +97,8 @@ class Service:
             return False
         if events_fd in ready:
             self._collector.drain()
+        if self._collector.names_fd in ready:
+            self._collector.take_names()
         if self._clock.monotonic() >= self._next_tick_ns:
             self._tick()
         self._demands()
@@ -107,6 +109,8 @@ class Service:
         poll = select.poll()
         poll.register(events_fd, select.POLLIN)
         poll.register(signals_fd, select.POLLIN)
+        if self._collector.names_fd is not None:
+            poll.register(self._collector.names_fd, select.POLLIN)
         if self._feed.fd is None:
             timeout_ns = min(timeout_ns, _NO_PUBLISHER_NS)
         else:

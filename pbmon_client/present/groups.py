@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pbmon_client.data import network
 from pbmon_client.data.model import Rows
 from pbmon_client.data.text import safe
 from pbmon_client.present.listing import Grouping, RowKey
-from pbmon_client.present.view_columns import short_container
+from pbmon_client.present.view_columns import container_words
 from pbmond.fields import CLASSES, CODES, DIRECTIONS, NO_UID
 
 _NET: Final = frozenset((CODES["net"], CODES["loopback"]))
@@ -74,16 +74,31 @@ def _container(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401
     return _text(key[0])
 
 
+def _first(name: str) -> Callable[[Rows, Any, int], str | None]:
+    """Return the value of a column that is the same in all rows of a container."""
+
+    def value(rows: Rows, _key: Any, row: int) -> str | None:  # noqa: ANN401
+        return _text(rows.table.columns[name][row])
+
+    return value
+
+
+_NAMES: Final = {name: _first(name) for name in ("container_name", "image", "pod", "namespace")}
+
+
 def _place(rows: Rows, key: Any, row: int) -> str:  # noqa: ANN401
-    """Name a container by its runtime and the start of its id, else the unit."""
+    """Name a container as people do, or by its runtime and the start of its id, else the unit."""
     container = _container(rows, key, row)
     if container is None:
         return _unit(rows, key, row) or "(no unit)"
-    return short_container(container)
+    words = (_NAMES[name](rows, key, row) for name in ("container_name", "pod", "namespace"))
+    return container_words(container, *words)
 
 
 UNITS: Final = Grouping(
-    "processes", _units, {"unit_or_container": _place, "unit": _unit, "container": _container}
+    "processes",
+    _units,
+    {"unit_or_container": _place, "unit": _unit, "container": _container, **_NAMES},
 )
 
 # --- remote hosts and ports ---------------------------------------------------------------------

@@ -19,7 +19,10 @@ from pbmond.fields import FIELDS, SHOWN
 
 #: Signs of an expression; without any, the text is words.
 _EXPRESSION: Final = re.compile(r"[=<>~()!\"']|\bin\b", re.IGNORECASE)
-_PROCESS_TEXTS: Final = ("name", "cmdline", "exe", "unit", "container")
+_PROCESS_TEXTS: Final = (
+    *("name", "cmdline", "exe", "unit", "container"),
+    *("container_name", "image", "pod", "namespace"),
+)
 _WORD: Final = re.compile(r"[a-z_]+")
 _DIGITS: Final = 10  # a pid or a port has no more
 _SIDES: Final = ("local", "remote")

@@ -254,11 +254,20 @@ def short_container(container: str) -> str:
     return f"{runtime}:{identifier[:12]}" if len(identifier) == 64 else container
 
 
+def container_words(container: str, name: str | None, pod: str | None, space: str | None) -> str:
+    """Write what people call a container: its name, behind namespace and pod; else its id."""
+    words = [each for each in (space, pod, name) if each]
+    return "/".join(words) if name or pod else short_container(container)
+
+
 def write_container(values_of: ValuesOf, _style: Style, _cells: int) -> list[str]:
-    """Write a container by its runtime and the start of its id."""
+    """Write a container by its name, or by its runtime and the start of its id."""
+    names = (
+        _values(values_of, each) for each in ("container", "container_name", "pod", "namespace")
+    )
     return [
-        "" if each is None else clean(short_container(each))
-        for each in values_of("container") or ()
+        "" if each[0] is None else clean(container_words(*each))
+        for each in zip(*names, strict=True)
     ]
 
 

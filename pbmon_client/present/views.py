@@ -127,6 +127,7 @@ UNITS: Final = View(
         _MEMBERS,
         *_TRAFFIC,
         *_COUNTS,
+        text("processes", "image", 24, 9, stretch=1),
         text("processes", "unit", 24, 10, stretch=2, title="ITS UNIT", write=write_unit),
     ),
     groups.UNITS,

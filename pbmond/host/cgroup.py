@@ -99,6 +99,26 @@ def container_of(path: bytes) -> bytes | None:
     return _innermost_container(_components(path))[1]
 
 
+def machine_of(container: bytes) -> bytes | None:
+    """Return the name of a machine, which ``container`` consists of; None if it has an id."""
+    runtime, _, name = container.partition(b":")
+    return name if runtime in (b"lxc", b"systemd-nspawn") else None
+
+
+def holder_of(path: bytes) -> bytes | None:
+    """Return the cgroup in which the group of the path's container was made; the root is empty.
+
+    None: there is no container, or it is inside another one, whose business it is.
+    """
+    real = [part for part in path.split(b"/") if part]
+    parts = _components(path)
+    index, container = _innermost_container(parts)
+    if container is None or len(real) != len(parts):
+        return None
+    inside_another = _innermost_container(parts[:index])[1] is not None
+    return None if inside_another else b"".join(b"/" + part for part in real[:index])
+
+
 def _innermost_container(parts: list[bytes]) -> tuple[int, bytes | None]:
     """Return which of ``parts`` is the innermost container, and its name; (-1, None): none is."""
     for index in reversed(range(len(parts))):

@@ -1,6 +1,6 @@
 """Delivers snapshots to viewers: a message per topic, and the unprivileged publisher process.
 
 Offers: channel, supervisor, topic_messages.
-Imports: pbmond.fields, pbmond.kernel, pbmond.patience, pbmond.store, pbmond.system, pbmond.wire,
-    numpy, zmq.
+Imports: pbmond.containers, pbmond.fields, pbmond.kernel, pbmond.patience, pbmond.store,
+    pbmond.system, pbmond.wire, numpy, zmq.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import wire
+from pbmond.containers.names import NAMES, NONE, ContainerNames, Owner
 from pbmond.fields import COUNTERS, PROCESSES, RATES, STATES
 from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, ChosenRows
 from pbmond.store.process_counters import DISK
@@ -22,21 +23,25 @@ from pbmond.store.snapshot import StoreSnapshot, sum_rates
 
 #: Where the store keeps the properties of a process: part, name there, and name on the wire.
 _KEPT: Final = tuple(
-    (*field.store.split("."), field.name)
-    for field in PROCESSES
-    if field.store.startswith(("info.", "texts."))
+    (*each.store.split("."), each.name)
+    for each in PROCESSES
+    if each.store.startswith(("info.", "texts."))
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What a message contains in addition to the snapshot. ``health`` is the contract's object."""
+    """What a message contains in addition to the snapshot.
+
+    ``health`` is the contract's object; ``containers`` says what containers are called.
+    """
 
     host: str
     boot_id: str
     epoch: str
     seq: int
     health: Mapping[str, Any]
+    containers: Mapping[Owner, ContainerNames] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,7 @@ class Messages:
                 columns[name] = rows.info[kept][index]
             else:
                 columns[name] = list(map(rows.texts[kept].__getitem__, order))
+        columns.update(self._names(columns["container"], columns["uid"]))
         # Not [:, index], which would leave the columns strided.
         columns.update(zip(COUNTERS, np.take(rows.counters, index, axis=1), strict=True))
         columns.update(zip(RATES, np.take(self._snapshot.rates, index, axis=1), strict=True))
@@ -193,14 +199,31 @@ class Messages:
             row = groups.index(group)
             processes[row] += np.uint64(len(slots))
             counters[:, row] += rows.counters[:, slots].sum(axis=1)
+        containers = [group.container for group in groups]
+        uids = np.array([group.uid for group in groups], np.uint32)
         columns: dict[str, Any] = {
             "unit": [group.unit for group in groups],
-            "container": [group.container for group in groups],
-            "uid": np.array([group.uid for group in groups], np.uint32),
+            "container": containers,
+            **self._names(containers, uids),
+            "uid": uids,
             "processes": processes,
             **dict(zip(COUNTERS, counters, strict=True)),
         }
         return wire.Table(len(groups), columns)
+
+    def _names(
+        self, containers: list[bytes | None], uids: NDArray[np.uint32]
+    ) -> dict[str, list[bytes | None]]:
+        """Make the columns that say what ``containers`` are called, to the user of each row."""
+        if not any(containers):
+            return dict.fromkeys(NAMES, containers)
+        known = self._meta.containers
+        owners = zip(containers, uids.tolist(), strict=True)
+        names = [
+            NONE if container is None else known.get((container, uid), NONE)
+            for container, uid in owners
+        ]
+        return {name: [getattr(each, name) for each in names] for name in NAMES}
 
     def _history(
         self, topic: wire.Topic, scope: _Scope, shown: NDArray[np.intp]

@@ -42,6 +42,10 @@ class ProcessTexts:
         """Return the name, UNKNOWN_NAME if there is none."""
         return self._columns["name"][slot] or UNKNOWN_NAME
 
+    def cgroups(self) -> list[Text]:
+        """Return the cgroup of each slot; the list changes later."""
+        return self._columns["cgroup"]
+
     def place(self, slot: int) -> Place | None:
         """Return unit and container; None while the cgroup is not known."""
         if self._columns["cgroup"][slot] is None:

@@ -300,6 +300,10 @@ class ProcessTable:
         chosen = info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)]
         return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))
 
+    def cgroups(self) -> set[tuple[bytes | None, int]]:
+        """Return the cgroup and user of every process; None: the cgroup is not known."""
+        return set(zip(self._texts.cgroups(), self.info["uid"].tolist(), strict=False))
+
     def due(self, budget: int, quiet: Quiet | None = None) -> Due:
         """Return at most ``budget`` running processes that /proc should be asked about most.
 

@@ -243,6 +243,10 @@ class Store:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
         return self._processes.known_from_proc()
 
+    def cgroups(self) -> set[tuple[bytes | None, int]]:
+        """Return the cgroup and user of every process; None: the cgroup is not known."""
+        return self._processes.cgroups()
+
     def due(self, budget: int, quiet: Quiet | None = None) -> Due:
         """Return at most ``budget`` processes whose /proc data should be read now.
 

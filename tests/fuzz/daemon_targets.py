@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pbmond import config
+from pbmond.containers.names import AnswerError, ContainerNames, pack_answer, unpack_answer
 from pbmond.host import cgroup, hostcounters, procfs, sockdiag
 from pbmond.kernel import events
 from pbmond.kernel.records import FileSeen, ProcessSeen, UnixSeen
@@ -183,6 +184,18 @@ def demand_seeds() -> Iterator[bytes]:
         yield pack_demand(Demand(topic, wanted=True))
 
 
+def check_answer(packet: bytes) -> None:
+    """An answer of the reader of names is refused by AnswerError, or written the same again."""
+    with suppress(AnswerError):
+        assert pack_answer(*unpack_answer(packet)) == packet
+
+
+def answer_seeds() -> Iterator[bytes]:
+    """Yield an answer with all names and one with none."""
+    yield pack_answer(1, ContainerNames(b"web", b"registry.example/web:1", b"shop-0", b"store"))
+    yield pack_answer(2**32 - 1, ContainerNames())
+
+
 def check_config(data: bytes) -> None:
     """A text is refused in one line, or is a configuration that can be asked."""
     text = data.decode("utf-8", "replace")
@@ -215,5 +228,6 @@ TARGETS: Final = (
     Target("proc-process", check_process_text, process_seeds),
     Target("cgroup", check_cgroup, cgroup_seeds),
     Target("demand", check_demand, demand_seeds),
+    Target("container-names", check_answer, answer_seeds),
     Target("config", check_config, config_seeds),
 )

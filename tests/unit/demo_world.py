@@ -79,6 +79,8 @@ class Process:
     age_s: int
     exe: str | None = None
     container: str | None = None
+    container_name: str | None = None
+    image: str | None = None
     exits_after: int | None = None
     connections: list[Flow] = field(default_factory=list)
     files: list[Flow] = field(default_factory=list)
@@ -207,7 +209,8 @@ def _application() -> list[Process]:
     """The application server in a container, and its databases."""
     return [
         Process(2040, 1, "gunicorn", 1001, "gunicorn: worker [shop.wsgi]", "docker.service",
-                86_000, "/usr/local/bin/python3.12", CONTAINER,
+                86_000, "/usr/local/bin/python3.12", CONTAINER, "shop-app",
+                "registry.example/shop/app:2026.5",
                 connections=[
                     loopback(8000, 39022, opened=False, into=Wave(44_000, 6),
                              out=Wave(5_600_000, 6)),
@@ -395,7 +398,12 @@ def _process(process: Process, second: int) -> dict[str, Any]:
         "cmdline": process.cmdline.replace(" ", "\0").encode() or None,
         "cgroup": None if process.unit is None else f"/system.slice/{process.unit}".encode(),
         "unit": None if process.unit is None else process.unit.encode(),
-        "container": None if process.container is None else process.container.encode(),
+        **{
+            name: None if value is None else value.encode()
+            for name in ("container", "container_name", "image")
+            for value in (getattr(process, name),)
+        },
+        **dict.fromkeys(("pod", "namespace")),
         "netns": 4026531840,
         "state": int(_seconds(process, second) < second),
         "exited_ns": 0,

@@ -16,8 +16,9 @@ _RETRANSMITTED: Final = ("retransmitted_segments", "retransmitted_bytes")
 _BEFORE: Final = tuple(
     f"before_{what}_bytes" for what in ("read", "write", "disk_read", "disk_write")
 )
+_CONTAINER: Final = ("container", "container_name", "image", "pod", "namespace")
 _PROCESS: Final = (
-    *("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid"),
+    *("cmdline", "user", "unit", *_CONTAINER, "exe", "cgroup", "ppid"),
     *_RETRANSMITTED,
 )
 _FIELDS: Final = {
@@ -73,7 +74,7 @@ def _found(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
     names: tuple[str, ...] = _FIELDS[view.table]
     if view.grouping is not None:
         counted = "members" if view.table == "processes" else "processes"
-        names = (counted, "uid", "exe", "unit", "container", "class")
+        names = (counted, "uid", "exe", "unit", *_CONTAINER, "class")
     found = []
     for name in names:
         known = value(name)

@@ -10,6 +10,7 @@ import pytest
 
 from pbmond import wire
 from pbmond.collector import RESCAN_NS, Clock, Collector, RunIdentity
+from pbmond.containers.asking import NameLookup
 from pbmond.fields import STATES
 from pbmond.kernel.records import START_TICK_NS, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
@@ -79,8 +80,12 @@ class World:
             monotonic=lambda: self.now,
         )
         identity = RunIdentity("host", "boot", "epoch", 1)
-        self.collector = Collector(self.kernel, self.proc, store, identity, clock, host=self.host)
         log = logging.getLogger("test")
+        self.collector = Collector(
+            *(self.kernel, self.proc, store, identity, clock),
+            host=self.host,
+            containers=NameLookup(None, log),
+        )
         self.service = Service(self.collector, self.feed, SECOND, clock, log)
         self.service.start()
 

@@ -14,6 +14,7 @@ import zmq
 
 from pbmond import wire
 from pbmond.collector import Clock, Collector, RunIdentity
+from pbmond.containers.asking import NameLookup
 from pbmond.patience import patient
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
 from pbmond.service import Service
@@ -40,7 +41,11 @@ class Running:
         clock, log = Clock(), logging.getLogger("test")
         store = Store(StoreOptions(SECOND, SECOND, 60, lambda *_: True), clock.boot())
         identity = RunIdentity("host", "boot", "epoch", os.getpid())
-        collector = Collector(self.kernel, FakeProc(), store, identity, clock, host=FakeHost())
+        collector = Collector(
+            *(self.kernel, FakeProc(), store, identity, clock),
+            host=FakeHost(),
+            containers=NameLookup(None, log),
+        )
         spawn = spawn_publisher(self.path, nobody.pw_uid, nobody.pw_gid, "pbmon")
         self.supervisor = Supervisor(spawn, log)
         service = Service(collector, self.supervisor, SECOND // 10, clock, log)

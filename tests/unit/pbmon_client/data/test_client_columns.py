@@ -24,10 +24,10 @@ _CLASS_COUNTERS = [
 #: Written out as the contract is, not taken from the code; the classes' counters come in between.
 _WRITTEN = {
     "processes": """
-        pid start_ns ppid uid user name exe cmdline cgroup unit container netns state exited_ns
-        connections files before_read_bytes before_write_bytes before_disk_read_bytes
-        before_disk_write_bytes COUNTERS disk_read_bytes disk_write_bytes
-        retransmitted_segments retransmitted_bytes RATES
+        pid start_ns ppid uid user name exe cmdline cgroup unit container
+        container_name image pod namespace netns state exited_ns connections files
+        before_read_bytes before_write_bytes before_disk_read_bytes before_disk_write_bytes
+        COUNTERS disk_read_bytes disk_write_bytes retransmitted_segments retransmitted_bytes RATES
         disk_read_bytes_per_s disk_write_bytes_per_s""",
     "connections": """
         pid start_ns class protocol local_address local_port remote_address remote_port netns
@@ -38,8 +38,8 @@ _WRITTEN = {
         pid start_ns class path device inode read_bytes write_bytes read_calls write_calls
         read_bytes_per_s write_bytes_per_s first_ns last_ns open""",
     "retired": """
-        unit container uid user processes COUNTERS disk_read_bytes disk_write_bytes
-        retransmitted_segments retransmitted_bytes""",
+        unit container container_name image pod namespace uid user processes COUNTERS
+        disk_read_bytes disk_write_bytes retransmitted_segments retransmitted_bytes""",
 }
 _CLASS_RATES = [f"{name}_per_s" for name in _CLASS_COUNTERS if name.endswith("bytes")]
 CONTRACT = {

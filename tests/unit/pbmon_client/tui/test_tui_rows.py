@@ -134,15 +134,40 @@ def test_a_group_sums_its_members_and_opens_to_them(world: Driver) -> None:
     assert "postgres" in world.selected()
 
 
-def test_containers_are_grouped_beside_units(world: Driver) -> None:
-    world.type("4")
-    assert any("docker:3f9c1d2ab47e" in row for row in world.rows())
+def test_containers_are_grouped_beside_units() -> None:
+    driver = started(messages(3), width=200, height=50)
+    driver.type("4")
+    row = next(row for row in driver.rows() if "shop-app" in row)
+    assert "registry.example/shop/ap" in row
 
 
-def test_a_container_is_named_as_its_own_tools_do() -> None:
-    driver = started(messages(3), width=300, height=50)
-    row = next(row for row in driver.rows() if "gunicorn" in row)
-    assert " docker:3f9c1d2ab47e " in row
+def test_a_container_without_a_name_has_its_id_as_its_own_tools_write_it() -> None:
+    container = b"docker:3f9c1d2ab47e" + b"0" * 52
+    pod = {"container_name": b"web", "pod": b"shop-7d9f", "namespace": b"store"}
+    rows = [process(1, b"one", container=container),
+            process(2, b"two", container=b"cri:" + b"1" * 64, **pod),
+            process(3, b"three", container=b"podman:" + b"2" * 64, container_name=b"db"),
+            ]  # fmt: skip
+    driver = started([message(rows, [], [], seq=1)], width=300, height=50)
+    for name, shown in (("one", "docker:3f9c1d2ab47e"), ("two", "store/shop-7d9f/web"),
+                        ("three", "db")):  # fmt: skip
+        row = next(row for row in driver.rows() if f" {name} " in row)
+        assert shown in row.split()
+    driver.type("4")
+    assert {row.split()[0] for row in driver.rows()} == {
+        "docker:3f9c1d2ab47e", "store/shop-7d9f/web", "db"
+    }  # fmt: skip
+
+
+def test_a_container_is_found_by_its_name_its_image_and_its_pod() -> None:
+    rows = [process(1, b"one", container=b"cri:" + b"1" * 64, container_name=b"web",
+                    image=b"registry.example/shop:1", pod=b"shop-7d9f", namespace=b"store"),
+            process(2, b"two")]  # fmt: skip
+    for words in ("web", "registry.example", "shop-7d9f", "store", "container_name = web",
+                  "image ~ shop:1 and pod = shop-7d9f", "namespace in (store)"):  # fmt: skip
+        driver = started([message(rows, [], [], seq=1)], width=300)
+        driver.type("/", *words, "enter")
+        assert driver.names() == ["one"], words
 
 
 def test_ports_are_the_services(world: Driver) -> None:

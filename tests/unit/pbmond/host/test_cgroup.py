@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmond.host.cgroup import container_of, unit_of
+from pbmond.host.cgroup import container_of, holder_of, machine_of, unit_of
 
 ID = b"4f1d3c5e" * 8
 POD = b"pod0b3f6a5e_5a2c_4d6e_9a51_1d3f5a7b9c0d"
@@ -153,3 +153,28 @@ def test_a_unit_inside_a_container_is_never_named_like_one_of_the_host(path: byt
     own = unit_of(path + b"/system.slice/cron.service")
     assert own == b"cron.service@" + (container_of(path) or b"") or own == unit_of(path)
     assert own != b"cron.service"
+
+
+@pytest.mark.parametrize(
+    ("path", "holder"),
+    [
+        (b"/docker/" + ID + b"/system.slice/x.service", b"/docker"),
+        (b"/machine.slice/libpod-" + ID + b".scope/container", b"/machine.slice"),
+        (b"/_system.slice/docker-" + ID + b".scope", b"/_system.slice"),
+        (b"/" + ID, b""),
+        (b"/lxc.payload.web/docker/" + ID, None),
+        (b"/docker/" + ID + b"/docker/" + ID, None),
+        (b"/docker/../" + ID, None),
+        (b"/system.slice/x.service", None),
+        (b"/", None),
+    ],
+)
+def test_the_group_around_a_container_is_told_unless_it_is_inside_another(
+    path: bytes, holder: bytes | None
+) -> None:
+    assert holder_of(path) == holder
+
+
+def test_machines_have_names_and_others_ids() -> None:
+    assert machine_of(b"lxc:web") == machine_of(b"systemd-nspawn:web") == b"web"
+    assert machine_of(b"docker:" + ID) is machine_of(b"oci:" + ID) is None

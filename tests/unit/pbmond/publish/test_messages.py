@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pbmond import wire
+from pbmond.containers.names import ContainerNames
 from pbmond.fields import COUNTERS, DIRECTIONS, RATES
 from pbmond.kernel.records import (
     FLAG_ACCEPTED,
@@ -17,7 +18,7 @@ from pbmond.kernel.records import (
     FileSeen,
     UnixSeen,
 )
-from pbmond.publish.topic_messages import Messages
+from pbmond.publish.topic_messages import Messages, Meta
 from pbmond.store.store import Store
 from tests import factories as make
 from tests.store_views import flow, message, new_store, process
@@ -379,3 +380,32 @@ def test_the_next_tick_changes_nothing_in_a_snapshot() -> None:
     )
     assert process(store)["uid"] == 0
     assert wire.encode(topic, Messages(untouched, make.META).of(topic)) == frame
+
+
+# --- containers ---------------------------------------------------------------------------------
+
+
+def test_names_of_containers_go_with_rows_and_stay_in_retired_ones() -> None:
+    path, container = b"/docker/" + b"a" * 64, b"docker:" + b"a" * 64
+    named = {
+        (container, 1000): ContainerNames(b"web", b"image", b"pod", b"space"),
+        (container, 1001): ContainerNames(b"of-another-user"),
+        (b"lxc:other", 1000): ContainerNames(b"other"),
+    }
+    store = new_store()
+    store.apply(make.reading(1, events=[make.seen(7, cgroup=path), make.seen(8)]))
+    meta = Meta("host", "boot", "epoch", 1, {}, named)
+
+    def names(table: wire.Table) -> dict[Any, list[Any]]:
+        columns = ("container_name", "image", "pod", "namespace")
+        return {row["container"]: [row[name] for name in columns] for row in table.rows()}
+
+    expected = {container: [b"web", b"image", b"pod", b"space"], None: [None] * 4}
+    for topic in ALL_TOPICS[:2]:
+        found = Messages(store.snapshot(), meta).of(wire.parse_topic(topic))
+        assert names(found.processes) == expected
+    store.apply(make.reading(2, events=[make.exited(7, time_s=2), make.exited(8, time_s=2)]))
+    for second in (60, 61):
+        store.apply(make.reading(second))
+    found = Messages(store.snapshot(), meta).of(wire.parse_topic(b"uid/1000/processes"))
+    assert (found.processes.length, names(found.retired)) == (0, expected)

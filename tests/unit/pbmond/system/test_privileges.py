@@ -83,3 +83,25 @@ def test_it_dies_with_its_parent() -> None:
         "print(os.read(ours, 1))\n"  # its end only comes when the grandchild is dead
     )
     assert out == "b''\n"
+
+
+def test_a_reader_reads_what_is_roots_and_does_nothing_else(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("root's")
+    secret.chmod(0o600)
+    out = run(
+        "import os, socket, subprocess\n"
+        "from pbmond.system.privileges import become_reader\n"
+        "become_reader(61001, 61002)\n"
+        f"print(open({str(secret)!r}).read())\n"
+        f"for call in (lambda: open({str(secret)!r}, 'a'), lambda: socket.socket(),\n"
+        "             lambda: socket.socketpair(), lambda: os.setuid(0),\n"
+        "             lambda: os.execv('/bin/true', ['true'])):\n"
+        "    try:\n"
+        "        call()\n"
+        "        print('succeeded')\n"
+        "    except PermissionError:\n"
+        "        pass\n"
+        "print(status()['Uid'].split()[0], int(status()['CapPrm'], 16), status()['Seccomp'])\n"
+    )
+    assert out.split("\n")[:2] == ["root's", "61001 4 2"]

@@ -104,13 +104,16 @@ def test_curves_of_a_process_are_the_daemons_once_they_came() -> None:
 def test_an_opened_row_shows_its_attributes_whole() -> None:
     command = b"\0".join(b"--option-%d=value" % number for number in range(20))
     row = rate(1, b"one", 5.0, cmdline=command, exe=b"/usr/bin/one", cgroup=b"/a.slice/b.service",
-               unit=b"b.service", container=b"docker:" + b"f" * 64)  # fmt: skip
-    driver = started([message([row], [], [], seq=2)], height=40)
+               unit=b"b.service", container=b"docker:" + b"f" * 64, container_name=b"web",
+               image=b"registry.example/web:1", pod=b"shop-7d9f", namespace=b"store")  # fmt: skip
+    driver = started([message([row], [], [], seq=2)], height=50)
     driver.type("enter")
     text = driver.text()
     assert "--option-19=value" in text
     for label, value in (("exe", "/usr/bin/one"), ("cgroup", "/a.slice/b.service"),
                          ("unit", "b.service"), ("user", "mara"), ("container", "docker:fff"),
+                         ("called", "web"), ("image", "registry.example/web:1"),
+                         ("pod", "shop-7d9f"), ("namespace", "store"),
                          ("started", "22:13:20")):  # fmt: skip
         assert any(line.split()[:1] == [label] and value in line for line in driver.lines()), label
 

@@ -1,0 +1,126 @@
+"""Containers have the names that people gave them, also after their end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pbmond import wire
+from pbmond.patience import patient
+from pbmond.selftest.private_daemon import Daemon
+
+#: A machine that is a container itself may not raise limits, and has one way to make cgroups.
+_PODMAN = ("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs")
+_RUN = ("run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit",
+        "nproc=1000:1000")  # fmt: skip
+_BYTES = 12_345
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools() -> None:
+    if not (shutil.which("podman") and shutil.which("runc")):
+        pytest.skip("podman and runc are not installed")
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("run"), exited_linger_s=2.0) as running:
+        yield running
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    """Make the root of a container that has the host's programs."""
+    root = tmp_path / "root"
+    (root / "usr").mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    return root
+
+
+def podman(*arguments: str) -> bytes:
+    ran = subprocess.run([*_PODMAN, *arguments], capture_output=True, check=False)
+    assert ran.returncode == 0, ran.stderr.decode()
+    return ran.stdout
+
+
+def run(rootfs: Path, *options: str, command: tuple[str, ...]) -> bytes:
+    mounts = ("--volume", "/usr:/usr:ro", "--rootfs", str(rootfs))
+    return podman(*_RUN, *options, *mounts, *command)
+
+
+def shown(message: wire.Message, name: bytes) -> bool:
+    return any(row["container_name"] == name for row in message.processes.rows())
+
+
+def bytes_of(rows: Iterator[dict[str, Any]], name: bytes) -> int:
+    """Return what the processes of the container called ``name`` wrote to its pipe."""
+    return sum(row["pipe_write_bytes"] for row in rows if row["container_name"] == name)
+
+
+def container(*names: str) -> ExitStack:
+    """Remove containers and pods at the end."""
+    stack = ExitStack()
+    for name in names:
+        stack.callback(podman, "rm", "--force", "--time", "0", "--ignore", name)
+    return stack
+
+
+def test_a_container_keeps_its_name_in_the_retired_totals(daemon: Daemon, rootfs: Path) -> None:
+    name = f"pbmon-api-{os.getpid()}"
+    command = ("/usr/bin/sh", "-c", f"head -c {_BYTES} /dev/zero; sleep 1000")
+    with container(name):
+        run(rootfs, "--detach", "--name", name, command=command)
+        message = daemon.snapshot()
+        while bytes_of(message.processes.rows(), name.encode()) < _BYTES:
+            message = daemon.snapshot()
+        rows = [row for row in message.processes.rows() if row["container_name"] == name.encode()]
+        assert {row["container"][:7] for row in rows} == {b"podman:"}
+        assert {(row["image"], row["pod"], row["namespace"]) for row in rows} == {(None,) * 3}
+    while bytes_of(message.retired.rows(), name.encode()) < _BYTES:
+        message = daemon.snapshot()
+    while shown(message, name.encode()):
+        message = daemon.snapshot()
+    assert bytes_of(message.retired.rows(), name.encode()) >= _BYTES
+
+
+def test_a_container_that_is_gone_by_the_next_tick_has_its_name(
+    tmp_path_factory: pytest.TempPathFactory, rootfs: Path
+) -> None:
+    name = f"pbmon-brief-{os.getpid()}"
+    with Daemon(tmp_path_factory.mktemp("run"), interval_s=10.0) as daemon:
+        run(rootfs, "--name", name, command=("/usr/bin/sleep", str(patient(2))))
+        assert shown(daemon.snapshot(), name.encode())
+
+
+def test_a_container_in_a_pod_has_the_name_of_the_pod(daemon: Daemon, rootfs: Path) -> None:
+    name, pod = f"pbmon-member-{os.getpid()}", f"pbmon-pod-{os.getpid()}"
+    podman("pod", "create", "--infra=false", "--name", pod)
+    with ExitStack() as stack:
+        stack.callback(podman, "pod", "rm", "--force", pod)
+        stack.enter_context(container(name))
+        command = ("/usr/bin/sleep", "1000")
+        run(rootfs, "--detach", "--name", name, "--pod", pod, command=command)
+        while not shown(message := daemon.snapshot(), name.encode()):
+            pass
+        rows = (row for row in message.processes.rows() if row["container_name"] == name.encode())
+        assert {(row["pod"], row["namespace"]) for row in rows} == {(pod.encode(), None)}
+
+
+def test_a_renamed_container_gets_its_new_name(daemon: Daemon, rootfs: Path) -> None:
+    old, new = f"pbmon-old-{os.getpid()}", f"pbmon-new-{os.getpid()}"
+    with container(old, new):
+        run(rootfs, "--detach", "--name", old, command=("/usr/bin/sleep", "1000"))
+        while not shown(daemon.snapshot(), old.encode()):
+            pass
+        podman("rename", old, new)
+        while not shown(message := daemon.snapshot(), new.encode()):
+            pass
+        assert not shown(message, old.encode())
