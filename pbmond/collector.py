@@ -23,7 +23,7 @@ from pbmond.kernel.records import (
     Reading,
 )
 from pbmond.publish.topic_messages import Messages, Meta
-from pbmond.store.health import Cost, Health, Hooks, Looks, ProcessCost
+from pbmond.store.health import Cost, Health, Hooks, Looks, NameLooks, ProcessCost
 from pbmond.store.processes import Quiet
 from pbmond.store.store import Store
 from pbmond.wire import Message, Topic
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: The most processes that are looked at in /proc in one tick. A look takes 0.1 to 0.2 ms.
 PROC_BUDGET: Final = 180
+#: The most file rows whose names are compared in one tick. A comparison takes about a microsecond.
+NAME_BUDGET: Final = 4096
 #: How often a process that moves nothing is looked at, and the most of them in one second.
 QUIET_NS: Final = 10_000_000_000
 QUIET_PER_S: Final = 20
@@ -48,6 +50,9 @@ class Kernel(Hooks, Protocol):
 
     def drain(self) -> list[Event]:
         """Return all lifecycle events that are waiting."""
+
+    def look(self, files: NDArray[np.uint64]) -> None:
+        """Compare the names of file rows with what they are now: new names become events."""
 
     def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
         """Return flows, files and overflow."""
@@ -134,6 +139,7 @@ class Collector:
         self._health = Health(kernel)
         self._events: list[Event] = []
         self._vanished: list[ProcSample] = []
+        self._names = NameLooks(0, 0)
         self._rescan_ns = 0
         self._looked_ns = 0
         self._seq = 0
@@ -195,6 +201,7 @@ class Collector:
         return samples, Looks(len(samples), took_ns, due.waiting, due.oldest_ns)
 
     def _read(self) -> Reading:
+        self._compare_names()
         # Events before counters: once an exit was seen, the counters of that process are final.
         self.drain()
         events, self._events = tuple(self._events), []
@@ -212,6 +219,13 @@ class Collector:
             host=host,
         )
 
+    def _compare_names(self) -> None:
+        """Have the kernel compare names of files, which queues events for those that changed."""
+        began = self._clock.monotonic()
+        due = self._store.names_due(NAME_BUDGET)
+        self._kernel.look(due)
+        self._names = NameLooks(len(due), self._clock.monotonic() - began)
+
     def _cost(self, publisher_pid: int | None, looks: Looks) -> Cost:
         now = self._clock.monotonic()
         processes = []
@@ -219,4 +233,4 @@ class Collector:
             used = None if pid is None else self._proc.used(pid)
             if pid is not None and used is not None:
                 processes.append(ProcessCost(role, pid, used.cpu_ns, used.rss_bytes))
-        return Cost(now, processes, self._kernel.runs(), looks)
+        return Cost(now, processes, self._kernel.runs(), looks, self._names)

@@ -38,6 +38,7 @@ class FakeKernel:
         self.losses = {"events": 0}
         self.probes = ProbeRuns(0, 0)
         self.deleted: list[Any] = []
+        self.looked: list[int] = []
         self.modes: Mapping[str, str] = {"sockets": "tracepoint", "files": "syscall-exit"}
         self.unseen: Sequence[str] = ("swap",)
         self.blind: Sequence[str] = ()
@@ -46,6 +47,9 @@ class FakeKernel:
 
     def ring_half_full(self) -> None:
         os.write(self._wake, b"x")
+
+    def look(self, files: NDArray[np.uint64]) -> None:
+        self.looked = files.tolist()
 
     def drain(self) -> list[Event]:
         events, self.events = self.events, []

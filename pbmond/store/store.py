@@ -27,6 +27,7 @@ from pbmond.kernel.records import (
     Reading,
 )
 from pbmond.store.coverage import Coverage
+from pbmond.store.naming import Naming
 from pbmond.store.process_index import Key
 from pbmond.store.processes import Due, ProcessTable, Quiet
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
@@ -79,6 +80,7 @@ class Store:
         self._flows = RowTable(FLOW_KEY)
         self._files = RowTable(FILE_KEY)
         self._overflow = RowTable(OVERFLOW_KEY)
+        self._naming = Naming()
         self._history = History(options.history_length)
         self._coverage = Coverage()
         self._listening: frozenset[tuple[int, int]] = frozenset()
@@ -213,6 +215,12 @@ class Store:
         self._retired.add(Group(None, None, NO_UID), 0, sums)
         unknown = np.full(len(counters), NO_UID, np.uint32)
         self._coverage.add_elsewhere(unknown, counters["class"], values_of(counters).T)
+
+    # --- names of files -----------------------------------------------------------------------
+
+    def names_due(self, budget: int) -> NDArray[np.uint64]:
+        """Return the ids of at most ``budget`` file rows whose names should be compared now."""
+        return self._naming.due(self._files.state, budget)
 
     # --- /proc --------------------------------------------------------------------------------
 

@@ -286,6 +286,8 @@ def test_health_has_losses_modes_maps_and_cost(world: World) -> None:
         "looks_percent": 0.0,
         "looks_waiting": 0,
         "looks_oldest_s": None,
+        "names": 0,
+        "names_percent": 0.0,
         "verified_instructions": 1000,
     }
 
