@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pbmond.kernel.records import (
     Event,
+    FileSeen,
     HostReading,
     KernelRows,
     ProbeRuns,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 #: The most processes that are looked at in /proc in one tick. A look takes 0.1 to 0.2 ms.
 PROC_BUDGET: Final = 180
-#: The most file rows whose names are compared in one tick. A comparison takes about a microsecond.
+#: The most file rows whose names are compared in one tick, and the most new ones besides. A
+#: comparison takes about a microsecond.
 NAME_BUDGET: Final = 4096
 #: How often a process that moves nothing is looked at, and the most of them in one second.
 QUIET_NS: Final = 10_000_000_000
@@ -163,6 +165,7 @@ class Collector:
         reading = self._read()
         retire = store.apply(reading)
         store.fold(*kernel.delete(retire.flows, retire.files, retire.overflow))
+        self._name_new_files()
         samples, looks = self._look()
         # Those may have moved bytes after the reading: they end with the next one.
         self._vanished = [sample for sample in samples if sample.gone]
@@ -201,7 +204,9 @@ class Collector:
         return samples, Looks(len(samples), took_ns, due.waiting, due.oldest_ns)
 
     def _read(self) -> Reading:
-        self._compare_names()
+        # Names first: the flags of the rows say whether a file has any.
+        self._names = NameLooks(0, 0)
+        self._compare_names(self._store.names_due(NAME_BUDGET))
         # Events before counters: once an exit was seen, the counters of that process are final.
         self.drain()
         events, self._events = tuple(self._events), []
@@ -219,12 +224,20 @@ class Collector:
             host=host,
         )
 
-    def _compare_names(self) -> None:
+    def _compare_names(self, files: NDArray[np.uint64]) -> None:
         """Have the kernel compare names of files, which queues events for those that changed."""
         began = self._clock.monotonic()
-        due = self._store.names_due(NAME_BUDGET)
-        self._kernel.look(due)
-        self._names = NameLooks(len(due), self._clock.monotonic() - began)
+        self._kernel.look(files)
+        took_ns = self._clock.monotonic() - began
+        self._names = NameLooks(self._names.files + len(files), self._names.took_ns + took_ns)
+
+    def _name_new_files(self) -> None:
+        """Files may have been renamed since they had their rows, all in one interval."""
+        self._compare_names(self._store.new_files()[:NAME_BUDGET])
+        self.drain()
+        # The other events belong to the next reading: an exit's bytes may not be in this one.
+        self._store.name([event for event in self._events if isinstance(event, FileSeen)])
+        self._events = [event for event in self._events if not isinstance(event, FileSeen)]
 
     def _cost(self, publisher_pid: int | None, looks: Looks) -> Cost:
         now = self._clock.monotonic()
