@@ -8,14 +8,17 @@
 #define PATH_STEPS 32 /* components that the walker reads before it calls itself */
 #define CGROUP_STEPS 24
 
-/* Wake the collector only if much data is waiting, because it reads at every tick anyway. */
-INLINE void emit(void *event, u64 size)
+/* Send an event. False: it is lost. Wake the collector only if much data is waiting, because it reads at
+ * every tick anyway. */
+INLINE bool emit(void *event, u64 size)
 {
 	u64 unread = ringbuf_query(MAP(EVENTS), 0 /* BPF_RB_AVAIL_DATA */);
 	u64 wake = unread > EVENTS_SIZE / 4 ? 2 /* FORCE_WAKEUP */ : 1 /* NO_WAKEUP */;
 
-	if (ringbuf_output(MAP(EVENTS), event, size, wake))
-		record_loss(LOST_EVENTS, 1);
+	if (!ringbuf_output(MAP(EVENTS), event, size, wake))
+		return true;
+	record_loss(LOST_EVENTS, 1);
+	return false;
 }
 
 /* The contents of a struct path. */
@@ -191,8 +194,9 @@ INLINE void begin_name(struct scratch *scratch, const struct name_request *reque
 	start_walk(scratch, request);
 }
 
-/* Remember where a file's name was found, so that it can be compared later (bpf/renames.h). */
-INLINE void remember_name(struct scratch *scratch, const struct name_request *request)
+/* Remember where a file's name was found, so that it can be compared later (bpf/renames.h). One that was
+ * not sent differs from any. */
+INLINE void remember_name(struct scratch *scratch, const struct name_request *request, bool sent)
 {
 	u32 slot = request->id;
 	struct file_name *name = map_lookup(MAP(FILE_NAMES), &slot);
@@ -201,7 +205,7 @@ INLINE void remember_name(struct scratch *scratch, const struct name_request *re
 		return;
 	name->place = request->place;
 	name->root = scratch->at.dentry;
-	name->print = scratch->print;
+	name->print = sent ? scratch->print : 0;
 	/* A pipe, say, is below nothing, and a path that is too long is not known. */
 	if (!scratch->whole || name->root == name->place.dentry)
 		name->place.dentry = NULL;
@@ -220,14 +224,13 @@ INLINE void finish_name(struct scratch *scratch, const struct name_request *requ
 		event->cgroup_size = -scratch->used;
 		append_cgroup(scratch);
 		event->cgroup_size += scratch->used;
-	} else {
-		remember_name(scratch, request);
 	}
 	text = scratch->used;
 	/* Hide it from the compiler, which would test one copy and use another. */
 	asm volatile("" : "+r"(text));
-	if (text < TEXT_SIZE + CMDLINE_MAX)
-		emit(event, sizeof(*event) + text);
+	bool sent = text < TEXT_SIZE + CMDLINE_MAX && emit(event, sizeof(*event) + text);
+	if (event->head.kind == EVENT_FILE)
+		remember_name(scratch, request, sent);
 	scratch->walking = 0;
 	scratch->names_sent++;
 }

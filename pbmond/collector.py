@@ -6,7 +6,7 @@ The kernel, /proc, the host and the clocks come in from outside, behind the prot
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -53,8 +53,8 @@ class Kernel(Hooks, Protocol):
     def drain(self) -> list[Event]:
         """Return all lifecycle events that are waiting."""
 
-    def look(self, files: NDArray[np.uint64]) -> None:
-        """Compare the names of file rows with what they are now: new names become events."""
+    def look(self, files: NDArray[np.uint64]) -> list[Event]:
+        """Compare the names of file rows with what they are now; return all waiting events."""
 
     def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
         """Return flows, files and overflow."""
@@ -149,7 +149,10 @@ class Collector:
 
     def drain(self) -> None:
         """Fetch the waiting events, so that the ring buffer does not fill up between ticks."""
-        self._events += [self._with_cgroup(event) for event in self._kernel.drain()]
+        self._queue(self._kernel.drain())
+
+    def _queue(self, events: Iterable[Event]) -> None:
+        self._events += [self._with_cgroup(event) for event in events]
 
     def _with_cgroup(self, event: Event) -> Event:
         """Look up a cgroup that the eBPF programs cannot name: one of a v1 hierarchy."""
@@ -204,8 +207,9 @@ class Collector:
         return samples, Looks(len(samples), took_ns, due.waiting, due.oldest_ns)
 
     def _read(self) -> Reading:
-        # Names first: the flags of the rows say whether a file has any.
+        # Names before counters: the flags of the rows say whether a file has any.
         self._names = NameLooks(0, 0)
+        self.drain()
         self._compare_names(self._store.names_due(NAME_BUDGET))
         # Events before counters: once an exit was seen, the counters of that process are final.
         self.drain()
@@ -225,16 +229,15 @@ class Collector:
         )
 
     def _compare_names(self, files: NDArray[np.uint64]) -> None:
-        """Have the kernel compare names of files, which queues events for those that changed."""
+        """Have the kernel compare names of files, and queue events for those that changed."""
         began = self._clock.monotonic()
-        self._kernel.look(files)
+        self._queue(self._kernel.look(files))
         took_ns = self._clock.monotonic() - began
         self._names = NameLooks(self._names.files + len(files), self._names.took_ns + took_ns)
 
     def _name_new_files(self) -> None:
         """Files may have been renamed since they had their rows, all in one interval."""
         self._compare_names(self._store.new_files()[:NAME_BUDGET])
-        self.drain()
         # The other events belong to the next reading: an exit's bytes may not be in this one.
         self._store.name([event for event in self._events if isinstance(event, FileSeen)])
         self._events = [event for event in self._events if not isinstance(event, FileSeen)]

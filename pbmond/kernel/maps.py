@@ -158,19 +158,22 @@ class Kernel:
         )
         return flows, files, overflow
 
-    def look(self, files: NDArray[np.uint64]) -> None:
+    def look(self, files: NDArray[np.uint64]) -> list[Event]:
         """Compare the names of file rows (ids) with what they are now.
 
-        An event gives each new name. Rows whose name is no longer in memory get it with their next
-        byte.
+        Returns all waiting events, among them the new names. Rows whose name is no longer in memory
+        get it with their next byte.
         """
+        found = []
         for start in range(0, len(files), LOOKS_MAX):
             some = files[start : start + LOOKS_MAX]
             self._looks[0], self._looks[1 : 1 + len(some)] = 0, some
             while (done := int(self._looks[0])) < len(some):
                 bpf.run_once(self._look, (len(some),))
+                found += self.drain()  # however many names change, the ring buffer has room
                 if self._looks[0] == done:  # a path that is too deep: leave it as it is
                     self._looks[0] += 1
+        return found
 
     def drain(self) -> list[Event]:
         """Return all waiting lifecycle events, oldest first."""

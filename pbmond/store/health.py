@@ -152,7 +152,7 @@ def _probe_cost(before: Cost, cost: Cost) -> dict[str, Any]:
 
 
 def _look_cost(before: Cost, cost: Cost) -> dict[str, Any]:
-    """Return what it costs to show processes and files as they are now, and how well it succeeds."""
+    """Return what it costs to show processes and files as they are, and how well it succeeds."""
     looks, names, elapsed_ns = cost.looks, cost.names, cost.time_ns - before.time_ns
     return {
         "looks": looks.processes,

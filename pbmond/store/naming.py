@@ -1,4 +1,4 @@
-"""Chooses the files whose names are compared in a tick: those that moved last, and the rest in turn."""
+"""Chooses the files whose names are compared in a tick: the last to move, and others in turn."""
 
 from __future__ import annotations
 
