@@ -53,7 +53,8 @@ INLINE void append(struct scratch *scratch, const void *name)
  * address, and its length (struct qstr). */
 INLINE void add_to_print(struct scratch *scratch, void *dentry)
 {
-	scratch->print = (scratch->print + READ(u64, dentry, OFFSETOF_DENTRY_HASH)) * 0x9e3779b97f4a7c15ull;
+	scratch->print = (scratch->print + READ(u64, dentry, OFFSETOF_DENTRY_HASH)) *
+			 0x9e3779b97f4a7c15ull;
 }
 
 /* One step towards the root: leave a mount, or pass a name, which is returned in `named`. True: the root

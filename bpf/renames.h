@@ -54,8 +54,8 @@ INLINE bool begin_look(struct scratch *scratch, u64 id)
 		return false;
 	void *dentry = name->place.dentry;
 	void *inode = READ(void *, dentry, OFFSETOF_DENTRY_INODE);
-	if (!is_of_inode(row, inode) ||
-	    READ(void *, name->place.mnt, OFFSETOF_VFSMOUNT_SB) != READ(void *, inode, OFFSETOF_INODE_SB)) {
+	if (!is_of_inode(row, inode) || READ(void *, name->place.mnt, OFFSETOF_VFSMOUNT_SB) !=
+						READ(void *, inode, OFFSETOF_INODE_SB)) {
 		name->place.dentry = NULL;
 		row->counter.flags |= FLAG_UNPLACED;
 		return false;
@@ -123,7 +123,8 @@ INLINE void look(void *ctx, u32 context, void *tails, u32 count)
 	u64 *id = map_lookup(MAP(LOOKS), &at);
 	if (!id)
 		goto end;
-	scratch->name_count = scratch->names_sent = scratch->walking = scratch->message = scratch->resume = 0;
+	scratch->name_count = scratch->names_sent = scratch->walking = scratch->message =
+		scratch->resume = 0;
 	if (scratch->looking == *id || begin_look(scratch, *id)) {
 #pragma clang loop unroll(disable)
 		for (int n = 0; n < PATH_STEPS && !whole; n++)

@@ -27,7 +27,7 @@ _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
 #: Sizes of a key and of a slot in bytes. The compiler checks them against bpf/pbmon.h, a test
 #: against the numpy types of records.py.
-TABLE_SIZES: Final = {"flow": (64, 144), "file": (32, 112), "overflow": (16, 96)}
+TABLE_SIZES: Final = {"flow": (56, 136), "file": (32, 112), "overflow": (16, 96)}
 _EVENTS_SIZE: Final = 1 << 22
 _LOADER_TIMEOUT_S: Final = 60.0
 _EXIT_TIMEOUT_S: Final = 1.0
@@ -240,6 +240,7 @@ def _unseen(answer: Mapping[str, Any]) -> list[str]:
     unseen = list(_UNSEEN)
     if files != "off":
         unseen.append("files and pipes of 32-bit programs")
+        unseen.append("new names of closed files that the kernel no longer has in memory")
     if files == "off" and sockets == "tracepoint":
         unseen.append("splice out of TCP sockets, TCP_ZEROCOPY_RECEIVE (files are off)")
         unseen.append("peers of datagrams in the sendmmsg after one that faulted (files are off)")

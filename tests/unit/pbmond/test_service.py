@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pbmond import wire
-from pbmond.collector import RESCAN_NS, Clock, Collector, Identity
+from pbmond.collector import RESCAN_NS, Clock, Collector, RunIdentity
 from pbmond.fields import STATES
-from pbmond.kernel.records import START_TICK_NS, ProbeRuns
+from pbmond.kernel.records import START_TICK_NS, FileSeen, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
 from pbmond.service import NEWCOMERS_PER_S, Service
 from pbmond.store.store import Store, StoreOptions
@@ -78,7 +78,7 @@ class World:
             wall=lambda: factories.WALL_NS + self.now,
             monotonic=lambda: self.now,
         )
-        identity = Identity("host", "boot", "epoch", 1)
+        identity = RunIdentity("host", "boot", "epoch", 1)
         self.collector = Collector(self.kernel, self.proc, store, identity, clock, host=self.host)
         log = logging.getLogger("test")
         self.service = Service(self.collector, self.feed, SECOND, clock, log)
@@ -172,6 +172,17 @@ def test_events_drained_between_ticks_are_in_the_next_reading(world: World) -> N
     assert world.kernel.events == []
     world.step(SECOND)
     assert process(world.message())["name"] == b"brief"
+
+
+def test_a_new_name_is_in_the_snapshot_of_the_tick_that_finds_it(world: World) -> None:
+    world.kernel.files = [(factories.file_key(), factories.counter(3, "file", (0, 1, 0, 1)))]
+    world.kernel.events = [FileSeen(3, b"/srv/data.tmp", whole=True)]
+    world.kernel.renamed = [FileSeen(3, b"/srv/data", whole=True)]
+    world.step()
+    files = world.message().files
+    assert files is not None
+    assert [row["path"] for row in files.rows()] == [b"/srv/data"]
+    assert world.kernel.looked == [3]
 
 
 def test_a_cgroup_that_the_kernel_cannot_name_is_looked_up(world: World) -> None:
