@@ -179,9 +179,10 @@ def test_a_new_name_is_in_the_snapshot_of_the_tick_that_finds_it(world: World) -
     world.kernel.events = [FileSeen(3, b"/srv/data.tmp", whole=True)]
     world.kernel.renamed = [FileSeen(3, b"/srv/data", whole=True)]
     world.step()
-    files = world.message().files
-    assert files is not None
-    assert [row["path"] for row in files.rows()] == [b"/srv/data"]
+    message = world.collector.message(Topic(None, "flows"))
+    assert message is not None
+    assert message.files is not None
+    assert [row["path"] for row in message.files.rows()] == [b"/srv/data"]
     assert world.kernel.looked == [3]
 
 
