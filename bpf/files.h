@@ -104,6 +104,19 @@ INLINE struct place place_of(void *file, const struct file_key *key, u32 magic)
 	return place;
 }
 
+INLINE void request_file_name(u32 context, const struct file_slot *row, void *file, u32 magic)
+{
+	struct name_request request = {
+		.kind = EVENT_FILE,
+		.magic = magic,
+		.inode = row->key.inode,
+		.id = row->counter.id,
+		.place = place_of(file, &row->key, magic),
+	};
+
+	request_name(context, &request);
+}
+
 INLINE struct file_slot *first_file(u32 context, const struct file_key *key, void *file,
 				    const struct inode_head *head, u32 magic)
 {
@@ -123,14 +136,7 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 	RAISE_HIGH_WATER(file, slot);
 	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
 		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
-	struct name_request of_file = {
-		.kind = EVENT_FILE,
-		.magic = magic,
-		.inode = key->inode,
-		.id = row->counter.id,
-		.place = place_of(file, key, magic),
-	};
-	request_name(context, &of_file);
+	request_file_name(context, row, file, magic);
 	return row;
 }
 
@@ -162,8 +168,12 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 		key.generation = 0;
 	}
 	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
-	if (!row)
+	if (!row) {
 		row = first_file(context, &key, deferred->object, &head, magic);
+	} else if (row->counter.flags & FLAG_UNPLACED) {
+		row->counter.flags &= ~FLAG_UNPLACED;
+		request_file_name(context, row, deferred->object, magic);
+	}
 	if (row)
 		return &row->counter;
 	*class = file_class(HEAD(u16, &head, OFFSETOF_INODE_MODE), magic);
@@ -181,7 +191,7 @@ INLINE bool count_inode(u32 context, const struct process_key *process, void *fi
 	fill_file(&key, process, inode, head);
 	row = find_by_hint(MAP(FILE_HINTS), hint_of(process, (u64)inode), MAP(FILE_INDEX),
 			   MAP(FILE_SLOTS), &key, sizeof(key));
-	if (!row) {
+	if (!row || row->counter.flags & FLAG_UNPLACED) {
 		struct deferred *deferred = defer(context, process, file, direction, bytes, 1);
 
 		if (!deferred)

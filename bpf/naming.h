@@ -8,14 +8,17 @@
 #define PATH_STEPS 32 /* components that the walker reads before it calls itself */
 #define CGROUP_STEPS 24
 
-/* Wake the collector for what is urgent, or if much data is waiting: it reads at every tick anyway. */
-INLINE void emit(void *event, u64 size, bool urgent)
+/* Send an event. False: it is lost. Wake the collector for what is urgent, or if much data is waiting: it
+ * reads at every tick anyway. */
+INLINE bool emit(void *event, u64 size, bool urgent)
 {
 	u64 unread = ringbuf_query(MAP(EVENTS), 0 /* BPF_RB_AVAIL_DATA */);
 	u64 wake = urgent || unread > EVENTS_SIZE / 4 ? 2 /* FORCE_WAKEUP */ : 1 /* NO_WAKEUP */;
 
-	if (ringbuf_output(MAP(EVENTS), event, size, wake))
-		record_loss(LOST_EVENTS, 1);
+	if (!ringbuf_output(MAP(EVENTS), event, size, wake))
+		return true;
+	record_loss(LOST_EVENTS, 1);
+	return false;
 }
 
 /* The contents of a struct path. */
@@ -46,12 +49,22 @@ INLINE void append(struct scratch *scratch, const void *name)
 		scratch->used = used + size;
 }
 
-/* One step towards the root: leave a mount, or append a name. True: the root is reached. */
-INLINE bool step(struct scratch *scratch)
+/* Add a dentry's name to the hash of the path. The kernel has a hash of each name, mixed with the parent's
+ * address, and its length (struct qstr). */
+INLINE void add_to_print(struct scratch *scratch, void *dentry)
+{
+	scratch->print = (scratch->print + READ(u64, dentry, OFFSETOF_DENTRY_HASH)) *
+			 0x9e3779b97f4a7c15ull;
+}
+
+/* One step towards the root: leave a mount, or pass a name, which is returned in `named`. True: the root
+ * is reached. */
+INLINE bool climb(struct scratch *scratch, void **named)
 {
 	void *dentry = scratch->at.dentry, *mnt = scratch->at.mnt;
 
-	if (dentry == scratch->root.dentry && mnt == scratch->root.mnt)
+	*named = NULL;
+	if (dentry == scratch->root.dentry && (mnt == scratch->root.mnt || !scratch->root.mnt))
 		return true;
 	if (dentry == READ(void *, mnt, OFFSETOF_VFSMOUNT_ROOT)) {
 		void *mount = mnt - OFFSETOF_MOUNT_MNT, *parent = parent_mount(mnt);
@@ -62,23 +75,39 @@ INLINE bool step(struct scratch *scratch)
 		scratch->at.mnt = parent + OFFSETOF_MOUNT_MNT;
 		return false;
 	}
+	*named = dentry;
+	add_to_print(scratch, dentry);
 	void *parent = READ(void *, dentry, OFFSETOF_DENTRY_PARENT);
-	if (parent == dentry || !parent) {
-		/* The root of a file system that is not mounted anywhere: pipes, memfd. */
-		append(scratch, READ(void *, dentry, OFFSETOF_DENTRY_NAME));
+	/* The root of a file system that is not mounted anywhere: pipes, memfd. */
+	if (parent == dentry || !parent)
 		return true;
-	}
-	append(scratch, READ(void *, dentry, OFFSETOF_DENTRY_NAME));
 	scratch->at.dentry = parent;
 	return false;
 }
 
-INLINE void start_walk(struct scratch *scratch, struct place place)
+/* One step of the walker. True: the root is reached. */
+INLINE bool step(struct scratch *scratch)
 {
-	void *fs = FIELD(void *, current_task(), OFFSETOF_TASK_FS);
+	void *named;
+	bool whole = climb(scratch, &named);
 
-	scratch->root = place_at(fs + OFFSETOF_FS_ROOT);
-	scratch->at = place;
+	if (named)
+		append(scratch, READ(void *, named, OFFSETOF_DENTRY_NAME));
+	return whole;
+}
+
+INLINE void start_walk(struct scratch *scratch, const struct name_request *request)
+{
+	if (request->root) {
+		scratch->root.mnt = NULL;
+		scratch->root.dentry = request->root;
+	} else {
+		void *fs = FIELD(void *, current_task(), OFFSETOF_TASK_FS);
+
+		scratch->root = place_at(fs + OFFSETOF_FS_ROOT);
+	}
+	scratch->at = request->place;
+	scratch->print = 0;
 	scratch->used = 0;
 	scratch->whole = 0;
 	scratch->walking = 1;
@@ -176,10 +205,27 @@ INLINE void begin_name(struct scratch *scratch, const struct name_request *reque
 	event->cmdline_size = event->cgroup_size = 0;
 	if (request->kind == EVENT_PROCESS)
 		describe_process(event);
-	start_walk(scratch, request->place);
+	start_walk(scratch, request);
 }
 
-INLINE void finish_name(struct scratch *scratch)
+/* Remember where a file's name was found, so that it can be compared later (bpf/renames.h). One that was
+ * not sent differs from any. */
+INLINE void remember_name(struct scratch *scratch, const struct name_request *request, bool sent)
+{
+	u32 slot = request->id;
+	struct file_name *name = map_lookup(MAP(FILE_NAMES), &slot);
+
+	if (!name)
+		return;
+	name->place = request->place;
+	name->root = scratch->at.dentry;
+	name->print = sent ? scratch->print : 0;
+	/* A pipe, say, is below nothing, and a path that is too long is not known. */
+	if (!scratch->whole || name->root == name->place.dentry)
+		name->place.dentry = NULL;
+}
+
+INLINE void finish_name(struct scratch *scratch, const struct name_request *request)
 {
 	struct name_event *event = &scratch->event;
 	bool urgent = false;
@@ -198,8 +244,9 @@ INLINE void finish_name(struct scratch *scratch)
 	text = scratch->used;
 	/* Hide it from the compiler, which would test one copy and use another. */
 	asm volatile("" : "+r"(text));
-	if (text < TEXT_SIZE + CMDLINE_MAX)
-		emit(event, sizeof(*event) + text, urgent);
+	bool sent = text < TEXT_SIZE + CMDLINE_MAX && emit(event, sizeof(*event) + text, urgent);
+	if (event->head.kind == EVENT_FILE)
+		remember_name(scratch, request, sent);
 	scratch->walking = 0;
 	scratch->names_sent++;
 }
@@ -215,13 +262,14 @@ INLINE void walk(void *ctx, u32 context, void *walkers)
 	u32 n = scratch->names_sent;
 	if (n >= NAMES_MAX || n >= scratch->name_count)
 		goto rest;
+	struct name_request *request = &scratch->names[n];
 	if (!scratch->walking)
-		begin_name(scratch, &scratch->names[n]);
+		begin_name(scratch, request);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < PATH_STEPS; i++) {
 		if (step(scratch)) {
 			scratch->whole = 1;
-			finish_name(scratch);
+			finish_name(scratch, request);
 			break;
 		}
 	}
@@ -229,7 +277,7 @@ INLINE void walk(void *ctx, u32 context, void *walkers)
 		tail_call(ctx, walkers, WALKER);
 		/* The kernel's limit of tail calls is reached: send what there is. */
 		if (scratch->walking)
-			finish_name(scratch);
+			finish_name(scratch, request);
 	}
 rest:
 	scratch->name_count = scratch->names_sent = scratch->walking = 0;

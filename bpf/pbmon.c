@@ -20,6 +20,7 @@
 #include "tcp.h"
 #include "sockets.h"
 #include "files.h"
+#include "renames.h"
 #include "queues.h"
 #include "uring.h"
 #include "messages.h"
@@ -51,6 +52,8 @@ CHECK_MAP(OVERFLOW_INDEX, struct overflow_key, u32);
 CHECK_MAP(FLOW_SLOTS, u32, struct flow_slot);
 CHECK_MAP(FILE_SLOTS, u32, struct file_slot);
 CHECK_MAP(OVERFLOW_SLOTS, u32, struct overflow_slot);
+CHECK_MAP(FILE_NAMES, u32, struct file_name);
+CHECK_MAP(LOOKS, u32, u64);
 CHECK_VALUE(FLOW_FREE, u32);
 CHECK_VALUE(FILE_FREE, u32);
 CHECK_VALUE(OVERFLOW_FREE, u32);
@@ -101,6 +104,14 @@ RAW_TRACEPOINT(first)
 RAW_TRACEPOINT(walker)
 {
 	walk(ctx, CONTEXT_RAW, MAP(RAW_TAILS));
+	return 0;
+}
+
+/* --- names of files as they are now -------------------------------------------------------- */
+
+RAW_TRACEPOINT(look)
+{
+	look(ctx, CONTEXT_RAW, MAP(RAW_TAILS), ctx->values[0]);
 	return 0;
 }
 

@@ -56,6 +56,7 @@ enum pbmon_flag {
 	FLAG_CONNECTED = 4, /* this process, or the one it got the socket from, called connect() */
 	FLAG_OPENED = 8,    /* it was seen when the connection opened */
 	FLAG_OWNER = 16,    /* the row takes the socket's retransmissions (bpf/tcp.h) */
+	FLAG_UNPLACED = 32, /* the file's name was dropped from memory: ask for it at the next call */
 };
 
 /* What a row of any table counts: cumulative, never reset. 80 bytes, no padding.
@@ -110,7 +111,7 @@ enum pbmon_lost {
 enum pbmon_event {
 	EVENT_PROCESS = 1, /* exec, or a process's first byte */
 	EVENT_EXIT = 2,
-	EVENT_FILE = 3, /* a new file row: its path */
+	EVENT_FILE = 3, /* a new file row, or one whose file was renamed: its path */
 	EVENT_UNIX = 4, /* a new row of a unix socket: its names */
 };
 

@@ -13,6 +13,7 @@
 
 #define WALKER 0 /* indexes of the two programs in the maps of their callers */
 #define FIRST 1
+#define LOOK 2
 
 #define NAMES_MAX 3 /* the process and the two files of one system call */
 #define TEXT_SIZE 16384
@@ -32,6 +33,14 @@ struct name_request {
 	u64 inode;
 	u64 id;
 	struct place place; /* of the file, or of the executable */
+	void *root;         /* the dentry where the path begins; NULL: the current process's root */
+};
+
+/* Where the name of a file row was found: by slot of the table of files. */
+struct file_name {
+	struct place place;
+	void *root; /* the dentry where the path began */
+	u64 print;  /* a hash of the path */
 };
 
 /* What bytes went through. */
@@ -111,8 +120,10 @@ struct scratch {
 	struct deferred deferred[2];
 	struct name_request names[NAMES_MAX];
 	struct process_key process;
-	struct place at; /* the walker's position */
-	struct place root;
+	struct place at;   /* the walker's position */
+	struct place root; /* mnt NULL: any */
+	u64 print;         /* a hash of the names that the walker has passed */
+	u64 looking;       /* the row whose name is compared (bpf/renames.h); 0: none */
 	u32 walking;
 	u32 used; /* bytes of text */
 	u8 whole;
@@ -140,7 +151,7 @@ INLINE bool claim_scratch(struct scratch *scratch, u32 thread)
 		return false;
 	}
 	scratch->deferred_count = scratch->name_count = scratch->names_sent = scratch->message = 0;
-	scratch->walking = scratch->resume = scratch->sends = 0;
+	scratch->walking = scratch->resume = scratch->sends = scratch->looking = 0;
 	scratch->owner = thread;
 	return true;
 }

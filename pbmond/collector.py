@@ -6,7 +6,7 @@ The kernel, /proc, the host and the clocks come in from outside, behind the prot
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pbmond.containers.asking import NameLookup
 from pbmond.kernel.records import (
     Event,
+    FileSeen,
     HostReading,
     KernelRows,
     ProbeRuns,
@@ -24,7 +25,7 @@ from pbmond.kernel.records import (
     Reading,
 )
 from pbmond.publish.topic_messages import Messages, Meta
-from pbmond.store.health import Cost, Health, Hooks, Looks, ProcessCost
+from pbmond.store.health import Cost, Health, Hooks, Looks, NameLooks, ProcessCost
 from pbmond.store.processes import Quiet
 from pbmond.store.store import Store
 from pbmond.wire import Message, Topic
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 #: The most processes that are looked at in /proc in one tick. A look takes 0.1 to 0.2 ms.
 PROC_BUDGET: Final = 180
+#: The most file rows whose names are compared in one tick, and the most new ones besides. A
+#: comparison takes about a microsecond.
+NAME_BUDGET: Final = 4096
 #: How often a process that moves nothing is looked at, and the most of them in one second.
 QUIET_NS: Final = 10_000_000_000
 QUIET_PER_S: Final = 20
@@ -49,6 +53,9 @@ class KernelCounters(Hooks, Protocol):
 
     def drain(self) -> list[Event]:
         """Return all lifecycle events that are waiting."""
+
+    def look(self, files: NDArray[np.uint64]) -> list[Event]:
+        """Compare the names of file rows with what they are now; return all waiting events."""
 
     def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
         """Return flows, files and overflow."""
@@ -137,6 +144,7 @@ class Collector:
         self._health = Health(kernel)
         self._events: list[Event] = []
         self._vanished: list[ProcSample] = []
+        self._names = NameLooks(0, 0)
         self._rescan_ns = 0
         self._looked_ns = 0
         self._seq = 0
@@ -144,11 +152,7 @@ class Collector:
 
     def drain(self) -> None:
         """Fetch the waiting events, so that the ring buffer does not fill up between ticks."""
-        events = [self._with_cgroup(event) for event in self._kernel.drain()]
-        self._events += events
-        # At once: a container may have ended by the next tick.
-        seen = [(each.cgroup, each.uid) for each in events if isinstance(each, ProcessSeen)]
-        self._containers.see(seen, self._clock.monotonic())
+        self._queue(self._kernel.drain())
 
     @property
     def names_fd(self) -> int | None:
@@ -158,6 +162,13 @@ class Collector:
     def take_names(self) -> None:
         """Take the names of containers that have come."""
         self._containers.take(self._clock.monotonic())
+
+    def _queue(self, events: Iterable[Event]) -> None:
+        known = [self._with_cgroup(event) for event in events]
+        self._events += known
+        # At once: a container may have ended by the next tick.
+        seen = [(each.cgroup, each.uid) for each in known if isinstance(each, ProcessSeen)]
+        self._containers.see(seen, self._clock.monotonic())
 
     def _with_cgroup(self, event: Event) -> Event:
         """Look up a cgroup that the eBPF programs cannot name: one of a v1 hierarchy."""
@@ -173,6 +184,7 @@ class Collector:
         reading = self._read()
         retire = store.apply(reading)
         store.fold(*kernel.delete(retire.flows, retire.files, retire.overflow))
+        self._name_new_files()
         samples, looks = self._look()
         # Those may have moved bytes after the reading: they end with the next one.
         self._vanished = [sample for sample in samples if sample.gone]
@@ -213,6 +225,10 @@ class Collector:
         return samples, Looks(len(samples), took_ns, due.waiting, due.oldest_ns)
 
     def _read(self) -> Reading:
+        # Names before counters: the flags of the rows say whether a file has any.
+        self._names = NameLooks(0, 0)
+        self.drain()
+        self._compare_names(self._store.names_due(NAME_BUDGET))
         # Events before counters: once an exit was seen, the counters of that process are final.
         self.drain()
         events, self._events = tuple(self._events), []
@@ -230,6 +246,20 @@ class Collector:
             host=host,
         )
 
+    def _compare_names(self, files: NDArray[np.uint64]) -> None:
+        """Have the kernel compare names of files, and queue events for those that changed."""
+        began = self._clock.monotonic()
+        self._queue(self._kernel.look(files))
+        took_ns = self._clock.monotonic() - began
+        self._names = NameLooks(self._names.files + len(files), self._names.took_ns + took_ns)
+
+    def _name_new_files(self) -> None:
+        """Files may have been renamed since they had their rows, all in one interval."""
+        self._compare_names(self._store.new_files()[:NAME_BUDGET])
+        # The other events belong to the next reading: an exit's bytes may not be in this one.
+        self._store.name([event for event in self._events if isinstance(event, FileSeen)])
+        self._events = [event for event in self._events if not isinstance(event, FileSeen)]
+
     def _cost(self, publisher_pid: int | None, looks: Looks) -> Cost:
         now = self._clock.monotonic()
         processes = []
@@ -241,4 +271,4 @@ class Collector:
             used = None if pid is None else self._proc.used(pid)
             if pid is not None and used is not None:
                 processes.append(ProcessCost(role, pid, used.cpu_ns, used.rss_bytes))
-        return Cost(now, processes, self._kernel.runs(), looks)
+        return Cost(now, processes, self._kernel.runs(), looks, self._names)

@@ -38,6 +38,8 @@ class FakeKernel:
         self.losses = {"events": 0}
         self.probes = ProbeRuns(0, 0)
         self.deleted: list[Any] = []
+        self.looked: list[int] = []
+        self.renamed: list[Event] = []  # what the next look finds
         self.modes: Mapping[str, str] = {"sockets": "tracepoint", "files": "syscall-exit"}
         self.unseen: Sequence[str] = ("swap",)
         self.blind: Sequence[str] = ()
@@ -46,6 +48,11 @@ class FakeKernel:
 
     def ring_half_full(self) -> None:
         os.write(self._wake, b"x")
+
+    def look(self, files: NDArray[np.uint64]) -> list[Event]:
+        self.looked = files.tolist()
+        found, self.renamed = self.renamed, []
+        return found
 
     def drain(self) -> list[Event]:
         events, self.events = self.events, []

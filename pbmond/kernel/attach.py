@@ -240,6 +240,7 @@ def _unseen(answer: Mapping[str, Any]) -> list[str]:
     unseen = list(_UNSEEN)
     if files != "off":
         unseen.append("files and pipes of 32-bit programs")
+        unseen.append("new names of closed files that the kernel no longer has in memory")
     if files == "off" and sockets == "tracepoint":
         unseen.append("splice out of TCP sockets, TCP_ZEROCOPY_RECEIVE (files are off)")
         unseen.append("peers of datagrams in the sendmmsg after one that faulted (files are off)")

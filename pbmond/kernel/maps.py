@@ -30,6 +30,7 @@ from pbmond.kernel.records import (
 )
 from pbmond.kernel.ringbuffer import RingBuffer
 from pbmond.loader import bpf
+from pbmond.loader.kernel_maps import LOOKS_MAX
 
 #: The counting tables, in the order of struct high_water: name and type of the key.
 TABLES: Final = {"flow": FLOW_KEY, "file": FILE_KEY, "overflow": OVERFLOW_KEY}
@@ -139,6 +140,8 @@ class Kernel:
         self._tables = {name: MappedTable(maps, name, about["capacities"][name]) for name in TABLES}
         self._lost = _array(maps["lost"], "<u8", len(LOST))
         self._high = _array(maps["high_water"], "<u4", 4 * bpf.processors()).reshape(-1, 4)
+        self._looks = _array(maps["looks"], "<u8", 1 + LOOKS_MAX)
+        self._look = descriptors["called"]["raw_look"]
         self._ring = RingBuffer(maps["events"], about["events_size"])
         self.events_fd = maps["events"]
         self.modes: Mapping[str, str] = about["modes"]
@@ -154,6 +157,23 @@ class Kernel:
             table.read(high[index]) for index, table in enumerate(self._tables.values())
         )
         return flows, files, overflow
+
+    def look(self, files: NDArray[np.uint64]) -> list[Event]:
+        """Compare the names of file rows (ids) with what they are now.
+
+        Returns all waiting events, among them the new names. Rows whose name is no longer in memory
+        get it with their next byte.
+        """
+        found = []
+        for start in range(0, len(files), LOOKS_MAX):
+            some = files[start : start + LOOKS_MAX]
+            self._looks[0], self._looks[1 : 1 + len(some)] = 0, some
+            while (done := int(self._looks[0])) < len(some):
+                bpf.run_once(self._look, (len(some),))
+                found += self.drain()  # however many names change, the ring buffer has room
+                if self._looks[0] == done:  # a path that is too deep: leave it as it is
+                    self._looks[0] += 1
+        return found
 
     def drain(self) -> list[Event]:
         """Return all waiting lifecycle events, oldest first."""

@@ -62,6 +62,7 @@ FLAG_UNLINKED = 2
 FLAG_CONNECTED = 4
 FLAG_OPENED = 8
 FLAG_OWNER = 16
+FLAG_UNPLACED = 32
 
 #: The kernel's mark behind the path of what has no name any more.
 DELETED = b" (deleted)"

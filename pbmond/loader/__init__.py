@@ -1,5 +1,5 @@
 """Compiles, loads and attaches the eBPF programs, under whatever interpreter has bcc, and exits.
 
-Offers: bpf, refusals, trials.
+Offers: bpf, kernel_maps, refusals, trials.
 Imports: bcc.
 """

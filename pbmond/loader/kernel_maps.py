@@ -18,8 +18,10 @@ HINT_BITS = 16
 #: Slots that one run of the program "fill" pushes onto a stack.
 FILL_MAX = 512
 LOST_COUNT = 5
+#: File rows whose names one call compares. See look() in bpf/renames.h.
+LOOKS_MAX = 1024
 
-_SCRATCH_SIZE = 21568
+_SCRATCH_SIZE = 21608
 _CALLS = 512  # more than any system call's number
 #: For every so many socket rows, the retransmissions of one connection can be attributed.
 _ROWS_PER_TCP_OWNER = 2
@@ -40,9 +42,14 @@ def maps(request: LoadRequest, known_requests: Map, scratch_slots: int) -> list[
 
     ``scratch_slots`` is the number of scratch spaces per processor.
     """
-    flows = next(table.capacity for table in request.tables if table.name == "flow")
+    flows, files = (
+        next(table.capacity for table in request.tables if table.name == name)
+        for name in ("flow", "file")
+    )
     return [
         *(each for table in request.tables for each in _of_table(table)),
+        Map("file_names", bpf.ARRAY, 4, 32, files),
+        Map("looks", bpf.ARRAY, 4, 8, 1 + LOOKS_MAX),
         Map("lost", bpf.ARRAY, 4, 8, LOST_COUNT),
         Map("high_water", bpf.ARRAY, 4, 16, bpf.processors()),
         Map("events", bpf.RINGBUF, 0, 0, request.events_size),

@@ -19,7 +19,7 @@ from pbmond.loader import bpf
 from pbmond.loader.hooks import Hook, Modes
 
 # Programs that others tail-call, in the order of the indexes in bpf/: WALKER, FIRST, ...
-_RAW_TAILS = ("raw_walker", "raw_first")
+_RAW_TAILS = ("raw_walker", "raw_first", "raw_look")
 _EXIT_TAILS = (
     *("exit_walker", "exit_first", "exit_sendmmsg", "exit_io_submit", "exit_io_results"),
     "exit_recvmmsg",

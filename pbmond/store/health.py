@@ -34,6 +34,14 @@ class Looks:
 
 
 @dataclass(frozen=True, slots=True)
+class NameLooks:
+    """How many file rows had their names compared in this tick, and how long that took."""
+
+    files: int
+    took_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What pbmon itself has used up to ``time_ns``, on any clock that neither stops nor jumps."""
 
@@ -41,6 +49,7 @@ class Cost:
     processes: Sequence[ProcessCost]
     probes: ProbeRuns
     looks: Looks
+    names: NameLooks = NameLooks(0, 0)
 
 
 class Hooks(Protocol):
@@ -143,13 +152,15 @@ def _probe_cost(before: Cost, cost: Cost) -> dict[str, Any]:
 
 
 def _look_cost(before: Cost, cost: Cost) -> dict[str, Any]:
-    """Return what it costs to show processes as they are now, and how well that succeeds."""
-    looks, elapsed_ns = cost.looks, cost.time_ns - before.time_ns
+    """Return what it costs to show processes and files as they are, and how well it succeeds."""
+    looks, names, elapsed_ns = cost.looks, cost.names, cost.time_ns - before.time_ns
     return {
         "looks": looks.processes,
         "looks_percent": 100 * looks.took_ns / elapsed_ns if elapsed_ns > 0 else None,
         "looks_waiting": looks.waiting,
         "looks_oldest_s": None if looks.oldest_ns is None else looks.oldest_ns / 1e9,
+        "names": names.files,
+        "names_percent": 100 * names.took_ns / elapsed_ns if elapsed_ns > 0 else None,
     }
 
 

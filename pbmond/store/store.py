@@ -29,6 +29,7 @@ from pbmond.kernel.records import (
 )
 from pbmond.store.before import Before
 from pbmond.store.coverage import Coverage
+from pbmond.store.naming import Naming
 from pbmond.store.process_index import ProcessKey
 from pbmond.store.processes import Due, ProcessTable, Quiet
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
@@ -81,6 +82,8 @@ class Store:
         self._flows = RowTable(FLOW_KEY)
         self._files = RowTable(FILE_KEY)
         self._overflow = RowTable(OVERFLOW_KEY)
+        self._naming = Naming()
+        self._new_files = np.zeros(0, np.uint64)
         self._history = History(options.history_length)
         self._coverage = Coverage()
         self._baseline: Baseline | None = None  # until the first tick
@@ -124,6 +127,7 @@ class Store:
             keys = table.state.keys[unknown]
             if table is self._files:
                 self._devices.update(np.unique(table.state.counters["device"][unknown]).tolist())
+                self._new_files = table.state.counters["id"][unknown]
             table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
             self._count(table, table.state.slots[moved.index], moved)
         self._take_before()
@@ -152,7 +156,7 @@ class Store:
             elif isinstance(event, ProcessExited):
                 self._processes.exited(event)
             elif isinstance(event, FileSeen):
-                self._files.names[event.id] = event.path if event.whole else CUT + event.path
+                self.name((event,))
             else:
                 self._flows.names[event.id] = event
 
@@ -232,6 +236,21 @@ class Store:
         self._retired.add(Group(None, None, NO_UID), 0, sums)
         unknown = np.full(len(counters), NO_UID, np.uint32)
         self._coverage.add_elsewhere(unknown, counters["class"], values_of(counters).T)
+
+    # --- names of files -----------------------------------------------------------------------
+
+    def names_due(self, budget: int) -> NDArray[np.uint64]:
+        """Return the ids of at most ``budget`` file rows whose names should be compared now."""
+        return self._naming.due(self._files.state, budget)
+
+    def new_files(self) -> NDArray[np.uint64]:
+        """Return the ids of the file rows that this tick was the first to read."""
+        return self._new_files
+
+    def name(self, files: Iterable[FileSeen]) -> None:
+        """Take the names that file rows have from now on."""
+        for each in files:
+            self._files.names[each.id] = each.path if each.whole else CUT + each.path
 
     # --- /proc --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from pbmond import wire
 from pbmond.collector import RESCAN_NS, Clock, Collector, RunIdentity
 from pbmond.containers.asking import NameLookup
 from pbmond.fields import STATES
-from pbmond.kernel.records import START_TICK_NS, ProbeRuns
+from pbmond.kernel.records import START_TICK_NS, FileSeen, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
 from pbmond.service import NEWCOMERS_PER_S, Service
 from pbmond.store.store import Store, StoreOptions
@@ -179,6 +179,18 @@ def test_events_drained_between_ticks_are_in_the_next_reading(world: World) -> N
     assert process(world.message())["name"] == b"brief"
 
 
+def test_a_new_name_is_in_the_snapshot_of_the_tick_that_finds_it(world: World) -> None:
+    world.kernel.files = [(factories.file_key(), factories.counter(3, "file", (0, 1, 0, 1)))]
+    world.kernel.events = [FileSeen(3, b"/srv/data.tmp", whole=True)]
+    world.kernel.renamed = [FileSeen(3, b"/srv/data", whole=True)]
+    world.step()
+    message = world.collector.message(Topic(None, "flows"))
+    assert message is not None
+    assert message.files is not None
+    assert [row["path"] for row in message.files.rows()] == [b"/srv/data"]
+    assert world.kernel.looked == [3]
+
+
 def test_a_cgroup_that_the_kernel_cannot_name_is_looked_up(world: World) -> None:
     world.proc.processes = [factories.seen(cgroup=b"/docker/" + b"0a" * 32)]
     world.proc.scan = lambda skip: []  # type: ignore[method-assign] # not found that way here
@@ -291,6 +303,8 @@ def test_health_has_losses_modes_maps_and_cost(world: World) -> None:
         "looks_percent": 0.0,
         "looks_waiting": 0,
         "looks_oldest_s": None,
+        "names": 0,
+        "names_percent": 0.0,
         "verified_instructions": 1000,
     }
 

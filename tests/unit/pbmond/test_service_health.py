@@ -60,6 +60,8 @@ def test_a_complete_health_object_has_everything_in_the_contract() -> None:
             "looks_percent": None,
             "looks_waiting": 0,
             "looks_oldest_s": None,
+            "names": 0,
+            "names_percent": None,
             "verified_instructions": 1000,
         },
     }

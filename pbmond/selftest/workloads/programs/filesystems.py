@@ -138,13 +138,48 @@ def unlinked_while_counted(run: Run) -> Iterator[None]:
 
 @program
 def renamed_while_counted(run: Run) -> Iterator[None]:
-    """One inode, one row; the path it was first seen by may stay."""
+    """One inode, one row, with the name it has now."""
     fd = run.open("before", 10_001)
-    row = run.file(fd)
+    yield
+    first = kernel.write(fd, 1003)
+    (run.scratch / "before").rename(run.scratch / "after")
+    run.file(fd).write(first, kernel.write(fd, 21))
+
+
+@program
+def renamed_after_closing(run: Run) -> Iterator[None]:
+    """How editors, package managers and databases write a file."""
+    fd = run.open("file.tmp")
+    row = run.file(fd, path=os.fsencode(run.scratch / "file"))
     yield
     row.write(kernel.write(fd, 1003))
-    (run.scratch / "before").rename(run.scratch / "after")
-    row.write(kernel.write(fd, 21))
+    os.close(fd)
+    (run.scratch / "file.tmp").rename(run.scratch / "file")
+
+
+@program
+def renamed_above(run: Run) -> Iterator[None]:
+    """A directory is renamed, and moved into another one; below it a file is open and quiet."""
+    (run.scratch / "new" / "below").mkdir(parents=True)
+    (run.scratch / "other").mkdir()
+    fd = run.open("new/below/file")
+    row = run.file(fd, path=os.fsencode(run.scratch / "other" / "old" / "below" / "file"))
+    yield
+    row.write(kernel.write(fd, 1003))
+    (run.scratch / "new").rename(run.scratch / "other" / "old")
+
+
+@program
+def named_later(run: Run) -> Iterator[None]:
+    """A file from O_TMPFILE gets its name once it is complete."""
+    directory = os.open(run.scratch, os.O_RDONLY)
+    with offered("O_TMPFILE"):
+        fd = os.open(run.scratch, os.O_RDWR | os.O_TMPFILE, 0o600)
+    yield
+    first = kernel.write(fd, 1003)
+    # Only with a directory does Python's link() follow the link that /proc shows.
+    os.link(f"/proc/self/fd/{fd}", "complete", src_dir_fd=directory, dst_dir_fd=directory)
+    run.file(fd, path=os.fsencode(run.scratch / "complete")).write(first)
 
 
 @program

@@ -14,6 +14,7 @@ from pbmond.selftest.workloads.programs import ring as uring
 from pbmond.selftest.workloads.programs.program import Run, fails, program, unseen
 from pbmond.selftest.workloads.programs.ring import Ring
 
+_AT_FDCWD = -100
 SIZE = 100_003  # of the files that are read: holes, so that set-up writes nothing
 
 
@@ -226,6 +227,22 @@ def linked(run: Run) -> Iterator[None]:
     ring.submit(uring.READ, fd, address, 303, 3)
     row.write(ring.result())
     row.read(ring.result())
+
+
+@program
+def renamed(run: Run) -> Iterator[None]:
+    """RENAMEAT while the file is open and quiet: its row has the new name."""
+    ring, fd = Ring(), run.open("before")
+    old, new = (os.fsencode(run.scratch / name) for name in ("before", "after"))
+    row = run.file(fd, path=new)
+    run.keep(ring)
+    yield
+    row.write(kernel.write(fd, 1003))
+    paths = [ctypes.create_string_buffer(path) for path in (old, new)]
+    addresses = [ctypes.addressof(path) for path in paths]
+    here = _AT_FDCWD & 0xFFFFFFFF  # of the new path, where others have a length
+    ring.submit(uring.RENAMEAT, _AT_FDCWD, addresses[0], here, addresses[1])
+    ring.result()
 
 
 def _direct(run: Run, flags: int) -> Iterator[None]:

@@ -21,6 +21,7 @@ from pbmond.kernel.records import (
     FLAG_OPENED,
     FLAG_OWNER,
     FLAG_UNLINKED,
+    FLAG_UNPLACED,
     FLOW_KEY,
     OVERFLOW_KEY,
 )
@@ -112,6 +113,7 @@ def test_flags_have_their_bits() -> None:
         "FLAG_CONNECTED": FLAG_CONNECTED,
         "FLAG_OPENED": FLAG_OPENED,
         "FLAG_OWNER": FLAG_OWNER,
+        "FLAG_UNPLACED": FLAG_UNPLACED,
     }
 
 
