@@ -123,13 +123,12 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 	return row;
 }
 
-/* Fill in the key of an inode, and return its file system's magic number. */
-INLINE u32 fill_file(struct file_key *key, const struct process_key *process, void *inode,
-		     const struct inode_head *head)
+INLINE void fill_file(struct file_key *key, const struct process_key *process, void *inode,
+		      const struct inode_head *head)
 {
 	key->start_ns = process->start_ns;
 	key->tgid = process->tgid;
-	return identify_file(key, inode, head);
+	identify_file(key, inode, head);
 }
 
 /* The counter of a file that had none; NULL: the table is full, and its bytes belong to `class`. */
@@ -143,7 +142,8 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 	u32 magic;
 
 	READ_HEAD(&head, inode);
-	magic = fill_file(&key, process, inode, &head);
+	fill_file(&key, process, inode, &head);
+	magic = magic_of(HEAD(u64, &head, OFFSETOF_INODE_SB));
 	if (is_fleeting(&key, magic)) {
 		key.inode = PROC_ROOT_INODE;
 		key.generation = 0;

@@ -27,11 +27,6 @@ struct inode_head {
 	HEAD_OF(INODE_SPAN);
 } __attribute__((aligned(8)));
 
-/* Enough of struct super_block, in one read, to know the file system. */
-struct superblock_head {
-	HEAD_OF(SUPERBLOCK_SPAN);
-} __attribute__((aligned(8)));
-
 INLINE u32 generation_of(void *inode, const struct inode_head *head)
 {
 #if OFFSETOF_INODE_GENERATION + 4 <= INODE_SPAN
@@ -41,43 +36,53 @@ INLINE u32 generation_of(void *inode, const struct inode_head *head)
 #endif
 }
 
-INLINE u32 magic_of(const struct superblock_head *superblock)
+INLINE u32 magic_of(u64 superblock)
 {
-	return HEAD(u64, superblock, OFFSETOF_SUPERBLOCK_MAGIC);
+	return READ(u64, (void *)superblock, OFFSETOF_SUPERBLOCK_MAGIC);
 }
 
-/* The device of what an inode is in: a file system, or a subvolume of one. */
-INLINE u32 device_of(void *inode, const struct superblock_head *superblock)
+/* Which inode of its superblock it is. */
+struct identity {
+	u32 device;     /* of the superblock, or of the subvolume */
+	u32 node;       /* what tells apart inodes to which a server gave one number, or 0 */
+	u32 is_stacked; /* it is one of overlayfs */
+};
+
+/* Only file systems without a disk, whose devices have the major number 0, need more than a device.
+ * (btrfs, too, has a device of its own in place of its disks'.) */
+INLINE struct identity identity_of(void *inode, u64 superblock)
 {
+	struct identity it = {
+		.device = READ(u32, (void *)superblock, OFFSETOF_SUPERBLOCK_DEV),
+	};
+
+	if (it.device >> 20)
+		return it;
+	u32 magic = magic_of(superblock);
+	it.is_stacked = magic == OVERLAYFS_MAGIC;
 #ifdef OFFSETOF_BTRFS_ROOT_ANON_DEV
-	if (magic_of(superblock) == BTRFS_MAGIC) {
+	if (magic == BTRFS_MAGIC) {
 		void *own = inode - OFFSETOF_BTRFS_INODE_VFS_INODE;
 
-		return READ(u32, READ(void *, own, OFFSETOF_BTRFS_INODE_ROOT),
-			    OFFSETOF_BTRFS_ROOT_ANON_DEV);
+		it.device = READ(u32, READ(void *, own, OFFSETOF_BTRFS_INODE_ROOT),
+				 OFFSETOF_BTRFS_ROOT_ANON_DEV);
 	}
 #endif
-	return HEAD(u32, superblock, OFFSETOF_SUPERBLOCK_DEV);
-}
-
-/* What tells apart inodes to which a server gave one number; folded, because ids may be addresses. */
-INLINE u32 node_of(void *inode, const struct superblock_head *superblock)
-{
 #ifdef OFFSETOF_FUSE_INODE_NODEID
-	if (magic_of(superblock) == FUSE_MAGIC) {
+	if (magic == FUSE_MAGIC) {
 		u64 node = READ(u64, inode - OFFSETOF_FUSE_INODE_INODE, OFFSETOF_FUSE_INODE_NODEID);
 
-		return node ^ node >> 32;
+		it.node = node ^ node >> 32; /* it may be an address */
 	}
 #endif
-	return 0;
+	return it;
 }
 
 /* Complete the key of an inode of overlayfs by the identity of the inode that it stands for. There is
  * none for a lower file with several names that was not written yet: each name gets an inode. */
 INLINE void identify_layer(struct file_key *key, void *inode)
 {
-	struct superblock_head superblock;
+	struct identity it = {};
 	void *below = inode, *next;
 
 #pragma clang loop unroll(full)
@@ -86,29 +91,27 @@ INLINE void identify_layer(struct file_key *key, void *inode)
 		if (!next)
 			break;
 		below = next;
-		READ_HEAD(&superblock, READ(void *, below, OFFSETOF_INODE_SB));
-		if (magic_of(&superblock) != OVERLAYFS_MAGIC)
+		it = identity_of(below, READ(u64, below, OFFSETOF_INODE_SB));
+		if (!it.is_stacked)
 			break;
 	}
 	if (below == inode)
 		return;
 	key->generation = READ(u32, below, OFFSETOF_INODE_GENERATION);
-	key->layer = device_of(below, &superblock) ^ node_of(below, &superblock) * 0x9e3779b9;
+	key->layer = it.device ^ it.node * 0x9e3779b9;
 }
 
-/* Fill in the part of the key that is about the inode, and return the file system's magic number. */
-INLINE u32 identify_file(struct file_key *key, void *inode, const struct inode_head *head)
+/* Fill in the part of the key that is about the inode. */
+INLINE void identify_file(struct file_key *key, void *inode, const struct inode_head *head)
 {
-	struct superblock_head superblock;
+	struct identity it = identity_of(inode, HEAD(u64, head, OFFSETOF_INODE_SB));
 
-	READ_HEAD(&superblock, HEAD(void *, head, OFFSETOF_INODE_SB));
 	key->inode = HEAD(u64, head, OFFSETOF_INODE_INO);
 	key->generation = generation_of(inode, head);
-	key->device = device_of(inode, &superblock);
-	key->layer = node_of(inode, &superblock);
-	if (magic_of(&superblock) == OVERLAYFS_MAGIC)
+	key->device = it.device;
+	key->layer = it.node;
+	if (it.is_stacked)
 		identify_layer(key, inode);
-	return magic_of(&superblock);
 }
 
 /* The device that stat shows for a file of overlayfs, as ovl_map_dev_ino (fs/overlayfs/inode.c) has it:

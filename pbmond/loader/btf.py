@@ -9,7 +9,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
 #: Modules whose types the loader looks at, too, if they are loaded.
@@ -158,7 +158,7 @@ class Btf:
         """Return the size of a structure in bytes, or None if there is none of that name."""
         for btf in (self, *self._modules):
             if identifier := btf._find(name, _STRUCT):
-                return btf._type(identifier)[0].size_or_type
+                return int(btf._type(identifier)[0].size_or_type)
         return None
 
     def member(self, structure: str, path: str) -> Member | None:

@@ -212,12 +212,10 @@ def _spans(members: dict[str, Member]) -> dict[str, int]:
     first = min(member.offset for member in kinds)
     inode = [member for name, member in members.items() if name.startswith("INODE_")]
     inode = [member for member in inode if member.offset < _INODE_READ_MAX]
-    superblock = [members["SUPERBLOCK_DEV"], members["SUPERBLOCK_MAGIC"]]
     head = [member for name, member in members.items() if name.startswith("SKC_")]
     return {
         "SOCK_COMMON_SPAN": _span(head),
         "INODE_SPAN": _span(inode),
-        "SUPERBLOCK_SPAN": _span(superblock),
         "OFFSETOF_SK_KIND": first,
         "SK_KIND_SPAN": max(member.offset + member.size for member in kinds) - first,
     }
