@@ -10,7 +10,7 @@
  *   ovl_inode_set and ovl_get_inode in fs/overlayfs/inode.c). Copying a file up does not change it: the
  *   lower inode stays. So the identity of that inode counts, too.
  * - FUSE: the numbers are what the server says. The kernel goes by node ids (fuse_inode_eq in
- *   fs/fuse/inode.c).
+ *   fs/fuse/inode.c). NTFS and others on a disk of their own (fuseblk) number their files themselves.
  */
 #ifndef PBMON_IDENTITY_H
 #define PBMON_IDENTITY_H

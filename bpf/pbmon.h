@@ -56,8 +56,8 @@ enum pbmon_flag {
 	FLAG_UNLINKED = 2,      /* the inode has no names left */
 	FLAG_CONNECTED = 4,     /* this process, or the one it got the socket from, called connect() */
 	FLAG_OPENED = 8,        /* it was seen when the connection opened */
-	FLAG_OTHER_DEVICE = 32, /* stat may show another device for the file */
 	FLAG_OWNER = 16,        /* the row takes the socket's retransmissions (bpf/tcp.h) */
+	FLAG_OTHER_DEVICE = 32, /* stat may show another device for the file */
 };
 
 /* What a row of any table counts: cumulative, never reset. 80 bytes, no padding.

@@ -257,8 +257,8 @@ def unseen(btf: Btf, *, sockets: bool) -> list[str]:
     later = [name for name in ("btrfs", "fuse") if not _inodes(btf, name)]
     if later:
         found.append(
-            f"which file it is where one inode number means several: {', '.join(later)} "
-            "was not loaded when pbmond started"
+            "which file it is where one inode number means several: no types of "
+            f"{', '.join(later)} when pbmond started"
         )
     if sockets and btf.structure("io_zcrx_ifq") is not None:
         found.append("io_uring receives without a copy (IORING_OP_RECV_ZC)")

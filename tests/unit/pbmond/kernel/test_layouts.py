@@ -19,6 +19,7 @@ from pbmond.kernel.records import (
     FLAG_ACCEPTED,
     FLAG_CONNECTED,
     FLAG_OPENED,
+    FLAG_OTHER_DEVICE,
     FLAG_OWNER,
     FLAG_UNLINKED,
     FLOW_KEY,
@@ -112,6 +113,7 @@ def test_flags_have_their_bits() -> None:
         "FLAG_CONNECTED": FLAG_CONNECTED,
         "FLAG_OPENED": FLAG_OPENED,
         "FLAG_OWNER": FLAG_OWNER,
+        "FLAG_OTHER_DEVICE": FLAG_OTHER_DEVICE,
     }
 
 
