@@ -83,10 +83,10 @@ def read(path: Path) -> tuple[str, Btf]:
             _add_modules(btf, path.parent / "lib/modules")
         return running if is_running else path.absolute().parent.name, btf
     for image in _images(data):
-        release, btf = _RELEASE.search(image), _section(image)
-        if release and btf:
+        release, types = _RELEASE.search(image), _section(image)
+        if release and types:
             with tempfile.NamedTemporaryFile() as file:
-                file.write(btf)
+                file.write(types)
                 file.flush()
                 return release[1].decode(), Btf(file.name)
     raise NoKernelError(f"{path} is no kernel image with BTF")
