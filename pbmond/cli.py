@@ -78,7 +78,7 @@ def configuration(options: argparse.Namespace) -> Config:
     """Return the settings of the file, or the defaults, overridden by the command line."""
     config = load(options.config, uid_of) if options.config else Config()
     overrides: dict[str, Any] = {}
-    for name in ("interval", "run_dir", "log_level", "log_file"):
+    for name in ("interval", "run_dir", "baseline", "log_level", "log_file"):
         given = getattr(options, name)
         if given is None:
             continue
@@ -105,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", metavar="FILE", type=Path, help="read settings from a TOML file")
     add("--run-dir", metavar="DIR", type=os.path.abspath, help="default: /run/pbmon")
     add("--interval", metavar="SECONDS", type=float, help="time between snapshots (default: 1)")
+    add(
+        "--baseline",
+        action="store_true",
+        default=None,
+        help="show what the kernel counted for older processes and connections until now",
+    )
     add("--log-level", choices=LOG_LEVELS, help="default: info")
     add("--log-file", metavar="FILE", type=os.path.abspath, help="default: standard error")
     add("--check-config", action="store_true", help="say whether --config is valid, and exit")

@@ -70,6 +70,7 @@ class Config:
     publisher_user: str = "pbmon"
     access_group: str = "pbmon"
     bcc_python: Path | None = None
+    baseline: bool = False
     log_level: str = "info"
     log_file: Path | None = None
 
@@ -102,6 +103,10 @@ def _integer(low: int, high: int) -> Callable[[Any], int | None]:
         return value if type(value) is int and low <= value <= high else None
 
     return read
+
+
+def _boolean(value: Any) -> bool | None:  # noqa: ANN401 - whatever TOML can hold
+    return value if isinstance(value, bool) else None
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[Any], str | None]:
@@ -172,6 +177,7 @@ KEYS: Final[Mapping[str, _TomlKey]] = {
     "bcc_python": _TomlKey(
         "bcc_python", _absolute_or_empty, 'an absolute path, or "" to find an interpreter with bcc'
     ),
+    "baseline": _TomlKey("baseline", _boolean, "true or false"),
     "log_level": _choice("log_level", LOG_LEVELS),
     "log_file": _TomlKey(
         "log_file", _absolute_or_empty, 'an absolute path, or "" for standard error'

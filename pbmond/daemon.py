@@ -62,8 +62,13 @@ def _collector(
         epoch=secrets.token_hex(8),
         pid=os.getpid(),
     )
-    store = _store(config, proc, clock.boot())
+    began_ns = clock.boot()
+    store = _store(config, proc, began_ns)
     store.set_baseline(began)
+    if config.baseline:
+        from pbmond.host import baseline  # noqa: PLC0415 - only who wants it loads it
+
+        store.set_before(baseline.read(proc, began_ns, logging.getLogger("pbmond")))
     return Collector(kernel, proc, store, identity, clock, host=host)
 
 

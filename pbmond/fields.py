@@ -23,6 +23,8 @@ TCP_STATES: Final = (
     *(None, "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE"),
     *("CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING", "NEW_SYN_RECV", "BOUND_INACTIVE"),
 )
+#: On the wire, a number of bytes that is not known.
+NO_COUNT: Final = 0xFFFFFFFFFFFFFFFF
 #: (uid_t)-1, which no user can have. It means that the owner is not known.
 NO_UID: Final = 0xFFFFFFFF
 
@@ -165,6 +167,16 @@ _PROCESS_COUNTERS: Final = (
     *(_traffic(way, "bytes", "disk") for way in ("read", "write")),
     *_RETRANSMITTED,
 )
+
+
+def _before(what: str, meaning: str, store: str = "") -> Field:
+    """Make a field of the baseline: no counter of ours, so that no sum or rate has it."""
+    name = f"before_{what}_bytes"
+    return Field(name, "gauge", "u8", f"bytes {meaning} before the daemon began", unit="bytes",
+                 store=store and f"{store}.{name}", null=NO_COUNT,
+                 title=f"before {what.replace('_', ' ')}")  # fmt: skip
+
+
 _OWNER: Final = (
     Field("uid", "label", "u4", "effective user id", store="info.uid", null=NO_UID),
     Field("user", "label", None, "name of that user", type="text"),
@@ -207,6 +219,10 @@ PROCESSES: Final = (
     Field("connections", "gauge", "u4", "how many connections it has", combined="sum",
           short="CONNS"),
     Field("files", "gauge", "u4", "how many files it has", combined="sum"),
+    _before("read", "that calls read", "info"),
+    _before("write", "that calls wrote", "info"),
+    _before("disk_read", "from storage", "info"),
+    _before("disk_write", "to storage", "info"),
     *_PROCESS_COUNTERS,
     *_rates(_PROCESS_COUNTERS),
 )  # fmt: skip
@@ -243,6 +259,8 @@ CONNECTIONS: Final = (
     replace(_RETRANSMITTED[1], needs="tcp_state"),
     Field("tcp_state", "label", "u1", "ESTABLISHED, CLOSE_WAIT or another state of TCP",
           type="text", store="counter.tcp_state", choices=TCP_STATES, title="state", short="STATE"),
+    _before("rx", "received"),
+    _before("tx", "sent"),
     _FROM,
     *_LATEST,
 )  # fmt: skip

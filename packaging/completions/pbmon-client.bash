@@ -3,15 +3,17 @@
 
 # fields: made by `python -m tests.pages`, not by hand
 _pbmon_client_fields='
-    cgroup class cmdline connections container device device_read_bytes
-    device_read_bytes_per_s device_read_calls device_write_bytes device_write_bytes_per_s
-    device_write_calls direction disk_read_bytes disk_read_bytes_per_s disk_write_bytes
-    disk_write_bytes_per_s exe exited_ns file_read_bytes file_read_bytes_per_s file_read_calls
-    file_write_bytes file_write_bytes_per_s file_write_calls files first_ns inode last_ns
-    local_address local_port loopback_rx_bytes loopback_rx_bytes_per_s loopback_rx_calls
-    loopback_tx_bytes loopback_tx_bytes_per_s loopback_tx_calls name net_rx_bytes
-    net_rx_bytes_per_s net_rx_calls net_tx_bytes net_tx_bytes_per_s net_tx_calls netns open
-    path pid pipe_read_bytes pipe_read_bytes_per_s pipe_read_calls pipe_write_bytes
+    before_disk_read_bytes before_disk_write_bytes before_read_bytes before_rx_bytes
+    before_tx_bytes before_write_bytes cgroup class cmdline connections container device
+    device_read_bytes device_read_bytes_per_s device_read_calls device_write_bytes
+    device_write_bytes_per_s device_write_calls direction disk_read_bytes
+    disk_read_bytes_per_s disk_write_bytes disk_write_bytes_per_s exe exited_ns
+    file_read_bytes file_read_bytes_per_s file_read_calls file_write_bytes
+    file_write_bytes_per_s file_write_calls files first_ns inode last_ns local_address
+    local_port loopback_rx_bytes loopback_rx_bytes_per_s loopback_rx_calls loopback_tx_bytes
+    loopback_tx_bytes_per_s loopback_tx_calls name net_rx_bytes net_rx_bytes_per_s
+    net_rx_calls net_tx_bytes net_tx_bytes_per_s net_tx_calls netns open path pid
+    pipe_read_bytes pipe_read_bytes_per_s pipe_read_calls pipe_write_bytes
     pipe_write_bytes_per_s pipe_write_calls ppid protocol read_bytes read_bytes_per_s
     read_calls remote_address remote_port retransmitted_bytes retransmitted_segments rtt_us
     rx_bytes rx_bytes_per_s rx_calls socket_rx_bytes socket_rx_bytes_per_s socket_rx_calls

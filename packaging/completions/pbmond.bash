@@ -25,7 +25,7 @@ _pbmond() {
         --log-level) choices='debug info warning error' ;;
         --interval) choices='' ;;
         *)
-            choices='probes selftest --config --run-dir --interval --log-level --log-file --check-config
+            choices='probes selftest --config --run-dir --interval --baseline --log-level --log-file --check-config
                 --version --help'
             ;;
     esac

@@ -8,6 +8,7 @@ complete -c pbmond -n "$daemon" -a selftest -d 'Prove the counting on this kerne
 complete -c pbmond -n "$daemon" -l config -r -F -d 'Read the configuration from this file'
 complete -c pbmond -n "$daemon" -l run-dir -x -a '(__fish_complete_directories)' -d 'Keep socket and lock here'
 complete -c pbmond -n "$daemon" -l interval -x -d 'Seconds between snapshots'
+complete -c pbmond -n "$daemon" -l baseline -d 'Show what the kernel counted until now'
 complete -c pbmond -n "$daemon" -l log-level -x -a 'debug info warning error' -d 'How much to log'
 complete -c pbmond -n "$daemon" -l log-file -r -F -d 'Append messages to this file'
 complete -c pbmond -n "$daemon" -l check-config -d 'Say whether the configuration is valid'

@@ -140,7 +140,8 @@ def _plain(field: Field) -> Callable[[Mapping[str, Any]], Any]:
         return lambda row: None if row[name] is None else row[name].encode()
     if code == "f8":
         return lambda row: math.nan if row[name] is None else float(row[name])
-    return lambda row: row[name] or 0
+    unknown = field.null or 0
+    return lambda row: unknown if row[name] is None else row[name]
 
 
 def _uid(row: Mapping[str, Any]) -> int:

@@ -1,5 +1,5 @@
 """What the host itself tells: processes in /proc, interface and disk counters, cgroup paths.
 
-Offers: cgroup, hostcounters, inodes, procfs.
-Imports: pbmond.kernel.
+Offers: baseline, cgroup, hostcounters, inodes, procfs.
+Imports: pbmond.kernel, numpy.
 """

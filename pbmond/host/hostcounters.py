@@ -10,10 +10,19 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
+from pbmond.host.netlink import (
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    TIMEOUT_S,
+    attributes,
+    dump_request,
+    messages,
+)
 from pbmond.kernel.records import HostReading
 
 #: How often sysfs is asked which disks are built on others. New disks are looked up at once.
@@ -22,16 +31,12 @@ DISKS_NS: Final = 10_000_000_000
 _SECTOR_BYTES: Final = 512  # whatever the disk has: Documentation/admin-guide/iostats.rst
 _CHUNK: Final = 1 << 16
 _COUNT_DIGITS: Final = 20  # of the largest number of 64 bits; int() itself refuses 4,301
-# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
-_NLMSG_ERROR, _NLMSG_DONE, _RTM_NEWADDR, _RTM_GETADDR = 2, 3, 20, 22
-_NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_DUMP = 1, 0x10, 0x300
+# linux/rtnetlink.h, linux/if_addr.h
+_RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _GROUPS: Final = 1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
-_HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ADDRESS: Final = struct.Struct("=BBBBI")  # family, prefix, flags, scope, interface
-_ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
 _MAPPED: Final = bytes(10) + b"\xff\xff"
-_TIMEOUT_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -175,42 +180,19 @@ def parse_addresses(dump: bytes) -> list[tuple[int, bytes]]:
     ValueError if the dump is cut off, or the kernel refused or was interrupted: ask again.
     """
     found = []
-    for kind, flags, body in _messages(dump):
-        if kind == _NLMSG_ERROR or flags & _NLM_F_DUMP_INTR:
+    for kind, flags, body in messages(dump):
+        if kind == NLMSG_ERROR or flags & NLM_F_DUMP_INTR:
             raise ValueError("no whole list of addresses")
         if kind == _RTM_NEWADDR and len(body) >= _ADDRESS.size:
             family, _, _, _, interface = _ADDRESS.unpack_from(body)
-            attributes = dict(_attributes(body[_ADDRESS.size :]))
+            told = dict(attributes(body[_ADDRESS.size :]))
             # On a point-to-point link IFA_LOCAL is ours, and IFA_ADDRESS the other end's.
-            own = attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS, b""))
+            own = told.get(_IFA_LOCAL, told.get(_IFA_ADDRESS, b""))
             if (family, len(own)) == (socket.AF_INET, 4):
                 found.append((interface, _MAPPED + own))
             elif (family, len(own)) == (socket.AF_INET6, 16):
                 found.append((interface, own))
     return found
-
-
-def _messages(dump: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (type, flags, body) of each netlink message."""
-    at = 0
-    while at < len(dump):
-        if len(dump) - at < _HEADER.size:
-            raise ValueError("half a message")
-        length, kind, flags, _, _ = _HEADER.unpack_from(dump, at)
-        if not _HEADER.size <= length <= len(dump) - at:
-            raise ValueError("a message without its end")
-        yield kind, flags, dump[at + _HEADER.size : at + length]
-        at += -(-length // 4) * 4
-
-
-def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _ATTRIBUTE.size <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, at)
-        if not _ATTRIBUTE.size <= length <= len(body) - at:
-            raise ValueError("an attribute without its end")
-        yield kind, body[at + _ATTRIBUTE.size : at + length]
-        at += -(-length // 4) * 4
 
 
 # --- calls --------------------------------------------------------------------------------------
@@ -290,14 +272,11 @@ def _interface_numbers() -> dict[bytes, int]:
 def _addresses(numbers: Mapping[bytes, int]) -> dict[bytes, frozenset[bytes]]:
     """Return the addresses of each interface that has any; raises OSError or ValueError."""
     request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-    header = _HEADER.pack(
-        _HEADER.size + len(request), _RTM_GETADDR, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0
-    )
     dump = b""
     with _netlink() as asking:
-        asking.settimeout(_TIMEOUT_S)
-        asking.sendto(header + request, (0, 0))
-        while not any(kind in (_NLMSG_DONE, _NLMSG_ERROR) for kind, _, _ in _messages(dump)):
+        asking.settimeout(TIMEOUT_S)
+        asking.sendto(dump_request(_RTM_GETADDR, request), (0, 0))
+        while not any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _, _ in messages(dump)):
             dump += asking.recv(_CHUNK)
     names = {number: name for name, number in numbers.items()}
     found: dict[bytes, set[bytes]] = {}

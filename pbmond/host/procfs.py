@@ -22,6 +22,7 @@ from pbmond.kernel.records import (
     DELETED,
     START_TICK_NS,
     DiskBytes,
+    IoAccounting,
     ProcessSeen,
     ProcSample,
     same_start,
@@ -116,6 +117,18 @@ class Procfs:
         except (OSError, ValueError):  # refused, or we lack descriptors: it may be alive
             return ProcSample(pid, start_ns, None, None, None, gone=False)
         return ProcSample.of_ended(pid, start_ns)
+
+    def accounting(self) -> list[IoAccounting]:
+        """Return the I/O accounting of every process that can be read."""
+        found = []
+        for pid in self._pids():
+            with suppress(OSError, ValueError), _directory(f"{self._root}/{pid}") as fd:
+                stat = _parse_stat(_read(fd, "stat"))
+                moved = _parse_io(_read(fd, "io"))
+                # The threads' disk bytes last: what moves in between is in neither.
+                disk = _disk_bytes(fd, pid, stat)
+                found.append(IoAccounting(pid, stat.start_ticks * _TICK_NS, *moved, disk))
+        return found
 
     def is_alive(self, pid: int, start_ns: int) -> bool:
         """Return whether the process (``pid``, ``start_ns``) still runs; a zombie does not.
@@ -217,11 +230,12 @@ def _disk_bytes(fd: int, pid: int, stat: _Stat) -> DiskBytes | None:
     try:
         tids = [str(pid)] if stat.threads == 1 else _names(fd, "task", MAX_THREADS)
         if tids is None:
-            return DiskBytes(*_parse_io(_read(fd, "io")), children=stat.children_faults)
+            disk = _parse_io(_read(fd, "io"))[2:]
+            return DiskBytes(*disk, children=stat.children_faults)
         sums = []
         for tid in tids:
             with suppress(*_VANISHED):  # the thread exited: the sum of the others is right
-                sums.append(_parse_io(_read(fd, f"task/{tid}/io")))
+                sums.append(_parse_io(_read(fd, f"task/{tid}/io"))[2:])
     except (OSError, ValueError):
         return None
     if not sums:
@@ -301,16 +315,17 @@ def _parse_stat(text: bytes) -> _Stat:
     )
 
 
-def _parse_io(text: bytes) -> tuple[int, int]:
-    """Return the bytes that a thread's io file shows as read from and written to storage.
+def _parse_io(text: bytes) -> tuple[int, int, int, int]:
+    """Return what an io file shows: bytes that calls read and wrote, and from and to storage.
 
     Writes that were cancelled before they reached storage are not subtracted, as in the kernel's
     own figure. ValueError if the file is malformed.
     """
-    read_bytes, write_bytes = _field(text, b"read_bytes:"), _field(text, b"write_bytes:")
-    if read_bytes is None or write_bytes is None:
+    names = (b"rchar:", b"wchar:", b"read_bytes:", b"write_bytes:")
+    read, write, disk_read, disk_write = (_field(text, name) for name in names)
+    if read is None or write is None or disk_read is None or disk_write is None:
         raise ValueError("an io file without its byte counts")
-    return read_bytes, write_bytes
+    return read, write, disk_read, disk_write
 
 
 @lru_cache(maxsize=1024)

@@ -213,6 +213,45 @@ class DiskBytes:
     children: int | None = None
 
 
+#: What one connection had moved before counting began. ``inode`` is that of the socket.
+BEFORE = np.dtype(
+    [
+        ("rx_bytes", "<u8"),
+        ("tx_bytes", "<u8"),
+        ("netns", "<u4"),
+        ("inode", "<u4"),
+        ("local_port", "<u2"),
+        ("remote_port", "<u2"),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IoAccounting:
+    """The kernel's I/O accounting of a process at one moment, as in /proc/PID/io.
+
+    Bytes that its calls read and wrote, and bytes from and to storage: of all its threads, also
+    those that exited, and of the children that it waited for. ``disk`` is what later samples are
+    compared with; None if it could not be read.
+    """
+
+    pid: int
+    start_ns: int
+    read: int
+    write: int
+    disk_read: int
+    disk_write: int
+    disk: DiskBytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What the kernel itself had counted when our programs began to; ``connections`` are BEFORE."""
+
+    processes: tuple[IoAccounting, ...]
+    connections: NDArray[np.void]
+
+
 @dataclass(frozen=True, slots=True)
 class ProcSample:
     """What /proc said about one process in this tick. None means that it could not be read.

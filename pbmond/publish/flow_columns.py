@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pbmond.fields import CODES, CONNECTIONS, DIRECTIONS, FILES, Field
 from pbmond.kernel.records import FLAG_ACCEPTED, FLAG_CONNECTED, FLAG_UNLINKED, UnixSeen
+from pbmond.store.before import Before
 from pbmond.store.rows import CLOSED, RowView
 
 _AF_INET, _AF_INET6 = 2, 10
@@ -33,6 +34,7 @@ class ChosenRows:
     starts_ns: NDArray[np.uint64]
     interval_ns: int
     listening: frozenset[tuple[int, int]]
+    before: Before
 
 
 Make = Callable[[ChosenRows], Any]
@@ -72,6 +74,15 @@ def _open(rows: ChosenRows) -> NDArray[np.uint8]:
     state = rows.view.state
     closed = rows.exited[state.slots[rows.index]]
     return np.where(closed, np.uint8(CLOSED), state.open[rows.index])
+
+
+def _before(way: int) -> Make:
+    def make(rows: ChosenRows) -> NDArray[np.uint64]:
+        state = rows.view.state
+        moved = rows.before.of(state.keys[rows.index], state.counters[rows.index])
+        return np.asarray(moved[way])
+
+    return make
 
 
 def _unlinked(rows: ChosenRows) -> NDArray[np.uint8]:
@@ -135,6 +146,8 @@ _MADE: Final[dict[str, Make]] = {
     "direction": _direction,
     "path": _path,
     "unlinked": _unlinked,
+    "before_rx_bytes": _before(0),
+    "before_tx_bytes": _before(1),
     "last_ns": _last_ns,
     "open": _open,
 }

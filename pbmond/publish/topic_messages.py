@@ -233,6 +233,7 @@ class Messages:
             starts_ns=self._snapshot.processes.info["shown_start_ns"],
             interval_ns=self._snapshot.interval_ns,
             listening=self._snapshot.listening,
+            before=self._snapshot.before,
         )
         return wire.Table(len(index), {name: make(selection) for name, make in columns.items()})
 

@@ -29,6 +29,7 @@ interval = {interval_s}
 sockets = "{sockets}"
 reads = "{reads}"
 files = "{files}"
+baseline = {baseline}
 run_dir = {directory}
 publisher_user = {publisher_user}
 bcc_python = {bcc_python}
@@ -64,6 +65,7 @@ class Daemon:
         *,
         sockets: str = "auto",
         files: str = "auto",
+        baseline: bool = False,
         reads: str = "auto",
         interval_s: float = 0.2,
         capacity: int = 131_072,
@@ -86,6 +88,7 @@ class Daemon:
             interval_s=interval_s,
             sockets=sockets,
             files=files,
+            baseline=str(baseline).lower(),
             reads=reads,
             # A TOML string is a JSON string.
             directory=json.dumps(str(directory)),

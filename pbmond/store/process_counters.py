@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond.fields import COUNTERS
+from pbmond.fields import CLASSES, COUNTERS, counter_names
 from pbmond.store.values import ROWS
 
 #: The rows of COUNTERS that hold the bytes read from and written to disks.
 DISK = slice(COUNTERS.index("disk_read_bytes"), COUNTERS.index("disk_write_bytes") + 1)
+
+#: The rows that hold the bytes of calls, in and out.
+_BY_CALLS = [[COUNTERS.index(counter_names(name)[way]) for name in CLASSES] for way in range(2)]
 
 
 def widened(array: NDArray[Any], capacity: int) -> NDArray[Any]:
@@ -58,6 +61,11 @@ class ProcessCounters:
     def moved_nothing(self, slot: int) -> bool:
         """Return whether all counters of a slot are zero."""
         return not self._now[:, slot].any()
+
+    def calls_moved(self, slot: int) -> tuple[int, int]:
+        """Return the bytes of all classes that calls of a slot have moved, in and out."""
+        into, out = (int(self._now[rows, slot].sum()) for rows in _BY_CALLS)
+        return into, out
 
     def before(self, slot: int) -> NDArray[np.uint64]:
         """Return the counters of a slot as they were when the tick began."""

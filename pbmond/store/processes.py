@@ -6,14 +6,20 @@ counters and disk bytes of the slots have modules of their own; this one decides
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond.fields import NO_UID, STATES
-from pbmond.kernel.records import START_TICK_NS, ProcessExited, ProcessSeen, ProcSample
+from pbmond.fields import NO_COUNT, NO_UID, STATES, TABLES
+from pbmond.kernel.records import (
+    START_TICK_NS,
+    IoAccounting,
+    ProcessExited,
+    ProcessSeen,
+    ProcSample,
+)
 from pbmond.store.process_counters import ProcessCounters, widened
 from pbmond.store.process_disk import Bytes, ProcessDisk
 from pbmond.store.process_index import ProcessIndex, ProcessKey
@@ -31,6 +37,7 @@ FREE = 255
 
 _CAPACITY = 256  # slots at first
 
+BEFORE = tuple(name for name in TABLES["processes"] if name.startswith("before_"))
 INFO = np.dtype(
     [
         ("start_ns", "<u8"),
@@ -39,6 +46,8 @@ INFO = np.dtype(
         ("seen_ns", "<u8"),  # time of the newest ProcessSeen; 0: none yet
         ("sampled_ns", "<u8"),  # tick of the newest ProcSample
         ("born", "<u8"),  # tick in which the slot got this process
+        # What it had moved before counting began; NO_COUNT: not known.
+        *((name, "<u8") for name in BEFORE),
         ("pid", "<u4"),
         ("ppid", "<u4"),
         ("uid", "<u4"),
@@ -83,6 +92,11 @@ class Due:
     keys: list[ProcessKey]
     waiting: int
     oldest_ns: int | None
+
+
+def _set_before(info: np.void, values: Sequence[int]) -> None:
+    for name, value in zip(BEFORE, values, strict=True):
+        info[name] = value
 
 
 class ProcessTable:
@@ -142,6 +156,7 @@ class ProcessTable:
         info["pid"], info["born"] = pid, self._tick
         info["start_ns"] = info["shown_start_ns"] = start_ns
         info["uid"], info["state"] = NO_UID, RUNNING
+        _set_before(info, (NO_COUNT,) * 4)
         self._texts.add(slot)
         self._disk.add(slot, start_ns)
         self._update_visible(slot)
@@ -228,6 +243,23 @@ class ProcessTable:
         if sample.seen is not None:
             self._describe(slot, sample.seen)
         return slot
+
+    def set_before(self, accounting: IoAccounting) -> None:
+        """Take the kernel's own counters of a process, read after counting began.
+
+        What has been counted since is not before. All of it is subtracted, whether the kernel's
+        counters have it or not: rather too little than a byte in both.
+        """
+        slot = self._index.find(accounting.pid, accounting.start_ns)
+        if slot is None:
+            return
+        counted = self.counters.calls_moved(slot)
+        calls = zip((accounting.read, accounting.write), counted, strict=True)
+        moved = [max(0, theirs - ours) for theirs, ours in calls]
+        _set_before(self.info[slot], (*moved, accounting.disk_read, accounting.disk_write))
+        # Its disk bytes count from this reading on, not from the first look.
+        if accounting.disk is not None and self.info["state"][slot] == RUNNING:
+            self._set_disk(slot, self._disk.sample(slot, accounting.disk))
 
     def _set_disk(self, slot: int, counted: Bytes | None) -> None:
         if counted is not None:

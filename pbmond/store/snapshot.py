@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.fields import BYTE_COUNTERS, COUNTERS
+from pbmond.store.before import Before
 from pbmond.store.coverage import CoverageRows
 from pbmond.store.process_counters import DISK
 from pbmond.store.processes import ProcessRows
@@ -44,6 +45,7 @@ class StoreSnapshot:
     rates: NDArray[np.float64]
     retired: RetiredRows
     flows: RowView
+    before: Before
     files: RowView
     planes: tuple[Plane, ...]
     listening: frozenset[tuple[int, int]]

@@ -18,6 +18,7 @@ from pbmond.kernel.records import (
     FLAG_OTHER_DEVICE,
     FLOW_KEY,
     OVERFLOW_KEY,
+    Baseline,
     Event,
     FileSeen,
     HostReading,
@@ -27,6 +28,7 @@ from pbmond.kernel.records import (
     ProcSample,
     Reading,
 )
+from pbmond.store.before import Before
 from pbmond.store.coverage import Coverage
 from pbmond.store.process_index import ProcessKey
 from pbmond.store.processes import Due, ProcessTable, Quiet
@@ -82,6 +84,8 @@ class Store:
         self._overflow = RowTable(OVERFLOW_KEY)
         self._history = History(options.history_length)
         self._coverage = Coverage()
+        self._baseline: Baseline | None = None  # until the first tick
+        self._before = Before()
         self._listening: frozenset[tuple[int, int]] = frozenset()
         self._tick = 0
         self._time_ns = 0
@@ -95,6 +99,10 @@ class Store:
     def set_baseline(self, reading: HostReading) -> None:
         """Take the host's own counters as they were when the daemon began to count."""
         self._coverage.begin(reading)
+
+    def set_before(self, baseline: Baseline) -> None:
+        """Take what processes and connections had moved, read before the first tick."""
+        self._baseline = baseline
 
     # --- a tick -------------------------------------------------------------------------------
 
@@ -116,8 +124,19 @@ class Store:
             keys = table.state.keys[unknown]
             table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
             self._count(table, table.state.slots[moved.index], moved)
+        self._take_before()
         self._drop(self._processes.empty_at_exit())
         return self._retire()
+
+    def _take_before(self) -> None:
+        """Join the baseline with the rows of the first reading."""
+        if self._baseline is None:
+            return
+        for accounting in self._baseline.processes:
+            self._processes.set_before(accounting)
+        state = self._flows.state
+        self._before = Before(self._baseline.connections, state.keys, state.counters)
+        self._baseline = None
 
     def _tables(
         self, parts: tuple[KernelRows, KernelRows, KernelRows]
@@ -296,6 +315,7 @@ class Store:
             rates=rates,
             retired=self._retired.rows(),
             flows=self._flows.view(),
+            before=self._before,
             files=self._files.view(),
             planes=self._history.planes(),
             listening=self._listening,

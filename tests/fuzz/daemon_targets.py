@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pbmond import config
-from pbmond.host import cgroup, hostcounters, procfs
+from pbmond.host import cgroup, hostcounters, procfs, sockdiag
 from pbmond.kernel import events
 from pbmond.kernel.records import FileSeen, ProcessSeen, UnixSeen
 from pbmond.publish.channel import Demand, FeedError, pack_demand, unpack_demand
@@ -59,6 +59,23 @@ def check_netlink(data: bytes) -> None:
         for interface, address in hostcounters.parse_addresses(data):
             assert 0 <= interface < 1 << 32
             assert len(address) == 16
+
+
+def check_connection(data: bytes) -> None:
+    """An answer of sock_diag is refused by ValueError, or says what was moved, 0 or more."""
+    with suppress(ValueError):
+        found = sockdiag.parse_connection(data)
+        assert found is None or min(found.received, found.sent) >= 0
+
+
+def connection_seeds() -> Iterator[bytes]:
+    """Yield a connection with what it has moved, and one without."""
+    state = struct.pack("=BBBB", socket.AF_INET, 8, 0, 0)
+    ends = struct.pack("!HH", 80, 5000) + bytes(44)
+    head = state + ends + struct.pack("=IIIII", 0, 301, 0, 1000, 77)
+    info = bytes(120) + struct.pack("=QQ8xI52xQQ", 501, 1001, 0, 500, 0)
+    yield head + struct.pack("=HH", 4 + len(info), 2) + info
+    yield head
 
 
 def netlink_seeds() -> Iterator[bytes]:
@@ -193,6 +210,7 @@ def config_seeds() -> Iterator[bytes]:
 TARGETS: Final = (
     Target("events", check_event, event_seeds),
     Target("netlink", check_netlink, netlink_seeds),
+    Target("connection", check_connection, connection_seeds),
     Target("proc-host", check_host_text, host_seeds),
     Target("proc-process", check_process_text, process_seeds),
     Target("cgroup", check_cgroup, cgroup_seeds),

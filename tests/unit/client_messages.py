@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pbmond import wire
-from pbmond.fields import COUNTERS, RATES
+from pbmond.fields import COUNTERS, FIELDS, NO_COUNT, RATES
 
 _CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
+_UNKNOWN = {name: NO_COUNT for name, field in FIELDS.items() if field.null == NO_COUNT}
 _NUMBERS = {"u1": 0, "u2": 0, "u4": 0, "u8": 0, "f8": math.nan, "16s": bytes(16), "text": None}
 HEALTH: dict[str, Any] = {
     "status": "complete",
@@ -69,10 +70,10 @@ def coverage(**parts: Any) -> dict[str, Any]:
 
 
 def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> wire.Table:
-    """Make a table; a field that a row does not name is zero, NaN or None."""
+    """Make a table; a field that a row does not name is zero, NaN, None or not known."""
     columns: dict[str, Any] = {}
     for name, code in wire.TABLES[kind].items():
-        values = [row.get(name, _NUMBERS[code]) for row in rows]
+        values = [row.get(name, _UNKNOWN.get(name, _NUMBERS[code])) for row in rows]
         if code == "text":
             columns[name] = values
         elif code == "16s":

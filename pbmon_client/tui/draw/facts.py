@@ -13,14 +13,18 @@ from pbmond.fields import FIELDS
 
 ValueOf = Callable[[str], Any]
 _RETRANSMITTED: Final = ("retransmitted_segments", "retransmitted_bytes")
+_BEFORE: Final = tuple(
+    f"before_{what}_bytes" for what in ("read", "write", "disk_read", "disk_write")
+)
 _PROCESS: Final = (
     *("cmdline", "user", "unit", "container", "exe", "cgroup", "ppid"),
     *_RETRANSMITTED,
 )
 _FIELDS: Final = {
-    "processes": _PROCESS,
+    "processes": (*_PROCESS, *_BEFORE),
     "connections": (
-        *("class", "protocol", "tcp_state", "rtt_us", *_RETRANSMITTED, "inode", "netns"),
+        *("class", "protocol", "tcp_state", "rtt_us", *_RETRANSMITTED),
+        *("before_rx_bytes", "before_tx_bytes", "inode", "netns"),
         *_PROCESS[:3],
     ),
     "files": ("class", "device", "inode", "netns", *_PROCESS[:3]),
@@ -51,11 +55,13 @@ def facts(value: ValueOf, style: Style, view: View, width: int, most: int) -> li
 def listed(value: ValueOf, style: Style, view: View, width: int, most: int) -> list[Line]:
     """Draw a row's attributes in full, each starting on a line of its own."""
     lines: list[Line] = []
-    for name, text in _found(value, style, view):
-        rows = wrap(text, max(2, width - _LABEL_CELLS)) or [""]
+    found = _found(value, style, view)
+    label_cells = max([_LABEL_CELLS, *(len(name) + 2 for name, _ in found)])
+    for name, text in found:
+        rows = wrap(text, max(2, width - label_cells)) or [""]
         for at, row in enumerate(rows):
             label = f" {name}" if not at else ""
-            line: Line = [("dim", cell(label, _LABEL_CELLS)), ("text", row)]
+            line: Line = [("dim", cell(label, label_cells)), ("text", row)]
             lines.append(fill(line, width))
     return lines[:most]
 
@@ -71,7 +77,7 @@ def _found(value: ValueOf, style: Style, view: View) -> list[tuple[str, str]]:
     found = []
     for name in names:
         known = value(name)
-        nothing = known == 0 and FIELDS[name].kind == "counter"
+        nothing = known == 0 and FIELDS[name].unit in ("bytes", "segments")
         if known is not None and known != "" and not nothing:
             found.append((_title(name), written(name, known, style)))
     if view.grouping is None:

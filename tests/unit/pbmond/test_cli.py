@@ -32,6 +32,7 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     assert config == Config(
         interval_s=0.5, log_level="debug", history_length=9, run_dir=Path("/x/z")
     )
+    assert configuration("--baseline") == Config(baseline=True)
     assert configuration("--log-file", "/l", "--log-level", "error") == Config(
         log_file=Path("/l"), log_level="error"
     )

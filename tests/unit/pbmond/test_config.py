@@ -55,6 +55,7 @@ def test_every_key_arrives() -> None:
         access_group = "wheel"
         bcc_python = "/usr/bin/python3"
         log_level = "debug"
+        baseline = true
         log_file = "/var/log/pbmond.log"
         linger = { exited = 0, idle = 1.5 }
         maps = { flows = 256, files = 4194304, overflow = 1000 }
@@ -79,6 +80,7 @@ def test_every_key_arrives() -> None:
         publisher_user="nobody",
         access_group="wheel",
         bcc_python=Path("/usr/bin/python3"),
+        baseline=True,
         log_level="debug",
         log_file=Path("/var/log/pbmond.log"),
     )
@@ -106,6 +108,7 @@ def test_every_key_arrives() -> None:
         ('publisher_user = "a b"', "publisher_user", "name of a user"),
         ('access_group = ""', "access_group", "name of a group"),
         ("bcc_python = 3", "bcc_python", "absolute path"),
+        ("baseline = 1", "baseline", "true or false"),
         ('log_level = "INFO"', "log_level", '"info"'),
         ("[linger]\nexited = -1", "linger.exited", "0 to 86400"),
         ("[maps]\nflows = 255", "maps.flows", "256 to 4194304"),

@@ -25,13 +25,15 @@ _CLASS_COUNTERS = [
 _WRITTEN = {
     "processes": """
         pid start_ns ppid uid user name exe cmdline cgroup unit container netns state exited_ns
-        connections files COUNTERS disk_read_bytes disk_write_bytes
+        connections files before_read_bytes before_write_bytes before_disk_read_bytes
+        before_disk_write_bytes COUNTERS disk_read_bytes disk_write_bytes
         retransmitted_segments retransmitted_bytes RATES
         disk_read_bytes_per_s disk_write_bytes_per_s""",
     "connections": """
         pid start_ns class protocol local_address local_port remote_address remote_port netns
         inode direction rx_bytes tx_bytes rx_calls tx_calls rx_bytes_per_s tx_bytes_per_s rtt_us
-        retransmitted_segments retransmitted_bytes tcp_state first_ns last_ns open""",
+        retransmitted_segments retransmitted_bytes tcp_state before_rx_bytes before_tx_bytes
+        first_ns last_ns open""",
     "files": """
         pid start_ns class path device inode read_bytes write_bytes read_calls write_calls
         read_bytes_per_s write_bytes_per_s first_ns last_ns open""",

@@ -22,7 +22,7 @@ from fake_proc import (
 
 from pbmond.host import procfs
 from pbmond.host.procfs import Procfs
-from pbmond.kernel.records import START_TICK_NS, DiskBytes
+from pbmond.kernel.records import START_TICK_NS, DiskBytes, IoAccounting
 
 
 @pytest.fixture
@@ -52,6 +52,17 @@ def test_a_sample_describes_the_process_as_it_is_now(proc: FakeProc) -> None:
     assert (now.cmdline, now.cgroup) == (b"cat: idle", b"/system.slice/late.service")
     assert (now.name, now.ppid) == (b"worker", 9)
     assert now.time_ns > first.time_ns
+
+
+def test_the_accounting_of_a_process_has_its_childrens_and_its_own_disk_bytes(
+    proc: FakeProc,
+) -> None:
+    proc.process(42)
+    (proc.process(43) / "io").unlink()  # refused, or ended meanwhile
+    (proc.process(44) / "io").write_text("rchar: 1\n")
+    assert Procfs(proc.root).accounting() == [
+        IoAccounting(42, START_NS, 1, 2, 900_001, 900_003, DiskBytes(4097, 8193))
+    ]
 
 
 def test_disk_bytes_are_summed_over_the_living_threads(proc: FakeProc) -> None:

@@ -115,6 +115,16 @@ def test_an_opened_row_shows_its_attributes_whole() -> None:
         assert any(line.split()[:1] == [label] and value in line for line in driver.lines()), label
 
 
+def test_an_opened_row_shows_what_was_moved_before_the_daemon() -> None:
+    row = rate(1, b"one", 5.0, before_read_bytes=12_000, before_disk_write_bytes=7_000_000)
+    driver = started([message([row], [], [], seq=2)], height=40)
+    driver.type("enter")
+    lines = [" ".join(line.split()) for line in driver.lines()]
+    assert [line for line in lines if line.startswith("before")] == [
+        "before read 12.0K", "before disk write 7.0M"
+    ]  # fmt: skip
+
+
 def test_facts_stay_where_they_are_while_an_age_grows() -> None:
     row = rate(1, b"one", 5.0, cmdline=b"one", unit=b"one.service", start_ns=1_000_000_000)
 
