@@ -19,6 +19,7 @@
 #include "peers.h"
 #include "tcp.h"
 #include "sockets.h"
+#include "identity.h"
 #include "files.h"
 #include "renames.h"
 #include "queues.h"

@@ -24,8 +24,8 @@ INLINE bool is_of_inode(const struct file_slot *row, void *inode)
 	if (!inode || READ_HEAD(&head, inode))
 		return false;
 	fill_file(&key, &process, inode, &head);
-	return key.superblock == row->key.superblock && key.inode == row->key.inode &&
-	       key.generation == row->key.generation;
+	return key.device == row->key.device && key.inode == row->key.inode &&
+	       key.generation == row->key.generation && key.layer == row->key.layer;
 }
 
 /* Another name of an inode whose name at `dentry` was removed: a hard link, or the one that a file from

@@ -52,7 +52,7 @@ INLINE struct file_slot *file_row_of(u64 id)
 	u32 slot = id;
 	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
 
-	return row && row->counter.id == id && row->key.superblock ? row : NULL;
+	return row && row->counter.id == id && row->key.tgid ? row : NULL;
 }
 
 INLINE void *find(void *index, void *slots, const void *key)

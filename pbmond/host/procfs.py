@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from pbmond.host.inodes import Identity, identity
+from pbmond.host.inodes import Identity, identity, identity_from_text
 from pbmond.kernel.records import (
     DELETED,
     START_TICK_NS,
@@ -34,6 +34,7 @@ MAX_DESCRIPTORS: Final = 4096
 MAX_THREADS: Final = 1024
 
 _MAX_FILE_BYTES: Final = 1 << 16
+_MAX_MOUNTINFO_BYTES: Final = 1 << 20
 _VANISHED: Final = (FileNotFoundError, ProcessLookupError)
 _DEAD_STATES: Final = frozenset((b"Z", b"X", b"x"))
 _TCP_LISTEN: Final = b"0A"
@@ -247,25 +248,26 @@ def _open_inodes(fd: int, living: str) -> frozenset[Identity] | None:
         numbers = _names(fd, living + "fd", MAX_DESCRIPTORS)
         if numbers is None:
             return None
+        mounts = cache(partial(_read_mountinfo, fd, living))
         found = set()
         for number in numbers:
             with suppress(*_VANISHED):  # closed meanwhile
-                found.add(_open_inode(fd, living, number))
+                found.add(_open_inode(fd, living, number, mounts))
     except (OSError, ValueError):
         return None
     return frozenset(found)
 
 
-def _open_inode(fd: int, living: str, number: str) -> Identity:
+def _open_inode(fd: int, living: str, number: str, mounts: Callable[[], bytes]) -> Identity:
     try:
         return identity(f"{living}fd/{number}".encode(), fd)
     except OSError:
-        # A FUSE mount refuses even root. The kernel still gives the inode number (since 5.14),
-        # unless the whole process is off limits.
-        inode = _field(_read(fd, f"{living}fdinfo/{number}"), b"ino:")
-        if inode is None:
+        # A FUSE mount refuses even root. The kernel still tells, unless the whole process is off
+        # limits.
+        found = identity_from_text(_read(fd, f"{living}fdinfo/{number}"), mounts)
+        if found is None:
             raise
-        return 0, inode
+        return found
 
 
 def _netns(fd: int, living: str) -> int | None:
@@ -371,6 +373,12 @@ def _read(dir_fd: int, name: str, size: int = _MAX_FILE_BYTES) -> bytes:
         return os.read(fd, size)  # one read returns these files whole
     finally:
         os.close(fd)
+
+
+def _read_mountinfo(fd: int, living: str) -> bytes:
+    mountinfo = os.open(living + "mountinfo", os.O_RDONLY, dir_fd=fd)
+    with os.fdopen(mountinfo, "rb") as file:
+        return file.read(_MAX_MOUNTINFO_BYTES)  # in many reads
 
 
 def _try_read(dir_fd: int, name: str, size: int = _MAX_FILE_BYTES) -> bytes | None:

@@ -29,10 +29,11 @@ FLOW_KEY = np.dtype(
 FILE_KEY = np.dtype(
     [
         ("start_ns", "<u8"),
-        ("superblock", "<u8"),
         ("inode", "<u8"),
         ("pid", "<u4"),
+        ("device", "<u4"),
         ("generation", "<u4"),
+        ("layer", "<u4"),
     ]
 )
 OVERFLOW_KEY = np.dtype([("start_ns", "<u8"), ("pid", "<u4"), ("class", "<u4")])
@@ -62,7 +63,8 @@ FLAG_UNLINKED = 2
 FLAG_CONNECTED = 4
 FLAG_OPENED = 8
 FLAG_OWNER = 16
-FLAG_UNPLACED = 32
+FLAG_OTHER_DEVICE = 32
+FLAG_UNPLACED = 64
 
 #: The kernel's mark behind the path of what has no name any more.
 DELETED = b" (deleted)"

@@ -57,7 +57,7 @@ class RowView:
     names: dict[int, Any]
 
 
-#: In place of a device: the inode number alone is compared.
+#: In place of the device of a row: the inode number alone is compared.
 ANY_DEVICE: Final = 0
 
 
@@ -66,7 +66,7 @@ class Opened:
     """What some processes have open: slot, inode number and device of each, as parallel arrays.
 
     ``listed`` are the slots of those processes, ``unlisted`` of others whose list is not known. The
-    device is the kernel's number of it, or ANY_DEVICE.
+    device is the one that stat shows, as the kernel numbers it.
     """
 
     listed: NDArray[np.int32]
@@ -78,22 +78,28 @@ class Opened:
     def holds(
         self, slots: NDArray[np.int32], inodes: NDArray[np.uint64], devices: NDArray[np.uint32]
     ) -> NDArray[np.bool_]:
-        """Return which of the (slot, inode, device) are open."""
-        known, codes = np.unique(self.inodes, return_inverse=True)
-        places = np.searchsorted(known, inodes)
-        places[places == len(known)] = 0
-        if not len(known):
+        """Return which of the (slot, inode, device) are open; a device may be ANY_DEVICE."""
+        if not len(self.slots):
             return np.zeros(len(slots), np.bool_)
+        theirs, mine = _codes((self.slots, self.inodes), (slots, inodes))
+        found = np.isin(mine, theirs)
+        theirs, mine = _codes((theirs, self.devices), (mine, devices))
+        return np.asarray(found & ((devices == ANY_DEVICE) | np.isin(mine, theirs)))
 
-        def keys(slots: NDArray[np.int32], codes: NDArray[np.intp]) -> NDArray[np.int64]:
-            return slots.astype(np.int64) * len(known) + codes
 
-        mine, theirs = keys(slots, places), keys(self.slots, codes)
-        found = np.zeros(len(slots), np.bool_)
-        for device in np.unique(self.devices).tolist():  # a few
-            alike = devices == device if device != ANY_DEVICE else True
-            found |= alike & np.isin(mine, theirs[self.devices == device])
-        return np.asarray(found & (known[places] == inodes))
+def _codes(
+    known: tuple[NDArray[Any], NDArray[Any]], asked: tuple[NDArray[Any], NDArray[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return a number for each pair of ``known``, and for each of ``asked``; -1: not known.
+
+    The first of a pair is 0 or more, or -1.
+    """
+    seconds, codes = np.unique(known[1], return_inverse=True)
+    places = np.searchsorted(seconds, asked[1])
+    places[places == len(seconds)] = 0
+    is_known = (asked[0] >= 0) & (seconds[places] == asked[1])
+    asked_numbers = asked[0].astype(np.int64) * len(seconds) + places
+    return known[0].astype(np.int64) * len(seconds) + codes, np.where(is_known, asked_numbers, -1)
 
 
 @dataclass(slots=True)

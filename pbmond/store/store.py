@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pbmond.fields import COUNTERS, NO_UID
 from pbmond.kernel.records import (
     FILE_KEY,
+    FLAG_OTHER_DEVICE,
     FLOW_KEY,
     OVERFLOW_KEY,
     Baseline,
@@ -89,7 +90,6 @@ class Store:
         self._baseline: Baseline | None = None  # until the first tick
         self._before = Before()
         self._listening: frozenset[tuple[int, int]] = frozenset()
-        self._devices: set[int] = set()  # of the file systems that have had a row
         self._tick = 0
         self._time_ns = 0
         self._wall_ns = 0
@@ -126,7 +126,6 @@ class Store:
             unknown, moved = table.advance(rows, reading.time_ns)
             keys = table.state.keys[unknown]
             if table is self._files:
-                self._devices.update(np.unique(table.state.counters["device"][unknown]).tolist())
                 self._new_files = table.state.counters["id"][unknown]
             table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
             self._count(table, table.state.slots[moved.index], moved)
@@ -295,25 +294,31 @@ class Store:
         flows, files = self._flows.state, self._files.state
         # Sockets have one device, and their rows only numbers below it.
         is_socket = opened[:, 2] == self._options.socket_device
-        sockets, others = opened[is_socket], opened[~is_socket]
-        # btrfs and overlayfs tell stat of devices that no file system has: compare no such device.
-        told = np.unique(others[:, 2])
-        known = [each for each in told.tolist() if each in self._devices]
-        others[~np.isin(others[:, 2], known), 2] = ANY_DEVICE
+        unsure = (files.counters["flags"] & FLAG_OTHER_DEVICE) != 0
         for table, inodes, devices, entries in (
-            (self._flows, flows.counters["detail"], np.uint64(0), sockets),
-            (self._files, files.keys["inode"], files.counters["device"], others),
+            (
+                self._flows,
+                flows.counters["detail"],
+                np.full(len(flows.counters), self._options.socket_device, np.uint32),
+                opened[is_socket],
+            ),
+            (
+                self._files,
+                files.keys["inode"],
+                np.where(unsure, ANY_DEVICE, files.counters["device"]),
+                opened[~is_socket],
+            ),
         ):
             slots, numbers, of = entries.T
             table.set_open(
                 inodes.astype(np.uint64),
-                np.broadcast_to(devices, inodes.shape),
+                devices,
                 Opened(
                     np.array(listed, np.int32),
                     np.array(unlisted, np.int32),
                     slots.astype(np.int32),
                     numbers,
-                    of.astype(np.uint32) * (table is self._files),
+                    of.astype(np.uint32),
                 ),
             )
 
