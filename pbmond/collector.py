@@ -63,6 +63,9 @@ class Kernel(Hooks, Protocol):
     ) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
         """Delete rows by id and return their final counters."""
 
+    def is_crowded(self) -> bool:
+        """Return whether a map has filled up so fast since the last read that it needs room now."""
+
     def usage(self) -> dict[str, dict[str, int]]:
         """Return used and capacity of each map, as of the last read."""
 
@@ -142,6 +145,10 @@ class Collector:
     def drain(self) -> None:
         """Fetch the waiting events, so that the ring buffer does not fill up between ticks."""
         self._events += [self._with_cgroup(event) for event in self._kernel.drain()]
+
+    def is_crowded(self) -> bool:
+        """Return whether the next tick, which makes room in the kernel's tables, is needed now."""
+        return self._kernel.is_crowded()
 
     def _with_cgroup(self, event: Event) -> Event:
         """Look up a cgroup that the eBPF programs cannot name: one of a v1 hierarchy."""

@@ -21,6 +21,9 @@ NEWCOMERS_PER_S: Final = 32
 #: Frames may take this part of each interval; the topics that are left over come first in the next.
 SENDING_SHARE: Final = 0.5
 
+#: After a tick, the next one may come early only after so many times as long as that one took.
+EARLY_PAUSE: Final = 3
+
 _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
 
 
@@ -76,6 +79,7 @@ class Service:
         self._refilled_ns = 0
         self._budget_ns = 0  # what is left of it for frames until the next tick
         self._next_tick_ns = 0
+        self._early_ns = 0  # no tick comes early before that
 
     def run(self, events_fd: int, signals: Signals) -> None:
         """Run until a signal ends it; the first tick is immediate."""
@@ -97,7 +101,7 @@ class Service:
             return False
         if events_fd in ready:
             self._collector.drain()
-        if self._clock.monotonic() >= self._next_tick_ns:
+        if self._clock.monotonic() >= self._next_tick_ns or self._needs_early_tick():
             self._tick()
         self._demands()
         self._send()
@@ -114,12 +118,20 @@ class Service:
             poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if sends else 0))
         return {fd for fd, _ in poll.poll(timeout_ns / 1_000_000)}
 
+    def _needs_early_tick(self) -> bool:
+        """Return whether a table fills up so fast that it needs room before the next tick is due."""
+        return self._clock.monotonic() >= self._early_ns and self._collector.is_crowded()
+
     def _tick(self) -> None:
+        began = self._clock.monotonic()
         self._collector.tick(self._feed.pid)
         self._budget_ns = round(self._interval_ns * SENDING_SHARE)
         # Topics that were left over come first, or they might never be sent.
         self._outbox = {**self._outbox, **self._wanted}
         now = self._clock.monotonic()
+        self._early_ns = now + EARLY_PAUSE * (now - began)
+        if began < self._next_tick_ns:  # the next interval begins here
+            self._next_tick_ns = began
         self._next_tick_ns += self._interval_ns
         if self._next_tick_ns <= now:
             missed = (now - self._next_tick_ns) // self._interval_ns + 1
