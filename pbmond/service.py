@@ -22,7 +22,7 @@ NEWCOMERS_PER_S: Final = 32
 SENDING_SHARE: Final = 0.5
 
 #: After a tick, the next one may come early only after so many times as long as that one took.
-EARLY_PAUSE: Final = 3
+EARLY_PAUSE: Final = 1
 
 _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
 
@@ -84,7 +84,7 @@ class Service:
     def run(self, events_fd: int, signals: Signals) -> None:
         """Run until a signal ends it; the first tick is immediate."""
         self.start()
-        while self.step(events_fd, signals, max(0, self._next_tick_ns - self._clock.monotonic())):
+        while self.step(events_fd, signals, max(0, self._due_ns() - self._clock.monotonic())):
             pass
 
     def start(self) -> None:
@@ -101,7 +101,7 @@ class Service:
             return False
         if events_fd in ready:
             self._collector.drain()
-        if self._clock.monotonic() >= self._next_tick_ns or self._needs_early_tick():
+        if self._clock.monotonic() >= self._due_ns():
             self._tick()
         self._demands()
         self._send()
@@ -118,9 +118,11 @@ class Service:
             poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if sends else 0))
         return {fd for fd, _ in poll.poll(timeout_ns / 1_000_000)}
 
-    def _needs_early_tick(self) -> bool:
-        """Return whether a table fills up so fast that it needs room before the next tick is due."""
-        return self._clock.monotonic() >= self._early_ns and self._collector.is_crowded()
+    def _due_ns(self) -> int:
+        """Return when the next tick is due: early if a table fills up fast and needs room."""
+        if self._collector.is_crowded():
+            return min(self._next_tick_ns, self._early_ns)
+        return self._next_tick_ns
 
     def _tick(self) -> None:
         began = self._clock.monotonic()
@@ -130,9 +132,8 @@ class Service:
         self._outbox = {**self._outbox, **self._wanted}
         now = self._clock.monotonic()
         self._early_ns = now + EARLY_PAUSE * (now - began)
-        if began < self._next_tick_ns:  # the next interval begins here
-            self._next_tick_ns = began
-        self._next_tick_ns += self._interval_ns
+        # After an early tick, a whole interval begins.
+        self._next_tick_ns = min(self._next_tick_ns, began) + self._interval_ns
         if self._next_tick_ns <= now:
             missed = (now - self._next_tick_ns) // self._interval_ns + 1
             self._next_tick_ns += missed * self._interval_ns

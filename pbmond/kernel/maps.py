@@ -44,7 +44,7 @@ LOST: Final = (
 _SLOT_MASK: Final = np.uint64(0xFFFFFFFF)
 _FIRST_WINDOW: Final = 4096
 #: A table is crowded if so much of it is in use, and so much was taken since the last read.
-_CROWDED: Final = 7 / 8
+_CROWDED: Final = 13 / 16
 _MANY: Final = 1 / 16
 _CHUNK: Final = 256  # bpf(2) calls in a row without preemption: under 2 ms
 _GRACE_S: Final = 0.05
@@ -180,7 +180,7 @@ class Kernel:
         return taken
 
     def is_crowded(self) -> bool:
-        """Return whether a table has filled up so fast since the last read that it needs room now."""
+        """Return whether a table has filled up so fast since the last read that it needs room."""
         tables = zip(self._tables.values(), self._taken(), strict=False)
         return any(table.is_crowded(taken) for table, taken in tables)
 

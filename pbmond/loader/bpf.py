@@ -193,7 +193,8 @@ def delete_all(descriptor: int, keys: bytes, count: int) -> int:
     while done < count and tries:
         # in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags
         address = ctypes.addressof(buffer) + done * size
-        attributes = _buffer(struct.pack("<QQQQIIQQ", 0, 0, address, 0, count - done, descriptor, 0, 0))
+        request = (0, 0, address, 0, count - done, descriptor, 0, 0)
+        attributes = _buffer(struct.pack("<QQQQIIQQ", *request))
         try:
             _exchange(_MAP_DELETE_BATCH, attributes)
         except OSError as error:

@@ -125,9 +125,8 @@ class Leave:
     """Which rows of living processes leave: by the CLOCK_BOOTTIME ns of their last byte.
 
     Idle ones, sooner those whose descriptor is closed, and only among more than ``calm`` rows those
-    that are open. When more than ``room`` rows would stay, further ones that have been in a
-    snapshot and moved nothing since: first those that are closed, and of either those that have been
-    quiet longest.
+    that are open. When more than ``room`` rows would stay, also some that have been in a snapshot
+    and moved nothing since: the closed ones first, and of those what has been quiet longest.
     """
 
     idle_before_ns: int

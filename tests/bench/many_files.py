@@ -7,6 +7,7 @@ namespace of our own; readers open, read and close each of them once, at a given
 from __future__ import annotations
 
 import argparse
+import select
 import subprocess
 import sys
 import tempfile
@@ -19,10 +20,10 @@ from typing import Final
 from daemon_cost import cpu_ns, pss_bytes
 
 from pbmond import wire
-from pbmond.loader import bpf
 from pbmond.selftest.private_daemon import Daemon, now_ns
 
 SIZE: Final = 37
+_REST_S: Final = 2
 
 #: Makes the files, then waits for a line; a reader of each part starts on it.
 _TREE = """
@@ -90,32 +91,31 @@ def memlock_bytes(daemon: Daemon) -> int:
 
 def run(count: int, readers: int, seconds: int, interval_s: float) -> None:
     """Measure one run and print it."""
-    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as run_dir:
-        with tree(scratch, count) as process:
-            daemon_dir = Path(run_dir, "run")
-            daemon_dir.mkdir()
-            with Daemon(
-                daemon_dir, interval_s=interval_s, topic=b"all/processes", exited_linger_s=10.0
-            ) as daemon:
-                time.sleep(2)
-                rest = pss_bytes(daemon), memlock_bytes(daemon)
-                before = daemon.snapshot()
-                cpu, began = cpu_ns(daemon), time.monotonic()
-                assert process.stdin is not None
-                process.stdin.write(f"{readers}\n{seconds}\n")
-                process.stdin.flush()
-                messages = [before, *_until_read(daemon, process)]
-                took, used = time.monotonic() - began, cpu_ns(daemon) - cpu
-                _print(messages, took, used, rest, pss_bytes(daemon))
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tempfile.TemporaryDirectory() as run_dir,
+        tree(scratch, count) as process,
+        Daemon(
+            Path(run_dir), interval_s=interval_s, topic=b"all/processes", exited_linger_s=10.0
+        ) as daemon,
+    ):
+        time.sleep(_REST_S)
+        rest = pss_bytes(daemon), memlock_bytes(daemon)
+        before = daemon.snapshot()
+        cpu, began = cpu_ns(daemon), time.monotonic()
+        assert process.stdin is not None
+        process.stdin.write(f"{readers}\n{seconds}\n")
+        process.stdin.flush()
+        messages = [before, *_until_read(daemon, process)]
+        took, used = time.monotonic() - began, cpu_ns(daemon) - cpu
+        _print(messages, took, used, rest, pss_bytes(daemon))
 
 
 def _until_read(daemon: Daemon, process: subprocess.Popen[str]) -> Iterator[wire.Message]:
     assert process.stdout is not None
     last_ns, done = now_ns(), False
-    bpf_poll = __import__("select").poll()
-    bpf_poll.register(process.stdout, 1)
     while not done:
-        done = bool(bpf_poll.poll(0))
+        done = bool(select.select([process.stdout], [], [], 0)[0])
         message = daemon.snapshot(last_ns)
         last_ns = message.now_ns
         yield message
@@ -133,7 +133,8 @@ def _print(
     most = max(message.health["maps"]["files"]["used"] for message in messages)
     print(f"took {took:.1f} s in {len(messages) - 1} snapshots; lost {lost or 'nothing'}")
     print(f"file rows at most {most:,} of {last['maps']['files']['capacity']:,}")
-    print(f"at rest: PSS {rest[0] / 1e6:.1f} MB, maps {rest[1] / 1e6:.1f} MB; after: {pss / 1e6:.1f} MB")
+    resting, maps, after = (size / 1e6 for size in (*rest, pss))
+    print(f"at rest: PSS {resting:.1f} MB, maps {maps:.1f} MB; after: PSS {after:.1f} MB")
     print(f"daemon CPU {100 * used_ns / 1e9 / took:.1f} % of a core", flush=True)
 
 
@@ -145,8 +146,6 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--interval", type=float, default=1.0)
     options = parser.parse_args()
-    if not bpf.supported():
-        return 1
     run(options.files, options.readers, options.seconds, options.interval)
     return 0
 
