@@ -120,7 +120,7 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 	row->counter.device = READ(u32, (void *)key->superblock, OFFSETOF_SUPERBLOCK_DEV);
 	row->counter.detail = HEAD(u32, head, OFFSETOF_INODE_RDEV);
 	row->counter.flags = HEAD(u32, head, OFFSETOF_INODE_NLINK) ? 0 : FLAG_UNLINKED;
-	NOTE_SLOT(file, slot);
+	wake_after(NOTE_SLOT(file, slot));
 	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
 		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
 	struct name_request of_file = {

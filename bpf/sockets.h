@@ -210,7 +210,7 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 	row->counter.flags = opened_by(key, sk, state);
 	row->counter.netns = READ(u32, (void *)key->net, OFFSETOF_NET_NS_INUM);
 	row->counter.detail = socket_inode(sk);
-	NOTE_SLOT(flow, slot);
+	wake_after(NOTE_SLOT(flow, slot));
 	if (!publish(MAP(FLOW_INDEX), MAP(FLOW_FREE), key, &slot, &row->counter))
 		return find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
 	if (key->family == AF_UNIX)

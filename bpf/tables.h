@@ -108,14 +108,23 @@ INLINE u64 next_id(u64 id, u32 slot)
 }
 
 #define NOTE_SLOT(table, slot) \
-	do { \
+	({ \
 		u32 cpu_ = processor(); \
 		struct high_water *high_ = map_lookup(MAP(HIGH_WATER), &cpu_); \
 		if (high_ && high_->table < (slot) + 1) \
 			high_->table = (slot) + 1; \
-		if (high_) \
-			high_->table##_taken++; \
-	} while (0)
+		high_ ? ++high_->table##_taken : 0; \
+	})
+
+/* Let the collector see early how fast a table fills up: wake it after so many slots. It reads the ring
+ * at every tick anyway, so this record says nothing, and that it may not fit does not matter. */
+INLINE void wake_after(u32 taken)
+{
+	struct event nothing = { .kind = EVENT_SLOTS };
+
+	if (taken % 1024 == 0)
+		ringbuf_output(MAP(EVENTS), &nothing, sizeof(nothing), 2 /* BPF_RB_FORCE_WAKEUP */);
+}
 
 /* The locks of hash and stack maps may fail, and then the helpers do, although the map has room: since
  * 6.15 (kernel/bpf/rqspinlock.c) when whoever holds the lock makes no progress for a quarter of a second,

@@ -124,8 +124,7 @@ def _ids_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
 class Leave:
     """Which rows of living processes leave: by the CLOCK_BOOTTIME ns of their last byte.
 
-    Idle ones, sooner those whose descriptor is closed, and only among more than ``calm`` rows those
-    that are open. When more than ``room`` rows would stay, also some that have been in a snapshot
+    Those whose descriptor is known to be closed; among more than ``calm`` rows any idle one. When more than ``room`` rows would stay, also some that have been in a snapshot
     and moved nothing since: the closed ones first, and of those what has been quiet longest.
     """
 
@@ -236,12 +235,12 @@ class RowTable:
         state = self.state
         last_ns = state.last_ns.astype(np.int64)
         live = state.slots != NO_SLOT
-        idle = last_ns <= leave.idle_before_ns
-        if np.count_nonzero(live) <= leave.calm:
-            # A connection that is silent for long is still the same one when it wakes up.
-            idle &= state.open != OPEN
-        chosen = finished[state.slots] | idle
-        chosen |= (state.open == CLOSED) & (last_ns <= leave.closed_before_ns)
+        chosen = finished[state.slots] | (
+            (state.open == CLOSED) & (last_ns <= leave.closed_before_ns)
+        )
+        # A connection that is silent for long is still the same one when it wakes up.
+        if np.count_nonzero(live) > leave.calm:
+            chosen |= last_ns <= leave.idle_before_ns
         chosen &= live
         excess = np.count_nonzero(live) - np.count_nonzero(chosen) - leave.room
         if excess > 0:
