@@ -63,7 +63,9 @@ class ProcessSelection:
 class Config:
     """All settings of one daemon run. Capacities are entries of kernel maps.
 
-    The defaults are those of a host with 4 to 32 GiB of memory, see ``for_memory``. ``bcc_python`` None: find an interpreter that has bcc. ``log_file`` None: log to standard error.
+    The defaults are those of a host with 4 to 32 GiB of memory, see ``for_memory``.
+    ``bcc_python`` None: find an interpreter that has bcc. ``log_file`` None: log to standard
+    error.
     """
 
     interval_s: float = 1.0
@@ -91,9 +93,7 @@ class Config:
         usual = min(memory_bytes // SMALL_SHARE, USUAL_CAPACITY)
         entries = max(usual, memory_bytes // LARGE_SHARE, LEAST_CAPACITY)
         entries = min(entries, MOST_CAPACITY)
-        return cls(
-            flows_capacity=entries, files_capacity=entries, overflow_capacity=entries // 2
-        )
+        return cls(flows_capacity=entries, files_capacity=entries, overflow_capacity=entries // 2)
 
     def visible(self, pid: int, name: bytes, uid: int) -> bool:
         """Return whether a process is shown: it is included (or none is), and not excluded."""

@@ -45,7 +45,7 @@ _SLOT_MASK: Final = np.uint64(0xFFFFFFFF)
 _FIRST_WINDOW: Final = 4096
 #: A table is crowded if so much of it is in use, and so much was taken since the last read.
 _CROWDED: Final = 13 / 16
-_MANY: Final = 1 / 16
+_MANY: Final = 1 / 32
 _CHUNK: Final = 256  # bpf(2) calls in a row without preemption: under 2 ms
 _GRACE_S: Final = 0.05
 _SCHED_DEADLINE: Final = 6  # linux/sched.h; not in the os module

@@ -124,8 +124,9 @@ def _ids_of(counters: NDArray[np.void]) -> NDArray[np.uint64]:
 class Leave:
     """Which rows of living processes leave: by the CLOCK_BOOTTIME ns of their last byte.
 
-    Those whose descriptor is known to be closed; among more than ``calm`` rows any idle one. When more than ``room`` rows would stay, also some that have been in a snapshot
-    and moved nothing since: the closed ones first, and of those what has been quiet longest.
+    Those whose descriptor is known to be closed; among more than ``calm`` rows, any idle one. When
+    more than ``room`` rows would stay, also some that have been in a snapshot and moved nothing
+    since: the closed ones first, and of those what has been quiet longest.
     """
 
     idle_before_ns: int

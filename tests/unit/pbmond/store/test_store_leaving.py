@@ -188,7 +188,7 @@ def test_a_row_leaves_soon_after_its_descriptor_was_closed() -> None:
 
 def test_rows_are_retired_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "RETIRE_MAX", 2)
-    store = new_store(capacities=(2, 2, 2))
+    store = new_store(capacities=(1, 1, 1))
     rows = [flow(n, local_port=n) for n in (1, 2, 3)]
     store.apply(make.reading(1, flows=rows))
     assert store.apply(make.reading(200, flows=rows)).flows.tolist() == [1, 2]
@@ -337,9 +337,8 @@ def test_the_quietest_rows_of_a_table_that_fills_up_leave_early() -> None:
     assert not len(store.apply(make.reading(1, flows=rows, events=[make.seen()])).flows)
     rows[0] = flow(1, (11, 20, 2, 2), local_port=1)
     rows[3] = flow(4, (11, 20, 2, 2), local_port=4)
-    assert not len(store.apply(make.reading(2, flows=rows)).flows)
     # Six of eight may stay.
-    assert store.apply(make.reading(3, flows=rows)).flows.tolist() == [2, 3]
+    assert store.apply(make.reading(2, flows=rows)).flows.tolist() == [2, 3]
 
 
 def test_a_closed_row_gives_its_room_before_an_open_one_that_has_been_quiet_longer() -> None:
