@@ -51,7 +51,7 @@ class Feed(Protocol):
         """Hand a frame over; False if there is no room. Never waits."""
 
 
-class Signals(Protocol):
+class SignalHandler(Protocol):
     """The signals that the daemon receives, as ``pbmond.system.signals.Signals`` handles them."""
 
     @property
@@ -81,7 +81,7 @@ class Service:
         self._next_tick_ns = 0
         self._early_ns = 0  # no tick comes early before that
 
-    def run(self, events_fd: int, signals: Signals) -> None:
+    def run(self, events_fd: int, signals: SignalHandler) -> None:
         """Run until a signal ends it; the first tick is immediate."""
         self.start()
         while self.step(events_fd, signals, max(0, self._due_ns() - self._clock.monotonic())):
@@ -91,7 +91,7 @@ class Service:
         """Make the first tick due now."""
         self._next_tick_ns = self._clock.monotonic()
 
-    def step(self, events_fd: int, signals: Signals, wait_ns: int) -> bool:
+    def step(self, events_fd: int, signals: SignalHandler, wait_ns: int) -> bool:
         """Wait at most ``wait_ns`` for something to do, and do it; False if the daemon must end."""
         if self._feed.ensure(self._clock.monotonic()):
             self._wanted.clear()  # viewers reconnect by themselves, and ask the new one
