@@ -108,7 +108,7 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 {
 	u32 slot, device;
 
-	if (map_pop(MAP(FILE_FREE), &slot))
+	if (!take_slot(MAP(FILE_FREE), &slot))
 		return NULL;
 	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
 	if (!row)
@@ -122,7 +122,7 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 	row->counter.flags = HEAD(u32, head, OFFSETOF_INODE_NLINK) ? 0 : FLAG_UNLINKED;
 	if (!device)
 		row->counter.flags |= FLAG_OTHER_DEVICE;
-	RAISE_HIGH_WATER(file, slot);
+	wake_after(NOTE_SLOT(file, slot));
 	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
 		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
 	request_file_name(context, row, file, magic);

@@ -113,8 +113,9 @@ enum pbmon_lost {
 enum pbmon_event {
 	EVENT_PROCESS = 1, /* exec, or a process's first byte */
 	EVENT_EXIT = 2,
-	EVENT_FILE = 3, /* a new file row, or one whose file was renamed: its path */
-	EVENT_UNIX = 4, /* a new row of a unix socket: its names */
+	EVENT_FILE = 3,  /* a new file row, or one whose file was renamed: its path */
+	EVENT_UNIX = 4,  /* a new row of a unix socket: its names */
+	EVENT_SLOTS = 5, /* many slots were taken: only the beginning, without contents */
 };
 
 /* The beginning of every event. 32 bytes. */

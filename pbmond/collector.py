@@ -71,6 +71,9 @@ class KernelCounters(Hooks, Protocol):
     ) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
         """Delete rows by id and return their final counters."""
 
+    def is_crowded(self) -> bool:
+        """Return whether a map has filled up so fast since the last read that it needs room now."""
+
     def usage(self) -> dict[str, dict[str, int]]:
         """Return used and capacity of each map, as of the last read."""
 
@@ -169,6 +172,10 @@ class Collector:
         # At once: a container may have ended by the next tick.
         seen = [(each.cgroup, each.uid) for each in known if isinstance(each, ProcessSeen)]
         self._containers.see(seen, self._clock.monotonic())
+
+    def is_crowded(self) -> bool:
+        """Return whether the next tick, which makes room in the kernel's tables, is needed now."""
+        return self._kernel.is_crowded()
 
     def _with_cgroup(self, event: Event) -> Event:
         """Look up a cgroup that the eBPF programs cannot name: one of a v1 hierarchy."""

@@ -51,7 +51,7 @@ def maps(request: LoadRequest, known_requests: Map, scratch_slots: int) -> list[
         Map("file_names", bpf.ARRAY, 4, 32, files),
         Map("looks", bpf.ARRAY, 4, 8, 1 + LOOKS_MAX),
         Map("lost", bpf.ARRAY, 4, 8, LOST_COUNT),
-        Map("high_water", bpf.ARRAY, 4, 16, bpf.processors()),
+        Map("high_water", bpf.ARRAY, 4, 32, bpf.processors()),
         Map("events", bpf.RINGBUF, 0, 0, request.events_size),
         Map("flow_hints", bpf.ARRAY, 4, 4, 1 << HINT_BITS),
         Map("file_hints", bpf.ARRAY, 4, 4, 1 << HINT_BITS),

@@ -209,7 +209,7 @@ class Store:
         return Leave(
             idle_before_ns=self._time_ns - options.idle_linger_ns,
             closed_before_ns=self._time_ns - options.exited_linger_ns,
-            quiet_before_ns=self._time_ns - 2 * self._interval_ns if self._interval_ns else -1,
+            quiet_before_ns=self._time_ns - self._interval_ns if self._interval_ns else -1,
             calm=capacity // 2,
             room=capacity * 3 // 4,
         )

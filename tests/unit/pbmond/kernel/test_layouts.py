@@ -129,4 +129,5 @@ def test_events_have_their_numbers() -> None:
         "EVENT_EXIT": events.EXIT,
         "EVENT_FILE": events.FILE,
         "EVENT_UNIX": events.UNIX,
+        "EVENT_SLOTS": events.SLOTS,
     }

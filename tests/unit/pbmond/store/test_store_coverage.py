@@ -156,7 +156,7 @@ def test_a_new_address_counts_from_then_on() -> None:
 
 
 def test_final_values_of_deleted_rows_count_once() -> None:
-    store = new_store(idle_linger_ns=make.SECOND)
+    store = new_store(idle_linger_ns=make.SECOND, capacities=(1, 1, 1))
     store.apply(make.reading(1, flows=[flow("192.0.2.1")]))
     store.snapshot()
     retire = store.apply(make.reading(5, flows=[flow("192.0.2.1")]))

@@ -129,7 +129,7 @@ def test_a_key_that_vanished_does_not_keep_its_process() -> None:
 
 
 def test_an_idle_row_leaves_and_its_bytes_stay_with_the_process() -> None:
-    store = new_store()
+    store = new_store(capacities=(2, 2, 2))  # more than half of it is in use
     store.apply(make.reading(1, flows=[flow(1), flow(2, local_port=2)]))
     moved = flow(2, (11, 20, 2, 2), local_port=2)
     store.apply(make.reading(50, flows=[flow(1), moved]))
@@ -157,6 +157,25 @@ def test_an_idle_row_that_is_open_stays_while_its_table_has_room() -> None:
     assert store.apply(make.reading(901, flows=rows)).flows.tolist() == [1, 2, 3, 4]
 
 
+def test_an_idle_row_that_may_be_open_stays_while_its_table_has_room() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [socket_row(inode) for inode in range(1, 5)]
+    store.apply(make.reading(1, flows=rows))
+    store.apply_proc([make.sample(open_inodes=None)])  # it has too many to list them
+    assert not len(store.apply(make.reading(900, flows=rows)).flows)
+    rows[0] = make.flow_key(local_port=1), make.counter(1, "net", (11, 0, 1, 0), detail=1)
+    store.apply(make.reading(901, flows=rows))
+    assert {row["id"] for row in store.snapshot().flows.state.counters} == {1, 2, 3, 4}
+
+
+def test_idle_files_that_are_open_keep_their_totals_while_the_table_has_room() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [(make.file_key(inode=n), make.counter(n, "file", (5, 0, 1, 0))) for n in (1, 2)]
+    store.apply(make.reading(1, files=rows))
+    store.apply_proc([make.sample(open_inodes=[(0, 1), (0, 2)])])
+    assert not len(store.apply(make.reading(9000, files=rows)).files)
+
+
 def test_a_row_leaves_soon_after_its_descriptor_was_closed() -> None:
     store = new_store()
     rows = [socket_row(1), socket_row(2)]
@@ -169,7 +188,7 @@ def test_a_row_leaves_soon_after_its_descriptor_was_closed() -> None:
 
 def test_rows_are_retired_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "RETIRE_MAX", 2)
-    store = new_store()
+    store = new_store(capacities=(1, 1, 1))
     rows = [flow(n, local_port=n) for n in (1, 2, 3)]
     store.apply(make.reading(1, flows=rows))
     assert store.apply(make.reading(200, flows=rows)).flows.tolist() == [1, 2]
@@ -318,9 +337,37 @@ def test_the_quietest_rows_of_a_table_that_fills_up_leave_early() -> None:
     assert not len(store.apply(make.reading(1, flows=rows, events=[make.seen()])).flows)
     rows[0] = flow(1, (11, 20, 2, 2), local_port=1)
     rows[3] = flow(4, (11, 20, 2, 2), local_port=4)
+    # Six of eight may stay.
+    assert store.apply(make.reading(2, flows=rows)).flows.tolist() == [2, 3]
+
+
+def test_a_closed_row_gives_its_room_before_an_open_one_that_has_been_quiet_longer() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [socket_row(inode) for inode in range(1, 9)]
+    store.apply(make.reading(1, flows=rows[:6]))
+    store.apply(make.reading(2, flows=rows))
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, inode) for inode in range(1, 7)])])
+    assert store.apply(make.reading(3, flows=rows)).flows.tolist() == [7, 8]
+
+
+def test_a_row_that_no_snapshot_has_shown_stays_even_in_a_full_table() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    store.apply(make.reading(1))
+    rows = [flow(number, local_port=number) for number in range(1, 9)]
     assert not len(store.apply(make.reading(2, flows=rows)).flows)
-    # Six of eight may stay; those that moved at second 2 are not quiet for long enough.
-    assert store.apply(make.reading(3, flows=rows)).flows.tolist() == [2, 3]
+
+
+def test_bytes_of_rows_that_gave_their_room_are_counted_once() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [flow(number, local_port=number) for number in range(1, 9)]
+    store.apply(make.reading(1, flows=rows, events=[make.seen()]))
+    assert len(store.apply(make.reading(2, flows=rows)).flows) == 2
+    # Each has moved one more byte when its key is deleted.
+    finals = [make.counter(number, "net", (11, 20, 1, 2)) for number in (1, 2)]
+    store.fold(make.counters(*finals), NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(3, flows=rows[2:]))
+    row = process(store)
+    assert (row["net_rx_bytes"], row["net_tx_bytes"], row["connections"]) == (82, 160, 6)
 
 
 def test_a_table_with_room_keeps_its_rows() -> None:
