@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import fields
-from pbmond.kernel.records import COUNTER, KernelRows
+from pbmond.kernel.records import COUNTER, FLAG_OWNER, KernelRows
 from pbmond.store.values import values_of
 
 #: ``open`` of a row, as it is on the wire.
@@ -231,17 +231,22 @@ class RowTable:
     # --- retiring -----------------------------------------------------------------------------
 
     def retire(self, finished: NDArray[np.bool_], leave: Leave) -> NDArray[np.uint64]:
-        """Return the ids of rows whose keys may go: of ``finished`` slots, or as ``leave`` says."""
+        """Return the ids of rows whose keys may go: of ``finished`` slots, or as ``leave`` says.
+
+        While the kernel has not closed its TCP socket, a row leaves only if it is idle or the table
+        is nearly full: what a process sent may be sent again after its end.
+        """
         state = self.state
         last_ns = state.last_ns.astype(np.int64)
         live = state.slots != NO_SLOT
+        over = finished[state.slots]
         idle = last_ns <= leave.idle_before_ns
         if np.count_nonzero(live) <= leave.calm:
             # A connection that is silent for long is still the same one when it wakes up.
-            idle &= state.open != OPEN
-        chosen = finished[state.slots] | idle
-        chosen |= (state.open == CLOSED) & (last_ns <= leave.closed_before_ns)
-        chosen &= live
+            idle &= over | (state.open != OPEN)
+        chosen = over | ((state.open == CLOSED) & (last_ns <= leave.closed_before_ns))
+        chosen &= (state.counters["flags"] & FLAG_OWNER) == 0
+        chosen = (chosen | idle) & live
         excess = np.count_nonzero(live) - np.count_nonzero(chosen) - leave.room
         if excess > 0:
             quiet = np.flatnonzero(live & ~chosen & (last_ns <= leave.quiet_before_ns))
