@@ -300,10 +300,10 @@ class RowTable:
         """
         state = self.state
         highest = max(each.max(initial=0) for each in (opened.listed, opened.unlisted, state.slots))
-        told = np.full(int(highest) + 2, -1, np.int8)  # the last one stays so, for NO_SLOT
-        told[opened.listed], told[opened.unlisted] = 1, 0
-        index = np.flatnonzero((told[state.slots] == 1) & (inodes != 0))
-        unlisted = told[state.slots] == 0
+        lists = np.full(int(highest) + 2, -1, np.int8)  # the last one stays -1, for NO_SLOT
+        lists[opened.listed], lists[opened.unlisted] = 1, 0
+        index = np.flatnonzero((lists[state.slots] == 1) & (inodes != 0))
+        unlisted = lists[state.slots] == 0
         if not len(index) and not unlisted.any():
             return
         is_open = state.open.copy()

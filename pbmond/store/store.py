@@ -254,9 +254,9 @@ class Store:
         # Sockets have one device, and their rows only numbers below it.
         is_socket = opened[:, 2] == self._options.socket_device
         sockets, others = opened[is_socket], opened[~is_socket]
-        # btrfs and overlayfs tell stat of devices that no file system has: compare no such device.
-        told = np.unique(others[:, 2])
-        known = [each for each in told.tolist() if each in self._devices]
+        # stat on btrfs and overlayfs reports devices that no file system has: do not compare those.
+        reported = np.unique(others[:, 2]).tolist()
+        known = [device for device in reported if device in self._devices]
         others[~np.isin(others[:, 2], known), 2] = ANY_DEVICE
         for table, inodes, devices, entries in (
             (self._flows, flows.counters["detail"], np.uint64(0), sockets),

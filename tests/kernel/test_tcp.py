@@ -22,7 +22,7 @@ from pbmond.kernel.maps import Kernel
 from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
 from pbmond.selftest.workloads.programs import tcp
-from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
+from pbmond.selftest.workloads.programs.inet import tcp_pair, udp
 
 LOG = logging.getLogger("test")
 ESTABLISHED, CLOSE_WAIT = 1, 8
