@@ -50,7 +50,7 @@ def test_a_field_that_a_recording_does_not_have_is_unknown(
     for snapshot in recording:
         assert snapshot[table]
         for row in snapshot[table]:
-            del row[name]
+            row.pop(name, None)  # the newest are not in the file yet
     for shown in played(recording, tmp_path / "older"):
         values = getattr(shown, table).column(name)
         if SHOWN[table][name].rate_of is None:  # rates are worked out again
