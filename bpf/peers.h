@@ -128,14 +128,19 @@ INLINE void peer_of_call(struct flow_key *key)
 	void *registers = task_registers(current_task());
 	u64 call = SYSCALL_NUMBER(registers);
 
-	if (call == NR_SENDTO)
-		read_peer(key, ARGUMENT(registers, 5), ARGUMENT(registers, 6));
-	else if (call == NR_SENDMSG)
+	if (call == NR_SENDTO) {
+		u64 address = ARGUMENT(registers, 5);
+
+		/* A connected socket mostly sends without an address: save the other load. */
+		if (address)
+			read_peer(key, address, ARGUMENT(registers, 6));
+	} else if (call == NR_SENDMSG) {
 		read_message_peer(key, ARGUMENT(registers, 2));
-	else if (call == NR_SENDMMSG)
+	} else if (call == NR_SENDMMSG) {
 		read_message_peer(key, ARGUMENT(registers, 2) +
 					       MMSGHDR_SIZE * batch_index(ARGUMENT(registers, 2),
 									  ARGUMENT(registers, 3), false));
+	}
 }
 
 /* A message of sendmmsg moved no bytes: it was empty, or failed, which ends the call. */
