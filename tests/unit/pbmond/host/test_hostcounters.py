@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmond.host import rtnetlink
@@ -91,7 +91,6 @@ def test_a_number_that_no_kernel_can_count_to_is_left_out() -> None:
     assert parse_forwarded(SNMP, b"Ip6OutForwDatagrams " + digits) is None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", NET_DEV, DISKSTATS, SNMP, SNMP6]))
 def test_no_text_raises_an_error(noise: bytes, text: bytes) -> None:
     for each in (noise, text + noise, text[: len(noise)], text[len(noise) :]):

@@ -6,7 +6,7 @@ import socket
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmond.host.rtnetlink import parse_addresses
@@ -63,7 +63,6 @@ def test_an_incomplete_list_is_an_error(dump: bytes) -> None:
         parse_addresses(dump)
 
 
-@settings(deadline=None)
 @given(st.integers(0, len(V4 + V6) - 1), st.binary(min_size=1, max_size=4))
 def test_a_damaged_list_is_read_or_is_a_value_error(at: int, noise: bytes) -> None:
     dump = V4 + V6
