@@ -26,7 +26,7 @@ from pbmond.kernel.records import (
 )
 from pbmond.publish.topic_messages import Messages, Meta
 from pbmond.store.health import Cost, Health, Hooks, Looks, NameLooks, ProcessCost
-from pbmond.store.processes import Quiet
+from pbmond.store.process_choices import Quiet
 from pbmond.store.store import Store
 from pbmond.wire import Message, Topic
 

@@ -217,7 +217,7 @@ class Kernel:
         return {**dict(zip(LOST, self._lost.tolist(), strict=True)), "skipped_calls": missed}
 
     def runs(self) -> ProbeRuns:
-        """Return the runs of all programs, as of the last ``lost``, whose system calls get both."""
+        """Return the runs of all programs, as of the last ``lost``, which asks for both."""
         return self._runs
 
     def usage(self) -> dict[str, dict[str, int]]:

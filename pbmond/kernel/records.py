@@ -159,10 +159,10 @@ class HostReading:
     """The kernel's own counters of the host, since boot. None means that it could not be read.
 
     ``netns`` is the inode number of the network namespace that it is about. By name:
-    ``interfaces`` bytes in and out, then packets in and out; ``interface_numbers``, of which one
-    that is made again with the same name has another; ``addresses`` of 16 bytes, IPv4 mapped
-    into IPv6, of the interfaces that have any (the same object until they change); ``disks`` bytes
-    read and written of whole disks; those that are ``stacked`` move the bytes of other disks.
+    ``interfaces`` bytes in and out, then packets in and out; ``interface_numbers``, which change
+    when an interface is made again under its old name; ``addresses`` of 16 bytes, IPv4 mapped into
+    IPv6, of the interfaces that have any (the same object until they change); ``disks`` bytes read
+    and written of whole disks; those that are ``stacked`` move the bytes of other disks.
     """
 
     netns: int | None

@@ -10,7 +10,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import zmq
@@ -77,8 +76,8 @@ class Daemon:
     ) -> None:
         """Start it and wait for its first snapshot. ``directory`` must be empty.
 
-        If ``exited_linger_s`` is None, rows are kept for as long as a whole self-test takes.
-        ``prefix`` is a command that runs the daemon, whose command line follows as arguments.
+        ``exited_linger_s`` None: as long as a whole self-test takes. ``prefix`` is a command that
+        runs the daemon's own, which follows as its arguments.
         """
         self.directory = directory
         self.log = directory / "log"
@@ -93,12 +92,16 @@ class Daemon:
             # A TOML string is a JSON string.
             directory=json.dumps(str(directory)),
             publisher_user=json.dumps(publisher_user),
-            bcc_python=json.dumps("" if bcc_python is None else str(bcc_python)),
+            bcc_python=json.dumps(str(bcc_python or "")),
             capacity=capacity,
             exited_linger_s=kept_s if exited_linger_s is None else exited_linger_s,
             kept_s=kept_s,
         )
         self.process = self._start(config, prefix)
+        self._follow(topic)
+
+    def _follow(self, topic: bytes) -> None:
+        """Subscribe, and wait for the first snapshot; end the daemon if there is none."""
         self._context = zmq.Context()
         self._socket = self._subscribe(topic)
         try:
@@ -171,10 +174,5 @@ class Daemon:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond import fields
-from pbmond.kernel.records import COUNTER, KernelRows
+from pbmond.kernel.records import COUNTER, FLAG_OWNER, KernelRows
 from pbmond.store.values import values_of
 
 #: ``open`` of a row, as it is on the wire.
@@ -238,17 +238,23 @@ class RowTable:
     # --- retiring -----------------------------------------------------------------------------
 
     def retire(self, finished: NDArray[np.bool_], leave: Leave) -> NDArray[np.uint64]:
-        """Return the ids of rows whose keys may go: of ``finished`` slots, or as ``leave`` says."""
+        """Return the ids of rows whose keys may go: of ``finished`` slots, or as ``leave`` says.
+
+        While the kernel has not closed its TCP socket, a row leaves only if it is idle or the table
+        is nearly full: what a process sent may be sent again after its end.
+        """
         state = self.state
         last_ns = state.last_ns.astype(np.int64)
         live = state.slots != NO_SLOT
-        chosen = finished[state.slots] | (
-            (state.open == CLOSED) & (last_ns <= leave.closed_before_ns)
-        )
-        # A connection that is silent for long is still the same one when it wakes up.
-        if np.count_nonzero(live) > leave.calm:
-            chosen |= last_ns <= leave.idle_before_ns
-        chosen &= live
+        over = finished[state.slots]
+        closed = state.open == CLOSED
+        idle = last_ns <= leave.idle_before_ns
+        if np.count_nonzero(live) <= leave.calm:
+            # A connection that is silent for long is still the same one when it wakes up.
+            idle &= over | closed
+        chosen = over | (closed & (last_ns <= leave.closed_before_ns))
+        chosen &= (state.counters["flags"] & FLAG_OWNER) == 0
+        chosen = (chosen | idle) & live
         excess = np.count_nonzero(live) - np.count_nonzero(chosen) - leave.room
         if excess > 0:
             quiet = np.flatnonzero(live & ~chosen & (last_ns <= leave.quiet_before_ns))
@@ -303,10 +309,10 @@ class RowTable:
         """
         state = self.state
         highest = max(each.max(initial=0) for each in (opened.listed, opened.unlisted, state.slots))
-        told = np.full(int(highest) + 2, -1, np.int8)  # the last one stays so, for NO_SLOT
-        told[opened.listed], told[opened.unlisted] = 1, 0
-        index = np.flatnonzero((told[state.slots] == 1) & (inodes != 0))
-        unlisted = told[state.slots] == 0
+        lists = np.full(int(highest) + 2, -1, np.int8)  # the last one stays -1, for NO_SLOT
+        lists[opened.listed], lists[opened.unlisted] = 1, 0
+        index = np.flatnonzero((lists[state.slots] == 1) & (inodes != 0))
+        unlisted = lists[state.slots] == 0
         if not len(index) and not unlisted.any():
             return
         is_open = state.open.copy()

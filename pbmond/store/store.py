@@ -31,8 +31,9 @@ from pbmond.kernel.records import (
 from pbmond.store.before import Before
 from pbmond.store.coverage import Coverage
 from pbmond.store.naming import Naming
+from pbmond.store.process_choices import Due, Quiet, described, due, exited_before, known_from_proc
 from pbmond.store.process_index import ProcessKey
-from pbmond.store.processes import Due, ProcessTable, Quiet
+from pbmond.store.processes import ProcessTable
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
 from pbmond.store.rows import ANY_DEVICE, Leave, Moved, Opened, RowTable
@@ -173,9 +174,8 @@ class Store:
 
     def _finished(self) -> NDArray[np.bool_]:
         options = self._options
-        return self._processes.exited_before(
-            self._time_ns - options.exited_linger_ns, options.exited_max
-        )
+        limit_ns = self._time_ns - options.exited_linger_ns
+        return exited_before(self._processes.info, limit_ns, options.exited_max)
 
     def _free_finished(self) -> None:
         """Move the finished processes that have no rows to the retired totals.
@@ -255,11 +255,11 @@ class Store:
 
     def described(self) -> set[int]:
         """Return the PIDs of the running processes whose description has been seen."""
-        return self._processes.described()
+        return described(self._processes.info)
 
     def known_from_proc(self) -> list[ProcessKey]:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
-        return self._processes.known_from_proc()
+        return known_from_proc(self._processes.info)
 
     def cgroups(self) -> set[tuple[bytes | None, int]]:
         """Return the cgroup and user of every process; None: the cgroup is not known."""
@@ -270,7 +270,7 @@ class Store:
 
         Those that have moved nothing are looked at as ``quiet`` says; None: as the budget allows.
         """
-        return self._processes.due(budget, quiet)
+        return due(self._processes, budget, quiet)
 
     def apply_proc(self, samples: Sequence[ProcSample]) -> None:
         """Take the samples of processes that /proc gave in this tick."""

@@ -104,6 +104,16 @@ def test_a_killed_publisher_comes_back_and_nothing_is_lost(daemon: Daemon) -> No
     assert daemon.publisher() != first
 
 
+def test_the_frames_that_it_hands_to_the_publisher_are_no_rows_of_its_own(daemon: Daemon) -> None:
+    daemon.snapshot()
+    message = daemon.snapshot()
+    assert message.files is not None
+    pids = daemon.process.pid, daemon.publisher()
+    own = [row["path"] or b"" for row in message.files.rows() if row["pid"] in pids]
+    assert own
+    assert not [path for path in own if b"memfd:" in path]
+
+
 def test_a_second_daemon_names_the_first_and_leaves_it_alone(daemon: Daemon) -> None:
     second = subprocess.run(
         [_PBMOND, "--config", daemon.directory / "pbmond.toml"],

@@ -7,17 +7,22 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import row_of as row_of_process
 
 from pbmond.config import Config
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
+from pbmond.patience import patient
+from pbmond.selftest.private_daemon import Daemon
 from pbmond.selftest.workloads.programs import tcp
-from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
+from pbmond.selftest.workloads.programs.inet import tcp_pair, udp
 
 LOG = logging.getLogger("test")
 ESTABLISHED, CLOSE_WAIT = 1, 8
@@ -168,6 +173,27 @@ def test_a_shared_socket_counts_each_once_for_the_process_that_sent_last(kernel:
         own = difference(tcp_info_totals(client), difference(second, first))
         assert retransmitted(row_of(kernel, client)) == own
         assert first < second < tcp_info_totals(client)
+
+
+def test_what_an_exited_process_sent_counts_for_it_when_it_is_sent_again(tmp_path: Path) -> None:
+    with Daemon(tmp_path, interval_s=0.1, exited_linger_s=0.1) as daemon:
+        client, server = tcp_pair()
+        with client, server:
+            tcp.lose(server, 1)
+            child = os.fork()
+            if child == 0:
+                client.sendall(bytes(1003))
+                os._exit(0)
+            os.waitpid(child, 0)
+            while tcp.info(client).retransmitted_segments < 3:
+                daemon.snapshot()
+            tcp.lose_nothing(server)
+            tcp.await_acknowledged(client)
+            row = row_of_process(daemon.snapshot(), child)
+            assert retransmitted(row) == tcp_info_totals(client) >= (3, 3009)
+        tcp_is_over = time.monotonic() + patient(20)
+        while any(row["pid"] == child for row in daemon.snapshot().processes.rows()):
+            assert time.monotonic() < tcp_is_over, "the row stays although the socket is closed"
 
 
 def test_the_round_trip_time_is_that_of_the_last_calls(kernel: Kernel) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pbmond.fields import STATES
-from pbmond.kernel.records import Event
+from pbmond.kernel.records import FLAG_OWNER, Event
 from pbmond.store import rows as rows_module
 from pbmond.store.process_places import MAX_PLACES
 from tests import factories as make
@@ -106,6 +106,38 @@ def test_a_process_that_lived_between_two_ticks_is_shown_at_least_once() -> None
     store.apply(make.reading(21))
     assert processes(store) == []
     assert retired(store)[b"web.service", 1000]["disk_write_bytes"] == 6
+
+
+def retransmitting(segments: int, flags: int = FLAG_OWNER, detail: int = 0) -> Any:
+    more = {"flags": flags, "detail": detail, "retransmitted_segments": segments}
+    return make.flow_key(), make.counter(1, "net", (10, 20, 1, 2), **more)
+
+
+def test_what_is_sent_again_after_the_process_has_exited_counts_for_it() -> None:
+    store = new_store(exited_linger_ns=make.SECOND)
+    events: list[Event] = [make.seen(), make.exited(time_s=1)]
+    store.apply(make.reading(1, flows=[retransmitting(0)], events=events))
+    for time_s, segments in ((30, 1), (60, 2)):
+        retire = store.apply(make.reading(time_s, flows=[retransmitting(segments)]))
+        assert not len(retire.flows)
+    assert process(store)["retransmitted_segments"] == 2
+    closed = retransmitting(3, flags=0)
+    assert store.apply(make.reading(61, flows=[closed])).flows.tolist() == [1]
+    store.fold(make.counters(closed[1]), NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(62))
+    assert processes(store) == []
+    assert retired(store)[b"web.service", 1000]["retransmitted_segments"] == 3
+    assert message(store).totals["retransmitted_segments"] == 3
+
+
+def test_the_row_of_a_socket_that_others_keep_open_leaves_when_it_has_been_idle() -> None:
+    store = new_store(exited_linger_ns=0, idle_linger_ns=600 * make.SECOND)
+    store.apply(make.reading(0, flows=[retransmitting(0, detail=77)], events=[make.seen()]))
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, 77)])])
+    moved = retransmitting(1, detail=77)
+    store.apply(make.reading(1, flows=[moved], events=[make.exited(time_s=1)]))
+    assert not len(store.apply(make.reading(600, flows=[moved])).flows)
+    assert store.apply(make.reading(601, flows=[moved])).flows.tolist() == [1]
 
 
 def test_an_exited_process_stays_while_its_keys_cannot_be_deleted() -> None:
