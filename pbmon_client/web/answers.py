@@ -30,8 +30,9 @@ ProcessRow: Any = _row("processes", "ProcessRow")
 ConnectionRow: Any = _row("connections", "ConnectionRow")
 FileRow: Any = _row("files", "FileRow")
 RetiredRow: Any = _row("retired", "RetiredRow")
+_SAMPLES: dict[str, Any] = dict.fromkeys(HISTORY, (list[float | None] | None, None))
 #: Recent rates in bytes/s, oldest first, one for each interval; null is a gap.
-History: Any = create_model("History", **dict.fromkeys(HISTORY, (list[float | None] | None, None)))
+History: Any = create_model("History", **_SAMPLES)
 
 
 class Viewer(BaseModel):

@@ -10,7 +10,7 @@ from pbmon_client.present.listing import ValuesOf
 from pbmon_client.present.numbers import moment
 from pbmon_client.present.row_lines import column_for
 from pbmon_client.present.view_columns import CLASSES as TRAFFIC
-from pbmon_client.present.view_columns import Style, ViewColumn, text, written
+from pbmon_client.present.view_columns import Style, ViewColumn, Write, text, written
 from pbmon_client.present.views import View
 from pbmond.fields import SHOWN, Field
 

@@ -136,7 +136,8 @@ def _bound(chosen: WebOptions) -> socket.socket:
     if chosen.unix is not None:
         return _bound_unix(chosen.unix)
     family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
-    listener = socket.socket(family)
+    # The protocol is named, as asyncio looks for it to send without delay.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((chosen.host, chosen.port))
