@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import resource
 import socket
@@ -26,9 +27,15 @@ from pbmon_client.web.transport import HttpConnection, WebSocketConnection
 from pbmon_client.web.viewer import MOST_BYTES
 
 _BACKLOG: Final = 128
+#: What the kernel holds for a slow reader; by itself it would take megabytes, minutes old.
+_UNSENT_BYTES: Final = 131_072
 _GRACE_S: Final = 2
 #: Connections, the daemon's socket, and what Python keeps open.
 _DESCRIPTORS: Final = 2048
+
+
+#: What uvicorn reports of peers that break the protocol; anybody can, and fill a log.
+_BROKEN: Final = ("Invalid UTF-8", "Invalid HTTP", "Unsupported upgrade")
 
 
 class ServeError(Exception):
@@ -61,6 +68,9 @@ def run(chosen: WebOptions) -> None:
 
 
 def _config(chosen: WebOptions, access: Access, names: tuple[Origin, ...]) -> uvicorn.Config:
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: not record.getMessage().startswith(_BROKEN)
+    )
     certificate, key = chosen.tls or (None, None)
     return uvicorn.Config(
         guarded(Feed(chosen.socket), access, names, chosen.root_path),
@@ -139,6 +149,7 @@ def _bound(chosen: WebOptions) -> socket.socket:
     # The protocol is named, as asyncio looks for it to send without delay.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
     try:
         listener.bind((chosen.host, chosen.port))
         listener.listen(_BACKLOG)
@@ -151,6 +162,7 @@ def _bound(chosen: WebOptions) -> socket.socket:
 
 def _bound_unix(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
     try:
         _remove_abandoned(path)
         before = os.umask(0o117)  # for its user and group

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -78,6 +79,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """Forget the connection."""
         self._stop_timer()
         super().connection_lost(exc)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send, and count a refusal as the end of the handshake, which uvicorn reports as lost."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
         """End a peer that answers no ping, without waiting for what it will not read."""

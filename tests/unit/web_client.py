@@ -68,8 +68,9 @@ class Page:
         return self.until(lambda m: m["type"] in ("view", "error") and m["wish"] == self.number)
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        while not wanted(message := json.loads(self.session.receive_text())):
-            pass
+        message: dict[str, Any] = json.loads(self.session.receive_text())
+        while not wanted(message):
+            message = json.loads(self.session.receive_text())
         return message
 
     def of_type(self, name: str) -> dict[str, Any]:

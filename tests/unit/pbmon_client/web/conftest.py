@@ -35,6 +35,16 @@ from pbmon_client.web.house import House
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.receiver import Arrived
 
+#: pbmon-client, but peers that are silent or slow are let go after a moment, so that tests end.
+IMPATIENT = """
+import sys
+from pbmon_client import cli
+from pbmon_client.web import transport
+transport.HEAD_S = 2.0
+transport.STALLED_S = 2.0
+sys.exit(cli.main())
+"""
+
 
 @pytest.fixture
 def feed() -> StillFeed:
@@ -92,7 +102,7 @@ def serve(path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
         def start(*arguments: str) -> subprocess.Popen[str]:
             started = subprocess.Popen(
-                [sys.executable, "-m", "pbmon_client", "web", "--socket", str(path), *arguments],
+                [sys.executable, "-c", IMPATIENT, "web", "--socket", str(path), *arguments],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -112,7 +112,7 @@ def test_the_cookie_is_no_bearer_token(stranger: TestClient) -> None:
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer ", "Basic YTpi", TOKEN, f"Bearer {TOKEN}x",
                                    "Bearer \xff\xfe"])  # fmt: skip
 def test_what_is_nearly_a_token_is_none(stranger: TestClient, given: str) -> None:
-    headers = {"Authorization": given.encode("latin-1")}
+    headers = {b"Authorization": given.encode("latin-1")}
     assert stranger.get("/", headers=headers).status_code == 401
 
 
