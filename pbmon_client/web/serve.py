@@ -20,7 +20,7 @@ import uvicorn
 from pbmon_client.web import origins
 from pbmon_client.web.access import Access, TokenError, new_token, token_of
 from pbmon_client.web.app import guarded
-from pbmon_client.web.feed import Feed
+from pbmon_client.web.feed import SnapshotFeed
 from pbmon_client.web.options import WebOptions
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.transport import HttpConnection, WebSocketConnection
@@ -73,7 +73,7 @@ def _config(chosen: WebOptions, access: Access, names: tuple[Origin, ...]) -> uv
     )
     certificate, key = chosen.tls or (None, None)
     return uvicorn.Config(
-        guarded(Feed(chosen.socket), access, names, chosen.root_path),
+        guarded(SnapshotFeed(chosen.socket), access, names, chosen.root_path),
         http=HttpConnection,
         ws=WebSocketConnection,
         ws_max_size=MOST_BYTES,

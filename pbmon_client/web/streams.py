@@ -15,7 +15,7 @@ from pbmon_client.output import jsonout
 from pbmon_client.present.selected import selected
 from pbmon_client.web import connections
 from pbmon_client.web.desk import BusyError
-from pbmon_client.web.feed import Demand
+from pbmon_client.web.feed import FeedDemand
 from pbmon_client.web.house import House
 from pbmon_client.web.problems import ProblemError
 
@@ -27,7 +27,7 @@ async def lines(house: House, chosen: Selection) -> AsyncIterator[tuple[Snapshot
     """Yield every snapshot with its line; a reader that is too slow gets the newest."""
     changed = asyncio.Event()
     changed.set()
-    demand = Demand(flows=chosen.needs_flows)
+    demand = FeedDemand(flows=chosen.needs_flows)
     house.feed.want(demand)
     shown: Snapshot | None = None
     try:

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 from pbmon_client.data.model import Snapshot
 from pbmon_client.web import connections, screen
 from pbmon_client.web.desk import BusyError, Desk
-from pbmon_client.web.feed import Demand, Feed
+from pbmon_client.web.feed import FeedDemand, SnapshotFeed
 from pbmon_client.web.pauses import Pauses
 from pbmon_client.web.receiver import Silence
 from pbmon_client.web.wishes import NotAWishError, Wish, WishError, read
@@ -34,13 +34,13 @@ class _Parts:
     selected: bool
 
 
-class Viewer:
+class PageViewer:
     """Answers the newest wish at once, and again for each snapshot that arrives.
 
     A page that reads slowly gets fewer messages, always of the newest snapshot.
     """
 
-    def __init__(self, socket: WebSocket, feed: Feed, desk: Desk, pauses: Pauses) -> None:
+    def __init__(self, socket: WebSocket, feed: SnapshotFeed, desk: Desk, pauses: Pauses) -> None:
         self._socket = socket
         self._feed = feed
         self._desk = desk
@@ -50,7 +50,7 @@ class Viewer:
         self._answered: Wish | None = None
         self._mistake: WishError | None = None
         self._refusal: str | None = None
-        self._demand = Demand()
+        self._demand = FeedDemand()
         self._sent: dict[str, Any] = {}  # columns, which are sent when they change
         self._histories: dict[str, object] = {}
         self._shown: Snapshot | None = None
@@ -89,7 +89,7 @@ class Viewer:
             self._changed.set()
 
     def _change_demand(self, wish: Wish) -> None:
-        demand = Demand(wish.needs_flows, wish.pid)
+        demand = FeedDemand(wish.needs_flows, wish.pid)
         if demand != self._demand:
             self._feed.want(demand)
             self._feed.unwant(self._demand)

@@ -13,7 +13,7 @@ import demo_world
 from starlette.testclient import WebSocketTestSession
 
 from pbmon_client.data import model
-from pbmon_client.web.feed import Demand, Feed
+from pbmon_client.web.feed import FeedDemand, SnapshotFeed
 from pbmon_client.web.receiver import Arrived
 from pbmond import wire
 
@@ -31,12 +31,12 @@ def snapshot(message: wire.Message) -> model.Snapshot:
     )
 
 
-class StillFeed(Feed):
+class StillFeed(SnapshotFeed):
     """A feed of snapshots that a test hands it, as if the daemon had sent them."""
 
     def __init__(self) -> None:
         super().__init__("")
-        self.demands: list[Demand] = []
+        self.demands: list[FeedDemand] = []
 
     def start(self) -> None:
         pass
@@ -44,7 +44,7 @@ class StillFeed(Feed):
     def stop(self) -> None:
         pass
 
-    def want(self, demand: Demand) -> None:
+    def want(self, demand: FeedDemand) -> None:
         self.demands.append(demand)
         super().want(demand)
         if demand.pid is not None and self.newest is not None:
