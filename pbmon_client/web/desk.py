@@ -13,7 +13,7 @@ from pbmon_client.present.arrange import Arranged, ViewQuery, arrange
 
 Done = TypeVar("Done")
 #: What was made of the last snapshots is kept for others who ask the same.
-_SNAPSHOTS: Final = 3
+_SNAPSHOTS: Final = 2
 _RESULTS: Final = 256
 #: So much may wait for the thread; more would only wait for each other.
 _MOST_WAITING: Final = 200
@@ -52,6 +52,7 @@ class Desk:
             self._kept[id(snapshot)] = (snapshot, OrderedDict())
             while len(self._kept) > _SNAPSHOTS:
                 self._kept.popitem(last=False)
+        self._kept.move_to_end(id(snapshot))  # of one process's topics, few stay; the main one does
         results = self._kept[id(snapshot)][1]
         if key not in results:
             results[key] = make()
