@@ -36,7 +36,7 @@ and the members of group pbmon see all.
 
 Without an output option it opens the terminal interface (? shows its keys).
 Where there is no terminal, it prints a table for every snapshot, busiest first.
-`pbmon-client web` shows the same in a browser; `pbmon-client web --help` says how.
+`pbmon-client web` shows the same in a browser; see `pbmon-client web --help`.
 """
 
 _EPILOG: Final = """\
