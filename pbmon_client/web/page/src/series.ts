@@ -40,3 +40,15 @@ export function continued(curves: Curves, point: Point, intervalMs: number): Cur
   }
   return made;
 }
+
+/** What may lie between two times on an axis, and how many there are at most. */
+const STEPS_MS = [15_000, 30_000, 60_000, 120_000, 300_000];
+const MOST_TIMES = 5;
+
+/** Whole minutes, or parts of one, between two times. */
+export function axisTimes(from: number, to: number): number[] {
+  const step = STEPS_MS.find((each) => (to - from) / each <= MOST_TIMES) ?? to - from;
+  const times: number[] = [];
+  for (let at = Math.ceil(from / step) * step; at <= to; at += step) times.push(at);
+  return times;
+}

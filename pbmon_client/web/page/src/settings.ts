@@ -31,7 +31,7 @@ function texts(value: unknown): string[] {
 }
 
 function lists(value: unknown): Record<string, string[]> {
-  const entries = typeof value === "object" && value !== null ? Object.entries(value) : [];
+  const entries = typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
   return Object.fromEntries(entries.map(([name, list]) => [name, texts(list)]));
 }
 

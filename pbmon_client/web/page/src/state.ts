@@ -90,7 +90,7 @@ export const wanted = computed<Column[]>(() => {
       ? !hidden[name]?.includes(column.name) && !classes.includes(column.traffic ?? "")
       : added[name]?.includes(column.name),
   );
-  return fitting(chosen, width.value);
+  return fitting(chosen, width.value, place.value.exact);
 });
 
 export const units = computed<Units>(() => {

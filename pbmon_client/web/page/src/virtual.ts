@@ -9,25 +9,15 @@ import {
 import { useCallback, useEffect, useReducer, useRef } from "preact/hooks";
 import type { RefObject } from "preact";
 import { range, width } from "./state";
+import { windowAround } from "./window";
 
 export const HEADER_PX = 32;
 const COARSE = matchMedia("(pointer: coarse)");
-/** Rows that exist beyond both edges, and rows that are asked for beyond those. */
+/** Rows that exist beyond both edges. */
 const OVERSCAN = 6;
-const MARGIN = 14;
-/** The window moves in steps, so that scrolling by a row asks for nothing. */
-const STEP = 10;
-const MOST = 300;
 
 export function rowHeight(): number {
   return COARSE.matches ? 40 : 29;
-}
-
-/** The window to ask for when rows `first` to `last` exist. */
-export function windowAround(first: number, last: number): { first: number; count: number } {
-  const start = Math.max(0, Math.floor((first - MARGIN) / STEP) * STEP);
-  const end = Math.ceil((last + 1 + MARGIN) / STEP) * STEP;
-  return { first: start, count: Math.min(MOST, end - start) };
 }
 
 export interface VisibleRows {

@@ -14,7 +14,7 @@ import {
 import { useEffect, useRef } from "preact/hooks";
 import { clock, rate } from "../format";
 import { SERIES, type SeriesName } from "../protocol";
-import { SPAN_MS, type Curves, type Sample } from "../series";
+import { axisTimes, SPAN_MS, type Curves, type Sample } from "../series";
 import { colours } from "../theme";
 
 Canvas.register(Filler, LinearScale, LineController, LineElement, PointElement, Tooltip);
@@ -103,11 +103,13 @@ function made(canvas: HTMLCanvasElement, writing: { current: Writing }): LineCan
           type: "linear",
           border: { display: false },
           grid: { display: false },
+          afterBuildTicks: (scale) => {
+            scale.ticks = axisTimes(scale.min, scale.max).map((value) => ({ value }));
+          },
           ticks: {
-            maxTicksLimit: 6,
             maxRotation: 0,
             font: { size: 10.5 },
-            callback: (value) => clock(Number(value)).slice(0, 5),
+            callback: (value) => clock(Number(value)).replace(/:00$/, ""),
           },
         },
         y: {
@@ -118,7 +120,7 @@ function made(canvas: HTMLCanvasElement, writing: { current: Writing }): LineCan
             maxTicksLimit: 4,
             font: { size: 10.5 },
             padding: 8,
-            callback: (value) => written(Number(value)),
+            callback: (value) => written(Number(value)).replace(".0", ""),
           },
           afterFit: (scale) => {
             scale.width = 52; // numbers of any length leave the curves where they are

@@ -11,7 +11,7 @@ import { TITLES } from "./Tabs";
 
 const TONES: Record<string, string> = { d: " quiet", b: " big", h: " huge" };
 /** Where the details cover the table, a tap opens them. */
-const NARROW = matchMedia("(max-width: 760px)");
+const NARROW = matchMedia("(max-width: 860px)");
 
 function Cell({ column, row, at }: { column: Column; row: Row; at: number }) {
   const text = row.cells[at] ?? "";
@@ -20,7 +20,7 @@ function Cell({ column, row, at }: { column: Column; row: Row; at: number }) {
   if (column.traffic !== null) {
     const part = share(text, state.place.value.totals);
     return (
-      <span role="gridcell" aria-colindex={at + 1} class={`cell traffic right${tone}`}>
+      <span role="gridcell" aria-colindex={at + 1} class={`cell traffic right ${column.name}${tone}`}>
         {part > 0 && <i class="bar" style={{ transform: `scaleX(${part.toFixed(3)})` }} />}
         <b>{text}</b>
       </span>
@@ -86,9 +86,11 @@ function Title({ column, at }: { column: Column; at: number }) {
       {column.sortable ? (
         <button type="button" tabIndex={-1} onClick={() => sortBy(column.name)}>
           {title || <span class="unseen">{column.name}</span>}
-          <span class="arrow" aria-hidden="true">
-            {on ? (rises ? "▲" : "▼") : ""}
-          </span>
+          {on && (
+            <span class="arrow" aria-hidden="true">
+              {rises ? "▲" : "▼"}
+            </span>
+          )}
         </button>
       ) : (
         title
@@ -136,6 +138,7 @@ export function Grid() {
   const total = now?.count ?? 0;
   const rows = useRows(scroller, total);
   const columns = state.columns.value;
+  const { exact } = state.place.value;
   const rowsPerPage = rows.perPage;
   useEffect(() => {
     table.rows = rowsPerPage;
@@ -143,9 +146,9 @@ export function Grid() {
     table.focus = () => scroller.current?.focus();
   }, [rowsPerPage, rows.scrollTo]);
   useEffect(() => {
-    scroller.current?.style.setProperty("--columns", template(columns));
-    scroller.current?.style.setProperty("--least", `${totalWidth(columns)}px`);
-  }, [columns]);
+    scroller.current?.style.setProperty("--columns", template(columns, exact));
+    scroller.current?.style.setProperty("--least", `${totalWidth(columns, exact)}px`);
+  }, [columns, exact]);
   const at = now?.selected_index ?? null;
   const seen = at !== null && rows.items.some((item) => item.index === at);
   const { known } = state;

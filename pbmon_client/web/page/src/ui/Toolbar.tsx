@@ -9,6 +9,17 @@ import { TITLES } from "./Tabs";
 /** Typing is followed after this pause, so that half a word asks nothing. */
 const PAUSE_MS = 120;
 
+function Count() {
+  const now = view.value;
+  if (now === null) return <p class="count" />;
+  const all = count(now.of);
+  return (
+    <p class="count">
+      {now.count === now.of ? all : <><strong>{count(now.count)}</strong> of {all}</>}
+    </p>
+  );
+}
+
 function FilterField() {
   const { filter } = place.value;
   const [text, setText] = useState(filter);
@@ -53,6 +64,7 @@ function FilterField() {
         onInput={(event) => typed(event.currentTarget.value)}
         onKeyDown={pressed}
       />
+      <Count />
       <kbd aria-hidden="true">/</kbd>
       <p id="filter-mistake" role="alert">
         {wrong}
@@ -78,17 +90,6 @@ function Pair({ flag, words, label }: { flag: Choice; words: [string, string]; l
         </button>
       ))}
     </div>
-  );
-}
-
-function Count() {
-  const now = view.value;
-  if (now === null) return <p class="count" />;
-  const all = count(now.of);
-  return (
-    <p class="count">
-      {now.count === now.of ? all : <><strong>{count(now.count)}</strong> of {all}</>}
-    </p>
   );
 }
 
@@ -134,7 +135,6 @@ export function Toolbar() {
           {paused.value ? "Paused" : "Pause"}
         </button>
       </div>
-      <Count />
     </div>
   );
 }
