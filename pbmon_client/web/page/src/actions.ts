@@ -15,6 +15,8 @@ export const table = {
 const sorts = new Map<ViewName, Pick<Place, "sort" | "reverse">>();
 /** The row to select as soon as it is known, by its index. */
 let awaited: number | null = null;
+/** Where the selection is, from a key press until the server has answered it. */
+let here: number | null = null;
 /** Whether to bring the selection into sight: it came from an address. */
 let seek = state.place.peek().selected !== null;
 
@@ -81,11 +83,12 @@ export function setFilter(filter: string): void {
 export function select(index: number): void {
   const row = state.known.value.rows.get(index);
   awaited = row === undefined ? index : null;
+  here = index;
   if (row !== undefined) go({ selected: row.key });
 }
 
 function cursor(): number {
-  return awaited ?? state.view.value?.selected_index ?? -1;
+  return here ?? state.view.value?.selected_index ?? -1;
 }
 
 export function moveTo(index: number): void {
@@ -96,8 +99,9 @@ export function moveTo(index: number): void {
   table.scrollTo(at, "auto");
 }
 
-/** Called when rows arrived: selects the one that was waited for. */
-export function rowArrived(): void {
+/** Called when rows arrived, and whether all wishes are answered: selects what was waited for. */
+export function rowsArrived(answered: boolean): void {
+  if (answered && awaited === null) here = null;
   if (awaited !== null) select(awaited);
   const at = state.view.value?.selected_index ?? null;
   if (seek && at !== null && awaited === null) {

@@ -1,6 +1,6 @@
 // Takes what the server says into the state, and tells it what is wanted.
 import { batch, effect } from "@preact/signals";
-import { rowArrived } from "./actions";
+import { rowsArrived } from "./actions";
 import type { Fields, HistoryMessage, Message, SelectedMessage, ViewMessage } from "./protocol";
 import { merged } from "./rows";
 import { continued, fromHistory, NO_CURVES } from "./series";
@@ -29,7 +29,7 @@ function takeView(message: ViewMessage): void {
   if (message.wish === number) state.mistake.value = null;
   state.away.value = null;
   state.view.value = message;
-  rowArrived();
+  rowsArrived(message.wish === number);
 }
 
 function takeSelected(message: SelectedMessage): void {
