@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from pbmond.patience import patient
+from tests.browser.page_server import ARGUMENTS, BUILT, PATIENCE_MS, ROOT, Server
 
-ROOT: Final = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "unit"))  # the made-up world is that of the unit tests
 
-from live_world import World  # noqa: E402 - needs that path
+from tests.browser.live_world import World
 
-BUILT: Final = ROOT / "pbmon_client" / "web" / "page" / "dist" / "index.html"
-_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-PATIENCE_MS: Final = patient(15.0) * 1000
-
-
-class Server:
-    """``pbmon-client web`` at one address, which can be ended and started again."""
-
-    def __init__(self, socket_path: Path, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        self._command = [
-            *(sys.executable, "-m", "pbmon_client", "web", "--socket", str(socket_path)),
-            *("--listen", f"127.0.0.1:{self.port}", "--token-file", str(folder / "token")),
-        ]
-        self.origin = f"http://127.0.0.1:{self.port}"
-        self.start()
-        self.token = (folder / "token").read_text().strip()
-
-    @property
-    def entrance(self) -> str:
-        return f"{self.origin}/?token={self.token}"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command,
-            cwd=ROOT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert re.search(rf"127\.0\.0\.1:{self.port}\b", line), line
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.communicate(timeout=patient(10.0))
+_BROWSERS: Final = ("chromium", "google-chrome", "chromium-browser")
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +25,7 @@ def chromium() -> Iterator[Browser]:
         pytest.fail("the page is not built: packaging/quickstart --setup-only builds it")
     with sync_playwright() as playwright:
         where = next(filter(None, map(shutil.which, _BROWSERS)), None)
-        browser = playwright.chromium.launch(executable_path=where, args=[*_ARGUMENTS])
+        browser = playwright.chromium.launch(executable_path=where, args=[*ARGUMENTS])
         yield browser
         browser.close()
 
@@ -105,7 +52,8 @@ def visit(chromium: Browser) -> Iterator[Visit]:
     def open_page(server: Server, place: str = "", width: int = 1440, **options: object) -> Page:
         height = 844 if width < 500 else 900
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, **options  # type: ignore[arg-type]
+            viewport={"width": width, "height": height},
+            **options,  # type: ignore[arg-type]
         )
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""The made-up host of the demonstration, alive: published once a tick, with names that mean harm."""
+"""The made-up host of the demonstration, alive, and with names that mean harm."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def crowd(count: int) -> wire.Message:
     """One snapshot of many processes."""
     return message(
         [
-            process(100 + at, f"worker-{at}".encode(), net_rx_bytes=at, net_rx_bytes_per_s=float(at))
+            process(
+                100 + at, f"worker-{at}".encode(), net_rx_bytes=at, net_rx_bytes_per_s=float(at)
+            )
             for at in range(count)
         ],
         seq=5,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import PATIENCE_MS, Server, Visit
-from live_world import HOSTILE, World, crowd
 from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit
+from tests.browser.live_world import HOSTILE, World, crowd
+from tests.browser.page_server import BUILT, PATIENCE_MS, Server
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -193,9 +196,7 @@ def test_a_tour_asks_nobody_else_and_breaks_no_rule(server: Server, visit: Visit
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("width", [1440, 390])
-def test_axe_finds_nothing_serious(
-    server: Server, visit: Visit, theme: str, width: int
-) -> None:
+def test_axe_finds_nothing_serious(server: Server, visit: Visit, theme: str, width: int) -> None:
     page = visit(server, STILL, width=width, color_scheme=theme)
     choose(page, "backup")
     page.wait_for_timeout(1200)
@@ -257,9 +258,7 @@ def test_everything_is_reached_with_keys_alone(server: Server, visit: Visit) -> 
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_ten_thousand_rows_scroll_without_a_jump(
-    tmp_path: Path, visit: Visit
-) -> None:
+def test_ten_thousand_rows_scroll_without_a_jump(tmp_path: Path, visit: Visit) -> None:
     world = World(tmp_path / "socket", crowd(10_000))
     server = Server(tmp_path / "socket", tmp_path)
     try:
@@ -301,3 +300,9 @@ def test_the_page_comes_back_after_server_and_daemon(tmp_path: Path, visit: Visi
     finally:
         server.stop()
         world.close()
+
+
+def test_the_page_is_small() -> None:
+    scripts = [*BUILT.parent.glob("assets/*.js")]
+    assert scripts
+    assert sum(len(gzip.compress(each.read_bytes())) for each in scripts) <= 120_000

@@ -138,7 +138,7 @@ export function sortBy(name: string): void {
 }
 
 function sortStep(step: 1 | -1): void {
-  const names = [null, ...state.columns.value.filter((c) => c.sortable).map((c) => c.name)];
+  const names = [null, ...state.wanted.value.filter((c) => c.sortable).map((c) => c.name)];
   const at = names.indexOf(state.place.value.sort);
   go({ sort: names[(at + step + names.length) % names.length] ?? null, reverse: false });
 }
