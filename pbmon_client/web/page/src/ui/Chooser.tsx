@@ -35,7 +35,7 @@ function Lists() {
     <>
       <fieldset>
         <legend>Classes of bytes, in every view</legend>
-        {fields.value?.classes.map((name) => (
+        {[...new Set([...(fields.value?.classes ?? []), "disk"])].map((name) => (
           <Box
             key={name}
             on={!settings.value.classes.includes(name)}
