@@ -20,19 +20,18 @@ struct process_key {
 	__u32 zero;
 };
 
-/* One connection of one process. 64 bytes, no padding. */
+/* One connection of one process. 56 bytes, no padding. */
 struct flow_key {
 	__u64 start_ns;
-	__u8 local[16];  /* inet: 4 bytes and zeros; inet6: 16; others: socket inode in the first 8 */
+	__u8 local[16];  /* inet: 4 bytes and zeros; inet6: 16; others: zeros */
 	__u8 remote[16]; /* all zeros: the peer is not known */
-	__u64 net;       /* address of struct net: distinguishes namespaces, never shown */
 	__u32 tgid;
 	__u16 local_port;  /* host byte order */
 	__u16 remote_port; /* host byte order */
 	__u16 protocol;    /* sk_protocol: IPPROTO_*, or the family's own number */
 	__u8 family;       /* AF_* */
 	__u8 type;         /* SOCK_* */
-	__u32 inode;       /* inet: tells sockets with the same ends apart */
+	__u32 inode;       /* tells sockets with the same ends apart, in one network namespace or two */
 };
 
 /* One open file of one process. 32 bytes, no padding. */

@@ -101,18 +101,15 @@ INLINE void fill_flow(struct flow_key *key, void *sk, const struct socket_head *
 	key->protocol = HEAD(u16, &kind, OFFSETOF_SK_PROTOCOL - OFFSETOF_SK_KIND);
 	key->type = HEAD(u16, &kind, OFFSETOF_SK_TYPE - OFFSETOF_SK_KIND);
 	key->family = HEAD(u16, head, OFFSETOF_SKC_FAMILY);
-	key->net = HEAD(u64, head, OFFSETOF_SKC_NET);
+	key->inode = inode;
 	if (key->family == AF_INET || key->family == AF_INET6) {
 		fill_endpoints(key->family, head, key->local, key->remote);
 		key->local_port = HEAD(u16, head, OFFSETOF_SKC_NUM);
 		key->remote_port = host_order(HEAD(u16, head, OFFSETOF_SKC_DPORT));
-		key->inode = inode;
 		/* A connection that both ends have closed gives its port back (inet_put_port()), and
 		 * what it received can still be read. Where it was is left. */
 		if (!key->local_port && key->protocol == IPPROTO_TCP)
 			key->local_port = host_order(READ(u16, sk, OFFSETOF_INET_SPORT));
-	} else {
-		*(u64 *)key->local = inode;
 	}
 }
 
@@ -149,7 +146,7 @@ INLINE bool called_connect(void *sk)
 INLINE u8 opened_by(const struct flow_key *key, void *sk, u8 state)
 {
 	struct endpoints endpoints = {
-		.net = key->net,
+		.net = READ(u64, sk, OFFSETOF_SKC_NET),
 		.family = key->family,
 		.local_port = key->local_port,
 		.remote_port = key->remote_port,
@@ -208,7 +205,7 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 	row->counter.id = next_id(row->counter.id, slot);
 	row->counter.class = socket_class(key, sk);
 	row->counter.flags = opened_by(key, sk, state);
-	row->counter.netns = READ(u32, (void *)key->net, OFFSETOF_NET_NS_INUM);
+	row->counter.netns = READ(u32, READ(void *, sk, OFFSETOF_SKC_NET), OFFSETOF_NET_NS_INUM);
 	row->counter.detail = socket_inode(sk);
 	RAISE_HIGH_WATER(flow, slot);
 	if (!publish(MAP(FLOW_INDEX), MAP(FLOW_FREE), key, &slot, &row->counter))

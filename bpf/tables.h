@@ -44,7 +44,7 @@ INLINE struct flow_slot *flow_of(u64 id)
 	u32 slot = id;
 	struct flow_slot *row = map_lookup(MAP(FLOW_SLOTS), &slot);
 
-	return row && row->counter.id == id && row->key.net ? row : NULL;
+	return row && row->counter.id == id && row->key.start_ns ? row : NULL;
 }
 
 INLINE struct file_slot *file_row_of(u64 id)

@@ -36,7 +36,7 @@ and the members of group pbmon see all.
 
 Without an output option it opens the terminal interface (? shows its keys).
 Where there is no terminal, it prints a table for every snapshot, busiest first.
-`pbmon-client web` shows the same in a browser; `pbmon-client web --help` says how.
+`pbmon-client web` shows the same in a browser; see `pbmon-client web --help`.
 """
 
 _EPILOG: Final = """\
@@ -113,7 +113,7 @@ class Options:
     demo: Path | None
 
 
-class _Parser(argparse.ArgumentParser):
+class _OptionParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {safe_text(message)}; see {self.prog} --help\n")
 
@@ -183,7 +183,7 @@ def _socket(parser: argparse.ArgumentParser, text: str | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = _OptionParser(
         prog="pbmon-client",
         usage="pbmon-client [--json | --ndjson | --csv | --once] [options]\n"
         "       pbmon-client web [options]",

@@ -41,7 +41,7 @@ QUIET_PER_S: Final = 20
 RESCAN_NS: Final = 10_000_000_000
 
 
-class Kernel(Hooks, Protocol):
+class KernelCounters(Hooks, Protocol):
     """The attached programs and their maps; counters are cumulative."""
 
     events_fd: int
@@ -94,7 +94,7 @@ class Host(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class RunIdentity:
     """What identifies this host and this run in every message."""
 
     host: str
@@ -117,10 +117,10 @@ class Collector:
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: KernelCounters,
         proc: Proc,
         store: Store,
-        identity: Identity,
+        identity: RunIdentity,
         clock: Clock,
         *,
         host: Host,

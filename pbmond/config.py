@@ -28,7 +28,7 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessSelection:
+class ProcessMatcher:
     """Processes chosen by pid, by name (exact or a shell pattern) or by user."""
 
     pids: frozenset[int] = frozenset()
@@ -64,8 +64,8 @@ class Config:
     flows_capacity: int = 131_072
     files_capacity: int = 131_072
     overflow_capacity: int = 65_536
-    include: ProcessSelection = ProcessSelection()
-    exclude: ProcessSelection = ProcessSelection()
+    include: ProcessMatcher = ProcessMatcher()
+    exclude: ProcessMatcher = ProcessMatcher()
     run_dir: Path = Path("/run/pbmon")
     publisher_user: str = "pbmon"
     access_group: str = "pbmon"
@@ -81,7 +81,7 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
+class _TomlKey:
     """Where the value of a TOML key goes, how to read it (None: not allowed), what is allowed."""
 
     field: str
@@ -139,46 +139,50 @@ def _name(value: Any) -> str | None:  # noqa: ANN401 - whatever TOML can hold
     return value if isinstance(value, str) and value and "\0" not in value else None
 
 
-def _capacity(field: str) -> _Key:
-    return _Key(field, _integer(256, 4_194_304), "a whole number of entries from 256 to 4194304")
+def _capacity(field: str) -> _TomlKey:
+    return _TomlKey(
+        field, _integer(256, 4_194_304), "a whole number of entries from 256 to 4194304"
+    )
 
 
-def _choice(field: str, choices: tuple[str, ...]) -> _Key:
-    return _Key(field, _one_of(choices), "one of " + ", ".join(f'"{each}"' for each in choices))
+def _choice(field: str, choices: tuple[str, ...]) -> _TomlKey:
+    return _TomlKey(field, _one_of(choices), "one of " + ", ".join(f'"{each}"' for each in choices))
 
 
-def _linger(field: str) -> _Key:
-    return _Key(field, _seconds(0, 86_400), "a number of seconds from 0 to 86400")
+def _linger(field: str) -> _TomlKey:
+    return _TomlKey(field, _seconds(0, 86_400), "a number of seconds from 0 to 86400")
 
 
-def _directory(field: str) -> _Key:
-    return _Key(field, _absolute, "an absolute path")
+def _directory(field: str) -> _TomlKey:
+    return _TomlKey(field, _absolute, "an absolute path")
 
 
 #: Every key of the file. ``include.*`` and ``exclude.*`` become one ProcessSelection each.
-KEYS: Final[Mapping[str, _Key]] = {
-    "interval": _Key("interval_s", _seconds(0.1, 3600), "a number of seconds from 0.1 to 3600"),
-    "history_length": _Key(
+KEYS: Final[Mapping[str, _TomlKey]] = {
+    "interval": _TomlKey("interval_s", _seconds(0.1, 3600), "a number of seconds from 0.1 to 3600"),
+    "history_length": _TomlKey(
         "history_length", _integer(1, 600), "a whole number of samples from 1 to 600"
     ),
     "sockets": _choice("sockets", SOCKET_MODES),
     "files": _choice("files", FILE_MODES),
     "reads": _choice("reads", READ_MODES),
     "run_dir": _directory("run_dir"),
-    "publisher_user": _Key("publisher_user", _account, "the name of a user"),
-    "access_group": _Key("access_group", _account, "the name of a group"),
-    "bcc_python": _Key(
+    "publisher_user": _TomlKey("publisher_user", _account, "the name of a user"),
+    "access_group": _TomlKey("access_group", _account, "the name of a group"),
+    "bcc_python": _TomlKey(
         "bcc_python", _absolute_or_empty, 'an absolute path, or "" to find an interpreter with bcc'
     ),
     "log_level": _choice("log_level", LOG_LEVELS),
-    "log_file": _Key("log_file", _absolute_or_empty, 'an absolute path, or "" for standard error'),
+    "log_file": _TomlKey(
+        "log_file", _absolute_or_empty, 'an absolute path, or "" for standard error'
+    ),
     "linger.exited": _linger("exited_linger_s"),
     "linger.idle": _linger("idle_linger_s"),
     "maps.flows": _capacity("flows_capacity"),
     "maps.files": _capacity("files_capacity"),
     "maps.overflow": _capacity("overflow_capacity"),
     **{
-        f"{side}.{what}": _Key(f"{side}.{what}", _list_of(item), f"a list of {words}")
+        f"{side}.{what}": _TomlKey(f"{side}.{what}", _list_of(item), f"a list of {words}")
         for side in ("include", "exclude")
         for what, item, words in (
             ("pids", _integer(1, 4_194_304), "process ids"),
@@ -240,14 +244,14 @@ def _known(path: str) -> str:
     return "allowed are " + ", ".join(keys + tables)
 
 
-def _selection(side: str, values: dict[str, Any], file: str, uid_of: UidOf) -> ProcessSelection:
+def _selection(side: str, values: dict[str, Any], file: str, uid_of: UidOf) -> ProcessMatcher:
     uids = set()
     for user in values.pop(f"{side}.users", []):
         uid = user if isinstance(user, int) else uid_of(user)
         if uid is None:
             raise ConfigError(f"{file}: key `{side}.users`: this host has no user {user!r}")
         uids.add(uid)
-    return ProcessSelection(
+    return ProcessMatcher(
         pids=frozenset(values.pop(f"{side}.pids", [])),
         names=tuple(name.encode() for name in values.pop(f"{side}.names", [])),
         uids=frozenset(uids),

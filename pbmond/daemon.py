@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from pbmond.collector import Clock, Collector, Identity
+from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.config import Config
 from pbmond.host.hostcounters import HostCounters
 from pbmond.host.inodes import socket_device
@@ -56,7 +56,7 @@ def _collector(
     config: Config, kernel: Kernel, proc: Procfs, host: HostCounters, clock: Clock
 ) -> Collector:
     began = host.read(clock.monotonic())  # first of all: the programs are counting already
-    identity = Identity(
+    identity = RunIdentity(
         host=os.uname().nodename,
         boot_id=proc.boot_id(),
         epoch=secrets.token_hex(8),

@@ -48,7 +48,7 @@ class Feed(Protocol):
         """Hand a frame over; False if there is no room. Never waits."""
 
 
-class Signals(Protocol):
+class SignalHandler(Protocol):
     """The signals that the daemon receives, as ``pbmond.system.signals.Signals`` handles them."""
 
     @property
@@ -77,7 +77,7 @@ class Service:
         self._budget_ns = 0  # what is left of it for frames until the next tick
         self._next_tick_ns = 0
 
-    def run(self, events_fd: int, signals: Signals) -> None:
+    def run(self, events_fd: int, signals: SignalHandler) -> None:
         """Run until a signal ends it; the first tick is immediate."""
         self.start()
         while self.step(events_fd, signals, max(0, self._next_tick_ns - self._clock.monotonic())):
@@ -87,7 +87,7 @@ class Service:
         """Make the first tick due now."""
         self._next_tick_ns = self._clock.monotonic()
 
-    def step(self, events_fd: int, signals: Signals, wait_ns: int) -> bool:
+    def step(self, events_fd: int, signals: SignalHandler, wait_ns: int) -> bool:
         """Wait at most ``wait_ns`` for something to do, and do it; False if the daemon must end."""
         if self._feed.ensure(self._clock.monotonic()):
             self._wanted.clear()  # viewers reconnect by themselves, and ask the new one

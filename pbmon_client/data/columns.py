@@ -12,7 +12,7 @@ from pbmond.fields import NO_UID, SHOWN, Field
 
 UserName = Callable[[int], str]
 #: Makes a field's values (None: not known) from the wire's columns of the same table.
-Source = Callable[[Mapping[str, Any], UserName], Sequence[Any]]
+ColumnSource = Callable[[Mapping[str, Any], UserName], Sequence[Any]]
 
 
 def _each(convert: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
@@ -25,36 +25,36 @@ def _each(convert: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
 # --- by the table of fields -----------------------------------------------------------------------
 
 
-def _raw(name: str) -> Source:
+def _raw(name: str) -> ColumnSource:
     return lambda columns, _user: columns[name]
 
 
-def _known(name: str, unknown: int) -> Source:
+def _known(name: str, unknown: int) -> ColumnSource:
     return lambda columns, _user: [None if v == unknown else v for v in columns[name]]
 
 
-def _where(name: str, other: str) -> Source:
+def _where(name: str, other: str) -> ColumnSource:
     return lambda columns, _user: [
         value if known else None for value, known in zip(columns[name], columns[other], strict=True)
     ]
 
 
-def _text(name: str, convert: Callable[[bytes], str] = fmt.safe) -> Source:
+def _text(name: str, convert: Callable[[bytes], str] = fmt.safe) -> ColumnSource:
     return lambda columns, _user: [None if v is None else convert(v) for v in columns[name]]
 
 
-def _rates(name: str) -> Source:
+def _rates(name: str) -> ColumnSource:
     return lambda columns, _user: [v if isfinite(v) else None for v in columns[name]]
 
 
-def _choices(name: str, choices: Sequence[Any]) -> Source:
+def _choices(name: str, choices: Sequence[Any]) -> ColumnSource:
     # A publisher's mistake must not end the viewer: an index out of range reads as unknown.
     unknown = "unknown" if "unknown" in choices else None
     table = [*choices, *[unknown] * (256 - len(choices))]
     return lambda columns, _user: [table[v] for v in columns[name]]
 
 
-def _source(field: Field) -> Source:
+def _source(field: Field) -> ColumnSource:
     if field.name in _MADE:
         return _MADE[field.name]
     if field.choices:
@@ -74,7 +74,7 @@ def _users(columns: Mapping[str, Any], user: UserName) -> Sequence[Any]:
     return [None if uid == NO_UID else user(uid) for uid in columns["uid"]]
 
 
-def _end(side: str, convert: Callable[[int, bytes, bytes | None], str | None]) -> Source:
+def _end(side: str, convert: Callable[[int, bytes, bytes | None], str | None]) -> ColumnSource:
     def source(columns: Mapping[str, Any], _user: UserName) -> Sequence[Any]:
         return _each(convert, columns["family"], columns[side], columns[f"{side}_name"])
 
@@ -100,7 +100,7 @@ def _devices(columns: Mapping[str, Any], _user: UserName) -> Sequence[Any]:
     return _each(fmt.device, columns["device"])
 
 
-_MADE: Final[dict[str, Source]] = {
+_MADE: Final[dict[str, ColumnSource]] = {
     "user": _users,
     "cmdline": _text("cmdline", fmt.safe_cmdline),
     "protocol": _protocols,

@@ -278,7 +278,7 @@ def _address_value(text: str, op: str) -> Any:  # noqa: ANN401 - an address's te
 
 # --- parsing ------------------------------------------------------------------------------------
 
-_Value = tuple[lark.Token, str]  # the token, for its position, and the text it stands for
+_Literal = tuple[lark.Token, str]  # the token, for its position, and the text it stands for
 
 
 class _PlacedError(Exception):
@@ -290,7 +290,7 @@ class _PlacedError(Exception):
         self.end = end
 
 
-class _Builder(lark.Transformer[lark.Token, Expression]):
+class _ExpressionBuilder(lark.Transformer[lark.Token, Expression]):
     """Builds the tree while lark parses, so that deep nesting cannot exhaust the stack."""
 
     def __init__(self, compile_: Compile) -> None:
@@ -306,7 +306,7 @@ class _Builder(lark.Transformer[lark.Token, Expression]):
     def negation(self, terms: list[Expression]) -> Expression:
         return self._shallow(Negation(terms[0]))
 
-    def value(self, tokens: list[lark.Token]) -> _Value:
+    def value(self, tokens: list[lark.Token]) -> _Literal:
         token = tokens[0]
         if token.type == "WORD":
             return token, str(token)
@@ -320,7 +320,7 @@ class _Builder(lark.Transformer[lark.Token, Expression]):
     def among(self, parts: list[Any]) -> Expression:
         return self._comparison(parts[0], "in", parts[1:])
 
-    def _comparison(self, field: lark.Token, op: str, values: list[_Value]) -> Expression:
+    def _comparison(self, field: lark.Token, op: str, values: list[_Literal]) -> Expression:
         named = FIELDS.get(field)
         if named is None:
             raise _misplaced(field, unknown_field(str(field)))
@@ -353,7 +353,7 @@ def _depth(node: Expression) -> int:
 
 @functools.cache
 def _parser(compile_: Compile) -> lark.Lark:
-    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_Builder(compile_))
+    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_ExpressionBuilder(compile_))
 
 
 def parse(text: str, compile_: Compile = re.compile) -> Expression:

@@ -19,7 +19,7 @@ _HEADER_BYTES: Final = 120
 
 _INTERVAL: Final = interval_name("")
 CoverageMap = Mapping[str, Any]
-Write = Callable[[float], str]
+WriteAmount = Callable[[float], str]
 
 
 # --- the interval -------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def line(
     coverage: CoverageMap,
     interval_ns: int,
     cells: int,
-    write: Write = human,
+    write: WriteAmount = human,
     *,
     totals: bool = False,
 ) -> str:
@@ -134,7 +134,7 @@ def line(
     return fit(fitting, cells).rstrip()
 
 
-def _said(coverage: CoverageMap, suffix: str, opening: str, write: Write) -> _Phrases | None:
+def _said(coverage: CoverageMap, suffix: str, opening: str, write: WriteAmount) -> _Phrases | None:
     shares = sorted(_nets(coverage, suffix), key=lambda share: share.whole, reverse=True)
     disk = _disk(coverage, suffix)
     if not shares and disk is None:
@@ -166,7 +166,7 @@ def _nets(coverage: CoverageMap, suffix: str) -> Iterator[_Share]:
 
 
 def _reasons(
-    coverage: CoverageMap, suffix: str, shares: Sequence[_Share], write: Write
+    coverage: CoverageMap, suffix: str, shares: Sequence[_Share], write: WriteAmount
 ) -> Iterator[str]:
     """Explain the difference between an interface's bytes and the payload of the rows."""
     differences = list(_differences(shares))

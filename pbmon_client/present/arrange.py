@@ -11,7 +11,7 @@ from operator import eq
 from typing import Any, Final
 
 from pbmon_client.data.model import Rows, Snapshot
-from pbmon_client.present.listing import Key, Listing, TableListing, listing_of
+from pbmon_client.present.listing import Listing, RowKey, TableListing, listing_of
 from pbmon_client.present.search import EVERYTHING, Search, owners_of, rows_of
 from pbmon_client.present.tree import Tree, grow
 from pbmon_client.present.views import BUSIEST, View
@@ -31,7 +31,7 @@ class GroupScope:
     """
 
     view: View
-    key: Key
+    key: RowKey
     label: str
 
 
@@ -50,7 +50,7 @@ class ViewQuery:
     sort: str | None = BUSIEST
     reverse: bool = False
     totals: bool = False
-    pinned: tuple[Key, ...] = ()
+    pinned: tuple[RowKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Arranged:
     pinned: int = 0
     tree: Tree | None = None
 
-    def key_at(self, index: int) -> Key:
+    def key_at(self, index: int) -> RowKey:
         """Return the key of a row by its index in the order."""
         return self.listing.key(self.order[index])
 
-    def index_of(self, key: Key) -> int | None:
+    def index_of(self, key: RowKey) -> int | None:
         """Return the index of a key in the order, None if its row is not listed."""
         row = self.listing.position(key)
         if row is None:

@@ -16,8 +16,8 @@ TIMES: Final = "\N{MULTIPLICATION SIGN}"
 DASH: Final = "\N{EN DASH}"
 CRUMB: Final = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
 
-Run = tuple[str, str]
-Line = list[Run]
+Span = tuple[str, str]
+Line = list[Span]
 
 #: Left-to-right mark, zero cells wide: keeps a right-to-left name from reordering its neighbours.
 _LRM: Final = "\u200e"

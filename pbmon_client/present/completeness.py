@@ -63,15 +63,15 @@ def status(snapshot: Snapshot) -> tuple[str, str]:
     return "good", f"complete{mark}"
 
 
-Report = list[tuple[str, list[tuple[str, str]]]]
+HealthReport = list[tuple[str, list[tuple[str, str]]]]
 
 
-def report(health: Mapping[str, Any]) -> Report:
+def report(health: Mapping[str, Any]) -> HealthReport:
     """Return a health object as headings with (name, value) pairs under each.
 
     Entries that a newer daemon adds are included; names are the contract's.
     """
-    made: Report = []
+    made: HealthReport = []
     for name, value in health.items():
         entries = _entries("", value)
         made.append((_HEADINGS.get(name) or _words(name), entries or [("", "none")]))

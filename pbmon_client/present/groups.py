@@ -8,7 +8,7 @@ from typing import Any, Final
 from pbmon_client.data import network
 from pbmon_client.data.model import Rows
 from pbmon_client.data.text import safe
-from pbmon_client.present.listing import Grouping, Key
+from pbmon_client.present.listing import Grouping, RowKey
 from pbmon_client.present.view_columns import short_container
 from pbmond.fields import CLASSES, CODES, DIRECTIONS, NO_UID
 
@@ -18,14 +18,14 @@ _OUT: Final = DIRECTIONS.index("out")
 _PLURALS: Final = {"unix": "unix sockets", "socket": "other sockets"}
 
 
-def _text(value: Key) -> str | None:
+def _text(value: RowKey) -> str | None:
     return safe(value) if isinstance(value, bytes) else None
 
 
 # --- programs -----------------------------------------------------------------------------------
 
 
-def _programs(rows: Rows) -> Iterable[Key]:
+def _programs(rows: Rows) -> Iterable[RowKey]:
     columns = rows.table.columns
     return [exe or (name,) for exe, name in zip(columns["exe"], columns["name"], strict=True)]
 
@@ -45,23 +45,23 @@ PROGRAMS: Final = Grouping("processes", _programs, {"program": _program, "exe": 
 # --- users, units and containers ----------------------------------------------------------------
 
 
-def _users(rows: Rows) -> Iterable[Key]:
+def _users(rows: Rows) -> Iterable[RowKey]:
     return list(rows.table.columns["uid"])
 
 
-def _user(rows: Rows, key: Key, row: int) -> str | None:
+def _user(rows: Rows, key: RowKey, row: int) -> str | None:
     # From the contract's own column, which knows how users are named.
     return None if key == NO_UID else rows.take([row]).column("user")[0]
 
 
-def _uid(_rows: Rows, key: Key, _row: int) -> Key:
+def _uid(_rows: Rows, key: RowKey, _row: int) -> RowKey:
     return None if key == NO_UID else key
 
 
 USERS: Final = Grouping("processes", _users, {"user": _user, "uid": _uid})
 
 
-def _units(rows: Rows) -> Iterable[Key]:
+def _units(rows: Rows) -> Iterable[RowKey]:
     columns = rows.table.columns
     return list(zip(columns["container"], columns["unit"], strict=True))
 
@@ -89,7 +89,7 @@ UNITS: Final = Grouping(
 # --- remote hosts and ports ---------------------------------------------------------------------
 
 
-def _hosts(rows: Rows) -> Iterable[Key]:
+def _hosts(rows: Rows) -> Iterable[RowKey]:
     columns = rows.table.columns
     return [
         (family, remote) if number in _NET else number
@@ -112,7 +112,7 @@ def _class_words(rows: Rows, row: int) -> str:
     return _PLURALS.get(name, name)
 
 
-def _class(rows: Rows, _key: Key, row: int) -> str | None:
+def _class(rows: Rows, _key: RowKey, row: int) -> str | None:
     number = rows.table.columns["class"][row]
     return CLASSES[number] if number < len(CLASSES) else None
 
@@ -120,7 +120,7 @@ def _class(rows: Rows, _key: Key, row: int) -> str | None:
 HOSTS: Final = Grouping("connections", _hosts, {"host": _host, "class": _class})
 
 
-def _ports(rows: Rows) -> Iterable[Key]:
+def _ports(rows: Rows) -> Iterable[RowKey]:
     columns = rows.table.columns
     names = ("class", "protocol", "local_port", "remote_port", "direction")
     # The port of the service is the one that was connected to; where it is unknown who opened the

@@ -15,11 +15,10 @@ from math import isnan
 from operator import add, eq, itemgetter
 from typing import Any, Final, Protocol, TypeVar
 
-from pbmon_client.data.model import Rows
+from pbmon_client.data.model import Rows, ValuesOf
 from pbmond.fields import IDENTITY, SHOWN, Combined
 
-Key = Hashable
-ValuesOf = Callable[[str], Sequence[Any] | None]
+RowKey = Hashable
 Value = TypeVar("Value", bound=Hashable)
 
 
@@ -29,10 +28,10 @@ class Listing(Protocol):
     def __len__(self) -> int:
         """Return the number of rows."""
 
-    def key(self, row: int) -> Key:
+    def key(self, row: int) -> RowKey:
         """Return the identity of a row, the same in every snapshot of a daemon run."""
 
-    def position(self, key: Key) -> int | None:
+    def position(self, key: RowKey) -> int | None:
         """Return the row of a key."""
 
     def raw(self, name: str) -> Sequence[Any] | None:
@@ -68,11 +67,11 @@ class TableListing:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def key(self, row: int) -> Key:
+    def key(self, row: int) -> RowKey:
         """Return the wire's identity of a row."""
         return tuple(column[row] for column in self._identity)
 
-    def position(self, key: Key) -> int | None:
+    def position(self, key: RowKey) -> int | None:
         """Find a row by its identity."""
         if not isinstance(key, tuple) or len(key) != len(self._identity):
             return None
@@ -148,8 +147,8 @@ class Grouping:
     """
 
     table: str
-    keys: Callable[[Rows], Iterable[Key]]
-    labels: Mapping[str, Callable[[Rows, Key, int], Any]]
+    keys: Callable[[Rows], Iterable[RowKey]]
+    labels: Mapping[str, Callable[[Rows, RowKey, int], Any]]
 
 
 _COUNTS: Final = ("members", "processes")
@@ -161,7 +160,7 @@ def numbered(values: Sequence[Value]) -> tuple[dict[Value, int], list[int]]:
     return numbers, list(map(numbers.__getitem__, values))
 
 
-def group_keys(rows: Rows, grouping: Grouping) -> list[Key]:
+def group_keys(rows: Rows, grouping: Grouping) -> list[RowKey]:
     """Return each row's group."""
     return rows.derived(("keys", grouping), lambda: list(grouping.keys(rows)))
 
@@ -185,7 +184,7 @@ class GroupListing:
     def __init__(self, rows: Rows, grouping: Grouping, chosen: Sequence[int] | None) -> None:
         self.rows: Final = _weakly(rows)
         self._grouping = grouping
-        self._keys: list[Key]
+        self._keys: list[RowKey]
         self._chosen = chosen
         # Without a Python-level step per row, here and below: a key press waits for this.
         if chosen is None:
@@ -202,11 +201,11 @@ class GroupListing:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def key(self, row: int) -> Key:
+    def key(self, row: int) -> RowKey:
         """Return the group's key."""
         return self._keys[row]
 
-    def position(self, key: Key) -> int | None:
+    def position(self, key: RowKey) -> int | None:
         """Return the group with a key."""
         return self._positions.get(key)
 
@@ -275,7 +274,7 @@ class GroupListing:
         field = SHOWN[self.rows.kind].get(name)
         return None if field is None else field.combined
 
-    def _label(self, label: Callable[[Rows, Key, int], Any], row: int) -> Any:  # noqa: ANN401
+    def _label(self, label: Callable[[Rows, RowKey, int], Any], row: int) -> Any:  # noqa: ANN401
         return label(self.rows, self._keys[row], self._first(row))
 
     def _counts(self, name: str, rows: Sequence[int]) -> list[int | None]:

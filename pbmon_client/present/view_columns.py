@@ -8,10 +8,10 @@ from dataclasses import field as made_by
 from math import isnan
 from typing import Any, Final
 
+from pbmon_client.data.model import ValuesOf
 from pbmon_client.data.network import inet_protocol_number
 from pbmon_client.data.text import human
 from pbmon_client.present.cells import DASH, TIMES, clean
-from pbmon_client.present.listing import ValuesOf
 from pbmon_client.present.numbers import Units, clock, latency
 from pbmond.fields import FIELDS, SHOWN, rate_name
 
@@ -46,7 +46,7 @@ class Style:
     ascii_only: bool = False
 
 
-Write = Callable[[ValuesOf, Style, int], list[str]]
+WriteCells = Callable[[ValuesOf, Style, int], list[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class ViewColumn:
     cells: int
     rank: int
     sort: str
-    write: Write
+    write: WriteCells
     stretch: int = 0
     right: bool = False
     keep_end: bool = False
@@ -103,7 +103,7 @@ def _values(values_of: ValuesOf, name: str) -> Sequence[Any]:
     return values_of(name) or ()
 
 
-def _plain(name: str) -> Write:
+def _plain(name: str) -> WriteCells:
     def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
         return ["" if v is None else written(name, v, style) for v in _values(values_of, name)]
 
@@ -130,7 +130,7 @@ def text(
     right: bool = False,
     keep_end: bool = False,
     title: str | None = None,
-    write: Write | None = None,
+    write: WriteCells | None = None,
     ideal: int = 0,
     most: int = 1000,
 ) -> ViewColumn:
@@ -205,7 +205,7 @@ def write_name(values_of: ValuesOf, style: Style, cells: int) -> list[str]:
     return written
 
 
-def write_end(side: str) -> Write:
+def write_end(side: str) -> WriteCells:
     """Make the writer of one end of a connection: address, or name, and port."""
 
     def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from pbmon_client.present.listing import Key
+from pbmon_client.present.listing import RowKey
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, TREE, VIEWS
 from pbmon_client.tui.draw import detail
 from pbmon_client.tui.draw.grid import columns_of
@@ -36,7 +36,7 @@ def move(state: State, by: int) -> None:
     position.selected = rows.key_at(at)
 
 
-def select(state: State, key: Key) -> bool:
+def select(state: State, key: RowKey) -> bool:
     """Select the row with a key; False if it is gone."""
     if state.opened:
         return False

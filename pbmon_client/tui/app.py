@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pbmon_client.present.listing import Key
+from pbmon_client.present.listing import RowKey
 from pbmon_client.present.search import named, understand
 from pbmon_client.present.view_columns import NameOf, ServiceOf
 from pbmon_client.present.views import BY_NAME
@@ -14,7 +14,7 @@ from pbmon_client.tui import actions
 from pbmon_client.tui.draw import popups, screen
 from pbmon_client.tui.draw.grid import Hit
 from pbmon_client.tui.draw.header import open_warnings
-from pbmon_client.tui.feed.messages import Crashed, Failed, News, Request, SnapshotReady
+from pbmon_client.tui.feed.messages import Crashed, Failed, FeedRequest, News, SnapshotReady
 from pbmon_client.tui.session.keys import ACTIONS
 from pbmon_client.tui.session.settings import Settings
 from pbmon_client.tui.session.state import Frozen, ProcessDetail, State, begin
@@ -73,7 +73,7 @@ class App:
         self.state.ascii_only = ascii_only
         self._popup: popups.Popup | None = None
         self._hits: list[Hit] = []
-        self._clicked: tuple[float, Key] | None = None
+        self._clicked: tuple[float, RowKey] | None = None
         self._before_typing = ""
         self._typed_unread = False  # typed text that was not parsed yet
 
@@ -103,7 +103,7 @@ class App:
         state.newest = news.snapshot
         state.received_s = now_s
         state.silence = ""
-        state.newest_curves.record(news.planes)
+        state.newest_curves.record(news.points)
         if news.query is not None:
             state.keep(news.snapshot, news.query, news.rows)
 
@@ -150,7 +150,7 @@ class App:
 
     # --- drawing ----------------------------------------------------------------------------------
 
-    def draw(self, width: int, height: int, now_s: float) -> screen.Frame:
+    def draw(self, width: int, height: int, now_s: float) -> screen.DrawnScreen:
         """Draw the screen."""
         self._read_typed()
         frame = screen.draw(self.state, self._popup, width, height, now_s)
@@ -165,7 +165,7 @@ class App:
             return True
         return state.frozen is not None or state.stale_s(now_s) is not None
 
-    def request(self) -> Request:
+    def request(self) -> FeedRequest:
         """Say what the screen needs from the feed."""
         self._read_typed()
         state = self.state
@@ -174,7 +174,7 @@ class App:
             process = state.selected_process()
         grouped = state.position.view.grouping is not None and state.settings.detail
         flows = state.needs_flows or grouped
-        return Request(
+        return FeedRequest(
             flows=flows,
             pid=None if process is None else process[0],
             interval_s=state.interval_s,

@@ -37,7 +37,7 @@ def service_name(protocol: str, port: int) -> str | None:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _KnownName:
     """One lookup; ``name`` is None while it is unknown."""
 
     name: str | None = None
@@ -61,8 +61,10 @@ class Names:
         self._look_up = look_up
         self._service = service
         self._clock = clock
-        self._known: OrderedDict[object, _Entry] = OrderedDict()
-        self._waiting: queue.Queue[tuple[_Entry, Callable[[], str | None]]] = queue.Queue(_WAITING)
+        self._known: OrderedDict[object, _KnownName] = OrderedDict()
+        self._waiting: queue.Queue[tuple[_KnownName, Callable[[], str | None]]] = queue.Queue(
+            _WAITING
+        )
         self._threads: list[threading.Thread] = []
 
     def host(self, address: str) -> str | None:
@@ -81,7 +83,7 @@ class Names:
                 return entry.name
         if not self._threads:
             self._start()
-        entry = entry or _Entry()
+        entry = entry or _KnownName()
         entry.retry_s = None
         # Stored before it is asked for: the answer may come before put_nowait() returns.
         self._known[key] = entry

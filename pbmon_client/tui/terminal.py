@@ -22,8 +22,6 @@ from pbmon_client.tui.feed.messages import SnapshotSource
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.session import palette, settings
 
-Clock = Callable[[], float]
-
 _TICK_S: Final = 1.0
 #: The cycle collector runs at most this often, and only while nobody types.
 _COLLECT_S: Final = 300.0
@@ -87,7 +85,7 @@ class Window(urwid.Widget):
         self,
         app: App,
         carry_out: Callable[[list[Effect]], None],
-        clock: Clock,
+        clock: Callable[[], float],
         priority: RenderPriority,
     ) -> None:
         super().__init__()
@@ -178,7 +176,7 @@ class Terminal:
         path: Path | None,
         *,
         screen: Screen | None = None,
-        clock: Clock = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
         priority: RenderPriority | None = None,
     ) -> None:
         self._app = app

@@ -30,18 +30,19 @@ ProcessRow: Any = _row("processes", "ProcessRow")
 ConnectionRow: Any = _row("connections", "ConnectionRow")
 FileRow: Any = _row("files", "FileRow")
 RetiredRow: Any = _row("retired", "RetiredRow")
+_SAMPLES: dict[str, Any] = dict.fromkeys(HISTORY, (list[float | None] | None, None))
 #: Recent rates in bytes/s, oldest first, one for each interval; null is a gap.
-History: Any = create_model("History", **dict.fromkeys(HISTORY, (list[float | None] | None, None)))
+HistoryAnswer: Any = create_model("History", **_SAMPLES)
 
 
-class Viewer(BaseModel):
+class ViewerAnswer(BaseModel):
     """Whose view it is: of all processes, or of the user's own."""
 
     uid: int
     scope: str
 
 
-class Identity(BaseModel):
+class SnapshotAnswer(BaseModel):
     """Which snapshot this is: ``epoch`` is one run of the daemon, ``seq`` counts within it."""
 
     schema_: str = Field(alias="schema")
@@ -52,10 +53,10 @@ class Identity(BaseModel):
     time: str
     time_ns: int
     interval_ns: int
-    viewer: Viewer
+    viewer: ViewerAnswer
 
 
-class Processes(Identity):
+class ProcessesAnswer(SnapshotAnswer):
     """Processes, and with ``flows`` what belongs to them."""
 
     processes: list[ProcessRow]
@@ -63,71 +64,71 @@ class Processes(Identity):
     files: list[FileRow] | None = None
 
 
-class Connections(Identity):
+class ConnectionsAnswer(SnapshotAnswer):
     """Connections."""
 
     connections: list[ConnectionRow]
 
 
-class Files(Identity):
+class FilesAnswer(SnapshotAnswer):
     """Files."""
 
     files: list[FileRow]
 
 
-class Process(Identity):
+class ProcessAnswer(SnapshotAnswer):
     """One process, with what belongs to it and its recent rates."""
 
     start_ns: int
     process: ProcessRow
     connections: list[ConnectionRow] | None = None
     files: list[FileRow] | None = None
-    history: History
+    history: HistoryAnswer
 
 
-class Gone(Problem):
+class GoneProblem(Problem):
     """A process that has exited, with its last values."""
 
     process: ProcessRow
 
 
-class Groups(Identity):
+class GroupsAnswer(SnapshotAnswer):
     """Groups: ``key``, what they have in common, how many rows each has, and sums."""
 
     view: str
     groups: list[dict[str, str | int | float | None]]
 
 
-class Overview(Identity):
+class OverviewAnswer(SnapshotAnswer):
     """The host, or the user's part of it. ``totals`` has every counter and rate."""
 
     health: dict[str, Any]
     coverage: dict[str, Any]
     totals: dict[str, int | float | None]
-    history: History
+    history: HistoryAnswer
     retired: list[RetiredRow]
 
 
-class Entry(BaseModel):
+class ReportEntry(BaseModel):
     """A name and a text."""
 
     name: str
     text: str
 
 
-class Heading(BaseModel):
+class ReportPart(BaseModel):
     """A part of the report."""
 
     heading: str
-    entries: list[Entry]
+    entries: list[ReportEntry]
 
 
-class Health(Identity):
+class HealthAnswer(SnapshotAnswer):
     """How complete the picture is, as the contract has it and in words."""
 
     health: dict[str, Any]
     coverage: dict[str, Any]
-    report: list[Heading]
+    report: list[ReportPart]
 
 
 class FieldOf(BaseModel):

@@ -25,7 +25,7 @@ from pbmon_client.web.problems import Problem, ProblemError
 from pbmond.fields import CLASSES, SHOWN
 from pbmond.wire import SCHEMA
 
-Group = Literal["programs", "users", "units", "hosts", "ports"]
+GroupName = Literal["programs", "users", "units", "hosts", "ports"]
 _Described = dict[int | str, dict[str, Any]]
 
 _TABLES: Final = ("processes", "connections", "files")
@@ -51,25 +51,27 @@ def routes(house: House) -> APIRouter:
 
 
 def _add_tables(router: APIRouter, house: House) -> None:
-    async def answer(asked: parameters.Rows, tables: Sequence[str], *, flows: bool) -> Response:
+    async def answer(
+        asked: parameters.RowParameters, tables: Sequence[str], *, flows: bool
+    ) -> Response:
         selection = asked.selection(tables, flows=flows)
         names = asked.names(tables)
         snapshot = await house.snapshot(flows=selection.needs_flows)
         return await house.json(lambda: _tables(snapshot, selection, names, tables))
 
-    @router.get("/processes", response_model=answers.Processes)
-    async def processes(asked: Annotated[parameters.Processes, Query()]) -> Response:
+    @router.get("/processes", response_model=answers.ProcessesAnswer)
+    async def processes(asked: Annotated[parameters.ProcessParameters, Query()]) -> Response:
         """List processes; with ``flows`` also their connections and files."""
         tables = _TABLES if asked.flows else _TABLES[:1]
         return await answer(asked, tables, flows=asked.flows)
 
-    @router.get("/connections", response_model=answers.Connections)
-    async def connections(asked: Annotated[parameters.Rows, Query()]) -> Response:
+    @router.get("/connections", response_model=answers.ConnectionsAnswer)
+    async def connections(asked: Annotated[parameters.RowParameters, Query()]) -> Response:
         """List connections."""
         return await answer(asked, ("connections",), flows=True)
 
-    @router.get("/files", response_model=answers.Files)
-    async def files(asked: Annotated[parameters.Rows, Query()]) -> Response:
+    @router.get("/files", response_model=answers.FilesAnswer)
+    async def files(asked: Annotated[parameters.RowParameters, Query()]) -> Response:
         """List files."""
         return await answer(asked, ("files",), flows=True)
 
@@ -98,13 +100,13 @@ def document(members: dict[str, Any], encoded: Sequence[tuple[str, str]]) -> str
 def _add_process(router: APIRouter, house: House) -> None:
     problems: _Described = {
         404: {"model": Problem, "description": "There is no such process"},
-        410: {"model": answers.Gone, "description": "It has exited; with its last values"},
+        410: {"model": answers.GoneProblem, "description": "It has exited; with its last values"},
     }
 
-    @router.get("/processes/{pid}", response_model=answers.Process, responses=problems)
+    @router.get("/processes/{pid}", response_model=answers.ProcessAnswer, responses=problems)
     async def process(
         pid: Annotated[int, Path(ge=0, lt=1 << 32)],
-        which: Annotated[parameters.Which, Query()],
+        which: Annotated[parameters.WhichProcess, Query()],
     ) -> Response:
         """Return one process with its connections, files and recent rates, oldest first."""
         known = await house.snapshot()
@@ -150,8 +152,10 @@ def _process(snapshot: Snapshot, row: int) -> str:
 
 
 def _add_groups(router: APIRouter, house: House) -> None:
-    @router.get("/groups/{view}", response_model=answers.Groups)
-    async def grouped(view: Group, asked: Annotated[parameters.Listing, Query()]) -> Response:
+    @router.get("/groups/{view}", response_model=answers.GroupsAnswer)
+    async def grouped(
+        view: GroupName, asked: Annotated[parameters.ListParameters, Query()]
+    ) -> Response:
         """List groups of processes or connections, with the sums of their numbers."""
         grouping = BY_NAME[view]
         names = groups.names_of(grouping)
@@ -171,20 +175,20 @@ def _add_groups(router: APIRouter, house: House) -> None:
 
 
 def _add_host(router: APIRouter, house: House) -> None:
-    @router.get("/overview", response_model=answers.Overview)
-    async def overview(_asked: Annotated[parameters.Nothing, Query()]) -> Response:
+    @router.get("/overview", response_model=answers.OverviewAnswer)
+    async def overview(_asked: Annotated[parameters.NoParameters, Query()]) -> Response:
         """Return the totals, what has been retired, health, coverage and the host's history."""
         snapshot = await house.snapshot()
         return await house.json(lambda: _overview(snapshot))
 
-    @router.get("/health", response_model=answers.Health)
-    async def health(_asked: Annotated[parameters.Nothing, Query()]) -> Response:
+    @router.get("/health", response_model=answers.HealthAnswer)
+    async def health(_asked: Annotated[parameters.NoParameters, Query()]) -> Response:
         """Return how complete the picture is, as the contract has it and in words."""
         snapshot = await house.snapshot()
         return await house.json(lambda: _health(snapshot))
 
     @router.get("/fields", response_model=answers.FieldTable)
-    async def field_table(_asked: Annotated[parameters.Nothing, Query()]) -> Response:
+    async def field_table(_asked: Annotated[parameters.NoParameters, Query()]) -> Response:
         """Return the table of fields and the views; it is the same for every snapshot."""
         return Response(_fields(), media_type="application/json")
 
@@ -245,14 +249,14 @@ def _add_streams(router: APIRouter, house: House) -> None:
             }
         },
     )
-    async def stream(asked: Annotated[parameters.Stream, Query()]) -> Response:
+    async def stream(asked: Annotated[parameters.StreamParameters, Query()]) -> Response:
         """Send every snapshot as it arrives, until the reader goes away."""
         chosen = _streamed(asked)
         await house.snapshot(flows=chosen.needs_flows)
         return streams.events(house, chosen)
 
 
-def _streamed(asked: parameters.Stream) -> Selection:
+def _streamed(asked: parameters.StreamParameters) -> Selection:
     tables = _TABLES if asked.flows else _TABLES[:1]
     return replace(asked.selection(tables, flows=asked.flows), busiest_first=False)
 
@@ -260,7 +264,7 @@ def _streamed(asked: parameters.Stream) -> Selection:
 def selection_of(given: Mapping[str, str]) -> Selection:
     """Read the parameters of the stream over a WebSocket; ProblemError 400 says what is wrong."""
     try:
-        asked = parameters.Stream.model_validate(dict(given))
+        asked = parameters.StreamParameters.model_validate(dict(given))
     except ValidationError as error:
         name, words = parameters.words(dict(error.errors()[0]))
         raise ProblemError(400, words, parameter=name) from None

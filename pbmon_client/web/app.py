@@ -15,18 +15,20 @@ from starlette.types import ASGIApp
 from pbmon_client.web import api, parameters, problems, streams
 from pbmon_client.web.access import Access
 from pbmon_client.web.assets import Assets
-from pbmon_client.web.feed import Feed
+from pbmon_client.web.feed import SnapshotFeed
 from pbmon_client.web.guard import Guard
 from pbmon_client.web.house import House
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.problems import ProblemError
-from pbmon_client.web.viewer import Viewer
+from pbmon_client.web.viewer import PageViewer
 from pbmond.wire import SCHEMA
 
 _TRY_LATER = 1013
 
 
-def guarded(feed: Feed, access: Access, origins: Sequence[Origin], root_path: str = "") -> ASGIApp:
+def guarded(
+    feed: SnapshotFeed, access: Access, origins: Sequence[Origin], root_path: str = ""
+) -> ASGIApp:
     """Make the application; nothing in it answers before the guard has let the request pass."""
     return Guard(application(House(feed)), access, origins, root_path)
 
@@ -67,7 +69,7 @@ def _add_sockets(app: FastAPI, house: House) -> None:
                 await socket.accept()
                 await socket.close(_TRY_LATER, "too many pages are open")
                 return
-            await Viewer(socket, house.feed, house.desk, house.pauses).run()
+            await PageViewer(socket, house.feed, house.desk, house.pauses).run()
 
     @app.websocket("/api/v1/ws")
     async def rows(socket: WebSocket) -> None:

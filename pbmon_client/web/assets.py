@@ -40,7 +40,7 @@ or access to PyPI to get it for a moment. Packages bring the page with them.</p>
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class _Asset:
     body: bytes
     packed: bytes | None
     media_type: str
@@ -77,8 +77,8 @@ class Assets:
         return Response(body, headers=headers, media_type=file.media_type)
 
 
-def _read(path: Path, folder: Path) -> _File:
+def _read(path: Path, folder: Path) -> _Asset:
     body = path.read_bytes()
     packed = gzip.compress(body, mtime=0) if path.suffix in _PACKED else None
     hashed = path.relative_to(folder).parts[0] == "assets"
-    return _File(body, packed, _TYPES[path.suffix], hashed)
+    return _Asset(body, packed, _TYPES[path.suffix], hashed)

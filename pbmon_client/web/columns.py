@@ -6,11 +6,11 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from pbmon_client.present.listing import ValuesOf
+from pbmon_client.data.model import ValuesOf
 from pbmon_client.present.numbers import moment
 from pbmon_client.present.row_lines import column_for
 from pbmon_client.present.view_columns import CLASSES as TRAFFIC
-from pbmon_client.present.view_columns import Style, ViewColumn, text, written
+from pbmon_client.present.view_columns import Style, ViewColumn, WriteCells, text, written
 from pbmon_client.present.views import View
 from pbmond.fields import SHOWN, Field
 
@@ -40,7 +40,7 @@ def _field(view: View, name: str) -> Field | None:
     return own or SHOWN["processes"].get(name)
 
 
-def _writer(field: Field) -> Write:
+def _writer(field: Field) -> WriteCells:
     def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
         values: Sequence[Any] = values_of(field.name) or ()
         return ["" if value is None else _written(field, value, style) for value in values]

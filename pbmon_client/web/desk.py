@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, ViewQuery, arrange
 
-Result = TypeVar("Result")
+Done = TypeVar("Done")
 #: What was made of the last snapshots is kept for others who ask the same.
-_SNAPSHOTS: Final = 3
+_SNAPSHOTS: Final = 2
 _RESULTS: Final = 256
 #: So much may wait for the thread; more would only wait for each other.
 _MOST_WAITING: Final = 200
@@ -32,7 +32,7 @@ class Desk:
         # The snapshots are kept with the results, so that their ids cannot be reused.
         self._kept: OrderedDict[int, tuple[Snapshot, OrderedDict[Hashable, object]]] = OrderedDict()
 
-    async def do(self, work: Callable[[], Result]) -> Result:
+    async def do(self, work: Callable[[], Done]) -> Done:
         """Do some work when its turn comes; BusyError if too much waits already."""
         if self._waiting >= _MOST_WAITING:
             raise BusyError
@@ -46,18 +46,19 @@ class Desk:
         """End the thread."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def once(self, snapshot: Snapshot, key: Hashable, make: Callable[[], Result]) -> Result:
+    def once(self, snapshot: Snapshot, key: Hashable, make: Callable[[], Done]) -> Done:
         """Return what is made of a snapshot, made only once for each key."""
         if id(snapshot) not in self._kept:
             self._kept[id(snapshot)] = (snapshot, OrderedDict())
             while len(self._kept) > _SNAPSHOTS:
                 self._kept.popitem(last=False)
+        self._kept.move_to_end(id(snapshot))  # of one process's topics, few stay; the main one does
         results = self._kept[id(snapshot)][1]
         if key not in results:
             results[key] = make()
             while len(results) > _RESULTS:
                 results.popitem(last=False)
-        result: Result = results[key]  # type: ignore[assignment]  # what make() made
+        result: Done = results[key]  # type: ignore[assignment]  # what make() made
         return result
 
     def arranged(self, snapshot: Snapshot, query: ViewQuery) -> Arranged | None:

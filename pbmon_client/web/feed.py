@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pbmon_client.data.model import Snapshot
-from pbmon_client.web.receiver import Demands, News, Receiver, Silence
+from pbmon_client.web.receiver import FeedNews, Silence, SnapshotReceiver, Subscriptions
 
 #: A topic stays subscribed to for a while after it was wanted last.
 _LINGER_S: Final = 5.0
@@ -23,21 +23,21 @@ MOST_PROCESSES: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class FeedDemand:
     """What somebody needs: connections and files of all processes, or the topic of one."""
 
     flows: bool = False
     pid: int | None = None
 
 
-class Feed:
+class SnapshotFeed:
     """Holds the newest snapshots. ``newest`` has connections and files while those are wanted."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._demands: Counter[Demand] = Counter()
+        self._demands: Counter[FeedDemand] = Counter()
         self._listeners: dict[object, Callable[[], None]] = {}
-        self._receiver: Receiver | None = None
+        self._receiver: SnapshotReceiver | None = None
         self.newest: Snapshot | None = None
         self.processes: dict[int, Snapshot] = {}
         self.silence: Silence | None = None
@@ -45,7 +45,7 @@ class Feed:
     def start(self) -> None:
         """Begin to receive, within a running event loop."""
         loop = asyncio.get_running_loop()
-        self._receiver = Receiver(
+        self._receiver = SnapshotReceiver(
             self._path, lambda news: loop.call_soon_threadsafe(self.take, news)
         )
         self._receiver.start()
@@ -55,7 +55,7 @@ class Feed:
         if self._receiver is not None:
             self._receiver.stop()
 
-    def take(self, news: News) -> None:
+    def take(self, news: FeedNews) -> None:
         """Keep what arrived, and tell everybody who listens."""
         if isinstance(news, Silence):
             self.silence = news
@@ -77,24 +77,24 @@ class Feed:
         finally:
             del self._listeners[mark]
 
-    def want(self, demand: Demand) -> None:
+    def want(self, demand: FeedDemand) -> None:
         """Say that something is needed from now on."""
         self._demands[demand] += 1
         self._on_demand()
 
-    def unwant(self, demand: Demand) -> None:
+    def unwant(self, demand: FeedDemand) -> None:
         """Say that it is needed no more; it goes on for a while, as somebody may return."""
         asyncio.get_running_loop().call_later(_LINGER_S, self._forget, demand)
 
-    def _forget(self, demand: Demand) -> None:
+    def _forget(self, demand: FeedDemand) -> None:
         self._demands[demand] -= 1
         if self._demands[demand] <= 0:
             del self._demands[demand]
         self._on_demand()
 
-    def _wanted(self) -> Demands:
+    def _wanted(self) -> Subscriptions:
         pids = dict.fromkeys(each.pid for each in self._demands if each.pid is not None)
-        return Demands(
+        return Subscriptions(
             flows=any(each.flows for each in self._demands),
             pids=frozenset(list(pids)[-MOST_PROCESSES:]),  # the newest
         )

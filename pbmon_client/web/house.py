@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.web.desk import BusyError, Desk
-from pbmon_client.web.feed import Demand, Feed
+from pbmon_client.web.feed import FeedDemand, SnapshotFeed
 from pbmon_client.web.pauses import Pauses
 from pbmon_client.web.problems import ProblemError
 
@@ -18,13 +18,13 @@ from pbmon_client.web.problems import ProblemError
 MOST_SEATS: Final = 100
 #: How long a request waits for a snapshot that nobody wanted until now.
 _PATIENCE_S: Final = 5.0
-Result = TypeVar("Result")
+Worked = TypeVar("Worked")
 
 
 class House:
     """The parts that all routes share, for as long as the server runs."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: SnapshotFeed) -> None:
         self.feed: Final = feed
         self.desk: Final = Desk()
         self.pauses: Final = Pauses()
@@ -40,7 +40,7 @@ class House:
         finally:
             self._seats -= free
 
-    async def do(self, work: Callable[[], Result]) -> Result:
+    async def do(self, work: Callable[[], Worked]) -> Worked:
         """Do some work at the desk; ProblemError 503 if too much waits there."""
         try:
             return await self.desk.do(work)
@@ -60,7 +60,7 @@ class House:
             newest = feed.newest
             return newest is not None and not (flows and newest.connections is None)
 
-        await self._wait(Demand(flows=flows), ready)
+        await self._wait(FeedDemand(flows=flows), ready)
         if feed.newest is None:
             raise ProblemError(503, "no snapshot has arrived yet")
         return feed.newest
@@ -68,10 +68,10 @@ class House:
     async def process(self, pid: int) -> Snapshot:
         """Return the newest snapshot of a process's own topic; ProblemError 503 without one."""
         feed = self.feed
-        await self._wait(Demand(pid=pid), lambda: pid in feed.processes)
+        await self._wait(FeedDemand(pid=pid), lambda: pid in feed.processes)
         return feed.processes[pid]
 
-    async def _wait(self, demand: Demand, ready: Callable[[], bool]) -> None:
+    async def _wait(self, demand: FeedDemand, ready: Callable[[], bool]) -> None:
         feed = self.feed
         feed.want(demand)
         try:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgpack
 
-from pbmon_client.present.listing import Key
+from pbmon_client.present.listing import RowKey
 from pbmon_client.present.views import View
 from pbmond.fields import IDENTITY, TABLES
 
@@ -16,13 +16,13 @@ _MOST: Final = 4096  # characters: a program's key is its path
 _DEPTH: Final = 3
 
 
-def encode(key: Key) -> str:
+def encode(key: RowKey) -> str:
     """Write a key as text of letters, digits, ``-`` and ``_``."""
     packed: bytes = msgpack.packb(key)
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
-def decode(text: str, view: View) -> Key | None:
+def decode(text: str, view: View) -> RowKey | None:
     """Read a key of a view's listing; None unless it can be one."""
     try:
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
@@ -35,16 +35,16 @@ def decode(text: str, view: View) -> Key | None:
     return key
 
 
-def _key(value: Any, depth: int) -> Key:  # noqa: ANN401 - anything that msgpack can hold
+def _key(value: Any, depth: int) -> RowKey:  # noqa: ANN401 - anything that msgpack can hold
     if isinstance(value, list) and depth:
         return tuple(_key(item, depth - 1) for item in value)
     if value is None or isinstance(value, (int, bytes)):
-        known: Key = value
+        known: RowKey = value
         return known
     raise ValueError("not part of a key")
 
 
-def _is_identity(key: Key, table: str) -> bool:
+def _is_identity(key: RowKey, table: str) -> bool:
     names = IDENTITY[table]
     if not isinstance(key, tuple) or len(key) != len(names):
         return False

@@ -55,7 +55,7 @@ class WebOptions:
     open: bool
 
 
-class _Parser(argparse.ArgumentParser):
+class _WebParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {safe_text(message)}; see {self.prog} --help\n")
 
@@ -115,7 +115,7 @@ def _socket(parser: argparse.ArgumentParser, text: str | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = _WebParser(
         prog="pbmon-client web",
         description=_INTRO,
         epilog=_EPILOG,

@@ -17,7 +17,7 @@ from pbmond.fields import FIELDS, SHOWN
 _MOST_ROWS: Final = 1_000_000
 
 
-class Listing(BaseModel):
+class ListParameters(BaseModel):
     """What every list takes. Other parameters are mistakes."""
 
     model_config = ConfigDict(extra="forbid")
@@ -55,7 +55,7 @@ class Listing(BaseModel):
         )
 
 
-class Rows(Listing):
+class RowParameters(ListParameters):
     """What a list of a table's rows takes."""
 
     fields: Annotated[str | None, Field(description="Names with commas between; else all")] = None
@@ -70,19 +70,19 @@ class Rows(Listing):
         return names
 
 
-class Processes(Rows):
+class ProcessParameters(RowParameters):
     """What the list of processes takes."""
 
     flows: Annotated[bool, Field(description="Connections and files as well")] = False
 
 
-class Stream(Listing):
+class StreamParameters(ListParameters):
     """What a stream takes, as ``--ndjson`` does: without ``sort`` in the daemon's order."""
 
     flows: Annotated[bool, Field(description="Connections and files as well")] = False
 
 
-class Which(BaseModel):
+class WhichProcess(BaseModel):
     """Which of the processes that have had a pid."""
 
     model_config = ConfigDict(extra="forbid")
@@ -92,7 +92,7 @@ class Which(BaseModel):
     ] = None
 
 
-class Nothing(BaseModel):
+class NoParameters(BaseModel):
     """No parameters."""
 
     model_config = ConfigDict(extra="forbid")

@@ -13,7 +13,7 @@ from starlette.responses import Response
 MEDIA_TYPE: Final = "application/problem+json"
 
 
-class Place(BaseModel):
+class TextSpan(BaseModel):
     """Where a mistake is in a text, in characters."""
 
     start: int
@@ -28,7 +28,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     parameter: str | None = None
-    position: Place | None = None
+    position: TextSpan | None = None
 
 
 class ProblemError(Exception):

@@ -30,7 +30,7 @@ _EVERYTHING: Final = Selection(flows=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Demands:
+class Subscriptions:
     """What to subscribe to: all connections and files or not, and the topics of processes."""
 
     flows: bool = False
@@ -53,10 +53,10 @@ class Arrived:
     snapshot: Snapshot
 
 
-News = Arrived | Silence
+FeedNews = Arrived | Silence
 
 
-class _Topic:
+class _TopicStream:
     """One subscription, and the stream of its messages."""
 
     def __init__(self, path: str, kind: str, pid: int | None = None) -> None:
@@ -73,20 +73,20 @@ class _Topic:
         return self.stream.take(message, self.subscription.scope, None)
 
 
-class Receiver:
+class SnapshotReceiver:
     """Receives in a thread of its own; ``publish`` is called there with all news."""
 
-    def __init__(self, path: str, publish: Callable[[News], object]) -> None:
+    def __init__(self, path: str, publish: Callable[[FeedNews], object]) -> None:
         self._path = path
         self._publish = publish
-        self._wanted = Demands()
+        self._wanted = Subscriptions()
         self._stopped = False
         self._wake_fd, self._waker_fd = os.pipe()
         for fd in (self._wake_fd, self._waker_fd):
             os.set_blocking(fd, False)
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._flows = False
-        self._processes: dict[int, _Topic] = {}
+        self._processes: dict[int, _TopicStream] = {}
         self._heard_s = time.monotonic()
         self._heard_ms = round(time.time() * 1000)
         self._patience_s = _FIRST_S
@@ -95,7 +95,7 @@ class Receiver:
         """Begin."""
         self._thread.start()
 
-    def want(self, demands: Demands) -> None:
+    def want(self, demands: Subscriptions) -> None:
         """Change what is subscribed to; from any thread."""
         if demands != self._wanted:
             self._wanted = demands
@@ -113,7 +113,7 @@ class Receiver:
 
     def _run(self) -> None:
         try:
-            main = _Topic(self._path, "processes")
+            main = _TopicStream(self._path, "processes")
         except SubscriptionError as error:
             self._publish(Silence(self._heard_ms, str(error)))
             return
@@ -124,7 +124,7 @@ class Receiver:
             for topic in (main, *self._processes.values()):
                 topic.subscription.close()
 
-    def _step(self, main: _Topic) -> None:
+    def _step(self, main: _TopicStream) -> None:
         topics = [main, *self._processes.values()]
         left_s = self._heard_s + self._patience_s - time.monotonic()
         wait([each.subscription for each in topics], self._wake_fd, left_s)
@@ -136,7 +136,7 @@ class Receiver:
         if time.monotonic() - self._heard_s >= self._patience_s:
             self._on_silence([main, *self._processes.values()])
 
-    def _subscribe(self, main: _Topic, wanted: Demands) -> None:
+    def _subscribe(self, main: _TopicStream, wanted: Subscriptions) -> None:
         if wanted.flows != self._flows:
             self._flows = wanted.flows
             main.subscription.retarget("flows" if wanted.flows else "processes")
@@ -144,9 +144,9 @@ class Receiver:
         for pid in self._processes.keys() - wanted.pids:
             self._processes.pop(pid).subscription.close()
         for pid in wanted.pids - self._processes.keys():
-            self._processes[pid] = _Topic(self._path, "flows", pid)
+            self._processes[pid] = _TopicStream(self._path, "flows", pid)
 
-    def _receive(self, topic: _Topic) -> None:
+    def _receive(self, topic: _TopicStream) -> None:
         try:
             snapshot = topic.next()
         except WireError as error:
@@ -167,7 +167,7 @@ class Receiver:
         self._heard_s = time.monotonic()  # not silent, but no use either
         self._publish(Silence(self._heard_ms, words))
 
-    def _on_silence(self, topics: list[_Topic]) -> None:
+    def _on_silence(self, topics: list[_TopicStream]) -> None:
         self._heard_s = time.monotonic()
         words = silence_words(self._path, connect_problem(self._path))
         for topic in topics:

@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pbmon_client.data import shares
-from pbmon_client.data.model import Snapshot
+from pbmon_client.data.model import Snapshot, ValuesOf
 from pbmon_client.data.users import user_name
 from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, table_of
 from pbmon_client.present.completeness import status, warnings
 from pbmon_client.present.facts import facts_of
-from pbmon_client.present.listing import Listing, ValuesOf, listing_of
+from pbmon_client.present.listing import Listing, listing_of
 from pbmon_client.present.numbers import Units, magnitude
 from pbmon_client.present.view_columns import Style, ViewColumn, known_sum
 from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.web import keys
 from pbmon_client.web.columns import described
 from pbmon_client.web.desk import Desk
-from pbmon_client.web.wishes import Window, Wish
+from pbmon_client.web.wishes import RowWindow, Wish
 from pbmond.fields import HISTORY, RATES, rate_name
 
 Object = dict[str, Any]
@@ -43,7 +43,7 @@ def view_message(desk: Desk, snapshot: Snapshot, wish: Wish) -> Object:
     found = desk.arranged(snapshot, wish.query)
     count = 0 if found is None else len(found.order)
     first = max(0, min(wish.window.first, count - wish.window.count))
-    window = Window(first, wish.window.count)
+    window = RowWindow(first, wish.window.count)
     made: Object = {
         "type": "view",
         "wish": wish.number,
@@ -90,7 +90,7 @@ def _named(snapshot: Snapshot, scope: GroupScope) -> Object:
     return {"view": scope.view.name, "key": keys.encode(scope.key), "label": label}
 
 
-def _label(snapshot: Snapshot, view: View, key: Any) -> str:  # noqa: ANN401 - a Key
+def _label(snapshot: Snapshot, view: View, key: Any) -> str:  # noqa: ANN401 - a RowKey
     listing = _listing(snapshot, view)
     row = None if listing is None else listing.position(key)
     if listing is None or row is None:
@@ -115,7 +115,7 @@ def _rows(
     desk: Desk,
     snapshot: Snapshot,
     query: ViewQuery,
-    shown: tuple[tuple[ViewColumn, ...], Units, Window],
+    shown: tuple[tuple[ViewColumn, ...], Units, RowWindow],
 ) -> list[Object]:
     """Write the rows in a window of a query's order, once for all who show the same."""
     found = desk.arranged(snapshot, query)
@@ -130,7 +130,7 @@ def _rows(
 
 
 def _written(
-    found: Arranged, columns: Sequence[ViewColumn], style: Style, window: Window
+    found: Arranged, columns: Sequence[ViewColumn], style: Style, window: RowWindow
 ) -> list[Object]:
     shown = found.order[window.first : window.first + window.count]
     values_of = found.listing.window(shown)
@@ -297,7 +297,7 @@ def _flows(desk: Desk, snapshot: Snapshot, view: View, scope: GroupScope, wish: 
     """List the connections or files of the selection, the busiest first."""
     alone = scope.view.grouping is None
     columns = tuple(f for f in view.columns if not alone or f.name not in _OWNER_COLUMNS)
-    window = wish.detail or Window(0, 0)
+    window = wish.detail or RowWindow(0, 0)
     query = ViewQuery(view, (scope,), hidden=wish.hidden, totals=wish.units.totals)
     found = desk.arranged(snapshot, query)
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import resource
 import socket
@@ -19,16 +20,22 @@ import uvicorn
 from pbmon_client.web import origins
 from pbmon_client.web.access import Access, TokenError, new_token, token_of
 from pbmon_client.web.app import guarded
-from pbmon_client.web.feed import Feed
+from pbmon_client.web.feed import SnapshotFeed
 from pbmon_client.web.options import WebOptions
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.transport import HttpConnection, WebSocketConnection
 from pbmon_client.web.viewer import MOST_BYTES
 
 _BACKLOG: Final = 128
+#: What the kernel holds for a slow reader; by itself it would take megabytes, minutes old.
+_UNSENT_BYTES: Final = 131_072
 _GRACE_S: Final = 2
 #: Connections, the daemon's socket, and what Python keeps open.
 _DESCRIPTORS: Final = 2048
+
+
+#: What uvicorn reports of peers that break the protocol; anybody can, and fill a log.
+_BROKEN: Final = ("Invalid UTF-8", "Invalid HTTP", "Unsupported upgrade")
 
 
 class ServeError(Exception):
@@ -61,9 +68,12 @@ def run(chosen: WebOptions) -> None:
 
 
 def _config(chosen: WebOptions, access: Access, names: tuple[Origin, ...]) -> uvicorn.Config:
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: not record.getMessage().startswith(_BROKEN)
+    )
     certificate, key = chosen.tls or (None, None)
     return uvicorn.Config(
-        guarded(Feed(chosen.socket), access, names, chosen.root_path),
+        guarded(SnapshotFeed(chosen.socket), access, names, chosen.root_path),
         http=HttpConnection,
         ws=WebSocketConnection,
         ws_max_size=MOST_BYTES,
@@ -136,8 +146,10 @@ def _bound(chosen: WebOptions) -> socket.socket:
     if chosen.unix is not None:
         return _bound_unix(chosen.unix)
     family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
-    listener = socket.socket(family)
+    # The protocol is named, as asyncio looks for it to send without delay.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
     try:
         listener.bind((chosen.host, chosen.port))
         listener.listen(_BACKLOG)
@@ -150,6 +162,7 @@ def _bound(chosen: WebOptions) -> socket.socket:
 
 def _bound_unix(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
     try:
         _remove_abandoned(path)
         before = os.umask(0o117)  # for its user and group

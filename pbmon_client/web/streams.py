@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
+from anyio import create_task_group
 from starlette.responses import StreamingResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from pbmon_client.data.model import Selection, Snapshot
 from pbmon_client.output import jsonout
 from pbmon_client.present.selected import selected
+from pbmon_client.web import connections
 from pbmon_client.web.desk import BusyError
-from pbmon_client.web.feed import Demand
+from pbmon_client.web.feed import FeedDemand
 from pbmon_client.web.house import House
 from pbmon_client.web.problems import ProblemError
 
@@ -25,7 +27,7 @@ async def lines(house: House, chosen: Selection) -> AsyncIterator[tuple[Snapshot
     """Yield every snapshot with its line; a reader that is too slow gets the newest."""
     changed = asyncio.Event()
     changed.set()
-    demand = Demand(flows=chosen.needs_flows)
+    demand = FeedDemand(flows=chosen.needs_flows)
     house.feed.want(demand)
     shown: Snapshot | None = None
     try:
@@ -67,27 +69,23 @@ def events(house: House, chosen: Selection) -> StreamingResponse:
 
 async def socket(house: House, connection: WebSocket, chosen: Selection) -> None:
     """Send lines over a WebSocket until its reader goes away; what it says is not read."""
-    with house.seat() as free:
+    with house.seat() as free, suppress(connections.GoneError):
         await connection.accept()
         if not free:
-            await connection.close(_TRY_LATER, _TOO_MANY)
-            return
-        sending = asyncio.create_task(_send(house, connection, chosen))
-        gone = asyncio.create_task(_until_gone(connection))
+            await connections.close(connection, _TRY_LATER, _TOO_MANY)
         try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, gone):
-                task.cancel()
-            await asyncio.gather(sending, gone, return_exceptions=True)
+            async with create_task_group() as group:
+                group.start_soon(_send, house, connection, chosen)
+                group.start_soon(_ignore, connection)
+        except* connections.GoneError:
+            pass
 
 
 async def _send(house: House, connection: WebSocket, chosen: Selection) -> None:
-    with suppress(WebSocketDisconnect):
-        async for _snapshot, line in lines(house, chosen):
-            await connection.send_text(line)
+    async for _snapshot, line in lines(house, chosen):
+        await connections.send(connection, line)
 
 
-async def _until_gone(connection: WebSocket) -> None:
-    while (await connection.receive())["type"] != "websocket.disconnect":
-        pass
+async def _ignore(connection: WebSocket) -> None:
+    while True:
+        await connections.received(connection)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from typing import Final
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
@@ -14,6 +18,14 @@ MOST_CONNECTIONS: Final = 500
 HEAD_S: Final = 10.0
 #: A peer that reads nothing for so long, while more than the buffers hold waits, is let go.
 STALLED_S: Final = 15.0
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """End a connection now; otherwise the kernel would keep what its peer does not read."""
+    sock = transport.get_extra_info("socket")
+    with suppress(OSError, AttributeError):  # it is closed already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 class HttpConnection(H11Protocol):
@@ -37,7 +49,7 @@ class HttpConnection(H11Protocol):
         """Begin to wait for a peer that reads too slowly."""
         super().pause_writing()
         self._stop_timer()
-        self._timer = self.loop.call_later(STALLED_S, self.transport.abort)
+        self._timer = self.loop.call_later(STALLED_S, _reset, self.transport)
 
     def resume_writing(self) -> None:
         """Go on: the peer has read."""
@@ -67,7 +79,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         """Begin to wait for a peer that reads too slowly."""
         super().pause_writing()
         if self._timer is None:
-            self._timer = self.loop.call_later(STALLED_S, self.transport.abort)
+            self._timer = self.loop.call_later(STALLED_S, _reset, self.transport)
 
     def resume_writing(self) -> None:
         """Go on: the peer has read."""
@@ -79,10 +91,16 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send, and count a refusal as the end of the handshake, which uvicorn reports as lost."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
     def keepalive_timeout(self) -> None:
         """End a peer that answers no ping, without waiting for what it will not read."""
         super().keepalive_timeout()
-        self.loop.call_later(1.0, self.transport.abort)
+        self.loop.call_later(1.0, _reset, self.transport)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

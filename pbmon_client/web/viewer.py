@@ -8,12 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from anyio import create_task_group
+from starlette.websockets import WebSocket
 
 from pbmon_client.data.model import Snapshot
-from pbmon_client.web import screen
+from pbmon_client.web import connections, screen
 from pbmon_client.web.desk import BusyError, Desk
-from pbmon_client.web.feed import Demand, Feed
+from pbmon_client.web.feed import FeedDemand, SnapshotFeed
 from pbmon_client.web.pauses import Pauses
 from pbmon_client.web.receiver import Silence
 from pbmon_client.web.wishes import NotAWishError, Wish, WishError, read
@@ -33,13 +34,13 @@ class _Parts:
     selected: bool
 
 
-class Viewer:
+class PageViewer:
     """Answers the newest wish at once, and again for each snapshot that arrives.
 
     A page that reads slowly gets fewer messages, always of the newest snapshot.
     """
 
-    def __init__(self, socket: WebSocket, feed: Feed, desk: Desk, pauses: Pauses) -> None:
+    def __init__(self, socket: WebSocket, feed: SnapshotFeed, desk: Desk, pauses: Pauses) -> None:
         self._socket = socket
         self._feed = feed
         self._desk = desk
@@ -48,7 +49,8 @@ class Viewer:
         self._wish: Wish | None = None
         self._answered: Wish | None = None
         self._mistake: WishError | None = None
-        self._demand = Demand()
+        self._refusal: str | None = None
+        self._demand = FeedDemand()
         self._sent: dict[str, Any] = {}  # columns, which are sent when they change
         self._histories: dict[str, object] = {}
         self._shown: Snapshot | None = None
@@ -61,29 +63,24 @@ class Viewer:
         """Serve the page until it goes away."""
         await self._socket.accept()
         self._feed.want(self._demand)
-        reading = asyncio.create_task(self._read())
-        writing = asyncio.create_task(self._write())
         try:
             with self._feed.listening(self._changed.set):
-                await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
+                async with create_task_group() as group:
+                    group.start_soon(self._read)
+                    group.start_soon(self._write)
+        except* connections.GoneError:
+            pass
         finally:
-            for task in (reading, writing):
-                task.cancel()
-            results = await asyncio.gather(reading, writing, return_exceptions=True)
             self._pauses.release(self._frozen)
             self._feed.unwant(self._demand)
-        _raise_mistakes(results[0], results[1])
 
     async def _read(self) -> None:
         while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
+            frame = await connections.received(self._socket)
             try:
-                wish = read(message.get("text") or message.get("bytes") or "")
+                wish = read(frame)
             except NotAWishError as error:
-                await self._socket.close(_NOT_A_WISH, str(error)[:100])
-                return
+                self._refusal = str(error)[:100]
             except WishError as error:
                 self._mistake = error
             else:
@@ -92,7 +89,7 @@ class Viewer:
             self._changed.set()
 
     def _change_demand(self, wish: Wish) -> None:
-        demand = Demand(wish.needs_flows, wish.pid)
+        demand = FeedDemand(wish.needs_flows, wish.pid)
         if demand != self._demand:
             self._feed.want(demand)
             self._feed.unwant(self._demand)
@@ -102,6 +99,8 @@ class Viewer:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if self._refusal is not None:
+                await connections.close(self._socket, _NOT_A_WISH, self._refusal)
             if self._mistake is not None:
                 mistake, self._mistake = self._mistake, None
                 await self._send(_error(mistake))
@@ -152,7 +151,7 @@ class Viewer:
             selected=wish.selected is not None and (is_new or detailed or (ticked and not apart)),
         )
         for text in await self._desk.do(lambda: self._texts(snapshot, wish, detail, parts)):
-            await self._socket.send_text(text)
+            await connections.send(self._socket, text)
 
     def _snapshot(self, wish: Wish) -> Snapshot | None:
         """Return the snapshot to show: the newest, or the one at which the page paused."""
@@ -214,16 +213,7 @@ class Viewer:
         return made
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._socket.send_text(_written(message))
-
-
-def _raise_mistakes(read: object, written: object) -> None:
-    """Raise what a task failed by, unless that is how a page goes away."""
-    # Writing to a page that has gone is a RuntimeError, or a WebSocketDisconnect.
-    gone = (WebSocketDisconnect, RuntimeError) if read is None else WebSocketDisconnect
-    for result in (read, written):
-        if isinstance(result, Exception) and not isinstance(result, gone):
-            raise result
+        await connections.send(self._socket, _written(message))
 
 
 def _is_newest(detail: Snapshot | None, wish: Wish) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from pbmon_client.data.nearest import unknown_field
 from pbmon_client.present.arrange import GroupScope, ViewQuery
-from pbmon_client.present.listing import Key
+from pbmon_client.present.listing import RowKey
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.search import EVERYTHING, Search
 from pbmon_client.present.view_columns import CLASSES, ViewColumn
@@ -26,7 +26,7 @@ _MOST_COLUMNS: Final = 200
 _LARGEST: Final = 1 << 53
 #: A key that no row has, in place of one that cannot be read.
 _NOBODY: Final = -1
-Value = TypeVar("Value")
+Decoded = TypeVar("Decoded")
 
 
 class NotAWishError(ValueError):
@@ -43,7 +43,7 @@ class WishError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RowWindow:
     """Which rows of an order to send."""
 
     first: int
@@ -67,12 +67,12 @@ class Wish:
     within: tuple[GroupScope, ...] = ()
     columns: tuple[ViewColumn, ...] = PROCESSES.columns
     units: Units = field(default_factory=Units)
-    window: Window = Window(0, 60)
+    window: RowWindow = RowWindow(0, 60)
     selected: str | None = None
-    key: Key | None = None
-    pinned: tuple[Key, ...] = ()
+    key: RowKey | None = None
+    pinned: tuple[RowKey, ...] = ()
     paused: bool = False
-    detail: Window | None = Window(0, 50)
+    detail: RowWindow | None = RowWindow(0, 50)
 
     @property
     def query(self) -> ViewQuery:
@@ -123,7 +123,7 @@ def read(frame: str | bytes) -> Wish:
         raise NotAWishError("not JSON") from None
     if not isinstance(given, dict):
         raise NotAWishError("not an object")
-    wish = _Reader(given)
+    wish = _Members(given)
     number = wish.whole("wish", -_LARGEST)
     view = BY_NAME.get(wish.text("view", PROCESSES.name))
     if view is None:
@@ -132,7 +132,7 @@ def read(frame: str | bytes) -> Wish:
     search = search_of(text)
     if search.error:
         raise WishError(number, search.error, search.place)
-    units = _units(_Reader(wish.mapping("units")))
+    units = _units(_Members(wish.mapping("units")))
     selected = wish.text("selected", None)
     return Wish(
         number=number,
@@ -142,7 +142,7 @@ def read(frame: str | bytes) -> Wish:
         sort=_sort(number, view, wish.text("sort", BUSIEST), units),
         reverse=wish.flag("reverse"),
         hidden=frozenset(wish.texts("hidden", len(CLASSES))).intersection(CLASSES),
-        within=tuple(_scope(_Reader(each)) for each in wish.mappings("within", _MOST_WITHIN)),
+        within=tuple(_scope(_Members(each)) for each in wish.mappings("within", _MOST_WITHIN)),
         columns=_columns(number, view, wish),
         units=units,
         window=_window(wish.mapping("window"), 60, MOST_ROWS),
@@ -154,7 +154,7 @@ def read(frame: str | bytes) -> Wish:
     )
 
 
-def _known(texts: list[str], read_one: Callable[[str], Value | None]) -> tuple[Value, ...]:
+def _known(texts: list[str], read_one: Callable[[str], Decoded | None]) -> tuple[Decoded, ...]:
     return tuple(found for text in dict.fromkeys(texts) if (found := read_one(text)) is not None)
 
 
@@ -167,7 +167,7 @@ def _sort(number: int, view: View, name: str | None, units: Units) -> str | None
     return column.source(units)
 
 
-def _columns(number: int, view: View, wish: _Reader) -> tuple[ViewColumn, ...]:
+def _columns(number: int, view: View, wish: _Members) -> tuple[ViewColumn, ...]:
     names = wish.texts("columns", _MOST_COLUMNS) if wish.has("columns") else None
     if names is None:
         return view.columns
@@ -180,22 +180,22 @@ def _columns(number: int, view: View, wish: _Reader) -> tuple[ViewColumn, ...]:
     return tuple(columns)
 
 
-def _units(given: _Reader) -> Units:
+def _units(given: _Members) -> Units:
     return Units(*(given.flag(name) for name in ("totals", "bits", "binary", "exact")))
 
 
-def _window(given: Mapping[str, Any], count: int, most: int) -> Window:
-    reader = _Reader({"first": 0, "count": count, **given})
-    return Window(reader.whole("first", 0), min(most, reader.whole("count", 0)))
+def _window(given: Mapping[str, Any], count: int, most: int) -> RowWindow:
+    reader = _Members({"first": 0, "count": count, **given})
+    return RowWindow(reader.whole("first", 0), min(most, reader.whole("count", 0)))
 
 
-def _detail(given: Mapping[str, Any], wish: _Reader) -> Window | None:
+def _detail(given: Mapping[str, Any], wish: _Members) -> RowWindow | None:
     if "detail" in given and given["detail"] is None:
         return None
     return _window(wish.mapping("detail"), 50, MOST_FLOWS)
 
 
-def _scope(given: _Reader) -> GroupScope:
+def _scope(given: _Members) -> GroupScope:
     view = BY_NAME.get(given.text("view", "") or "")
     if view is None:
         raise NotAWishError("within: no such view")
@@ -207,7 +207,7 @@ def _scope(given: _Reader) -> GroupScope:
     return GroupScope(view, key, "")
 
 
-class _Reader:
+class _Members:
     """The members of an object, each checked for its type."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:

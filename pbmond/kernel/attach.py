@@ -27,7 +27,7 @@ _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
 #: Sizes of a key and of a slot in bytes. The compiler checks them against bpf/pbmon.h, a test
 #: against the numpy types of records.py.
-TABLE_SIZES: Final = {"flow": (64, 144), "file": (32, 112), "overflow": (16, 96)}
+TABLE_SIZES: Final = {"flow": (56, 136), "file": (32, 112), "overflow": (16, 96)}
 _EVENTS_SIZE: Final = 1 << 22
 _LOADER_TIMEOUT_S: Final = 60.0
 _EXIT_TIMEOUT_S: Final = 1.0

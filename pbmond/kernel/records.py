@@ -17,7 +17,6 @@ FLOW_KEY = np.dtype(
         ("start_ns", "<u8"),
         ("local", "V16"),
         ("remote", "V16"),
-        ("net", "<u8"),
         ("pid", "<u4"),
         ("local_port", "<u2"),
         ("remote_port", "<u2"),

@@ -34,7 +34,7 @@ class Member(NamedTuple):
     width: int = 0
 
 
-class _Type(ctypes.Structure):
+class _BtfType(ctypes.Structure):
     """struct btf_type of include/uapi/linux/btf.h."""
 
     _fields_ = (
@@ -52,7 +52,7 @@ class _Type(ctypes.Structure):
         return int(self.info & 0xFFFF)
 
 
-class _Member(ctypes.Structure):
+class _BtfMember(ctypes.Structure):
     """struct btf_member; `offset` in bits, its top byte a width if the structure has bit fields."""
 
     _fields_ = (
@@ -62,7 +62,7 @@ class _Member(ctypes.Structure):
     )
 
 
-class _Parameter(ctypes.Structure):
+class _BtfParameter(ctypes.Structure):
     """struct btf_param."""
 
     _fields_ = (("name_off", ctypes.c_uint32), ("type", ctypes.c_uint32))
@@ -103,9 +103,9 @@ class Btf:
         if not self._btf or self._btf >= 2**64 - 4095:
             raise BtfError(f"{path} is not BTF, or broken: is something mounted over it?")
 
-    def _type(self, identifier: int) -> tuple[_Type, int]:
+    def _type(self, identifier: int) -> tuple[_BtfType, int]:
         address = self._library.btf__type_by_id(self._btf, identifier)
-        return _Type.from_address(address), address + ctypes.sizeof(_Type)
+        return _BtfType.from_address(address), address + ctypes.sizeof(_BtfType)
 
     def _find(self, name: str, kind: int) -> int:
         return max(0, int(self._library.btf__find_by_name_kind(self._btf, name.encode(), kind)))
@@ -122,7 +122,7 @@ class Btf:
         """Yield (name, type, offset in bits, width of a bit field) of a structure or union."""
         kind, address = self._type(identifier)
         for index in range(kind.count):
-            member = _Member.from_address(address + index * ctypes.sizeof(_Member))
+            member = _BtfMember.from_address(address + index * ctypes.sizeof(_BtfMember))
             name = self._library.btf__name_by_offset(self._btf, member.name_off) or b""
             has_bit_fields = kind.info >> 31
             offset = member.offset & 0xFFFFFF if has_bit_fields else member.offset
@@ -190,9 +190,9 @@ class Btf:
             if self._type(identifier)[0].kind != kind:
                 return None
         prototype, address = self._type(identifier)
-        step = ctypes.sizeof(_Parameter)
+        step = ctypes.sizeof(_BtfParameter)
         parameters = range(address + step, address + prototype.count * step, step)
-        return [self._pointed(_Parameter.from_address(where).type) for where in parameters]
+        return [self._pointed(_BtfParameter.from_address(where).type) for where in parameters]
 
     def _pointed(self, identifier: int) -> str:
         kind, _ = self._type(self._resolve(identifier))

@@ -19,7 +19,7 @@ HINT_BITS = 16
 FILL_MAX = 512
 LOST_COUNT = 5
 
-_SCRATCH_SIZE = 21584
+_SCRATCH_SIZE = 21568
 _CALLS = 512  # more than any system call's number
 #: For every so many socket rows, the retransmissions of one connection can be attributed.
 _ROWS_PER_TCP_OWNER = 2

@@ -257,7 +257,7 @@ def program(name: str, number: int, log: str, facts: Facts) -> str:
 
 def uncompiled(said: str) -> str:
     """Say that bcc did not compile the programs, and what it said."""
-    return f"bcc did not compile the programs ({said}): run with --log-level debug"
+    return f"bcc did not compile the programs ({said}): pbmond --log-level debug says more"
 
 
 def ended(status: int | None) -> str:
@@ -267,7 +267,7 @@ def ended(status: int | None) -> str:
     if status == -signal.SIGKILL:
         return "the loader was killed: it needs about 150 MB of memory, was there less?"
     how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
-    return f"the loader ended {how} without an answer: run with --log-level debug"
+    return f"the loader ended {how} without an answer: pbmond --log-level debug says more"
 
 
 def _seccomp(call: str) -> str:

@@ -21,7 +21,7 @@ _UNKNOWN, _IN, _OUT = (DIRECTIONS.index(name) for name in ("unknown", "in", "out
 
 
 @dataclass(frozen=True, slots=True)
-class RowSelection:
+class ChosenRows:
     """The rows ``index`` of ``view``.
 
     ``exited`` and ``starts_ns`` are by process slot. ``listening`` has (netns, port).
@@ -35,7 +35,7 @@ class RowSelection:
     listening: frozenset[tuple[int, int]]
 
 
-Make = Callable[[RowSelection], Any]
+Make = Callable[[ChosenRows], Any]
 
 
 def _key(name: str) -> Make:
@@ -52,7 +52,7 @@ def _address(name: str) -> Make:
 
 
 def _rate(column: int) -> Make:
-    def make(rows: RowSelection) -> NDArray[np.float64]:
+    def make(rows: ChosenRows) -> NDArray[np.float64]:
         if not rows.interval_ns:
             return np.full(len(rows.index), np.nan)
         return np.asarray(rows.view.state.deltas[column, rows.index] / (rows.interval_ns / 1e9))
@@ -60,30 +60,30 @@ def _rate(column: int) -> Make:
     return make
 
 
-def _start_ns(rows: RowSelection) -> NDArray[np.uint64]:
+def _start_ns(rows: ChosenRows) -> NDArray[np.uint64]:
     return rows.starts_ns[rows.view.state.slots[rows.index]]
 
 
-def _last_ns(rows: RowSelection) -> NDArray[np.uint64]:
+def _last_ns(rows: ChosenRows) -> NDArray[np.uint64]:
     return rows.view.state.last_ns[rows.index]
 
 
-def _open(rows: RowSelection) -> NDArray[np.uint8]:
+def _open(rows: ChosenRows) -> NDArray[np.uint8]:
     state = rows.view.state
     closed = rows.exited[state.slots[rows.index]]
     return np.where(closed, np.uint8(CLOSED), state.open[rows.index])
 
 
-def _unlinked(rows: RowSelection) -> NDArray[np.uint8]:
+def _unlinked(rows: ChosenRows) -> NDArray[np.uint8]:
     flags = rows.view.state.counters["flags"][rows.index]
     return np.asarray((flags & FLAG_UNLINKED) != 0).astype(np.uint8)
 
 
-def _path(rows: RowSelection) -> list[bytes | None]:
+def _path(rows: ChosenRows) -> list[bytes | None]:
     return list(map(rows.view.names.get, _counter("id")(rows).tolist()))
 
 
-def _unix_names(rows: RowSelection) -> list[tuple[int, UnixSeen]]:
+def _unix_names(rows: ChosenRows) -> list[tuple[int, UnixSeen]]:
     """Return (position, names) of the selected unix sockets that have names."""
     positions = np.flatnonzero(_counter("class")(rows) == _UNIX)
     ids = rows.view.state.counters["id"][rows.index[positions]]
@@ -92,7 +92,7 @@ def _unix_names(rows: RowSelection) -> list[tuple[int, UnixSeen]]:
 
 
 def _unix_name(end: str) -> Make:
-    def make(rows: RowSelection) -> list[bytes | None]:
+    def make(rows: ChosenRows) -> list[bytes | None]:
         column: list[bytes | None] = [None] * len(rows.index)
         for position, names in _unix_names(rows):
             column[position] = getattr(names, end)
@@ -101,7 +101,7 @@ def _unix_name(end: str) -> Make:
     return make
 
 
-def _remote(rows: RowSelection) -> NDArray[np.uint8]:
+def _remote(rows: ChosenRows) -> NDArray[np.uint8]:
     remote: NDArray[np.uint8] = _address("remote")(rows)
     for position, names in _unix_names(rows):
         if names.remote_inode is not None:
@@ -110,7 +110,7 @@ def _remote(rows: RowSelection) -> NDArray[np.uint8]:
     return remote
 
 
-def _direction(rows: RowSelection) -> NDArray[np.uint8]:
+def _direction(rows: ChosenRows) -> NDArray[np.uint8]:
     counters = rows.view.state.counters[rows.index]
     keys = rows.view.state.keys[rows.index]
     inet = np.isin(keys["family"], (_AF_INET, _AF_INET6))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pbmond import wire
 from pbmond.fields import COUNTERS, PROCESSES, RATES, STATES
-from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, RowSelection
+from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, ChosenRows
 from pbmond.store.process_counters import DISK
 from pbmond.store.processes import EXCLUDED, FREE
 from pbmond.store.recent_rates import host_samples, sum_samples
@@ -226,7 +226,7 @@ class Messages:
             by_slot = np.zeros(len(self._snapshot.processes.info) + 1, np.bool_)
             by_slot[shown] = True
             index = np.flatnonzero(by_slot[slots])
-        selection = RowSelection(
+        selection = ChosenRows(
             view=view,
             index=index,
             exited=self._exited,

@@ -105,8 +105,8 @@ def _chosen(patterns: str | None) -> tuple[str, ...]:
 def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> int:
     # These import zmq and msgpack, which --list does not need.
     from pbmond.selftest import report  # noqa: PLC0415
+    from pbmond.selftest.observation import STEPS, observe  # noqa: PLC0415
     from pbmond.selftest.private_daemon import Daemon, DaemonError  # noqa: PLC0415
-    from pbmond.selftest.session import STEPS, observe  # noqa: PLC0415
 
     def daemon(directory: Path) -> Daemon:
         return Daemon(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, VERDICTS, Line
+from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, VERDICTS, ResultLine
 
 SCHEMA: Final = "pbmon-selftest/1"
 _WORDS: Final = {
@@ -30,7 +30,7 @@ class Report:
     seed: int
     seconds: float
     health: Mapping[str, Any]
-    lines: Sequence[Line]
+    lines: Sequence[ResultLine]
 
     def counts(self) -> dict[str, int]:
         """Return how many lines have each verdict, in the order of the summary."""
@@ -54,7 +54,7 @@ def table(report: Report) -> Iterator[str]:
         ).rstrip()
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: ResultLine) -> tuple[str, ...]:
     start = (line.path, line.opened, line.way)
     if line.way == "-":
         return (*start, "-", "-", "-", _verdict(line))
@@ -62,7 +62,7 @@ def _cells(line: Line) -> tuple[str, ...]:
     return (*start, *(f"{number:,}" for number in numbers), _verdict(line))
 
 
-def _verdict(line: Line) -> str:
+def _verdict(line: ResultLine) -> str:
     words = _WORDS[line.verdict]
     if line.verdict == OFF and line.counted_bytes != line.expected_bytes:
         words += f" by {line.counted_bytes - line.expected_bytes:+,}"

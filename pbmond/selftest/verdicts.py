@@ -39,7 +39,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ResultLine:
     """The verdict on the bytes of one direction: ``way`` is "in", "out", or "-" if nothing ran.
 
     ``expected_calls`` is None if the kernel may split calls. "exact" has no ``reason``.
@@ -56,7 +56,7 @@ class Line:
     reason: str | None
 
 
-def judge(outcome: Outcome, moved: SnapshotDelta, excuse: str | None) -> list[Line]:
+def judge(outcome: Outcome, moved: SnapshotDelta, excuse: str | None) -> list[ResultLine]:
     """Return a line for each direction in which bytes moved.
 
     ``excuse`` is what health.unseen says about this path. It excuses missing bytes, nothing else.
@@ -68,8 +68,8 @@ def judge(outcome: Outcome, moved: SnapshotDelta, excuse: str | None) -> list[Li
     return _Judgement(outcome, moved, excuse).lines()
 
 
-def _nothing(outcome: Outcome, verdict: str, reason: str) -> Line:
-    return Line(outcome.path, outcome.opened, "-", 0, 0, None, 0, verdict, reason)
+def _nothing(outcome: Outcome, verdict: str, reason: str) -> ResultLine:
+    return ResultLine(outcome.path, outcome.opened, "-", 0, 0, None, 0, verdict, reason)
 
 
 class _Judgement:
@@ -119,12 +119,12 @@ class _Judgement:
                 if sums != whole:
                     yield Difference(way, f"{whole - sums:+d} bytes of class {name} in no row")
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[ResultLine]:
         """Return a line for each direction in which bytes moved, and at least one."""
         lines = [self._line(way) for way in WAYS]
         return [line for line in lines if line.expected_bytes or line.counted_bytes] or lines[:1]
 
-    def _line(self, way: str) -> Line:
+    def _line(self, way: str) -> ResultLine:
         stated_by = [
             each
             for each in self._outcome.expected
@@ -132,7 +132,7 @@ class _Judgement:
             and not (isinstance(each, ExpectedFile) and each.control)
         ]
         calls = [stated(each, way, "calls") for each in stated_by]
-        line = Line(
+        line = ResultLine(
             self._outcome.path,
             self._outcome.opened,
             way,
@@ -145,7 +145,7 @@ class _Judgement:
         )
         return self._judged(line)
 
-    def _judged(self, line: Line) -> Line:
+    def _judged(self, line: ResultLine) -> ResultLine:
         found = [each for each in self._differences if each.way in (None, line.way)]
         if not found:
             return line
@@ -160,9 +160,9 @@ class _Judgement:
         return f"; {column} {size:,}" if size else ""
 
 
-def _with(line: Line, verdict: str, reason: str) -> Line:
+def _with(line: ResultLine, verdict: str, reason: str) -> ResultLine:
     values = (line.expected_bytes, line.counted_bytes, line.expected_calls, line.counted_calls)
-    return Line(line.path, line.opened, line.way, *values, verdict, reason)
+    return ResultLine(line.path, line.opened, line.way, *values, verdict, reason)
 
 
 def _stray(row: Row, what: str) -> Iterator[Difference]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pbmond.kernel.records import START_TICK_NS, same_start
 
-Key = tuple[int, int]  # pid, start_ns
+ProcessKey = tuple[int, int]  # pid, start_ns
 
 
 class ProcessIndex:
     """Slots by process. Removed slots are reused before new ones are made."""
 
     def __init__(self) -> None:
-        self._slots: dict[Key, int] = {}
+        self._slots: dict[ProcessKey, int] = {}
         # The same by clock tick, because /proc gives start times no more exactly.
-        self._by_tick: dict[Key, tuple[int, int]] = {}  # (pid, tick) -> slot, start_ns
+        self._by_tick: dict[ProcessKey, tuple[int, int]] = {}  # (pid, tick) -> slot, start_ns
         self._newest: dict[int, tuple[int, int]] = {}  # pid -> slot, start_ns
         self._free: list[int] = []
         self.high = 0  # slots ever used

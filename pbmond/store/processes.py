@@ -16,7 +16,7 @@ from pbmond.fields import NO_UID, STATES
 from pbmond.kernel.records import START_TICK_NS, ProcessExited, ProcessSeen, ProcSample
 from pbmond.store.process_counters import ProcessCounters, widened
 from pbmond.store.process_disk import Bytes, ProcessDisk
-from pbmond.store.process_index import Key, ProcessIndex
+from pbmond.store.process_index import ProcessIndex, ProcessKey
 from pbmond.store.process_places import ProcessPlaces
 from pbmond.store.process_texts import ProcessTexts
 from pbmond.store.retired import Group
@@ -80,7 +80,7 @@ class Due:
     of any process, None if there is none.
     """
 
-    keys: list[Key]
+    keys: list[ProcessKey]
     waiting: int
     oldest_ns: int | None
 
@@ -262,7 +262,7 @@ class ProcessTable:
         info = self.info
         return set(info["pid"][(info["state"] == RUNNING) & (info["seen_ns"] > 0)].tolist())
 
-    def known_from_proc(self) -> list[Key]:
+    def known_from_proc(self) -> list[ProcessKey]:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
         info = self.info
         chosen = info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)]

@@ -27,7 +27,7 @@ from pbmond.kernel.records import (
     Reading,
 )
 from pbmond.store.coverage import Coverage
-from pbmond.store.process_index import Key
+from pbmond.store.process_index import ProcessKey
 from pbmond.store.processes import Due, ProcessTable, Quiet
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
@@ -220,7 +220,7 @@ class Store:
         """Return the PIDs of the running processes whose description has been seen."""
         return self._processes.described()
 
-    def known_from_proc(self) -> list[Key]:
+    def known_from_proc(self) -> list[ProcessKey]:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
         return self._processes.known_from_proc()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pbmond.selftest.observation import ORDERS, Observed, observe
 from pbmond.selftest.private_daemon import Daemon
-from pbmond.selftest.session import ORDERS, Observed, observe
 from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, UNSEEN
 from pbmond.selftest.workloads import EXCUSES, NAMES
 

@@ -91,3 +91,24 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_what_is_presented_or_printed_knows_no_terminal() -> None:
     for room in ("pbmon_client.present", "pbmon_client.data", "pbmon_client.output"):
         assert not {name for name in said(room, "Imports") if "tui" in name}
+
+
+def defined_types(path: Path) -> Iterator[str]:
+    """Yield the names of the classes and type aliases that a module defines, without underscore."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name.lstrip("_")
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name) and re.match(r"_?[A-Z]\w*[a-z]", target.id):
+                    yield target.id.lstrip("_")
+
+
+def test_the_name_of_a_type_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for name in defined_types(path):
+                places.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert len(places) > 200
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

@@ -13,7 +13,7 @@ from urwid.display.raw import Screen
 from pbmon_client.data import model
 from pbmon_client.data.stream import Stream
 from pbmon_client.tui.app import App, Effect
-from pbmon_client.tui.feed.messages import News, Request, Silent
+from pbmon_client.tui.feed.messages import FeedRequest, News, Silent
 from pbmon_client.tui.feed.prefetch import prepared
 from pbmon_client.tui.session.settings import Settings
 from pbmon_client.tui.session.state import ProcessDetail
@@ -29,7 +29,7 @@ class Source:
     fd = -1  # the loop never runs
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        self.requests: list[FeedRequest] = []
         self._news: list[News] = []
 
     def put(self, news: News) -> None:
@@ -39,7 +39,7 @@ class Source:
         taken, self._news = self._news, []
         return taken
 
-    def request(self, request: Request) -> None:
+    def request(self, request: FeedRequest) -> None:
         self.requests.append(request)
 
     def wake(self) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pbmon_client.data.model import Snapshot
+from pbmon_client.data.model import Snapshot, ValuesOf
 from pbmon_client.present.arrange import GroupScope
 from pbmon_client.present.cells import Line, clean, fill, line_cells, spread
-from pbmon_client.present.listing import Key, ValuesOf
+from pbmon_client.present.listing import RowKey
 from pbmon_client.present.views import PROCESSES, View
 from pbmon_client.tui.draw.facts import facts, listed
 from pbmon_client.tui.draw.flow_list import flow_list
@@ -55,7 +55,7 @@ def subject(state: State) -> Subject | None:
     return Subject(view, values_of, _curves(state, view, key), _flows(state, view), scope)
 
 
-def _curves(state: State, view: View, key: Key) -> Sequence[Sequence[Sample]]:
+def _curves(state: State, view: View, key: RowKey) -> Sequence[Sequence[Sample]]:
     """Return the daemon's curves of a process if they have arrived, else those recorded here."""
     process = state.selected_process() if view.table == "processes" else None
     theirs = None if process is None else state.history_of(*process)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pbmon_client.present import row_lines
 from pbmon_client.present.arrange import Arranged
 from pbmon_client.present.cells import CRUMB, Line, clean, fill
-from pbmon_client.present.listing import Key
+from pbmon_client.present.listing import RowKey
 from pbmon_client.present.row_lines import Columns
 from pbmon_client.present.views import VIEWS
 from pbmon_client.tui.draw.header import centre
@@ -22,7 +22,7 @@ class Hit:
     start: int
     end: int
     what: str
-    value: Key
+    value: RowKey
 
 
 def tabs(state: State, width: int, line: int) -> tuple[Line, list[Hit]]:

@@ -22,7 +22,7 @@ _LEAST: Final = (20, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class DrawnScreen:
     """A drawn screen: one line for each row of the terminal; ``cursor`` is (x, y)."""
 
     lines: list[Line]
@@ -30,11 +30,11 @@ class Frame:
     cursor: tuple[int, int] | None = None
 
 
-def draw(state: State, popup: Popup | None, width: int, height: int, now_s: float) -> Frame:
+def draw(state: State, popup: Popup | None, width: int, height: int, now_s: float) -> DrawnScreen:
     """Draw the screen."""
     if width < _LEAST[0] or height < _LEAST[1]:
         words = "too small"[:width]
-        return Frame([centre(words, width)] + [[("text", " " * width)]] * (height - 1), [])
+        return DrawnScreen([centre(words, width)] + [[("text", " " * width)]] * (height - 1), [])
     frame = _drawn(state, width, height, now_s)
     if state.stale_s(now_s) is not None:
         frame.lines[1:-1] = [
@@ -48,12 +48,12 @@ def draw(state: State, popup: Popup | None, width: int, height: int, now_s: floa
     return frame
 
 
-def _drawn(state: State, width: int, height: int, now_s: float) -> Frame:
+def _drawn(state: State, width: int, height: int, now_s: float) -> DrawnScreen:
     lines = header(state, width, now_s, graphs=height >= _GRAPHS_LINES)
     if state.snapshot is None:
         middle = waiting(state, width, height - len(lines) - 1, "waiting for the daemon")
         bottom, _cursor = footer(state, None, width, now_s)
-        return Frame([*lines, *middle, bottom], [])
+        return DrawnScreen([*lines, *middle, bottom], [])
     most = 1 if height < _DETAIL_LINES else 3
     lines += warning_lines(state, width, most)
     rows = state.reselect()
@@ -68,7 +68,7 @@ def _drawn(state: State, width: int, height: int, now_s: float) -> Frame:
         if below:
             lines += detail.pane(state, width, below)
     at = None if cursor is None else (cursor, height - 1)
-    return Frame([*lines, bottom], hits, at)
+    return DrawnScreen([*lines, bottom], hits, at)
 
 
 def _detail_lines(state: State, height: int, room: int) -> int:

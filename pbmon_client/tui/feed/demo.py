@@ -12,7 +12,7 @@ from pbmon_client.data import model
 from pbmon_client.data.recording import RecordingError, read
 from pbmon_client.data.stream import Stream
 from pbmon_client.data.users import user_name
-from pbmon_client.tui.feed.messages import Crashed, Failed, MailboxSource, Request
+from pbmon_client.tui.feed.messages import Crashed, Failed, FeedRequest, MailboxSource
 from pbmon_client.tui.feed.prefetch import prepared
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmond import wire
@@ -33,12 +33,12 @@ class Demo(MailboxSource):
         self._path = path
         self._users: dict[int, str] = {}
         self._stream = Stream(selection, os.geteuid(), self._user)
-        self._request = Request()
+        self._request = FeedRequest()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo", daemon=True)
         self._thread.start()
 
-    def request(self, request: Request) -> None:
+    def request(self, request: FeedRequest) -> None:
         """Note what the screen shows; the file has all of it."""
         self._request = request
 

@@ -10,12 +10,12 @@ from typing import Final, Protocol
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, ViewQuery
-from pbmon_client.tui.session.curves import Planes
+from pbmon_client.tui.session.curves import CurvePoints
 from pbmon_client.tui.session.state import ProcessDetail
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class FeedRequest:
     """What the screen needs: all connections and files or not, and those of one process.
 
     ``typed`` are the fields named in a filter while it is being typed.
@@ -35,7 +35,7 @@ class SnapshotReady:
     snapshot: Snapshot
     query: ViewQuery | None = None
     rows: Arranged | None = None
-    planes: Planes = field(default_factory=dict)
+    points: CurvePoints = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class SnapshotSource(Protocol):
     def news(self) -> list[News]:
         """Take the news, oldest first."""
 
-    def request(self, request: Request) -> None:
+    def request(self, request: FeedRequest) -> None:
         """Say what is needed from now on."""
 
     def wake(self) -> None:

@@ -14,8 +14,8 @@ from pbmon_client.present.arrange import ViewQuery, arrange, table_of, traffic
 from pbmon_client.present.listing import group_keys, listing_of, table_sums
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.views import CONNECTIONS, FILES, HOSTS, PORTS, View
-from pbmon_client.tui.feed.messages import Request, SnapshotReady
-from pbmon_client.tui.session.curves import planes_of
+from pbmon_client.tui.feed.messages import FeedRequest, SnapshotReady
+from pbmon_client.tui.session.curves import points_of
 from pbmond.fields import SHOWN
 from pbmond.wire import Pause
 
@@ -25,14 +25,16 @@ _LARGE: Final = (CONNECTIONS, FILES, HOSTS, PORTS)
 _SCREEN: Final = 60
 
 
-def prepared(snapshot: Snapshot, request: Request, pause: Pause = lambda: None) -> SnapshotReady:
+def prepared(
+    snapshot: Snapshot, request: FeedRequest, pause: Pause = lambda: None
+) -> SnapshotReady:
     """Prepare what a screen that made this request will need from a snapshot."""
     query = request.query
     if query is None:
         return SnapshotReady(snapshot)
     prepare_view(snapshot, query, request.typed, pause)
     rows = arrange(snapshot, query)
-    return SnapshotReady(snapshot, query, rows, planes_of(snapshot, query.view, pause))
+    return SnapshotReady(snapshot, query, rows, points_of(snapshot, query.view, pause))
 
 
 def prepare_view(

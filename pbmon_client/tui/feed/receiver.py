@@ -24,9 +24,9 @@ from pbmon_client.tui.feed import prefetch
 from pbmon_client.tui.feed.messages import (
     Crashed,
     Failed,
+    FeedRequest,
     Mailbox,
     MailboxSource,
-    Request,
     Silent,
 )
 from pbmon_client.tui.feed.render_priority import RenderPriority
@@ -48,13 +48,13 @@ class DaemonFeed(MailboxSource):
         self._priority = priority or RenderPriority()
         self._path = path
         self._selection = selection
-        self._request = Request()
+        self._request = FeedRequest()
         self._requested = Mailbox()  # only its descriptor is used, to wake the thread
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._thread.start()
 
-    def request(self, request: Request) -> None:
+    def request(self, request: FeedRequest) -> None:
         """Change what is subscribed to."""
         if request != self._request:
             self._request = request
@@ -79,7 +79,7 @@ class DaemonFeed(MailboxSource):
             self._mailbox.put(Crashed(error))
 
 
-class _Topic:
+class _TopicSnapshots:
     """One subscription, and the stream of its messages."""
 
     def __init__(
@@ -106,16 +106,16 @@ class _Receiver:
         self._path = path
         self._mailbox = mailbox
         self._priority = priority
-        self._request = Request()
-        self._main = _Topic(path, selection, "processes")
-        self._detail: _Topic | None = None
+        self._request = FeedRequest()
+        self._main = _TopicSnapshots(path, selection, "processes")
+        self._detail: _TopicSnapshots | None = None
         # The last two: the older one is freed by this thread, where no key press waits for it.
         self._recent: deque[model.Snapshot] = deque(maxlen=2)
         self._prefetched: Hashable = None  # what was prepared for the newest one
         self._quiet_since = time.monotonic()
         self._patience_s = _FIRST_S
 
-    def run(self, requested: Mailbox, request: Callable[[], Request | None]) -> None:
+    def run(self, requested: Mailbox, request: Callable[[], FeedRequest | None]) -> None:
         """Receive until there is no request any more."""
         try:
             while True:
@@ -134,10 +134,10 @@ class _Receiver:
             for topic in self._topics():
                 topic.subscription.close()
 
-    def _topics(self) -> list[_Topic]:
+    def _topics(self) -> list[_TopicSnapshots]:
         return [self._main] if self._detail is None else [self._main, self._detail]
 
-    def _retarget(self, request: Request) -> None:
+    def _retarget(self, request: FeedRequest) -> None:
         if request.flows != self._request.flows:
             self._main.retarget("flows" if request.flows else "processes")
         pid = request.pid
@@ -149,7 +149,7 @@ class _Receiver:
                 self._detail = None
             elif pid is not None:
                 everybody = model.Selection(flows=True)
-                self._detail = _Topic(self._path, everybody, "flows", pid)
+                self._detail = _TopicSnapshots(self._path, everybody, "flows", pid)
         self._request = request
 
     def _receive(self) -> None:
@@ -164,7 +164,7 @@ class _Receiver:
             if snapshot is not None:
                 self._mailbox.put(ProcessDetail(self._detail.pid, snapshot))
 
-    def _next(self, topic: _Topic) -> model.Snapshot | None:
+    def _next(self, topic: _TopicSnapshots) -> model.Snapshot | None:
         """Return the snapshot of a topic that is to be shown now, if any."""
         pause = self._priority.yield_to_screen
         pause()

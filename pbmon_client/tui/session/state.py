@@ -9,7 +9,7 @@ from typing import Final
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, arrange
-from pbmon_client.present.listing import Key
+from pbmon_client.present.listing import RowKey
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.search import EVERYTHING, Search
 from pbmon_client.present.view_columns import NameOf, ServiceOf, Style
@@ -33,7 +33,7 @@ class ViewPosition:
 
     view: View
     within: tuple[GroupScope, ...] = ()
-    selected: Key | None = None
+    selected: RowKey | None = None
     at: int = 0
     line: int = 0
 
@@ -66,7 +66,7 @@ class State:
     search: Search = EVERYTHING
     typed: str | None = None  # the filter line while it is being typed
     cursor: int = 0
-    pinned: dict[str, tuple[Key, ...]] = field(default_factory=dict)
+    pinned: dict[str, tuple[RowKey, ...]] = field(default_factory=dict)
     interval_s: float | None = None
     newest: Snapshot | None = None
     newest_detail: ProcessDetail | None = None
@@ -255,7 +255,7 @@ class State:
             self.position = ViewPosition(view, selected=selected)
         self.opened = False
 
-    def _carried(self, view: View) -> Key | None:
+    def _carried(self, view: View) -> RowKey | None:
         """Return the selection to keep when switching between processes and their tree."""
         pair = {view.name, self.position.view.name}
         return self.position.selected if pair == {"processes", TREE.name} else None

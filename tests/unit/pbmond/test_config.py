@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pbmond.config import KEYS, Config, ConfigError, ProcessSelection, load, parse
+from pbmond.config import KEYS, Config, ConfigError, ProcessMatcher, load, parse
 
 SHIPPED = Path(__file__).resolve().parents[3] / "packaging" / "pbmond.toml"
 USERS = {"alice": 1000, "www-data": 33}
@@ -73,8 +73,8 @@ def test_every_key_arrives() -> None:
         flows_capacity=256,
         files_capacity=4194304,
         overflow_capacity=1000,
-        include=ProcessSelection(frozenset({1, 2}), (b"sshd", b"kworker/*"), frozenset({1000, 0})),
-        exclude=ProcessSelection(uids=frozenset({33})),
+        include=ProcessMatcher(frozenset({1, 2}), (b"sshd", b"kworker/*"), frozenset({1000, 0})),
+        exclude=ProcessMatcher(uids=frozenset({33})),
         run_dir=Path("/srv/pbmon"),
         publisher_user="nobody",
         access_group="wheel",

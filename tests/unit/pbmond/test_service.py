@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pbmond import wire
-from pbmond.collector import RESCAN_NS, Clock, Collector, Identity
+from pbmond.collector import RESCAN_NS, Clock, Collector, RunIdentity
 from pbmond.fields import STATES
 from pbmond.kernel.records import START_TICK_NS, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
@@ -78,7 +78,7 @@ class World:
             wall=lambda: factories.WALL_NS + self.now,
             monotonic=lambda: self.now,
         )
-        identity = Identity("host", "boot", "epoch", 1)
+        identity = RunIdentity("host", "boot", "epoch", 1)
         self.collector = Collector(self.kernel, self.proc, store, identity, clock, host=self.host)
         log = logging.getLogger("test")
         self.service = Service(self.collector, self.feed, SECOND, clock, log)

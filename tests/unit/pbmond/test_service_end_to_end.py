@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 from pbmond import wire
-from pbmond.collector import Clock, Collector, Identity
+from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.patience import patient
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
 from pbmond.service import Service
@@ -39,7 +39,7 @@ class Running:
         self.move(10)
         clock, log = Clock(), logging.getLogger("test")
         store = Store(StoreOptions(SECOND, SECOND, 60, lambda *_: True), clock.boot())
-        identity = Identity("host", "boot", "epoch", os.getpid())
+        identity = RunIdentity("host", "boot", "epoch", os.getpid())
         collector = Collector(self.kernel, FakeProc(), store, identity, clock, host=FakeHost())
         spawn = spawn_publisher(self.path, nobody.pw_uid, nobody.pw_gid, "pbmon")
         self.supervisor = Supervisor(spawn, log)

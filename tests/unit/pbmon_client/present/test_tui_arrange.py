@@ -28,7 +28,7 @@ from pbmon_client.present.views import (
     USERS,
     VIEWS,
 )
-from pbmon_client.tui.session.curves import Curves, curve_names, planes_of
+from pbmon_client.tui.session.curves import Curves, curve_names, points_of
 from pbmond.fields import RATES, SHOWN
 
 PEER = bytes([192, 0, 2, 9]).ljust(16, b"\0")
@@ -322,7 +322,7 @@ def test_every_process_is_in_the_tree_once_whatever_the_parents(
 def test_curves_hold_the_rates_of_the_last_snapshots() -> None:
     curves = Curves()
     for seq in (2, 3):
-        curves.record(planes_of(snapshot(seq), HOSTS))
+        curves.record(points_of(snapshot(seq), HOSTS))
     names = curve_names("processes")
     web = rows(ViewQuery(PROGRAMS)).key_at(0)
     assert curves.of(PROGRAMS, web)[names.index("net_tx_bytes_per_s")] == [120.0, 120.0]
@@ -335,13 +335,13 @@ def test_curves_hold_the_rates_of_the_last_snapshots() -> None:
 
 def test_a_snapshot_without_rates_leaves_no_sample() -> None:
     curves = Curves()
-    curves.record(planes_of(snapshot(1), PROCESSES))
+    curves.record(points_of(snapshot(1), PROCESSES))
     assert curves.host() == [[], [], [], []]
 
 
 def test_no_more_than_sixty_samples_are_kept() -> None:
     curves = Curves()
-    planes = planes_of(snapshot(2), PROCESSES)
+    points = points_of(snapshot(2), PROCESSES)
     for _ in range(100):
-        curves.record(planes)
+        curves.record(points)
     assert len(curves.host()[0]) == 60

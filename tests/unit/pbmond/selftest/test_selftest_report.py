@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from pbmond.selftest.report import Bar, Report, as_json, summary, table
-from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, Line
+from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, ResultLine
 
 HEALTH = {
     "modes": {"sockets": "tracepoint", "files": "syscall-exit", "reads": "typed"},
@@ -15,14 +15,14 @@ HEALTH = {
     "cost": {"verified_instructions": 4321},
 }
 SILENT = {"verified_instructions": 0}
-GOOD = Line("files.read_write", "before", "in", 4001, 4001, 2, 2, EXACT, None)
+GOOD = ResultLine("files.read_write", "before", "in", 4001, 4001, 2, 2, EXACT, None)
 SHORT = replace(GOOD, way="out", counted_bytes=1, verdict=OFF, reason="1 bytes, not 4001")
 MISPLACED = replace(GOOD, verdict=OFF, reason="class pipe, not file")
 HIDDEN = replace(GOOD, counted_bytes=0, counted_calls=0, verdict=UNSEEN, reason="such calls")
-LACKING = Line("sockets.sctp", "after", "-", 0, 0, None, 0, NOT_OFFERED, "no SCTP")
+LACKING = ResultLine("sockets.sctp", "after", "-", 0, 0, None, 0, NOT_OFFERED, "no SCTP")
 
 
-def report(*lines: Line) -> Report:
+def report(*lines: ResultLine) -> Report:
     return Report("6.1.0", "x86_64", "1.0", 7, 5.25, HEALTH, lines)
 
 

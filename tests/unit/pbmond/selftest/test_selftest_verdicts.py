@@ -18,7 +18,7 @@ from selftest_rows import (
 
 from pbmond.fields import CLASSES, DIRECTIONS, counter_names
 from pbmond.selftest.moved import SnapshotDelta
-from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, Line, Outcome, judge
+from pbmond.selftest.verdicts import EXACT, NOT_OFFERED, OFF, UNSEEN, Outcome, ResultLine, judge
 from pbmond.selftest.workloads import Expectation, ExpectedProcess
 
 EXCUSE = "such calls (documented)"
@@ -26,7 +26,7 @@ EXCUSE = "such calls (documented)"
 
 def lines(
     expected: Expectation | tuple[Expectation, ...], seen: SnapshotDelta, excuse: str | None = None
-) -> dict[str, Line]:
+) -> dict[str, ResultLine]:
     expected = expected if isinstance(expected, tuple) else (expected,)
     judged = judge(Outcome("files.some", "after", expected), seen, excuse)
     return {line.way: line for line in judged}

@@ -31,9 +31,9 @@ from pbmon_client.tui.feed.demo import Demo
 from pbmon_client.tui.feed.messages import (
     Crashed,
     Failed,
+    FeedRequest,
     Mailbox,
     News,
-    Request,
     Silent,
     SnapshotReady,
     SnapshotSource,
@@ -78,7 +78,7 @@ def feed(path: Path) -> Iterator[DaemonFeed]:
 
 def test_snapshots_come_with_their_rows_arranged(publisher: Publisher, feed: DaemonFeed) -> None:
     query = ViewQuery(PROCESSES, search=understand("two"))
-    feed.request(Request(query=query))
+    feed.request(FeedRequest(query=query))
     publisher.expect(ALL)
     publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
     news = first(feed, is_snapshot)
@@ -99,7 +99,7 @@ def test_a_request_made_during_the_wait_applies_to_the_next_snapshot(
         nonlocal waits
         waits += 1
         if waits == 2:  # the feed waits for its first snapshot
-            started.request(Request(query=ViewQuery(PROCESSES, search=understand("two"))))
+            started.request(FeedRequest(query=ViewQuery(PROCESSES, search=understand("two"))))
             publisher.expect(ALL)
             publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
         subscription.wait(*ready)
@@ -142,7 +142,7 @@ def test_flows_and_one_process_are_subscribed_to_only_while_requested(
     publisher: Publisher, feed: DaemonFeed
 ) -> None:
     publisher.expect(ALL)
-    feed.request(Request(flows=True, pid=7))
+    feed.request(FeedRequest(flows=True, pid=7))
     publisher.hear(lambda wanted: {str(FLOWS), str(ONE)} <= wanted and str(ALL) not in wanted)
     publisher.send(FLOWS, message([process(7)], [], [], seq=5))
     publisher.send(ONE, message([process(7)], [], [], seq=5))
@@ -150,9 +150,9 @@ def test_flows_and_one_process_are_subscribed_to_only_while_requested(
     assert isinstance(news, ProcessDetail)
     assert news.pid == 7
     assert news.snapshot.connections is not None
-    feed.request(Request(pid=8))
+    feed.request(FeedRequest(pid=8))
     publisher.hear(lambda wanted: "all/flows/8" in wanted and str(ONE) not in wanted)
-    feed.request(Request())
+    feed.request(FeedRequest())
     publisher.hear(lambda wanted: not any("flows" in topic for topic in wanted))
 
 
@@ -163,7 +163,7 @@ def test_other_views_are_prefetched_while_the_user_is_active(
     priority = RenderPriority()
     with contextlib.closing(DaemonFeed(str(path), model.Selection(), priority)) as feed:
         publisher.expect(ALL)
-        feed.request(Request(flows=True, query=ViewQuery(CONNECTIONS)))
+        feed.request(FeedRequest(flows=True, query=ViewQuery(CONNECTIONS)))
         publisher.hear(lambda wanted: str(FLOWS) in wanted)
         if active:
             with priority.drawing():  # so that the feed does not wait for a drawing

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from pbmond import wire
 from pbmond.selftest.moved import moved
 from pbmond.selftest.private_daemon import Daemon, DaemonError
-from pbmond.selftest.verdicts import OFF, Line, Outcome, judge
+from pbmond.selftest.verdicts import OFF, Outcome, ResultLine, judge
 from pbmond.selftest.workloads import (
     EXCUSES,
     Runner,
@@ -39,7 +39,7 @@ class Observed:
     """
 
     health: Mapping[str, Any]
-    lines: tuple[Line, ...]
+    lines: tuple[ResultLine, ...]
     bad_ends: tuple[str, ...]
 
 
@@ -74,7 +74,7 @@ def observe(
         ready = programs.start(names)
         running = daemon(run_dir)
         programs.end_with("", running.stop)
-        lines: list[Line] = []
+        lines: list[ResultLine] = []
         for opened in ORDERS:
             earlier = running.snapshot()
             outcomes = [programs.go(name, each, opened) for name, each in ready.items()]
@@ -141,7 +141,7 @@ class _Programs:
 
 def _judge_settled(
     running: Daemon, outcomes: list[Outcome], earlier: wire.Message
-) -> tuple[wire.Message, list[Line]]:
+) -> tuple[wire.Message, list[ResultLine]]:
     """Judge by the next snapshot or, if a line is off, by the one after it.
 
     The harness may read what a program writes before that write has returned and is counted.
@@ -154,7 +154,9 @@ def _judge_settled(
     return message, lines
 
 
-def _judged(outcomes: list[Outcome], earlier: wire.Message, later: wire.Message) -> Iterator[Line]:
+def _judged(
+    outcomes: list[Outcome], earlier: wire.Message, later: wire.Message
+) -> Iterator[ResultLine]:
     between = moved(earlier, later)
     skipped = later.health["lost"]["skipped_calls"] - earlier.health["lost"]["skipped_calls"]
     for outcome in outcomes:

@@ -10,10 +10,10 @@ import pytest
 from selftest_rows import message
 
 from pbmond import cli
-from pbmond.selftest import session
+from pbmond.selftest import observation
+from pbmond.selftest.observation import ORDERS, Observed, observe
 from pbmond.selftest.private_daemon import Daemon, DaemonError
-from pbmond.selftest.session import ORDERS, Observed, observe
-from pbmond.selftest.verdicts import EXACT, OFF, Line
+from pbmond.selftest.verdicts import EXACT, OFF, ResultLine
 from pbmond.selftest.workloads import Workload, WorkloadError
 
 NAME = "files.read_write"
@@ -64,9 +64,9 @@ def test_a_program_that_does_not_end_well_is_named_and_changes_no_verdict(
 def test_what_ended_badly_is_a_line_after_the_results(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = Line(NAME, "before", "in", 7, 7, 1, 1, EXACT, None)
+    line = ResultLine(NAME, "before", "in", 7, 7, 1, 1, EXACT, None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(session, "observe", lambda *_: Observed(HEALTH, (line,), ("it hung",)))
+    monkeypatch.setattr(observation, "observe", lambda *_: Observed(HEALTH, (line,), ("it hung",)))
     assert cli.main(["selftest", "--only", NAME]) == 0
     out, err = capsys.readouterr()
     assert "1 rows: 1 exact" in out
