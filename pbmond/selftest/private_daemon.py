@@ -23,6 +23,7 @@ _END_S: Final = 10.0
 _KEPT_S: Final = 600.0  # keep the rows of exited processes for the last snapshot
 _KEPT_MOST_S: Final = 86_400.0  # the most that the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+#: Its strings are given as JSON, which TOML takes, too.
 _CONFIG: Final = """
 interval = {interval_s}
 sockets = "{sockets}"
@@ -74,10 +75,9 @@ class Daemon:
         bcc_python: Path | None = None,
         prefix: tuple[str, ...] = (),
     ) -> None:
-        """Start it and wait for its first snapshot. ``directory`` must be empty.
+        """Start it in an empty directory and wait for its first snapshot.
 
-        ``exited_linger_s`` None: as long as a whole self-test takes. ``prefix`` is a command that
-        runs the daemon's own, which follows as its arguments.
+        ``exited_linger_s`` None: as long as a whole self-test takes; ``prefix``: what runs it.
         """
         self.directory = directory
         self.log = directory / "log"
@@ -89,7 +89,6 @@ class Daemon:
             files=files,
             baseline=str(baseline).lower(),
             reads=reads,
-            # A TOML string is a JSON string.
             directory=json.dumps(str(directory)),
             publisher_user=json.dumps(publisher_user),
             bcc_python=json.dumps(str(bcc_python or "")),
