@@ -34,7 +34,10 @@ def main() -> None:
         for number in range(processes):
             child = os.fork()
             if not child:
-                live(flows, active=number % every == 0)
+                try:
+                    live(flows, active=number % every == 0)
+                finally:
+                    os._exit(1)
             children.append(child)
         print("ready", flush=True)
         sys.stdin.read()
