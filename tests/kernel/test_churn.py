@@ -65,7 +65,8 @@ def execute(ordinal):
     finally:
         os._exit(1)
 def spawn(ordinal):
-    while (pid := fork(next(numbers))) < 0:  # somebody else may have it
+    free = (number for number in numbers if not os.path.exists(f"/proc/{number}"))
+    while (pid := fork(next(free))) < 0:  # somebody else has taken it
         assert ctypes.get_errno() == errno.EEXIST, os.strerror(ctypes.get_errno())
     return pid or execute(ordinal)
 for start in range(0, sizes * sizes, batch):
