@@ -20,6 +20,7 @@ from pbmond.patience import handed_down, patient
 _PR_SET_PDEATHSIG: Final = 1
 _SNAPSHOT_TIMEOUT_S: Final = 30.0
 _END_S: Final = 10.0
+_PUBLISHER: Final = "pbmond-publish\n"  # its comm
 _KEPT_S: Final = 600.0  # keep the rows of exited processes for the last snapshot
 _KEPT_MOST_S: Final = 86_400.0  # the most that the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
@@ -151,11 +152,16 @@ class Daemon:
         lines = self.log.read_text(errors="replace").splitlines()
         return lines[-1] if lines else otherwise
 
+    def children(self) -> list[int]:
+        """Return the process ids of the daemon's other processes."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
     def publisher(self) -> int:
         """Return the process id of the publisher."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        (pid,) = children.read_text().split()
-        return int(pid)
+        names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in self.children()}
+        (pid,) = (pid for pid, name in names.items() if name == _PUBLISHER)
+        return pid
 
     def stop(self) -> int:
         """End it and return its exit status. DaemonError if it had to be killed."""
