@@ -1,6 +1,7 @@
 // What keys, clicks and the address do to the state.
 import { batch } from "@preact/signals";
 import { HOME, isView, membersOf, read, VIEWS, write, type Place, type ViewName } from "./address";
+import type { Key, Row } from "./protocol";
 import { toggled, save, type Settings, type Theme } from "./settings";
 import * as state from "./state";
 
@@ -13,6 +14,8 @@ export const table = {
 
 /** The sort of each view that was seen, to come back to. */
 const sorts = new Map<ViewName, Pick<Place, "sort" | "reverse">>();
+/** The rows of each view that were pinned. */
+const pins = new Map<ViewName, Key[]>();
 /** The row to select as soon as it is known, by its index. */
 let awaited: number | null = null;
 /** Where the selection is, from a key press until the server has answered it. */
@@ -40,10 +43,11 @@ export function followAddress(): void {
 function elsewhere(change: Partial<Place>): void {
   const now = state.place.value;
   sorts.set(now.view, { sort: now.sort, reverse: now.reverse });
+  pins.set(now.view, state.pinned.value);
   const view = change.view ?? now.view;
   const sort = sorts.get(view) ?? { sort: HOME.sort, reverse: HOME.reverse };
   batch(() => {
-    state.pinned.value = [];
+    state.pinned.value = pins.get(view) ?? [];
     state.opened.value = false;
     go({ within: null, selected: null, ...sort, ...change }, true);
   });
@@ -80,11 +84,20 @@ export function setFilter(filter: string): void {
 
 // --- rows -------------------------------------------------------------------------------------
 
+/** Select a row; one that is not known yet, as soon as it arrives. */
 export function select(index: number): void {
-  const row = state.known.value.rows.get(index);
+  const row = state.busy.value ? undefined : state.known.value.rows.get(index);
   awaited = row === undefined ? index : null;
   here = index;
   if (row !== undefined) go({ selected: row.key });
+}
+
+/** Select the row that somebody pointed at, wherever it is by now. */
+export function choose(row: Row, index: number): void {
+  if (state.view.value?.view !== state.place.value.view) return; // its key means nothing here
+  awaited = null;
+  here = index;
+  go({ selected: row.key });
 }
 
 function cursor(): number {

@@ -116,6 +116,12 @@ const arranged = computed(() => ({
 
 export const arrangement = computed(() => JSON.stringify(arranged.value));
 
+/** Whether other rows than those that are known were asked for, and will come. */
+export const busy = computed(() => {
+  if (mistake.value !== null || away.value !== null) return false;
+  return known.value.arrangement !== arrangement.value || view.value?.waiting === true;
+});
+
 const FLOWS_SHOWN = 60;
 
 /** The wish, but for its number; null while it is not known what could be wished for. */

@@ -1,6 +1,6 @@
 // The table: a grid of which only the rows in sight exist, with its titles inside.
 import { useEffect, useRef } from "preact/hooks";
-import { open, select, setFilter, sortBy, table } from "../actions";
+import { choose, open, setFilter, sortBy, table } from "../actions";
 import { template, totalWidth } from "../columns";
 import { count } from "../format";
 import { share } from "../magnitude";
@@ -46,8 +46,12 @@ function Line({ index, start, height, row }: LineProps) {
   const chosen = row !== undefined && row.key === state.place.value.selected;
   const pinned = index < (state.view.value?.pinned ?? 0);
   const classes = ["line", chosen && "chosen", pinned && "pinned", row?.state];
+  // A mouse selects when it is pressed: until it is released, the row may be elsewhere.
+  function pressed(event: PointerEvent): void {
+    if (row !== undefined && event.pointerType === "mouse" && event.button === 0) choose(row, index);
+  }
   function clicked(): void {
-    select(index);
+    if (row !== undefined) choose(row, index);
     if (NARROW.matches) state.opened.value = true;
   }
   return (
@@ -58,6 +62,7 @@ function Line({ index, start, height, row }: LineProps) {
       aria-rowindex={index + 2}
       aria-selected={chosen}
       style={{ transform: `translateY(${start}px)`, height: `${height}px` }}
+      onPointerDown={pressed}
       onClick={clicked}
       onDblClick={open}
     >
@@ -161,6 +166,7 @@ export function Grid() {
         role="grid"
         tabIndex={0}
         aria-label={`${TITLES[state.place.value.view]}, ${count(total)} rows`}
+        aria-busy={state.busy.value}
         aria-rowcount={total + 1}
         aria-colcount={columns.length}
         aria-activedescendant={seen ? `row-${at}` : undefined}
@@ -173,15 +179,19 @@ export function Grid() {
           </div>
         </div>
         <div role="rowgroup" class="rows" style={{ height: `${rows.height}px` }}>
-          {rows.items.map((item) => (
-            <Line
-              key={item.index}
-              index={item.index}
-              start={item.start}
-              height={rowHeight()}
-              row={known.value.rows.get(item.index)}
-            />
-          ))}
+          {rows.items.map((item) => {
+            const row = known.value.rows.get(item.index);
+            return (
+              // An element stays with its row, so that what is pointed at is what was seen.
+              <Line
+                key={row?.key ?? item.index}
+                index={item.index}
+                start={item.start}
+                height={rowHeight()}
+                row={row}
+              />
+            );
+          })}
         </div>
       </div>
       <Empty />
