@@ -183,6 +183,30 @@ export function flip(flag: Flag): void {
   go({ [flag]: !state.place.value[flag] });
 }
 
+function pause(): void {
+  batch(() => {
+    state.paused.value = !state.paused.value;
+    if (state.paused.value) state.pausedMs.value = state.view.value?.time_ms ?? null;
+  });
+}
+
+const COPIED_MS = 1800;
+
+/** Copy the address of what is shown; the token is no part of it. */
+async function copyLink(): Promise<void> {
+  const address = new URL(write(state.place.value), location.href).href;
+  try {
+    await navigator.clipboard.writeText(address);
+  } catch {
+    window.prompt("The address of this view", address); // the clipboard is forbidden here
+    return;
+  }
+  state.copied.value = true;
+  setTimeout(() => {
+    state.copied.value = false;
+  }, COPIED_MS);
+}
+
 export function focusFilter(): void {
   const input = document.getElementById("filter");
   if (input instanceof HTMLInputElement) {
@@ -209,9 +233,7 @@ const BY_ACTION: Record<string, (key: string) => void> = {
   reverse: () => go({ reverse: !state.place.value.reverse }),
   active: () => flip("active"),
   pin: () => pin(),
-  pause: () => {
-    state.paused.value = !state.paused.value;
-  },
+  pause: () => pause(),
   totals: () => flip("totals"),
   bits: () => flip("bits"),
   binary: () => flip("binary"),
@@ -224,6 +246,7 @@ const BY_ACTION: Record<string, (key: string) => void> = {
   },
   acknowledge: () => acknowledge(),
   theme: () => nextTheme(),
+  link: () => void copyLink(),
   help: () => {
     state.dialog.value = "help";
   },

@@ -21,11 +21,15 @@ export const place = signal<Place>(read(location.hash));
 export const settings = signal(load());
 export const pinned = signal<Key[]>([]);
 export const paused = signal(false);
+/** When, by the clock of the snapshots, the page was paused last. */
+export const pausedMs = signal<number | null>(null);
 /** The rows in sight and some around them. */
 export const range = signal({ first: 0, count: 60 });
 /** The width of the table, in px. */
 export const width = signal(0);
 export type DialogName = "help" | "columns" | "health";
+/** For a moment after the address was copied. */
+export const copied = signal(false);
 export const dialog = signal<DialogName | null>(null);
 /** On a narrow screen the selected row's details cover the table while this is set. */
 export const opened = signal(false);

@@ -6,9 +6,11 @@ import { count } from "../format";
 import { share } from "../magnitude";
 import type { Column, Row } from "../protocol";
 import * as state from "../state";
-import { HEADER_PX, rowHeight, useRows } from "../virtual";
+import { headerHeight, rowHeight, useRows } from "../virtual";
 import { TITLES } from "./Tabs";
 
+/** The columns of one flow's bytes, which are of no class of their own. */
+const OF_FLOWS = new Set(["rx", "tx", "read", "write"]);
 const TONES: Record<string, string> = { d: " quiet", b: " big", h: " huge" };
 /** Where the details cover the table, a tap opens them. */
 const NARROW = matchMedia("(max-width: 860px)");
@@ -17,12 +19,19 @@ function Cell({ column, row, at }: { column: Column; row: Row; at: number }) {
   const text = row.cells[at] ?? "";
   const tone = TONES[row.tones[at] ?? ""] ?? "";
   const side = column.align === "right" ? " right" : "";
-  if (column.traffic !== null) {
+  if (column.traffic !== null || OF_FLOWS.has(column.name)) {
     const part = share(text, state.place.value.totals);
     return (
       <span role="gridcell" aria-colindex={at + 1} class={`cell traffic right ${column.name}${tone}`}>
         {part > 0 && <i class="bar" style={{ transform: `scaleX(${part.toFixed(3)})` }} />}
         <b>{text}</b>
+      </span>
+    );
+  }
+  if (column.keep_end) {
+    return (
+      <span role="gridcell" aria-colindex={at + 1} class={`cell end${tone} ${column.name}`} title={text}>
+        <bdi dir="ltr">{text}</bdi>
       </span>
     );
   }
@@ -171,7 +180,7 @@ export function Grid() {
         aria-colcount={columns.length}
         aria-activedescendant={seen ? `row-${at}` : undefined}
       >
-        <div role="rowgroup" class="titles" style={{ height: `${HEADER_PX}px` }}>
+        <div role="rowgroup" class="titles" style={{ height: `${headerHeight()}px` }}>
           <div role="row" aria-rowindex={1} class="line">
             {columns.map((column, index) => (
               <Title key={column.name} column={column} at={index} />
