@@ -94,7 +94,7 @@ export const wanted = computed<Column[]>(() => {
       ? !hidden[name]?.includes(column.name) && !classes.includes(column.traffic ?? "")
       : added[name]?.includes(column.name),
   );
-  return fitting(chosen, width.value, place.value.exact);
+  return fitting(chosen, { width: width.value, exact: place.value.exact });
 });
 
 export const units = computed<Units>(() => {

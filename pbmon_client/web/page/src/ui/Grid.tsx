@@ -153,6 +153,7 @@ export function Grid() {
   const rows = useRows(scroller, total);
   const columns = state.columns.value;
   const { exact } = state.place.value;
+  const width = state.width.value;
   const rowsPerPage = rows.perPage;
   useEffect(() => {
     table.rows = rowsPerPage;
@@ -160,9 +161,9 @@ export function Grid() {
     table.focus = () => scroller.current?.focus();
   }, [rowsPerPage, rows.scrollTo]);
   useEffect(() => {
-    scroller.current?.style.setProperty("--columns", template(columns, exact));
-    scroller.current?.style.setProperty("--least", `${totalWidth(columns, exact)}px`);
-  }, [columns, exact]);
+    scroller.current?.style.setProperty("--columns", template(columns, { width, exact }));
+    scroller.current?.style.setProperty("--least", `${totalWidth(columns, { width, exact })}px`);
+  }, [columns, width, exact]);
   const at = now?.selected_index ?? null;
   const seen = at !== null && rows.items.some((item) => item.index === at);
   const { known } = state;
