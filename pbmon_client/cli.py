@@ -38,6 +38,11 @@ class _FailureError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; mistakes in ``arguments`` are SystemExit 2."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] == "web":
+        from pbmon_client.web import start  # noqa: PLC0415 - only this command needs it
+
+        return start.main(given[1:])
     try:
         chosen = options.parse(arguments)
         if sys.stdout is None:

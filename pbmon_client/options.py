@@ -36,6 +36,7 @@ and the members of group pbmon see all.
 
 Without an output option it opens the terminal interface (? shows its keys).
 Where there is no terminal, it prints a table for every snapshot, busiest first.
+`pbmon-client web` shows the same in a browser; see `pbmon-client web --help`.
 """
 
 _EPILOG: Final = """\
@@ -184,7 +185,8 @@ def _socket(parser: argparse.ArgumentParser, text: str | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _OptionParser(
         prog="pbmon-client",
-        usage="pbmon-client [--json | --ndjson | --csv | --once] [options]",
+        usage="pbmon-client [--json | --ndjson | --csv | --once] [options]\n"
+        "       pbmon-client web [options]",
         description=_INTRO,
         epilog=_epilog(),
         formatter_class=_wide_help,

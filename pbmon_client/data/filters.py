@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import lark
 
@@ -65,10 +65,27 @@ _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+class Pattern(Protocol):
+    """A compiled regular expression, hashable."""
+
+    def search(self, text: str, /) -> object | None:
+        """Return something if it matches anywhere in the text."""
+
+
+#: Compiles a regular expression; ``re.error`` says why it is none.
+Compile = Callable[[str], Pattern]
+
+
 class FilterError(ValueError):
-    """A mistake in an expression; ``str()`` shows it with a caret under it."""
+    """A mistake in an expression; ``str()`` shows it with a caret under it.
+
+    ``start`` and ``end`` are its place in the text, in characters.
+    """
 
     def __init__(self, text: str, start: int, end: int, message: str) -> None:
+        self.message: Final = message
+        self.start: Final = start
+        self.end: Final = end
         shown = "".join(char if char.isprintable() else " " for char in text)
         indent = " " * width(shown[:start])
         carets = "^" * max(1, width(shown[start:end]))
@@ -203,10 +220,17 @@ class _MistakeError(ValueError):
     """A value that does not fit its field."""
 
 
-def _value(field: Field, op: str, text: str, *, quoted: bool) -> Any:  # noqa: ANN401 - see above
+def _value(
+    field: Field,
+    op: str,
+    text: str,
+    compile_: Compile,
+    *,
+    quoted: bool,
+) -> Any:  # noqa: ANN401 - see Comparison
     """Read a value for a field; _MistakeError says what would have been right."""
     if op == "~":
-        return _pattern(field, text)
+        return _pattern(field, text, compile_)
     if text == "null" and not quoted:
         if op in _ORDER:
             raise _MistakeError("null has no order: use = or !=")
@@ -227,7 +251,7 @@ def _value(field: Field, op: str, text: str, *, quoted: bool) -> Any:  # noqa: A
     return value
 
 
-def _pattern(field: Field, text: str) -> re.Pattern[str]:
+def _pattern(field: Field, text: str, compile_: Compile) -> Pattern:
     if field.type not in ("text", "address"):
         raise _MistakeError(f"~ is for text, and {field.name} is not text")
     try:
@@ -235,7 +259,7 @@ def _pattern(field: Field, text: str) -> re.Pattern[str]:
             warnings.simplefilter(
                 "ignore"
             )  # about patterns that a later Python may read differently
-            return re.compile(text)
+            return compile_(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise _MistakeError(f"not a regular expression: {error}") from None
 
@@ -269,6 +293,10 @@ class _PlacedError(Exception):
 class _ExpressionBuilder(lark.Transformer[lark.Token, Expression]):
     """Builds the tree while lark parses, so that deep nesting cannot exhaust the stack."""
 
+    def __init__(self, compile_: Compile) -> None:
+        super().__init__()
+        self._compile = compile_
+
     def either(self, terms: list[Expression]) -> Expression:
         return self._shallow(Junction("or", tuple(terms)))
 
@@ -299,7 +327,8 @@ class _ExpressionBuilder(lark.Transformer[lark.Token, Expression]):
         read = []
         for token, text in values:
             try:
-                read.append(_value(named, op, text, quoted=token.type == "STRING"))
+                quoted = token.type == "STRING"
+                read.append(_value(named, op, text, self._compile, quoted=quoted))
             except _MistakeError as mistake:
                 raise _misplaced(token, str(mistake)) from None
         return Comparison(str(field), op, tuple(read))
@@ -323,15 +352,19 @@ def _depth(node: Expression) -> int:
 
 
 @functools.cache
-def _parser() -> lark.Lark:
-    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_ExpressionBuilder())
+def _parser(compile_: Compile) -> lark.Lark:
+    return lark.Lark(_GRAMMAR, parser="lalr", transformer=_ExpressionBuilder(compile_))
 
 
-def parse(text: str) -> Expression:
-    """Parse an expression; FilterError shows what is wrong with it, and where."""
+def parse(text: str, compile_: Compile = re.compile) -> Expression:
+    """Parse an expression; FilterError shows what is wrong with it, and where.
+
+    ``compile_`` makes its patterns. Python's own may need time without end, so a server that
+    takes expressions from others passes one that does not.
+    """
     try:
         # lark types every parse as a tree, though the transformer makes it an Expression.
-        return _parser().parse(text)  # type: ignore[return-value]
+        return _parser(compile_).parse(text)  # type: ignore[return-value]
     except _PlacedError as error:
         raise FilterError(text, error.start, error.end, str(error)) from None
     except lark.exceptions.UnexpectedToken as error:

@@ -165,12 +165,16 @@ def _address(family: int, raw: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A parsed filter line; ``error`` is one line if it could not be parsed."""
+    """A parsed filter line.
+
+    If it could not be parsed, ``error`` is one line, and ``place`` the mistake's start and end.
+    """
 
     text: str = ""
     words: Words | None = None
     filter: Filter | None = None
     error: str = ""
+    place: tuple[int, int] = (0, 0)
 
     @property
     def needs_flows(self) -> bool:
@@ -225,8 +229,11 @@ def named(text: str) -> frozenset[str]:
 EVERYTHING: Final = Search()
 
 
-def understand(text: str) -> Search:
-    """Parse a filter line; ``error`` is set if it is neither words nor a valid expression."""
+def understand(text: str, compile_: Callable[[str], Any] = re.compile) -> Search:
+    """Parse a filter line; ``error`` is set if it is neither words nor a valid expression.
+
+    ``compile_`` makes regular expressions, as in ``filters.parse``.
+    """
     stripped = text.strip()
     if not stripped:
         return EVERYTHING
@@ -235,6 +242,8 @@ def understand(text: str) -> Search:
     from pbmon_client.data import filters  # noqa: PLC0415 - the parser takes longer than all the rest
 
     try:
-        return Search(text, filter=filters.parse(stripped))
+        return Search(text, filter=filters.parse(stripped, compile_))
     except filters.FilterError as error:
-        return Search(text, error=str(error).partition("\n")[0].removeprefix("filter: "))
+        before = len(text) - len(text.lstrip())
+        place = (before + error.start, before + error.end)
+        return Search(text, error=error.message, place=place)

@@ -1,0 +1,66 @@
+"""The desk: where rows are arranged, in one worker thread, each query once per snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from pbmon_client.data.model import Snapshot
+from pbmon_client.present.arrange import Arranged, ViewQuery, arrange
+
+Done = TypeVar("Done")
+#: What was made of the last snapshots is kept for others who ask the same.
+_SNAPSHOTS: Final = 2
+_RESULTS: Final = 256
+#: So much may wait for the thread; more would only wait for each other.
+_MOST_WAITING: Final = 200
+
+
+class BusyError(Exception):
+    """Too much is asked for at once."""
+
+
+class Desk:
+    """Does work one after another, off the event loop; ``once`` and ``arranged`` are for it."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "desk")
+        self._waiting = 0
+        # The snapshots are kept with the results, so that their ids cannot be reused.
+        self._kept: OrderedDict[int, tuple[Snapshot, OrderedDict[Hashable, object]]] = OrderedDict()
+
+    async def do(self, work: Callable[[], Done]) -> Done:
+        """Do some work when its turn comes; BusyError if too much waits already."""
+        if self._waiting >= _MOST_WAITING:
+            raise BusyError
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def once(self, snapshot: Snapshot, key: Hashable, make: Callable[[], Done]) -> Done:
+        """Return what is made of a snapshot, made only once for each key."""
+        if id(snapshot) not in self._kept:
+            self._kept[id(snapshot)] = (snapshot, OrderedDict())
+            while len(self._kept) > _SNAPSHOTS:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(id(snapshot))  # of one process's topics, few stay; the main one does
+        results = self._kept[id(snapshot)][1]
+        if key not in results:
+            results[key] = make()
+            while len(results) > _RESULTS:
+                results.popitem(last=False)
+        result: Done = results[key]  # type: ignore[assignment]  # what make() made
+        return result
+
+    def arranged(self, snapshot: Snapshot, query: ViewQuery) -> Arranged | None:
+        """Return the rows of a query, which equal queries share."""
+        return self.once(snapshot, query, lambda: arrange(snapshot, query))
