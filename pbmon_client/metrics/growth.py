@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 from operator import lt, sub
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pbmon_client.data.columns import UserName
 from pbmon_client.data.model import Rows, Snapshot
@@ -30,15 +30,8 @@ Growth = Mapping[str, Sums]  # by name
 _NOTHING: Final = (0,) * len(COUNTERS)
 
 
-class _Owner(NamedTuple):
-    """Whose a row is, as the wire has it, in the order of DIMENSIONS."""
-
-    unit: bytes | None
-    container: bytes | None
-    uid: int
-    program: bytes | None
-
-
+#: Whose a row is, as the wire has it, in the order of DIMENSIONS.
+_Owner = tuple[bytes | None, bytes | None, int, bytes | None]
 _RowKey = tuple[int, int]
 
 
@@ -68,10 +61,8 @@ class Growing:
         self._compare_rows(snapshot, grown, other)
         self._compare_retired(snapshot, other)
         self._taken_ns = snapshot.message.now_ns
-        return {
-            dimension: self._named(dimension, grown.changes(), other.changes())
-            for dimension in self._dimensions
-        }
+        live, rest = grown.changes(), other.changes()
+        return {name: self._named(name, live, rest) for name in self._dimensions}
 
     def _compare_rows(self, snapshot: Snapshot, grown: _Heap, other: _Heap) -> None:
         earlier = self._rows
@@ -104,10 +95,10 @@ class Growing:
     ) -> Growth:
         place = DIMENSIONS.index(dimension)
         owed = self._owed[dimension]
-        settled, self._owed[dimension] = _settled(_narrowed(other.items(), place), owed)
-        live = _narrowed(grown.items(), place)
-        named = [(self._name(key), sums) for key, sums in (*live.items(), *settled.items())]
-        return _added(named)
+        settled, self._owed[dimension] = _settled(_narrowed(other, place), owed)
+        live = _narrowed(grown, place)
+        # Two users, or two names once they are safe to print, may be called the same.
+        return _added((self._name(key), sums) for key, sums in chain(live.items(), settled.items()))
 
     def _name(self, key: bytes | int | None) -> str:
         if isinstance(key, int):
@@ -142,14 +133,14 @@ def _rows(processes: Rows, *, programs: bool) -> Iterator[tuple[_RowKey, tuple[_
     columns = processes.table.columns
     # As bytes: names are made safe only where they are shown.
     names = columns["name"] if programs else repeat(None)
-    owners = map(_Owner, columns["unit"], columns["container"], columns["uid"], names)
+    owners = zip(columns["unit"], columns["container"], columns["uid"], names, strict=False)
     counted = zip(owners, _counters(columns), strict=True)
     return zip(processes.identities(), counted, strict=True)
 
 
 def _retired(rows: Rows) -> Iterator[tuple[_Owner, Sums]]:
     columns = rows.table.columns
-    owners = map(_Owner, columns["unit"], columns["container"], columns["uid"], repeat(None))
+    owners = zip(columns["unit"], columns["container"], columns["uid"], repeat(None), strict=False)
     return zip(owners, _counters(columns), strict=True)
 
 
@@ -171,9 +162,9 @@ def _added(pairs: Iterable[tuple[Any, Sums]]) -> dict[Any, Sums]:
     }
 
 
-def _narrowed(changes: Iterable[tuple[_Owner, Sums]], place: int) -> dict[Any, Sums]:
+def _narrowed(changes: Mapping[_Owner, Sums], place: int) -> dict[Any, Sums]:
     """Add up what owners have in common in one dimension."""
-    return _added((owner[place], sums) for owner, sums in changes)
+    return _added((owner[place], sums) for owner, sums in changes.items())
 
 
 def _settled(changes: dict[Any, Sums], owed: Sums) -> tuple[dict[Any, Sums], Sums]:
