@@ -21,13 +21,13 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from pbmon_client.metrics.families import Family, Measured
+from pbmon_client.metrics.families import FilledFamily, MetricFamily
 
 _UNITS: Final = {"bytes": "By", "seconds": "s", "ratio": "1"}
 _SCOPE: Final = InstrumentationScope("pbmon")
 
 
-class Exporter:
+class OtlpExporter:
     """Sends to one receiver; a try that fails in passing is repeated within ``timeout_s``."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -47,7 +47,7 @@ class Exporter:
 
 
 def metrics_data(
-    families: Iterable[Measured], host: str, version: str, time_ns: int
+    families: Iterable[FilledFamily], host: str, version: str, time_ns: int
 ) -> MetricsData:
     """Make the message of families as they were at ``time_ns`` (Unix time)."""
     resource = Resource.create(
@@ -57,7 +57,7 @@ def metrics_data(
     return MetricsData([ResourceMetrics(resource, [ScopeMetrics(_SCOPE, metrics, "")], "")])
 
 
-def _metric(each: Measured, time_ns: int) -> Metric:
+def _metric(each: FilledFamily, time_ns: int) -> Metric:
     of = each.family
     began_ns = None if each.created_s is None else round(each.created_s * 1e9)
     points = [
@@ -74,7 +74,7 @@ def _metric(each: Measured, time_ns: int) -> Metric:
 
 
 def _point(
-    of: Family, labels: Sequence[str], value: float, began_ns: int | None, time_ns: int
+    of: MetricFamily, labels: Sequence[str], value: float, began_ns: int | None, time_ns: int
 ) -> NumberDataPoint:
     attributes = dict(zip(of.labels, labels, strict=True))
     return NumberDataPoint(attributes, began_ns or 0, time_ns, value)

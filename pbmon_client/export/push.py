@@ -11,7 +11,7 @@ from pbmon_client.data.model import Selection
 from pbmon_client.data.stream import Stream
 from pbmon_client.data.text import safe_text
 from pbmon_client.export.options import ExportOptions
-from pbmon_client.export.otlp import Exporter, metrics_data
+from pbmon_client.export.otlp import OtlpExporter, metrics_data
 from pbmon_client.metrics.families import measured
 from pbmon_client.metrics.meter import Meter
 from pbmon_client.options import version
@@ -29,7 +29,7 @@ _FIRST_S: Final = 2.0
 
 def run(chosen: ExportOptions) -> None:
     """Push until as many arrived as requested. Errors are those of Subscription."""
-    exporter = Exporter(chosen.url, min(_TIMEOUT_S, chosen.interval_s))
+    exporter = OtlpExporter(chosen.url, min(_TIMEOUT_S, chosen.interval_s))
     try:
         with (
             woken_by_signals() as signal_fd,
@@ -43,7 +43,7 @@ def run(chosen: ExportOptions) -> None:
 class _Pusher:
     """Pushes, and says once what is wrong, and once that it is over."""
 
-    def __init__(self, chosen: ExportOptions, source: Subscription, exporter: Exporter) -> None:
+    def __init__(self, chosen: ExportOptions, source: Subscription, exporter: OtlpExporter) -> None:
         self._chosen = chosen
         self._source = source
         self._exporter = exporter

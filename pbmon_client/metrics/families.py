@@ -13,17 +13,17 @@ from pbmon_client.metrics.meter import DEVICES, Meter
 from pbmond.fields import COUNTERS, STATES, TABLES
 from pbmond.wire import SCHEMA
 
-Kind = Literal["counter", "gauge", "states", "info"]
+FamilyKind = Literal["counter", "gauge", "states", "info"]
 #: The values of the labels, and the value; of "states" 1 for the one that holds.
-Sample = tuple[Sequence[str], int | float]
+SeriesSample = tuple[Sequence[str], int | float]
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class MetricFamily:
     """One family; in the exposition ``_total`` follows a counter's name, ``_info`` an info's."""
 
     name: str
-    kind: Kind
+    kind: FamilyKind
     meaning: str
     labels: tuple[str, ...] = ()
     unit: str = ""
@@ -35,11 +35,11 @@ class Family:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class FilledFamily:
     """A family and its samples; ``created_s`` is when its counters began, in Unix time."""
 
-    family: Family
-    samples: tuple[Sample, ...]
+    family: MetricFamily
+    samples: tuple[SeriesSample, ...]
     created_s: float | None = None
 
 
@@ -52,78 +52,146 @@ _OF: Final = {
 }
 
 
-def _traffic_families(dimension: str) -> dict[str, Family]:
+def _traffic_families(dimension: str) -> dict[str, MetricFamily]:
     """Make the families of one dimension by what their counters count."""
     prefix, words = _OF[dimension]
     of, way = (dimension,), (dimension, "direction")
     by_class = (dimension, "class", "direction")
     return {
-        "bytes": Family(f"{prefix}_io_bytes", "counter",
-                        f"Bytes that calls moved, by {words}, class and direction", by_class,
-                        "bytes"),
-        "calls": Family(f"{prefix}_io_calls", "counter",
-                        f"Calls that moved them, by {words}, class and direction", by_class),
-        "disk": Family(f"{prefix}_disk_bytes", "counter",
-                       f"Bytes from (in) and to (out) storage, by {words}", way, "bytes"),
-        "retransmitted_segments": Family(f"{prefix}_tcp_retransmitted_segments", "counter",
-                                         f"Segments that TCP sent again, by {words}", of),
-        "retransmitted_bytes": Family(f"{prefix}_tcp_retransmitted_bytes", "counter",
-                                      f"Bytes that TCP sent again, by {words}", of, "bytes"),
-    }  # fmt: skip
+        "bytes": MetricFamily(
+            f"{prefix}_io_bytes",
+            "counter",
+            f"Bytes that calls moved, by {words}, class and direction",
+            by_class,
+            "bytes",
+        ),
+        "calls": MetricFamily(
+            f"{prefix}_io_calls",
+            "counter",
+            f"Calls that moved them, by {words}, class and direction",
+            by_class,
+        ),
+        "disk": MetricFamily(
+            f"{prefix}_disk_bytes",
+            "counter",
+            f"Bytes from (in) and to (out) storage, by {words}",
+            way,
+            "bytes",
+        ),
+        "retransmitted_segments": MetricFamily(
+            f"{prefix}_tcp_retransmitted_segments",
+            "counter",
+            f"Segments that TCP sent again, by {words}",
+            of,
+        ),
+        "retransmitted_bytes": MetricFamily(
+            f"{prefix}_tcp_retransmitted_bytes",
+            "counter",
+            f"Bytes that TCP sent again, by {words}",
+            of,
+            "bytes",
+        ),
+    }
 
 
 _TRAFFIC: Final = {dimension: _traffic_families(dimension) for dimension in _OF}
-UP: Final = Family("pbmon_daemon_up", "gauge", "Whether pbmond answers")
-BUILD: Final = Family("pbmon_build", "info", "The version of pbmon, and of the JSON contract",
-                      ("version", "schema"))  # fmt: skip
-_VIEWER: Final = Family("pbmon_viewer", "info",
-                        "Whose processes are counted: all, or the viewer's own",
-                        ("scope",))  # fmt: skip
-_CONTAINER: Final = Family(
-    "pbmon_container", "info", "What people call a container",
+UP: Final = MetricFamily("pbmon_daemon_up", "gauge", "Whether pbmond answers")
+BUILD: Final = MetricFamily(
+    "pbmon_build", "info", "The version of pbmon, and of the JSON contract", ("version", "schema")
+)
+_VIEWER: Final = MetricFamily(
+    "pbmon_viewer", "info", "Whose processes are counted: all, or the viewer's own", ("scope",)
+)
+_CONTAINER: Final = MetricFamily(
+    "pbmon_container",
+    "info",
+    "What people call a container",
     ("container", "name", "image", "pod", "namespace"),
-)  # fmt: skip
-_HEALTH: Final = Family("pbmon_health", "states", "Whether anything is missing from the picture",
-                        ("pbmon_health",))  # fmt: skip
-_LOST: Final = Family("pbmon_lost", "counter", "What is missing, by reason; all 0 is the promise",
-                      ("reason",))  # fmt: skip
-_UNSEEN: Final = Family("pbmon_unseen", "gauge", "How many kinds of I/O this kernel cannot show")
-_TIME: Final = Family("pbmon_snapshot_timestamp_seconds", "gauge",
-                      "When the snapshot was taken, in Unix time", unit="seconds")  # fmt: skip
-_PROCESSES: Final = Family("pbmon_processes", "gauge", "Processes that are rows, by state",
-                           ("state",))  # fmt: skip
-_USED: Final = Family("pbmon_table_used_rows", "gauge", "Rows in use in a kernel table",
-                      ("table",))  # fmt: skip
-_CAPACITY: Final = Family("pbmon_table_capacity_rows", "gauge", "Rows that a kernel table can hold",
-                          ("table",))  # fmt: skip
-_CPU: Final = Family("pbmon_cost_cpu_ratio", "gauge",
-                     "Part of one core that a process of the daemon takes", ("role",),
-                     "ratio")  # fmt: skip
-_MEMORY: Final = Family("pbmon_cost_resident_bytes", "gauge",
-                        "Resident memory of a process of the daemon", ("role",),
-                        "bytes")  # fmt: skip
-_PROBE: Final = Family("pbmon_cost_probe_seconds", "gauge",
-                       "What a program adds to a call, where the kernel measures that",
-                       unit="seconds")  # fmt: skip
-_INTERFACE: Final = Family("pbmon_interface_bytes", "counter",
-                           "Bytes of an interface, as the host counts them",
-                           ("interface", "direction"), "bytes")  # fmt: skip
-_PACKETS: Final = Family("pbmon_interface_packets", "counter",
-                         "Packets of an interface, as the host counts them",
-                         ("interface", "direction"))  # fmt: skip
-_PAYLOAD: Final = Family("pbmon_interface_payload_bytes", "counter",
-                         "Bytes of an interface that are in rows", ("interface", "direction"),
-                         "bytes")  # fmt: skip
-_ELSEWHERE: Final = Family("pbmon_elsewhere_payload_bytes", "counter",
-                           "Bytes in rows that belong to none of these interfaces",
-                           ("direction",), "bytes")  # fmt: skip
-_BLOCK: Final = Family("pbmon_block_device_bytes", "counter",
-                       "Bytes of a disk, as the host counts them", ("disk", "direction"),
-                       "bytes")  # fmt: skip
-_SENT_AGAIN: Final = Family("pbmon_host_tcp_retransmitted_segments", "counter",
-                            "Segments that the host sent again")  # fmt: skip
-_FORWARDED: Final = Family("pbmon_host_forwarded_packets", "counter",
-                           "Packets that the host forwarded")  # fmt: skip
+)
+_HEALTH: Final = MetricFamily(
+    "pbmon_health", "states", "Whether anything is missing from the picture", ("pbmon_health",)
+)
+_LOST: Final = MetricFamily(
+    "pbmon_lost", "counter", "What is missing, by reason; all 0 is the promise", ("reason",)
+)
+_UNSEEN: Final = MetricFamily(
+    "pbmon_unseen", "gauge", "How many kinds of I/O this kernel cannot show"
+)
+_TIME: Final = MetricFamily(
+    "pbmon_snapshot_timestamp_seconds",
+    "gauge",
+    "When the snapshot was taken, in Unix time",
+    unit="seconds",
+)
+_PROCESSES: Final = MetricFamily(
+    "pbmon_processes", "gauge", "Processes that are rows, by state", ("state",)
+)
+_USED: Final = MetricFamily(
+    "pbmon_table_used_rows", "gauge", "Rows in use in a kernel table", ("table",)
+)
+_CAPACITY: Final = MetricFamily(
+    "pbmon_table_capacity_rows", "gauge", "Rows that a kernel table can hold", ("table",)
+)
+_CPU: Final = MetricFamily(
+    "pbmon_cost_cpu_ratio",
+    "gauge",
+    "Part of one core that a process of the daemon takes",
+    ("role",),
+    "ratio",
+)
+_MEMORY: Final = MetricFamily(
+    "pbmon_cost_resident_bytes",
+    "gauge",
+    "Resident memory of a process of the daemon",
+    ("role",),
+    "bytes",
+)
+_PROBE: Final = MetricFamily(
+    "pbmon_cost_probe_seconds",
+    "gauge",
+    "What a program adds to a call, where the kernel measures that",
+    unit="seconds",
+)
+_INTERFACE: Final = MetricFamily(
+    "pbmon_interface_bytes",
+    "counter",
+    "Bytes of an interface, as the host counts them",
+    ("interface", "direction"),
+    "bytes",
+)
+_PACKETS: Final = MetricFamily(
+    "pbmon_interface_packets",
+    "counter",
+    "Packets of an interface, as the host counts them",
+    ("interface", "direction"),
+)
+_PAYLOAD: Final = MetricFamily(
+    "pbmon_interface_payload_bytes",
+    "counter",
+    "Bytes of an interface that are in rows",
+    ("interface", "direction"),
+    "bytes",
+)
+_ELSEWHERE: Final = MetricFamily(
+    "pbmon_elsewhere_payload_bytes",
+    "counter",
+    "Bytes in rows that belong to none of these interfaces",
+    ("direction",),
+    "bytes",
+)
+_BLOCK: Final = MetricFamily(
+    "pbmon_block_device_bytes",
+    "counter",
+    "Bytes of a disk, as the host counts them",
+    ("disk", "direction"),
+    "bytes",
+)
+_SENT_AGAIN: Final = MetricFamily(
+    "pbmon_host_tcp_retransmitted_segments", "counter", "Segments that the host sent again"
+)
+_FORWARDED: Final = MetricFamily(
+    "pbmon_host_forwarded_packets", "counter", "Packets that the host forwarded"
+)
 #: Every family there is, in the order of the exposition.
 FAMILIES: Final = (
     *(UP, BUILD, _VIEWER, _HEALTH, _LOST, _UNSEEN, _TIME, _PROCESSES, _USED, _CAPACITY),
@@ -133,12 +201,12 @@ FAMILIES: Final = (
 )
 
 
-def measured(meter: Meter, snapshot: Snapshot | None, version: str) -> list[Measured]:
+def measured(meter: Meter, snapshot: Snapshot | None, version: str) -> list[FilledFamily]:
     """Return the families that have samples; ``snapshot`` is the last that the meter took.
 
     Without a snapshot, as no daemon answers, there is little to say. ``version`` is pbmon's.
     """
-    found: dict[Family, list[Sample]] = {
+    found: dict[MetricFamily, list[SeriesSample]] = {
         UP: [((), int(snapshot is not None))],
         BUILD: [((version, SCHEMA), 1)],
     }
@@ -149,13 +217,13 @@ def measured(meter: Meter, snapshot: Snapshot | None, version: str) -> list[Meas
         found[_CONTAINER] = list(_containers(snapshot, meter.ledgers["container"]))
         found |= _coverage(snapshot.coverage, meter.devices)
     return [
-        Measured(family, tuple(found[family]), meter.created_s)
+        FilledFamily(family, tuple(found[family]), meter.created_s)
         for family in FAMILIES
         if found.get(family)
     ]
 
 
-def _state(snapshot: Snapshot) -> dict[Family, list[Sample]]:
+def _state(snapshot: Snapshot) -> dict[MetricFamily, list[SeriesSample]]:
     health = snapshot.health
     tables = health.get("maps", {})
     states = snapshot.processes.table.columns["state"]
@@ -173,7 +241,7 @@ def _state(snapshot: Snapshot) -> dict[Family, list[Sample]]:
     }
 
 
-def _cost(cost: Mapping[str, Any]) -> dict[Family, list[Sample]]:
+def _cost(cost: Mapping[str, Any]) -> dict[MetricFamily, list[SeriesSample]]:
     cpu: dict[str, float] = {}
     memory: dict[str, int] = {}
     for process in cost.get("processes", ()):
@@ -190,11 +258,11 @@ def _cost(cost: Mapping[str, Any]) -> dict[Family, list[Sample]]:
     }
 
 
-def _traffic(dimension: str, ledger: Ledger) -> dict[Family, list[Sample]]:
+def _traffic(dimension: str, ledger: Ledger) -> dict[MetricFamily, list[SeriesSample]]:
     """Return what each name has moved; a counter that is still 0 has no series."""
     families = _TRAFFIC[dimension]
     places = [_place(families, name) for name in COUNTERS]
-    found: dict[Family, list[Sample]] = {family: [] for family in families.values()}
+    found: dict[MetricFamily, list[SeriesSample]] = {family: [] for family in families.values()}
     for name, sums in ledger.sums():
         for (family, labels), value in zip(places, sums, strict=True):
             if value:
@@ -202,7 +270,9 @@ def _traffic(dimension: str, ledger: Ledger) -> dict[Family, list[Sample]]:
     return found
 
 
-def _place(families: Mapping[str, Family], counter: str) -> tuple[Family, tuple[str, ...]]:
+def _place(
+    families: Mapping[str, MetricFamily], counter: str
+) -> tuple[MetricFamily, tuple[str, ...]]:
     """Return the family of one of COUNTERS, and its labels behind the name."""
     field = TABLES["processes"][counter]
     if field.direction is None:
@@ -212,7 +282,7 @@ def _place(families: Mapping[str, Family], counter: str) -> tuple[Family, tuple[
     return families[field.unit], (field.byte_class or "", field.direction)
 
 
-def _containers(snapshot: Snapshot, ledger: Ledger) -> Iterator[Sample]:
+def _containers(snapshot: Snapshot, ledger: Ledger) -> Iterator[SeriesSample]:
     """Yield what the containers that have series are called."""
     columns = snapshot.processes.table.columns
     named = ("container", "container_name", "image", "pod", "namespace")
@@ -229,7 +299,7 @@ def _containers(snapshot: Snapshot, ledger: Ledger) -> Iterator[Sample]:
 
 def _coverage(
     coverage: Mapping[str, Any], devices: Mapping[str, Ledger]
-) -> dict[Family, list[Sample]]:
+) -> dict[MetricFamily, list[SeriesSample]]:
     return {
         _INTERFACE: list(_devices(devices, "interfaces", "rx_bytes", "tx_bytes")),
         _PACKETS: list(_devices(devices, "interfaces", "rx_packets", "tx_packets")),
@@ -246,11 +316,13 @@ def _coverage(
     }
 
 
-def _devices(devices: Mapping[str, Ledger], kind: str, into: str, out: str) -> Iterator[Sample]:
+def _devices(
+    devices: Mapping[str, Ledger], kind: str, into: str, out: str
+) -> Iterator[SeriesSample]:
     places = [("in", DEVICES[kind].index(into)), ("out", DEVICES[kind].index(out))]
     for name, sums in devices[kind].sums():
         yield from (((name, way), sums[at]) for way, at in places if sums[at])
 
 
-def _known(value: int | None) -> list[Sample]:
+def _known(value: int | None) -> list[SeriesSample]:
     return [] if value is None else [((), value)]

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pbmon_client.data.columns import UserName
 from pbmon_client.data.model import Snapshot
 from pbmon_client.data.users import user_name
-from pbmon_client.metrics.growth import DIMENSIONS, Growing
+from pbmon_client.metrics.growth import DIMENSIONS, GrowthTracker
 from pbmon_client.metrics.ledger import Ledger
 from pbmond.fields import BYTE_COUNTERS, COUNTERS
 from pbmond.wire import DISK_COUNTERS, INTERFACE_COUNTERS, PAYLOAD_COUNTERS
@@ -41,12 +41,12 @@ class Meter:
     def __init__(self, options: MeterOptions, user: UserName = user_name) -> None:
         self._options = options
         self._user = user
-        self._run: _Run | None = None
+        self._run: _MeteredRun | None = None
 
     def take(self, snapshot: Snapshot) -> None:
         """Add what a snapshot has more than the one before; an older one changes nothing."""
         if self._run is None or self._run.epoch != snapshot.message.epoch:
-            self._run = _Run(self._options, self._user, snapshot)
+            self._run = _MeteredRun(self._options, self._user, snapshot)
         self._run.take(snapshot)
 
     @property
@@ -65,7 +65,7 @@ class Meter:
         return {} if self._run is None else self._run.devices
 
 
-class _Run:
+class _MeteredRun:
     """One run of the daemon."""
 
     def __init__(self, options: MeterOptions, user: UserName, first: Snapshot) -> None:
@@ -80,7 +80,7 @@ class _Run:
             name: Ledger(len(of), _MOST_DEVICES, _MOST_DEVICES * len(of), range(len(of)))
             for name, of in DEVICES.items()
         }
-        self._growing = Growing(dimensions, user)
+        self._growing = GrowthTracker(dimensions, user)
         self._last: dict[str, dict[str, Sequence[int]]] = {name: {} for name in DEVICES}
         self._seq = -1
 

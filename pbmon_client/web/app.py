@@ -19,7 +19,7 @@ from pbmon_client.web.assets import Assets
 from pbmon_client.web.feed import SnapshotFeed
 from pbmon_client.web.guard import Guard
 from pbmon_client.web.house import House
-from pbmon_client.web.metrics import Metrics
+from pbmon_client.web.metrics import MetricsPage
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.problems import ProblemError
 from pbmon_client.web.viewer import PageViewer
@@ -64,7 +64,7 @@ def application(
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # as FastAPI documents
     app.include_router(api.routes(house))
     _add_sockets(app, house)
-    _add_metrics(app, Metrics(house, metering or MeterOptions()))
+    _add_metrics(app, MetricsPage(house, metering or MeterOptions()))
     _add_page(app, assets or Assets())
     _add_problems(app)
     return app
@@ -90,7 +90,7 @@ def _add_sockets(app: FastAPI, house: House) -> None:
         await streams.socket(house, socket, chosen)
 
 
-def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
+def _add_metrics(app: FastAPI, metrics: MetricsPage) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def scrape(request: Request) -> Response:
         return await metrics.answer(", ".join(request.headers.getlist("accept")))

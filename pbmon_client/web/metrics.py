@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from pbmon_client.data.model import Snapshot
-from pbmon_client.metrics.families import Measured, measured
+from pbmon_client.metrics.families import FilledFamily, measured
 from pbmon_client.metrics.meter import Meter, MeterOptions
 from pbmon_client.options import version
 from pbmon_client.web.house import House
@@ -30,7 +30,7 @@ _PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ACCEPTED: Final = {_OPENMETRICS: True, "text/plain": False, "text/*": False, "*/*": False}
 
 
-class Metrics:
+class MetricsPage:
     """Answers scrapes; what is made of a snapshot serves all that ask until the next one."""
 
     def __init__(self, house: House, options: MeterOptions) -> None:
@@ -77,7 +77,7 @@ def _offer(part: str) -> tuple[str, float]:
         return name, 0.0
 
 
-def exposition(families: Iterable[Measured], *, is_open: bool) -> bytes:
+def exposition(families: Iterable[FilledFamily], *, is_open: bool) -> bytes:
     """Write families in one of the two formats. Plain text has no place for when they began."""
     registry = CollectorRegistry()
     registry.register(_FamilyCollector(families, created=is_open))
@@ -89,7 +89,7 @@ def exposition(families: Iterable[Measured], *, is_open: bool) -> bytes:
 class _FamilyCollector(Collector):
     """Hands our families to prometheus_client."""
 
-    def __init__(self, families: Iterable[Measured], *, created: bool) -> None:
+    def __init__(self, families: Iterable[FilledFamily], *, created: bool) -> None:
         self._families = families
         self._created = created
 
@@ -101,7 +101,7 @@ class _FamilyCollector(Collector):
             yield _MAKERS[each.family.kind](each, self._created)
 
 
-def _counter(each: Measured, created: bool) -> Metric:  # noqa: FBT001 - called by table
+def _counter(each: FilledFamily, created: bool) -> Metric:  # noqa: FBT001 - called by table
     of = each.family
     made = CounterMetricFamily(of.name, of.meaning, labels=of.labels, unit=of.unit)
     began_s = each.created_s if created else None
@@ -110,7 +110,7 @@ def _counter(each: Measured, created: bool) -> Metric:  # noqa: FBT001 - called 
     return made
 
 
-def _gauge(each: Measured, _created: bool) -> Metric:  # noqa: FBT001 - called by table
+def _gauge(each: FilledFamily, _created: bool) -> Metric:  # noqa: FBT001 - called by table
     of = each.family
     made = GaugeMetricFamily(of.name, of.meaning, labels=of.labels, unit=of.unit)
     for labels, value in each.samples:
@@ -118,13 +118,13 @@ def _gauge(each: Measured, _created: bool) -> Metric:  # noqa: FBT001 - called b
     return made
 
 
-def _states(each: Measured, _created: bool) -> Metric:  # noqa: FBT001 - called by table
+def _states(each: FilledFamily, _created: bool) -> Metric:  # noqa: FBT001 - called by table
     made = StateSetMetricFamily(each.family.name, each.family.meaning)
     made.add_metric((), {labels[0]: bool(value) for labels, value in each.samples})
     return made
 
 
-def _info(each: Measured, _created: bool) -> Metric:  # noqa: FBT001 - called by table
+def _info(each: FilledFamily, _created: bool) -> Metric:  # noqa: FBT001 - called by table
     of = each.family
     made = InfoMetricFamily(of.name, of.meaning)
     for labels, _value in each.samples:
@@ -132,7 +132,7 @@ def _info(each: Measured, _created: bool) -> Metric:  # noqa: FBT001 - called by
     return made
 
 
-_MAKERS: Final[dict[str, Callable[[Measured, bool], Metric]]] = {
+_MAKERS: Final[dict[str, Callable[[FilledFamily, bool], Metric]]] = {
     "counter": _counter,
     "gauge": _gauge,
     "states": _states,

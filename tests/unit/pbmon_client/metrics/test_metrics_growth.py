@@ -247,7 +247,7 @@ class Host:
         for pid, process in self.processes.items():
             counts = map(sum, zip(*(counts for _owner, counts in process.parts), strict=True))
             (unit, uid), _counts = process.parts[-1]
-            fields = dict(zip(COUNTED, counts, strict=True))
+            fields: dict[str, Any] = dict(zip(COUNTED, counts, strict=True))
             rows.append(made.process(pid, unit=name_of(unit), uid=uid, **fields)
                         | {"start_ns": process.start_ns})  # fmt: skip
         retired = [
@@ -263,14 +263,28 @@ def name_of(unit: int) -> bytes | None:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from([
-            Host.begin, Host.begin, Host.move, Host.move, Host.move, Host.change_unit,
-            Host.change_user, Host.end, Host.come_back, Host.merge_retired, None, None,
-        ]),  # fmt: skip
-        st.integers(1, 8), st.integers(0, 6), st.integers(0, 1000),
+        st.sampled_from(
+            [
+                Host.begin,
+                Host.begin,
+                Host.move,
+                Host.move,
+                Host.move,
+                Host.change_unit,
+                Host.change_user,
+                Host.end,
+                Host.come_back,
+                Host.merge_retired,
+                None,
+                None,
+            ]
+        ),
+        st.integers(1, 8),
+        st.integers(0, 6),
+        st.integers(0, 1000),
     ),
     max_size=80,
-)  # fmt: skip
+)
 
 
 @given(steps=STEPS, top=st.integers(1, 9))
