@@ -130,7 +130,8 @@ def test_without_a_daemon_it_says_so(client: TestClient, tell: Callable[[Any], N
 def test_names_of_containers_are_an_info_of_their_own(
     client: TestClient, tell: Callable[[Any], None]
 ) -> None:
-    named: dict[str, Any] = {"container": b"docker:1", "container_name": b"shop", "image": b"shop:2", "uid": 0}
+    named: dict[str, Any] = {"container": b"docker:1", "container_name": b"shop"}
+    named["image"] = b"shop:2"
     rows = [made.process(1, net_rx_bytes=5, **named), made.process(2, container=b"docker:1")]
     tell(Arrived(None, snapshot(made.message(rows, epoch="epoch-2"))))
     found = [s for s in scraped(client, is_open=True) if s.name == "pbmon_container_info"]
