@@ -167,6 +167,13 @@ def test_a_runtimes_file_says_what_a_container_is_called(
     assert look_up(host.files, b"oci:" + OTHER[:-1].encode() + b"1") == NONE
 
 
+def test_an_image_cannot_give_its_container_the_name_of_another_or_a_pod(host: Host) -> None:
+    labels = {"Labels": KUBERNETES_DOCKER["Config"]["Labels"]}
+    data = {**DOCKER, "Config": {**DOCKER["Config"], **labels}}
+    host.write(f"/var/lib/docker/containers/{ID}/config.v2.json", data)
+    assert host.ask() == ContainerNames(b"shop-db", b"registry.example/postgres:16")
+
+
 @pytest.mark.parametrize(
     ("setting", "text", "path", "data"),
     [
