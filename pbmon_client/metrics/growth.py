@@ -1,10 +1,10 @@
 """What moved between two snapshots, by unit, container, user and program.
 
-The sum of what a snapshot has of a unit can fall: a process takes along all that it ever moved when
-it changes its unit or its user, and when it is no row any more, what it had moved under each unit is
-in that unit's retired row. So what is taken from a snapshot is how each row grew, for whoever has
-the row now. Whatever is no growth of a row (rows that end, and what retired rows gain by that) is
-settled apart: what falls cancels what rises.
+The sum of what a snapshot has of a unit can fall: a process takes along all that it ever moved
+when it changes its unit or its user, and when it is no row any more, what it had moved under each
+unit is in that unit's retired row. So what is taken from a snapshot is how each row grew, for
+whoever has the row now. Whatever is no growth of a row (rows that end, and what retired rows gain
+by that) is settled apart: what falls cancels what rises.
 """
 
 from __future__ import annotations
