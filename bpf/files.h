@@ -9,11 +9,6 @@
 #define S_IFIFO 0010000
 #define FMODE_WRITE 2
 
-/* Enough of struct inode, in one read, for a key and a class. */
-struct inode_head {
-	HEAD_OF(INODE_SPAN);
-} __attribute__((aligned(8)));
-
 /* File systems whose regular files show the kernel's state instead of storing data. The numbers are
  * from include/uapi/linux/magic.h and the sources of the file systems. */
 INLINE bool is_pseudo(u32 magic)
@@ -75,15 +70,6 @@ INLINE void *file_of(u32 descriptor)
 	return READ(void *, FIELD(void *, table, OFFSETOF_FDTABLE_FD), (u64)descriptor * 8);
 }
 
-INLINE u32 generation_of(void *inode, const struct inode_head *head)
-{
-#if OFFSETOF_INODE_GENERATION + 4 <= INODE_SPAN
-	return HEAD(u32, head, OFFSETOF_INODE_GENERATION);
-#else
-	return READ(u32, inode, OFFSETOF_INODE_GENERATION);
-#endif
-}
-
 #define PROC_MAGIC 0x9fa0
 #define PROC_ROOT_INODE 1
 #define PROC_DYNAMIC_FIRST 0xf0000000 /* fs/proc/generic.c: below it, inodes come and go */
@@ -117,12 +103,12 @@ INLINE void request_file_name(u32 context, const struct file_slot *row, void *fi
 	request_name(context, &request);
 }
 
-INLINE struct file_slot *first_file(u32 context, const struct file_key *key, void *file,
+INLINE struct file_slot *first_file(u32 context, const struct file_key *key, void *file, void *inode,
 				    const struct inode_head *head, u32 magic)
 {
-	u32 slot;
+	u32 slot, device;
 
-	if (map_pop(MAP(FILE_FREE), &slot))
+	if (!take_slot(MAP(FILE_FREE), &slot))
 		return NULL;
 	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
 	if (!row)
@@ -130,10 +116,13 @@ INLINE struct file_slot *first_file(u32 context, const struct file_key *key, voi
 	row->key = *key;
 	row->counter.id = next_id(row->counter.id, slot);
 	row->counter.class = file_class(HEAD(u16, head, OFFSETOF_INODE_MODE), magic);
-	row->counter.device = READ(u32, (void *)key->superblock, OFFSETOF_SUPERBLOCK_DEV);
+	device = shown_device(key, inode, magic);
+	row->counter.device = device ? device : key->device;
 	row->counter.detail = HEAD(u32, head, OFFSETOF_INODE_RDEV);
 	row->counter.flags = HEAD(u32, head, OFFSETOF_INODE_NLINK) ? 0 : FLAG_UNLINKED;
-	RAISE_HIGH_WATER(file, slot);
+	if (!device)
+		row->counter.flags |= FLAG_OTHER_DEVICE;
+	wake_after(NOTE_SLOT(file, slot));
 	if (!publish(MAP(FILE_INDEX), MAP(FILE_FREE), key, &slot, &row->counter))
 		return find(MAP(FILE_INDEX), MAP(FILE_SLOTS), key);
 	request_file_name(context, row, file, magic);
@@ -145,9 +134,7 @@ INLINE void fill_file(struct file_key *key, const struct process_key *process, v
 {
 	key->start_ns = process->start_ns;
 	key->tgid = process->tgid;
-	key->superblock = HEAD(u64, head, OFFSETOF_INODE_SB);
-	key->inode = HEAD(u64, head, OFFSETOF_INODE_INO);
-	key->generation = generation_of(inode, head);
+	identify_file(key, inode, head);
 }
 
 /* The counter of a file that had none; NULL: the table is full, and its bytes belong to `class`. */
@@ -162,14 +149,14 @@ INLINE struct counter *claim_file(u32 context, const struct process_key *process
 
 	READ_HEAD(&head, inode);
 	fill_file(&key, process, inode, &head);
-	magic = READ(u64, (void *)key.superblock, OFFSETOF_SUPERBLOCK_MAGIC);
+	magic = magic_of(HEAD(u64, &head, OFFSETOF_INODE_SB));
 	if (is_fleeting(&key, magic)) {
 		key.inode = PROC_ROOT_INODE;
 		key.generation = 0;
 	}
 	row = find(MAP(FILE_INDEX), MAP(FILE_SLOTS), &key);
 	if (!row) {
-		row = first_file(context, &key, deferred->object, &head, magic);
+		row = first_file(context, &key, deferred->object, inode, &head, magic);
 	} else if (row->counter.flags & FLAG_UNPLACED) {
 		row->counter.flags &= ~FLAG_UNPLACED;
 		request_file_name(context, row, deferred->object, magic);

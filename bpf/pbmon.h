@@ -34,13 +34,14 @@ struct flow_key {
 	__u32 inode;       /* tells sockets with the same ends apart, in one network namespace or two */
 };
 
-/* One open file of one process. 32 bytes, no padding. */
+/* One file of one process, as bpf/identity.h tells files apart. 32 bytes, no padding. */
 struct file_key {
 	__u64 start_ns;
-	__u64 superblock; /* address of struct super_block: distinguishes file systems, never shown */
 	__u64 inode;
 	__u32 tgid;
+	__u32 device;     /* of the file system, or of the subvolume (major << 20 | minor) */
 	__u32 generation; /* i_generation: a reused inode number is another file */
+	__u32 layer;      /* what else tells files with one number apart, or 0 */
 };
 
 /* A process and class: where bytes go when the two tables above are full. 16 bytes, no padding. */
@@ -51,12 +52,13 @@ struct overflow_key {
 };
 
 enum pbmon_flag {
-	FLAG_ACCEPTED = 1,  /* the connection came in through a listening socket */
-	FLAG_UNLINKED = 2,  /* the inode has no names left */
-	FLAG_CONNECTED = 4, /* this process, or the one it got the socket from, called connect() */
-	FLAG_OPENED = 8,    /* it was seen when the connection opened */
-	FLAG_OWNER = 16,    /* the row takes the socket's retransmissions (bpf/tcp.h) */
-	FLAG_UNPLACED = 32, /* the file's name was dropped from memory: ask for it at the next call */
+	FLAG_ACCEPTED = 1,      /* the connection came in through a listening socket */
+	FLAG_UNLINKED = 2,      /* the inode has no names left */
+	FLAG_CONNECTED = 4,     /* this process, or the one it got the socket from, called connect() */
+	FLAG_OPENED = 8,        /* it was seen when the connection opened */
+	FLAG_OWNER = 16,        /* the row takes the socket's retransmissions (bpf/tcp.h) */
+	FLAG_OTHER_DEVICE = 32, /* stat may show another device for the file */
+	FLAG_UNPLACED = 64,     /* the file's name was dropped from memory: ask for it at the next call */
 };
 
 /* What a row of any table counts: cumulative, never reset. 80 bytes, no padding.
@@ -74,7 +76,7 @@ struct counter {
 	__u32 retransmitted_segments; /* TCP */
 	__u32 rtt_us; /* TCP: smoothed round-trip time when last looked at; 0: not known */
 	__u32 netns;  /* flows: inode number of the network namespace */
-	__u32 device; /* files: s_dev, as the kernel keeps it (major << 20 | minor) */
+	__u32 device; /* files: as stat shows it, but numbered as in the kernel (major << 20 | minor) */
 	__u32 detail; /* flows: inode number of the socket; files: i_rdev of a device node */
 	__u8 class;
 	__u8 flags;
@@ -111,8 +113,9 @@ enum pbmon_lost {
 enum pbmon_event {
 	EVENT_PROCESS = 1, /* exec, or a process's first byte */
 	EVENT_EXIT = 2,
-	EVENT_FILE = 3, /* a new file row, or one whose file was renamed: its path */
-	EVENT_UNIX = 4, /* a new row of a unix socket: its names */
+	EVENT_FILE = 3,  /* a new file row, or one whose file was renamed: its path */
+	EVENT_UNIX = 4,  /* a new row of a unix socket: its names */
+	EVENT_SLOTS = 5, /* many slots were taken: only the beginning, without contents */
 };
 
 /* The beginning of every event. 32 bytes. */

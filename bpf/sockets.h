@@ -196,7 +196,7 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 {
 	u32 slot;
 
-	if (map_pop(MAP(FLOW_FREE), &slot))
+	if (!take_slot(MAP(FLOW_FREE), &slot))
 		return NULL;
 	struct flow_slot *row = map_lookup(MAP(FLOW_SLOTS), &slot);
 	if (!row)
@@ -207,7 +207,7 @@ INLINE struct flow_slot *first_flow(u32 context, const struct process_key *proce
 	row->counter.flags = opened_by(key, sk, state);
 	row->counter.netns = READ(u32, READ(void *, sk, OFFSETOF_SKC_NET), OFFSETOF_NET_NS_INUM);
 	row->counter.detail = socket_inode(sk);
-	RAISE_HIGH_WATER(flow, slot);
+	wake_after(NOTE_SLOT(flow, slot));
 	if (!publish(MAP(FLOW_INDEX), MAP(FLOW_FREE), key, &slot, &row->counter))
 		return find(MAP(FLOW_INDEX), MAP(FLOW_SLOTS), key);
 	if (key->family == AF_UNIX)

@@ -4,16 +4,22 @@
 
 #define BPF_NOEXIST 1
 #define EEXIST 17
+#define EBUSY 16
 
 enum direction { RX, TX };
 
-/* The highest slot used so far. Each processor has its own, so that no two write the same word. User
- * space maps no more of a table than that. */
+/* The highest slot used so far, and how many slots were taken. Each processor has its own, so that no
+ * two write the same word. User space maps no more of a table than the first, and makes room early if
+ * the second grows fast. */
 struct high_water {
 	u32 flow;
 	u32 file;
 	u32 overflow;
 	u32 zero;
+	u32 flow_taken;
+	u32 file_taken;
+	u32 overflow_taken;
+	u32 zero_too;
 };
 
 static u32 (*processor)(void) = (void *)8;
@@ -52,7 +58,7 @@ INLINE struct file_slot *file_row_of(u64 id)
 	u32 slot = id;
 	struct file_slot *row = map_lookup(MAP(FILE_SLOTS), &slot);
 
-	return row && row->counter.id == id && row->key.superblock ? row : NULL;
+	return row && row->counter.id == id && row->key.tgid ? row : NULL;
 }
 
 INLINE void *find(void *index, void *slots, const void *key)
@@ -101,20 +107,74 @@ INLINE u64 next_id(u64 id, u32 slot)
 	return ((id >> 32) + 1) << 32 | slot;
 }
 
-#define RAISE_HIGH_WATER(table, slot) \
-	do { \
+#define NOTE_SLOT(table, slot) \
+	({ \
 		u32 cpu_ = processor(); \
 		struct high_water *high_ = map_lookup(MAP(HIGH_WATER), &cpu_); \
 		if (high_ && high_->table < (slot) + 1) \
 			high_->table = (slot) + 1; \
-	} while (0)
+		high_ ? ++high_->table##_taken : 0; \
+	})
 
-/* Make a row visible: first its key, then its time. False: another processor was faster, or the table
- * is full. Then the slot is free again. */
+/* Let the collector see early how fast a table fills up: wake it after so many slots. It reads the ring
+ * at every tick anyway, so this record says nothing, and that it may not fit does not matter. */
+INLINE void wake_after(u32 taken)
+{
+	struct event nothing = { .kind = EVENT_SLOTS };
+
+	if (taken % 1024 == 0)
+		ringbuf_output(MAP(EVENTS), &nothing, sizeof(nothing), 2 /* BPF_RB_FORCE_WAKEUP */);
+}
+
+/* The locks of hash and stack maps may fail, and then the helpers do, although the map has room: since
+ * 6.15 (kernel/bpf/rqspinlock.c) when whoever holds the lock makes no progress for a quarter of a second,
+ * or one second in a virtual machine, as when the host has descheduled that processor; where the check
+ * for deadlocks errs, at once; and before, in an NMI. A row must not go without its slot for that, so
+ * they are tried again. */
+#define LOCK_TRIES 4
+
+INLINE bool take_slot(void *unused, u32 *slot)
+{
+	int error = -EBUSY;
+
+#pragma clang loop unroll(full)
+	for (u32 n = 0; n < LOCK_TRIES; n++) {
+		if (error == -EBUSY)
+			error = map_pop(unused, slot); /* -ENOENT: there is none */
+	}
+	return !error;
+}
+
+INLINE void return_slot(void *unused, u32 *slot)
+{
+	int error = -EBUSY;
+
+#pragma clang loop unroll(full)
+	for (u32 n = 0; n < LOCK_TRIES; n++) {
+		if (error == -EBUSY)
+			error = map_push(unused, slot, 0);
+	}
+}
+
+/* False: another processor was faster. Whoever has a slot finds room in the index as well. */
+INLINE bool add_to_index(void *index, const void *key, u32 *slot)
+{
+	int error = -EBUSY;
+
+#pragma clang loop unroll(full)
+	for (u32 n = 0; n < LOCK_TRIES; n++) {
+		if (error && error != -EEXIST)
+			error = map_update(index, key, slot, BPF_NOEXIST);
+	}
+	return !error;
+}
+
+/* Make a row visible: first its key, then its time. False: another processor was faster. Then the slot
+ * is free again. */
 INLINE bool publish(void *index, void *unused, const void *key, u32 *slot, struct counter *counter)
 {
-	if (map_update(index, key, slot, BPF_NOEXIST)) {
-		map_push(unused, slot, 0);
+	if (!add_to_index(index, key, slot)) {
+		return_slot(unused, slot);
 		return false;
 	}
 	counter->first_ns = boottime_ns();
@@ -133,13 +193,13 @@ INLINE void count_overflow(const struct process_key *process, u32 class, enum di
 	struct overflow_slot *row = find(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_SLOTS), &key);
 	u32 slot;
 
-	if (!row && !map_pop(MAP(OVERFLOW_FREE), &slot)) {
+	if (!row && take_slot(MAP(OVERFLOW_FREE), &slot)) {
 		row = map_lookup(MAP(OVERFLOW_SLOTS), &slot);
 		if (row) {
 			row->key = key;
 			row->counter.id = next_id(row->counter.id, slot);
 			row->counter.class = class;
-			RAISE_HIGH_WATER(overflow, slot);
+			NOTE_SLOT(overflow, slot);
 			if (!publish(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_FREE), &key, &slot, &row->counter))
 				row = find(MAP(OVERFLOW_INDEX), MAP(OVERFLOW_SLOTS), &key);
 		}

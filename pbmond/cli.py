@@ -20,7 +20,7 @@ from pbmond.loader import refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
 from pbmond.system.logfile import Log
-from pbmond.system.memory import give_large_blocks_back
+from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.rundir import RunDirError, hold
 from pbmond.system.signals import Signals
 
@@ -76,7 +76,8 @@ def _run(config: Config) -> int:
 
 def configuration(options: argparse.Namespace) -> Config:
     """Return the settings of the file, or the defaults, overridden by the command line."""
-    config = load(options.config, uid_of) if options.config else Config()
+    defaults = Config.for_memory(total_bytes())
+    config = load(options.config, uid_of, defaults) if options.config else defaults
     overrides: dict[str, Any] = {}
     for name in ("interval", "run_dir", "baseline", "log_level", "log_file"):
         given = getattr(options, name)

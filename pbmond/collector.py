@@ -26,7 +26,7 @@ from pbmond.kernel.records import (
 )
 from pbmond.publish.topic_messages import Messages, Meta
 from pbmond.store.health import Cost, Health, Hooks, Looks, NameLooks, ProcessCost
-from pbmond.store.processes import Quiet
+from pbmond.store.process_choices import Quiet
 from pbmond.store.store import Store
 from pbmond.wire import Message, Topic
 
@@ -70,6 +70,9 @@ class KernelCounters(Hooks, Protocol):
         self, flows: NDArray[np.uint64], files: NDArray[np.uint64], overflow: NDArray[np.uint64]
     ) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.void]]:
         """Delete rows by id and return their final counters."""
+
+    def is_crowded(self) -> bool:
+        """Return whether a map has filled up so fast since the last read that it needs room now."""
 
     def usage(self) -> dict[str, dict[str, int]]:
         """Return used and capacity of each map, as of the last read."""
@@ -170,6 +173,10 @@ class Collector:
         # At once: a container may have ended by the next tick.
         seen = [(each.cgroup, each.uid) for each in known if isinstance(each, ProcessSeen)]
         self._containers.see(seen, self._clock.monotonic())
+
+    def is_crowded(self) -> bool:
+        """Return whether the next tick, which makes room in the kernel's tables, is needed now."""
+        return self._kernel.is_crowded()
 
     def _with_cgroup(self, event: Event) -> Event:
         """Look up a cgroup that the eBPF programs cannot name: one of a v1 hierarchy."""

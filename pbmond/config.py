@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,18 @@ READ_MODES: Final = ("auto", "cast", "typed", "probe")
 
 #: Returns the uid of a user name, None if there is no such user.
 UidOf = Callable[[str], int | None]
+
+
+#: The rule for the capacities of the tables of connections and of files. Between 4 and 32 GiB of
+#: memory each has USUAL_CAPACITY entries. With less memory it has one for every SMALL_SHARE bytes,
+#: but at least LEAST_CAPACITY; with more, one for every LARGE_SHARE, but at most MOST_CAPACITY. An
+#: entry of both, and of what goes with them, takes about 700 bytes: 2 % of a small host's memory,
+#: 0.3 % of a large one's.
+USUAL_CAPACITY: Final = 131_072
+SMALL_SHARE: Final = 32 << 10
+LARGE_SHARE: Final = 256 << 10
+LEAST_CAPACITY: Final = 16_384
+MOST_CAPACITY: Final = 1_048_576
 
 
 class ConfigError(Exception):
@@ -51,7 +63,9 @@ class ProcessMatcher:
 class Config:
     """All settings of one daemon run. Capacities are entries of kernel maps.
 
-    ``bcc_python`` None: find an interpreter that has bcc. ``log_file`` None: log to standard error.
+    The defaults are those of a host with 4 to 32 GiB of memory, see ``for_memory``.
+    ``bcc_python`` None: find an interpreter that has bcc. ``log_file`` None: log to standard
+    error.
     """
 
     interval_s: float = 1.0
@@ -61,9 +75,9 @@ class Config:
     sockets: str = "auto"
     files: str = "auto"
     reads: str = "auto"
-    flows_capacity: int = 131_072
-    files_capacity: int = 131_072
-    overflow_capacity: int = 65_536
+    flows_capacity: int = USUAL_CAPACITY
+    files_capacity: int = USUAL_CAPACITY
+    overflow_capacity: int = USUAL_CAPACITY // 2
     include: ProcessMatcher = ProcessMatcher()
     exclude: ProcessMatcher = ProcessMatcher()
     run_dir: Path = Path("/run/pbmon")
@@ -74,6 +88,14 @@ class Config:
     baseline: bool = False
     log_level: str = "info"
     log_file: Path | None = None
+
+    @classmethod
+    def for_memory(cls, memory_bytes: int) -> Config:
+        """Return the defaults of a host with so much memory."""
+        usual = min(memory_bytes // SMALL_SHARE, USUAL_CAPACITY)
+        entries = max(usual, memory_bytes // LARGE_SHARE, LEAST_CAPACITY)
+        entries = min(entries, MOST_CAPACITY)
+        return cls(flows_capacity=entries, files_capacity=entries, overflow_capacity=entries // 2)
 
     def visible(self, pid: int, name: bytes, uid: int) -> bool:
         """Return whether a process is shown: it is included (or none is), and not excluded."""
@@ -206,8 +228,14 @@ KEYS: Final[Mapping[str, _TomlKey]] = {
 _TABLES: Final = frozenset(key.partition(".")[0] for key in KEYS if "." in key)
 
 
-def parse(text: str, file: str, uid_of: UidOf) -> Config:
-    """Parse the TOML ``text`` of ``file`` (a name for messages); ConfigError if it is not valid."""
+_USUAL: Final = Config()
+
+
+def parse(text: str, file: str, uid_of: UidOf, defaults: Config = _USUAL) -> Config:
+    """Parse the TOML ``text`` of ``file`` (a name for messages); ConfigError if it is not valid.
+
+    What it does not set is as in ``defaults``.
+    """
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no TOMLDecodeError
@@ -223,10 +251,10 @@ def parse(text: str, file: str, uid_of: UidOf) -> Config:
         values[key.field] = read if read != "" else None
     for side in ("include", "exclude"):
         values[side] = _selection(side, values, file, uid_of)
-    return Config(**values)
+    return replace(defaults, **values)
 
 
-def load(path: Path, uid_of: UidOf) -> Config:
+def load(path: Path, uid_of: UidOf, defaults: Config = _USUAL) -> Config:
     """Read and parse ``path``; ConfigError if it cannot be read or is not valid."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -234,7 +262,7 @@ def load(path: Path, uid_of: UidOf) -> Config:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not TOML: not UTF-8") from None
-    return parse(text, str(path), uid_of)
+    return parse(text, str(path), uid_of, defaults)
 
 
 def _flatten(document: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -21,6 +21,9 @@ NEWCOMERS_PER_S: Final = 32
 #: Frames may take this part of each interval; the topics that are left over come first in the next.
 SENDING_SHARE: Final = 0.5
 
+#: After a tick, the next one may come early only after so many times as long as that one took.
+EARLY_PAUSE: Final = 1
+
 _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
 
 
@@ -76,11 +79,12 @@ class Service:
         self._refilled_ns = 0
         self._budget_ns = 0  # what is left of it for frames until the next tick
         self._next_tick_ns = 0
+        self._early_ns = 0  # no tick comes early before that
 
     def run(self, events_fd: int, signals: SignalHandler) -> None:
         """Run until a signal ends it; the first tick is immediate."""
         self.start()
-        while self.step(events_fd, signals, max(0, self._next_tick_ns - self._clock.monotonic())):
+        while self.step(events_fd, signals, max(0, self._due_ns() - self._clock.monotonic())):
             pass
 
     def start(self) -> None:
@@ -99,7 +103,7 @@ class Service:
             self._collector.drain()
         if self._collector.names_fd in ready:
             self._collector.take_names()
-        if self._clock.monotonic() >= self._next_tick_ns:
+        if self._clock.monotonic() >= self._due_ns():
             self._tick()
         self._demands()
         self._send()
@@ -118,13 +122,22 @@ class Service:
             poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if sends else 0))
         return {fd for fd, _ in poll.poll(timeout_ns / 1_000_000)}
 
+    def _due_ns(self) -> int:
+        """Return when the next tick is due: early if a table fills up fast and needs room."""
+        if self._collector.is_crowded():
+            return min(self._next_tick_ns, self._early_ns)
+        return self._next_tick_ns
+
     def _tick(self) -> None:
+        began = self._clock.monotonic()
         self._collector.tick(self._feed.pid)
         self._budget_ns = round(self._interval_ns * SENDING_SHARE)
         # Topics that were left over come first, or they might never be sent.
         self._outbox = {**self._outbox, **self._wanted}
         now = self._clock.monotonic()
-        self._next_tick_ns += self._interval_ns
+        self._early_ns = now + EARLY_PAUSE * (now - began)
+        # After an early tick, a whole interval begins.
+        self._next_tick_ns = min(self._next_tick_ns, began) + self._interval_ns
         if self._next_tick_ns <= now:
             missed = (now - self._next_tick_ns) // self._interval_ns + 1
             self._next_tick_ns += missed * self._interval_ns

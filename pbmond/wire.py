@@ -247,8 +247,8 @@ def _counts(*names: str, **others: tuple[type, ...]) -> dict[str, tuple[type, ..
     return {**others, **dict.fromkeys((*names, *map(interval_name, names)), (int, type(None)))}
 
 
-#: Maps in ``coverage`` and the types of their values. Maps that have a name are in lists.
-_COVERAGE: Final = {
+#: Parts of ``coverage``: maps, with the types of their values. Those that have a name are in lists.
+COVERAGE_PARTS: Final = {
     "interfaces": _counts(
         *(*INTERFACE_COUNTERS, *PAYLOAD_COUNTERS),
         name=(bytes,), present=(bool,), addresses=(int, type(None)),
@@ -257,16 +257,22 @@ _COVERAGE: Final = {
     "disks": _counts(*DISK_COUNTERS, name=(bytes,), present=(bool,), stacked=(bool,)),
     "attributed": _counts(*ATTRIBUTED_COUNTERS),
 }  # fmt: skip
+#: ``coverage`` itself: its parts, and the host's own counters.
+COVERAGE: Final = _counts(
+    *HOST_COUNTERS,
+    **{
+        part: (list, type(None)) if "name" in kinds else (dict,)
+        for part, kinds in COVERAGE_PARTS.items()
+    },
+)
 
 
 def check_coverage(value: Any) -> None:  # noqa: ANN401 - anything that msgpack can hold
     """Raise WireError unless ``value`` is a coverage object. Unknown values are None."""
-    lists = {name: "name" in kinds for name, kinds in _COVERAGE.items()}
-    parts = {name: (list, type(None)) if many else (dict,) for name, many in lists.items()}
-    _check_map("coverage", value, _counts(*HOST_COUNTERS, **parts))
-    for name, kinds in _COVERAGE.items():
-        for row in (value[name] or ()) if lists[name] else (value[name],):
-            _check_map(f"coverage.{name}", row, kinds)
+    _check_map("coverage", value, COVERAGE)
+    for part, kinds in COVERAGE_PARTS.items():
+        for row in (value[part] or ()) if "name" in kinds else (value[part],):
+            _check_map(f"coverage.{part}", row, kinds)
 
 
 def _check_map(where: str, value: Any, kinds: Mapping[str, tuple[type, ...]]) -> None:  # noqa: ANN401

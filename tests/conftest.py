@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Hypothesis would fail what takes long, and on a busy machine anything may.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _UNIT: Final = Path(__file__).parent / "unit"
 

@@ -44,6 +44,7 @@ class FakeKernel:
         self.unseen: Sequence[str] = ("swap",)
         self.blind: Sequence[str] = ()
         self.verified_instructions = 1000
+        self.crowded = False
         self.events_fd, self._wake = os.pipe()
 
     def ring_half_full(self) -> None:
@@ -70,6 +71,9 @@ class FakeKernel:
 
     def runs(self) -> ProbeRuns:
         return self.probes
+
+    def is_crowded(self) -> bool:
+        return self.crowded
 
     def usage(self) -> dict[str, dict[str, int]]:
         return {"flows": {"used": len(self.flows), "capacity": 100}}

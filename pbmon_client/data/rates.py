@@ -70,7 +70,7 @@ def over_interval(message: Message, shown: Message | None, scope: str) -> Messag
 
 
 def complete(message: Message, shown: Message | None, reasons: Sequence[str]) -> Message:
-    """Return the message with a health that tells of all since the snapshot shown before.
+    """Return the message with a health that covers everything since the snapshot shown before.
 
     ``reasons`` are those of the snapshots in between and of this one. What snapshots lost that
     never arrived shows in the counts.

@@ -1,4 +1,8 @@
-"""A recorded stream (``--ndjson`` output), read back as messages."""
+"""A recorded stream (``--ndjson`` output), read back as messages.
+
+A recording may be older or newer than this program. Fields that it does not have are unknown (a
+counter that cannot be unknown is 0), and fields that are not known here are left out.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import json
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +20,12 @@ from pbmon_client.data import model, network
 from pbmon_client.data.text import safe_text
 from pbmon_client.data.users import user_name
 from pbmond import wire
-from pbmond.fields import NO_UID, Field
+from pbmond.fields import COUNTERS, IDENTITY, NO_UID, RATES, Field
 from pbmond.fields import TABLES as FIELDS
 
 _CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 _NOTHING: Final = bytes(16)
+_NO_CHOICE: Final = 255  # a number that stands for none of a field's choices
 
 
 class RecordingError(Exception):
@@ -96,31 +101,43 @@ def _message(value: Mapping[str, Any]) -> wire.Message:
         name: _table(name, value[name]) if name in value else None for name in wire.TABLES
     }
     return wire.Message(
-        host=value["host"],
-        boot_id=value["boot_id"],
-        epoch=value["epoch"],
-        seq=value["seq"],
-        time_ns=value["time_ns"],
+        host=str(value["host"]),
+        boot_id=str(value["boot_id"]),
+        epoch=str(value["epoch"]),
+        seq=int(value["seq"]),
+        time_ns=int(value["time_ns"]),
         # The JSON does not have CLOCK_BOOTTIME; the newest time in it is close enough.
         now_ns=now_ns,
-        interval_ns=value["interval_ns"],
-        health=value["health"],
+        interval_ns=int(value["interval_ns"]),
+        health=dict(value["health"]),
         coverage=_coverage(value["coverage"]),
-        totals=value["totals"],
+        totals=_totals(value["totals"]),
         history={},
         **tables,
     )
 
 
-def _coverage(value: Mapping[str, Any]) -> dict[str, Any]:
-    lists = {
-        part: [{**row, "name": row["name"].encode()} for row in rows]
-        for part, rows in value.items()
-        if isinstance(rows, list)
+def _totals(value: Mapping[str, Any]) -> dict[str, int | float | None]:
+    return {
+        **{name: int(value.get(name, 0)) for name in COUNTERS},
+        **{name: None if value.get(name) is None else float(value[name]) for name in RATES},
     }
-    found = {**value, **lists}
+
+
+def _coverage(value: Mapping[str, Any]) -> dict[str, Any]:
+    found = _complete(value, wire.COVERAGE)
+    for part, kinds in wire.COVERAGE_PARTS.items():
+        rows = found[part]
+        if "name" not in kinds:
+            found[part] = _complete(rows or {}, kinds)
+        elif rows is not None:
+            found[part] = [_complete({**row, "name": row["name"].encode()}, kinds) for row in rows]
     wire.check_coverage(found)
     return found
+
+
+def _complete(value: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: value.get(name) for name in names}
 
 
 def _table(kind: str, rows: list[Mapping[str, Any]]) -> wire.Table:
@@ -134,14 +151,17 @@ def _table(kind: str, rows: list[Mapping[str, Any]]) -> wire.Table:
 
 def _plain(field: Field) -> Callable[[Mapping[str, Any]], Any]:
     name, code = field.name, field.wire
+    if name in IDENTITY["processes"]:
+        return lambda row: row[name]
     if field.choices:
-        return lambda row: field.choices.index(row[name])
+        numbers = {choice: number for number, choice in enumerate(field.choices)}
+        return lambda row: numbers.get(row.get(name), _NO_CHOICE)
     if code == "text":
-        return lambda row: None if row[name] is None else row[name].encode()
+        return lambda row: None if row.get(name) is None else row[name].encode()
     if code == "f8":
-        return lambda row: math.nan if row[name] is None else float(row[name])
+        return lambda row: math.nan if row.get(name) is None else float(row[name])
     unknown = field.null or 0
-    return lambda row: unknown if row[name] is None else row[name]
+    return lambda row: unknown if row.get(name) is None else row[name]
 
 
 def _uid(row: Mapping[str, Any]) -> int:

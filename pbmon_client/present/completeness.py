@@ -26,26 +26,53 @@ class Notice:
     role: str
 
 
+#: By the contract's name in ``health.lost``, where "{}" is the count.
+LOST_WORDS: Final = {
+    "calls_without_connection": "the connection of {} calls: their bytes count for the process",
+    "calls_without_file": "the file of {} calls: their bytes count for the process",
+    "bytes": "{} bytes, which are in no row",
+    "events": "{} events: the names of some processes or files may be missing",
+    "async_results": "{} results of io_uring or libaio",
+    "skipped_calls": "{} calls, because the kernel skipped a program",
+}
+#: By the contract's name in ``health.maps``.
+_TABLES: Final = {"flows": "connections", "files": "files", "overflow": "processes"}
+_LOST, _FULL = "lost: ", "map full: "  # how entries of ``health.reasons`` begin
+
+
 def warnings(snapshot: Snapshot) -> list[Notice]:
-    """List what is lost or missing now, the most serious first.
+    """List what is lost or missing now, each once, the most serious first.
 
     What this kernel can never show is not a warning: ``status`` marks it, ``report`` names it.
     """
     health = snapshot.health
     epoch = snapshot.message.epoch
-    made = []
-    for reason, count in _items(health.get("lost")):
-        if count:
-            made.append(
-                Notice(f"{epoch} lost {reason} {count}", f"LOST {reason}: {count:,}", "alert")
-            )
+    lost = {reason: count for reason, count in _items(health.get("lost")) if count}
+    made = [
+        Notice(f"{epoch} lost {reason} {count}", f"LOST {_lost(reason, count)}", "alert")
+        for reason, count in lost.items()
+    ]
     if health.get("status") != "complete":
-        words = "; ".join(_texts(health.get("reasons"))) or "some bytes are missing from the rows"
-        made.append(Notice(f"{epoch} incomplete {words}", f"INCOMPLETE {words}", "alert"))
+        reasons = _texts(health.get("reasons"))
+        others = [each for each in reasons if each.removeprefix(_LOST) not in lost]
+        if others or not made:
+            words = "; ".join(map(_reason, others)) or "some bytes are missing from the rows"
+            made.append(Notice(f"{epoch} incomplete {words}", f"INCOMPLETE {words}", "alert"))
     for part, mode in _items(health.get("modes")):
         if mode == "off":
             made.append(Notice(f"mode {part}", f"NOT COUNTED {part}: switched off", "warn"))
     return made
+
+
+def _lost(reason: str, count: Any) -> str:  # noqa: ANN401 - whatever a daemon sends
+    number = f"{count:,}" if isinstance(count, int) else str(count)
+    words = LOST_WORDS.get(reason)
+    return f"{_words(reason)}: {number}" if words is None else words.format(number)
+
+
+def _reason(reason: str) -> str:
+    table = _TABLES.get(reason.removeprefix(_FULL)) if reason.startswith(_FULL) else None
+    return reason if table is None else f"the table of {table} is full"
 
 
 def status(snapshot: Snapshot) -> tuple[str, str]:

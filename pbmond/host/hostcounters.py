@@ -6,37 +6,23 @@ nothing here raises.
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pbmond.host.netlink import (
-    NLM_F_DUMP_INTR,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    TIMEOUT_S,
-    attributes,
-    dump_request,
-    messages,
+from pbmond.host.counter_files import (
+    KernelFile,
+    parse_disks,
+    parse_forwarded,
+    parse_interfaces,
+    parse_retransmitted,
 )
+from pbmond.host.rtnetlink import AddressChanges, addresses_of, interface_numbers
 from pbmond.kernel.records import HostReading
 
 #: How often sysfs is asked which disks are built on others. New disks are looked up at once.
 DISKS_NS: Final = 10_000_000_000
-
-_SECTOR_BYTES: Final = 512  # whatever the disk has: Documentation/admin-guide/iostats.rst
-_CHUNK: Final = 1 << 16
-_COUNT_DIGITS: Final = 20  # of the largest number of 64 bits; int() itself refuses 4,301
-# linux/rtnetlink.h, linux/if_addr.h
-_RTM_NEWADDR, _RTM_GETADDR = 20, 22
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_GROUPS: Final = 1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
-_ADDRESS: Final = struct.Struct("=BBBBI")  # family, prefix, flags, scope, interface
-_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 T = TypeVar("T")
 
@@ -47,7 +33,7 @@ class HostCounters:
     def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
         self._block = sys / "block"
         self._files = {
-            name: _KernelFile(proc / path)
+            name: KernelFile(proc / path)
             for name, path in (
                 ("dev", "self/net/dev"),
                 ("disks", "diskstats"),
@@ -56,7 +42,7 @@ class HostCounters:
             )
         }
         self._netns = _none_on_error(lambda: (proc / "self/ns/net").stat().st_ino)
-        self._changes = _AddressChanges()
+        self._changes = AddressChanges()
         self._addresses: Mapping[bytes, frozenset[bytes]] | None = None
         self._numbers: Mapping[bytes, int] | None = None
         self._stale = True  # both of them
@@ -99,8 +85,8 @@ class HostCounters:
     def _update_addresses(self) -> None:
         if not self._stale:
             return
-        numbers = _none_on_error(_interface_numbers)
-        found = None if numbers is None else _none_on_error(lambda: _addresses(numbers))
+        numbers = _none_on_error(interface_numbers)
+        found = None if numbers is None else _none_on_error(lambda: addresses_of(numbers))
         if found is not None:
             self._numbers, self._addresses, self._stale = numbers, found, False
 
@@ -118,172 +104,6 @@ class HostCounters:
         for file in self._files.values():
             file.close()
         self._changes.close()
-
-
-# --- formats ------------------------------------------------------------------------------------
-
-
-def parse_interfaces(text: bytes) -> dict[bytes, tuple[int, int, int, int]]:
-    """Parse /proc/net/dev: bytes in and out, packets in and out, by name; skip odd lines."""
-    found = {}
-    for line in text.split(b"\n"):
-        # The kernel's own names hold no colon, and the numbers after it never do.
-        name, colon, numbers = line.rpartition(b":")
-        words = numbers.split()
-        if colon and len(words) >= 10 and all(map(_is_count, words[:10])):
-            rx_bytes, rx_packets, tx_bytes, tx_packets = (int(words[at]) for at in (0, 1, 8, 9))
-            found[name.lstrip(b" ")] = rx_bytes, tx_bytes, rx_packets, tx_packets
-    return found
-
-
-def parse_disks(text: bytes) -> dict[bytes, tuple[int, int]]:
-    """Parse /proc/diskstats: bytes read and written, by name; skip odd lines."""
-    found = {}
-    for line in text.split(b"\n"):
-        words = line.split()
-        if len(words) >= 10 and _is_count(words[5]) and _is_count(words[9]):
-            found[words[2]] = int(words[5]) * _SECTOR_BYTES, int(words[9]) * _SECTOR_BYTES
-    return found
-
-
-def _is_count(word: bytes) -> bool:
-    return word.isdigit() and len(word) <= _COUNT_DIGITS
-
-
-def parse_retransmitted(snmp: bytes) -> int | None:
-    """Return the retransmitted TCP segments from /proc/net/snmp."""
-    return _snmp_value(snmp, b"Tcp:", b"RetransSegs")
-
-
-def parse_forwarded(snmp: bytes, snmp6: bytes) -> int | None:
-    """Return the forwarded packets from /proc/net/snmp and snmp6."""
-    forwarded = _snmp_value(snmp, b"Ip:", b"ForwDatagrams")
-    words = snmp6.split()
-    if forwarded is None or b"Ip6OutForwDatagrams" not in words[:-1]:
-        return forwarded
-    number = words[words.index(b"Ip6OutForwDatagrams") + 1]
-    return forwarded + int(number) if _is_count(number) else None
-
-
-def _snmp_value(text: bytes, protocol: bytes, name: bytes) -> int | None:
-    """Find a value below its name: each protocol has a line of names and a line of numbers."""
-    lines = [words for line in text.split(b"\n") if (words := line.split())[:1] == [protocol]]
-    if len(lines) != 2 or name not in lines[0]:
-        return None
-    at = lines[0].index(name)
-    return int(lines[1][at]) if at < len(lines[1]) and _is_count(lines[1][at]) else None
-
-
-def parse_addresses(dump: bytes) -> list[tuple[int, bytes]]:
-    """Parse RTM_NEWADDR messages to (interface number, address), IPv4 mapped into IPv6.
-
-    ValueError if the dump is cut off, or the kernel refused or was interrupted: ask again.
-    """
-    found = []
-    for kind, flags, body in messages(dump):
-        if kind == NLMSG_ERROR or flags & NLM_F_DUMP_INTR:
-            raise ValueError("no whole list of addresses")
-        if kind == _RTM_NEWADDR and len(body) >= _ADDRESS.size:
-            family, _, _, _, interface = _ADDRESS.unpack_from(body)
-            told = dict(attributes(body[_ADDRESS.size :]))
-            # On a point-to-point link IFA_LOCAL is ours, and IFA_ADDRESS the other end's.
-            own = told.get(_IFA_LOCAL, told.get(_IFA_ADDRESS, b""))
-            if (family, len(own)) == (socket.AF_INET, 4):
-                found.append((interface, _MAPPED + own))
-            elif (family, len(own)) == (socket.AF_INET6, 16):
-                found.append((interface, own))
-    return found
-
-
-# --- calls --------------------------------------------------------------------------------------
-
-
-class _KernelFile:
-    """A file of the kernel that stays open: opening it costs more than reading it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd: int | None = None
-
-    def read(self) -> bytes | None:
-        """Return the whole text. The kernel returns at most a page of a list at a time."""
-        try:
-            if self._fd is None:
-                self._fd = os.open(self._path, os.O_RDONLY)
-            text = b""
-            while chunk := os.pread(self._fd, _CHUNK, len(text)):
-                text += chunk
-        except OSError:
-            self.close()
-            return None
-        return text
-
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-
-class _AddressChanges:
-    """Tells whether an interface or address was added, removed or changed since the last call."""
-
-    def __init__(self) -> None:
-        self._socket = _none_on_error(self._listen)
-
-    @staticmethod
-    def _listen() -> socket.socket:
-        listener = _netlink()
-        try:
-            listener.bind((0, _GROUPS))
-        except OSError:
-            listener.close()
-            raise
-        listener.settimeout(0)
-        return listener
-
-    def any(self) -> bool:
-        if self._socket is None:
-            return True  # we are not notified: better to ask too often
-        changed = False
-        try:
-            while self._socket.recv(_CHUNK):
-                changed = True
-        except BlockingIOError:
-            return changed
-        except OSError as error:
-            return error.errno == errno.ENOBUFS or changed  # too many changes for the queue
-        return changed
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-
-
-def _netlink() -> socket.socket:
-    return socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-    )
-
-
-def _interface_numbers() -> dict[bytes, int]:
-    return {os.fsencode(name): number for number, name in socket.if_nameindex()}
-
-
-def _addresses(numbers: Mapping[bytes, int]) -> dict[bytes, frozenset[bytes]]:
-    """Return the addresses of each interface that has any; raises OSError or ValueError."""
-    request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-    dump = b""
-    with _netlink() as asking:
-        asking.settimeout(TIMEOUT_S)
-        asking.sendto(dump_request(_RTM_GETADDR, request), (0, 0))
-        while not any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _, _ in messages(dump)):
-            dump += asking.recv(_CHUNK)
-    names = {number: name for name, number in numbers.items()}
-    found: dict[bytes, set[bytes]] = {}
-    for number, address in parse_addresses(dump):
-        if number in names:
-            found.setdefault(names[number], set()).add(address)
-    return {name: frozenset(each) for name, each in found.items()}
 
 
 def _is_stacked(disk: Path) -> bool:

@@ -11,6 +11,7 @@ import struct
 from pbmond.kernel.records import Event, FileSeen, ProcessExited, ProcessSeen, UnixSeen
 
 PROCESS, EXIT, FILE, UNIX = 1, 2, 3, 4
+SLOTS = 5  # it wakes the collector, and says nothing
 HEAD = struct.Struct("<IIQQQ")  # kind, tgid, start_ns, time_ns, id
 NAME = struct.Struct("<6IB3xIQ16s")
 DISK = struct.Struct("<QQ")
@@ -21,7 +22,7 @@ _ANON_INODE_FS_MAGIC = 0x09041934
 
 
 def parse(data: bytes) -> Event | None:
-    """Return the event in ``data``, or None if it is truncated or of an unknown kind."""
+    """Return the event in ``data``, or None if it is truncated or says nothing that we know."""
     try:
         kind, pid, start_ns, time_ns, row = HEAD.unpack_from(data)
         if kind == EXIT:

@@ -44,6 +44,9 @@ LOST: Final = (
 )
 _SLOT_MASK: Final = np.uint64(0xFFFFFFFF)
 _FIRST_WINDOW: Final = 4096
+#: A table is crowded if so much of it is in use, and so much was taken since the last read.
+_CROWDED: Final = 13 / 16
+_MANY: Final = 1 / 32
 _CHUNK: Final = 256  # bpf(2) calls in a row without preemption: under 2 ms
 _GRACE_S: Final = 0.05
 _SCHED_DEADLINE: Final = 6  # linux/sched.h; not in the os module
@@ -71,6 +74,8 @@ class MappedTable:
         """Use the three of ``maps`` (descriptors by name) whose names begin with ``name``."""
         self.capacity = capacity
         self.used = 0
+        self._left = 0  # rows after the last read, without those released since
+        self._taken = 0  # slots ever taken, at the last read
         self._index = maps[f"{name}_index"]
         self._free = maps[f"{name}_free"]
         self._descriptor = maps[f"{name}_slots"]
@@ -85,13 +90,19 @@ class MappedTable:
         window: NDArray[np.void] = np.frombuffer(memory, self._type, count)
         return window
 
-    def read(self, high: int) -> KernelRows:
-        """Copy the rows in use. ``high`` slots have ever been used."""
+    def read(self, high: int, taken: int) -> KernelRows:
+        """Copy the rows in use. ``high`` slots have ever been used, ``taken`` times (it wraps)."""
         self._cover(high)
         slots = self._slots[:high]
         live = slots[slots["counter"]["first_ns"] != 0]
-        self.used = len(live)
+        self.used = self._left = len(live)
+        self._taken = taken
         return KernelRows(live["key"], live["counter"])
+
+    def is_crowded(self, taken: int) -> bool:
+        """Return whether much of the table was taken since the last read, and little is left."""
+        new = (taken - self._taken) % (1 << 32)
+        return new > self.capacity * _MANY and self._left + new > self.capacity * _CROWDED
 
     def _cover(self, high: int) -> None:
         if high > len(self._slots):
@@ -102,10 +113,15 @@ class MappedTable:
         slots: NDArray[np.intp] = (rows & _SLOT_MASK).astype(np.intp)
         counters = self._slots["counter"][slots]
         slots = slots[(counters["id"] == rows) & (counters["first_ns"] != 0)]
-        for some in _chunks(slots):
+        keys = np.ascontiguousarray(self._slots["key"][slots])
+        deleted = 0
+        for some in _chunks(keys):
             with _not_preempted():
-                for slot in some.tolist():
-                    bpf.delete(self._index, self._slots["key"][slot].tobytes())
+                done = bpf.delete_all(self._index, some.tobytes(), len(some))
+            deleted += done
+            if done < len(some):
+                break  # the rest is retired in a later tick
+        slots = slots[:deleted]
         # A program may remember where a key was, and must no longer find it there.
         self._slots["key"][slots] = np.zeros((), self._type["key"])
         return slots
@@ -117,6 +133,7 @@ class MappedTable:
         blank = np.zeros(len(slots), COUNTER)
         blank["id"] = finals["id"]  # the next row in this slot counts up from it
         counters[slots] = blank
+        self._left -= len(slots)
         for some in _chunks(np.sort(slots)[::-1]):
             with _not_preempted():
                 bpf.push_numbers(self._free, some.tolist())
@@ -139,7 +156,7 @@ class Kernel:
         self._runs = ProbeRuns(0, 0)
         self._tables = {name: MappedTable(maps, name, about["capacities"][name]) for name in TABLES}
         self._lost = _array(maps["lost"], "<u8", len(LOST))
-        self._high = _array(maps["high_water"], "<u4", 4 * bpf.processors()).reshape(-1, 4)
+        self._use = _array(maps["high_water"], "<u4", 8 * bpf.processors()).reshape(-1, 2, 4)
         self._looks = _array(maps["looks"], "<u8", 1 + LOOKS_MAX)
         self._look = descriptors["called"]["raw_look"]
         self._ring = RingBuffer(maps["events"], about["events_size"])
@@ -152,9 +169,11 @@ class Kernel:
 
     def read(self) -> tuple[KernelRows, KernelRows, KernelRows]:
         """Return the rows of flows, files and overflow, with cumulative counters."""
-        high = self._high.max(axis=0).tolist()
+        taken = self._taken()
+        high = self._use[:, 0].max(axis=0).tolist()
         flows, files, overflow = (
-            table.read(high[index]) for index, table in enumerate(self._tables.values())
+            table.read(high[index], taken[index])
+            for index, table in enumerate(self._tables.values())
         )
         return flows, files, overflow
 
@@ -175,6 +194,16 @@ class Kernel:
                     self._looks[0] += 1
         return found
 
+    def _taken(self) -> list[int]:
+        """Return how many slots of each table were ever taken. The sums wrap."""
+        taken: list[int] = self._use[:, 1].sum(axis=0, dtype=np.uint32).tolist()
+        return taken
+
+    def is_crowded(self) -> bool:
+        """Return whether a table has filled up so fast since the last read that it needs room."""
+        tables = zip(self._tables.values(), self._taken(), strict=False)
+        return any(table.is_crowded(taken) for table, taken in tables)
+
     def drain(self) -> list[Event]:
         """Return all waiting lifecycle events, oldest first."""
         parsed = (events.parse(record) for record in self._ring.records())
@@ -188,7 +217,7 @@ class Kernel:
         return {**dict(zip(LOST, self._lost.tolist(), strict=True)), "skipped_calls": missed}
 
     def runs(self) -> ProbeRuns:
-        """Return the runs of all programs, as of the last ``lost``, whose system calls get both."""
+        """Return the runs of all programs, as of the last ``lost``, which asks for both."""
         return self._runs
 
     def usage(self) -> dict[str, dict[str, int]]:
@@ -240,9 +269,9 @@ def _array(descriptor: int, kind: str, count: int) -> NDArray[Any]:
     return np.frombuffer(mmap.mmap(descriptor, size, mmap.MAP_SHARED), kind, count)
 
 
-def _chunks(slots: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(slots), _CHUNK):
-        yield slots[start : start + _CHUNK]
+def _chunks(elements: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(elements), _CHUNK):
+        yield elements[start : start + _CHUNK]
 
 
 def _wait_for_programs() -> None:

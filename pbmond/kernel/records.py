@@ -29,10 +29,11 @@ FLOW_KEY = np.dtype(
 FILE_KEY = np.dtype(
     [
         ("start_ns", "<u8"),
-        ("superblock", "<u8"),
         ("inode", "<u8"),
         ("pid", "<u4"),
+        ("device", "<u4"),
         ("generation", "<u4"),
+        ("layer", "<u4"),
     ]
 )
 OVERFLOW_KEY = np.dtype([("start_ns", "<u8"), ("pid", "<u4"), ("class", "<u4")])
@@ -62,7 +63,8 @@ FLAG_UNLINKED = 2
 FLAG_CONNECTED = 4
 FLAG_OPENED = 8
 FLAG_OWNER = 16
-FLAG_UNPLACED = 32
+FLAG_OTHER_DEVICE = 32
+FLAG_UNPLACED = 64
 
 #: The kernel's mark behind the path of what has no name any more.
 DELETED = b" (deleted)"
@@ -157,10 +159,10 @@ class HostReading:
     """The kernel's own counters of the host, since boot. None means that it could not be read.
 
     ``netns`` is the inode number of the network namespace that it is about. By name:
-    ``interfaces`` bytes in and out, then packets in and out; ``interface_numbers``, of which one
-    that is made again with the same name has another; ``addresses`` of 16 bytes, IPv4 mapped
-    into IPv6, of the interfaces that have any (the same object until they change); ``disks`` bytes
-    read and written of whole disks; those that are ``stacked`` move the bytes of other disks.
+    ``interfaces`` bytes in and out, then packets in and out; ``interface_numbers``, which change
+    when an interface is made again under its old name; ``addresses`` of 16 bytes, IPv4 mapped into
+    IPv6, of the interfaces that have any (the same object until they change); ``disks`` bytes read
+    and written of whole disks; those that are ``stacked`` move the bytes of other disks.
     """
 
     netns: int | None

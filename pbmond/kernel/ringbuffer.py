@@ -41,9 +41,3 @@ class RingBuffer:
                 yield self._producer[at + _HEADER : at + _HEADER + size]
             position += (size + _HEADER + 7) // 8 * 8
             self._released[0] = position
-
-    def close(self) -> None:
-        """Unmap the ring."""
-        self._released.release()
-        self._consumer.close()
-        self._producer.close()

@@ -27,9 +27,10 @@ _SYSCALLS = {  # bpf, perf_event_open, membarrier
 }
 _BPF, _PERF_EVENT_OPEN, _MEMBARRIER = _SYSCALLS.get(platform.machine(), (-1, -1, -1))
 
-_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD = 0, 2, 3, 5
+_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD = 0, 2, 5
 _PROG_TEST_RUN, _PROG_GET_FD_BY_ID, _OBJ_GET_INFO, _RAW_TRACEPOINT_OPEN = 10, 13, 15, 17
-_BTF_GET_FD_BY_ID, _TASK_FD_QUERY, _BTF_GET_NEXT_ID, _ENABLE_STATS = 19, 20, 23, 32
+_BTF_GET_FD_BY_ID, _TASK_FD_QUERY, _BTF_GET_NEXT_ID = 19, 20, 23
+_MAP_DELETE_BATCH, _ENABLE_STATS = 27, 32
 NO_COMMAND, LOAD_TYPES = 0xFFFF, 18  # arguments of refusal()
 
 HASH, PROG_ARRAY, ARRAY, PERCPU_ARRAY, LRU_HASH, STACK, RINGBUF = 1, 3, 2, 6, 9, 23, 27
@@ -44,6 +45,10 @@ _PERF_TYPE_TRACEPOINT = 2
 _PERF_FLAG_CLOEXEC = 8
 _PERF_IOC_ENABLE, _PERF_IOC_SET_BPF = 0x2400, 0x40042408
 _MEMBARRIER_GLOBAL = 1
+
+#: With these the kernel says that it could not get the lock of a map, see bpf/tables.h.
+_LOCKED = frozenset((errno.EBUSY, errno.EDEADLK, errno.ETIMEDOUT))
+_LOCK_TRIES = 16
 
 _STATS_RUN_TIME = 0
 _NAME_SIZE = 256
@@ -170,20 +175,37 @@ def push_numbers(descriptor: int, numbers: Iterable[int]) -> None:
     call, size = _LIBC.syscall, len(packed)
     for number in numbers:
         value.value = number
-        if call(_BPF, _MAP_UPDATE, attributes, size) < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        tries = _LOCK_TRIES
+        while call(_BPF, _MAP_UPDATE, attributes, size) < 0:
+            tries -= 1
+            if not tries or ctypes.get_errno() not in _LOCKED:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def delete(descriptor: int, key: bytes) -> bool:
-    """Delete one key of a hash map. Returns False if it was not there."""
-    attributes, _alive = _element(descriptor, key, None)
-    try:
-        _call(_MAP_DELETE, attributes)
-    except OSError as error:
-        if error.errno == errno.ENOENT:
-            return False
-        raise
-    return True
+def delete_all(descriptor: int, keys: bytes, count: int) -> int:
+    """Delete ``count`` keys of a hash map, which lie one after the other in ``keys``.
+
+    Returns how many are gone, from the first on: fewer if the kernel could not get a lock. A key
+    that was not there is gone. One system call deletes as many as it can.
+    """
+    buffer, size = _buffer(keys), len(keys) // count
+    done, tries = 0, _LOCK_TRIES
+    while done < count and tries:
+        # in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags
+        address = ctypes.addressof(buffer) + done * size
+        request = (0, 0, address, 0, count - done, descriptor, 0, 0)
+        attributes = _buffer(struct.pack("<QQQQIIQQ", *request))
+        try:
+            _exchange(_MAP_DELETE_BATCH, attributes)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                done += 1
+            elif error.errno in _LOCKED:
+                tries -= 1
+            else:
+                raise
+        done += int(struct.unpack_from("<I", attributes, 32)[0])
+    return done
 
 
 def open_raw_tracepoint(name: str, program: int) -> int:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
+#: Modules whose types the loader looks at, too, if they are loaded.
+MODULES = ("btrfs", "fuse", "overlay")
 
 _LIBRARIES = ("libbpf.so.1", "libbpf.so.0", "libbcc_bpf.so.0")
 _STRUCT, _UNION, _TYPEDEF, _FUNC, _VAR = 4, 5, 8, 12, 14
@@ -77,6 +81,9 @@ def _library() -> ctypes.CDLL:
         library.libbpf_set_print(None)  # its messages would mix with our one line on stderr
         library.btf__parse.restype = ctypes.c_void_p
         library.btf__parse.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
+        if hasattr(library, "btf__parse_split"):  # libbpf 0.3
+            library.btf__parse_split.restype = ctypes.c_void_p
+            library.btf__parse_split.argtypes = (ctypes.c_char_p, ctypes.c_void_p)
         library.btf__find_by_name_kind.argtypes = (
             ctypes.c_void_p,
             ctypes.c_char_p,
@@ -93,15 +100,34 @@ def _library() -> ctypes.CDLL:
 
 
 class Btf:
-    """The types of one BTF file."""
+    """The types of a kernel: one BTF file, and those of modules that were added."""
 
-    def __init__(self, path: str = VMLINUX) -> None:
-        """Parse ``path``; BtfError if libbpf or the file is missing."""
-        self._library = _library()
-        self._btf = self._library.btf__parse(path.encode(), None)
+    def __init__(self, path: str = VMLINUX, base: Btf | None = None) -> None:
+        """Parse ``path``; a module's needs the kernel's as ``base``.
+
+        BtfError if libbpf or the file is missing.
+        """
+        self._library: ctypes.CDLL = base._library if base else _library()
+        self._modules: list[Btf] = []
+        self._btf: int = self._parse(path.encode(), base)
         # libbpf 0.x returns an ERR_PTR where 1.x returns NULL.
         if not self._btf or self._btf >= 2**64 - 4095:
             raise BtfError(f"{path} is not BTF, or broken: is something mounted over it?")
+
+    def _parse(self, path: bytes, base: Btf | None) -> int:
+        if base is None:
+            return self._library.btf__parse(path, None) or 0
+        if not hasattr(self._library, "btf__parse_split"):
+            return 0
+        return self._library.btf__parse_split(path, base._btf) or 0
+
+    def add_modules(self, directory: str = str(Path(VMLINUX).parent)) -> None:
+        """Add the types of MODULES, as far as ``directory`` has them; sizes and members only."""
+        for name in MODULES:
+            path = Path(directory, name)
+            if path.exists():
+                with suppress(BtfError):
+                    self._modules.append(Btf(str(path), self))
 
     def _type(self, identifier: int) -> tuple[_BtfType, int]:
         address = self._library.btf__type_by_id(self._btf, identifier)
@@ -130,11 +156,19 @@ class Btf:
 
     def size(self, name: str) -> int | None:
         """Return the size of a structure in bytes, or None if there is none of that name."""
-        identifier = self._find(name, _STRUCT)
-        return self._type(identifier)[0].size_or_type if identifier else None
+        for btf in (self, *self._modules):
+            if identifier := btf._find(name, _STRUCT):
+                return int(btf._type(identifier)[0].size_or_type)
+        return None
 
     def member(self, structure: str, path: str) -> Member | None:
         """Find a member (``a.b.c``, also inside anonymous members), or return None."""
+        for btf in (self, *self._modules):
+            if found := btf._own_member(structure, path):
+                return found
+        return None
+
+    def _own_member(self, structure: str, path: str) -> Member | None:
         identifier = self._find(structure, _STRUCT)
         total = width = 0
         for name in path.split("."):

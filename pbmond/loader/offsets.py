@@ -55,8 +55,15 @@ _NEEDED: dict[str, tuple[int, str]] = {
     "INODE_RDEV": (U32, "inode.i_rdev"),
     "INODE_GENERATION": (U32, "inode.i_generation"),
     "FIRST_ALIAS": (POINTER, "inode.i_dentry.first"),
+    "INODE_PRIVATE": (POINTER, "inode.i_private"),
     "SUPERBLOCK_DEV": (U32, "super_block.s_dev"),
     "SUPERBLOCK_MAGIC": (U64, "super_block.s_magic"),
+    "SUPERBLOCK_BDEV": (POINTER, "super_block.s_bdev"),
+    "SUPERBLOCK_BDI": (POINTER, "super_block.s_bdi"),
+    "SUPERBLOCK_UUID": (INSIDE, "super_block.s_uuid"),
+    "BDEV_DISK": (POINTER, "block_device.bd_disk"),
+    "BDI_ID": (U64, "backing_dev_info.id"),
+    "SUPERBLOCK_FS_INFO": (POINTER, "super_block.s_fs_info"),
     "DENTRY_PARENT": (POINTER, "dentry.d_parent"),
     "DENTRY_NAME": (POINTER, "dentry.d_name.name"),
     "DENTRY_HASH": (U64, "dentry.d_name.hash_len"),
@@ -110,6 +117,7 @@ _OPTIONAL: dict[str, tuple[int, str]] = {
     "TASK_IOAC": (INSIDE, "task_struct.ioac"),  # CONFIG_TASK_IO_ACCOUNTING
     "IOAC_READ_BYTES": (U64, "task_io_accounting.read_bytes"),
     "IOAC_WRITE_BYTES": (U64, "task_io_accounting.write_bytes"),
+    "DISK_SEQUENCE": (U64, "gendisk.diskseq"),
     "SK_INO": (U64, "sock.sk_ino"),  # newer kernels store the number in the sock itself
     "REQUEST_TCTX": (POINTER, "io_kiocb.tctx"),  # newer kernels; older ones have a task
     "TCTX_TASK": (POINTER, "io_uring_task.task"),
@@ -126,6 +134,25 @@ _OPTIONAL: dict[str, tuple[int, str]] = {
     "REQUEST_ASYNC_DATA": (POINTER, "io_kiocb.async_data"),
     "ASYNC_MESSAGE_NAME_LENGTH": (U32, "io_async_msghdr.namelen"),
     "ASYNC_MESSAGE_CONTROL_LENGTH": (U64, "io_async_msghdr.controllen"),
+}
+# What file systems keep beside an inode. They may be modules: all of one is defined, or nothing.
+_FILE_SYSTEMS: dict[str, dict[str, tuple[int, str]]] = {
+    "btrfs": {
+        "BTRFS_INODE_VFS_INODE": (INSIDE, "btrfs_inode.vfs_inode"),
+        "BTRFS_INODE_ROOT": (POINTER, "btrfs_inode.root"),
+        "BTRFS_ROOT_ANON_DEV": (U32, "btrfs_root.anon_dev"),
+    },
+    "fuse": {
+        "FUSE_INODE_INODE": (INSIDE, "fuse_inode.inode"),
+        "FUSE_INODE_NODEID": (U64, "fuse_inode.nodeid"),
+    },
+    "overlay": {
+        "OVL_FS_XINO_MODE": (U32, "ovl_fs.xino_mode"),
+        "OVL_FS_NUMFS": (U32, "ovl_fs.numfs"),
+        "OVL_FS_FS": (POINTER, "ovl_fs.fs"),
+        "OVL_SB_SB": (POINTER, "ovl_sb.sb"),
+        "OVL_SB_PSEUDO_DEV": (U32, "ovl_sb.pseudo_dev"),
+    },
 }
 # The records that tracepoints make for perf. Programs get these instead of the arguments there.
 _TRACED: dict[str, tuple[int, str]] = {
@@ -175,6 +202,8 @@ def defines(btf: Btf, machine: str = platform.machine()) -> dict[str, int]:
     members = {name: _needed(btf, name, *read) for name, read in reads.items()}
     optional = {name: _find(btf, name, *read) for name, read in _OPTIONAL.items()}
     members |= {name: member for name, member in optional.items() if member is not None}
+    for file_system in _FILE_SYSTEMS:
+        members |= _inodes(btf, file_system)
     bits = {name: _bits(btf, name, path) for name, path in _BITS.items()}
     found = {f"OFFSETOF_{name}": member.offset for name, member in (members | bits).items()}
     found |= {f"SHIFT_{name}": member.shift for name, member in bits.items()}
@@ -182,13 +211,19 @@ def defines(btf: Btf, machine: str = platform.machine()) -> dict[str, int]:
     return found | _spans(members) | _stack(btf, machine) | _abilities(btf)
 
 
+def _inodes(btf: Btf, file_system: str) -> dict[str, Member]:
+    """Return the members of a file system's own; none if any is missing, as before it is loaded."""
+    found = {name: _find(btf, name, *read) for name, read in _FILE_SYSTEMS[file_system].items()}
+    known = {name: member for name, member in found.items() if member is not None}
+    return known if len(known) == len(found) else {}
+
+
 def _spans(members: dict[str, Member]) -> dict[str, int]:
     """Return how much of each structure is read at once where reads are expensive."""
     kinds = [members["SK_TYPE"], members["SK_PROTOCOL"]]
     first = min(member.offset for member in kinds)
     inode = [member for name, member in members.items() if name.startswith("INODE_")]
-    if members["INODE_GENERATION"].offset >= _INODE_READ_MAX:
-        inode.remove(members["INODE_GENERATION"])
+    inode = [member for member in inode if member.offset < _INODE_READ_MAX]
     head = [member for name, member in members.items() if name.startswith("SKC_")]
     return {
         "SOCK_COMMON_SPAN": _span(head),
@@ -219,6 +254,7 @@ def _abilities(btf: Btf) -> dict[str, int]:
     sockets = [btf.tracepoint_parameters(name) for name in SOCKET_TRACEPOINTS]
     return {
         "FUNCTION_RDONLY_CAST": btf.function("bpf_rdonly_cast") or 0,
+        "SIZEOF_OVL_SB": btf.size("ovl_sb") or 0,
         "TYPE_SOCKADDR_STORAGE": btf.structure("__kernel_sockaddr_storage") or 0,
         "HAS_SENDPAGE": int(btf.member("proto_ops", "sendpage") is not None),
         "HAS_SOCKET_TRACEPOINTS": int(None not in sockets),
@@ -227,7 +263,15 @@ def _abilities(btf: Btf) -> dict[str, int]:
 
 def unseen(btf: Btf, *, sockets: bool) -> list[str]:
     """Return what this kernel does without passing a hook, or does not report, for people."""
-    found = []
+    found = [
+        "which file it is where a network file system uses an inode number again (NFS, SMB, 9p)"
+    ]
+    later = [name for name in ("btrfs", "fuse") if not _inodes(btf, name)]
+    if later:
+        found.append(
+            "which file it is where one inode number means several: no types of "
+            f"{', '.join(later)} when pbmond started"
+        )
     if sockets and btf.structure("io_zcrx_ifq") is not None:
         found.append("io_uring receives without a copy (IORING_OP_RECV_ZC)")
     if btf.member("bpf_prog_info", "recursion_misses") is None:

@@ -200,7 +200,7 @@ def foreign_btf(path: str, sign: str, facts: Facts) -> str:
 
 
 def tracefs(number: int, facts: Facts) -> str:
-    """Say why tracefs, which nobody mounted, cannot be had."""
+    """Say why tracefs, which is not mounted, cannot be opened either."""
     if (gone := exhausted(number, facts)) is not None:
         return gone
     if number == errno.ENODEV:

@@ -97,6 +97,7 @@ def target() -> Target:
     trials.can_load(facts)
     trials.has_types(facts)
     btf = Btf()
+    btf.add_modules()
     tracepoints = uring(btf)
     preempts = preemption.of_kernel()
     constants = {**defines(btf), **tracepoints.defines}

@@ -128,7 +128,7 @@ def open_tracepoints(known: Facts) -> int:
 
 
 def _asked(known: Facts) -> Facts:
-    """Add how bpf(2) answers at all, which matters only once it has refused something."""
+    """Add whether bpf(2) is allowed at all, which matters only once it has refused something."""
     return known._replace(
         reached=bpf.refusal(bpf.NO_COMMAND) is None,
         capable=bpf.refusal(bpf.LOAD_TYPES) is None,

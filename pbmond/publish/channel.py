@@ -99,14 +99,18 @@ def send_frame(sock: socket.socket, frame: bytes) -> bool:
 
 
 def _memory_file_of(frame: bytes) -> int:
+    """Return a memory file that holds ``frame``.
+
+    It is filled through a mapping: each write to a new file would be a row of pbmon's own.
+    """
     try:
         fd = _memory_file()
     except OSError as error:
         raise FrameError(*error.args) from None
     try:
-        view = memoryview(frame)
-        while view:
-            view = view[os.write(fd, view) :]
+        os.posix_fallocate(fd, 0, len(frame))  # now: a mapping without memory behind it is SIGBUS
+        with mmap.mmap(fd, len(frame)) as mapped:
+            mapped[:] = frame
     except OSError as error:
         os.close(fd)
         raise FrameError(*error.args) from None

@@ -232,7 +232,7 @@ class Messages:
         planes = self._snapshot.planes
         if topic.uid is None and topic.pid is None:
             return host_samples(planes)
-        # Of a user their own processes: the host's would tell about others.
+        # For a user, only their own processes: the host's history would reveal those of others.
         slots = np.flatnonzero(scope.everyone) if topic.pid is None else shown
         return sum_samples(planes, slots, self._snapshot.processes.info["born"][slots])
 

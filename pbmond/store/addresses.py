@@ -28,7 +28,7 @@ _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Addresses:
-    """The addresses that belong to exactly one interface, by which it is."""
+    """The addresses that belong to exactly one interface, each with that interface."""
 
     def __init__(self, reading: HostReading) -> None:
         self.addresses = reading.addresses

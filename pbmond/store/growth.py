@@ -38,7 +38,7 @@ class GrowthTable:
     ) -> None:
         """Take a reading, None if it failed. A name that appears later counts from there.
 
-        ``numbers`` tell apart what had a name one after the other, as far as they are known.
+        ``numbers``, where known, distinguish things that have had the same name one after another.
         """
         if reading is None:
             self._skipped = True

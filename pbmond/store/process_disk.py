@@ -4,8 +4,9 @@ The accounting differs from our counters in three ways. It counts from the start
 ours count from the start of the daemon. A sample is a sum over threads, which falls when a thread
 exits; our counters never fall. And samples are irregular, so each covers a time span of its own.
 
-Of a process with very many threads a sample includes the children that it waited for. What came
-between two is its own if it waited for none meanwhile; else that is not known until it exits.
+A sample of a process with very many threads includes the children that it waited for. The growth
+between two samples is the process's own only if it waited for no child in between. Otherwise its
+own part is not known until it exits.
 """
 
 from __future__ import annotations

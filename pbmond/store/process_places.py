@@ -9,7 +9,7 @@ from pbmond.fields import COUNTERS
 from pbmond.store.process_texts import Place
 from pbmond.store.retired import OTHER
 
-#: A process can move to and fro for ever: beyond this, the places that it left first are one.
+#: A process can move back and forth forever: beyond this, the places it left first are merged.
 MAX_PLACES = 16
 
 Sums = NDArray[np.uint64]  # (len(COUNTERS),)

@@ -2,6 +2,7 @@
 
 A slot is a position in parallel arrays. A process keeps its slot until it is freed. Index, texts,
 counters and disk bytes of the slots have modules of their own; this one decides what changes them.
+``process_choices`` decides which of them are due.
 """
 
 from __future__ import annotations
@@ -13,16 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.fields import NO_COUNT, NO_UID, STATES, TABLES
-from pbmond.kernel.records import (
-    START_TICK_NS,
-    IoAccounting,
-    ProcessExited,
-    ProcessSeen,
-    ProcSample,
-)
+from pbmond.kernel.records import IoAccounting, ProcessExited, ProcessSeen, ProcSample
 from pbmond.store.process_counters import ProcessCounters, widened
 from pbmond.store.process_disk import Bytes, ProcessDisk
-from pbmond.store.process_index import ProcessIndex, ProcessKey
+from pbmond.store.process_index import ProcessIndex
 from pbmond.store.process_places import ProcessPlaces
 from pbmond.store.process_texts import ProcessTexts
 from pbmond.store.retired import Group
@@ -73,27 +68,6 @@ class ProcessRows:
     disk_elapsed_s: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Quiet:
-    """How often processes that move nothing are looked at, and how many of them in one tick."""
-
-    every_ns: int
-    budget: int
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """The processes to look at in this tick.
-
-    ``waiting``: how many others moved bytes, too; ``oldest_ns``: the age of the oldest description
-    of any process, None if there is none.
-    """
-
-    keys: list[ProcessKey]
-    waiting: int
-    oldest_ns: int | None
-
-
 def _set_before(info: np.void, values: Sequence[int]) -> None:
     for name, value in zip(BEFORE, values, strict=True):
         info[name] = value
@@ -107,20 +81,20 @@ class ProcessTable:
         self._index = ProcessIndex()
         self._texts = ProcessTexts()
         self._places = ProcessPlaces()
-        self._disk = ProcessDisk(_CAPACITY, started_ns)
-        self._now_ns = 0
         self._tick = 0
         self._unknown_until_exit: list[int] = []  # slots, in this tick
+        self.now_ns = 0
         self.counters = ProcessCounters(_CAPACITY)
+        self.disk = ProcessDisk(_CAPACITY, started_ns)
         self.info = np.zeros(_CAPACITY, INFO)
         self.info["state"] = FREE
 
     def begin(self, tick: int, now_ns: int, interval_ns: int) -> None:
         """Start a tick: what is counted from here on is its delta."""
-        self._tick, self._now_ns = tick, now_ns
+        self._tick, self.now_ns = tick, now_ns
         self._unknown_until_exit.clear()
         self.counters.begin(self._index.high)
-        self._disk.begin(now_ns, interval_ns)
+        self.disk.begin(now_ns, interval_ns)
 
     # --- slots --------------------------------------------------------------------------------
 
@@ -158,11 +132,11 @@ class ProcessTable:
         info["uid"], info["state"] = NO_UID, RUNNING
         _set_before(info, (NO_COUNT,) * 4)
         self._texts.add(slot)
-        self._disk.add(slot, start_ns)
+        self.disk.add(slot, start_ns)
         self._update_visible(slot)
         if predecessor is not None:  # two processes cannot have one PID at a time
             other, other_ns = predecessor
-            self._exit(other if other_ns < start_ns else slot, self._now_ns)
+            self._exit(other if other_ns < start_ns else slot, self.now_ns)
         return slot
 
     def _grow(self, capacity: int) -> None:
@@ -170,7 +144,7 @@ class ProcessTable:
         self.info = widened(self.info, capacity)
         self.info["state"][used:] = FREE
         self.counters.grow(capacity)
-        self._disk.grow(capacity)
+        self.disk.grow(capacity)
 
     def free(self, slot: int) -> list[tuple[Group, NDArray[np.uint64]]]:
         """Forget a process; return its final counters by group, the one it ended in first."""
@@ -180,7 +154,7 @@ class ProcessTable:
         parts = self._places.divide(slot, place, self.counters.clear(slot))
         self._index.remove(slot, int(info["pid"]), int(info["start_ns"]))
         self._texts.clear(slot)
-        self._disk.clear(slot)
+        self.disk.clear(slot)
         self.info[slot] = np.zeros((), INFO)
         self.info["state"][slot] = FREE
         return [
@@ -222,7 +196,7 @@ class ProcessTable:
             self._unknown_until_exit.append(slot)
         self._exit(slot, event.time_ns)
         finals = event.disk_read_bytes, event.disk_write_bytes
-        self._set_disk(slot, self._disk.final(slot, finals))
+        self._set_disk(slot, self.disk.final(slot, finals))
 
     def _exit(self, slot: int, time_ns: int) -> None:
         if self.info["state"][slot] == RUNNING:
@@ -234,12 +208,12 @@ class ProcessTable:
         slot = self._index.find(sample.pid, sample.start_ns)
         if slot is None:
             return None
-        self.info["sampled_ns"][slot] = self._now_ns
+        self.info["sampled_ns"][slot] = self.now_ns
         if sample.gone:
-            self._exit(slot, self._now_ns)
+            self._exit(slot, self.now_ns)
             return slot
         if sample.disk is not None:
-            self._set_disk(slot, self._disk.sample(slot, sample.disk))
+            self._set_disk(slot, self.disk.sample(slot, sample.disk))
         if sample.seen is not None:
             self._describe(slot, sample.seen)
         return slot
@@ -259,26 +233,11 @@ class ProcessTable:
         _set_before(self.info[slot], (*moved, accounting.disk_read, accounting.disk_write))
         # Its disk bytes count from this reading on, not from the first look.
         if accounting.disk is not None and self.info["state"][slot] == RUNNING:
-            self._set_disk(slot, self._disk.sample(slot, accounting.disk))
+            self._set_disk(slot, self.disk.sample(slot, accounting.disk))
 
     def _set_disk(self, slot: int, counted: Bytes | None) -> None:
         if counted is not None:
             self.counters.set_disk(slot, counted)
-
-    # --- selections ---------------------------------------------------------------------------
-
-    def exited_before(self, limit_ns: int, keep: int) -> NDArray[np.bool_]:
-        """Mark the slots of exited processes that need not be shown any longer.
-
-        Those exited at ``limit_ns`` or earlier, or are not among the ``keep`` newest.
-        """
-        exited = self.info["state"] == EXITED
-        if np.count_nonzero(exited) > keep:
-            times = np.sort(self.info["exited_ns"][exited])
-            limit_ns = max(limit_ns, int(times[-keep - 1]))
-        if limit_ns < 0:
-            return np.zeros_like(exited)
-        return np.asarray(exited & (self.info["exited_ns"] <= np.uint64(limit_ns)))
 
     def empty_at_exit(self) -> NDArray[np.bool_]:
         """Mark the slots of processes that moved nothing and were unknown until they exited now.
@@ -289,44 +248,11 @@ class ProcessTable:
         found[[s for s in self._unknown_until_exit if self.counters.moved_nothing(s)]] = True
         return found
 
-    def described(self) -> set[int]:
-        """Return the PIDs of the running processes whose description has been seen."""
-        info = self.info
-        return set(info["pid"][(info["state"] == RUNNING) & (info["seen_ns"] > 0)].tolist())
-
-    def known_from_proc(self) -> list[ProcessKey]:
-        """Return the running processes that only /proc has shown: their exit may cause no event."""
-        info = self.info
-        chosen = info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)]
-        return list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True))
-
     def cgroups(self) -> set[tuple[bytes | None, int]]:
         """Return the cgroup and user of every process; None: the cgroup is not known."""
         return set(zip(self._texts.cgroups(), self.info["uid"].tolist(), strict=False))
 
-    def due(self, budget: int, quiet: Quiet | None = None) -> Due:
-        """Return at most ``budget`` running processes that /proc should be asked about most.
-
-        First those without a disk baseline, then those that moved bytes, then those of the others
-        that ``quiet`` allows, starting with the ones sampled longest ago.
-        """
-        slots = np.flatnonzero(self.info["state"] == RUNNING)
-        info = self.info[slots]
-        settled = ~self._disk.needs_baseline(slots)
-        quiet_ones = settled & ~(self.counters.active[slots] | self._disk.busy(slots))
-        order = np.lexsort((info["sampled_ns"], quiet_ones, settled))
-        urgent = len(order) - int(np.count_nonzero(quiet_ones))
-        if quiet is not None:
-            rest = order[urgent:]
-            waited_ns = self._now_ns - info["sampled_ns"][rest].astype(np.int64)
-            order = np.append(order[:urgent], rest[waited_ns >= quiet.every_ns][: quiet.budget])
-        chosen = info[order[:budget]]
-        described = info["seen_ns"][info["seen_ns"] > 0].astype(np.int64)
-        return Due(
-            keys=list(zip(chosen["pid"].tolist(), chosen["start_ns"].tolist(), strict=True)),
-            waiting=max(0, urgent - budget),
-            oldest_ns=max(0, self._now_ns - int(described.min())) if len(described) else None,
-        )
+    # --- out ----------------------------------------------------------------------------------
 
     def freeze(self) -> ProcessRows:
         """Copy everything that a snapshot needs."""
@@ -337,5 +263,5 @@ class ProcessTable:
             texts=self._texts.freeze(),
             counters=counters,
             deltas=deltas,
-            disk_elapsed_s=self._disk.elapsed_s[:high].copy(),
+            disk_elapsed_s=self.disk.elapsed_s[:high].copy(),
         )

@@ -57,7 +57,7 @@ def sum_samples(
     for plane in planes:
         mine = slots[born <= plane.tick]
         if len(mine):
-            # In double precision: thousands of single ones would add up their roundings.
+            # In double precision, because thousands of rounding errors would add up.
             samples.append(plane.processes[:, mine].sum(axis=1, dtype=np.float64))
     return _named(samples)
 

@@ -19,7 +19,7 @@ class Group(NamedTuple):
     uid: int
 
 
-#: Units come and go (each container is one), so the ones that were quiet longest share a row.
+#: Units come and go (each container is one), so those that have been quiet longest share a row.
 OTHER = b"(other)"
 MAX_GROUPS = 1000
 

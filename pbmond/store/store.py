@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pbmond.fields import COUNTERS, NO_UID
 from pbmond.kernel.records import (
     FILE_KEY,
+    FLAG_OTHER_DEVICE,
     FLOW_KEY,
     OVERFLOW_KEY,
     Baseline,
@@ -30,8 +31,9 @@ from pbmond.kernel.records import (
 from pbmond.store.before import Before
 from pbmond.store.coverage import Coverage
 from pbmond.store.naming import Naming
+from pbmond.store.process_choices import Due, Quiet, described, due, exited_before, known_from_proc
 from pbmond.store.process_index import ProcessKey
-from pbmond.store.processes import Due, ProcessTable, Quiet
+from pbmond.store.processes import ProcessTable
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
 from pbmond.store.rows import ANY_DEVICE, Leave, Moved, Opened, RowTable
@@ -89,7 +91,6 @@ class Store:
         self._baseline: Baseline | None = None  # until the first tick
         self._before = Before()
         self._listening: frozenset[tuple[int, int]] = frozenset()
-        self._devices: set[int] = set()  # of the file systems that have had a row
         self._tick = 0
         self._time_ns = 0
         self._wall_ns = 0
@@ -126,7 +127,6 @@ class Store:
             unknown, moved = table.advance(rows, reading.time_ns)
             keys = table.state.keys[unknown]
             if table is self._files:
-                self._devices.update(np.unique(table.state.counters["device"][unknown]).tolist())
                 self._new_files = table.state.counters["id"][unknown]
             table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
             self._count(table, table.state.slots[moved.index], moved)
@@ -174,9 +174,8 @@ class Store:
 
     def _finished(self) -> NDArray[np.bool_]:
         options = self._options
-        return self._processes.exited_before(
-            self._time_ns - options.exited_linger_ns, options.exited_max
-        )
+        limit_ns = self._time_ns - options.exited_linger_ns
+        return exited_before(self._processes.info, limit_ns, options.exited_max)
 
     def _free_finished(self) -> None:
         """Move the finished processes that have no rows to the retired totals.
@@ -210,7 +209,7 @@ class Store:
         return Leave(
             idle_before_ns=self._time_ns - options.idle_linger_ns,
             closed_before_ns=self._time_ns - options.exited_linger_ns,
-            quiet_before_ns=self._time_ns - 2 * self._interval_ns if self._interval_ns else -1,
+            quiet_before_ns=self._time_ns - self._interval_ns if self._interval_ns else -1,
             calm=capacity // 2,
             room=capacity * 3 // 4,
         )
@@ -256,11 +255,11 @@ class Store:
 
     def described(self) -> set[int]:
         """Return the PIDs of the running processes whose description has been seen."""
-        return self._processes.described()
+        return described(self._processes.info)
 
     def known_from_proc(self) -> list[ProcessKey]:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
-        return self._processes.known_from_proc()
+        return known_from_proc(self._processes.info)
 
     def cgroups(self) -> set[tuple[bytes | None, int]]:
         """Return the cgroup and user of every process; None: the cgroup is not known."""
@@ -271,7 +270,7 @@ class Store:
 
         Those that have moved nothing are looked at as ``quiet`` says; None: as the budget allows.
         """
-        return self._processes.due(budget, quiet)
+        return due(self._processes, budget, quiet)
 
     def apply_proc(self, samples: Sequence[ProcSample]) -> None:
         """Take the samples of processes that /proc gave in this tick."""
@@ -295,25 +294,31 @@ class Store:
         flows, files = self._flows.state, self._files.state
         # Sockets have one device, and their rows only numbers below it.
         is_socket = opened[:, 2] == self._options.socket_device
-        sockets, others = opened[is_socket], opened[~is_socket]
-        # btrfs and overlayfs tell stat of devices that no file system has: compare no such device.
-        told = np.unique(others[:, 2])
-        known = [each for each in told.tolist() if each in self._devices]
-        others[~np.isin(others[:, 2], known), 2] = ANY_DEVICE
+        unsure = (files.counters["flags"] & FLAG_OTHER_DEVICE) != 0
         for table, inodes, devices, entries in (
-            (self._flows, flows.counters["detail"], np.uint64(0), sockets),
-            (self._files, files.keys["inode"], files.counters["device"], others),
+            (
+                self._flows,
+                flows.counters["detail"],
+                np.full(len(flows.counters), self._options.socket_device, np.uint32),
+                opened[is_socket],
+            ),
+            (
+                self._files,
+                files.keys["inode"],
+                np.where(unsure, ANY_DEVICE, files.counters["device"]),
+                opened[~is_socket],
+            ),
         ):
             slots, numbers, of = entries.T
             table.set_open(
                 inodes.astype(np.uint64),
-                np.broadcast_to(devices, inodes.shape),
+                devices,
                 Opened(
                     np.array(listed, np.int32),
                     np.array(unlisted, np.int32),
                     slots.astype(np.int32),
                     numbers,
-                    of.astype(np.uint32) * (table is self._files),
+                    of.astype(np.uint32),
                 ),
             )
 

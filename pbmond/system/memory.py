@@ -1,8 +1,9 @@
-"""How the C library's allocator handles the collector's large arrays."""
+"""The host's memory, and how the C library's allocator handles the collector's large arrays."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1  # malloc.h
@@ -20,3 +21,8 @@ def give_large_blocks_back() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
+
+
+def total_bytes() -> int:
+    """Return the size of the host's memory, as MemTotal in /proc/meminfo."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

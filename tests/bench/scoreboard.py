@@ -45,7 +45,7 @@ def main() -> int:
             counts[area][row["verdict"]] += 1
     rows = [
         [area, str(len(programs[area])), *(str(counts[area][verdict]) for verdict in VERDICTS)]
-        for area in [*AREAS.values(), "all"]
+        for area in [*dict.fromkeys(AREAS.values()), "all"]
         if area in programs
     ]
     print(f"Linux {report['kernel']}, {report['machine']}\n")

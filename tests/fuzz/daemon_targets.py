@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pbmond import config
 from pbmond.containers.names import AnswerError, ContainerNames, pack_answer, unpack_answer
-from pbmond.host import cgroup, hostcounters, procfs, sockdiag
+from pbmond.host import cgroup, counter_files, proc_formats, rtnetlink, sockdiag
 from pbmond.kernel import events
 from pbmond.kernel.records import FileSeen, ProcessSeen, UnixSeen
 from pbmond.publish.channel import Demand, FeedError, pack_demand, unpack_demand
@@ -57,7 +57,7 @@ def event_seeds() -> Iterator[bytes]:
 def check_netlink(data: bytes) -> None:
     """A dump is refused by ValueError, or gives addresses of sixteen bytes."""
     with suppress(ValueError):
-        for interface, address in hostcounters.parse_addresses(data):
+        for interface, address in rtnetlink.parse_addresses(data):
             assert 0 <= interface < 1 << 32
             assert len(address) == 16
 
@@ -100,12 +100,12 @@ def netlink_seeds() -> Iterator[bytes]:
 
 def check_host_text(data: bytes) -> None:
     """No text raises; every count is a number that a kernel can count to."""
-    for moved in hostcounters.parse_interfaces(data).values():
+    for moved in counter_files.parse_interfaces(data).values():
         assert all(each >= 0 for each in moved)
-    for disk in hostcounters.parse_disks(data).values():
+    for disk in counter_files.parse_disks(data).values():
         assert all(each >= 0 for each in disk)
-    hostcounters.parse_retransmitted(data)
-    hostcounters.parse_forwarded(data, data)
+    counter_files.parse_retransmitted(data)
+    counter_files.parse_forwarded(data, data)
 
 
 def host_seeds() -> Iterator[bytes]:
@@ -126,10 +126,10 @@ def host_seeds() -> Iterator[bytes]:
 def check_process_text(data: bytes) -> None:
     """Each reader of a process's files gives a value or refuses by ValueError."""
     readers: tuple[Callable[[bytes], Any], ...] = (
-        procfs._parse_stat,
-        procfs._parse_io,
-        procfs._cgroup,
-        lambda text: procfs._field(text, b"ino:"),
+        proc_formats.parse_stat,
+        proc_formats.parse_io,
+        proc_formats.parse_cgroup,
+        lambda text: proc_formats.field(text, b"ino:"),
     )
     for read in readers:
         with suppress(ValueError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +34,6 @@ scratch, keys, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_NOFILE, (keys + 100, keys + 100))
 files = [os.open(f"{scratch}/{number}", os.O_RDWR | os.O_CREAT) for number in range(keys)]
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-# Faster than a row can be quiet for two ticks, and make room.
 for number, descriptor in enumerate(files):
     assert os.write(descriptor, b"x" * size) == size
     # A connection is its two ends, so that each peer is another one; nobody need listen.
@@ -112,7 +113,9 @@ def test_overflow_is_reported_while_it_lasts_and_process_totals_stay_exact(tmp_p
     scratch.mkdir()
     with Daemon(run_dir, capacity=CAPACITY, interval_s=1.0, exited_linger_s=1.0) as daemon:
         before = daemon.snapshot()
+        os.kill(daemon.process.pid, signal.SIGSTOP)  # or it would make room meanwhile
         with moved(scratch) as pid:
+            os.kill(daemon.process.pid, signal.SIGCONT)
             seen = [before, *snapshots(daemon, before.now_ns, until_ns=now_ns())]
             seen.append(daemon.snapshot(seen[-1].now_ns))
             row = row_of(seen[-1], pid)

@@ -9,15 +9,19 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import row_of as row_of_process
+from waiting import Deadline, snapshot_when, wait_until
 
 from pbmond.config import Config
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
+from pbmond.selftest.private_daemon import Daemon
 from pbmond.selftest.workloads.programs import tcp
-from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
+from pbmond.selftest.workloads.programs.inet import tcp_pair, udp
 
 LOG = logging.getLogger("test")
 ESTABLISHED, CLOSE_WAIT = 1, 8
@@ -52,6 +56,12 @@ def tcp_info_totals(sock: socket.socket) -> tuple[int, int]:
     return info.retransmitted_segments, info.retransmitted_bytes
 
 
+def fewer_segments(sock: socket.socket, wanted: int) -> str:
+    """What is missing while the socket has sent fewer segments again."""
+    sent = tcp.info(sock).retransmitted_segments
+    return "" if sent >= wanted else f"{wanted - sent} of {wanted} retransmissions"
+
+
 def difference(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return one[0] - other[0], one[1] - other[1]
 
@@ -75,8 +85,9 @@ def receiving(sock: socket.socket) -> Iterator[None]:
 
 def send_until_lost(sock: socket.socket) -> None:
     """Send until there have been retransmissions, and everything has arrived."""
-    before = tcp_info_totals(sock)
+    before, deadline = tcp_info_totals(sock), Deadline()
     while tcp_info_totals(sock) == before:
+        deadline.check(f"retransmissions besides {before}")
         sock.sendall(bytes(200_003))
         tcp.await_acknowledged(sock)
 
@@ -99,8 +110,7 @@ def test_retransmissions_between_calls_are_counted(kernel: Kernel) -> None:
         tcp.lose(server, 1)
         client.sendall(bytes(1003))
         before = retransmitted(row_of(kernel, client))
-        while tcp.info(client).retransmitted_segments < 3:
-            pass
+        wait_until(lambda: fewer_segments(client, 3))
         tcp.lose_nothing(server)
         tcp.await_acknowledged(client)
         assert before[0] < 3 <= tcp_info_totals(client)[0]
@@ -132,8 +142,7 @@ def test_attempts_to_connect_that_were_repeated_count_for_the_connection(kernel:
         tcp.lose(listener, 1)
         client.setblocking(False)
         client.connect_ex(listener.getsockname())
-        while not tcp.info(client).retransmitted_segments:
-            pass
+        wait_until(lambda: fewer_segments(client, 1))
         tcp.lose_nothing(listener)
         client.setblocking(True)
         with listener.accept()[0]:
@@ -168,6 +177,31 @@ def test_a_shared_socket_counts_each_once_for_the_process_that_sent_last(kernel:
         own = difference(tcp_info_totals(client), difference(second, first))
         assert retransmitted(row_of(kernel, client)) == own
         assert first < second < tcp_info_totals(client)
+
+
+def test_what_an_exited_process_sent_counts_for_it_when_it_is_sent_again(tmp_path: Path) -> None:
+    with Daemon(tmp_path, interval_s=0.1, exited_linger_s=0.1) as daemon:
+        client, server = tcp_pair()
+        with client, server:
+            tcp.lose(server, 1)
+            child = os.fork()
+            if child == 0:
+                client.sendall(bytes(1003))
+                os._exit(0)
+            os.waitpid(child, 0)
+            wait_until(lambda: fewer_segments(client, 3))
+            tcp.lose_nothing(server)
+            tcp.await_acknowledged(client)
+            row = row_of_process(daemon.snapshot(), child)
+            assert retransmitted(row) == tcp_info_totals(client) >= (3, 3009)
+        snapshot_when(
+            daemon,
+            lambda message: (
+                "the end of a row whose socket is closed"
+                if child in message.processes.columns["pid"]
+                else ""
+            ),
+        )
 
 
 def test_the_round_trip_time_is_that_of_the_last_calls(kernel: Kernel) -> None:

@@ -3,7 +3,8 @@
     .venv/bin/python -m tests.kernels.record_btf FILE...
 
 Each FILE is a kernel image (vmlinuz of x86-64 or arm64), or raw BTF: /sys/kernel/btf/vmlinux of the
-running kernel, or a file in a directory that is named after the kernel. Needs zstd or lz4 for an
+running kernel, or a file in a directory that is named after the kernel and may also hold its
+lib/modules, for the file systems that are modules. Needs zstd or lz4 for an
 image that is compressed so.
 """
 
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pbmond.loader.btf import Btf, BtfError
+from pbmond.loader.btf import MODULES, Btf, BtfError
 from tests.kernels.recorded_btf import TABLE, Question, questions, write
 
 _HEADER = struct.Struct("<HBBIIIII")  # struct btf_header of include/uapi/linux/btf.h
@@ -75,15 +76,31 @@ def read(path: Path) -> tuple[str, Btf]:
         # What a distribution adds to the version names no kernel that others could get.
         running = platform.release().partition("-")[0]
         is_running = path.is_relative_to("/sys/kernel/btf")
-        return running if is_running else path.absolute().parent.name, Btf(str(path))
+        btf = Btf(str(path))
+        if is_running:
+            btf.add_modules(str(path.parent))
+        else:
+            _add_modules(btf, path.parent / "lib/modules")
+        return running if is_running else path.absolute().parent.name, btf
     for image in _images(data):
-        release, btf = _RELEASE.search(image), _section(image)
-        if release and btf:
+        release, types = _RELEASE.search(image), _section(image)
+        if release and types:
             with tempfile.NamedTemporaryFile() as file:
-                file.write(btf)
+                file.write(types)
                 file.flush()
                 return release[1].decode(), Btf(file.name)
     raise NoKernelError(f"{path} is no kernel image with BTF")
+
+
+def _add_modules(btf: Btf, modules: Path) -> None:
+    """Add the types of the file systems in a package's folder, as if they were loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in MODULES:
+            for path in modules.glob(f"*/kernel/fs/*/{name}.ko*"):
+                for image in _images(path.read_bytes()):
+                    if section := _section(image):
+                        Path(folder, name).write_bytes(section)
+        btf.add_modules(folder)
 
 
 def _images(data: bytes) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -273,9 +273,15 @@ def _kernel_threads() -> list[Process]:
     ]  # fmt: skip
 
 
-def messages(count: int = SNAPSHOTS, *, flows: bool = True) -> Iterator[wire.Message]:
-    """Yield the snapshots of the host, one a second."""
-    processes = world()
+def messages(
+    count: int = SNAPSHOTS,
+    *,
+    flows: bool = True,
+    more: Sequence[Process] = (),
+    pid: int | None = None,
+) -> Iterator[wire.Message]:
+    """Yield the snapshots of the host, one a second; with ``pid``, those of one process."""
+    processes = [each for each in (*world(), *more) if pid in (None, each.pid)]
     history: dict[str, list[float]] = {name: [] for name in HISTORY}
     for second in range(count):
         rows = [_process(each, second) for each in processes]

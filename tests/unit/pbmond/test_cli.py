@@ -21,8 +21,27 @@ def configuration(*arguments: str) -> Config:
     return cli.configuration(cli._parser().parse_args(arguments))
 
 
+@pytest.fixture(autouse=True)
+def usual_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "total_bytes", lambda: 8 << 30)
+
+
 def test_without_arguments_it_is_the_defaults() -> None:
     assert configuration() == Config()
+
+
+def test_tables_grow_with_the_hosts_memory_unless_the_file_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cli, "total_bytes", lambda: 64 << 30)
+    assert configuration() == Config(
+        flows_capacity=262_144, files_capacity=262_144, overflow_capacity=131_072
+    )
+    file = tmp_path / "c.toml"
+    file.write_text("[maps]\nfiles = 5000\n")
+    assert configuration("--config", str(file)) == Config(
+        flows_capacity=262_144, files_capacity=5000, overflow_capacity=131_072
+    )
 
 
 def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:

@@ -39,6 +39,34 @@ def test_the_shipped_file_names_every_key_and_changes_nothing_by_itself() -> Non
     assert named == set(KEYS)
 
 
+@pytest.mark.parametrize(
+    ("gibibytes", "entries"),
+    [
+        (0.25, 16_384),
+        (0.5, 16_384),
+        (1, 32_768),
+        (2, 65_536),
+        (4, 131_072),
+        (8, 131_072),
+        (32, 131_072),
+        (33, 135_168),
+        (128, 524_288),
+        (256, 1_048_576),
+        (4096, 1_048_576),
+    ],
+)
+def test_capacities_follow_from_the_hosts_memory(gibibytes: float, entries: int) -> None:
+    config = Config.for_memory(round(gibibytes * (1 << 30)))
+    capacities = config.flows_capacity, config.files_capacity, config.overflow_capacity
+    assert capacities == (entries, entries, entries // 2)
+
+
+def test_what_the_file_does_not_set_is_as_on_this_host() -> None:
+    host = Config.for_memory(64 << 30)
+    assert parse("", "pbmond.toml", USERS.get, host) == host
+    assert parse("maps = { files = 256 }", "x", USERS.get, host).files_capacity == 256
+
+
 def test_an_empty_file_is_the_defaults() -> None:
     assert read("") == Config()
 

@@ -423,3 +423,34 @@ def test_viewers_that_come_and_go_cannot_cause_frames_without_limit(world: World
         world.step(now)
         sent += len(world.feed.taken())
     assert NEWCOMERS_PER_S <= sent <= 2 * NEWCOMERS_PER_S
+
+
+def test_a_crowded_table_gets_its_tick_early_and_then_a_whole_interval(world: World) -> None:
+    world.step()
+    world.kernel.crowded = True
+    world.step(SECOND // 4)
+    world.kernel.crowded = False
+    assert world.message().seq == 2
+    world.step(SECOND)
+    assert world.message().seq == 2
+    world.step(SECOND * 5 // 4)
+    assert world.message().seq == 3
+
+
+def test_early_ticks_take_at_most_half_of_the_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = world.kernel.read
+
+    def take_a_tenth_of_a_second() -> object:
+        world.now += SECOND // 10
+        return read()
+
+    monkeypatch.setattr(world.kernel, "read", take_a_tenth_of_a_second)
+    world.kernel.crowded = True
+    world.step(0)
+    world.step()
+    world.step(SECOND // 10 + SECOND // 20)
+    assert world.message().seq == 1
+    world.step(SECOND // 5)
+    assert world.message().seq == 2

@@ -261,7 +261,7 @@ def test_hostile_msgpack_is_a_wire_error(packed: bytes) -> None:
         wire.decode(b"all/processes\0" + packed)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_raise_only_wire_error(data: bytes) -> None:
     for frame in (data, b"all/processes\0" + data):
@@ -290,7 +290,7 @@ def test_a_text_column_that_is_no_packed_list_of_texts_is_a_wire_error(value: An
 VALID = wire.encode(Topic(None, "flows"), message(connections=table("connections", 2)))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.integers(0, len(VALID) - 1), st.binary(min_size=1, max_size=4), st.booleans())
 def test_a_damaged_frame_is_decoded_or_is_a_wire_error(at: int, new: bytes, cut: bool) -> None:
     damaged = VALID[:at] if cut else VALID[:at] + new + VALID[at + len(new) :]
@@ -317,7 +317,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(body())), st.sampled_from(["", *wire.TABLES["processes"]]), VALUES)
 def test_any_value_in_any_place_raises_only_wire_error(name: str, inner: str, value: Any) -> None:
     changed = body()

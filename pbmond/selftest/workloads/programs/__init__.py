@@ -7,6 +7,7 @@ from pbmond.selftest.workloads.programs.program import PROGRAMS, UNSEEN, Unavail
 _AREAS = (
     "files",
     "filesystems",
+    "identities",
     "aio",
     "sockets",
     "stream_sockets",

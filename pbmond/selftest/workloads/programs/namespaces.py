@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from pbmond.selftest.workloads.programs import kernel
 from pbmond.selftest.workloads.programs.families import CLONE_NEWNET, bring_up, own_network
+from pbmond.selftest.workloads.programs.inet import tcp_pair, udp
 from pbmond.selftest.workloads.programs.program import Gate, Run, offered, program
-from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
 
 CLONE_NEWPID = 0x20000000
 RTM_NEWLINK, RTM_NEWADDR = 16, 20

@@ -55,6 +55,7 @@ def posix(run: Run) -> Iterator[None]:
 def posix_between_processes(run: Run) -> Iterator[None]:
     """A child receives what its parent sends."""
     fd, name = _queue()
+    kernel.call("mq_unlink", name)
     row = run.file(fd, "device")
     yield
     row.write(_send(fd, 3003))
@@ -63,4 +64,3 @@ def posix_between_processes(run: Run) -> Iterator[None]:
         inner.file(fd, "device").read(_receive(fd))
 
     run.join(run.fork(receive))
-    kernel.call("mq_unlink", name)

@@ -6,14 +6,14 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.inet import exchange, tcp_pair, udp
 from pbmond.selftest.workloads.programs.program import (
     Run,
     UnavailableError,
     fails,
-    offered,
     program,
 )
 
@@ -23,51 +23,8 @@ MAPPED = "::ffff:127.0.0.1"
 IPPROTO_MPTCP = 262
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def tcp_pair(
-    host: str = "127.0.0.1", listen_on: str | None = None, protocol: int = 0
-) -> tuple[socket.socket, socket.socket]:
-    """A connected TCP client and the server's accepted end."""
-    local = listen_on or host
-    with offered(f"stream socket of protocol {protocol}"):
-        listener = socket.socket(_family(local), socket.SOCK_STREAM, protocol)
-    with listener:
-        listener.bind((local, 0))
-        listener.listen()
-        client = socket.socket(_family(host), socket.SOCK_STREAM, protocol)
-        client.connect((host, listener.getsockname()[1]))
-        return client, listener.accept()[0]
-
-
-def udp(host: str = "127.0.0.1") -> socket.socket:
-    """A bound UDP socket."""
-    sock = socket.socket(_family(host), socket.SOCK_DGRAM)
-    sock.bind((host, 0))
-    return sock
-
-
-def _exchange(
-    run: Run,
-    ends: tuple[socket.socket, socket.socket],
-    send: Callable[[int], int],
-    receive: Callable[[int], int],
-) -> Iterator[None]:
-    """Send once each way over a connected TCP pair, with receives that match."""
-    client, server = ends
-    client_row = run.connection(client, direction="out")
-    server_row = run.connection(server, direction="in")
-    yield
-    client_row.write(send(client.fileno()))
-    server_row.read(receive(server.fileno()))
-    server_row.write(send(server.fileno()), send(server.fileno()))
-    client_row.read(receive(client.fileno()))
-
-
 def _plain(run: Run, ends: tuple[socket.socket, socket.socket]) -> Iterator[None]:
-    yield from _exchange(
+    yield from exchange(
         run, ends, lambda fd: kernel.sendto(fd, 4003), lambda fd: kernel.recvfrom(fd, 10_000)
     )
 
@@ -123,7 +80,7 @@ def sctp(run: Run) -> Iterator[None]:
 @program
 def read_write(run: Run) -> Iterator[None]:
     """Read and write on a socket."""
-    yield from _exchange(
+    yield from exchange(
         run, tcp_pair(), lambda fd: kernel.write(fd, 4003), lambda fd: kernel.read(fd, 10_000)
     )
 
@@ -131,7 +88,7 @@ def read_write(run: Run) -> Iterator[None]:
 @program
 def readv_writev(run: Run) -> Iterator[None]:
     """Readv and writev on a socket."""
-    yield from _exchange(
+    yield from exchange(
         run,
         tcp_pair(),
         lambda fd: kernel.vectored("writev", fd, (1, 2000, 6)),
@@ -142,7 +99,7 @@ def readv_writev(run: Run) -> Iterator[None]:
 @program
 def preadv2_pwritev2(run: Run) -> Iterator[None]:
     """preadv2 and pwritev2 on a socket."""
-    yield from _exchange(
+    yield from exchange(
         run,
         tcp_pair(),
         lambda fd: kernel.vectored("pwritev2", fd, (1, 2000, 6), kernel.AT_POSITION),
@@ -153,7 +110,7 @@ def preadv2_pwritev2(run: Run) -> Iterator[None]:
 @program
 def sendmsg_recvmsg(run: Run) -> Iterator[None]:
     """Sendmsg and recvmsg."""
-    yield from _exchange(
+    yield from exchange(
         run,
         tcp_pair(),
         lambda fd: kernel.sendmsg(fd, (1, 2000, 6)),

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.inet import tcp_pair
 from pbmond.selftest.workloads.programs.program import (
     Run,
     UnavailableError,
@@ -19,7 +20,6 @@ from pbmond.selftest.workloads.programs.program import (
     offered,
     program,
 )
-from pbmond.selftest.workloads.programs.sockets import tcp_pair
 from pbmond.selftest.workloads.programs.tcp import await_closed
 
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000

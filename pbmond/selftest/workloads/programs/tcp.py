@@ -1,4 +1,4 @@
-"""What the kernel tells of a TCP connection, and a receiver that loses segments."""
+"""What the kernel reports about a TCP connection, and a receiver that loses segments."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TcpInfo:
 
 
 def info(sock: socket.socket) -> TcpInfo:
-    """Ask the kernel how a connection fares."""
+    """Ask the kernel about the state of a connection."""
     data = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, _INFO_SIZE).ljust(_INFO_SIZE, b"\0")
     (rtt,), (segments,) = (struct.unpack_from("=I", data, at) for at in (_RTT, _SEGMENTS))
     (size,) = struct.unpack_from("=Q", data, _BYTES)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 from pbmond.selftest.workloads.programs import kernel
 from pbmond.selftest.workloads.programs import ring as uring
+from pbmond.selftest.workloads.programs.inet import tcp_pair, udp
 from pbmond.selftest.workloads.programs.program import Run, offered, program
 from pbmond.selftest.workloads.programs.ring import Ring
-from pbmond.selftest.workloads.programs.sockets import tcp_pair, udp
 
 MESSAGE_HEAD = 16  # struct io_uring_recvmsg_out, before the payload of a multishot message
 

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Iterator
 
 from pbmond.selftest.workloads.programs import kernel
+from pbmond.selftest.workloads.programs.inet import tcp_pair
 from pbmond.selftest.workloads.programs.program import Run, fails, offered, program
-from pbmond.selftest.workloads.programs.sockets import tcp_pair
 
 SIZE = 100_003  # of the files that are read: holes, so that set-up writes nothing
 LARGE = (8 << 20) + 7

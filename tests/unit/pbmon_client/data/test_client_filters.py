@@ -276,7 +276,7 @@ def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 @given(st.recursive(_comparisons(), _larger, max_leaves=12))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_what_is_written_is_what_is_read(item: tuple[str, Any]) -> None:
     text, tree = item
     assert parse(text) == tree
@@ -290,7 +290,7 @@ _PIECES = [*list(FIELDS)[:12], *_SYNTAX.split(" ")]
 
 
 @given(st.lists(st.sampled_from(_PIECES) | st.text(max_size=4), max_size=12).map(" ".join))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_text_is_an_expression_or_a_filter_error(text: str) -> None:
     try:
         tree = parse(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pbmon_client.data import text as fmt
@@ -30,7 +30,6 @@ def test_hostile_bytes_become_visible_escapes(raw: bytes, shown: str) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_safe_text_is_always_printable_and_stays_the_same(raw: bytes) -> None:
     text = fmt.safe(raw)
     assert text.isprintable()
@@ -53,7 +52,6 @@ def test_what_counts_as_one_cell_is_one_cell_wide() -> None:
 
 
 @given(st.text(max_size=40).map(fmt.safe_text), st.integers(1, 30), st.booleans())
-@settings(deadline=None)
 def test_fitted_text_fills_its_cells_exactly(text: str, cells: int, keep_end: bool) -> None:
     assert fmt.width(fmt.fit(text, cells, keep_end=keep_end)) == cells
 
@@ -86,7 +84,6 @@ def test_numbers_are_short_and_in_si_units(value: float | None, shown: str) -> N
 
 
 @given(st.integers(0, (1 << 64) - 1))
-@settings(deadline=None)
 def test_no_counter_takes_more_than_five_characters(value: int) -> None:
     assert len(fmt.human(value)) <= 5
 

@@ -252,7 +252,7 @@ def test_what_is_lost_incomplete_or_unseen_is_said() -> None:
         "unseen": ["io_uring files"],
     }
     text = table.render(make(health=lost), 80)
-    for words in ("LOST", "flows full: 12", "INCOMPLETE map full: flows"):
+    for words in ("LOST", "flows full: 12", "INCOMPLETE the table of connections is full"):
         assert words in text
     assert "complete*" in table.render(make(health=HEALTH | {"unseen": ["libaio"]}), 80)
     assert "never" not in text

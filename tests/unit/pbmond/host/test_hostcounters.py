@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmond.host import hostcounters
-from pbmond.host.hostcounters import (
-    DISKS_NS,
-    HostCounters,
-    parse_addresses,
+from pbmond.host import rtnetlink
+from pbmond.host.counter_files import (
     parse_disks,
     parse_forwarded,
     parse_interfaces,
     parse_retransmitted,
 )
+from pbmond.host.hostcounters import DISKS_NS, HostCounters
 from tests import factories as make
 
 NET_DEV = b"""Inter-|   Receive                                                |  Transmit
@@ -94,7 +91,6 @@ def test_a_number_that_no_kernel_can_count_to_is_left_out() -> None:
     assert parse_forwarded(SNMP, b"Ip6OutForwDatagrams " + digits) is None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", NET_DEV, DISKSTATS, SNMP, SNMP6]))
 def test_no_text_raises_an_error(noise: bytes, text: bytes) -> None:
     for each in (noise, text + noise, text[: len(noise)], text[len(noise) :]):
@@ -102,70 +98,6 @@ def test_no_text_raises_an_error(noise: bytes, text: bytes) -> None:
         parse_disks(each)
         parse_retransmitted(each)
         parse_forwarded(each, each)
-
-
-# --- addresses ------------------------------------------------------------------------------------
-
-
-def netlink(kind: int, body: bytes, flags: int = 2) -> bytes:
-    length = 16 + len(body)
-    return struct.pack("=IHHII", length, kind, flags, 1, 9) + body + bytes(-length % 4)
-
-
-def attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-def new_address(family: int, interface: int, *attributes: bytes) -> bytes:
-    return netlink(20, struct.pack("=BBBBI", family, 24, 0, 0, interface) + b"".join(attributes))
-
-
-DONE = netlink(3, bytes(4))
-V4 = new_address(2, 4, attribute(1, b"\xc0\0\2\1"), attribute(2, b"\xc0\0\2\1"),
-                 attribute(3, b"eth0\0"))  # fmt: skip
-V6 = new_address(10, 4, attribute(1, socket.inet_pton(socket.AF_INET6, "fe80::1")))
-
-
-def test_addresses_are_those_of_our_end() -> None:
-    peer = new_address(2, 5, attribute(1, b"\xc6\x33\x64\1"), attribute(2, b"\xc6\x33\x64\2"))
-    assert parse_addresses(V4 + V6 + peer + DONE) == [
-        (4, make.address("192.0.2.1")),
-        (4, make.address("fe80::1")),
-        (5, make.address("198.51.100.2")),
-    ]
-
-
-def test_messages_and_addresses_of_other_kinds_are_skipped() -> None:
-    odd = [netlink(16, bytes(40)), new_address(7, 1, attribute(1, b"1234")),
-           new_address(2, 1, attribute(1, b"123")), new_address(2, 1),
-           netlink(20, b"short")]  # fmt: skip
-    assert parse_addresses(b"".join(odd) + DONE) == []
-
-
-@pytest.mark.parametrize(
-    "dump",
-    [
-        *(V4[:-1], V4[:10], b"\0" * 16, netlink(2, bytes(20)), b"\xff" * 40),
-        new_address(2, 1, struct.pack("=HH", 40, 1)),
-        new_address(2, 1, struct.pack("=HH", 0, 1)),
-        netlink(20, V4[16:], flags=0x12),
-    ],
-    ids=["cut", "half a header", "no length", "an error", "too long", *"abc"],
-)
-def test_an_incomplete_list_is_an_error(dump: bytes) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
-        parse_addresses(dump)
-
-
-@settings(deadline=None)
-@given(st.integers(0, len(V4 + V6) - 1), st.binary(min_size=1, max_size=4))
-def test_a_damaged_list_is_read_or_is_a_value_error(at: int, noise: bytes) -> None:
-    dump = V4 + V6
-    try:
-        found = parse_addresses(dump[:at] + noise + dump[at + len(noise) :])
-    except ValueError:
-        return
-    assert all(len(address) == 16 for _, address in found)
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -282,7 +214,7 @@ def test_refused_netlink_leaves_addresses_unknown(monkeypatch: pytest.MonkeyPatc
     def refused() -> socket.socket:
         raise PermissionError
 
-    monkeypatch.setattr(hostcounters, "_netlink", refused)
+    monkeypatch.setattr(rtnetlink, "_netlink", refused)
     with closing(HostCounters()) as counters:
         found = counters.read(0)
     assert found.addresses is None

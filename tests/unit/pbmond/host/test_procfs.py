@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from fake_proc import ESTABLISHED, LISTEN, START_NS, TCP_HEADER, FakeProc, failing, gone, stat_line
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmond.host import procfs
+from pbmond.host import proc_formats, procfs
 from pbmond.host.procfs import Procfs, Used
 from pbmond.kernel.records import START_TICK_NS, same_start
 
@@ -41,7 +41,6 @@ def test_two_exact_start_times_in_one_tick_are_two_processes() -> None:
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(-2 * START_TICK_NS, 2 * START_TICK_NS))
-@settings(deadline=None)
 def test_same_start_does_not_depend_on_the_order(one_ns: int, distance_ns: int) -> None:
     other_ns = max(one_ns + distance_ns, 0)
     assert same_start(one_ns, other_ns) == same_start(other_ns, one_ns)
@@ -99,18 +98,16 @@ def test_a_hostile_name_changes_no_other_field(proc: FakeProc, name: bytes) -> N
 
 
 @given(st.binary(max_size=64), st.integers(0, 2**22), st.integers(0, 2**63))
-@settings(deadline=None)
 def test_stat_is_parsed_under_any_name(name: bytes, ppid: int, start_ticks: int) -> None:
-    stat = procfs._parse_stat(stat_line(42, name=name, ppid=ppid, start_ticks=start_ticks))
+    stat = proc_formats.parse_stat(stat_line(42, name=name, ppid=ppid, start_ticks=start_ticks))
     assert (stat.name, stat.ppid, stat.start_ticks) == (name, ppid, start_ticks)
     assert (stat.state, stat.threads, stat.cpu_ticks, stat.rss_pages) == (b"S", 1, 12, 411)
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_text_that_is_no_stat_file_is_a_value_error(text: bytes) -> None:
     with contextlib.suppress(ValueError):
-        stat = procfs._parse_stat(text)
+        stat = proc_formats.parse_stat(text)
         assert len(text[text.rindex(b")") + 1 :].split()) >= 22
         assert stat.name in text
 
@@ -186,13 +183,12 @@ def test_a_deleted_program_is_marked_as_the_kernel_does(proc: FakeProc) -> None:
     ],
 )
 def test_the_cgroup_path_that_says_most_is_chosen(text: bytes, path: bytes | None) -> None:
-    assert procfs._cgroup(text) == path
+    assert proc_formats.parse_cgroup(text) == path
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_any_cgroup_file_gives_a_path_or_none(text: bytes) -> None:
-    path = procfs._cgroup(text)
+    path = proc_formats.parse_cgroup(text)
     assert path is None or path in text or path == b"/"
 
 

@@ -106,7 +106,12 @@ def test_an_inode_that_statx_refuses_is_read_from_fdinfo(proc: FakeProc) -> None
     base = proc.process(42)
     refuse_stat(base, 5)
     (base / "fdinfo" / "5").write_text("pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t77\nino:\t78\n")
-    assert Procfs(proc.root).sample(42, START_NS).open_inodes == frozenset({(0, 77)})
+    others = "".join(f"{100 + n} 1 0:{n} / /mnt/{n} rw - tmpfs none rw\n" for n in range(10_000))
+    mount = "9 1 7:45 / /mnt rw - fuse none rw\n"
+    (base / "mountinfo").write_text(others + mount)
+    assert Procfs(proc.root).sample(42, START_NS).open_inodes == frozenset({(7 << 20 | 45, 77)})
+    (base / "mountinfo").write_text(others)  # the mount is in no namespace any more
+    assert Procfs(proc.root).sample(42, START_NS).open_inodes is None
 
 
 def test_open_inodes_are_unknown_if_one_cannot_be_read(proc: FakeProc, tmp_path: Path) -> None:

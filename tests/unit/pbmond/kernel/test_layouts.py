@@ -19,6 +19,7 @@ from pbmond.kernel.records import (
     FLAG_ACCEPTED,
     FLAG_CONNECTED,
     FLAG_OPENED,
+    FLAG_OTHER_DEVICE,
     FLAG_OWNER,
     FLAG_UNLINKED,
     FLAG_UNPLACED,
@@ -114,6 +115,7 @@ def test_flags_have_their_bits() -> None:
         "FLAG_OPENED": FLAG_OPENED,
         "FLAG_OWNER": FLAG_OWNER,
         "FLAG_UNPLACED": FLAG_UNPLACED,
+        "FLAG_OTHER_DEVICE": FLAG_OTHER_DEVICE,
     }
 
 
@@ -127,4 +129,5 @@ def test_events_have_their_numbers() -> None:
         "EVENT_EXIT": events.EXIT,
         "EVENT_FILE": events.FILE,
         "EVENT_UNIX": events.UNIX,
+        "EVENT_SLOTS": events.SLOTS,
     }

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pbmond.loader.offsets import _BITS, _NEEDED, _OPTIONAL, _REGISTERS, _TRACED
+from pbmond.loader.offsets import _BITS, _FILE_SYSTEMS, _NEEDED, _OPTIONAL, _REGISTERS, _TRACED
 
 _MACHINES = {**_REGISTERS["x86_64"], **_REGISTERS["aarch64"]}
-READS = {**_NEEDED, **_OPTIONAL, **_MACHINES, **_TRACED}
+_INODES = {name: read for reads in _FILE_SYSTEMS.values() for name, read in reads.items()}
+READS = {**_NEEDED, **_OPTIONAL, **_INODES, **_MACHINES, **_TRACED}
 _SIZES = {"u8": 1, "s8": 1, "u16": 2, "u32": 4, "s32": 4, "u64": 8, "void *": 8}
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 

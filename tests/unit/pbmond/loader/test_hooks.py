@@ -127,6 +127,13 @@ def test_programs_that_call_a_set_of_tails_are_of_one_kind(by_perf: bool) -> Non
         assert programs["raw_walker"].kind == programs["raw_first"].kind == traced
 
 
+#: What tells files of btrfs and FUSE apart.
+_INODES = (
+    *("btrfs_inode.vfs_inode", "btrfs_inode.root", "btrfs_root.anon_dev"),
+    *("fuse_inode.inode", "fuse_inode.nodeid"),
+)
+
+
 class FakeBtf:
     """The types of a kernel, by name."""
 
@@ -137,16 +144,21 @@ class FakeBtf:
         return 1 if name in self._names else None
 
     def member(self, structure: str, path: str) -> Member | None:
-        return Member(208, 4) if f"{structure}.{path}" in self._names else None
+        size = 8 if path in {"root", "nodeid"} else 4
+        return Member(208, size) if f"{structure}.{path}" in self._names else None
 
 
 @pytest.mark.parametrize(
     ("names", "sockets", "words"),
     [
-        (("bpf_prog_info.recursion_misses",), True, []),
-        ((), True, ["5.12"]),
-        (("bpf_prog_info.recursion_misses", "io_zcrx_ifq"), True, ["RECV_ZC"]),
-        (("bpf_prog_info.recursion_misses", "io_zcrx_ifq"), False, []),
+        (("bpf_prog_info.recursion_misses",), True, ["NFS", "btrfs, fuse"]),
+        ((), True, ["NFS", "btrfs, fuse", "5.12"]),
+        (
+            ("bpf_prog_info.recursion_misses", "io_zcrx_ifq", *_INODES),
+            True,
+            ["NFS", "RECV_ZC"],
+        ),
+        (("bpf_prog_info.recursion_misses", "io_zcrx_ifq", *_INODES), False, ["NFS"]),
     ],
 )
 def test_what_no_hook_of_a_kernel_sees_is_reported(

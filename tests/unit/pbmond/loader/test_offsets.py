@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from pbmond.loader.btf import Btf, BtfError, Member
-from pbmond.loader.offsets import defines
+from pbmond.loader.offsets import _FILE_SYSTEMS, defines
 from pbmond.loader.uring import uring
 from tests.kernels.assumed import LAYOUTS, TRACEPOINTS, Layout
 from tests.kernels.recorded_btf import (
@@ -212,3 +212,20 @@ def test_an_optional_member_is_defined_only_where_it_is() -> None:
 def test_an_unknown_machine_is_refused() -> None:
     with pytest.raises(BtfError, match="x86_64 and aarch64, not on riscv64"):
         defines(recorded("6.12.117+deb13-amd64"), "riscv64")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_tells_the_files_of_a_file_system_apart_is_there_whole_or_not_at_all(
+    kernel: str,
+) -> None:
+    found = values(kernel)
+    for names in _FILE_SYSTEMS.values():
+        assert len({f"OFFSETOF_{name}" in found for name in names}) == 1
+    assert found["SIZEOF_OVL_SB"] >= 16 or "OFFSETOF_OVL_SB_SB" not in found
+
+
+def test_a_file_system_without_one_of_its_members_is_left_out() -> None:
+    btf = Changed("6.18.44", **{"anon_dev": None, "nodeid": None})
+    found = defines(cast("Btf", btf), "x86_64")
+    assert not [name for name in found if "BTRFS" in name or "FUSE" in name]
+    assert "OFFSETOF_OVL_FS_FS" in found

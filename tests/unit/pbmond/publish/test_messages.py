@@ -13,6 +13,7 @@ from pbmond.fields import COUNTERS, DIRECTIONS, RATES
 from pbmond.kernel.records import (
     FLAG_ACCEPTED,
     FLAG_CONNECTED,
+    FLAG_OTHER_DEVICE,
     FLAG_UNLINKED,
     Event,
     FileSeen,
@@ -310,8 +311,7 @@ def test_open_is_unknown_then_as_sampled_and_false_after_the_exit() -> None:
     rows: dict[str, Any] = {"flows": [(make.flow_key(), counter)], "files": [file(2, inode=66)]}
     store.apply(make.reading(1, **rows))
     assert (connections(store)[0]["open"], files(store)[0]["open"]) == (2, 2)
-    # btrfs tells another device to stat than the kernel keeps.
-    store.apply_proc([make.sample(open_inodes=[(9, 55), (9999, 66), (9, 67)])])
+    store.apply_proc([make.sample(open_inodes=[(9, 55), (0, 66), (9, 67)])])
     assert (connections(store)[0]["open"], files(store)[0]["open"]) == (1, 1)
     store.apply(make.reading(2, **rows))
     store.apply_proc([make.sample(open_inodes=[(9, 55)])])
@@ -320,6 +320,19 @@ def test_open_is_unknown_then_as_sampled_and_false_after_the_exit() -> None:
     assert (connections(store)[0]["open"], files(store)[0]["open"]) == (2, 2)
     store.apply(make.reading(3, **rows, events=[make.exited(time_s=3)]))
     assert (connections(store)[0]["open"], files(store)[0]["open"]) == (0, 0)
+
+
+def test_a_row_whose_device_is_not_sure_is_open_by_its_inode_number_alone() -> None:
+    store = new_store()
+    sure = make.counter(1, "file", device=1)
+    unsure = make.counter(2, "file", device=1, flags=FLAG_OTHER_DEVICE)
+    store.apply(
+        make.reading(1, files=[(make.file_key(inode=55), sure), (make.file_key(inode=66), unsure)])
+    )
+    store.apply_proc([make.sample(open_inodes=[(9999, 55), (9999, 66)])])
+    assert [each["open"] for each in files(store)] == [0, 1]
+    store.apply_proc([make.sample(open_inodes=[(1, 55), (9999, 67)])])
+    assert [each["open"] for each in files(store)] == [1, 0]
 
 
 def test_an_inode_number_of_another_device_opens_nothing() -> None:

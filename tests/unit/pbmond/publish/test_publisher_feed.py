@@ -24,7 +24,6 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@settings(deadline=None)
 @given(st.builds(Demand, TOPICS, st.booleans()))
 def test_a_demand_survives_the_round_trip(demand: Demand) -> None:
     record = pack_demand(demand)
@@ -32,7 +31,7 @@ def test_a_demand_survives_the_round_trip(demand: Demand) -> None:
     assert unpack_demand(record) == demand
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.binary(max_size=14) | st.binary(min_size=12, max_size=12))
 def test_any_record_is_canonical_or_a_feed_error(record: bytes) -> None:
     try:

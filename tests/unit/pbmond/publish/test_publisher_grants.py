@@ -145,7 +145,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(STEPS)
 def test_the_collector_knows_exactly_the_topics_that_viewers_hold(steps: list[Any]) -> None:
     book = grants()

@@ -192,13 +192,13 @@ def test_a_frame_without_memory_is_dropped_and_the_publisher_stays(
 def test_a_frame_without_memory_leaves_no_descriptor_behind(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(fd: int, data: object) -> int:
+    def refuse(fd: int, offset: int, size: int) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     nursery.supervisor.ensure(0)
     before = descriptors()
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", refuse)
+        patched.setattr(os, "posix_fallocate", refuse)
         assert nursery.supervisor.send(b"frame")
     assert descriptors() == before
     assert not nursery.children[0].killed

@@ -9,7 +9,7 @@ import pytest
 
 from pbmond.fields import CLASSES, COUNTERS, STATES, counter_names
 from pbmond.kernel.records import Event
-from pbmond.store.processes import Quiet
+from pbmond.store.process_choices import Quiet
 from tests import factories as make
 from tests.store_views import flow, message, new_store, process, processes
 

@@ -187,7 +187,7 @@ def _sums(message: wire.Message) -> dict[str, int]:
     }
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(TICKS)
 def test_rows_and_retired_add_up_to_the_totals_whatever_happens(ticks: list[Tick]) -> None:
     options = StoreOptions(
@@ -240,7 +240,7 @@ def _assert_covered(everyone: wire.Message, scopes: list[wire.Message], model: M
             assert all(0 <= moved[place] <= parts[place] for place in parts)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TICKS)
 def test_a_snapshot_never_changes(ticks: list[Tick]) -> None:
     options = StoreOptions(2 * make.SECOND, 3 * make.SECOND, 4, lambda *_: True)
@@ -262,7 +262,7 @@ def _frames(snapshot: StoreSnapshot) -> list[bytes]:
     return [wire.encode(topic, messages.of(topic)) for topic in topics]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(TICKS)
 def test_every_process_leaves_some_time_after_the_last_event(ticks: list[Tick]) -> None:
     options = StoreOptions(2 * make.SECOND, 3 * make.SECOND, 4, lambda *_: True)

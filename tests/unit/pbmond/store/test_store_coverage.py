@@ -156,7 +156,7 @@ def test_a_new_address_counts_from_then_on() -> None:
 
 
 def test_final_values_of_deleted_rows_count_once() -> None:
-    store = new_store(idle_linger_ns=make.SECOND)
+    store = new_store(idle_linger_ns=make.SECOND, capacities=(1, 1, 1))
     store.apply(make.reading(1, flows=[flow("192.0.2.1")]))
     store.snapshot()
     retire = store.apply(make.reading(5, flows=[flow("192.0.2.1")]))
@@ -203,7 +203,7 @@ def test_attributed_disk_bytes_include_exited_processes_of_the_scope() -> None:
 # --- the host's counters --------------------------------------------------------------------------
 
 
-def told(*readings: Any) -> Store:
+def fed_store(*readings: Any) -> Store:
     """Return a store that began with the first of these host readings and then read the others."""
     store = new_store()
     store.set_baseline(readings[0])
@@ -218,7 +218,7 @@ def eth0(*values: int, **more: Any) -> Any:
 
 
 def test_counters_are_those_since_the_daemon_began_and_of_the_interval() -> None:
-    store = told(eth0(1000, 2000, 10, 20), eth0(1005, 2007, 11, 22), eth0(1105, 2207, 14, 25))
+    store = fed_store(eth0(1000, 2000, 10, 20), eth0(1005, 2007, 11, 22), eth0(1105, 2207, 14, 25))
     found = row(store, b"eth0")
     assert [found[name] for name in wire.INTERFACE_COUNTERS] == [105, 207, 4, 5]
     assert [found[f"{name}_interval"] for name in wire.INTERFACE_COUNTERS] == [100, 200, 3, 3]
@@ -226,7 +226,7 @@ def test_counters_are_those_since_the_daemon_began_and_of_the_interval() -> None
 
 
 def test_the_first_snapshot_has_no_interval() -> None:
-    store = told(eth0(0, 0, 0, 0), eth0(5, 7, 1, 2))
+    store = fed_store(eth0(0, 0, 0, 0), eth0(5, 7, 1, 2))
     found = coverage(store)
     rows = (
         found,
@@ -241,7 +241,7 @@ def test_the_first_snapshot_has_no_interval() -> None:
 
 
 def test_an_interface_that_comes_later_starts_at_its_first_reading() -> None:
-    store = told(make.host_reading(), make.host_reading(), eth0(70, 80, 7, 8))
+    store = fed_store(make.host_reading(), make.host_reading(), eth0(70, 80, 7, 8))
     store.apply(make.reading(3, host=make.host_reading(interfaces={b"new": (900, 900, 9, 9)})))
     assert (row(store, b"new")["rx_bytes"], row(store, b"new")["rx_bytes_interval"]) == (0, None)
     store.apply(make.reading(4, host=make.host_reading(interfaces={b"new": (950, 901, 9, 9)})))
@@ -249,7 +249,7 @@ def test_an_interface_that_comes_later_starts_at_its_first_reading() -> None:
 
 
 def test_a_recreated_interface_counts_from_zero_and_keeps_its_total() -> None:
-    store = told(eth0(0, 0, 0, 0), eth0(500, 600, 5, 6), eth0(30, 700, 3, 7))
+    store = fed_store(eth0(0, 0, 0, 0), eth0(500, 600, 5, 6), eth0(30, 700, 3, 7))
     found = row(store, b"eth0")
     assert [found[name] for name in wire.INTERFACE_COUNTERS] == [530, 1300, 8, 13]
     assert found["rx_bytes_interval"] == 30
@@ -257,7 +257,7 @@ def test_a_recreated_interface_counts_from_zero_and_keeps_its_total() -> None:
 
 def test_an_interface_made_again_within_a_tick_counts_from_zero_though_it_has_more_by_now() -> None:
     old, new = {b"eth0": 4}, {b"eth0": 5}
-    store = told(
+    store = fed_store(
         eth0(100, 100, 1, 1, interface_numbers=old), eth0(700, 700, 7, 7, interface_numbers=new)
     )
     assert row(store, b"eth0")["rx_bytes"] == 700
@@ -267,7 +267,7 @@ def test_an_interface_made_again_within_a_tick_counts_from_zero_though_it_has_mo
 
 def test_an_interface_that_was_gone_keeps_its_total_and_continues() -> None:
     nothing = make.host_reading(interfaces={})
-    store = told(eth0(0, 0, 0, 0), eth0(500, 600, 5, 6), nothing)
+    store = fed_store(eth0(0, 0, 0, 0), eth0(500, 600, 5, 6), nothing)
     found = row(store, b"eth0")
     assert (found["present"], found["rx_bytes"], found["rx_bytes_interval"]) == (False, 500, None)
     store.apply(make.reading(5, host=eth0(10_000, 20_000, 1, 1)))
@@ -294,7 +294,7 @@ def test_only_so_many_gone_interfaces_are_kept_and_all_their_payload() -> None:
 def test_unreadable_counters_are_null_and_totals_continue_afterwards() -> None:
     silent = make.host_reading(interfaces=None, disks=None, retransmitted_segments=None,
                                forwarded_packets=None)  # fmt: skip
-    store = told(eth0(0, 0, 0, 0), eth0(5, 5, 5, 5), silent)
+    store = fed_store(eth0(0, 0, 0, 0), eth0(5, 5, 5, 5), silent)
     found = coverage(store)
     assert (found["interfaces"], found["disks"]) == (None, None)
     assert found["elsewhere"]["payload_rx_bytes"] is None
@@ -322,7 +322,7 @@ def test_disks_and_protocols_are_counted_like_interfaces() -> None:
             disks={b"vda": values[:2], b"dm-0": values[:2]}, stacked=frozenset({b"dm-0"}), **more
         )
 
-    store = told(
+    store = fed_store(
         disks(512, 1024, retransmitted_segments=5, forwarded_packets=50),
         disks(1024, 1024, retransmitted_segments=5, forwarded_packets=50),
         disks(1536, 5120, retransmitted_segments=7, forwarded_packets=90),

@@ -119,7 +119,9 @@ def largest(each: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def test_a_day_of_ticks_does_not_grow_the_store() -> None:
-    store, world = new_store(idle_linger_ns=60 * make.SECOND, visible=everybody), World()
+    # What may be open stays until half of its table is in use.
+    store = new_store(idle_linger_ns=60 * make.SECOND, visible=everybody, capacities=(32, 32, 32))
+    world = World()
     numbers = count(1)
     periods = []
     for _ in range(PERIODS):

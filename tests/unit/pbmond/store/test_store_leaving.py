@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pbmond.fields import STATES
-from pbmond.kernel.records import Event
+from pbmond.kernel.records import FLAG_OWNER, Event
 from pbmond.store import rows as rows_module
 from pbmond.store.process_places import MAX_PLACES
 from tests import factories as make
@@ -108,6 +108,38 @@ def test_a_process_that_lived_between_two_ticks_is_shown_at_least_once() -> None
     assert retired(store)[b"web.service", 1000]["disk_write_bytes"] == 6
 
 
+def retransmitting(segments: int, flags: int = FLAG_OWNER, detail: int = 0) -> Any:
+    more = {"flags": flags, "detail": detail, "retransmitted_segments": segments}
+    return make.flow_key(), make.counter(1, "net", (10, 20, 1, 2), **more)
+
+
+def test_what_is_sent_again_after_the_process_has_exited_counts_for_it() -> None:
+    store = new_store(exited_linger_ns=make.SECOND)
+    events: list[Event] = [make.seen(), make.exited(time_s=1)]
+    store.apply(make.reading(1, flows=[retransmitting(0)], events=events))
+    for time_s, segments in ((30, 1), (60, 2)):
+        retire = store.apply(make.reading(time_s, flows=[retransmitting(segments)]))
+        assert not len(retire.flows)
+    assert process(store)["retransmitted_segments"] == 2
+    closed = retransmitting(3, flags=0)
+    assert store.apply(make.reading(61, flows=[closed])).flows.tolist() == [1]
+    store.fold(make.counters(closed[1]), NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(62))
+    assert processes(store) == []
+    assert retired(store)[b"web.service", 1000]["retransmitted_segments"] == 3
+    assert message(store).totals["retransmitted_segments"] == 3
+
+
+def test_the_row_of_a_socket_that_others_keep_open_leaves_when_it_has_been_idle() -> None:
+    store = new_store(exited_linger_ns=0, idle_linger_ns=600 * make.SECOND)
+    store.apply(make.reading(0, flows=[retransmitting(0, detail=77)], events=[make.seen()]))
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, 77)])])
+    moved = retransmitting(1, detail=77)
+    store.apply(make.reading(1, flows=[moved], events=[make.exited(time_s=1)]))
+    assert not len(store.apply(make.reading(600, flows=[moved])).flows)
+    assert store.apply(make.reading(601, flows=[moved])).flows.tolist() == [1]
+
+
 def test_an_exited_process_stays_while_its_keys_cannot_be_deleted() -> None:
     store = new_store()
     store.apply(make.reading(1, flows=[flow()], events=[make.seen(), make.exited()]))
@@ -129,7 +161,7 @@ def test_a_key_that_vanished_does_not_keep_its_process() -> None:
 
 
 def test_an_idle_row_leaves_and_its_bytes_stay_with_the_process() -> None:
-    store = new_store()
+    store = new_store(capacities=(2, 2, 2))  # more than half of it is in use
     store.apply(make.reading(1, flows=[flow(1), flow(2, local_port=2)]))
     moved = flow(2, (11, 20, 2, 2), local_port=2)
     store.apply(make.reading(50, flows=[flow(1), moved]))
@@ -157,6 +189,25 @@ def test_an_idle_row_that_is_open_stays_while_its_table_has_room() -> None:
     assert store.apply(make.reading(901, flows=rows)).flows.tolist() == [1, 2, 3, 4]
 
 
+def test_an_idle_row_that_may_be_open_stays_while_its_table_has_room() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [socket_row(inode) for inode in range(1, 5)]
+    store.apply(make.reading(1, flows=rows))
+    store.apply_proc([make.sample(open_inodes=None)])  # it has too many to list them
+    assert not len(store.apply(make.reading(900, flows=rows)).flows)
+    rows[0] = make.flow_key(local_port=1), make.counter(1, "net", (11, 0, 1, 0), detail=1)
+    store.apply(make.reading(901, flows=rows))
+    assert {row["id"] for row in store.snapshot().flows.state.counters} == {1, 2, 3, 4}
+
+
+def test_idle_files_that_are_open_keep_their_totals_while_the_table_has_room() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [(make.file_key(inode=n), make.counter(n, "file", (5, 0, 1, 0))) for n in (1, 2)]
+    store.apply(make.reading(1, files=rows))
+    store.apply_proc([make.sample(open_inodes=[(0, 1), (0, 2)])])
+    assert not len(store.apply(make.reading(9000, files=rows)).files)
+
+
 def test_a_row_leaves_soon_after_its_descriptor_was_closed() -> None:
     store = new_store()
     rows = [socket_row(1), socket_row(2)]
@@ -169,7 +220,7 @@ def test_a_row_leaves_soon_after_its_descriptor_was_closed() -> None:
 
 def test_rows_are_retired_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "RETIRE_MAX", 2)
-    store = new_store()
+    store = new_store(capacities=(1, 1, 1))
     rows = [flow(n, local_port=n) for n in (1, 2, 3)]
     store.apply(make.reading(1, flows=rows))
     assert store.apply(make.reading(200, flows=rows)).flows.tolist() == [1, 2]
@@ -318,9 +369,37 @@ def test_the_quietest_rows_of_a_table_that_fills_up_leave_early() -> None:
     assert not len(store.apply(make.reading(1, flows=rows, events=[make.seen()])).flows)
     rows[0] = flow(1, (11, 20, 2, 2), local_port=1)
     rows[3] = flow(4, (11, 20, 2, 2), local_port=4)
+    # Six of eight may stay.
+    assert store.apply(make.reading(2, flows=rows)).flows.tolist() == [2, 3]
+
+
+def test_a_closed_row_gives_its_room_before_an_open_one_that_has_been_quiet_longer() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [socket_row(inode) for inode in range(1, 9)]
+    store.apply(make.reading(1, flows=rows[:6]))
+    store.apply(make.reading(2, flows=rows))
+    store.apply_proc([make.sample(open_inodes=[(make.SOCKETS, inode) for inode in range(1, 7)])])
+    assert store.apply(make.reading(3, flows=rows)).flows.tolist() == [7, 8]
+
+
+def test_a_row_that_no_snapshot_has_shown_stays_even_in_a_full_table() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    store.apply(make.reading(1))
+    rows = [flow(number, local_port=number) for number in range(1, 9)]
     assert not len(store.apply(make.reading(2, flows=rows)).flows)
-    # Six of eight may stay; those that moved at second 2 are not quiet for long enough.
-    assert store.apply(make.reading(3, flows=rows)).flows.tolist() == [2, 3]
+
+
+def test_bytes_of_rows_that_gave_their_room_are_counted_once() -> None:
+    store = new_store(capacities=(8, 8, 8))
+    rows = [flow(number, local_port=number) for number in range(1, 9)]
+    store.apply(make.reading(1, flows=rows, events=[make.seen()]))
+    assert len(store.apply(make.reading(2, flows=rows)).flows) == 2
+    # Each has moved one more byte when its key is deleted.
+    finals = [make.counter(number, "net", (11, 20, 1, 2)) for number in (1, 2)]
+    store.fold(make.counters(*finals), NO_COUNTERS, NO_COUNTERS)
+    store.apply(make.reading(3, flows=rows[2:]))
+    row = process(store)
+    assert (row["net_rx_bytes"], row["net_tx_bytes"], row["connections"]) == (82, 160, 6)
 
 
 def test_a_table_with_room_keeps_its_rows() -> None:

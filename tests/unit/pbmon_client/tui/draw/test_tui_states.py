@@ -107,6 +107,7 @@ def test_a_lost_byte_shows_with_words_until_it_is_acknowledged_and_again_when_mo
                        "reasons": ["lost: flow table full"]}  # fmt: skip
     driver = started([message([busy()], seq=2, health=health)])
     assert "INCOMPLETE" in driver.lines()[0]
+    assert driver.text().count("flow table full") == 1
     assert "LOST flow table full: 3" in driver.text()
     driver.type("x")
     assert "LOST" not in driver.text()
@@ -151,7 +152,7 @@ def test_what_was_put_away_stays_put_away_in_the_next_run(
     assert not open_warnings(again.app.state)
     other = message([busy()], seq=4, health=HEALTH | {"lost": {"events": 9}})
     again.receive(other)
-    assert "LOST events: 9" in again.text()
+    assert "LOST 9 events" in again.text()
 
 
 def test_only_the_newest_warnings_are_remembered() -> None:

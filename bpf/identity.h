@@ -1,0 +1,207 @@
+/* Which file an inode is: the part of a row's key by which the kernel itself tells files apart.
+ *
+ * Device, inode number and generation are enough on most file systems. A removed file's number is soon
+ * that of another, so they give each use of a number another generation. Some need more:
+ *
+ * - btrfs: every subvolume and snapshot has inode numbers of its own, in one superblock. stat shows the
+ *   device of the subvolume (btrfs_getattr in fs/btrfs/inode.c).
+ * - overlayfs: its numbers are those of the files below it, which may be in several file systems, and it
+ *   has no generations. What it has is the inode below that one of its own stands for (i_private:
+ *   ovl_inode_set and ovl_get_inode in fs/overlayfs/inode.c). Copying a file up does not change it: the
+ *   lower inode stays. So the identity of that inode counts, too.
+ * - FUSE: the numbers are what the server says. The kernel goes by node ids (fuse_inode_eq in
+ *   fs/fuse/inode.c). NTFS and others on a disk of their own (fuseblk) number their files themselves.
+ *
+ * And a device is soon that of another file system: of the next image in a loop device, or of whatever is
+ * mounted next without a disk. Where generations do not tell those apart, something else does:
+ *
+ * - a disk has a sequence number, which is new whenever what is in it may be (since 5.15);
+ * - a file system of a server has a backing_dev_info of its own, whose number is never used again;
+ * - btrfs begins its generations at 1 and so does every other btrfs, but each has a UUID.
+ */
+#ifndef PBMON_IDENTITY_H
+#define PBMON_IDENTITY_H
+
+#define OVERLAYFS_MAGIC 0x794c7630
+#define BTRFS_MAGIC 0x9123683e
+#define FUSE_MAGIC 0x65735546
+#define NFS_MAGIC 0x6969
+#define SMB_MAGIC 0xff534d42
+#define SMB2_MAGIC 0xfe534d42
+#define V9FS_MAGIC 0x01021997
+#define CEPH_MAGIC 0x00c36400
+#define AFS_MAGIC 0x5346414f
+#define VBOXSF_MAGIC 0x786f4256
+#define STACK_MAX 2   /* include/linux/fs.h: FILESYSTEM_MAX_STACK_DEPTH */
+#define LAYERS_MAX 16 /* file systems below one overlayfs, as far as their devices are looked for */
+#define DEVICE_UNKNOWN 0
+
+/* Enough of struct inode, in one read, for a key and a class. */
+struct inode_head {
+	HEAD_OF(INODE_SPAN);
+} __attribute__((aligned(8)));
+
+INLINE u32 generation_of(void *inode, const struct inode_head *head)
+{
+#if OFFSETOF_INODE_GENERATION + 4 <= INODE_SPAN
+	return HEAD(u32, head, OFFSETOF_INODE_GENERATION);
+#else
+	return READ(u32, inode, OFFSETOF_INODE_GENERATION);
+#endif
+}
+
+INLINE u32 magic_of(u64 superblock)
+{
+	return READ(u64, (void *)superblock, OFFSETOF_SUPERBLOCK_MAGIC);
+}
+
+/* Which inode of its superblock it is. */
+struct identity {
+	u32 device;     /* of the superblock, or of the subvolume */
+	u32 node;       /* what else tells apart inodes with one number, or 0 */
+	u32 is_stacked; /* it is one of overlayfs */
+};
+
+INLINE u32 disk_of(u64 superblock)
+{
+#ifdef OFFSETOF_DISK_SEQUENCE
+	void *device = READ(void *, (void *)superblock, OFFSETOF_SUPERBLOCK_BDEV);
+
+	return READ(u64, READ(void *, device, OFFSETOF_BDEV_DISK), OFFSETOF_DISK_SEQUENCE);
+#else
+	return 0;
+#endif
+}
+
+/* Which of the file systems it is that servers give out, one after another under one device; or 0. */
+INLINE u32 mount_of(u64 superblock, u32 magic)
+{
+	switch (magic) {
+	case FUSE_MAGIC:
+	case NFS_MAGIC:
+	case SMB_MAGIC:
+	case SMB2_MAGIC:
+	case V9FS_MAGIC:
+	case CEPH_MAGIC:
+	case AFS_MAGIC:
+	case VBOXSF_MAGIC:
+		return READ(u64, READ(void *, (void *)superblock, OFFSETOF_SUPERBLOCK_BDI),
+			    OFFSETOF_BDI_ID);
+	case BTRFS_MAGIC:
+		return READ(u32, (void *)superblock, OFFSETOF_SUPERBLOCK_UUID);
+	}
+	return 0;
+}
+
+/* Only file systems without a disk, whose devices have the major number 0, need more than a device and
+ * what tells one disk from the next. (btrfs, too, has a device of its own in place of its disks'.) */
+INLINE struct identity identity_of(void *inode, u64 superblock, u32 generation)
+{
+	struct identity it = {
+		.device = READ(u32, (void *)superblock, OFFSETOF_SUPERBLOCK_DEV),
+	};
+
+	if (it.device >> 20) {
+		it.node = generation ? 0 : disk_of(superblock);
+		return it;
+	}
+	u32 magic = magic_of(superblock);
+	it.is_stacked = magic == OVERLAYFS_MAGIC;
+	it.node = mount_of(superblock, magic) * 0x9e3779b9;
+#ifdef OFFSETOF_BTRFS_ROOT_ANON_DEV
+	if (magic == BTRFS_MAGIC) {
+		void *own = inode - OFFSETOF_BTRFS_INODE_VFS_INODE;
+
+		it.device = READ(u32, READ(void *, own, OFFSETOF_BTRFS_INODE_ROOT),
+				 OFFSETOF_BTRFS_ROOT_ANON_DEV);
+	}
+#endif
+#ifdef OFFSETOF_FUSE_INODE_NODEID
+	if (magic == FUSE_MAGIC) {
+		u64 node = READ(u64, inode - OFFSETOF_FUSE_INODE_INODE, OFFSETOF_FUSE_INODE_NODEID);
+
+		it.node ^= node ^ node >> 32; /* it may be an address */
+	}
+#endif
+	return it;
+}
+
+/* Complete the key of an inode of overlayfs by the identity of the inode that it stands for. There is
+ * none for a lower file with several names that was not written yet: each name gets an inode. */
+INLINE void identify_layer(struct file_key *key, void *inode)
+{
+	struct identity it = {};
+	void *below = inode, *next;
+
+#pragma clang loop unroll(full)
+	for (u32 n = 0; n < STACK_MAX; n++) {
+		next = READ(void *, below, OFFSETOF_INODE_PRIVATE);
+		if (!next)
+			break;
+		below = next;
+		key->generation = READ(u32, below, OFFSETOF_INODE_GENERATION);
+		it = identity_of(below, READ(u64, below, OFFSETOF_INODE_SB), key->generation);
+		if (!it.is_stacked)
+			break;
+	}
+	if (below != inode)
+		key->layer = it.device ^ it.node * 0x9e3779b9;
+}
+
+/* Fill in the part of the key that is about the inode. */
+INLINE void identify_file(struct file_key *key, void *inode, const struct inode_head *head)
+{
+	u32 generation = generation_of(inode, head);
+	struct identity it = identity_of(inode, HEAD(u64, head, OFFSETOF_INODE_SB), generation);
+
+	key->inode = HEAD(u64, head, OFFSETOF_INODE_INO);
+	key->generation = generation;
+	key->device = it.device;
+	key->layer = it.node;
+	if (it.is_stacked)
+		identify_layer(key, inode);
+}
+
+/* The device that stat shows for a file of overlayfs, as ovl_map_dev_ino (fs/overlayfs/inode.c) has it:
+ * its own if the numbers of all layers are unique in it, else one for each file system below. */
+INLINE u32 overlay_device(const struct file_key *key, void *inode)
+{
+#ifdef OFFSETOF_OVL_SB_PSEUDO_DEV
+	void *overlay = READ(void *, READ(void *, inode, OFFSETOF_INODE_SB), OFFSETOF_SUPERBLOCK_FS_INFO);
+	void *below = READ(void *, inode, OFFSETOF_INODE_PRIVATE);
+	s32 bits = READ(s32, overlay, OFFSETOF_OVL_FS_XINO_MODE);
+
+	if (!bits)
+		return key->device;
+	if (!below)
+		return DEVICE_UNKNOWN;
+	if (bits > 0 && !(READ(u64, below, OFFSETOF_INODE_INO) >> (64 - bits & 63)))
+		return key->device;
+	void *layers = READ(void *, overlay, OFFSETOF_OVL_FS_FS);
+	u64 superblock = READ(u64, below, OFFSETOF_INODE_SB);
+	u32 count = READ(u32, overlay, OFFSETOF_OVL_FS_NUMFS);
+
+#pragma clang loop unroll(disable)
+	for (u32 n = 0; n < LAYERS_MAX && n < count; n++) {
+		void *layer = layers + n * SIZEOF_OVL_SB;
+
+		if (READ(u64, layer, OFFSETOF_OVL_SB_SB) == superblock)
+			return READ(u32, layer, OFFSETOF_OVL_SB_PSEUDO_DEV);
+	}
+#endif
+	return DEVICE_UNKNOWN;
+}
+
+/* The device that stat shows for a file; DEVICE_UNKNOWN if this daemon cannot find it. */
+INLINE u32 shown_device(const struct file_key *key, void *inode, u32 magic)
+{
+	if (magic == OVERLAYFS_MAGIC)
+		return overlay_device(key, inode);
+#ifndef OFFSETOF_BTRFS_ROOT_ANON_DEV
+	if (magic == BTRFS_MAGIC)
+		return DEVICE_UNKNOWN;
+#endif
+	return key->device;
+}
+
+#endif

@@ -1,0 +1,14 @@
+// Starts the page.
+import { render } from "preact";
+import { followAddress } from "./actions";
+import { listen } from "./keyboard";
+import { start as receive } from "./receive";
+import { start as theme } from "./theme";
+import { App } from "./ui/App";
+
+theme();
+const root = document.getElementById("page");
+if (root !== null) render(<App />, root);
+listen();
+addEventListener("popstate", followAddress);
+receive();

@@ -1,0 +1,45 @@
+// A box over the page; Esc, its button and a click beside it close it.
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { table } from "../actions";
+import { dialog, type DialogName } from "../state";
+
+interface DialogProps {
+  name: DialogName;
+  title: string;
+  children: ComponentChildren;
+}
+
+function Box({ name, title, children }: DialogProps) {
+  const box = useRef<HTMLDialogElement>(null);
+  useEffect(() => box.current?.showModal(), []);
+  function closed(): void {
+    dialog.value = null;
+    table.focus();
+  }
+  return (
+    <dialog
+      ref={box}
+      class={name}
+      aria-labelledby={`${name}-title`}
+      onClose={closed}
+      onClick={(event) => event.target === box.current && box.current?.close()}
+    >
+      <div class="box">
+        <header>
+          <h2 id={`${name}-title`}>{title}</h2>
+          <button type="button" class="plain close" aria-label="Close" onClick={() => box.current?.close()}>
+            ×
+          </button>
+        </header>
+        <div class="scroller" tabIndex={0}>
+          {children}
+        </div>
+      </div>
+    </dialog>
+  );
+}
+
+export function Dialog(props: DialogProps) {
+  return dialog.value === props.name ? <Box {...props} /> : null;
+}

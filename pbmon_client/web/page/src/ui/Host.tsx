@@ -1,0 +1,31 @@
+// The host: its four rates in large numbers, which are its chart's legend, and the chart.
+import { useSignal } from "@preact/signals";
+import { hostCurves, place, units, view } from "../state";
+import { unitOf } from "../format";
+import { Chart, Legend } from "./Chart";
+import type { SeriesName } from "../protocol";
+
+export function Host() {
+  const hidden = useSignal<ReadonlySet<SeriesName>>(new Set());
+  const now = view.value;
+  return (
+    <section class="host-strip" aria-label="The whole host">
+      <Legend
+        class="stats"
+        hidden={hidden}
+        numbers={(name) => now?.totals_text[name] ?? "–"}
+        unit={unitOf(units.value)}
+      />
+      <div class="host-chart">
+        <Chart
+          curves={hostCurves}
+          hidden={hidden}
+          what="Network and files of the host"
+          bits={place.value.bits}
+          binary={place.value.binary}
+        />
+      </div>
+      <p class="coverage">{now?.health.coverage}</p>
+    </section>
+  );
+}

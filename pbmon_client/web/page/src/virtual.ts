@@ -1,0 +1,73 @@
+// Which rows of a long list are in sight; tells the state, so that the server sends just these.
+import {
+  elementScroll,
+  observeElementOffset,
+  observeElementRect,
+  Virtualizer,
+  type VirtualItem,
+} from "@tanstack/virtual-core";
+import { useCallback, useEffect, useReducer, useRef } from "preact/hooks";
+import type { RefObject } from "preact";
+import { range, width } from "./state";
+import { windowAround } from "./window";
+
+const COARSE = matchMedia("(pointer: coarse)");
+/** Rows that exist beyond both edges. */
+const OVERSCAN = 6;
+
+export function rowHeight(): number {
+  return COARSE.matches ? 40 : 29;
+}
+
+export function headerHeight(): number {
+  return COARSE.matches ? 40 : 32;
+}
+
+export interface VisibleRows {
+  items: VirtualItem[];
+  height: number;
+  perPage: number;
+  scrollTo: (index: number, align: "auto" | "center" | "start") => void;
+}
+
+export function useRows(scroller: RefObject<HTMLDivElement | null>, count: number): VisibleRows {
+  const [, redraw] = useReducer((turn: number) => turn + 1, 0);
+  const made = useRef<Virtualizer<HTMLDivElement, HTMLElement> | null>(null);
+  const options = {
+    count,
+    getScrollElement: () => scroller.current,
+    estimateSize: rowHeight,
+    scrollToFn: elementScroll,
+    observeElementRect,
+    observeElementOffset,
+    overscan: OVERSCAN,
+    scrollPaddingStart: headerHeight(),
+    onChange: () => redraw(undefined),
+  };
+  made.current ??= new Virtualizer<HTMLDivElement, HTMLElement>(options);
+  const virtualizer = made.current;
+  virtualizer.setOptions(options);
+  useEffect(() => virtualizer._didMount(), [virtualizer]);
+  useEffect(() => virtualizer._willUpdate());
+  useEffect(() => {
+    const element = scroller.current;
+    if (element === null) return undefined;
+    const watch = new ResizeObserver(() => {
+      width.value = element.clientWidth;
+    });
+    watch.observe(element);
+    return () => watch.disconnect();
+  }, [scroller]);
+  const items = virtualizer.getVirtualItems();
+  const shown = windowAround(items[0]?.index ?? 0, items.at(-1)?.index ?? 40);
+  useEffect(() => {
+    range.value = shown;
+  }, [shown.first, shown.count]);
+  const scrollTo = useCallback(
+    (index: number, align: "auto" | "center" | "start") =>
+      virtualizer.scrollToIndex(index, { align }),
+    [virtualizer],
+  );
+  const perPage = Math.max(1, Math.floor((virtualizer.scrollRect?.height ?? 600) / rowHeight()) - 2);
+  return { items, height: virtualizer.getTotalSize(), perPage, scrollTo };
+}

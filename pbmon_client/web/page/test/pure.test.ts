@@ -1,0 +1,253 @@
+// The pure parts of the page.
+import { describe, expect, test } from "vitest";
+import { HOME, read, VIEWS, write, type Place } from "../src/address";
+import { fitting, leastWidth, template } from "../src/columns";
+import { duration, rate } from "../src/format";
+import { actionOf, keyOf, SECTIONS } from "../src/keys";
+import { share, valueOf } from "../src/magnitude";
+import type { Column, HistoryMessage, Point, Row } from "../src/protocol";
+import { merged, NOTHING_KNOWN } from "../src/rows";
+import { axisTimes, continued, fromHistory, gaps, NO_CURVES, SPAN_MS } from "../src/series";
+import { parse, toggled } from "../src/settings";
+import { delayBefore, socketAddress } from "../src/socket";
+import { windowAround } from "../src/window";
+
+describe("address", () => {
+  const full: Place = {
+    view: "connections",
+    within: { view: "users", key: "k&1=#", label: "mara & <b>" },
+    filter: "name ~ ^a#&= and remote_address in 10.0.0.0/8",
+    active: true,
+    sort: "rx",
+    reverse: true,
+    selected: "a/b+c d%",
+    totals: true,
+    bits: true,
+    binary: true,
+    exact: true,
+  };
+
+  test("a place survives its address", () => {
+    expect(read(write(full))).toEqual(full);
+    for (const view of VIEWS) expect(read(write({ ...HOME, view }))).toEqual({ ...HOME, view });
+  });
+
+  test("an address that makes no sense is the usual place", () => {
+    for (const text of ["", "#", "#view=nothing&in=x&key=1", "#%", "#view=&active=yes"]) {
+      expect(read(text)).toEqual(HOME);
+    }
+  });
+});
+
+function column(name: string, rank: number, stretch = 0, cells = 6): Column {
+  return {
+    name, rank, stretch, cells, title: name, meaning: "", align: "left", sortable: false,
+    rises: true, traffic: stretch ? null : name, keep_end: false,
+  };
+}
+
+describe("columns", () => {
+  const room = (width: number, exact = false) => ({ width, exact });
+  const columns = [column("pid", 0), column("rx", 2), column("tx", 2), column("cmd", 9, 4)];
+
+  test("those with the largest rank give way, all of a rank together", () => {
+    const one = leastWidth(columns[0] as Column, room(900));
+    expect(fitting(columns, room(10_000))).toEqual(columns);
+    expect(fitting(columns, room(2 * one + 4)).map((each) => each.name)).toEqual(["pid"]);
+    expect(fitting(columns, room(3 * one + 4)).map((each) => each.name)).toEqual(["pid", "rx", "tx"]);
+  });
+
+  test("one column is left on the narrowest screen", () => {
+    expect(fitting(columns, room(1))).toEqual([columns[0]]);
+  });
+
+  test("a path leaves room for numbers on a narrow screen", () => {
+    const path = column("path", 0, 8, 12);
+    expect(leastWidth(path, room(390))).toBeLessThan(170);
+    expect(leastWidth(path, room(1400))).toBeGreaterThan(300);
+  });
+
+  test("exact numbers take more room, text does not", () => {
+    expect(leastWidth(columns[1] as Column, room(900, true))).toBeGreaterThan(leastWidth(columns[1] as Column, room(900)));
+    expect(leastWidth(columns[3] as Column, room(900, true))).toBe(leastWidth(columns[3] as Column, room(900)));
+  });
+
+  test("the line is filled whether or not a column stretches", () => {
+    expect(template(columns, room(900))).toContain("4fr");
+    expect(template(columns.slice(0, 3), room(900))).toMatch(/1fr\)$/);
+  });
+});
+
+describe("numbers", () => {
+  const plain = { bits: false, binary: false };
+
+  test("rates are written as the table writes them", () => {
+    const pairs: [number | null, string][] = [
+      [null, "?"], [0, "0"], [0.2, "<1"], [999, "999"], [999.5, "1.0K"], [99_949, "99.9K"],
+      [99_950, "100K"], [999_499, "999K"], [1_500_000, "1.5M"], [2e18, "2.0E"],
+    ];
+    for (const [value, text] of pairs) expect(rate(value, plain)).toBe(text);
+    expect(rate(1000, { bits: true, binary: false })).toBe("8.0K");
+    expect(rate(1536, { bits: false, binary: true })).toBe("1.5K");
+  });
+
+  test("the value of a written number is found again", () => {
+    expect(valueOf("1.5M")).toBe(1_500_000);
+    expect(valueOf("1,234,567")).toBe(1_234_567);
+    for (const text of ["·", "?", "<1", "", "name", "1.5X"]) expect(valueOf(text)).toBe(0);
+  });
+
+  test("a bar grows with the number and stays inside its cell", () => {
+    const parts = ["1", "5.0K", "2.0M", "1.0G", "9.0P"].map((text) => share(text, false));
+    expect(parts).toEqual([...parts].sort((a, b) => a - b));
+    expect(Math.max(...parts)).toBe(1);
+    expect(share("·", false)).toBe(0);
+  });
+
+  test("a duration has at most two units", () => {
+    expect(duration(-5)).toBe("0 s");
+    expect(duration(200_000)).toBe("3 m 20 s");
+    expect(duration(7_500_000)).toBe("2 h 5 m");
+    expect(duration(86_400_000)).toBe("1 d");
+  });
+});
+
+function point(t: number, value: number | null = 1): Point {
+  return { t_ms: t, net_rx: value, net_tx: value, file_read: value, file_write: value };
+}
+
+describe("curves", () => {
+  test("an older or equal point changes nothing", () => {
+    const curves = continued(NO_CURVES, point(1000), 1000);
+    expect(continued(curves, point(1000, 5), 1000)).toBe(curves);
+    expect(continued(curves, point(500, 5), 1000)).toBe(curves);
+  });
+
+  test("time without points is a gap, not a line", () => {
+    const curves = continued(continued(NO_CURVES, point(1000), 1000), point(9000), 1000);
+    expect(curves.net_rx.map((sample) => sample.y)).toEqual([1, null, 1]);
+  });
+
+  test("a gap is a pause if the page was paused when it began", () => {
+    const curves = continued(NO_CURVES, point(1000), 1000);
+    const paused = continued(curves, point(9000), 1000, 1000);
+    expect(gaps(paused)).toEqual([{ from: 1000, to: 9000, paused: true }]);
+    const later = continued(paused, point(20_000), 1000, 1000);
+    expect(gaps(later)[1]).toEqual({ from: 9000, to: 20_000, paused: false });
+    expect(gaps(continued(curves, point(2000), 1000, 1000))).toEqual([]);
+  });
+
+  test("what was known before a daemon began stays, with a gap", () => {
+    const known = continued(continued(NO_CURVES, point(1000), 1000), point(2000), 1000);
+    const nothing = [null, null, null];
+    const history: HistoryMessage = {
+      type: "history", key: null, t_ms: [8000, 9000, 10_000],
+      net_rx: [null, 5, 6], net_tx: nothing, file_read: nothing, file_write: nothing,
+    };
+    const curves = fromHistory(history, known);
+    expect(curves.net_rx.map((sample) => sample.x)).toEqual([1000, 2000, 3000, 9000, 10_000]);
+    expect(gaps(curves)).toEqual([{ from: 2000, to: 9000, paused: false }]);
+  });
+
+  test("an unknown value is a gap", () => {
+    const curves = continued(continued(NO_CURVES, point(1000), 1000), point(2000, null), 1000);
+    expect(curves.file_read.map((sample) => sample.y)).toEqual([1, null]);
+  });
+
+  test("what is older than the chart is forgotten", () => {
+    let curves = NO_CURVES;
+    for (let at = 0; at <= 2 * SPAN_MS; at += 1000) curves = continued(curves, point(at), 1000);
+    expect(curves.net_tx.length).toBeLessThanOrEqual(SPAN_MS / 1000 + 1);
+    expect(curves.net_tx[0]?.x).toBe(SPAN_MS);
+  });
+
+  test("the daemon's history is followed by live points", () => {
+    const history: HistoryMessage = {
+      type: "history", key: null, t_ms: [1000, 2000],
+      net_rx: [1, null], net_tx: [1, 2], file_read: [0, 0], file_write: [0, 0],
+    };
+    const curves = continued(fromHistory(history), point(3000, 7), 1000);
+    expect(curves.net_rx.map((sample) => sample.y)).toEqual([1, null, 7]);
+  });
+
+  test("the axis has a few round times", () => {
+    for (const span of [20_000, 60_000, 300_000, 600_000]) {
+      const times = axisTimes(1_700_000_003_123, 1_700_000_003_123 + span);
+      expect(times.length).toBeGreaterThan(0);
+      expect(times.length).toBeLessThanOrEqual(6);
+      for (const time of times) expect(time % 15_000).toBe(0);
+    }
+  });
+});
+
+function row(key: string): Row {
+  return { key, cells: [key], tones: "." };
+}
+
+describe("rows", () => {
+  test("rows of another arrangement are dropped", () => {
+    const old = merged(NOTHING_KNOWN, "a", 0, [row("x"), row("y")], 100);
+    expect([...merged(old, "b", 1, [row("z")], 100).rows.keys()]).toEqual([1]);
+  });
+
+  test("a row that moved is not in two places", () => {
+    const old = merged(NOTHING_KNOWN, "a", 0, [row("x"), row("y"), row("z")], 100);
+    const next = merged(old, "a", 1, [row("x")], 100);
+    expect([...next.rows].map(([at, each]) => [at, each.key]).sort()).toEqual([[1, "x"], [2, "z"]]);
+  });
+
+  test("rows beyond the end of a shorter list are dropped", () => {
+    const old = merged(NOTHING_KNOWN, "a", 0, [row("x"), row("y")], 2);
+    expect([...merged(old, "a", 0, [row("x")], 1).rows.keys()]).toEqual([0]);
+  });
+
+  test("the window contains the rows that exist and moves in steps", () => {
+    for (const first of [0, 7, 123, 9990]) {
+      const { first: from, count } = windowAround(first, first + 40);
+      expect(from).toBeLessThanOrEqual(first);
+      expect(from + count).toBeGreaterThan(first + 40);
+      expect(from % 10).toBe(0);
+    }
+  });
+});
+
+describe("settings", () => {
+  test("what was stored by somebody else does no harm", () => {
+    for (const text of [null, "", "{", "null", "7", '{"theme":"<b>","hidden":[1],"seen":{}}']) {
+      expect(parse(text)).toEqual(parse("{}"));
+    }
+  });
+
+  test("settings survive storing", () => {
+    const settings = parse('{"theme":"dark","classes":["pipe"],"hidden":{"files":["inode"]}}');
+    expect(parse(JSON.stringify(settings))).toEqual(settings);
+    expect(toggled(toggled([], "pipe"), "pipe")).toEqual([]);
+  });
+});
+
+describe("keys", () => {
+  test("no key does two things", () => {
+    const keys = SECTIONS.flatMap((section) => section.bindings.flatMap((each) => each.keys));
+    expect(new Set(keys).size).toBe(keys.length);
+  });
+
+  test("keys with Ctrl, Alt or Meta are the browser's", () => {
+    const none = { ctrlKey: false, altKey: false, metaKey: false };
+    expect(keyOf({ key: "f", ...none, ctrlKey: true })).toBeNull();
+    expect(actionOf(keyOf({ key: " ", ...none }) ?? "")).toBe("pause");
+    expect(actionOf("z")).toBeNull();
+  });
+});
+
+describe("socket", () => {
+  test("its address is below that of the page", () => {
+    expect(socketAddress("https://host/sub/#view=x")).toBe("wss://host/sub/api/v1/page");
+    expect(socketAddress("http://127.0.0.1:8484/?a=b")).toBe("ws://127.0.0.1:8484/api/v1/page");
+  });
+
+  test("attempts become rarer up to a limit", () => {
+    const delays = [0, 1, 2, 5, 50].map(delayBefore);
+    expect(delays).toEqual([...delays].sort((a, b) => a - b));
+    expect(delayBefore(1000)).toBe(5000);
+  });
+});
