@@ -40,11 +40,12 @@ def process(pid: int, cpu_ns: int, role: str = "publisher") -> ProcessCost:
 
 
 def test_a_complete_health_object_has_everything_in_the_contract() -> None:
-    health = Health(Hooks({"sockets": "tracepoint"}, ["io_uring"]), 0)
+    health = Health(Hooks({"sockets": "tracepoint"}, ["io_uring"]), 5)
     cost = Cost(SECOND, [ProcessCost("collector", 7, 8, 42)], ProbeRuns(9, 1), NO_LOOKS)
     assert health.tick({"events": 0}, MAPS, cost) == {
         "status": "complete",
         "reasons": [],
+        "began_ns": 5,
         "lost": {"events": 0},
         "lost_interval": {"events": 0},
         "modes": {"sockets": "tracepoint"},
