@@ -3,5 +3,5 @@
 Offers: start.
 Imports: anyio, fastapi, msgpack, pbmon_client.data, pbmon_client.options, pbmon_client.output,
     pbmon_client.present, pbmon_client.subscription, pbmond.fields, pbmond.wire, pydantic, re2,
-    starlette, uvicorn.
+    starlette, uvicorn, websockets.
 """
