@@ -83,7 +83,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         for extension in self.conn.available_extensions or ():
             if isinstance(extension, ServerPerMessageDeflateFactory):
-                extension.compress_settings["level"] = _LEVEL  # uvicorn has no setting for it
+                settings = extension.compress_settings or {}  # uvicorn's, which has none for this
+                extension.compress_settings = {**settings, "level": _LEVEL}
 
     def pause_writing(self) -> None:
         """Begin to wait for a peer that reads too slowly."""
