@@ -36,7 +36,8 @@ and the members of group pbmon see all.
 
 Without an output option it opens the terminal interface (? shows its keys).
 Where there is no terminal, it prints a table for every snapshot, busiest first.
-`pbmon-client web` shows the same in a browser; see `pbmon-client web --help`.
+`pbmon-client web` shows the same in a browser, and `pbmon-client export` pushes
+metrics; each has a --help of its own.
 """
 
 _EPILOG: Final = """\
@@ -186,7 +187,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _OptionParser(
         prog="pbmon-client",
         usage="pbmon-client [--json | --ndjson | --csv | --once] [options]\n"
-        "       pbmon-client web [options]",
+        "       pbmon-client web [options]\n"
+        "       pbmon-client export --otlp URL [options]",
         description=_INTRO,
         epilog=_epilog(),
         formatter_class=_wide_help,
@@ -203,17 +205,21 @@ def _wide_help(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=80)
 
 
+def version() -> str:
+    """Look up the version of pbmon that is installed."""
+    from importlib import metadata  # noqa: PLC0415 - slow to import
+
+    try:
+        return metadata.version("pbmon")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 class _Version(argparse.Action):
-    """Prints the version, which is looked up only then: the look-up is slow to import."""
+    """Prints the version, which is looked up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_ignored: object) -> None:
-        from importlib import metadata  # noqa: PLC0415
-
-        try:
-            version = metadata.version("pbmon")
-        except metadata.PackageNotFoundError:
-            version = "(not installed)"
-        sys.stdout.write(f"{parser.prog} {version}\n")
+        sys.stdout.write(f"{parser.prog} {version()}\n")
         parser.exit(0)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.live_world import HOSTILE, World, crowd
@@ -22,12 +22,13 @@ _POWERS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 def column(page: Page, name: str) -> list[str]:
     """The texts of a column's cells in sight, from the top, once the table shows one snapshot."""
     at = page.get_by_role("columnheader", name=name, exact=True).get_attribute("aria-colindex")
-    return page.evaluate(
+    texts: list[str] = page.evaluate(
         "(at) => [...document.querySelectorAll('.rows .line')]"
         ".sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)"
         ".map((row) => row.querySelector(`[aria-colindex='${at}']`)?.textContent)",
         at,
-    )  # type: ignore[no-any-return]
+    )
+    return texts
 
 
 def number(text: str) -> float:
@@ -46,11 +47,12 @@ def choose(page: Page, name: str) -> None:
 
 def samples(page: Page) -> int:
     """How many pixels of the host's chart are drawn on."""
-    return page.evaluate(
+    drawn: int = page.evaluate(
         "() => { const it = document.querySelector('.host-chart canvas');"
         "const all = it.getContext('2d').getImageData(0, 0, it.width, it.height).data;"
         "return all.filter((value, at) => at % 4 === 3 && value > 0).length }"
-    )  # type: ignore[no-any-return]
+    )
+    return drawn
 
 
 def test_the_page_names_the_host_and_lists_its_processes(server: Server, visit: Visit) -> None:
@@ -131,7 +133,12 @@ def test_a_reload_shows_the_same_place(server: Server, visit: Visit) -> None:
 def test_hostile_names_are_text(server: Server, visit: Visit) -> None:
     page = visit(server, STILL)
     alarms: list[str] = []
-    page.on("dialog", lambda dialog: (alarms.append(dialog.message), dialog.dismiss()))
+
+    def refuse(dialog: Dialog) -> None:
+        alarms.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", refuse)
     shown = column(page, "NAME")
     for name in HOSTILE:
         assert any(name[:15] in text for text in shown), name

@@ -1,6 +1,7 @@
 // What keys, clicks and the address do to the state.
 import { batch } from "@preact/signals";
 import { HOME, isView, membersOf, read, VIEWS, write, type Place, type ViewName } from "./address";
+import type { Key, Row } from "./protocol";
 import { toggled, save, type Settings, type Theme } from "./settings";
 import * as state from "./state";
 
@@ -13,6 +14,8 @@ export const table = {
 
 /** The sort of each view that was seen, to come back to. */
 const sorts = new Map<ViewName, Pick<Place, "sort" | "reverse">>();
+/** The rows of each view that were pinned. */
+const pins = new Map<ViewName, Key[]>();
 /** The row to select as soon as it is known, by its index. */
 let awaited: number | null = null;
 /** Where the selection is, from a key press until the server has answered it. */
@@ -40,10 +43,11 @@ export function followAddress(): void {
 function elsewhere(change: Partial<Place>): void {
   const now = state.place.value;
   sorts.set(now.view, { sort: now.sort, reverse: now.reverse });
+  pins.set(now.view, state.pinned.value);
   const view = change.view ?? now.view;
   const sort = sorts.get(view) ?? { sort: HOME.sort, reverse: HOME.reverse };
   batch(() => {
-    state.pinned.value = [];
+    state.pinned.value = pins.get(view) ?? [];
     state.opened.value = false;
     go({ within: null, selected: null, ...sort, ...change }, true);
   });
@@ -80,11 +84,20 @@ export function setFilter(filter: string): void {
 
 // --- rows -------------------------------------------------------------------------------------
 
+/** Select a row; one that is not known yet, as soon as it arrives. */
 export function select(index: number): void {
-  const row = state.known.value.rows.get(index);
+  const row = state.busy.value ? undefined : state.known.value.rows.get(index);
   awaited = row === undefined ? index : null;
   here = index;
   if (row !== undefined) go({ selected: row.key });
+}
+
+/** Select the row that somebody pointed at, wherever it is by now. */
+export function choose(row: Row, index: number): void {
+  if (state.view.value?.view !== state.place.value.view) return; // its key means nothing here
+  awaited = null;
+  here = index;
+  go({ selected: row.key });
 }
 
 function cursor(): number {
@@ -170,6 +183,30 @@ export function flip(flag: Flag): void {
   go({ [flag]: !state.place.value[flag] });
 }
 
+function pause(): void {
+  batch(() => {
+    state.paused.value = !state.paused.value;
+    if (state.paused.value) state.pausedMs.value = state.view.value?.time_ms ?? null;
+  });
+}
+
+const COPIED_MS = 1800;
+
+/** Copy the address of what is shown; the token is no part of it. */
+async function copyLink(): Promise<void> {
+  const address = new URL(write(state.place.value), location.href).href;
+  try {
+    await navigator.clipboard.writeText(address);
+  } catch {
+    window.prompt("The address of this view", address); // the clipboard is forbidden here
+    return;
+  }
+  state.copied.value = true;
+  setTimeout(() => {
+    state.copied.value = false;
+  }, COPIED_MS);
+}
+
 export function focusFilter(): void {
   const input = document.getElementById("filter");
   if (input instanceof HTMLInputElement) {
@@ -196,9 +233,7 @@ const BY_ACTION: Record<string, (key: string) => void> = {
   reverse: () => go({ reverse: !state.place.value.reverse }),
   active: () => flip("active"),
   pin: () => pin(),
-  pause: () => {
-    state.paused.value = !state.paused.value;
-  },
+  pause: () => pause(),
   totals: () => flip("totals"),
   bits: () => flip("bits"),
   binary: () => flip("binary"),
@@ -211,6 +246,7 @@ const BY_ACTION: Record<string, (key: string) => void> = {
   },
   acknowledge: () => acknowledge(),
   theme: () => nextTheme(),
+  link: () => void copyLink(),
   help: () => {
     state.dialog.value = "help";
   },

@@ -64,6 +64,7 @@ export const SECTIONS: readonly Section[] = [
     bindings: [
       bind("H F3", "health", "health: what is lost or unseen (*), and the cost"),
       bind("x", "acknowledge", "dismiss the warnings"),
+      bind("y", "link", "copy the address of this view"),
       bind("T", "theme", "as the system, dark or light"),
       bind("? h F1", "help", "this help"),
     ],

@@ -24,7 +24,7 @@ function takeView(message: ViewMessage): void {
   );
   if (message.point !== null) {
     const curves = state.hostCurves.value;
-    state.hostCurves.value = continued(curves, message.point, message.interval_ms);
+    state.hostCurves.value = continued(curves, message.point, message.interval_ms, state.pausedMs.value);
   }
   if (message.wish === number) state.mistake.value = null;
   state.away.value = null;
@@ -42,7 +42,8 @@ function takeSelected(message: SelectedMessage): void {
   state.flowColumns.value = tables;
   if (message.point !== null) {
     const interval = state.view.value?.interval_ms ?? 1000;
-    state.rowCurves.value = continued(state.rowCurves.value, message.point, interval);
+    const curves = state.rowCurves.value;
+    state.rowCurves.value = continued(curves, message.point, interval, state.pausedMs.value);
   }
   state.selected.value = message;
 }
@@ -50,9 +51,11 @@ function takeSelected(message: SelectedMessage): void {
 function takeHistory(message: HistoryMessage): void {
   // A group has no history: what was seen of it here is all there is.
   if (message.t_ms.length === 0) return;
-  if (message.key === null) state.hostCurves.value = fromHistory(message);
+  if (message.key === null) {
+    state.hostCurves.value = fromHistory(message, state.hostCurves.value);
+  }
   else if (message.key === state.place.value.selected) {
-    state.rowCurves.value = fromHistory(message);
+    state.rowCurves.value = fromHistory(message, state.rowCurves.value);
   }
 }
 

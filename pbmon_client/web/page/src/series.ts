@@ -10,34 +10,78 @@ const GAP_INTERVALS = 2.5;
 export interface Sample {
   x: number;
   y: number | null;
+  /** Where nothing is known: whether that is because the page was paused. */
+  paused?: boolean;
 }
 
 export type Curves = Readonly<Record<SeriesName, readonly Sample[]>>;
 
 export const NO_CURVES: Curves = { net_rx: [], net_tx: [], file_read: [], file_write: [] };
 
-export function fromHistory(history: HistoryMessage): Curves {
+/** The daemon's history, after what was known of the time before it: a daemon that has just
+ * begun knows less than the page. */
+export function fromHistory(history: HistoryMessage, before: Curves = NO_CURVES): Curves {
+  const { t_ms: times } = history;
+  const start = times.findIndex((_, at) => SERIES.some((name) => history[name][at] != null));
+  const begin = times[Math.max(0, start)] ?? 0;
+  const step = (times[1] ?? 1000) - (times[0] ?? 0);
   const made = {} as Record<SeriesName, Sample[]>;
   for (const name of SERIES) {
-    made[name] = history.t_ms.map((x, at) => ({ x, y: history[name][at] ?? null }));
+    const older = before[name].filter((sample) => sample.x < begin);
+    const last = older.at(-1);
+    if (last && begin - last.x > GAP_INTERVALS * step) older.push({ x: last.x + step, y: null });
+    const from = last === undefined ? 0 : Math.max(0, start);
+    const newer = times.slice(from).map((x, at) => ({ x, y: history[name][from + at] ?? null }));
+    made[name] = [...older, ...newer];
   }
   return made;
 }
 
-/** Add a point to the curves; one that is no newer than the last changes nothing. */
-export function continued(curves: Curves, point: Point, intervalMs: number): Curves {
+/** Add a point to the curves; one that is no newer than the last changes nothing. A gap that
+ * begins about when the page was paused last, `pausedMs`, is a pause. */
+export function continued(
+  curves: Curves,
+  point: Point,
+  intervalMs: number,
+  pausedMs: number | null = null,
+): Curves {
   const last = curves.net_rx.at(-1)?.x;
   if (last !== undefined && point.t_ms <= last) return curves;
-  const gap = last !== undefined && point.t_ms - last > GAP_INTERVALS * intervalMs;
+  const longest = GAP_INTERVALS * intervalMs;
+  const gap = last !== undefined && point.t_ms - last > longest;
+  const paused = gap && pausedMs !== null && Math.abs(last - pausedMs) <= longest;
   const made = {} as Record<SeriesName, readonly Sample[]>;
   for (const name of SERIES) {
     const old = curves[name];
     const first = old.findIndex((sample) => sample.x >= point.t_ms - SPAN_MS);
     const kept = first < 0 ? [] : old.slice(first);
-    if (gap && kept.length > 0) kept.push({ x: (last ?? 0) + intervalMs, y: null });
+    if (gap && kept.length > 0) kept.push({ x: last + intervalMs, y: null, paused });
     kept.push({ x: point.t_ms, y: point[name] });
     made[name] = kept;
   }
+  return made;
+}
+
+export interface Gap {
+  from: number;
+  to: number;
+  paused: boolean;
+}
+
+/** The times between two known points of which nothing is known. */
+export function gaps(curves: Curves): Gap[] {
+  const made: Gap[] = [];
+  let from: number | null = null;
+  let paused: boolean | null = null; // null outside a gap
+  curves.net_rx.forEach((sample, at) => {
+    if (SERIES.every((name) => curves[name][at]?.y == null)) {
+      paused = (paused ?? false) || sample.paused === true;
+      return;
+    }
+    if (paused !== null && from !== null) made.push({ from, to: sample.x, paused });
+    from = sample.x;
+    paused = null;
+  });
   return made;
 }
 

@@ -21,11 +21,15 @@ export const place = signal<Place>(read(location.hash));
 export const settings = signal(load());
 export const pinned = signal<Key[]>([]);
 export const paused = signal(false);
+/** When, by the clock of the snapshots, the page was paused last. */
+export const pausedMs = signal<number | null>(null);
 /** The rows in sight and some around them. */
 export const range = signal({ first: 0, count: 60 });
 /** The width of the table, in px. */
 export const width = signal(0);
 export type DialogName = "help" | "columns" | "health";
+/** For a moment after the address was copied. */
+export const copied = signal(false);
 export const dialog = signal<DialogName | null>(null);
 /** On a narrow screen the selected row's details cover the table while this is set. */
 export const opened = signal(false);
@@ -90,7 +94,7 @@ export const wanted = computed<Column[]>(() => {
       ? !hidden[name]?.includes(column.name) && !classes.includes(column.traffic ?? "")
       : added[name]?.includes(column.name),
   );
-  return fitting(chosen, width.value, place.value.exact);
+  return fitting(chosen, { width: width.value, exact: place.value.exact });
 });
 
 export const units = computed<Units>(() => {
@@ -115,6 +119,12 @@ const arranged = computed(() => ({
 }));
 
 export const arrangement = computed(() => JSON.stringify(arranged.value));
+
+/** Whether other rows than those that are known were asked for, and will come. */
+export const busy = computed(() => {
+  if (mistake.value !== null || away.value !== null) return false;
+  return known.value.arrangement !== arrangement.value || view.value?.waiting === true;
+});
 
 const FLOWS_SHOWN = 60;
 

@@ -11,13 +11,16 @@ import type { RefObject } from "preact";
 import { range, width } from "./state";
 import { windowAround } from "./window";
 
-export const HEADER_PX = 32;
 const COARSE = matchMedia("(pointer: coarse)");
 /** Rows that exist beyond both edges. */
 const OVERSCAN = 6;
 
 export function rowHeight(): number {
   return COARSE.matches ? 40 : 29;
+}
+
+export function headerHeight(): number {
+  return COARSE.matches ? 40 : 32;
 }
 
 export interface VisibleRows {
@@ -38,7 +41,7 @@ export function useRows(scroller: RefObject<HTMLDivElement | null>, count: numbe
     observeElementRect,
     observeElementOffset,
     overscan: OVERSCAN,
-    scrollPaddingStart: HEADER_PX,
+    scrollPaddingStart: headerHeight(),
     onChange: () => redraw(undefined),
   };
   made.current ??= new Virtualizer<HTMLDivElement, HTMLElement>(options);

@@ -7,7 +7,7 @@ import { actionOf, keyOf, SECTIONS } from "../src/keys";
 import { share, valueOf } from "../src/magnitude";
 import type { Column, HistoryMessage, Point, Row } from "../src/protocol";
 import { merged, NOTHING_KNOWN } from "../src/rows";
-import { axisTimes, continued, fromHistory, NO_CURVES, SPAN_MS } from "../src/series";
+import { axisTimes, continued, fromHistory, gaps, NO_CURVES, SPAN_MS } from "../src/series";
 import { parse, toggled } from "../src/settings";
 import { delayBefore, socketAddress } from "../src/socket";
 import { windowAround } from "../src/window";
@@ -47,27 +47,34 @@ function column(name: string, rank: number, stretch = 0, cells = 6): Column {
 }
 
 describe("columns", () => {
+  const room = (width: number, exact = false) => ({ width, exact });
   const columns = [column("pid", 0), column("rx", 2), column("tx", 2), column("cmd", 9, 4)];
 
   test("those with the largest rank give way, all of a rank together", () => {
-    const one = leastWidth(columns[0] as Column, false);
-    expect(fitting(columns, 10_000, false)).toEqual(columns);
-    expect(fitting(columns, 2 * one + 4, false).map((each) => each.name)).toEqual(["pid"]);
-    expect(fitting(columns, 3 * one + 4, false).map((each) => each.name)).toEqual(["pid", "rx", "tx"]);
+    const one = leastWidth(columns[0] as Column, room(900));
+    expect(fitting(columns, room(10_000))).toEqual(columns);
+    expect(fitting(columns, room(2 * one + 4)).map((each) => each.name)).toEqual(["pid"]);
+    expect(fitting(columns, room(3 * one + 4)).map((each) => each.name)).toEqual(["pid", "rx", "tx"]);
   });
 
   test("one column is left on the narrowest screen", () => {
-    expect(fitting(columns, 1, false)).toEqual([columns[0]]);
+    expect(fitting(columns, room(1))).toEqual([columns[0]]);
+  });
+
+  test("a path leaves room for numbers on a narrow screen", () => {
+    const path = column("path", 0, 8, 12);
+    expect(leastWidth(path, room(390))).toBeLessThan(170);
+    expect(leastWidth(path, room(1400))).toBeGreaterThan(300);
   });
 
   test("exact numbers take more room, text does not", () => {
-    expect(leastWidth(columns[1] as Column, true)).toBeGreaterThan(leastWidth(columns[1] as Column, false));
-    expect(leastWidth(columns[3] as Column, true)).toBe(leastWidth(columns[3] as Column, false));
+    expect(leastWidth(columns[1] as Column, room(900, true))).toBeGreaterThan(leastWidth(columns[1] as Column, room(900)));
+    expect(leastWidth(columns[3] as Column, room(900, true))).toBe(leastWidth(columns[3] as Column, room(900)));
   });
 
   test("the line is filled whether or not a column stretches", () => {
-    expect(template(columns, false)).toContain("4fr");
-    expect(template(columns.slice(0, 3), false)).toMatch(/1fr\)$/);
+    expect(template(columns, room(900))).toContain("4fr");
+    expect(template(columns.slice(0, 3), room(900))).toMatch(/1fr\)$/);
   });
 });
 
@@ -119,6 +126,27 @@ describe("curves", () => {
   test("time without points is a gap, not a line", () => {
     const curves = continued(continued(NO_CURVES, point(1000), 1000), point(9000), 1000);
     expect(curves.net_rx.map((sample) => sample.y)).toEqual([1, null, 1]);
+  });
+
+  test("a gap is a pause if the page was paused when it began", () => {
+    const curves = continued(NO_CURVES, point(1000), 1000);
+    const paused = continued(curves, point(9000), 1000, 1000);
+    expect(gaps(paused)).toEqual([{ from: 1000, to: 9000, paused: true }]);
+    const later = continued(paused, point(20_000), 1000, 1000);
+    expect(gaps(later)[1]).toEqual({ from: 9000, to: 20_000, paused: false });
+    expect(gaps(continued(curves, point(2000), 1000, 1000))).toEqual([]);
+  });
+
+  test("what was known before a daemon began stays, with a gap", () => {
+    const known = continued(continued(NO_CURVES, point(1000), 1000), point(2000), 1000);
+    const nothing = [null, null, null];
+    const history: HistoryMessage = {
+      type: "history", key: null, t_ms: [8000, 9000, 10_000],
+      net_rx: [null, 5, 6], net_tx: nothing, file_read: nothing, file_write: nothing,
+    };
+    const curves = fromHistory(history, known);
+    expect(curves.net_rx.map((sample) => sample.x)).toEqual([1000, 2000, 3000, 9000, 10_000]);
+    expect(gaps(curves)).toEqual([{ from: 2000, to: 9000, paused: false }]);
   });
 
   test("an unknown value is a gap", () => {

@@ -9,13 +9,14 @@ import {
   PointElement,
   Tooltip,
   type ChartDataset,
-  type Plugin,
+  type ScriptableContext,
 } from "chart.js";
 import { useEffect, useRef } from "preact/hooks";
 import { clock, rate } from "../format";
 import { SERIES, type SeriesName } from "../protocol";
 import { axisTimes, SPAN_MS, type Curves, type Sample } from "../series";
 import { colours } from "../theme";
+import { CROSSHAIR, GAPS } from "./marks";
 
 Canvas.register(Filler, LinearScale, LineController, LineElement, PointElement, Tooltip);
 
@@ -30,25 +31,6 @@ const SHORTEST_SPAN_MS = 60_000;
 
 type LineCanvas = Canvas<"line", Sample[]>;
 
-/** A line from top to bottom where the tooltip is. */
-const CROSSHAIR: Plugin<"line"> = {
-  id: "crosshair",
-  afterDatasetsDraw(chart) {
-    const at = chart.tooltip?.getActiveElements()[0]?.element.x;
-    if (at === undefined) return;
-    const { ctx, chartArea } = chart;
-    ctx.save();
-    ctx.strokeStyle = String(chart.options.color);
-    ctx.globalAlpha = 0.4;
-    ctx.lineWidth = 1;
-    ctx.beginPath();
-    ctx.moveTo(at, chartArea.top);
-    ctx.lineTo(at, chartArea.bottom);
-    ctx.stroke();
-    ctx.restore();
-  },
-};
-
 /** What a custom property's colour is now; the canvas knows no custom properties. */
 function colourOf(place: HTMLElement, property: string): string {
   const probe = document.createElement("span");
@@ -59,8 +41,16 @@ function colourOf(place: HTMLElement, property: string): string {
   return color;
 }
 
-function translucent(colour: string): string {
-  return colour.replace(/^rgb\((.*)\)$/, "rgba($1, 0.1)");
+/** The colour below a curve: less and less of it towards the bottom. */
+function fading(colour: string): (context: ScriptableContext<"line">) => CanvasGradient | string {
+  const [top, bottom] = [0.22, 0].map((alpha) => colour.replace(/^rgb\((.*)\)$/, `rgba($1, ${alpha})`));
+  return ({ chart: { ctx, chartArea } }) => {
+    if (chartArea === undefined) return "transparent";
+    const made = ctx.createLinearGradient(0, chartArea.top, 0, chartArea.bottom);
+    made.addColorStop(0, top ?? colour);
+    made.addColorStop(1, bottom ?? colour);
+    return made;
+  };
 }
 
 function dataset(name: SeriesName): ChartDataset<"line", Sample[]> {
@@ -88,7 +78,7 @@ function made(canvas: HTMLCanvasElement, writing: { current: Writing }): LineCan
   return new Canvas<"line", Sample[]>(canvas, {
     type: "line",
     data: { datasets: SERIES.map(dataset) },
-    plugins: [CROSSHAIR],
+    plugins: [GAPS, CROSSHAIR],
     options: {
       animation: false,
       parsing: false,
@@ -169,7 +159,7 @@ function paint(chart: LineCanvas, place: HTMLElement): void {
   SERIES.forEach((name, at) => {
     const colour = colourOf(place, `--${name.replace("_", "-")}`);
     const set = chart.data.datasets[at];
-    if (set) Object.assign(set, { borderColor: colour, backgroundColor: translucent(colour) });
+    if (set) Object.assign(set, { borderColor: colour, backgroundColor: fading(colour) });
   });
 }
 

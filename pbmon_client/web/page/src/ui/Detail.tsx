@@ -13,7 +13,7 @@ function Facts() {
   return (
     <dl class="facts">
       {facts.map((fact) => (
-        <div key={fact.name} class={fact.text.length > 28 ? "long" : ""}>
+        <div key={fact.name} class={fact.text.length > 22 ? "long" : ""}>
           <dt>{fact.label}</dt>
           <dd>{fact.text}</dd>
         </div>
@@ -39,7 +39,9 @@ function FlowRow({ kind, columns, row }: { kind: Kind; columns: readonly Column[
     <tr class={row.state ?? ""}>
       <th scope="row" title={what}>
         <span class={`badge ${text("class")}`}>{text("class") || text("protocol")}</span>
-        <bdi class={kind}>{what || "(no name)"}</bdi>
+        <span class={kind === "files" ? "what end" : "what"}>
+          <bdi dir="ltr">{what || "(no name)"}</bdi>
+        </span>
         {kind === "connections" && (
           <small>
             {text("protocol")} {text("direction")} {text("local_address")}
@@ -105,7 +107,7 @@ export function Detail() {
   return (
     <aside id="detail" class="detail scroller" tabIndex={0} aria-label={`Selected: ${about.title}`} ref={pane}>
       <header>
-        <h2>{about.title}</h2>
+        <h2 title={about.title}>{about.title}</h2>
         {about.gone && <span class="badge gone">gone</span>}
         <span class="spring" />
         {group && (

@@ -1,14 +1,16 @@
 // The table: a grid of which only the rows in sight exist, with its titles inside.
 import { useEffect, useRef } from "preact/hooks";
-import { open, select, setFilter, sortBy, table } from "../actions";
+import { choose, open, setFilter, sortBy, table } from "../actions";
 import { template, totalWidth } from "../columns";
 import { count } from "../format";
 import { share } from "../magnitude";
 import type { Column, Row } from "../protocol";
 import * as state from "../state";
-import { HEADER_PX, rowHeight, useRows } from "../virtual";
+import { headerHeight, rowHeight, useRows } from "../virtual";
 import { TITLES } from "./Tabs";
 
+/** The columns of one flow's bytes, which are of no class of their own. */
+const OF_FLOWS = new Set(["rx", "tx", "read", "write"]);
 const TONES: Record<string, string> = { d: " quiet", b: " big", h: " huge" };
 /** Where the details cover the table, a tap opens them. */
 const NARROW = matchMedia("(max-width: 860px)");
@@ -17,12 +19,19 @@ function Cell({ column, row, at }: { column: Column; row: Row; at: number }) {
   const text = row.cells[at] ?? "";
   const tone = TONES[row.tones[at] ?? ""] ?? "";
   const side = column.align === "right" ? " right" : "";
-  if (column.traffic !== null) {
+  if (column.traffic !== null || OF_FLOWS.has(column.name)) {
     const part = share(text, state.place.value.totals);
     return (
       <span role="gridcell" aria-colindex={at + 1} class={`cell traffic right ${column.name}${tone}`}>
         {part > 0 && <i class="bar" style={{ transform: `scaleX(${part.toFixed(3)})` }} />}
         <b>{text}</b>
+      </span>
+    );
+  }
+  if (column.keep_end) {
+    return (
+      <span role="gridcell" aria-colindex={at + 1} class={`cell end${tone} ${column.name}`} title={text}>
+        <bdi dir="ltr">{text}</bdi>
       </span>
     );
   }
@@ -46,8 +55,12 @@ function Line({ index, start, height, row }: LineProps) {
   const chosen = row !== undefined && row.key === state.place.value.selected;
   const pinned = index < (state.view.value?.pinned ?? 0);
   const classes = ["line", chosen && "chosen", pinned && "pinned", row?.state];
+  // A mouse selects when it is pressed: until it is released, the row may be elsewhere.
+  function pressed(event: PointerEvent): void {
+    if (row !== undefined && event.pointerType === "mouse" && event.button === 0) choose(row, index);
+  }
   function clicked(): void {
-    select(index);
+    if (row !== undefined) choose(row, index);
     if (NARROW.matches) state.opened.value = true;
   }
   return (
@@ -58,6 +71,7 @@ function Line({ index, start, height, row }: LineProps) {
       aria-rowindex={index + 2}
       aria-selected={chosen}
       style={{ transform: `translateY(${start}px)`, height: `${height}px` }}
+      onPointerDown={pressed}
       onClick={clicked}
       onDblClick={open}
     >
@@ -139,6 +153,7 @@ export function Grid() {
   const rows = useRows(scroller, total);
   const columns = state.columns.value;
   const { exact } = state.place.value;
+  const width = state.width.value;
   const rowsPerPage = rows.perPage;
   useEffect(() => {
     table.rows = rowsPerPage;
@@ -146,9 +161,9 @@ export function Grid() {
     table.focus = () => scroller.current?.focus();
   }, [rowsPerPage, rows.scrollTo]);
   useEffect(() => {
-    scroller.current?.style.setProperty("--columns", template(columns, exact));
-    scroller.current?.style.setProperty("--least", `${totalWidth(columns, exact)}px`);
-  }, [columns, exact]);
+    scroller.current?.style.setProperty("--columns", template(columns, { width, exact }));
+    scroller.current?.style.setProperty("--least", `${totalWidth(columns, { width, exact })}px`);
+  }, [columns, width, exact]);
   const at = now?.selected_index ?? null;
   const seen = at !== null && rows.items.some((item) => item.index === at);
   const { known } = state;
@@ -161,11 +176,12 @@ export function Grid() {
         role="grid"
         tabIndex={0}
         aria-label={`${TITLES[state.place.value.view]}, ${count(total)} rows`}
+        aria-busy={state.busy.value}
         aria-rowcount={total + 1}
         aria-colcount={columns.length}
         aria-activedescendant={seen ? `row-${at}` : undefined}
       >
-        <div role="rowgroup" class="titles" style={{ height: `${HEADER_PX}px` }}>
+        <div role="rowgroup" class="titles" style={{ height: `${headerHeight()}px` }}>
           <div role="row" aria-rowindex={1} class="line">
             {columns.map((column, index) => (
               <Title key={column.name} column={column} at={index} />
@@ -173,15 +189,19 @@ export function Grid() {
           </div>
         </div>
         <div role="rowgroup" class="rows" style={{ height: `${rows.height}px` }}>
-          {rows.items.map((item) => (
-            <Line
-              key={item.index}
-              index={item.index}
-              start={item.start}
-              height={rowHeight()}
-              row={known.value.rows.get(item.index)}
-            />
-          ))}
+          {rows.items.map((item) => {
+            const row = known.value.rows.get(item.index);
+            return (
+              // An element stays with its row, so that what is pointed at is what was seen.
+              <Line
+                key={row?.key ?? item.index}
+                index={item.index}
+                start={item.start}
+                height={rowHeight()}
+                row={row}
+              />
+            );
+          })}
         </div>
       </div>
       <Empty />

@@ -38,8 +38,8 @@ function Sections() {
           <h3>{section.heading}</h3>
           <dl class="report">
             {section.entries.map((entry, at) => (
-              <div key={at}>
-                <dt>{entry.name}</dt>
+              <div key={at} class={entry.name === "" ? "whole" : ""}>
+                <dt class={entry.name === "" ? "unseen" : ""}>{entry.name || section.heading}</dt>
                 <dd>{entry.text}</dd>
               </div>
             ))}

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { act, flip, leave, setFilter, table } from "../actions";
 import { isView } from "../address";
 import { count } from "../format";
-import { mistake, paused, place, view } from "../state";
+import { copied, mistake, paused, place, view } from "../state";
 import { TITLES } from "./Tabs";
 
 /** Typing is followed after this pause, so that half a word asks nothing. */
@@ -16,6 +16,7 @@ function Count() {
   return (
     <p class="count">
       {now.count === now.of ? all : <><strong>{count(now.count)}</strong> of {all}</>}
+      {all === "1" ? " row" : " rows"}
     </p>
   );
 }
@@ -109,6 +110,22 @@ function Crumb() {
   );
 }
 
+function CopyLink() {
+  return (
+    <button
+      type="button"
+      class={`toggle link${copied.value ? " done" : ""}`}
+      title="Copy the address of this view (y)"
+      onClick={() => act("link")}
+    >
+      <svg viewBox="0 0 16 16" aria-hidden="true">
+        <path d={copied.value ? "M3 8.5l3.5 3.5L13 4.5" : "M6.5 9.5l3-3M5 7 3.5 8.5a2.8 2.8 0 0 0 4 4L9 11M11 9l1.5-1.5a2.8 2.8 0 0 0-4-4L7 5"} />
+      </svg>
+      <span class="unseen" role="status">{copied.value ? "Copied" : "Copy link"}</span>
+    </button>
+  );
+}
+
 export function Toolbar() {
   const { active } = place.value;
   return (
@@ -119,21 +136,23 @@ export function Toolbar() {
         <button type="button" class="toggle" aria-pressed={active} onClick={() => flip("active")}>
           Active only
         </button>
-        <Pair flag="totals" words={["Rates", "Totals"]} label="Rates or totals" />
-        <Pair flag="bits" words={["Bytes", "Bits"]} label="Bytes or bits" />
-        <Pair flag="binary" words={["1000", "1024"]} label="K is 1000 or 1024" />
-        <Pair flag="exact" words={["Short", "Exact"]} label="Short or exact numbers" />
-        <button type="button" class="toggle" aria-haspopup="dialog" onClick={() => act("columns")}>
-          Columns
-        </button>
         <button
           type="button"
           class="toggle pause"
           aria-pressed={paused.value}
+          title="Pause the page; counting goes on (Space)"
           onClick={() => act("pause")}
         >
           {paused.value ? "Paused" : "Pause"}
         </button>
+        <button type="button" class="toggle" aria-haspopup="dialog" onClick={() => act("columns")}>
+          Columns
+        </button>
+        <Pair flag="totals" words={["Rates", "Totals"]} label="Rates or totals" />
+        <Pair flag="bits" words={["Bytes", "Bits"]} label="Bytes or bits" />
+        <Pair flag="binary" words={["1000", "1024"]} label="K is 1000 or 1024" />
+        <Pair flag="exact" words={["Short", "Exact"]} label="Short or exact numbers" />
+        <CopyLink />
       </div>
     </div>
   );

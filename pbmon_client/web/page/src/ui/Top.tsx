@@ -1,7 +1,8 @@
 // The top line: whose machine this is, what of it is seen, whether the picture is complete.
+import { useEffect } from "preact/hooks";
 import { act, change, THEMES } from "../actions";
 import { clock } from "../format";
-import { dialog, settings, view } from "../state";
+import { dialog, paused, settings, view } from "../state";
 import type { Theme } from "../settings";
 
 const THEME_WORDS: Record<Theme, string> = { system: "Auto", dark: "Dark", light: "Light" };
@@ -17,6 +18,10 @@ export function Mark() {
 export function Top() {
   const now = view.value;
   const health = now?.health;
+  const host = now?.host;
+  useEffect(() => {
+    if (host !== undefined) document.title = `${host} · pbmon`;
+  }, [host]);
   return (
     <header class="top">
       <h1>
@@ -30,7 +35,12 @@ export function Top() {
         </p>
       )}
       <span class="spring" />
-      {now !== null && <time class="clock">{clock(now.time_ms)}</time>}
+      {now !== null && (
+        <time class={`clock${paused.value ? " paused" : ""}`}>
+          {paused.value && "paused "}
+          {clock(now.time_ms)}
+        </time>
+      )}
       {health !== undefined && (
         <button
           type="button"
