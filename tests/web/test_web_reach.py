@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import demo_world
 import httpx2
@@ -47,9 +48,9 @@ def daemon(publisher: Publisher) -> Iterator[None]:
     thread.join()
 
 
-def first_view(address: str, **options: object) -> str:
+def first_view(address: str, **options: Any) -> str:
     """Ask a page's WebSocket for something; return the type of the answer."""
-    with connect(f"{address}/api/v1/page", open_timeout=PATIENCE_S, **options) as page:  # type: ignore[arg-type]  # whatever is asked for
+    with connect(f"{address}/api/v1/page", open_timeout=PATIENCE_S, **options) as page:
         page.send('{"wish": 1}')
         kind: str = json.loads(page.recv(PATIENCE_S))["type"]
         return kind
