@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.page_server import ARGUMENTS, BUILT, PATIENCE_MS, ROOT, Server
+from tests.browser.page_server import (
+    ARGUMENTS,
+    BUILT,
+    PATIENCE_MS,
+    ROOT,
+    Server,
+    find_chromium,
+)
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))  # the made-up world is that of the unit tests
 
 from tests.browser.live_world import World
-
-_BROWSERS: Final = ("chromium", "google-chrome", "chromium-browser")
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +27,7 @@ def chromium() -> Iterator[Browser]:
     if not BUILT.is_file():
         pytest.fail("the page is not built: packaging/quickstart --setup-only builds it")
     with sync_playwright() as playwright:
-        where = next(filter(None, map(shutil.which, _BROWSERS)), None)
-        browser = playwright.chromium.launch(executable_path=where, args=[*ARGUMENTS])
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS])
         yield browser
         browser.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,6 +26,12 @@ ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+_BROWSERS: Final = ("chromium", "google-chrome", "chromium-browser")
+
+
+def find_chromium() -> str | None:
+    """The distribution's browser; None is the one that Playwright brings."""
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
 
 
 class Server:
