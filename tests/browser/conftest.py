@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.browser.page_reader import settle
 from tests.browser.page_server import ARGUMENTS, BUILT, PATIENCE_MS, ROOT, Server
 
 sys.path.insert(0, str(ROOT / "tests" / "unit"))  # the made-up world is that of the unit tests
@@ -33,7 +34,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    world = World(folder / "socket")
+    world = World(folder / "socket", age=60)
     server = Server(folder / "socket", folder)
     yield server
     server.stop()
@@ -64,6 +65,7 @@ def visit(chromium: Browser) -> Iterator[Visit]:
         )
         page.goto(server.entrance + place)
         page.locator(".rows .line .cell").first.wait_for()
+        settle(page)
         return page
 
     yield open_page

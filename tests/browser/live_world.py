@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
@@ -56,9 +56,20 @@ def crowd(count: int) -> wire.Message:
 class World:
     """Publishes on a socket, as the daemon does, until it is closed."""
 
-    def __init__(self, path: Path, still: wire.Message | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        still: wire.Message | None = None,
+        *,
+        age: int = 0,
+        more: Sequence[Process] | None = None,
+    ) -> None:
+        """``age``: of how many snapshots it knows the history; ``more``: processes beside the
+        demonstration's, by default those with hostile names."""
         self._path = path
         self._still = still
+        self._age = age
+        self._more = hostile() if more is None else more
         self._streams: dict[wire.Topic, Iterator[wire.Message]] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -104,5 +115,5 @@ class World:
         if self._still is not None:
             return cycle([self._still])
         flows = topic.kind == "flows"
-        made = demo_world.messages(_LENGTH, flows=flows, more=hostile(), pid=topic.pid)
-        return cycle(made)
+        made = demo_world.messages(self._age + _LENGTH, flows=flows, more=self._more, pid=topic.pid)
+        return cycle(islice(made, self._age, None))
