@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
-import demo_world
 import zmq
-from client_messages import message, process
-from demo_world import Process, Wave, stored
 
 from pbmond import wire
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # the made-up host of the unit tests
+
+import demo_world
+from client_messages import message, process
+from demo_world import Process, Wave, stored
 
 #: Snapshots before the world begins anew.
 _LENGTH: Final = 90
 _TICK_S: Final = 0.5
 SECOND: Final = 10**9
+#: Names of the made-up host's users.
+USERS: Final = demo_world.USERS
 #: What a kernel accepts as a name or a path, and a page must never take for anything but text.
 HOSTILE: Final = (
     "<img src=x onerror=alert(1)>",
@@ -115,5 +121,8 @@ class World:
         if self._still is not None:
             return cycle([self._still])
         flows = topic.kind == "flows"
-        made = demo_world.messages(self._age + _LENGTH, flows=flows, more=self._more, pid=topic.pid)
-        return cycle(islice(made, self._age, None))
+        return cycle(
+            demo_world.messages(
+                _LENGTH, flows=flows, more=self._more, pid=topic.pid, begin=self._age
+            )
+        )
