@@ -18,7 +18,7 @@ from tests.browser.page_server import ARGUMENTS, ROOT, Server, browser_path
 _FOLDER: Final = ROOT / "packaging" / "doc"
 _THEMES: Final = ("dark", "light")
 #: Of how many snapshots the made-up daemon knows the history.
-_HISTORY: Final = 150
+_HISTORY: Final = 120
 #: Runs pbmon-client on a machine with the users of the made-up host.
 _START: Final = f"""\
 import pwd, sys
@@ -40,7 +40,7 @@ def main() -> None:
         try:
             for theme in _THEMES:
                 page = browser.new_page(
-                    viewport={"width": 1280, "height": 800},
+                    viewport={"width": 1240, "height": 775},
                     color_scheme=theme,
                 )
                 page.goto(server.entrance)
