@@ -81,7 +81,16 @@ def drawn(page: Page) -> int:
     return pixels
 
 
-def chart_seconds(chart: Locator) -> float:
+def await_history(chart: Locator, seconds: int) -> None:
+    """Wait until a chart shows so many seconds, which it can know from a history only."""
+    for _ in range(seconds // 3):
+        if chart_seconds(chart) >= seconds:
+            return
+        pass_ticks(chart.page, 1)
+    raise AssertionError(chart.get_attribute("aria-label"))
+
+
+def chart_seconds(chart: Locator) -> int:
     """How many seconds a chart shows."""
     expect(chart).to_have_attribute("aria-label", _SPAN)
     found = _SPAN.search(chart.get_attribute("aria-label") or "")

@@ -10,7 +10,7 @@ from playwright.sync_api import Dialog, Page, expect
 from tests.browser.conftest import Visit
 from tests.browser.live_world import HOSTILE
 from tests.browser.page_reader import (
-    chart_seconds,
+    await_history,
     choose,
     column,
     drawn,
@@ -108,7 +108,7 @@ def test_the_selected_row_shows_what_it_is_and_what_it_uses(server: Server, visi
     expect(about.locator(".badge.net").first).to_have_text("net")
     chart = about.get_by_role("img")
     expect(chart).to_have_attribute("aria-label", re.compile(r"file read [\d.]+M"))
-    assert chart_seconds(chart) >= 20  # from the daemon's history
+    await_history(chart, 28)  # from the daemon
     before = chart.get_attribute("aria-label")
     assert before is not None
     expect(chart).not_to_have_attribute("aria-label", before)  # and it goes on

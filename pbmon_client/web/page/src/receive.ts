@@ -32,6 +32,7 @@ function takeView(message: ViewMessage): void {
     state.goodFilter.value = filter;
   }
   state.away.value = null;
+  if (state.paused.value) state.pausedMs.value = message.time_ms;
   state.view.value = message;
   rowsArrived(message.wish === number);
 }

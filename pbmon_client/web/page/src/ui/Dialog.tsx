@@ -16,6 +16,7 @@ function Box({ name, title, children }: DialogProps) {
   // The box goes at once: its event "close" comes later, when another may be open.
   function close(): void {
     if (dialog.value !== name) return;
+    box.current?.close(); // until then, nothing else can have the focus
     dialog.value = null;
     table.focus();
   }
