@@ -11,6 +11,13 @@
  *   lower inode stays. So the identity of that inode counts, too.
  * - FUSE: the numbers are what the server says. The kernel goes by node ids (fuse_inode_eq in
  *   fs/fuse/inode.c). NTFS and others on a disk of their own (fuseblk) number their files themselves.
+ *
+ * And a device is soon that of another file system: of the next image in a loop device, or of whatever is
+ * mounted next without a disk. Where generations do not tell those apart, something else does:
+ *
+ * - a disk has a sequence number, which is new whenever what is in it may be (since 5.15);
+ * - a file system of a server has a backing_dev_info of its own, whose number is never used again;
+ * - btrfs begins its generations at 1 and so does every other btrfs, but each has a UUID.
  */
 #ifndef PBMON_IDENTITY_H
 #define PBMON_IDENTITY_H
@@ -18,6 +25,13 @@
 #define OVERLAYFS_MAGIC 0x794c7630
 #define BTRFS_MAGIC 0x9123683e
 #define FUSE_MAGIC 0x65735546
+#define NFS_MAGIC 0x6969
+#define SMB_MAGIC 0xff534d42
+#define SMB2_MAGIC 0xfe534d42
+#define V9FS_MAGIC 0x01021997
+#define CEPH_MAGIC 0x00c36400
+#define AFS_MAGIC 0x5346414f
+#define VBOXSF_MAGIC 0x786f4256
 #define STACK_MAX 2   /* include/linux/fs.h: FILESYSTEM_MAX_STACK_DEPTH */
 #define LAYERS_MAX 16 /* file systems below one overlayfs, as far as their devices are looked for */
 #define DEVICE_UNKNOWN 0
@@ -44,22 +58,56 @@ INLINE u32 magic_of(u64 superblock)
 /* Which inode of its superblock it is. */
 struct identity {
 	u32 device;     /* of the superblock, or of the subvolume */
-	u32 node;       /* what tells apart inodes to which a server gave one number, or 0 */
+	u32 node;       /* what else tells apart inodes with one number, or 0 */
 	u32 is_stacked; /* it is one of overlayfs */
 };
 
-/* Only file systems without a disk, whose devices have the major number 0, need more than a device.
- * (btrfs, too, has a device of its own in place of its disks'.) */
-INLINE struct identity identity_of(void *inode, u64 superblock)
+INLINE u32 disk_of(u64 superblock)
+{
+#ifdef OFFSETOF_DISK_SEQUENCE
+	void *device = READ(void *, (void *)superblock, OFFSETOF_SUPERBLOCK_BDEV);
+
+	return READ(u64, READ(void *, device, OFFSETOF_BDEV_DISK), OFFSETOF_DISK_SEQUENCE);
+#else
+	return 0;
+#endif
+}
+
+/* Which of the file systems it is that servers give out, one after another under one device; or 0. */
+INLINE u32 mount_of(u64 superblock, u32 magic)
+{
+	switch (magic) {
+	case FUSE_MAGIC:
+	case NFS_MAGIC:
+	case SMB_MAGIC:
+	case SMB2_MAGIC:
+	case V9FS_MAGIC:
+	case CEPH_MAGIC:
+	case AFS_MAGIC:
+	case VBOXSF_MAGIC:
+		return READ(u64, READ(void *, (void *)superblock, OFFSETOF_SUPERBLOCK_BDI),
+			    OFFSETOF_BDI_ID);
+	case BTRFS_MAGIC:
+		return READ(u32, (void *)superblock, OFFSETOF_SUPERBLOCK_UUID);
+	}
+	return 0;
+}
+
+/* Only file systems without a disk, whose devices have the major number 0, need more than a device and
+ * what tells one disk from the next. (btrfs, too, has a device of its own in place of its disks'.) */
+INLINE struct identity identity_of(void *inode, u64 superblock, u32 generation)
 {
 	struct identity it = {
 		.device = READ(u32, (void *)superblock, OFFSETOF_SUPERBLOCK_DEV),
 	};
 
-	if (it.device >> 20)
+	if (it.device >> 20) {
+		it.node = generation ? 0 : disk_of(superblock);
 		return it;
+	}
 	u32 magic = magic_of(superblock);
 	it.is_stacked = magic == OVERLAYFS_MAGIC;
+	it.node = mount_of(superblock, magic) * 0x9e3779b9;
 #ifdef OFFSETOF_BTRFS_ROOT_ANON_DEV
 	if (magic == BTRFS_MAGIC) {
 		void *own = inode - OFFSETOF_BTRFS_INODE_VFS_INODE;
@@ -72,7 +120,7 @@ INLINE struct identity identity_of(void *inode, u64 superblock)
 	if (magic == FUSE_MAGIC) {
 		u64 node = READ(u64, inode - OFFSETOF_FUSE_INODE_INODE, OFFSETOF_FUSE_INODE_NODEID);
 
-		it.node = node ^ node >> 32; /* it may be an address */
+		it.node ^= node ^ node >> 32; /* it may be an address */
 	}
 #endif
 	return it;
@@ -91,23 +139,23 @@ INLINE void identify_layer(struct file_key *key, void *inode)
 		if (!next)
 			break;
 		below = next;
-		it = identity_of(below, READ(u64, below, OFFSETOF_INODE_SB));
+		key->generation = READ(u32, below, OFFSETOF_INODE_GENERATION);
+		it = identity_of(below, READ(u64, below, OFFSETOF_INODE_SB), key->generation);
 		if (!it.is_stacked)
 			break;
 	}
-	if (below == inode)
-		return;
-	key->generation = READ(u32, below, OFFSETOF_INODE_GENERATION);
-	key->layer = it.device ^ it.node * 0x9e3779b9;
+	if (below != inode)
+		key->layer = it.device ^ it.node * 0x9e3779b9;
 }
 
 /* Fill in the part of the key that is about the inode. */
 INLINE void identify_file(struct file_key *key, void *inode, const struct inode_head *head)
 {
-	struct identity it = identity_of(inode, HEAD(u64, head, OFFSETOF_INODE_SB));
+	u32 generation = generation_of(inode, head);
+	struct identity it = identity_of(inode, HEAD(u64, head, OFFSETOF_INODE_SB), generation);
 
 	key->inode = HEAD(u64, head, OFFSETOF_INODE_INO);
-	key->generation = generation_of(inode, head);
+	key->generation = generation;
 	key->device = it.device;
 	key->layer = it.node;
 	if (it.is_stacked)

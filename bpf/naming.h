@@ -64,7 +64,7 @@ INLINE bool climb(struct scratch *scratch, void **named)
 	void *dentry = scratch->at.dentry, *mnt = scratch->at.mnt;
 
 	*named = NULL;
-	if (dentry == scratch->root.dentry && (mnt == scratch->root.mnt || !scratch->root.mnt))
+	if (dentry == scratch->root.dentry && mnt == scratch->root.mnt)
 		return true;
 	if (dentry == READ(void *, mnt, OFFSETOF_VFSMOUNT_ROOT)) {
 		void *mount = mnt - OFFSETOF_MOUNT_MNT, *parent = parent_mount(mnt);
@@ -98,9 +98,8 @@ INLINE bool step(struct scratch *scratch)
 
 INLINE void start_walk(struct scratch *scratch, const struct name_request *request)
 {
-	if (request->root) {
-		scratch->root.mnt = NULL;
-		scratch->root.dentry = request->root;
+	if (request->root.dentry) {
+		scratch->root = request->root;
 	} else {
 		void *fs = FIELD(void *, current_task(), OFFSETOF_TASK_FS);
 
@@ -218,10 +217,10 @@ INLINE void remember_name(struct scratch *scratch, const struct name_request *re
 	if (!name)
 		return;
 	name->place = request->place;
-	name->root = scratch->at.dentry;
+	name->root = scratch->at;
 	name->print = sent ? scratch->print : 0;
 	/* A pipe, say, is below nothing, and a path that is too long is not known. */
-	if (!scratch->whole || name->root == name->place.dentry)
+	if (!scratch->whole || name->root.dentry == name->place.dentry)
 		name->place.dentry = NULL;
 }
 

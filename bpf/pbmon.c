@@ -26,6 +26,8 @@
 #include "uring.h"
 #include "messages.h"
 #include "aio.h"
+#include "calls.h"
+#include "map_sizes.h"
 
 /* One macro for each way to attach a program. The bodies do not depend on it. */
 struct raw_arguments {
@@ -40,42 +42,6 @@ struct raw_arguments {
 #else
 #define TRACED(type, index, offset) ((type)ctx->values[index])
 #endif
-
-/* Check what pbmond/loader/kernel_maps.py says about each map. */
-#define CHECK_VALUE(map, value) _Static_assert(sizeof(value) == VALUE_SIZE_##map, #map)
-#define CHECK_MAP(map, key, value) \
-	_Static_assert(sizeof(key) == KEY_SIZE_##map, #map); \
-	CHECK_VALUE(map, value)
-
-CHECK_MAP(FLOW_INDEX, struct flow_key, u32);
-CHECK_MAP(FILE_INDEX, struct file_key, u32);
-CHECK_MAP(OVERFLOW_INDEX, struct overflow_key, u32);
-CHECK_MAP(FLOW_SLOTS, u32, struct flow_slot);
-CHECK_MAP(FILE_SLOTS, u32, struct file_slot);
-CHECK_MAP(OVERFLOW_SLOTS, u32, struct overflow_slot);
-CHECK_MAP(FILE_NAMES, u32, struct file_name);
-CHECK_MAP(LOOKS, u32, u64);
-CHECK_VALUE(FLOW_FREE, u32);
-CHECK_VALUE(FILE_FREE, u32);
-CHECK_VALUE(OVERFLOW_FREE, u32);
-CHECK_MAP(LOST, u32, u64);
-CHECK_MAP(HIGH_WATER, u32, struct high_water);
-CHECK_MAP(FLOW_HINTS, u32, u32);
-CHECK_MAP(FILE_HINTS, u32, u32);
-CHECK_MAP(RAW_SCRATCH, u32, struct scratch);
-CHECK_MAP(EXIT_SCRATCH, u32, struct scratch);
-CHECK_MAP(PROCESSES, struct process_key, u8);
-CHECK_MAP(EXITS, struct process_key, struct disk_bytes);
-CHECK_MAP(OPENINGS, struct endpoints, u8);
-CHECK_MAP(TCP_OWNERS, void *, struct tcp_owner);
-CHECK_MAP(BATCHES, u64, struct batch);
-CHECK_MAP(KNOWN_REQUESTS, struct known_key, struct known);
-#if FILES || SOCKETS_AT_EXIT
-CHECK_MAP(AIO_REQUESTS, struct aio_key, struct aio_request);
-CHECK_MAP(AIO_TAKEN, struct aio_key, u8);
-CHECK_MAP(AIO_RINGS, struct aio_key, struct aio_seen);
-#endif
-_Static_assert(LOST_ENTRIES == LOST_COUNT, "lost");
 
 /* --- set-up ------------------------------------------------------------------------------ */
 
@@ -186,53 +152,6 @@ RAW_TRACEPOINT(sock_recv_length)
 /* --- descriptors ------------------------------------------------------------------------- */
 
 #if FILES || SOCKETS_AT_EXIT
-INLINE int count_descriptor(struct call *ctx, enum direction direction, s64 bytes)
-{
-	struct process_key process;
-
-	if (bytes <= 0)
-		return 0;
-	u64 descriptor = CALL_ARGUMENT(ctx, 1);
-	identify_current(&process);
-	if (count_file(CONTEXT_EXIT, &process, file_of(descriptor), direction, bytes, false))
-		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
-	return 0;
-}
-
-INLINE int count_one_end(struct call *ctx, enum direction direction)
-{
-	return count_descriptor(ctx, direction, ctx->result);
-}
-
-/* A call that moves bytes from one open file to another; NULL: that end is not counted. A loop keeps
- * the body from being compiled twice, which takes most of the compile time. */
-INLINE int count_both_ends(struct call *ctx, void *in, void *out)
-{
-	struct process_key process;
-	bool first = false;
-
-	identify_current(&process);
-#pragma clang loop unroll(disable)
-	for (int end = RX; end <= TX; end++) {
-		void *file = end == RX ? in : out;
-
-		if (file)
-			first |= count_file(CONTEXT_EXIT, &process, file, end, ctx->result, true);
-	}
-	if (first)
-		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), FIRST);
-	return 0;
-}
-
-INLINE void *file_argument(u64 descriptor, u64 bytes)
-{
-	void *file = file_of(descriptor);
-
-	if (!file)
-		record_loss(LOST_BYTES, bytes);
-	return file;
-}
-
 /* read, pread64, readv, preadv, preadv2 */
 SYSCALL_EXIT(in)
 {

@@ -41,7 +41,7 @@ struct file_key {
 	__u32 tgid;
 	__u32 device;     /* of the file system, or of the subvolume (major << 20 | minor) */
 	__u32 generation; /* i_generation: a reused inode number is another file */
-	__u32 layer;      /* overlayfs: the device below; FUSE: the server's node; else 0 */
+	__u32 layer;      /* what else tells files with one number apart, or 0 */
 };
 
 /* A process and class: where bytes go when the two tables above are full. 16 bytes, no padding. */

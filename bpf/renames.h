@@ -69,8 +69,7 @@ INLINE bool begin_look(struct scratch *scratch, u64 id)
 	}
 	scratch->at.dentry = dentry;
 	scratch->at.mnt = name->place.mnt;
-	scratch->root.dentry = name->root;
-	scratch->root.mnt = NULL;
+	scratch->root = name->root;
 	scratch->print = 0;
 	scratch->looking = id;
 	return true;
@@ -86,7 +85,8 @@ INLINE bool end_look(struct scratch *scratch)
 	struct file_name *name = map_lookup(MAP(FILE_NAMES), &slot);
 
 	scratch->looking = 0;
-	if (!row || !name || scratch->at.dentry != name->root || scratch->print == name->print)
+	if (!row || !name || scratch->at.dentry != name->root.dentry ||
+	    scratch->at.mnt != name->root.mnt || scratch->print == name->print)
 		return false;
 	struct name_request request = {
 		.kind = EVENT_FILE,

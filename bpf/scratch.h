@@ -33,14 +33,14 @@ struct name_request {
 	u64 inode;
 	u64 id;
 	struct place place; /* of the file, or of the executable */
-	void *root;         /* the dentry where the path begins; NULL: the current process's root */
+	struct place root;  /* where the path begins; NULL: at the current process's root */
 };
 
 /* Where the name of a file row was found: by slot of the table of files. */
 struct file_name {
 	struct place place;
-	void *root; /* the dentry where the path began */
-	u64 print;  /* a hash of the path */
+	struct place root; /* where the path began */
+	u64 print;         /* a hash of the path */
 };
 
 /* What bytes went through. */
@@ -121,7 +121,7 @@ struct scratch {
 	struct name_request names[NAMES_MAX];
 	struct process_key process;
 	struct place at;   /* the walker's position */
-	struct place root; /* mnt NULL: any */
+	struct place root;
 	u64 print;         /* a hash of the names that the walker has passed */
 	u64 looking;       /* the row whose name is compared (bpf/renames.h); 0: none */
 	u32 walking;

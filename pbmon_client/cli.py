@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pbmon_client.web import start  # noqa: PLC0415 - only this command needs it
 
         return start.main(given[1:])
+    if given and given[0] == "export":
+        from pbmon_client.export import start as export  # noqa: PLC0415 - likewise
+
+        return export.main(given[1:])
     try:
         chosen = options.parse(arguments)
         if sys.stdout is None:

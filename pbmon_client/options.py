@@ -203,17 +203,21 @@ def _wide_help(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=80)
 
 
+def version() -> str:
+    """Look up the version of pbmon that is installed."""
+    from importlib import metadata  # noqa: PLC0415 - slow to import
+
+    try:
+        return metadata.version("pbmon")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 class _Version(argparse.Action):
-    """Prints the version, which is looked up only then: the look-up is slow to import."""
+    """Prints the version, which is looked up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_ignored: object) -> None:
-        from importlib import metadata  # noqa: PLC0415
-
-        try:
-            version = metadata.version("pbmon")
-        except metadata.PackageNotFoundError:
-            version = "(not installed)"
-        sys.stdout.write(f"{parser.prog} {version}\n")
+        sys.stdout.write(f"{parser.prog} {version()}\n")
         parser.exit(0)
 
 

@@ -106,12 +106,13 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """What identifies this host and this run in every message."""
+    """What identifies this host and this run in every message; it began at ``began_ns``."""
 
     host: str
     boot_id: str
     epoch: str
     pid: int
+    began_ns: int  # CLOCK_BOOTTIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +199,10 @@ class Collector:
         store.apply_proc([*ended, *(sample for sample in samples if not sample.gone)])
         self._containers.see(store.cgroups(), self._clock.monotonic())
         self.take_names()
-        health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
-        self._seq += 1
         who = self._identity
+        state = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
+        health = {**state, "began_ns": who.began_ns}
+        self._seq += 1
         meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health, self._containers.names())
         self._current = Messages(store.snapshot(), meta)
 

@@ -65,13 +65,14 @@ def _collector(
     containers: NameLookup,
 ) -> Collector:
     began = host.read(clock.monotonic())  # first of all: the programs are counting already
+    began_ns = clock.boot()
     identity = RunIdentity(
         host=os.uname().nodename,
         boot_id=proc.boot_id(),
         epoch=secrets.token_hex(8),
         pid=os.getpid(),
+        began_ns=began_ns,
     )
-    began_ns = clock.boot()
     store = _store(config, proc, began_ns)
     store.set_baseline(began)
     if config.baseline:

@@ -1,7 +1,7 @@
 """The same view in a browser, and an API: `pbmon-client web`.
 
 Offers: start.
-Imports: anyio, fastapi, msgpack, pbmon_client.data, pbmon_client.options, pbmon_client.output,
-    pbmon_client.present, pbmon_client.subscription, pbmond.fields, pbmond.wire, pydantic, re2,
-    starlette, uvicorn.
+Imports: anyio, fastapi, msgpack, pbmon_client.data, pbmon_client.metrics, pbmon_client.options,
+    pbmon_client.output, pbmon_client.present, pbmon_client.subscription, pbmond.fields,
+    pbmond.wire, prometheus_client, pydantic, re2, starlette, uvicorn.
 """

@@ -12,12 +12,14 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from pbmon_client.metrics.meter import MeterOptions
 from pbmon_client.web import api, parameters, problems, streams
 from pbmon_client.web.access import Access
 from pbmon_client.web.assets import Assets
 from pbmon_client.web.feed import SnapshotFeed
 from pbmon_client.web.guard import Guard
 from pbmon_client.web.house import House
+from pbmon_client.web.metrics import MetricsPage
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.problems import ProblemError
 from pbmon_client.web.viewer import PageViewer
@@ -27,13 +29,19 @@ _TRY_LATER = 1013
 
 
 def guarded(
-    feed: SnapshotFeed, access: Access, origins: Sequence[Origin], root_path: str = ""
+    feed: SnapshotFeed,
+    access: Access,
+    origins: Sequence[Origin],
+    root_path: str = "",
+    metering: MeterOptions | None = None,
 ) -> ASGIApp:
     """Make the application; nothing in it answers before the guard has let the request pass."""
-    return Guard(application(House(feed)), access, origins, root_path)
+    return Guard(application(House(feed), metering=metering), access, origins, root_path)
 
 
-def application(house: House, assets: Assets | None = None) -> FastAPI:
+def application(
+    house: House, assets: Assets | None = None, metering: MeterOptions | None = None
+) -> FastAPI:
     """Make the application without its guard."""
 
     @asynccontextmanager
@@ -56,6 +64,7 @@ def application(house: House, assets: Assets | None = None) -> FastAPI:
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # as FastAPI documents
     app.include_router(api.routes(house))
     _add_sockets(app, house)
+    _add_metrics(app, MetricsPage(house, metering or MeterOptions()))
     _add_page(app, assets or Assets())
     _add_problems(app)
     return app
@@ -79,6 +88,12 @@ def _add_sockets(app: FastAPI, house: House) -> None:
             await socket.send_denial_response(_problem(error))
             return
         await streams.socket(house, socket, chosen)
+
+
+def _add_metrics(app: FastAPI, metrics: MetricsPage) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    async def scrape(request: Request) -> Response:
+        return await metrics.answer(", ".join(request.headers.getlist("accept")))
 
 
 def _add_page(app: FastAPI, assets: Assets) -> None:

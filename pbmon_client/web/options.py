@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from pbmon_client.data.text import safe_text
+from pbmon_client.metrics import options as metrics_options
+from pbmon_client.metrics.meter import MeterOptions
 from pbmon_client.options import DEFAULT_SOCKET
 from pbmon_client.web import origins
 from pbmon_client.web.origins import Origin
@@ -54,6 +56,7 @@ class WebOptions:
     behind_proxy: bool
     token_file: Path | None
     open: bool
+    metering: MeterOptions
 
 
 class _WebParser(argparse.ArgumentParser):
@@ -85,6 +88,7 @@ def parse(arguments: Sequence[str]) -> WebOptions:
         behind_proxy=given.behind_proxy,
         token_file=given.token_file,
         open=given.open,
+        metering=metrics_options.chosen(given),
     )
 
 
@@ -125,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         add_help=False,
     )
     _add_listening(parser.add_argument_group("where to listen"))
+    metrics_options.add_options(parser.add_argument_group("/metrics"), "metrics-")
     _add_access(parser.add_argument_group("access and help"))
     return parser
 

@@ -73,7 +73,7 @@ def _config(chosen: WebOptions, access: Access, names: tuple[Origin, ...]) -> uv
     )
     certificate, key = chosen.tls or (None, None)
     return uvicorn.Config(
-        guarded(SnapshotFeed(chosen.socket), access, names, chosen.root_path),
+        guarded(SnapshotFeed(chosen.socket), access, names, chosen.root_path, chosen.metering),
         http=HttpConnection,
         ws=WebSocketConnection,
         ws_max_size=MOST_BYTES,

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from pbmond.host.inodes import Identity, identity, identity_from_text
+from pbmond.host.proc_formats import Stat, parse_cgroup, parse_io, parse_stat
 from pbmond.kernel.records import (
-    DELETED,
     START_TICK_NS,
     DiskBytes,
     IoAccounting,
@@ -50,20 +50,6 @@ class Used:
     rss_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Stat:
-    """The fields of /proc/PID/stat that pbmon uses."""
-
-    name: bytes
-    state: bytes
-    ppid: int
-    children_faults: int  # of the children that it waited for; 0: it has waited for none
-    cpu_ticks: int
-    threads: int
-    start_ticks: int
-    rss_pages: int
-
-
 class Procfs:
     """The proc file system at ``root``, as the initial PID and time namespaces see it."""
 
@@ -83,7 +69,7 @@ class Procfs:
         """
         try:
             with _directory(f"{self._root}/{pid}") as fd:
-                stat = _parse_stat(_read(fd, "stat"))
+                stat = parse_stat(_read(fd, "stat"))
                 living = _living(fd, stat)
                 return None if living is None else _describe(fd, pid, stat, living)
         except (OSError, ValueError):
@@ -93,8 +79,8 @@ class Procfs:
         """Return the most telling cgroup path of a process; None if it is gone."""
         try:
             with _directory(f"{self._root}/{pid}") as fd:
-                living = _living(fd, _parse_stat(_read(fd, "stat")))
-                return None if living is None else _cgroup(_read(fd, living + "cgroup"))
+                living = _living(fd, parse_stat(_read(fd, "stat")))
+                return None if living is None else parse_cgroup(_read(fd, living + "cgroup"))
         except (OSError, ValueError):
             return None
 
@@ -108,7 +94,7 @@ class Procfs:
         """
         try:
             with _directory(f"{self._root}/{pid}") as fd:
-                stat = _parse_stat(_read(fd, "stat"))
+                stat = parse_stat(_read(fd, "stat"))
                 living = _living(fd, stat)
                 if living is not None and same_start(stat.start_ticks * _TICK_NS, start_ns):
                     return _sample(fd, pid, start_ns, stat, living)
@@ -123,8 +109,8 @@ class Procfs:
         found = []
         for pid in self._pids():
             with suppress(OSError, ValueError), _directory(f"{self._root}/{pid}") as fd:
-                stat = _parse_stat(_read(fd, "stat"))
-                moved = _parse_io(_read(fd, "io"))
+                stat = parse_stat(_read(fd, "stat"))
+                moved = parse_io(_read(fd, "io"))
                 # The threads' disk bytes last: what moves in between is in neither.
                 disk = _disk_bytes(fd, pid, stat)
                 found.append(IoAccounting(pid, stat.start_ticks * _TICK_NS, *moved, disk))
@@ -137,7 +123,7 @@ class Procfs:
         """
         try:
             with _directory(f"{self._root}/{pid}") as fd:
-                stat = _parse_stat(_read(fd, "stat"))
+                stat = parse_stat(_read(fd, "stat"))
                 same = same_start(stat.start_ticks * _TICK_NS, start_ns)
                 return same and _living(fd, stat) is not None
         except _VANISHED:
@@ -165,7 +151,7 @@ class Procfs:
         """Return what a process has used so far; None if it is gone or cannot be read."""
         try:
             with _directory(f"{self._root}/{pid}") as fd:
-                stat = _parse_stat(_read(fd, "stat"))
+                stat = parse_stat(_read(fd, "stat"))
         except (OSError, ValueError):
             return None
         return Used(stat.cpu_ticks * _TICK_NS, stat.rss_pages * os.sysconf("SC_PAGESIZE"))
@@ -177,7 +163,7 @@ class Procfs:
 # --- one process, below the descriptor of its directory ------------------------------------------
 
 
-def _describe(fd: int, pid: int, stat: _Stat, living: str) -> ProcessSeen:
+def _describe(fd: int, pid: int, stat: Stat, living: str) -> ProcessSeen:
     return ProcessSeen(
         pid=pid,
         start_ns=stat.start_ticks * _TICK_NS,
@@ -189,12 +175,12 @@ def _describe(fd: int, pid: int, stat: _Stat, living: str) -> ProcessSeen:
         name=stat.name,
         exe=_try_link(fd, living + "exe"),
         cmdline=_try_read(fd, living + "cmdline", MAX_CMDLINE_BYTES) or None,
-        cgroup=_cgroup(_try_read(fd, living + "cgroup") or b""),
+        cgroup=parse_cgroup(_try_read(fd, living + "cgroup") or b""),
         netns=_netns(fd, living),
     )
 
 
-def _sample(fd: int, pid: int, start_ns: int, stat: _Stat, living: str) -> ProcSample:
+def _sample(fd: int, pid: int, start_ns: int, stat: Stat, living: str) -> ProcSample:
     return ProcSample(
         pid=pid,
         start_ns=start_ns,
@@ -205,7 +191,7 @@ def _sample(fd: int, pid: int, start_ns: int, stat: _Stat, living: str) -> ProcS
     )
 
 
-def _living(fd: int, stat: _Stat) -> str | None:
+def _living(fd: int, stat: Stat) -> str | None:
     """Return the prefix of a living thread's files below ``fd``; None if all threads are dead.
 
     A main thread that ends before the others becomes a zombie without descriptors or command line.
@@ -216,12 +202,12 @@ def _living(fd: int, stat: _Stat) -> str | None:
     if stat.threads > 1:
         for tid in _names(fd, "task", MAX_THREADS) or ():
             with suppress(*_VANISHED):
-                if _parse_stat(_read(fd, f"task/{tid}/stat")).state not in _DEAD_STATES:
+                if parse_stat(_read(fd, f"task/{tid}/stat")).state not in _DEAD_STATES:
                     return f"task/{tid}/"
     return None
 
 
-def _disk_bytes(fd: int, pid: int, stat: _Stat) -> DiskBytes | None:
+def _disk_bytes(fd: int, pid: int, stat: Stat) -> DiskBytes | None:
     """Return what the process itself moved, as far as the kernel tells; None if it cannot be read.
 
     With more than MAX_THREADS threads, the kernel sums them up, together with the children that the
@@ -230,12 +216,12 @@ def _disk_bytes(fd: int, pid: int, stat: _Stat) -> DiskBytes | None:
     try:
         tids = [str(pid)] if stat.threads == 1 else _names(fd, "task", MAX_THREADS)
         if tids is None:
-            disk = _parse_io(_read(fd, "io"))[2:]
+            disk = parse_io(_read(fd, "io"))[2:]
             return DiskBytes(*disk, children=stat.children_faults)
         sums = []
         for tid in tids:
             with suppress(*_VANISHED):  # the thread exited: the sum of the others is right
-                sums.append(_parse_io(_read(fd, f"task/{tid}/io"))[2:])
+                sums.append(parse_io(_read(fd, f"task/{tid}/io"))[2:])
     except (OSError, ValueError):
         return None
     if not sums:
@@ -292,67 +278,6 @@ def _tcp_listeners(fd: int, name: str) -> Iterator[int]:
             if state != _TCP_LISTEN:
                 return  # the kernel lists listeners first, and a busy host has 100,000 others
             yield int(local.rpartition(b":")[2], 16)
-
-
-# --- formats ------------------------------------------------------------------------------------
-
-
-def _parse_stat(text: bytes) -> _Stat:
-    """Parse /proc/PID/stat; ValueError if malformed. A name may contain any byte, even ``)``."""
-    opening, closing = text.index(b"("), text.rindex(b")")
-    fields = text[closing + 1 :].split()
-    if len(fields) < 22:
-        raise ValueError("a stat file with too few fields")
-    return _Stat(
-        name=text[opening + 1 : closing],
-        state=fields[0],
-        ppid=int(fields[1]),
-        children_faults=int(fields[8]) + int(fields[10]),
-        cpu_ticks=int(fields[11]) + int(fields[12]),
-        threads=int(fields[17]),
-        start_ticks=int(fields[19]),
-        rss_pages=int(fields[21]),
-    )
-
-
-def _parse_io(text: bytes) -> tuple[int, int, int, int]:
-    """Return what an io file shows: bytes that calls read and wrote, and from and to storage.
-
-    Writes that were cancelled before they reached storage are not subtracted, as in the kernel's
-    own figure. ValueError if the file is malformed.
-    """
-    names = (b"rchar:", b"wchar:", b"read_bytes:", b"write_bytes:")
-    read, write, disk_read, disk_write = (_field(text, name) for name in names)
-    if read is None or write is None or disk_read is None or disk_write is None:
-        raise ValueError("an io file without its byte counts")
-    return read, write, disk_read, disk_write
-
-
-@lru_cache(maxsize=1024)
-def _cgroup(text: bytes) -> bytes | None:
-    """Choose the most telling path: that of cgroup v2, or if it is the root, one of v1.
-
-    Of the v1 hierarchies, systemd's names the unit; containers always have pids and memory.
-    """
-    paths: dict[bytes, bytes] = {}
-    for line in text.split(b"\n"):  # not splitlines: a carriage return may be in a name
-        _, found, rest = line.partition(b":")
-        controllers, _, path = rest.partition(b":")
-        if found:
-            paths.update(dict.fromkeys(controllers.split(b","), path))
-    first = (b"", b"name=systemd", b"pids", b"memory")
-    for controller in (*first, *paths):
-        if paths.get(controller, b"/") != b"/":
-            # The mark of a group that was removed while the process exited.
-            return paths[controller].removesuffix(DELETED)
-    return b"/" if paths else None
-
-
-def _field(text: bytes, name: bytes) -> int | None:
-    """Return the first number after ``name`` at the start of a line; None if there is none."""
-    _, found, rest = (b"\n" + text).partition(b"\n" + name)
-    words = rest.split(maxsplit=1)
-    return int(words[0]) if found and words and words[0].isdigit() else None
 
 
 # --- calls --------------------------------------------------------------------------------------

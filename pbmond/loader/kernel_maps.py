@@ -21,7 +21,7 @@ LOST_COUNT = 5
 #: File rows whose names one call compares. See look() in bpf/renames.h.
 LOOKS_MAX = 1024
 
-_SCRATCH_SIZE = 21608
+_SCRATCH_SIZE = 21632
 _CALLS = 512  # more than any system call's number
 #: For every so many socket rows, the retransmissions of one connection can be attributed.
 _ROWS_PER_TCP_OWNER = 2
@@ -48,7 +48,7 @@ def maps(request: LoadRequest, known_requests: Map, scratch_slots: int) -> list[
     )
     return [
         *(each for table in request.tables for each in _of_table(table)),
-        Map("file_names", bpf.ARRAY, 4, 32, files),
+        Map("file_names", bpf.ARRAY, 4, 40, files),
         Map("looks", bpf.ARRAY, 4, 8, 1 + LOOKS_MAX),
         Map("lost", bpf.ARRAY, 4, 8, LOST_COUNT),
         Map("high_water", bpf.ARRAY, 4, 32, bpf.processors()),

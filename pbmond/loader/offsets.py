@@ -58,6 +58,11 @@ _NEEDED: dict[str, tuple[int, str]] = {
     "INODE_PRIVATE": (POINTER, "inode.i_private"),
     "SUPERBLOCK_DEV": (U32, "super_block.s_dev"),
     "SUPERBLOCK_MAGIC": (U64, "super_block.s_magic"),
+    "SUPERBLOCK_BDEV": (POINTER, "super_block.s_bdev"),
+    "SUPERBLOCK_BDI": (POINTER, "super_block.s_bdi"),
+    "SUPERBLOCK_UUID": (INSIDE, "super_block.s_uuid"),
+    "BDEV_DISK": (POINTER, "block_device.bd_disk"),
+    "BDI_ID": (U64, "backing_dev_info.id"),
     "SUPERBLOCK_FS_INFO": (POINTER, "super_block.s_fs_info"),
     "DENTRY_PARENT": (POINTER, "dentry.d_parent"),
     "DENTRY_NAME": (POINTER, "dentry.d_name.name"),
@@ -112,6 +117,7 @@ _OPTIONAL: dict[str, tuple[int, str]] = {
     "TASK_IOAC": (INSIDE, "task_struct.ioac"),  # CONFIG_TASK_IO_ACCOUNTING
     "IOAC_READ_BYTES": (U64, "task_io_accounting.read_bytes"),
     "IOAC_WRITE_BYTES": (U64, "task_io_accounting.write_bytes"),
+    "DISK_SEQUENCE": (U64, "gendisk.diskseq"),
     "SK_INO": (U64, "sock.sk_ino"),  # newer kernels store the number in the sock itself
     "REQUEST_TCTX": (POINTER, "io_kiocb.tctx"),  # newer kernels; older ones have a task
     "TCTX_TASK": (POINTER, "io_uring_task.task"),

@@ -20,9 +20,11 @@ from pbmond.patience import handed_down, patient
 _PR_SET_PDEATHSIG: Final = 1
 _SNAPSHOT_TIMEOUT_S: Final = 30.0
 _END_S: Final = 10.0
+_PUBLISHER: Final = "pbmond-publish\n"  # its comm
 _KEPT_S: Final = 600.0  # keep the rows of exited processes for the last snapshot
 _KEPT_MOST_S: Final = 86_400.0  # the most that the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+#: Its strings are given as JSON, which TOML takes, too.
 _CONFIG: Final = """
 interval = {interval_s}
 sockets = "{sockets}"
@@ -74,10 +76,9 @@ class Daemon:
         bcc_python: Path | None = None,
         prefix: tuple[str, ...] = (),
     ) -> None:
-        """Start it and wait for its first snapshot. ``directory`` must be empty.
+        """Start it in an empty directory and wait for its first snapshot.
 
-        ``exited_linger_s`` None: as long as a whole self-test takes. ``prefix`` is a command that
-        runs the daemon's own, which follows as its arguments.
+        ``exited_linger_s`` None: as long as a whole self-test takes; ``prefix``: what runs it.
         """
         self.directory = directory
         self.log = directory / "log"
@@ -89,7 +90,6 @@ class Daemon:
             files=files,
             baseline=str(baseline).lower(),
             reads=reads,
-            # A TOML string is a JSON string.
             directory=json.dumps(str(directory)),
             publisher_user=json.dumps(publisher_user),
             bcc_python=json.dumps(str(bcc_python or "")),
@@ -152,11 +152,16 @@ class Daemon:
         lines = self.log.read_text(errors="replace").splitlines()
         return lines[-1] if lines else otherwise
 
+    def children(self) -> list[int]:
+        """Return the process ids of the daemon's other processes."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
     def publisher(self) -> int:
         """Return the process id of the publisher."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        (pid,) = children.read_text().split()
-        return int(pid)
+        names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in self.children()}
+        (pid,) = (pid for pid, name in names.items() if name == _PUBLISHER)
+        return pid
 
     def stop(self) -> int:
         """End it and return its exit status. DaemonError if it had to be killed."""

@@ -29,18 +29,23 @@ def live(flows: int, *, active: bool) -> None:
 def main() -> None:
     """Fork them all, wait, and end them all."""
     processes, flows, every = map(int, sys.argv[1:])
-    children = []
-    for number in range(processes):
-        child = os.fork()
-        if not child:
-            live(flows, active=number % every == 0)
-        children.append(child)
-    print("ready", flush=True)
-    sys.stdin.read()
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-    for child in children:
-        os.waitpid(child, 0)
+    children: list[int] = []
+    try:
+        for number in range(processes):
+            child = os.fork()
+            if not child:
+                try:
+                    live(flows, active=number % every == 0)
+                finally:
+                    os._exit(1)
+            children.append(child)
+        print("ready", flush=True)
+        sys.stdin.read()
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        for child in children:
+            os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from pbmond.selftest.private_daemon import Daemon
 
 def cpu_ns(daemon: Daemon) -> int:
     """Return the CPU time of all daemon processes so far."""
-    pids = (daemon.process.pid, daemon.publisher())
+    pids = (daemon.process.pid, *daemon.children())
     tasks = (task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir())
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
 
@@ -32,7 +32,7 @@ def cpu_ns(daemon: Daemon) -> int:
 def pss_bytes(daemon: Daemon) -> int:
     """Return the proportional memory of all daemon processes."""
     total = 0
-    for pid in (daemon.process.pid, daemon.publisher()):
+    for pid in (daemon.process.pid, *daemon.children()):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
     return total

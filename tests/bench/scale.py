@@ -35,7 +35,8 @@ def crowd(processes: int, flows: int) -> Iterator[None]:
         stdout=subprocess.PIPE,
     ) as running:
         assert running.stdout is not None
-        running.stdout.readline()
+        if not running.stdout.readline():
+            raise RuntimeError("the crowd did not start")
         yield
         assert running.stdin is not None
         running.stdin.close()

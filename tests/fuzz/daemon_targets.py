@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pbmond import config
 from pbmond.containers.names import AnswerError, ContainerNames, pack_answer, unpack_answer
-from pbmond.host import cgroup, counter_files, procfs, rtnetlink, sockdiag
+from pbmond.host import cgroup, counter_files, proc_formats, rtnetlink, sockdiag
 from pbmond.kernel import events
 from pbmond.kernel.records import FileSeen, ProcessSeen, UnixSeen
 from pbmond.publish.channel import Demand, FeedError, pack_demand, unpack_demand
@@ -126,10 +126,10 @@ def host_seeds() -> Iterator[bytes]:
 def check_process_text(data: bytes) -> None:
     """Each reader of a process's files gives a value or refuses by ValueError."""
     readers: tuple[Callable[[bytes], Any], ...] = (
-        procfs._parse_stat,
-        procfs._parse_io,
-        procfs._cgroup,
-        lambda text: procfs._field(text, b"ino:"),
+        proc_formats.parse_stat,
+        proc_formats.parse_io,
+        proc_formats.parse_cgroup,
+        lambda text: proc_formats.field(text, b"ino:"),
     )
     for read in readers:
         with suppress(ValueError):

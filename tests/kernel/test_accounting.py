@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from processes import Row, row_of
+from waiting import wait_until
 
 from pbmond.fields import CLASSES, counter_names
 from pbmond.selftest.private_daemon import Daemon
@@ -80,8 +80,8 @@ def test_the_kernels_own_accounting(daemon: Daemon, tmp_path: Path, calls: str) 
         moments = []
         for _ in range(2):
             assert process.stdout.read(1) == b"."
-            while not waits(process.pid):  # it may still be inside the write
-                time.sleep(0.001)
+            # It may still be inside the write.
+            wait_until(lambda: "" if waits(process.pid) else "a process that waits for input")
             kernels = accounting(process.pid)
             moments.append((kernels, counted(row_of(daemon.snapshot(), process.pid))))
             process.stdin.write(b".")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import snapshot_when
 
 from pbmond import wire
 from pbmond.patience import patient
@@ -21,6 +22,8 @@ _PODMAN = ("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs")
 _RUN = ("run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit",
         "nproc=1000:1000")  # fmt: skip
 _BYTES = 12_345
+#: The most that podman takes for anything here on a busy machine.
+_PODMAN_S = 120.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,7 +49,9 @@ def rootfs(tmp_path: Path) -> Path:
 
 
 def podman(*arguments: str) -> bytes:
-    ran = subprocess.run([*_PODMAN, *arguments], capture_output=True, check=False)
+    ran = subprocess.run(
+        [*_PODMAN, *arguments], capture_output=True, check=False, timeout=patient(_PODMAN_S)
+    )
     assert ran.returncode == 0, ran.stderr.decode()
     return ran.stdout
 
@@ -56,8 +61,18 @@ def run(rootfs: Path, *options: str, command: tuple[str, ...]) -> bytes:
     return podman(*_RUN, *options, *mounts, *command)
 
 
-def shown(message: wire.Message, name: bytes) -> bool:
-    return any(row["container_name"] == name for row in message.processes.rows())
+def names(message: wire.Message) -> set[bytes | None]:
+    return {row["container_name"] for row in message.processes.rows()}
+
+
+def no_row_of(name: bytes) -> Callable[[wire.Message], str]:
+    """What is missing while no row has the name of a container."""
+
+    def missing(message: wire.Message) -> str:
+        shown = names(message)
+        return "" if name in shown else f"{name!r} among the containers {shown}"
+
+    return missing
 
 
 def bytes_of(rows: Iterator[dict[str, Any]], name: bytes) -> int:
@@ -65,10 +80,20 @@ def bytes_of(rows: Iterator[dict[str, Any]], name: bytes) -> int:
     return sum(row["pipe_write_bytes"] for row in rows if row["container_name"] == name)
 
 
-def container(*names: str) -> ExitStack:
+def fewer_bytes(table: str, name: bytes) -> Callable[[wire.Message], str]:
+    """What is missing while the rows of a container in ``table`` have fewer than all bytes."""
+
+    def missing(message: wire.Message) -> str:
+        moved = bytes_of(getattr(message, table).rows(), name)
+        return "" if moved >= _BYTES else f"{_BYTES - moved} of {_BYTES} bytes of {name!r}"
+
+    return missing
+
+
+def container(*called: str) -> ExitStack:
     """Remove containers and pods at the end."""
     stack = ExitStack()
-    for name in names:
+    for name in called:
         stack.callback(podman, "rm", "--force", "--time", "0", "--ignore", name)
     return stack
 
@@ -78,16 +103,14 @@ def test_a_container_keeps_its_name_in_the_retired_totals(daemon: Daemon, rootfs
     command = ("/usr/bin/sh", "-c", f"head -c {_BYTES} /dev/zero; sleep 1000")
     with container(name):
         run(rootfs, "--detach", "--name", name, command=command)
-        message = daemon.snapshot()
-        while bytes_of(message.processes.rows(), name.encode()) < _BYTES:
-            message = daemon.snapshot()
+        message = snapshot_when(daemon, fewer_bytes("processes", name.encode()))
         rows = [row for row in message.processes.rows() if row["container_name"] == name.encode()]
         assert {row["container"][:7] for row in rows} == {b"podman:"}
         assert {(row["image"], row["pod"], row["namespace"]) for row in rows} == {(None,) * 3}
-    while bytes_of(message.retired.rows(), name.encode()) < _BYTES:
-        message = daemon.snapshot()
-    while shown(message, name.encode()):
-        message = daemon.snapshot()
+    snapshot_when(daemon, fewer_bytes("retired", name.encode()))
+    message = snapshot_when(
+        daemon, lambda message: f"the end of {name}" if name.encode() in names(message) else ""
+    )
     assert bytes_of(message.retired.rows(), name.encode()) >= _BYTES
 
 
@@ -97,7 +120,7 @@ def test_a_container_that_is_gone_by_the_next_tick_has_its_name(
     name = f"pbmon-brief-{os.getpid()}"
     with Daemon(tmp_path_factory.mktemp("run"), interval_s=10.0) as daemon:
         run(rootfs, "--name", name, command=("/usr/bin/sleep", str(patient(2))))
-        assert shown(daemon.snapshot(), name.encode())
+        assert name.encode() in names(daemon.snapshot())
 
 
 def test_a_container_in_a_pod_has_the_name_of_the_pod(daemon: Daemon, rootfs: Path) -> None:
@@ -108,8 +131,7 @@ def test_a_container_in_a_pod_has_the_name_of_the_pod(daemon: Daemon, rootfs: Pa
         stack.enter_context(container(name))
         command = ("/usr/bin/sleep", "1000")
         run(rootfs, "--detach", "--name", name, "--pod", pod, command=command)
-        while not shown(message := daemon.snapshot(), name.encode()):
-            pass
+        message = snapshot_when(daemon, no_row_of(name.encode()))
         rows = (row for row in message.processes.rows() if row["container_name"] == name.encode())
         assert {(row["pod"], row["namespace"]) for row in rows} == {(pod.encode(), None)}
 
@@ -118,9 +140,7 @@ def test_a_renamed_container_gets_its_new_name(daemon: Daemon, rootfs: Path) -> 
     old, new = f"pbmon-old-{os.getpid()}", f"pbmon-new-{os.getpid()}"
     with container(old, new):
         run(rootfs, "--detach", "--name", old, command=("/usr/bin/sleep", "1000"))
-        while not shown(daemon.snapshot(), old.encode()):
-            pass
+        snapshot_when(daemon, no_row_of(old.encode()))
         podman("rename", old, new)
-        while not shown(message := daemon.snapshot(), new.encode()):
-            pass
-        assert not shown(message, old.encode())
+        message = snapshot_when(daemon, no_row_of(new.encode()))
+        assert old.encode() not in names(message)

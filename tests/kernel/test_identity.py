@@ -255,3 +255,63 @@ def test_a_file_system_that_is_mounted_again_has_the_same_files(
     if not Path("/dev/loop-control").exists():
         pytest.skip("no loop devices")
     assert_apart(daemon, _MOUNTED_AGAIN, tmp_path)
+
+
+_ANOTHER_IMAGE = """
+fill("kept")
+kept = read("kept", 10)
+os.mkdir(at("m"))
+for name, size in ("one", 5000), ("two", 7000):
+    fill("image " + name)
+    os.truncate(at("image " + name), 120 << 20)
+    FORMAT
+    run("mount", "-o", "loop", at("image " + name), at("m"))
+    if not os.path.exists(at("m/" + name)):
+        fill("m/" + name)
+    os.close(read("m/" + name, size))
+    run("umount", at("m"))
+assert moved["m/one"][2] == moved["m/two"][2]
+"""
+#: Copied into the image, a file has generation 0; made there, that of a first transaction.
+_FORMATS = {
+    "mkfs.ext4": """
+    os.mkdir(at("in " + name))
+    fill(f"in {name}/{name}")
+    run("mkfs.ext4", "-q", "-d", at("in " + name), at("image " + name))
+""",
+    "mkfs.btrfs": """
+    run("mkfs.btrfs", "-q", at("image " + name))
+""",
+}
+
+
+@pytest.mark.parametrize("tool", _FORMATS)
+def test_files_of_one_image_after_another_in_a_loop_device_are_two(
+    daemon: Daemon, tmp_path: Path, tool: str
+) -> None:
+    if not shutil.which(tool) or not Path("/dev/loop-control").exists():
+        pytest.skip(f"no {tool}, or no loop devices")
+    if tool.removeprefix("mkfs.") not in Path("/proc/filesystems").read_text():
+        pytest.skip(f"no file system for {tool}")
+    assert_apart(daemon, _ANOTHER_IMAGE.replace("FORMAT", _FORMATS[tool].strip()), tmp_path)
+
+
+_FUSE_AGAIN = """
+fill("kept")
+kept = read("kept", 10)
+for again, size in ("one", 5000), ("two", 7000):
+    SERVER
+    os.close(read("m/" + again, size))
+    assert libc.umount2(at("m"), 0) == 0
+    os.kill(server, 9)
+    os.waitpid(server, 0)
+    os.close(device)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="no FUSE")
+def test_files_of_one_fuse_server_after_another_are_two(daemon: Daemon, tmp_path: Path) -> None:
+    # Both servers have one file, whatever it is called: node 2, inode 77.
+    server = _FUSE.replace("OWNER", "0").replace('b"two": 3', 'b"two": 2')
+    server = server.partition("os.setresgid")[0].replace("\n", "\n    ")
+    assert_apart(daemon, _FUSE_AGAIN.replace("SERVER", server), tmp_path)

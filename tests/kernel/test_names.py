@@ -240,6 +240,14 @@ def test_a_file_keeps_its_name_when_its_file_system_is_unmounted(
     apart(daemon, tmp_path, halves, [tmp_path / "here" / "data"] * 2)
 
 
+def test_a_file_below_a_second_mount_of_the_root_has_its_whole_path(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    seen = f"again{tmp_path}/a"
+    halves = "os.mkdir('again'); mount('/', 'again', None, 0x1000)\n" + _OPEN.format(seen), ""
+    apart(daemon, tmp_path, halves, [tmp_path / seen] * 2)
+
+
 def test_a_path_in_a_chroot_begins_at_its_root(daemon: Daemon, tmp_path: Path) -> None:
     first = "os.makedirs('root/var'); os.chroot('root'); os.chdir('/')\n" + _OPEN.format("/var/a")
     halves = first, "os.rename('/var', '/srv'); os.rename('/srv/a', '/b')"

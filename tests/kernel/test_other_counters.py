@@ -11,13 +11,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import Row, connection_row, file_row, row_of
+from waiting import wait_until
 
 from pbmond import wire
 from pbmond.selftest.private_daemon import Daemon
@@ -98,9 +98,7 @@ def iperf3(*options: str) -> tuple[tuple[int, Row], tuple[int, Row]]:
     port = str(free_port())
     serve = ["iperf3", "--server", "--one-off", "--port", port, "--json", "--bind", "127.0.0.1"]
     with subprocess.Popen(serve, stdout=subprocess.PIPE) as server:
-        while not listens(server.pid, int(port)):
-            assert server.poll() is None
-            time.sleep(0.01)
+        wait_until(lambda: "" if listens(server.pid, int(port)) else f"a server on port {port}")
         command = ["iperf3", "--client", "127.0.0.1", "--port", port, "--json", *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
             report = json.loads(client.communicate()[0])

@@ -6,14 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conservation import assert_conserved
-from processes import row_of
+from processes import Row, row_of
+from waiting import snapshot_when
 
 from pbmond import wire
 from pbmond.fields import OPEN
@@ -119,13 +120,19 @@ def test_a_title_is_shown_whole_also_beyond_the_arguments(
     assert shown(daemon, actor)["cmdline"] == now
 
 
+def old_title(row: Row) -> str:
+    """What is missing while a process has another title than it gave itself."""
+    title = row["cmdline"]
+    return "" if title.startswith(b"worker: idle") else f"the new title, it is {title!r}"
+
+
 def test_a_quiet_process_has_its_title_within_the_time_of_a_round(
     daemon: Daemon, actor: Actor
 ) -> None:
     shown(daemon, actor)
     actor.do("title(None)")
-    while not (row := row_of(daemon.snapshot(), actor.pid))["cmdline"].startswith(b"worker: idle"):
-        assert row["device_write_bytes"] == 1
+    message = snapshot_when(daemon, lambda message: old_title(row_of(message, actor.pid)))
+    assert row_of(message, actor.pid)["device_write_bytes"] == 1
     assert daemon.snapshot().health["cost"]["looks"] > 0
 
 
@@ -176,6 +183,17 @@ def moved_by_unit(message: wire.Message, units: set[bytes]) -> dict[bytes, tuple
     return {row["unit"]: (row["device_write_bytes"], row["processes"]) for row in rows}
 
 
+def fewer_units(units: set[bytes], wanted: int) -> Callable[[wire.Message], str]:
+    """What is missing while fewer of ``units`` have retired processes."""
+
+    def missing(message: wire.Message) -> str:
+        assert_conserved(message)
+        moved = moved_by_unit(message, units)
+        return "" if len(moved) >= wanted else f"{units - set(moved)} among the retired"
+
+    return missing
+
+
 def test_bytes_stay_with_the_unit_that_they_were_moved_in(daemon: Daemon) -> None:
     names = [f"system.slice/pbmon-{os.getpid()}-{name}.service" for name in ("early", "late")]
     early, late = (name.rpartition("/")[2].encode() for name in names)
@@ -192,9 +210,7 @@ def test_bytes_stay_with_the_unit_that_they_were_moved_in(daemon: Daemon) -> Non
         message = daemon.snapshot()
         assert row_of(message, actor.pid)["device_write_bytes"] == 51002
         actor.end()
-        while not moved_by_unit(message, {early, late}):
-            assert_conserved(message)
-            message = daemon.snapshot()
+        message = snapshot_when(daemon, fewer_units({early, late}, 2))
     assert moved_by_unit(message, {early, late}) == {early: (1001, 0), late: (50001, 1)}
     assert_conserved(message)
 
@@ -208,9 +224,7 @@ def test_a_unit_in_a_container_is_not_the_hosts(daemon: Daemon) -> None:
             program = f'echo 0 > "{group}/cgroup.procs"; exec head -c {size} /dev/zero > /dev/null'
             subprocess.run(["sh", "-c", program], check=True)
         units = {f"{name}{inside}".encode() for inside in ("", "@lxc:web", f"@docker:{'ab' * 32}")}
-        message = daemon.snapshot()
-        while len(moved_by_unit(message, units)) < 3:
-            message = daemon.snapshot()
+        message = snapshot_when(daemon, fewer_units(units, 3))
     moved = moved_by_unit(message, units)
     # The two bytes of the echo, and those of head.
     assert {unit.partition(b"@")[2][:6]: each for unit, each in moved.items()} == {

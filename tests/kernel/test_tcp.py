@@ -7,7 +7,6 @@ import os
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 
 import pytest
 from processes import row_of as row_of_process
+from waiting import Deadline, snapshot_when, wait_until
 
 from pbmond.config import Config
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
-from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
 from pbmond.selftest.workloads.programs import tcp
 from pbmond.selftest.workloads.programs.inet import tcp_pair, udp
@@ -57,6 +56,12 @@ def tcp_info_totals(sock: socket.socket) -> tuple[int, int]:
     return info.retransmitted_segments, info.retransmitted_bytes
 
 
+def fewer_segments(sock: socket.socket, wanted: int) -> str:
+    """What is missing while the socket has sent fewer segments again."""
+    sent = tcp.info(sock).retransmitted_segments
+    return "" if sent >= wanted else f"{wanted - sent} of {wanted} retransmissions"
+
+
 def difference(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return one[0] - other[0], one[1] - other[1]
 
@@ -80,8 +85,9 @@ def receiving(sock: socket.socket) -> Iterator[None]:
 
 def send_until_lost(sock: socket.socket) -> None:
     """Send until there have been retransmissions, and everything has arrived."""
-    before = tcp_info_totals(sock)
+    before, deadline = tcp_info_totals(sock), Deadline()
     while tcp_info_totals(sock) == before:
+        deadline.check(f"retransmissions besides {before}")
         sock.sendall(bytes(200_003))
         tcp.await_acknowledged(sock)
 
@@ -104,8 +110,7 @@ def test_retransmissions_between_calls_are_counted(kernel: Kernel) -> None:
         tcp.lose(server, 1)
         client.sendall(bytes(1003))
         before = retransmitted(row_of(kernel, client))
-        while tcp.info(client).retransmitted_segments < 3:
-            pass
+        wait_until(lambda: fewer_segments(client, 3))
         tcp.lose_nothing(server)
         tcp.await_acknowledged(client)
         assert before[0] < 3 <= tcp_info_totals(client)[0]
@@ -137,8 +142,7 @@ def test_attempts_to_connect_that_were_repeated_count_for_the_connection(kernel:
         tcp.lose(listener, 1)
         client.setblocking(False)
         client.connect_ex(listener.getsockname())
-        while not tcp.info(client).retransmitted_segments:
-            pass
+        wait_until(lambda: fewer_segments(client, 1))
         tcp.lose_nothing(listener)
         client.setblocking(True)
         with listener.accept()[0]:
@@ -185,15 +189,19 @@ def test_what_an_exited_process_sent_counts_for_it_when_it_is_sent_again(tmp_pat
                 client.sendall(bytes(1003))
                 os._exit(0)
             os.waitpid(child, 0)
-            while tcp.info(client).retransmitted_segments < 3:
-                daemon.snapshot()
+            wait_until(lambda: fewer_segments(client, 3))
             tcp.lose_nothing(server)
             tcp.await_acknowledged(client)
             row = row_of_process(daemon.snapshot(), child)
             assert retransmitted(row) == tcp_info_totals(client) >= (3, 3009)
-        tcp_is_over = time.monotonic() + patient(20)
-        while any(row["pid"] == child for row in daemon.snapshot().processes.rows()):
-            assert time.monotonic() < tcp_is_over, "the row stays although the socket is closed"
+        snapshot_when(
+            daemon,
+            lambda message: (
+                "the end of a row whose socket is closed"
+                if child in message.processes.columns["pid"]
+                else ""
+            ),
+        )
 
 
 def test_the_round_trip_time_is_that_of_the_last_calls(kernel: Kernel) -> None:

@@ -9,6 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for package in ("pbmond", "pbmon_client") for path in (ROOT / package).rglob("*.py")]
+OTHERS = [
+    *(ROOT / "bpf").glob("*.[ch]"),
+    *(ROOT / "pbmon_client" / "web" / "page" / "src").rglob("*.ts*"),
+]
 
 
 def lengths(text: str) -> dict[str, int]:
@@ -25,6 +29,11 @@ def test_files_and_functions_are_short(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") <= 400
     assert {name: lines for name, lines in lengths(text).items() if lines >= 40} == {}
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_in_other_languages_are_short(path: Path) -> None:
+    assert path.read_text().count("\n") <= 400
 
 
 def test_the_lines_of_a_function_are_counted() -> None:

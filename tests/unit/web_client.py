@@ -1,19 +1,26 @@
-"""A feed by hand, a page's end of its socket, and a running server, for tests of the web server."""
+"""A feed by hand, the application over it, and a page's end of its socket, for tests of the web."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import client_messages
 import demo_world
 from starlette.testclient import WebSocketTestSession
+from starlette.types import ASGIApp
 
 from pbmon_client.data import model
+from pbmon_client.web.access import Access
+from pbmon_client.web.app import application
+from pbmon_client.web.assets import Assets
 from pbmon_client.web.feed import FeedDemand, SnapshotFeed
+from pbmon_client.web.guard import Guard
+from pbmon_client.web.house import House
+from pbmon_client.web.origins import Origin
 from pbmon_client.web.receiver import Arrived
 from pbmond import wire
 
@@ -51,6 +58,13 @@ class StillFeed(SnapshotFeed):
             self.take(Arrived(demand.pid, self.newest))
 
 
+def guarded(house: House, folder: Path) -> ASGIApp:
+    """Make the application with its guard; a page would be in ``folder``."""
+    access = Access(TOKEN, f"pbmon_{PORT}")
+    origins = [Origin("http", "127.0.0.1", PORT), Origin("http", "localhost", PORT)]
+    return Guard(application(house, Assets(folder)), access, origins)
+
+
 MESSAGES = list(demo_world.messages(3))
 
 
@@ -75,20 +89,3 @@ class Page:
 
     def of_type(self, name: str) -> dict[str, Any]:
         return self.until(lambda message: message["type"] == name)
-
-
-@dataclass
-class Server:
-    """A running ``pbmon-client web`` on a free port."""
-
-    process: subprocess.Popen[str]
-    port: int
-    token: str
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}

@@ -171,7 +171,7 @@ def scripts() -> Iterator[Path]:
         Path(directory).chmod(0o755)
         copies = Path(directory) / "packaging"
         copies.mkdir(mode=0o755)
-        for name in ("quickstart", "check", "common.sh"):
+        for name in ("quickstart", "check", "common.sh", "page.sh"):
             shutil.copy(PACKAGING / name, copies)
         yield copies
 

@@ -79,7 +79,7 @@ class World:
             wall=lambda: factories.WALL_NS + self.now,
             monotonic=lambda: self.now,
         )
-        identity = RunIdentity("host", "boot", "epoch", 1)
+        identity = RunIdentity("host", "boot", "epoch", 1, 0)
         log = logging.getLogger("test")
         self.collector = Collector(
             *(self.kernel, self.proc, store, identity, clock),

@@ -40,7 +40,7 @@ class Running:
         self.move(10)
         clock, log = Clock(), logging.getLogger("test")
         store = Store(StoreOptions(SECOND, SECOND, 60, lambda *_: True), clock.boot())
-        identity = RunIdentity("host", "boot", "epoch", os.getpid())
+        identity = RunIdentity("host", "boot", "epoch", os.getpid(), 0)
         collector = Collector(
             *(self.kernel, FakeProc(), store, identity, clock),
             host=FakeHost(),

@@ -12,7 +12,7 @@ from fake_proc import ESTABLISHED, LISTEN, START_NS, TCP_HEADER, FakeProc, faili
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmond.host import procfs
+from pbmond.host import proc_formats, procfs
 from pbmond.host.procfs import Procfs, Used
 from pbmond.kernel.records import START_TICK_NS, same_start
 
@@ -99,7 +99,7 @@ def test_a_hostile_name_changes_no_other_field(proc: FakeProc, name: bytes) -> N
 
 @given(st.binary(max_size=64), st.integers(0, 2**22), st.integers(0, 2**63))
 def test_stat_is_parsed_under_any_name(name: bytes, ppid: int, start_ticks: int) -> None:
-    stat = procfs._parse_stat(stat_line(42, name=name, ppid=ppid, start_ticks=start_ticks))
+    stat = proc_formats.parse_stat(stat_line(42, name=name, ppid=ppid, start_ticks=start_ticks))
     assert (stat.name, stat.ppid, stat.start_ticks) == (name, ppid, start_ticks)
     assert (stat.state, stat.threads, stat.cpu_ticks, stat.rss_pages) == (b"S", 1, 12, 411)
 
@@ -107,7 +107,7 @@ def test_stat_is_parsed_under_any_name(name: bytes, ppid: int, start_ticks: int)
 @given(st.binary(max_size=200))
 def test_text_that_is_no_stat_file_is_a_value_error(text: bytes) -> None:
     with contextlib.suppress(ValueError):
-        stat = procfs._parse_stat(text)
+        stat = proc_formats.parse_stat(text)
         assert len(text[text.rindex(b")") + 1 :].split()) >= 22
         assert stat.name in text
 
@@ -183,12 +183,12 @@ def test_a_deleted_program_is_marked_as_the_kernel_does(proc: FakeProc) -> None:
     ],
 )
 def test_the_cgroup_path_that_says_most_is_chosen(text: bytes, path: bytes | None) -> None:
-    assert procfs._cgroup(text) == path
+    assert proc_formats.parse_cgroup(text) == path
 
 
 @given(st.binary(max_size=200))
 def test_any_cgroup_file_gives_a_path_or_none(text: bytes) -> None:
-    path = procfs._cgroup(text)
+    path = proc_formats.parse_cgroup(text)
     assert path is None or path in text or path == b"/"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fake_proc import gone, identity_of
 
-from pbmond.host import procfs
+from pbmond.host import proc_formats
 from pbmond.host.procfs import Procfs
 
 # --- this kernel's own /proc --------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_a_real_process_is_alive_after_its_main_thread_ended() -> None:
     with child(program) as process:
         stat = Path(f"/proc/{process.pid}/stat")
         for _ in range(1000):
-            if procfs._parse_stat(stat.read_bytes()).state == b"Z":
+            if proc_formats.parse_stat(stat.read_bytes()).state == b"Z":
                 break
             time.sleep(0.01)
         else:
@@ -100,9 +100,9 @@ def test_a_reaped_child_adds_nothing_to_its_parents_disk_bytes(
     assert seen is not None
     before = Procfs().sample(os.getpid(), seen.start_ns).disk
     io = Path("/proc/self/io")
-    shown_before = procfs._parse_io(io.read_bytes())[1]
+    shown_before = proc_formats.parse_io(io.read_bytes())[1]
     subprocess.run([sys.executable, "-I", "-c", program], check=True)
-    if procfs._parse_io(io.read_bytes())[1] - shown_before < 5_000_000:
+    if proc_formats.parse_io(io.read_bytes())[1] - shown_before < 5_000_000:
         pytest.skip("the temporary directory is in memory: nothing reached storage")
     after = Procfs().sample(os.getpid(), seen.start_ns).disk
     assert before is not None

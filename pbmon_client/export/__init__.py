@@ -1,0 +1,6 @@
+"""Metrics pushed elsewhere: `pbmon-client export`.
+
+Offers: start.
+Imports: opentelemetry, pbmon_client.data, pbmon_client.metrics, pbmon_client.options,
+    pbmon_client.subscription, pbmond.wire.
+"""

@@ -1,0 +1,196 @@
+"""What moved between two snapshots, by unit, container, user and program.
+
+The sum of what a snapshot has of a unit can fall: a process takes along all that it ever moved when
+it changes its unit or its user, and when it is no row any more, what it had moved under each unit is
+in that unit's retired row. So what is taken from a snapshot is how each row grew, for whoever has
+the row now. Whatever is no growth of a row (rows that end, and what retired rows gain by that) is
+settled apart: what falls cancels what rises.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from operator import lt, sub
+from typing import Any, Final
+
+from pbmon_client.data.columns import UserName
+from pbmon_client.data.model import Rows, Snapshot
+from pbmon_client.data.text import safe
+from pbmond.fields import COUNTERS, NO_UID
+
+#: By what the bytes of processes are summed.
+DIMENSIONS: Final = ("unit", "container", "user", "program")
+#: The name of what has none: no unit, no container, a user or a program that is not known.
+NONE: Final = "_none"
+
+CounterSums = tuple[int, ...]  # one for each of COUNTERS
+MovedByName = Mapping[str, CounterSums]  # by name
+_NOTHING: Final = (0,) * len(COUNTERS)
+
+
+#: Whose a row is, as the wire has it, in the order of DIMENSIONS.
+_MoverKey = tuple[bytes | None, bytes | None, int, bytes | None]
+_RowIdentity = tuple[int, int]
+
+
+class GrowthTracker:
+    """Takes the snapshots of one run of the daemon in their order; ``user`` names users.
+
+    Retired rows do not say which programs they were. What a process moved after it was last seen
+    is therefore of no program.
+    """
+
+    def __init__(self, dimensions: Sequence[str], user: UserName) -> None:
+        self._dimensions = tuple(dimensions)
+        self._user = user
+        self._rows: dict[_RowIdentity, tuple[_MoverKey, CounterSums]] = {}
+        self._retired: dict[_MoverKey, CounterSums] = {}
+        self._owed: dict[str, CounterSums] = dict.fromkeys(dimensions, _NOTHING)
+        self._taken_ns = -1
+
+    def take(self, snapshot: Snapshot) -> dict[str, MovedByName]:
+        """Return for each dimension what moved since the snapshot before, by name.
+
+        The first snapshot's is all that moved since the daemon began. Nothing in it is negative,
+        and the names of a dimension add up to how much the totals grew. Only where totals fall,
+        because a process has left what the viewer may see, their next growth pays for that first.
+        """
+        grown, other = _Changes(), _Changes()
+        self._compare_rows(snapshot, grown, other)
+        self._compare_retired(snapshot, other)
+        self._taken_ns = snapshot.message.now_ns
+        live, rest = grown.changes(), other.changes()
+        return {name: self._named(name, live, rest) for name in self._dimensions}
+
+    def _compare_rows(self, snapshot: Snapshot, grown: _Changes, other: _Changes) -> None:
+        earlier = self._rows
+        self._rows = dict(_rows(snapshot.processes, programs="program" in self._dimensions))
+        for key, (owner, now) in self._rows.items():
+            last = earlier.pop(key, None)
+            if last is None:
+                # One that is older than the snapshot before may have been seen even earlier.
+                (grown if key[1] > self._taken_ns else other).rise(owner, now)
+            elif last[1] != now:
+                # Less than before: it ended, came back, and counts from zero again.
+                heap = other if any(map(lt, now, last[1])) else grown
+                heap.rise(owner, now)
+                heap.fall(last[0] if heap is other else owner, last[1])
+        for owner, last_seen in earlier.values():
+            other.fall(owner, last_seen)
+
+    def _compare_retired(self, snapshot: Snapshot, other: _Changes) -> None:
+        earlier, self._retired = self._retired, dict(_retired(snapshot.retired))
+        for owner, now in self._retired.items():
+            last = earlier.pop(owner, _NOTHING)
+            if last != now:
+                other.rise(owner, now)
+                other.fall(owner, last)
+        for owner, last in earlier.items():  # now in a row that others share
+            other.fall(owner, last)
+
+    def _named(
+        self,
+        dimension: str,
+        grown: Mapping[_MoverKey, CounterSums],
+        other: Mapping[_MoverKey, CounterSums],
+    ) -> MovedByName:
+        place = DIMENSIONS.index(dimension)
+        owed = self._owed[dimension]
+        settled, self._owed[dimension] = _settled(_narrowed(other, place), owed)
+        live = _narrowed(grown, place)
+        # Two users, or two names once they are safe to print, may be called the same.
+        return _added((self._name(key), sums) for key, sums in chain(live.items(), settled.items()))
+
+    def _name(self, key: bytes | int | None) -> str:
+        if isinstance(key, int):
+            return NONE if key == NO_UID else self._user(key)
+        return NONE if key is None else safe(key)
+
+
+class _Changes:
+    """Counters that rise and fall, by owner; added up only at the end, column by column."""
+
+    def __init__(self) -> None:
+        self._rises: list[tuple[_MoverKey, CounterSums]] = []
+        self._falls: list[tuple[_MoverKey, CounterSums]] = []
+
+    def rise(self, owner: _MoverKey, counters: CounterSums) -> None:
+        self._rises.append((owner, counters))
+
+    def fall(self, owner: _MoverKey, counters: CounterSums) -> None:
+        self._falls.append((owner, counters))
+
+    def changes(self) -> dict[_MoverKey, CounterSums]:
+        changes = _added(self._rises)
+        for owner, sums in _added(self._falls).items():
+            changes[owner] = tuple(map(sub, changes.get(owner, _NOTHING), sums))
+        return changes
+
+
+# --- the rows of a snapshot -----------------------------------------------------------------------
+
+
+def _rows(
+    processes: Rows, *, programs: bool
+) -> Iterator[tuple[_RowIdentity, tuple[_MoverKey, CounterSums]]]:
+    columns = processes.table.columns
+    # As bytes: names are made safe only where they are shown.
+    names = columns["name"] if programs else repeat(None)
+    owners = zip(columns["unit"], columns["container"], columns["uid"], names, strict=False)
+    counted = zip(owners, _counters(columns), strict=True)
+    return zip(processes.identities(), counted, strict=True)
+
+
+def _retired(rows: Rows) -> Iterator[tuple[_MoverKey, CounterSums]]:
+    columns = rows.table.columns
+    owners = zip(columns["unit"], columns["container"], columns["uid"], repeat(None), strict=False)
+    return zip(owners, _counters(columns), strict=True)
+
+
+def _counters(columns: Mapping[str, Any]) -> Iterator[CounterSums]:
+    return zip(*(columns[name] for name in COUNTERS), strict=True)
+
+
+# --- sums -----------------------------------------------------------------------------------------
+
+
+def _added(pairs: Iterable[tuple[Any, CounterSums]]) -> dict[Any, CounterSums]:
+    """Add up the counters of each key."""
+    every: defaultdict[Any, list[CounterSums]] = defaultdict(list)
+    for key, sums in pairs:
+        every[key].append(sums)
+    return {
+        key: tuple(map(sum, zip(*each, strict=True))) if len(each) > 1 else each[0]
+        for key, each in every.items()
+    }
+
+
+def _narrowed(changes: Mapping[_MoverKey, CounterSums], place: int) -> dict[Any, CounterSums]:
+    """Add up what owners have in common in one dimension."""
+    return _added((owner[place], sums) for owner, sums in changes.items())
+
+
+def _settled(
+    changes: dict[Any, CounterSums], owed: CounterSums
+) -> tuple[dict[Any, CounterSums], CounterSums]:
+    """Let what falls, and what is owed from before, cancel what rises; return also what is owed."""
+    columns = zip(*changes.values(), strict=True) if changes else repeat((), len(owed))
+    settled = [_cancelled(column, debt) for column, debt in zip(columns, owed, strict=True)]
+    rises = zip(*(column for column, _debt in settled), strict=True)
+    return dict(zip(changes, rises, strict=True)), tuple(debt for _column, debt in settled)
+
+
+def _cancelled(values: Sequence[int], owed: int) -> tuple[Sequence[int], int]:
+    """Return what remains of the values that rise, and of what is owed."""
+    if not values or (not owed and min(values) >= 0):
+        return values, owed
+    owed -= sum(value for value in values if value < 0)
+    left = [max(0, value) for value in values]
+    # The largest rise is most likely where the bytes went that another name lost.
+    for place in sorted(range(len(left)), key=left.__getitem__, reverse=True):
+        paid = min(owed, left[place])
+        left[place] -= paid
+        owed -= paid
+    return left, owed

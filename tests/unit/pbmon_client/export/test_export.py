@@ -1,0 +1,221 @@
+"""Metrics pushed to a receiver: what arrives, retries, and mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import client_messages as made
+import pytest
+from client_process import ROOT
+from fake_publisher import PATIENCE_S, Publisher
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+
+from pbmon_client.export.options import parse
+from pbmond import wire
+
+ALL = wire.Topic(None, "processes")
+BIG = 2**60 + 1  # more than a float can hold exactly
+
+
+class Receiver:
+    """An OTLP receiver; it answers each request with the next of ``statuses``, then with 200."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        self.requests: Queue[tuple[str, dict[str, str], bytes]] = Queue()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.requests.put(
+                    (self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+                )
+                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def next(self) -> tuple[str, dict[str, str], dict[str, Metric], dict[str, str]]:
+        """Return the next request: path, headers, metrics by name, and the resource."""
+        path, headers, body = self.requests.get(timeout=PATIENCE_S)
+        decoded = ExportMetricsServiceRequest.FromString(body)
+        (resource,) = decoded.resource_metrics
+        (scope,) = resource.scope_metrics
+        attributes = {each.key: each.value.string_value for each in resource.resource.attributes}
+        return path, headers, {metric.name: metric for metric in scope.metrics}, attributes
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.close()
+
+
+Export = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def export(path: Path) -> Iterator[Export]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, code: str = "") -> subprocess.Popen[str]:
+        run = f"import sys\n{code}\nfrom pbmon_client import cli\nsys.exit(cli.main())"
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", run, "export", "--socket", str(path), *arguments],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.communicate()
+
+
+def points(metric: Metric) -> dict[tuple[str, ...], int]:
+    return {
+        tuple(each.value.string_value for each in point.attributes): point.as_int
+        for point in metric.sum.data_points
+    }
+
+
+def message(seq: int, count: int, **fields: Any) -> wire.Message:
+    rows = [made.process(1, unit=b"a.service", net_rx_bytes=count, file_read_calls=2)]
+    return made.message(rows, seq=seq, health=made.HEALTH | {"began_ns": 5}, **fields)
+
+
+def test_counters_arrive_exactly_with_when_they_began(
+    publisher: Publisher, receiver: Receiver, export: Export
+) -> None:
+    pushing = export("--otlp", receiver.url, "--count", "1")
+    publisher.expect(ALL)
+    sent = message(2, BIG)
+    publisher.send(ALL, sent)
+    path, headers, metrics, resource = receiver.next()
+    assert (path, headers["content-type"]) == ("/v1/metrics", "application/x-protobuf")
+    assert (resource["service.name"], resource["host.name"]) == ("pbmon", "host")
+    moved = metrics["pbmon_io_bytes"]
+    assert moved.unit == "By"
+    assert moved.sum.is_monotonic
+    assert moved.sum.aggregation_temporality == (
+        AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+    )
+    assert points(moved) == {("a.service", "net", "in"): BIG}
+    (point,) = moved.sum.data_points
+    assert point.time_unix_nano == sent.time_ns
+    began_ns = sent.time_ns - sent.now_ns + 5
+    assert abs(point.start_time_unix_nano - began_ns) < 1000  # a double of seconds was between
+    assert metrics["pbmon_daemon_up"].gauge.data_points[0].as_int == 1
+    assert pushing.wait(PATIENCE_S) == 0
+    assert pushing.communicate() == ("", "")
+
+
+def test_a_receiver_that_is_busy_is_tried_again(
+    publisher: Publisher, receiver: Receiver, export: Export
+) -> None:
+    receiver.statuses = [503, 503]
+    pushing = export("--otlp", f"{receiver.url}/up/v1/metrics", "--count", "1")
+    publisher.expect(ALL)
+    publisher.send(ALL, message(2, 10))
+    tries = [receiver.next() for _ in range(3)]
+    assert {path for path, *_rest in tries} == {"/up/v1/metrics"}
+    assert all(points(found["pbmon_io_bytes"]) for _path, _headers, found, _of in tries)
+    assert pushing.wait(PATIENCE_S) == 0
+
+
+def test_what_a_receiver_refused_arrives_with_the_next_push(
+    publisher: Publisher, receiver: Receiver, export: Export
+) -> None:
+    receiver.statuses = [400]
+    pushing = export("--otlp", receiver.url, "--count", "1", "--interval", "1")
+    publisher.expect(ALL)
+    publisher.send(ALL, message(2, 10))
+    receiver.next()
+    seq = 3
+    while receiver.requests.empty():
+        publisher.send(ALL, message(seq, 10 + seq))
+        seq += 1
+        publisher.hear(bool)
+        with pytest.raises(subprocess.TimeoutExpired):
+            pushing.wait(0.2)
+    _path, _headers, metrics, _resource = receiver.next()
+    assert points(metrics["pbmon_io_bytes"])["a.service", "net", "in"] > 10
+    assert pushing.wait(PATIENCE_S) == 0
+    assert pushing.communicate()[1] == (
+        f"pbmon-client: {receiver.url}/v1/metrics does not take the metrics; trying again\n"
+        "pbmon-client: the metrics arrive again\n"
+    )
+
+
+def test_without_a_daemon_it_says_so_once_and_waits(export: Export, tmp_path: Path) -> None:
+    pushing = export("--otlp", "http://127.0.0.1:9")
+    assert pushing.stderr is not None
+    assert "pbmond is not running" in pushing.stderr.readline()
+    pushing.send_signal(2)
+    assert pushing.wait(PATIENCE_S) == 130
+    assert pushing.stderr.read() == ""
+
+
+def test_without_the_sdk_it_is_one_line_and_1(export: Export) -> None:
+    pushing = export("--otlp", "http://a", code="sys.modules['opentelemetry'] = None")
+    out, err = pushing.communicate(timeout=PATIENCE_S)
+    assert (out, pushing.returncode) == ("", 1)
+    assert err == ("pbmon-client: export needs the OpenTelemetry SDK: pip install 'pbmon[otlp]'\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--otlp"], ["--otlp", "collector:4318"], ["--otlp", "ftp://a"], ["--otlp", "http://"],
+     ["--otlp", "http://a:b"], ["--otlp", "http://a:99999"], ["--otlp", "http://[::1"],
+     ["--otlp", "http://a b"], ["--otlp", "http://a#b"], ["--otlp", "http://u:secret@a"],
+     ["--otlp", "http://a\n"], ["--otlp", "http://a:0"],
+     *(["--otlp", "http://a", *more] for more in (
+         ["--interval", "0"], ["--interval", "nan"], ["--interval", "x"], ["--interval", "90000"],
+         ["--count", "0"], ["--count", "-1"], ["--top", "0"], ["--top", "1001"], ["--top", "x"],
+         ["--socket", "tcp://x"], ["more"], ["--nonsense"],
+     ))],
+)  # fmt: skip
+def test_a_wrong_command_line_is_one_line_and_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [("http://a", "http://a/v1/metrics"), ("https://a:4318/", "https://a:4318/v1/metrics"),
+     ("http://[::1]:4318", "http://[::1]:4318/v1/metrics"), ("http://a/x?y=1", "http://a/x?y=1")],
+)  # fmt: skip
+def test_an_address_without_a_path_gets_that_of_metrics(given: str, url: str) -> None:
+    assert parse(["--otlp", given]).url == url
