@@ -21,7 +21,7 @@ POD = "00ff" * 16
 STORAGE = "/var/lib/containers/storage"
 TASKS = "/run/containerd/io.containerd.runtime.v2.task"
 
-DOCKER = {
+DOCKER: dict[str, Any] = {
     "ID": ID,
     "Name": "/shop-db",
     "Image": f"sha256:{OTHER}",
@@ -32,7 +32,7 @@ DOCKER = {
         "Labels": {"com.docker.compose.service": "db"},
     },
 }
-KUBERNETES_DOCKER = {
+KUBERNETES_DOCKER: dict[str, Any] = {
     **DOCKER,
     "Name": "/k8s_web_shop-7d9f_store_1f0e_0",
     "Config": {
