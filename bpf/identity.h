@@ -55,16 +55,10 @@ INLINE u32 magic_of(u64 superblock)
 	return READ(u64, (void *)superblock, OFFSETOF_SUPERBLOCK_MAGIC);
 }
 
-/* Which inode of its superblock it is. */
-struct identity {
-	u32 device;     /* of the superblock, or of the subvolume */
-	u32 node;       /* what else tells apart inodes with one number, or 0 */
-	u32 is_stacked; /* it is one of overlayfs */
-};
-
+/* Other reads than those of CAST_LOADS would take more of the stack than io_uring's programs have left. */
 INLINE u32 disk_of(u64 superblock)
 {
-#ifdef OFFSETOF_DISK_SEQUENCE
+#if CAST_LOADS && defined(OFFSETOF_DISK_SEQUENCE)
 	void *device = READ(void *, (void *)superblock, OFFSETOF_SUPERBLOCK_BDEV);
 
 	return READ(u64, READ(void *, device, OFFSETOF_BDEV_DISK), OFFSETOF_DISK_SEQUENCE);
@@ -76,6 +70,7 @@ INLINE u32 disk_of(u64 superblock)
 /* Which of the file systems it is that servers give out, one after another under one device; or 0. */
 INLINE u32 mount_of(u64 superblock, u32 magic)
 {
+#if CAST_LOADS
 	switch (magic) {
 	case FUSE_MAGIC:
 	case NFS_MAGIC:
@@ -90,76 +85,85 @@ INLINE u32 mount_of(u64 superblock, u32 magic)
 	case BTRFS_MAGIC:
 		return READ(u32, (void *)superblock, OFFSETOF_SUPERBLOCK_UUID);
 	}
+#endif
 	return 0;
 }
 
-/* Only file systems without a disk, whose devices have the major number 0, need more than a device and
- * what tells one disk from the next. (btrfs, too, has a device of its own in place of its disks'.) */
-INLINE struct identity identity_of(void *inode, u64 superblock, u32 generation)
+/* Where an inode is. Only a file system without a disk, whose device has the major number 0, has a magic
+ * number here. (btrfs, too, has a device of its own in place of its disks'.) */
+struct where {
+	u64 superblock;
+	u32 device; /* of the superblock, or of the subvolume */
+	u32 magic;
+};
+
+INLINE void locate(struct where *it, u64 superblock)
 {
-	struct identity it = {
-		.device = READ(u32, (void *)superblock, OFFSETOF_SUPERBLOCK_DEV),
-	};
-
-	if (it.device >> 20) {
-		it.node = generation ? 0 : disk_of(superblock);
-		return it;
-	}
-	u32 magic = magic_of(superblock);
-	it.is_stacked = magic == OVERLAYFS_MAGIC;
-	it.node = mount_of(superblock, magic) * 0x9e3779b9;
-#ifdef OFFSETOF_BTRFS_ROOT_ANON_DEV
-	if (magic == BTRFS_MAGIC) {
-		void *own = inode - OFFSETOF_BTRFS_INODE_VFS_INODE;
-
-		it.device = READ(u32, READ(void *, own, OFFSETOF_BTRFS_INODE_ROOT),
-				 OFFSETOF_BTRFS_ROOT_ANON_DEV);
-	}
-#endif
-#ifdef OFFSETOF_FUSE_INODE_NODEID
-	if (magic == FUSE_MAGIC) {
-		u64 node = READ(u64, inode - OFFSETOF_FUSE_INODE_INODE, OFFSETOF_FUSE_INODE_NODEID);
-
-		it.node ^= node ^ node >> 32; /* it may be an address */
-	}
-#endif
-	return it;
+	it->superblock = superblock;
+	it->device = READ(u32, (void *)superblock, OFFSETOF_SUPERBLOCK_DEV);
+	it->magic = it->device >> 20 ? 0 : magic_of(superblock);
 }
 
-/* Complete the key of an inode of overlayfs by the identity of the inode that it stands for. There is
- * none for a lower file with several names that was not written yet: each name gets an inode. */
-INLINE void identify_layer(struct file_key *key, void *inode)
+/* The inode that one of overlayfs stands for, or itself: a lower file with several names that was not
+ * written yet has an inode for each, and nothing tells which they stand for. */
+INLINE void *bottom_of(void *inode, struct where *it)
 {
-	struct identity it = {};
-	void *below = inode, *next;
+	void *below = inode;
 
 #pragma clang loop unroll(full)
 	for (u32 n = 0; n < STACK_MAX; n++) {
-		next = READ(void *, below, OFFSETOF_INODE_PRIVATE);
-		if (!next)
-			break;
-		below = next;
-		key->generation = READ(u32, below, OFFSETOF_INODE_GENERATION);
-		it = identity_of(below, READ(u64, below, OFFSETOF_INODE_SB), key->generation);
-		if (!it.is_stacked)
-			break;
+		void *next = it->magic == OVERLAYFS_MAGIC ? READ(void *, below, OFFSETOF_INODE_PRIVATE) :
+							    NULL;
+
+		if (next) {
+			below = next;
+			locate(it, READ(u64, below, OFFSETOF_INODE_SB));
+		}
 	}
-	if (below != inode)
-		key->layer = it.device ^ it.node * 0x9e3779b9;
+	return below;
+}
+
+/* What else tells apart inodes with one number, or 0; and the device of a subvolume. */
+INLINE u32 node_of(void *inode, struct where *it, u32 generation)
+{
+	if (it->device >> 20)
+		return generation ? 0 : disk_of(it->superblock);
+	u32 node = mount_of(it->superblock, it->magic) * 0x9e3779b9;
+#ifdef OFFSETOF_BTRFS_ROOT_ANON_DEV
+	if (it->magic == BTRFS_MAGIC) {
+		void *own = inode - OFFSETOF_BTRFS_INODE_VFS_INODE;
+
+		it->device = READ(u32, READ(void *, own, OFFSETOF_BTRFS_INODE_ROOT),
+				  OFFSETOF_BTRFS_ROOT_ANON_DEV);
+	}
+#endif
+#ifdef OFFSETOF_FUSE_INODE_NODEID
+	if (it->magic == FUSE_MAGIC) {
+		u64 id = READ(u64, inode - OFFSETOF_FUSE_INODE_INODE, OFFSETOF_FUSE_INODE_NODEID);
+
+		node ^= id ^ id >> 32; /* it may be an address */
+	}
+#endif
+	return node;
 }
 
 /* Fill in the part of the key that is about the inode. */
 INLINE void identify_file(struct file_key *key, void *inode, const struct inode_head *head)
 {
-	u32 generation = generation_of(inode, head);
-	struct identity it = identity_of(inode, HEAD(u64, head, OFFSETOF_INODE_SB), generation);
+	struct where it;
 
+	locate(&it, HEAD(u64, head, OFFSETOF_INODE_SB));
 	key->inode = HEAD(u64, head, OFFSETOF_INODE_INO);
-	key->generation = generation;
+	key->generation = generation_of(inode, head);
 	key->device = it.device;
-	key->layer = it.node;
-	if (it.is_stacked)
-		identify_layer(key, inode);
+	void *below = bottom_of(inode, &it);
+	if (below != inode)
+		key->generation = READ(u32, below, OFFSETOF_INODE_GENERATION);
+	key->layer = node_of(below, &it, key->generation);
+	if (below != inode)
+		key->layer = key->layer * 0x9e3779b9 ^ it.device;
+	else
+		key->device = it.device;
 }
 
 /* The device that stat shows for a file of overlayfs, as ovl_map_dev_ino (fs/overlayfs/inode.c) has it:
