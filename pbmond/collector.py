@@ -42,7 +42,8 @@ NAME_BUDGET: Final = 4096
 QUIET_NS: Final = 10_000_000_000
 QUIET_PER_S: Final = 20
 #: How often all of /proc is listed. A process that is forked, executes nothing and moves no byte
-#: causes no event: only /proc shows that it started, and that it ended.
+#: causes no event: only /proc shows that it started, and that it ended. If events were lost, that
+#: any other ended, too.
 RESCAN_NS: Final = 10_000_000_000
 
 
@@ -145,11 +146,13 @@ class Collector:
         self._store = store
         self._identity = identity
         self._clock = clock
-        self._health = Health(kernel)
+        self._health = Health(kernel, identity.began_ns)
         self._events: list[Event] = []
         self._vanished: list[ProcSample] = []
         self._names = NameLooks(0, 0)
         self._rescan_ns = 0
+        self._lost_events = 0  # as of the last reading
+        self._made_up_for = 0  # of those, as of the last look at all of /proc
         self._looked_ns = 0
         self._seq = 0
         self._current: Messages | None = None
@@ -199,10 +202,9 @@ class Collector:
         store.apply_proc([*ended, *(sample for sample in samples if not sample.gone)])
         self._containers.see(store.cgroups(), self._clock.monotonic())
         self.take_names()
-        who = self._identity
-        state = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
-        health = {**state, "began_ns": who.began_ns}
+        health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
         self._seq += 1
+        who = self._identity
         meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health, self._containers.names())
         self._current = Messages(store.snapshot(), meta)
 
@@ -216,7 +218,10 @@ class Collector:
         if now < self._rescan_ns:
             return []
         self._rescan_ns = now + RESCAN_NS
-        ended = [each for each in self._store.known_from_proc() if not self._proc.is_alive(*each)]
+        lost, self._made_up_for = self._lost_events - self._made_up_for, self._lost_events
+        # An exit among the lost events would not be noticed before the process's turn in ``_look``.
+        known = self._store.running() if lost else self._store.known_from_proc()
+        ended = [each for each in known if not self._proc.is_alive(*each)]
         # Their PIDs are looked up again: another process may have one by now.
         self._events += self._proc.scan(self._store.described() - {pid for pid, _ in ended})
         return [ProcSample.of_ended(*process) for process in ended]
@@ -244,6 +249,8 @@ class Collector:
         flows, files, overflow = self._kernel.read()
         # Right after the counters that it is compared with.
         host = self._host.read(self._clock.monotonic())
+        lost = self._kernel.lost()
+        self._lost_events = lost["events"]
         return Reading(
             time_ns=self._clock.boot(),
             wall_ns=self._clock.wall(),
@@ -251,7 +258,7 @@ class Collector:
             files=files,
             overflow=overflow,
             events=events,
-            lost=self._kernel.lost(),
+            lost=lost,
             host=host,
         )
 

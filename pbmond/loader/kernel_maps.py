@@ -1,6 +1,6 @@
 """The maps that the programs share: types, sizes of keys and values, capacities.
 
-The sizes are those of C types. The compiler checks them (CHECK_MAP in bpf/pbmon.c).
+The sizes are those of C types. The compiler checks them (bpf/map_sizes.h).
 
 Used by the loader only: any Python >= 3.9, standard library.
 """

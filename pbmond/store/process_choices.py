@@ -53,6 +53,11 @@ def described(info: NDArray[np.void]) -> set[int]:
     return set(info["pid"][(info["state"] == RUNNING) & (info["seen_ns"] > 0)].tolist())
 
 
+def running(info: NDArray[np.void]) -> list[ProcessKey]:
+    """Return all running processes."""
+    return _keys(info[info["state"] == RUNNING])
+
+
 def known_from_proc(info: NDArray[np.void]) -> list[ProcessKey]:
     """Return the running processes that only /proc has shown: their exit may cause no event."""
     return _keys(info[(info["state"] == RUNNING) & (info["start_ns"] % START_TICK_NS == 0)])

@@ -31,7 +31,15 @@ from pbmond.kernel.records import (
 from pbmond.store.before import Before
 from pbmond.store.coverage import Coverage
 from pbmond.store.naming import Naming
-from pbmond.store.process_choices import Due, Quiet, described, due, exited_before, known_from_proc
+from pbmond.store.process_choices import (
+    Due,
+    Quiet,
+    described,
+    due,
+    exited_before,
+    known_from_proc,
+    running,
+)
 from pbmond.store.process_index import ProcessKey
 from pbmond.store.processes import ProcessTable
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
@@ -260,6 +268,10 @@ class Store:
     def known_from_proc(self) -> list[ProcessKey]:
         """Return the running processes that only /proc has shown: their exit may cause no event."""
         return known_from_proc(self._processes.info)
+
+    def running(self) -> list[ProcessKey]:
+        """Return all processes whose end has not been seen."""
+        return running(self._processes.info)
 
     def cgroups(self) -> set[tuple[bytes | None, int]]:
         """Return the cgroup and user of every process; None: the cgroup is not known."""

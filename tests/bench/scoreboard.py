@@ -20,7 +20,7 @@ AREAS = {
     r"queues\.": "files, pipes, devices",
     r"families\.|sockets\.": "netlink, packet, ICMP, SCTP and other sockets",
     r"zero_copy\.|stream_sockets\.": "sendfile, splice and other zero-copy",
-    r"files": "files, pipes, devices",
+    r"files|identities\.": "files, pipes, devices",
     r"uring": "io_uring",
     r"aio\.": "libaio",
     r"brief\.|processes\.|namespaces\.": "processes, namespaces",

@@ -70,7 +70,7 @@ def test_events_that_do_not_fit_are_reported_and_take_neither_rows_nor_bytes(
         pids = run_python(_SPAWN, program, PROCESSES, ARGUMENT)
         os.kill(daemon.process.pid, signal.SIGCONT)
         first = daemon.snapshot(before.now_ns)
-        # The end of those whose event was lost is found in /proc, a share of them at each tick.
+        # The end of those whose event was lost is found by the next scan of /proc.
         last = snapshot_when(daemon, lambda message: running(message, pids))
     assert first.health["status"] == "incomplete"
     assert "lost: events" in first.health["reasons"]

@@ -19,6 +19,7 @@ from waiting import Deadline, snapshot_when, wait_until
 from pbmond.config import Config
 from pbmond.kernel.attach import attach
 from pbmond.kernel.maps import Kernel
+from pbmond.kernel.records import FLAG_OPENED
 from pbmond.selftest.private_daemon import Daemon
 from pbmond.selftest.workloads.programs import tcp
 from pbmond.selftest.workloads.programs.inet import tcp_pair, udp
@@ -148,7 +149,9 @@ def test_attempts_to_connect_that_were_repeated_count_for_the_connection(kernel:
         with listener.accept()[0]:
             client.sendall(b"x")
             assert tcp_info_totals(client) >= (1, 0)
-            assert retransmitted(row_of(kernel, client)) == tcp_info_totals(client)
+            row = row_of(kernel, client)
+            assert row["flags"] & FLAG_OPENED, f"flags {row['flags']}: its opening was not seen"
+            assert retransmitted(row) == tcp_info_totals(client)
 
 
 def test_a_shared_socket_counts_each_once_for_the_process_that_sent_last(kernel: Kernel) -> None:

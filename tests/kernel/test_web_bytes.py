@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from pbmond.fields import BYTE_COUNTERS
 from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
-from tests.browser.page_server import ARGUMENTS, BUILT, find_chromium
+from tests.browser.page_server import ARGUMENTS, BUILT, browser_path
 from tests.web.servers import ROOT, Server, serving
 
 _PATIENCE_S = patient(20.0)
@@ -125,7 +125,7 @@ def shown(server: Server, pid: int) -> dict[str, int]:
 def drawn(server: Server, pid: int) -> str:
     """The file bytes that a browser draws for a process."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=[*ARGUMENTS])
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=[*ARGUMENTS])
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"http://{server.host}/?token={server.token}#totals=1&exact=1&filter=pid%3D{pid}")
         rows = page.locator(".rows .line")

@@ -26,7 +26,8 @@ _AWAKE_S: Final = 30.0
 class RenderPriority:
     """Shared by the thread that draws and the one that prepares what is drawn."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = _PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._free = threading.Event()
         self._free.set()
         self._pressed_s = self._until_s = -_AWAKE_S
@@ -58,5 +59,5 @@ class RenderPriority:
         self._free.wait(max(0.0, self._until_s - time.monotonic()))
 
     def _stop(self) -> None:
-        self._until_s = time.monotonic() + _PATIENCE_S
+        self._until_s = time.monotonic() + self._patience_s
         self._free.clear()

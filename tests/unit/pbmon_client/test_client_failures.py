@@ -155,13 +155,11 @@ def test_ctrl_c_ends_it_quietly(publisher: Publisher, client: Start, arguments: 
 
 
 _SIGNALLED_THREAD = """
-import signal, sys, threading, time
+import signal, sys, threading
 from pbmon_client.cli import main
 
 def interrupt():
-    while "zmq" not in sys.modules:
-        time.sleep(0.01)
-    time.sleep(0.5)  # by then the other one waits
+    sys.stdin.readline()
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
 threading.Thread(target=interrupt).start()
@@ -170,8 +168,10 @@ sys.exit(main(["--json", "--socket", sys.argv[1], "--wait", "60"]))
 
 
 def test_ctrl_c_is_seen_whichever_thread_takes_it(publisher: Publisher, path: Path) -> None:
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", _SIGNALLED_THREAD, str(path)],
-        cwd=ROOT, capture_output=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as started:  # fmt: skip
+        publisher.expect(ALL)  # the main thread waits for a snapshot
+        output, errors = started.communicate(b"\n", timeout=PATIENCE_S)
+    assert (started.returncode, output, errors) == (130, b"", b"")

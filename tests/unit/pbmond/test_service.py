@@ -232,6 +232,21 @@ def test_a_process_that_ends_without_an_event_ends_with_the_next_scan(world: Wor
     assert process(world.message(), 8)["state"] == STATES.index("exited")
 
 
+def test_after_events_were_lost_the_next_scan_ends_every_process_that_is_gone(
+    world: World,
+) -> None:
+    world.proc.processes = [factories.seen(pid=8)]
+    world.kernel.events = [factories.seen(pid=8)]
+    world.step()
+    world.proc.processes = []
+    world.step(RESCAN_NS)
+    assert process(world.message(), 8)["state"] == STATES.index("running")  # its exit is an event
+    world.kernel.losses = {"events": 1}
+    world.step(RESCAN_NS + SECOND)
+    world.step(2 * RESCAN_NS)
+    assert process(world.message(), 8)["state"] == STATES.index("exited")
+
+
 def test_a_process_that_vanishes_after_a_reading_exits_with_the_next_and_its_last_bytes(
     world: World,
 ) -> None:
