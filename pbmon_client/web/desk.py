@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, ViewQuery, arrange
 
 Done = TypeVar("Done")
+_Task = tuple[Callable[[], Any], Future[Any]]
 #: What was made of the last snapshots is kept for others who ask the same.
 _SNAPSHOTS: Final = 2
 _RESULTS: Final = 256
@@ -28,19 +29,31 @@ class Desk:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "desk")
-        self._waiting = 0
+        self._first: deque[_Task] = deque()
+        self._then: deque[_Task] = deque()
         # The snapshots are kept with the results, so that their ids cannot be reused.
         self._kept: OrderedDict[int, tuple[Snapshot, OrderedDict[Hashable, object]]] = OrderedDict()
 
-    async def do(self, work: Callable[[], Done]) -> Done:
-        """Do some work when its turn comes; BusyError if too much waits already."""
-        if self._waiting >= _MOST_WAITING:
+    async def do(self, work: Callable[[], Done], *, first: bool = False) -> Done:
+        """Do some work when its turn comes; BusyError if too much waits already.
+
+        ``first`` is for what somebody waits for; a tick of many pages may take a tenth of a second.
+        """
+        if len(self._first) + len(self._then) >= _MOST_WAITING:
             raise BusyError
-        self._waiting += 1
+        done: Future[Done] = Future()
+        (self._first if first else self._then).append((work, done))
+        self._pool.submit(self._next)
+        return await asyncio.wrap_future(done)
+
+    def _next(self) -> None:
+        work, done = (self._first or self._then).popleft()  # as many as there are calls
+        if not done.set_running_or_notify_cancel():
+            return
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._waiting -= 1
+            done.set_result(work())
+        except Exception as error:  # noqa: BLE001 - for whoever awaits it
+            done.set_exception(error)
 
     def close(self) -> None:
         """End the thread."""

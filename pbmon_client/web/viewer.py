@@ -150,7 +150,10 @@ class PageViewer:
             view=is_new or ticked,
             selected=wish.selected is not None and (is_new or detailed or (ticked and not apart)),
         )
-        for text in await self._desk.do(lambda: self._texts(snapshot, wish, detail, parts)):
+        texts = await self._desk.do(
+            lambda: self._texts(snapshot, wish, detail, parts), first=is_new
+        )
+        for text in texts:
             await connections.send(self._socket, text)
 
     def _snapshot(self, wish: Wish) -> Snapshot | None:

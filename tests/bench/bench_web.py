@@ -122,14 +122,16 @@ def _metrics(running: Server) -> list[Verdict]:
     address = f"{running.origin}/metrics"
     if httpx2.get(address, headers=running.bearer, timeout=PATIENCE_S).status_code == 404:
         return []
-    taken = []
+    taken, before = [], running.cpu_s()
     for _ in range(20):
         began_s = time.perf_counter()
         text = httpx2.get(address, headers=running.bearer, timeout=PATIENCE_S).text
         taken.append((time.perf_counter() - began_s) * 1000)
+    each_ms = (running.cpu_s() - before) / len(taken) * 1000
     series = sum(not line.startswith("#") for line in text.splitlines())
     return [
         Verdict("a scrape of /metrics, median", bench.median(taken), 50, "ms"),
+        Verdict("a scrape of /metrics, processor", each_ms, 50, "ms each"),
         Verdict("series of /metrics", series, 1500, "series"),
     ]
 
