@@ -120,10 +120,10 @@ struct scratch {
 	struct deferred deferred[2];
 	struct name_request names[NAMES_MAX];
 	struct process_key process;
-	struct place at;   /* the walker's position */
+	struct place at; /* the walker's position */
 	struct place root;
-	u64 print;         /* a hash of the names that the walker has passed */
-	u64 looking;       /* the row whose name is compared (bpf/renames.h); 0: none */
+	u64 print;   /* a hash of the names that the walker has passed */
+	u64 looking; /* the row whose name is compared (bpf/renames.h); 0: none */
 	u32 walking;
 	u32 used; /* bytes of text */
 	u8 whole;

@@ -36,7 +36,8 @@ and the members of group pbmon see all.
 
 Without an output option it opens the terminal interface (? shows its keys).
 Where there is no terminal, it prints a table for every snapshot, busiest first.
-`pbmon-client web` shows the same in a browser; see `pbmon-client web --help`.
+`pbmon-client web` shows the same in a browser, and `pbmon-client export` pushes
+metrics; each has a --help of its own.
 """
 
 _EPILOG: Final = """\
@@ -186,7 +187,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _OptionParser(
         prog="pbmon-client",
         usage="pbmon-client [--json | --ndjson | --csv | --once] [options]\n"
-        "       pbmon-client web [options]",
+        "       pbmon-client web [options]\n"
+        "       pbmon-client export --otlp URL [options]",
         description=_INTRO,
         epilog=_epilog(),
         formatter_class=_wide_help,

@@ -146,7 +146,7 @@ class Collector:
         self._store = store
         self._identity = identity
         self._clock = clock
-        self._health = Health(kernel)
+        self._health = Health(kernel, identity.began_ns)
         self._events: list[Event] = []
         self._vanished: list[ProcSample] = []
         self._names = NameLooks(0, 0)
@@ -202,10 +202,9 @@ class Collector:
         store.apply_proc([*ended, *(sample for sample in samples if not sample.gone)])
         self._containers.see(store.cgroups(), self._clock.monotonic())
         self.take_names()
-        who = self._identity
-        state = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
-        health = {**state, "began_ns": who.began_ns}
+        health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
         self._seq += 1
+        who = self._identity
         meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health, self._containers.names())
         self._current = Messages(store.snapshot(), meta)
 

@@ -1,6 +1,7 @@
 """Parts of files that programs make: ``python -m tests.pages`` writes those made of the fields.
 
-These are the tables of the JSON contract, and the names that the completions offer. A part stands
+These are the tables of the JSON contract and of the metrics, and the names that the completions
+offer. A part stands
 between two comments: ``<!-- NAME: made by … -->`` and ``<!-- NAME: end -->``, or ``# NAME: …``.
 """
 
@@ -13,11 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from pbmon_client.metrics.families import FAMILIES
 from pbmond import fields
 from pbmond.fields import Field
 
 _PACKAGING: Final = Path(__file__).parents[1] / "packaging"
 CONTRACT: Final = _PACKAGING / "doc/json.md"
+METRICS: Final = _PACKAGING / "doc/metrics.md"
 #: How each shell writes a list of words: what stands before and after it, and the end of its lines.
 COMPLETIONS: Final = {
     _PACKAGING / "completions/pbmon-client.bash": ("_pbmon_client_fields='", "'", ""),
@@ -103,6 +106,19 @@ def _names(names: Sequence[str]) -> str:
     return " ".join(f"`{name}`" for name in names)
 
 
+# --- the metrics --------------------------------------------------------------------------------
+
+
+def families() -> str:
+    """Return the table of every family of metrics."""
+    lines = ["| series | type | labels | meaning |", "|---|---|---|---|"]
+    for family in FAMILIES:
+        kind = {"states": "state set"}.get(family.kind, family.kind)
+        cells = (f"`{family.series}`", kind, _names(family.labels), family.meaning)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 # --- the completions ----------------------------------------------------------------------------
 
 
@@ -115,11 +131,12 @@ def completion_part(path: Path) -> str:
 
 
 def main() -> int:
-    """Write the parts of the contract and of the completions."""
+    """Write the parts of the contract, of the page of metrics and of the completions."""
     page = CONTRACT.read_text()
     for name, part in contract_parts().items():
         page = with_part(page, name, part)
     CONTRACT.write_text(page)
+    METRICS.write_text(with_part(METRICS.read_text(), "families", families()))
     for path in COMPLETIONS:
         path.write_text(with_part(path.read_text(), "fields", completion_part(path)))
     return 0

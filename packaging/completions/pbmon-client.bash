@@ -26,8 +26,16 @@ _pbmon_client_fields='
 
 _pbmon_client() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
+    if ((COMP_CWORD > 1)); then
+        case ${COMP_WORDS[1]} in
+            web | export)
+                "_pbmon_client_${COMP_WORDS[1]}"
+                return
+                ;;
+        esac
+    fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-        --socket)
+        --socket | --demo)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -41,9 +49,39 @@ _pbmon_client() {
         --view) choices='processes programs users units connections hosts ports files tree' ;;
         -n | --count | -d | --interval | --name | --filter | --top | --wait) choices='' ;;
         *)
-            choices='--json --ndjson --csv --once --view --demo --count --interval --flows --pid --user --name
-                --filter --sort --reverse --top --active --socket --wait --version --help'
+            choices='web export --json --ndjson --csv --once --view --demo --count --interval --flows --pid --user
+                --name --filter --sort --reverse --top --active --socket --wait --version --help'
             ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+_pbmon_client_web() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --unix | --tls-cert | --tls-key | --token-file | --socket)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --listen | --origin | --root-path | --metrics-top) choices='' ;;
+        *)
+            choices='--listen --unix --tls-cert --tls-key --origin --behind-proxy --root-path --metrics-top
+                --metrics-programs --token-file --open --socket --help'
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+_pbmon_client_export() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --socket)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --otlp | --interval | --count | --top) choices='' ;;
+        *) choices='--otlp --interval --count --top --programs --socket --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }

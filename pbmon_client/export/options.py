@@ -22,20 +22,21 @@ _METRICS_PATH: Final = "/v1/metrics"
 
 _INTRO: Final = """\
 Push the metrics of `pbmon-client web` to an OpenTelemetry receiver (OTLP over
-HTTP), until it is interrupted. Counters are cumulative, so a push that fails loses
-nothing: the next one has it too.
+HTTP), until it is interrupted. Counters are cumulative, so a push that fails
+loses nothing: the next one has it too.
 """
 _EPILOG: Final = """\
 examples:
   pbmon-client export --otlp http://127.0.0.1:4318
   OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20TOKEN" \\
-      pbmon-client export --otlp https://collector.example.org:4318 --interval 60
+      pbmon-client export --otlp https://collector.example.org:4318 \\
+      --interval 60
 
 environment:
-  PBMON_SOCKET                  the daemon's socket, unless --socket is given
-  OTEL_EXPORTER_OTLP_HEADERS    headers to send, such as a token
-  OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_RESOURCE_ATTRIBUTES and others of its kind
-                                are those of the OpenTelemetry SDK
+  PBMON_SOCKET                the daemon's socket, unless --socket is given
+  OTEL_EXPORTER_OTLP_HEADERS  headers to send, such as a token
+  OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_RESOURCE_ATTRIBUTES and others of this
+                              kind are those of the OpenTelemetry SDK
 
 packaging/doc/metrics.md says what is pushed.
 """

@@ -55,42 +55,20 @@ _OF: Final = {
 def _traffic_families(dimension: str) -> dict[str, MetricFamily]:
     """Make the families of one dimension by what their counters count."""
     prefix, words = _OF[dimension]
-    of, way = (dimension,), (dimension, "direction")
-    by_class = (dimension, "class", "direction")
+
+    def counter(name: str, meaning: str, *labels: str) -> MetricFamily:
+        unit = "bytes" if name.endswith("bytes") else ""
+        of = (dimension, *labels)
+        return MetricFamily(f"{prefix}_{name}", "counter", f"{meaning}, by {words}", of, unit)
+
     return {
-        "bytes": MetricFamily(
-            f"{prefix}_io_bytes",
-            "counter",
-            f"Bytes that calls moved, by {words}, class and direction",
-            by_class,
-            "bytes",
+        "bytes": counter("io_bytes", "Bytes that calls moved", "class", "direction"),
+        "calls": counter("io_calls", "Calls that moved them", "class", "direction"),
+        "disk": counter("disk_bytes", "Bytes from (in) and to (out) storage", "direction"),
+        "retransmitted_segments": counter(
+            "tcp_retransmitted_segments", "Segments that TCP sent again"
         ),
-        "calls": MetricFamily(
-            f"{prefix}_io_calls",
-            "counter",
-            f"Calls that moved them, by {words}, class and direction",
-            by_class,
-        ),
-        "disk": MetricFamily(
-            f"{prefix}_disk_bytes",
-            "counter",
-            f"Bytes from (in) and to (out) storage, by {words}",
-            way,
-            "bytes",
-        ),
-        "retransmitted_segments": MetricFamily(
-            f"{prefix}_tcp_retransmitted_segments",
-            "counter",
-            f"Segments that TCP sent again, by {words}",
-            of,
-        ),
-        "retransmitted_bytes": MetricFamily(
-            f"{prefix}_tcp_retransmitted_bytes",
-            "counter",
-            f"Bytes that TCP sent again, by {words}",
-            of,
-            "bytes",
-        ),
+        "retransmitted_bytes": counter("tcp_retransmitted_bytes", "Bytes that TCP sent again"),
     }
 
 

@@ -49,6 +49,7 @@ class Desk:
     def once(self, snapshot: Snapshot, key: Hashable, make: Callable[[], Done]) -> Done:
         """Return what is made of a snapshot, made only once for each key."""
         if id(snapshot) not in self._kept:
+            self._forget_before(snapshot.message.seq)
             self._kept[id(snapshot)] = (snapshot, OrderedDict())
             while len(self._kept) > _SNAPSHOTS:
                 self._kept.popitem(last=False)
@@ -60,6 +61,12 @@ class Desk:
                 results.popitem(last=False)
         result: Done = results[key]  # type: ignore[assignment]  # what make() made
         return result
+
+    def _forget_before(self, seq: int) -> None:
+        """Free older snapshots now: those of a large host are large."""
+        for number, (snapshot, _results) in tuple(self._kept.items()):
+            if snapshot.message.seq < seq:
+                del self._kept[number]
 
     def arranged(self, snapshot: Snapshot, query: ViewQuery) -> Arranged | None:
         """Return the rows of a query, which equal queries share."""

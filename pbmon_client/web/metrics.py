@@ -36,6 +36,9 @@ class MetricsPage:
     def __init__(self, house: House, options: MeterOptions) -> None:
         self._house = house
         self._meter = Meter(options)
+        self._made_of: tuple[str, int, str] | None = None
+        self._families: list[FilledFamily] = []
+        self._made: dict[bool, bytes] = {}  # by format
 
     async def answer(self, accept: str) -> Response:
         """Answer one scrape; ``accept`` is its Accept header."""
@@ -48,16 +51,20 @@ class MetricsPage:
             snapshot = await self._house.snapshot()
         except ProblemError:  # a scraper is told so by a metric
             return exposition(measured(Meter(MeterOptions()), None, version()), is_open=is_open)
-        desk = self._house.desk
-        return await self._house.do(
-            lambda: desk.once(
-                snapshot, ("metrics", is_open), lambda: self._made(snapshot, is_open=is_open)
-            )
-        )
+        return await self._house.do(lambda: self._of(snapshot, is_open=is_open))
 
-    def _made(self, snapshot: Snapshot, *, is_open: bool) -> bytes:
-        self._meter.take(snapshot)
-        return exposition(measured(self._meter, snapshot, version()), is_open=is_open)
+    def _of(self, snapshot: Snapshot, *, is_open: bool) -> bytes:
+        """Return what is made of a snapshot; called at the desk only."""
+        # Not kept by the desk, which would keep the snapshot as well until others have come.
+        made_of = (snapshot.message.epoch, snapshot.message.seq, snapshot.scope)
+        if made_of != self._made_of:
+            self._made_of = made_of
+            self._made.clear()
+            self._meter.take(snapshot)
+            self._families = measured(self._meter, snapshot, version())
+        if is_open not in self._made:
+            self._made[is_open] = exposition(self._families, is_open=is_open)
+        return self._made[is_open]
 
 
 def prefers_openmetrics(accept: str) -> bool:

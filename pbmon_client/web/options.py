@@ -34,7 +34,8 @@ examples:
   curl -H "Authorization: Bearer $(cat token)" \\
       http://127.0.0.1:8484/api/v1/processes?top=5
   pbmon-client web --token-file token --listen 192.0.2.1:8484 \\
-      --tls-cert cert.pem --tls-key key.pem --origin https://host.example.org:8484
+      --tls-cert cert.pem --tls-key key.pem \\
+      --origin https://host.example.org:8484
   pbmon-client web --token-file token --behind-proxy \\
       --origin https://example.org --root-path /pbmon
 

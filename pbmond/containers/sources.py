@@ -29,6 +29,8 @@ _CONTAINERD_STATE: Final = (
     "/run/k3s/containerd",
     "/var/snap/microk8s/common/run/containerd",
 )
+#: What cri-dockerd calls the containers of Kubernetes begins with this.
+_KUBERNETES_PREFIX: Final = "k8s_"
 _DRIVERS: Final = ("overlay", "vfs", "btrfs", "zfs")
 
 # Keys of labels and annotations; the first that is there counts.
@@ -80,10 +82,11 @@ def _docker(files: TrustedFiles, identifier: str) -> ContainerNames:
     except OSError:
         pass  # without the file, the folders are the usual ones
     state = _first_json(files, [f"{root}/containers/{identifier}/config.v2.json" for root in roots])
-    config = state["Config"]
-    own = ContainerNames(
-        container_name=_text(state["Name"].removeprefix("/")), image=_text(config["Image"])
-    )
+    config, name = state["Config"], state["Name"].removeprefix("/")
+    own = ContainerNames(container_name=_text(name), image=_text(config["Image"]))
+    # Labels may be those of the image, whoever made it: only Kubernetes' own containers have a pod.
+    if not name.startswith(_KUBERNETES_PREFIX):
+        return own
     return _labelled(config.get("Labels") or {}).or_else(own)
 
 

@@ -60,7 +60,7 @@ _NEEDED: dict[str, tuple[int, str]] = {
     "SUPERBLOCK_MAGIC": (U64, "super_block.s_magic"),
     "SUPERBLOCK_BDEV": (POINTER, "super_block.s_bdev"),
     "SUPERBLOCK_BDI": (POINTER, "super_block.s_bdi"),
-    "SUPERBLOCK_UUID": (INSIDE, "super_block.s_uuid"),
+    "SUPERBLOCK_UUID": (16, "super_block.s_uuid"),
     "BDEV_DISK": (POINTER, "block_device.bd_disk"),
     "BDI_ID": (U64, "backing_dev_info.id"),
     "SUPERBLOCK_FS_INFO": (POINTER, "super_block.s_fs_info"),

@@ -73,10 +73,14 @@ class Hooks(Protocol):
 
 
 class Health:
-    """Compares losses and cost with those of the tick before."""
+    """Compares losses and cost with those of the tick before.
 
-    def __init__(self, hooks: Hooks) -> None:
+    ``began_ns`` is when the daemon began to count (CLOCK_BOOTTIME).
+    """
+
+    def __init__(self, hooks: Hooks, began_ns: int) -> None:
         self._hooks = hooks
+        self._began_ns = began_ns
         self._lost: dict[str, int] = {}
         self._cost: Cost | None = None
 
@@ -91,6 +95,7 @@ class Health:
         return {
             "status": "incomplete" if reasons else "complete",
             "reasons": reasons,
+            "began_ns": self._began_ns,
             "lost": dict(lost),
             "lost_interval": grown,
             "modes": dict(self._hooks.modes),

@@ -1,6 +1,6 @@
 """Runs every benchmark, one after the other, and prints what the README quotes, as Markdown.
 
-Run as root, with nothing else going on: ``.venv/bin/python tests/bench/all.py``. About 25 minutes.
+Run as root, with nothing else going on: ``.venv/bin/python tests/bench/all.py``. Half an hour.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ BENCHES = {
     "daemon_cost.py": "The daemon",
     "scale.py": "The daemon at scale",
     "bench_tui.py": "The terminal interface",
+    "bench_web.py": "The web server and its page",
 }
 
 

@@ -48,10 +48,13 @@ KEYS: Sequence[tuple[str, str]] = (
 
 
 @contextmanager
-def publisher(size: tuple[int, int], path: Path, scope: str = "all") -> Iterator[None]:
-    """Run a publisher of ``size`` processes and flows."""
+def publisher(
+    size: tuple[int, int], path: Path, scope: str = "all", every_s: float = 1.0
+) -> Iterator[None]:
+    """Run a publisher of ``size`` processes and flows; one of its seconds takes ``every_s``."""
     command = [sys.executable, str(FOLDER / "large_publisher.py"), str(path), *map(str, size)]
-    with subprocess.Popen([*command, "--scope", scope], stdout=subprocess.PIPE) as process:
+    command += ["--scope", scope, "--every", str(every_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         try:

@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("processes", type=int)
     parser.add_argument("flows", type=int)
     parser.add_argument("--scope", choices=("all", "own"), default="all")
+    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="a snapshot")
     given = parser.parse_args()
     moments = list(made(World(given.processes, given.flows)))
     context = zmq.Context()
@@ -56,7 +57,7 @@ def main() -> None:
         now = moments[seq % len(moments)]
         publisher.send(packed(topic, now.message(flows=flows, pid=topic.pid, seq=seq)))
 
-    due = time.monotonic() + 1
+    due = time.monotonic() + given.every
     while True:
         if publisher.poll(max(0, round((due - time.monotonic()) * 1000))):
             frame = publisher.recv()
@@ -72,7 +73,7 @@ def main() -> None:
                 refused = wire.parse_topic(text.encode())
                 publisher.send(wire.refusal(refused, wire.NOT_YOURS))
             continue
-        due = max(due + 1, time.monotonic())
+        due = max(due + given.every, time.monotonic())
         seq += 1
         for topic in topics(wanted, given.scope):
             send(topic)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Iterator
-from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.page_server import ARGUMENTS, BUILT, PATIENCE_MS, ROOT, Server
-
-sys.path.insert(0, str(ROOT / "tests" / "unit"))  # the made-up world is that of the unit tests
-
 from tests.browser.live_world import World
-
-_BROWSERS: Final = ("chromium", "google-chrome", "chromium-browser")
+from tests.browser.page_reader import settle
+from tests.browser.page_server import ARGUMENTS, BUILT, PATIENCE_MS, Server, browser_path
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +17,7 @@ def chromium() -> Iterator[Browser]:
     if not BUILT.is_file():
         pytest.fail("the page is not built: packaging/quickstart --setup-only builds it")
     with sync_playwright() as playwright:
-        where = next(filter(None, map(shutil.which, _BROWSERS)), None)
-        browser = playwright.chromium.launch(executable_path=where, args=[*ARGUMENTS])
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=[*ARGUMENTS])
         yield browser
         browser.close()
 
@@ -33,7 +25,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    world = World(folder / "socket")
+    world = World(folder / "socket", age=60)
     server = Server(folder / "socket", folder)
     yield server
     server.stop()
@@ -64,6 +56,7 @@ def visit(chromium: Browser) -> Iterator[Visit]:
         )
         page.goto(server.entrance + place)
         page.locator(".rows .line .cell").first.wait_for()
+        settle(page)
         return page
 
     yield open_page

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Final
 
-import demo_world
 import zmq
-from client_messages import message, process
-from demo_world import Process, Wave, stored
 
 from pbmond import wire
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))  # the made-up host of the unit tests
+
+import demo_world
+from client_messages import message, process
+from demo_world import Process, Wave, stored
 
 #: Snapshots before the world begins anew.
 _LENGTH: Final = 90
 _TICK_S: Final = 0.5
 SECOND: Final = 10**9
+#: Names of the made-up host's users.
+USERS: Final = demo_world.USERS
 #: What a kernel accepts as a name or a path, and a page must never take for anything but text.
 HOSTILE: Final = (
     "<img src=x onerror=alert(1)>",
@@ -56,9 +62,20 @@ def crowd(count: int) -> wire.Message:
 class World:
     """Publishes on a socket, as the daemon does, until it is closed."""
 
-    def __init__(self, path: Path, still: wire.Message | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        still: wire.Message | None = None,
+        *,
+        age: int = 0,
+        more: Sequence[Process] | None = None,
+    ) -> None:
+        """``age``: of how many snapshots it knows the history; ``more``: processes beside the
+        demonstration's, by default those with hostile names."""
         self._path = path
         self._still = still
+        self._age = age
+        self._more = hostile() if more is None else more
         self._streams: dict[wire.Topic, Iterator[wire.Message]] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -104,5 +121,8 @@ class World:
         if self._still is not None:
             return cycle([self._still])
         flows = topic.kind == "flows"
-        made = demo_world.messages(_LENGTH, flows=flows, more=hostile(), pid=topic.pid)
-        return cycle(made)
+        return cycle(
+            demo_world.messages(
+                _LENGTH, flows=flows, more=self._more, pid=topic.pid, begin=self._age
+            )
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,17 +27,26 @@ ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+_BROWSERS: Final = ("chromium", "google-chrome", "chromium-browser")
+
+
+def browser_path() -> str | None:
+    """Where the distribution has a browser; None leaves it to Playwright."""
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
 
 
 class Server:
     """``pbmon-client web`` at one address, which can be ended and started again."""
 
-    def __init__(self, socket_path: Path, folder: Path) -> None:
+    def __init__(
+        self, socket_path: Path, folder: Path, start: Sequence[str] = ("-m", "pbmon_client")
+    ) -> None:
+        """``folder`` gets its token; ``start`` is what Python runs."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._command = [
-            *(sys.executable, "-m", "pbmon_client", "web", "--socket", str(socket_path)),
+            *(sys.executable, *start, "web", "--socket", str(socket_path)),
             *("--listen", f"127.0.0.1:{self.port}", "--token-file", str(folder / "token")),
         ]
         self.origin = f"http://127.0.0.1:{self.port}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import socket
 from collections.abc import Iterator, Sequence
@@ -57,6 +58,11 @@ class Wave:
         if part >= self.duty:
             return 0
         return round(self.mean * (1 + 0.6 * math.sin(2 * math.pi * part)))
+
+    @functools.cache  # noqa: B019 - there are few waves
+    def until(self, second: int) -> int:
+        """The bytes of all seconds to this one."""
+        return 0 if second < 0 else self.until(second - 1) + self.at(second)
 
 
 @dataclass
@@ -279,14 +285,20 @@ def messages(
     flows: bool = True,
     more: Sequence[Process] = (),
     pid: int | None = None,
+    begin: int = 0,
 ) -> Iterator[wire.Message]:
-    """Yield the snapshots of the host, one a second; with ``pid``, those of one process."""
+    """Yield the snapshots of the host, one a second; with ``pid``, those of one process.
+
+    Of those before ``begin`` only the history tells.
+    """
     processes = [each for each in (*world(), *more) if pid in (None, each.pid)]
     history: dict[str, list[float]] = {name: [] for name in HISTORY}
-    for second in range(count):
+    for second in range(begin + count):
         rows = [_process(each, second) for each in processes]
         for name, samples in history.items():
             samples.append(sum(row[name] for row in rows))
+        if second < begin:
+            continue
         yield client_messages.message(
             rows,
             [_flow(p, f, second, "rx", "tx") for p in processes for f in p.connections]
@@ -344,7 +356,9 @@ def _coverage(processes: list[Process], rows: list[dict[str, Any]], second: int)
 def _between(process: Process, wave: Wave | None, since: int, second: int) -> int:
     """Return the bytes of the seconds from ``since`` to ``second``."""
     last = _seconds(process, second)
-    return 0 if wave is None else sum(wave.at(each) for each in range(since, last + 1))
+    if wave is None or last < since:
+        return 0
+    return wave.until(last) - wave.until(since - 1)
 
 
 def _seconds(process: Process, second: int) -> int:
@@ -359,7 +373,7 @@ def _moved(wave: Wave | None, process: Process, second: int) -> tuple[int, float
     last = _seconds(process, second)
     # What came before the first snapshot: a share of the process's life.
     before = round(wave.mean * wave.duty * min(process.age_s, 900))
-    total = before + sum(wave.at(each) for each in range(last + 1))
+    total = before + wave.until(last)
     return total, float(wave.at(second)) if last == second else 0.0
 
 

@@ -76,9 +76,10 @@ def serving(socket: Path, *arguments: str) -> Iterator[Server]:
 
 
 def listening(process: subprocess.Popen[str]) -> Server:
-    """Wait for a server that makes its own token, until it has printed its address."""
+    """Wait for a server until it has printed its address, with its token or the token's file."""
     assert process.stdout is not None
     line = process.stdout.readline()
-    match = re.fullmatch(r"https?://[^/]+:(\d+)/\?token=(\S+)\n", line)
-    assert match, line + (process.stderr.read() if process.stderr else "")
-    return Server(process, int(match[1]), match[2])
+    found = re.fullmatch(r"https?://[^/]+:(\d+)/(?:\?token=(\S+)| \(token in (.+)\))\n", line)
+    assert found, line + (process.stderr.read() if process.stderr else "")
+    token = found[2] or Path(found[3]).read_text().strip()
+    return Server(process, int(found[1]), token)

@@ -175,7 +175,7 @@ def test_a_part_is_changed_between_its_comments_only() -> None:
 
 def test_the_contract_lists_every_field_of_health() -> None:
     cost = Cost(0, [ProcessCost("collector", 7, 0, 1)], ProbeRuns(0, 0), Looks(0, 0, 0, None))
-    health = Health(FakeKernel()).tick({}, {}, cost)
+    health = Health(FakeKernel(), 0).tick({}, {}, cost)
     assert first_cells("Health") == list(health)
     assert first_cells("Cost") == list(health["cost"])
     assert {*health["cost"]["processes"][0]} <= every_name("Cost")

@@ -42,6 +42,14 @@ def selftest(arguments: list[str]) -> int:
     return daemon(["selftest", *arguments])
 
 
+def web(arguments: list[str]) -> int:
+    return client(["web", *arguments])
+
+
+def export(arguments: list[str]) -> int:
+    return client(["export", *arguments])
+
+
 PROGRAMS = pytest.mark.parametrize(
     ("name", "program", "section"),
     [
@@ -49,6 +57,8 @@ PROGRAMS = pytest.mark.parametrize(
         ("pbmond-probes", probes, 8),
         ("pbmond-selftest", selftest, 8),
         ("pbmon-client", client, 1),
+        ("pbmon-client-web", web, 1),
+        ("pbmon-client-export", export, 1),
     ],
 )
 
@@ -79,15 +89,14 @@ def test_the_man_page_describes_exactly_the_options(
 def test_the_bash_completion_offers_exactly_the_long_options(
     name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command, *words = name.split("-") if name.startswith("pbmond-") else [name]
-    assert set(completed_by_bash(command, *words, "--")) == long(options_of(program, capsys))
+    assert set(completed_by_bash(*words_of(name), "--")) == long(options_of(program, capsys))
 
 
 @PROGRAMS
 def test_the_zsh_completion_offers_exactly_the_options(
     name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = of_command(name, (PACKAGING / "completions" / f"_{file_of(name)}").read_text())
+    text = of_command(name, (PACKAGING / "completions" / f"_{words_of(name)[0]}").read_text())
     specs = re.sub(r"\([^)]*-[^)]*\)", "", text)  # the lists of options that exclude each other
     offered = set(re.findall(r"(?<=['\"{,*])(--?[a-z][a-z-]*)(?=[\[},])", specs))
     assert offered == options_of(program, capsys)
@@ -97,18 +106,40 @@ def test_the_zsh_completion_offers_exactly_the_options(
 def test_the_fish_completion_offers_exactly_the_options(
     name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (PACKAGING / "completions" / f"{file_of(name)}.fish").read_text()
-    lines = [line for line in text.splitlines() if line.startswith("complete ")]
-    whose = {"pbmond": "daemon", "pbmond-probes": "probes", "pbmond-selftest": "selftest"}
-    lines = [line for line in lines if name not in whose or f'-n "${whose[name]}"' in line]
+    command, *words = words_of(name)
+    text = (PACKAGING / "completions" / f"{command}.fish").read_text()
+    whose = words[0] if words else {"pbmond": "daemon", "pbmon-client": "viewer"}[command]
+    condition = f'complete -c {command} -n "${whose}" '
+    lines = [line for line in text.splitlines() if line.startswith(condition)]
     offered = {f"--{option}" for line in lines for option in re.findall(r" -l (\S+)", line)}
     offered |= {f"-{option}" for line in lines for option in re.findall(r" -s (\S)", line)}
     assert offered == options_of(program, capsys)
 
 
-def file_of(name: str) -> str:
-    """The program whose files complete ``name``: a command of pbmond has none of its own."""
-    return "pbmond" if name.startswith("pbmond-") else name
+def words_of(name: str) -> list[str]:
+    """The program and its command that a page is about; the program's files complete both."""
+    program = next(each for each in ("pbmond", "pbmon-client") if name.startswith(each))
+    rest = name.removeprefix(program).removeprefix("-")
+    return [program, rest] if rest else [program]
+
+
+@PROGRAMS
+def test_the_help_fits_a_terminal(
+    name: str, program: Program, section: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        program(["--help"])
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("word", ["web", "export"])
+def test_the_help_and_the_page_of_the_client_name_its_commands(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        client(["--help"])
+    assert f"pbmon-client {word}" in capsys.readouterr().out
+    assert f"pbmon-client-{word} 1" in (PACKAGING / "man" / "pbmon-client.1").read_text()
 
 
 def of_command(name: str, text: str) -> str:
@@ -116,7 +147,7 @@ def of_command(name: str, text: str) -> str:
     branch = r"^if \[\[ \$words\[2\] == (\w+) \]\]; then\n(.*?)^fi\n"
     commands = dict(re.findall(branch, text, re.MULTILINE | re.DOTALL))
     outside = re.sub(branch, "", text, flags=re.MULTILINE | re.DOTALL)
-    return str(commands.get(name.removeprefix("pbmond-"), outside))
+    return str(commands.get(words_of(name)[-1], outside))
 
 
 def test_bash_completes_sort_with_every_field() -> None:

@@ -31,7 +31,7 @@ def tick(health: Health, **lost: int) -> dict[str, Any]:
 
 
 def costs(*ticks: Cost) -> list[dict[str, Any]]:
-    health = Health(Hooks())
+    health = Health(Hooks(), 0)
     return [health.tick({}, MAPS, cost)["cost"] for cost in ticks]
 
 
@@ -40,11 +40,12 @@ def process(pid: int, cpu_ns: int, role: str = "publisher") -> ProcessCost:
 
 
 def test_a_complete_health_object_has_everything_in_the_contract() -> None:
-    health = Health(Hooks({"sockets": "tracepoint"}, ["io_uring"]))
+    health = Health(Hooks({"sockets": "tracepoint"}, ["io_uring"]), 5)
     cost = Cost(SECOND, [ProcessCost("collector", 7, 8, 42)], ProbeRuns(9, 1), NO_LOOKS)
     assert health.tick({"events": 0}, MAPS, cost) == {
         "status": "complete",
         "reasons": [],
+        "began_ns": 5,
         "lost": {"events": 0},
         "lost_interval": {"events": 0},
         "modes": {"sockets": "tracepoint"},
@@ -76,14 +77,14 @@ def test_what_the_looks_into_proc_cost_is_a_share_of_the_interval() -> None:
 
 
 def test_a_kernel_that_hides_some_bytes_is_always_incomplete() -> None:
-    health = Health(Hooks(unseen=["io_uring"], blind=["io_uring"]))
+    health = Health(Hooks(unseen=["io_uring"], blind=["io_uring"]), 0)
     seen = [tick(health) for _ in range(3)]
     assert [each["status"] for each in seen] == ["incomplete"] * 3
     assert seen[-1]["reasons"] == ["not seen: io_uring"]
 
 
 def test_a_loss_makes_its_own_interval_incomplete_and_its_number_stays() -> None:
-    health = Health(Hooks())
+    health = Health(Hooks(), 0)
     seen = [tick(health, events=count) for count in (0, 3, 3, 5)]
     assert [each["status"] for each in seen] == ["complete", "incomplete", "complete", "incomplete"]
     assert [each["reasons"] for each in seen] == [[], ["lost: events"], [], ["lost: events"]]
@@ -92,16 +93,16 @@ def test_a_loss_makes_its_own_interval_incomplete_and_its_number_stays() -> None
 
 
 def test_a_loss_before_the_first_tick_belongs_to_it() -> None:
-    assert tick(Health(Hooks()), events=1)["status"] == "incomplete"
+    assert tick(Health(Hooks(), 0), events=1)["status"] == "incomplete"
 
 
 def test_a_continuing_loss_makes_every_interval_incomplete() -> None:
-    health = Health(Hooks())
+    health = Health(Hooks(), 0)
     assert [tick(health, events=n)["status"] for n in (1, 2, 3, 4)] == ["incomplete"] * 4
 
 
 def test_a_full_map_is_incomplete_as_long_as_it_is_full() -> None:
-    health = Health(Hooks())
+    health = Health(Hooks(), 0)
     full = {"files": {"used": 8, "capacity": 8}}
     assert health.tick({}, full, NOTHING)["reasons"] == ["map full: files"]
     assert health.tick({}, full, NOTHING)["status"] == "incomplete"

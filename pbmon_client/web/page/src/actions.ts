@@ -130,9 +130,9 @@ export function open(): void {
   else {
     batch(() => {
       state.opened.value = true;
+      state.entering.value = true;
       change({ detail: true });
     });
-    requestAnimationFrame(() => document.getElementById("detail")?.focus());
   }
 }
 

@@ -26,8 +26,13 @@ function takeView(message: ViewMessage): void {
     const curves = state.hostCurves.value;
     state.hostCurves.value = continued(curves, message.point, message.interval_ms, state.pausedMs.value);
   }
-  if (message.wish === number) state.mistake.value = null;
+  const { filter } = state.place.value;
+  if (message.wish === number && filter !== state.refused.value) {
+    state.mistake.value = null;
+    state.goodFilter.value = filter;
+  }
   state.away.value = null;
+  if (state.paused.value) state.pausedMs.value = message.time_ms;
   state.view.value = message;
   rowsArrived(message.wish === number);
 }
@@ -66,6 +71,7 @@ function take(message: Message): void {
     else if (message.type === "history") takeHistory(message);
     else if (message.type === "error" && message.wish === number) {
       state.mistake.value = message.message;
+      state.refused.value = state.place.value.filter;
     } else if (message.type === "away") {
       state.away.value = { sinceMs: message.since_ms, message: message.message };
     }

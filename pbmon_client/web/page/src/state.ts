@@ -33,6 +33,8 @@ export const copied = signal(false);
 export const dialog = signal<DialogName | null>(null);
 /** On a narrow screen the selected row's details cover the table while this is set. */
 export const opened = signal(false);
+/** The details take the focus as soon as they are there. */
+export const entering = signal(false);
 
 // --- known ------------------------------------------------------------------------------------
 
@@ -48,7 +50,11 @@ export const flowColumns = signal<Record<"connections" | "files", Column[]>>({
 });
 export const hostCurves = signal<Curves>(NO_CURVES);
 export const rowCurves = signal<Curves>(NO_CURVES);
+/** What is wrong with the filter, in the server's words. */
 export const mistake = signal<string | null>(null);
+/** A filter that was refused, and the one that the rows are narrowed by meanwhile. */
+export const refused = signal<string | null>(null);
+export const goodFilter = signal("");
 
 export interface Away {
   sinceMs: number;
@@ -105,7 +111,7 @@ export const units = computed<Units>(() => {
 /** What orders and narrows the rows, and what is told of each. */
 const arranged = computed(() => ({
   view: place.value.view as string,
-  filter: place.value.filter,
+  filter: place.value.filter === refused.value ? goodFilter.value : place.value.filter,
   active: place.value.active,
   sort: place.value.sort ?? "busiest",
   reverse: place.value.reverse,

@@ -20,7 +20,7 @@ export function rowHeight(): number {
 }
 
 export function headerHeight(): number {
-  return COARSE.matches ? 40 : 32;
+  return COARSE.matches ? 41 : 32;
 }
 
 export interface VisibleRows {

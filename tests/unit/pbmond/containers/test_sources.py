@@ -21,7 +21,7 @@ POD = "00ff" * 16
 STORAGE = "/var/lib/containers/storage"
 TASKS = "/run/containerd/io.containerd.runtime.v2.task"
 
-DOCKER = {
+DOCKER: dict[str, Any] = {
     "ID": ID,
     "Name": "/shop-db",
     "Image": f"sha256:{OTHER}",
@@ -32,7 +32,7 @@ DOCKER = {
         "Labels": {"com.docker.compose.service": "db"},
     },
 }
-KUBERNETES_DOCKER = {
+KUBERNETES_DOCKER: dict[str, Any] = {
     **DOCKER,
     "Name": "/k8s_web_shop-7d9f_store_1f0e_0",
     "Config": {
@@ -165,6 +165,13 @@ def test_a_runtimes_file_says_what_a_container_is_called(
     host.write(path, data)
     assert host.ask() == names
     assert look_up(host.files, b"oci:" + OTHER[:-1].encode() + b"1") == NONE
+
+
+def test_an_image_cannot_give_its_container_the_name_of_another_or_a_pod(host: Host) -> None:
+    labels = {"Labels": KUBERNETES_DOCKER["Config"]["Labels"]}
+    data = {**DOCKER, "Config": {**DOCKER["Config"], **labels}}
+    host.write(f"/var/lib/docker/containers/{ID}/config.v2.json", data)
+    assert host.ask() == ContainerNames(b"shop-db", b"registry.example/postgres:16")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def request(flows: int = 1000) -> LoadRequest:
 
 
 def test_the_compiler_checks_the_sizes_of_every_map() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "bpf").glob("*.[ch]"))
+    source = (ROOT / "bpf" / "map_sizes.h").read_text()
     checked = set(re.findall(r"^CHECK_(?:MAP|VALUE)\((\w+)", source, re.MULTILINE))
     unchecked = {bpf.RINGBUF, bpf.PROG_ARRAY}  # their sizes are the kernel's own
     every = maps(request(), KNOWN, 1)

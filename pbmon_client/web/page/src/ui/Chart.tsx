@@ -14,7 +14,7 @@ import {
 import { useEffect, useRef } from "preact/hooks";
 import { clock, rate } from "../format";
 import { SERIES, type SeriesName } from "../protocol";
-import { axisTimes, SPAN_MS, type Curves, type Sample } from "../series";
+import { axisTimes, gaps, SPAN_MS, type Curves, type Sample } from "../series";
 import { colours } from "../theme";
 import { CROSSHAIR, GAPS } from "./marks";
 
@@ -183,7 +183,13 @@ function spoken(what: string, curves: Curves, writing: Writing): string {
     const words = value === null ? "not known" : `${rate(value, writing)} ${writing.bits ? "bits" : "bytes"} per second`;
     return `${SERIES_WORDS[name].toLowerCase()} ${words}`;
   });
-  return `${what} over time. Now: ${now.join(", ")}.`;
+  const [first, last] = [curves.net_rx[0], curves.net_rx.at(-1)];
+  if (first === undefined || last === undefined) return `${what}: nothing is known yet.`;
+  const without = gaps(curves).map(
+    ({ from, to, paused }) => ` ${paused ? "Paused" : "No data"} from ${clock(from)} to ${clock(to)}.`,
+  );
+  const when = `from ${clock(first.x)} to ${clock(last.x)}`;
+  return `${what} ${when}. Now: ${now.join(", ")}.${without.join("")}`;
 }
 
 interface ChartProps extends Writing {

@@ -1,6 +1,6 @@
 // The selected row: its chart, what it is, its connections and files.
 import { useSignal } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { change, pin, showMembers, table } from "../actions";
 import { membersOf } from "../address";
 import { count, rate, unitOf } from "../format";
@@ -100,6 +100,12 @@ export function Detail() {
   const hidden = useSignal<ReadonlySet<SeriesName>>(new Set());
   const pane = useRef<HTMLElement>(null);
   const about = state.selected.value;
+  const enters = about !== null && state.entering.value;
+  useEffect(() => {
+    if (!enters) return;
+    state.entering.value = false;
+    pane.current?.focus();
+  }, [enters]);
   if (about === null) return null;
   const { bits, binary, selected, view } = state.place.value;
   const isPinned = selected !== null && state.pinned.value.includes(selected);

@@ -13,22 +13,30 @@ interface DialogProps {
 function Box({ name, title, children }: DialogProps) {
   const box = useRef<HTMLDialogElement>(null);
   useEffect(() => box.current?.showModal(), []);
-  function closed(): void {
+  // The box goes at once: its event "close" comes later, when another may be open.
+  function close(): void {
+    if (dialog.value !== name) return;
+    box.current?.close(); // until then, nothing else can have the focus
     dialog.value = null;
     table.focus();
+  }
+  function cancelled(event: Event): void {
+    event.preventDefault();
+    close();
   }
   return (
     <dialog
       ref={box}
       class={name}
       aria-labelledby={`${name}-title`}
-      onClose={closed}
-      onClick={(event) => event.target === box.current && box.current?.close()}
+      onCancel={cancelled}
+      onClose={close}
+      onClick={(event) => event.target === box.current && close()}
     >
       <div class="box">
         <header>
           <h2 id={`${name}-title`}>{title}</h2>
-          <button type="button" class="plain close" aria-label="Close" onClick={() => box.current?.close()}>
+          <button type="button" class="plain close" aria-label="Close" onClick={close}>
             ×
           </button>
         </header>

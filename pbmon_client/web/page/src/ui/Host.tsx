@@ -5,6 +5,11 @@ import { unitOf } from "../format";
 import { Chart, Legend } from "./Chart";
 import type { SeriesName } from "../protocol";
 
+/** Beside a unit a dot, which stands for nothing in a table, would be lost. */
+function written(text: string | undefined): string {
+  return text === undefined ? "–" : text === "·" ? "0" : text;
+}
+
 export function Host() {
   const hidden = useSignal<ReadonlySet<SeriesName>>(new Set());
   const now = view.value;
@@ -13,7 +18,7 @@ export function Host() {
       <Legend
         class="stats"
         hidden={hidden}
-        numbers={(name) => now?.totals_text[name] ?? "–"}
+        numbers={(name) => written(now?.totals_text[name])}
         unit={unitOf(units.value)}
       />
       <div class="host-chart">

@@ -112,17 +112,20 @@ function Crumb() {
 
 function CopyLink() {
   return (
-    <button
-      type="button"
-      class={`toggle link${copied.value ? " done" : ""}`}
-      title="Copy the address of this view (y)"
-      onClick={() => act("link")}
-    >
-      <svg viewBox="0 0 16 16" aria-hidden="true">
-        <path d={copied.value ? "M3 8.5l3.5 3.5L13 4.5" : "M6.5 9.5l3-3M5 7 3.5 8.5a2.8 2.8 0 0 0 4 4L9 11M11 9l1.5-1.5a2.8 2.8 0 0 0-4-4L7 5"} />
-      </svg>
-      <span class="unseen" role="status">{copied.value ? "Copied" : "Copy link"}</span>
-    </button>
+    <>
+      <button
+        type="button"
+        class={`toggle link${copied.value ? " done" : ""}`}
+        title="Copy the address of this view (y)"
+        aria-label="Copy link"
+        onClick={() => act("link")}
+      >
+        <svg viewBox="0 0 16 16" aria-hidden="true">
+          <path d={copied.value ? "M3 8.5l3.5 3.5L13 4.5" : "M6.5 9.5l3-3M5 7 3.5 8.5a2.8 2.8 0 0 0 4 4L9 11M11 9l1.5-1.5a2.8 2.8 0 0 0-4-4L7 5"} />
+        </svg>
+      </button>
+      <span class="unseen" role="status">{copied.value && "Link copied"}</span>
+    </>
   );
 }
 
