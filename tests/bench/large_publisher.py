@@ -66,8 +66,12 @@ def main() -> None:
                 wanted.discard(text)
                 continue
             wanted.add(text)
-            for topic in topics({text}, given.scope):  # the last snapshot at once, as the daemon
+            granted = topics({text}, given.scope)
+            for topic in granted:  # the last snapshot at once, as the daemon
                 send(topic)
+            if not granted:
+                refused = wire.parse_topic(text.encode())
+                publisher.send(wire.refusal(refused, wire.NOT_YOURS))
             continue
         due = max(due + given.every, time.monotonic())
         seq += 1
