@@ -186,9 +186,14 @@ INLINE u32 overlay_device(const struct file_key *key, void *inode)
 	u32 count = READ(u32, overlay, OFFSETOF_OVL_FS_NUMFS);
 
 #pragma clang loop unroll(disable)
-	for (u32 n = 0; n < LAYERS_MAX && n < count; n++) {
+	for (u32 n = 0; n < LAYERS_MAX; n++) {
 		void *layer = layers + n * SIZEOF_OVL_SB;
 
+		/* Hide `count` from the compiler: it would merge both bounds into one that the verifier of
+		 * Linux 6.1 cannot follow. */
+		asm volatile("" : "+r"(count));
+		if (n >= count)
+			break;
 		if (READ(u64, layer, OFFSETOF_OVL_SB_SB) == superblock)
 			return READ(u32, layer, OFFSETOF_OVL_SB_PSEUDO_DEV);
 	}
