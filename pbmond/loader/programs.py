@@ -31,7 +31,7 @@ _CALLS_TAILS = "raw_sched_process_exec"  # always loaded, and calls _RAW_TAILS
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 # Lines of the verifier's log that are figures (print_verification_stats(), kernel/bpf/verifier.c).
-_FIGURES = ("processed ", "verification time ", "stack depth ")
+_FIGURES = ("processed ", "verification time ", "stack depth ", "subprog ")
 
 
 class NoBccError(Exception):
