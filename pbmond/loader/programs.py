@@ -27,6 +27,8 @@ _EXIT_TAILS = (
 # Tails that are compiled once and loaded for both kinds of program.
 _TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
 _FILL, _RAW_SET = "raw_fill", "tails_of_raw"
+# User space runs this one, which the kernel offers for raw tracepoints only, whatever the hooks are.
+_LOOK, _LOOK_SET = "raw_look", "tails_of_look"
 _CALLS_TAILS = "raw_sched_process_exec"  # always loaded, and calls _RAW_TAILS
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
@@ -97,8 +99,10 @@ def wanted(
     traced = {hook.program: Wanted(hook.program, kinds[hook.kind], 0, _RAW_SET, hooked=True)
               for hook in hooks if hook.program.startswith("raw_")}  # fmt: skip
     found = {_FILL: Wanted(_FILL, bpf.RAW_TRACEPOINT, 0, _RAW_SET, hooked=False)}
-    for tail in _RAW_TAILS:
+    for tail in ("raw_walker", "raw_first"):
         found[tail] = traced[_CALLS_TAILS]._replace(function=tail, hooked=False)
+    look = Wanted(_LOOK, bpf.RAW_TRACEPOINT, 0, _LOOK_SET, hooked=False)
+    found.update({_LOOK: look, "look_walker": look._replace(function="raw_walker")})
     for hook in hooks:
         if hook.program in traced:
             program = traced[hook.program]
@@ -121,7 +125,7 @@ def tails(programs: dict[str, Wanted]) -> dict[str, dict[int, str]]:
     """Return which programs, by their index, are in each map of tails."""
     found: dict[str, dict[int, str]] = {}
     for name, program in programs.items():
-        indexes = _RAW_TAILS if program.tails == _RAW_SET else _EXIT_TAILS
+        indexes = _RAW_TAILS if program.tails in (_RAW_SET, _LOOK_SET) else _EXIT_TAILS
         found.setdefault(program.tails, {})
         if program.function in indexes:
             found[program.tails][indexes.index(program.function)] = name
