@@ -27,7 +27,7 @@ _EXIT_TAILS = (
 # Tails that are compiled once and loaded for both kinds of program.
 _TWINS = {"exit_walker": "raw_walker", "exit_first": "raw_first"}
 _FILL, _RAW_SET = "raw_fill", "tails_of_raw"
-# User space runs this one, which the kernel offers for raw tracepoints only, whatever the hooks are.
+# User space runs this one, which the kernel offers for raw tracepoints only.
 _LOOK, _LOOK_SET = "raw_look", "tails_of_look"
 _CALLS_TAILS = "raw_sched_process_exec"  # always loaded, and calls _RAW_TAILS
 _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two below

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -60,6 +62,14 @@ def choose(page: Page, name: str) -> None:
     page.locator(".rows .line", has_text=name).first.click()
     expect(pane(page)).to_have_accessible_name(f"Selected: {name}")
     expect(pane(page).locator(".facts dd").first).to_be_attached()
+
+
+def eventually(page: Page, claim: Callable[[], bool]) -> None:
+    """Wait until what is drawn bears out a claim that no locator can make."""
+    until = time.monotonic() + PATIENCE_MS / 1000
+    while not claim():
+        assert time.monotonic() < until
+        page.wait_for_timeout(50)
 
 
 def pass_ticks(page: Page, count: int = 2) -> None:

@@ -55,6 +55,8 @@ def test_ten_thousand_rows_scroll_without_a_jump(tmp_path: Path, visit: Visit) -
 def test_a_pause_stops_the_page_and_is_a_gap_with_a_name(server: Server, visit: Visit) -> None:
     page, other = visit(server, STILL), visit(server)
     choose(page, "backup")
+    # With its past: where that comes later, it has what the pause left out.
+    await_history(pane(page).get_by_role("img"), 15)
     page.keyboard.press("Space")
     clock = page.locator(".clock")
     expect(clock).to_have_text(re.compile(r"^paused "))
