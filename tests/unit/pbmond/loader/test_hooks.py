@@ -10,7 +10,7 @@ from pbmond.loader import bpf
 from pbmond.loader.btf import Btf, Member
 from pbmond.loader.hooks import Modes, calls, hooks, modes
 from pbmond.loader.offsets import unseen
-from pbmond.loader.programs import wanted
+from pbmond.loader.programs import tails, wanted
 from pbmond.loader.syscalls import NUMBERS
 
 
@@ -125,6 +125,9 @@ def test_programs_that_call_a_set_of_tails_are_of_one_kind(by_perf: bool) -> Non
         assert all(len(each) == 1 for each in kinds.values())
         assert programs["raw_fill"].kind == bpf.RAW_TRACEPOINT
         assert programs["raw_walker"].kind == programs["raw_first"].kind == traced
+        # User space runs it, and the kernel offers that for raw tracepoints only.
+        assert kinds["tails_of_look"] == {bpf.RAW_TRACEPOINT}
+        assert tails(programs)["tails_of_look"] == {0: "look_walker", 2: "raw_look"}
 
 
 #: What tells files of btrfs and FUSE apart.
