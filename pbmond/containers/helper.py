@@ -23,11 +23,17 @@ from pbmond.containers.names import (
 from pbmond.containers.sources import look_up
 from pbmond.containers.trusted_files import TrustedFiles
 from pbmond.host.cgroup import container_of, holder_of
-from pbmond.system.privileges import become_reader
+from pbmond.system.privileges import become_reader, limit_resources
 
 NAME: Final = b"pbmond-names"
 MEMORY_BYTES: Final = 512 << 20
 DESCRIPTORS: Final = 64
+_LIMITS: Final = {
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_FSIZE: 0,
+    resource.RLIMIT_AS: MEMORY_BYTES,
+    resource.RLIMIT_NOFILE: DESCRIPTORS,
+}
 
 _ROOT: Final = 0
 _CGROUP_FS: Final = ("cgroup", "cgroup2")
@@ -71,23 +77,11 @@ def serve(asked: socket.socket, files: TrustedFiles, mounts: tuple[str, ...]) ->
         asked.send(pack_answer(number, answer(cgroup, files, mounts)))
 
 
-def _limit() -> None:
-    for what, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_NOFILE, DESCRIPTORS),
-    ):
-        _, hard = resource.getrlimit(what)
-        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (limit, limit))
-
-
 def main(arguments: list[str]) -> int:
     """Run until the collector closes its end (return 0) or an error occurs (return 1)."""
     fd, uid, gid = map(int, arguments)
     Path("/proc/self/comm").write_bytes(NAME)
-    _limit()
+    limit_resources(_LIMITS)
     try:
         mounts = cgroup_mounts(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
         become_reader(uid, gid)

@@ -24,7 +24,7 @@ import zmq
 
 from pbmond.publish.channel import FeedError, pack_demand, receive_frame
 from pbmond.publish.grants import Connection, Grants, Refusal
-from pbmond.system.privileges import become
+from pbmond.system.privileges import become, limit_resources
 from pbmond.wire import Topic, refusal
 
 #: The name that ps and pbmon show, instead of the interpreter's. The kernel keeps 15 bytes.
@@ -33,6 +33,11 @@ NAME: Final = b"pbmond-publish"
 #: Limits on what viewers can cost. A frame with 100,000 flows and 100,000 files is about 30 MB.
 MEMORY_BYTES: Final = 512 << 20
 DESCRIPTORS: Final = 65_536
+_LIMITS: Final = {
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_AS: MEMORY_BYTES,
+    resource.RLIMIT_NOFILE: DESCRIPTORS,
+}
 SUBSCRIPTION_BYTES: Final = 256
 QUEUED_FRAMES: Final = 4
 QUEUED_SUBSCRIPTIONS: Final = 100
@@ -262,22 +267,11 @@ def open_socket(context: zmq.Context[zmq.Socket[bytes]], listening: int) -> zmq.
     return xpub
 
 
-def _limit() -> None:
-    for what, value in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_NOFILE, DESCRIPTORS),
-    ):
-        _, hard = resource.getrlimit(what)
-        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(what, (limit, limit))
-
-
 def main(arguments: list[str]) -> int:
     """Run until the collector closes its end (return 0) or an error occurs (return 1)."""
     feed_fd, listen_fd, uid, gid = map(int, arguments[:4])
     Path("/proc/self/comm").write_bytes(NAME)
-    _limit()
+    limit_resources(_LIMITS)
     try:
         become(uid, gid)
         xpub = open_socket(zmq.Context(), listen_fd)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import signal
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -95,6 +96,14 @@ def _become(uid: int, gid: int, keep: Iterable[int]) -> None:
         raise ProcessLookupError("the parent process has ended")
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or os.getgroups():
         raise PermissionError("the kernel kept more rights than asked for")
+
+
+def limit_resources(limits: Mapping[int, int]) -> None:
+    """Lower the limits of this process, for good, to each RLIMIT's value; none is raised."""
+    for what, value in limits.items():
+        _, hard = resource.getrlimit(what)
+        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(what, (limit, limit))
 
 
 def refuse_sockets() -> None:

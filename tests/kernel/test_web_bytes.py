@@ -12,16 +12,15 @@ from typing import Any
 import httpx2
 import pytest
 from playwright.sync_api import expect, sync_playwright
+from processes import row_of
+from waiting import snapshot_when
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
 from pbmond.fields import BYTE_COUNTERS
-from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
 from tests.browser.page_server import ARGUMENTS, BUILT, browser_path
-from tests.web.servers import ROOT, Server, serving
+from tests.web.servers import PATIENCE_S, ROOT, Server, opened, serving, until
 
-_PATIENCE_S = patient(20.0)
 _STORED, _GIVEN, _TOLD = 5 * 1_048_576 + 17, 1237 * 11, 331
 #: Waits for a line, moves known bytes of three classes, says so, and stays.
 _MOVE = f"""
@@ -68,21 +67,6 @@ def move(mover: subprocess.Popen[str]) -> None:
     assert mover.stdout.readline() == "done\n"
 
 
-def opened(server: Server) -> ClientConnection:
-    return connect(
-        f"ws://{server.host}/api/v1/page",
-        additional_headers=server.bearer,
-        open_timeout=_PATIENCE_S,
-    )
-
-
-def until(page: ClientConnection, kind: str) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(page.recv(_PATIENCE_S))
-    while message["type"] != kind:
-        message = json.loads(page.recv(_PATIENCE_S))
-    return message
-
-
 def counted(row: dict[str, Any]) -> dict[str, int]:
     return {name: row[name] for name in BYTE_COUNTERS}
 
@@ -100,7 +84,7 @@ def printed(place: Path, pid: int) -> dict[str, int]:
 def answered(server: Server, pid: int) -> dict[str, int]:
     """What the API says of a process."""
     answer = httpx2.get(
-        f"http://{server.host}/api/v1/processes/{pid}", headers=server.bearer, timeout=_PATIENCE_S
+        f"http://{server.host}/api/v1/processes/{pid}", headers=server.bearer, timeout=PATIENCE_S
     )
     assert answer.status_code == 200, answer.text
     return counted(answer.json()["process"])
@@ -129,8 +113,8 @@ def drawn(server: Server, pid: int) -> str:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"http://{server.host}/?token={server.token}#totals=1&exact=1&filter=pid%3D{pid}")
         rows = page.locator(".rows .line")
-        expect(rows).to_have_count(1, timeout=_PATIENCE_S * 1000)
-        text = rows.locator(".cell.file_write").inner_text(timeout=_PATIENCE_S * 1000)
+        expect(rows).to_have_count(1, timeout=PATIENCE_S * 1000)
+        text = rows.locator(".cell.file_write").inner_text(timeout=PATIENCE_S * 1000)
         browser.close()
     return text
 
@@ -141,12 +125,10 @@ def test_a_workloads_bytes_are_the_same_in_json_the_api_and_the_page(
     with Daemon(place) as daemon, serving(place / "pbmond.sock") as server:
         before = printed(place, mover.pid)
         move(mover)
-        after = before
-        for _ in range(100):  # its answer can be read while it is still leaving write(2)
-            daemon.snapshot()
-            after = printed(place, mover.pid)
-            if after["pipe_write_bytes"] > before["pipe_write_bytes"]:
-                break
+        # Its answer can be read while it is still leaving write(2).
+        told = before["pipe_write_bytes"] + len("done\n")
+        snapshot_when(daemon, lambda message: told - row_of(message, mover.pid)["pipe_write_bytes"])
+        after = printed(place, mover.pid)
         moved = {name: after[name] - before[name] for name in after if after[name] != before[name]}
         # What it said on its standard output went through a pipe, as did what it was told.
         assert moved.pop("pipe_write_bytes") == len("done\n")
@@ -179,7 +161,7 @@ def test_the_page_goes_on_by_itself_when_the_daemon_is_another(tmp_path: Path, p
             second = until(page, "view")
             assert second["epoch"] != first["epoch"]
             assert until(page, "history")["key"] is None  # the charts begin anew
-            answer = httpx2.get(address, headers=server.bearer, timeout=_PATIENCE_S)
+            answer = httpx2.get(address, headers=server.bearer, timeout=PATIENCE_S)
             assert answer.json()["epoch"] == second["epoch"]
 
 

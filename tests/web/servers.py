@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -10,7 +11,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from websockets.sync.client import ClientConnection, connect
 
 from pbmond.patience import patient
 
@@ -83,3 +86,20 @@ def listening(process: subprocess.Popen[str]) -> Server:
     assert found, line + (process.stderr.read() if process.stderr else "")
     token = found[2] or Path(found[3]).read_text().strip()
     return Server(process, int(found[1]), token)
+
+
+def opened(server: Server) -> ClientConnection:
+    """Open the page's WebSocket."""
+    return connect(
+        f"ws://{server.host}/api/v1/page",
+        additional_headers=server.bearer,
+        open_timeout=PATIENCE_S,
+    )
+
+
+def until(page: ClientConnection, kind: str) -> dict[str, Any]:
+    """Receive messages until one is of a kind; return that."""
+    message: dict[str, Any] = json.loads(page.recv(PATIENCE_S))
+    while message["type"] != kind:
+        message = json.loads(page.recv(PATIENCE_S))
+    return message

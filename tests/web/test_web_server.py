@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import demo_world
 import httpx2
 from fake_publisher import PATIENCE_S, Publisher
-from websockets.sync.client import ClientConnection, connect
 
 from pbmond import wire
-from tests.web.servers import Server
+from tests.web.servers import Server, opened, until
 
 ALL = wire.Topic(None, "processes")
 Serve = Callable[..., "subprocess.Popen[str]"]
@@ -63,21 +60,6 @@ def test_a_certificate_that_is_none_is_one_line_and_1(tmp_path: Path, serve: Ser
 
 
 # --- the daemon -----------------------------------------------------------------------------------
-
-
-def opened(server: Server) -> ClientConnection:
-    return connect(
-        f"ws://{server.host}/api/v1/page",
-        additional_headers=server.bearer,
-        open_timeout=PATIENCE_S,
-    )
-
-
-def until(page: ClientConnection, kind: str) -> dict[str, Any]:
-    message: dict[str, Any] = json.loads(page.recv(PATIENCE_S))
-    while message["type"] != kind:
-        message = json.loads(page.recv(PATIENCE_S))
-    return message
 
 
 def test_the_page_survives_the_daemon_and_goes_on_with_the_next(path: Path, server: Server) -> None:
