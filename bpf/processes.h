@@ -35,18 +35,21 @@ INLINE struct place executable(void)
 	return file ? place_at(file + OFFSETOF_FILE_PATH) : nowhere;
 }
 
-INLINE void request_process_name(u32 context, const struct process_key *process)
+/* What the map of processes says of one. */
+enum announcement {
+	ANNOUNCED = 1,
+	UNDESCRIBED = 2, /* it has moved bytes, but not in a call of its own */
+	LATE = 3,	 /* announced after it had moved such bytes */
+};
+
+/* `is_late`: who moved its first bytes is not known. */
+INLINE void request_process_name(u32 context, const struct process_key *process, bool is_late)
 {
 	struct scratch *scratch = scratch_of(context);
 
-	/* A kernel worker that completes another process's io_uring request cannot describe it. */
-	if (FIELD(u32, current_task(), OFFSETOF_TASK_TGID) != process->tgid) {
-		map_delete(MAP(PROCESSES), process);
-		return;
-	}
 	if (scratch)
 		scratch->process = *process;
-	struct name_request of_process = { .kind = EVENT_PROCESS, .place = executable() };
+	struct name_request of_process = { .kind = EVENT_PROCESS, .id = is_late, .place = executable() };
 
 	request_name(context, &of_process);
 }
@@ -54,22 +57,50 @@ INLINE void request_process_name(u32 context, const struct process_key *process)
 /* A process has a new row: tell user space who it is, unless that has been done. */
 INLINE void announce_process(u32 context, const struct process_key *process)
 {
-	u8 announced = 1;
+	/* A kernel worker that completes another process's io_uring request cannot describe it. */
+	bool is_ours = FIELD(u32, current_task(), OFFSETOF_TASK_TGID) == process->tgid;
+	u8 announced = is_ours ? ANNOUNCED : UNDESCRIBED, *known;
+	bool is_late = false;
 
 	/* If the map is full, announce the process again at each new row. */
-	if (map_update(MAP(PROCESSES), process, &announced, BPF_NOEXIST) != -EEXIST)
-		request_process_name(context, process);
+	if (map_update(MAP(PROCESSES), process, &announced, BPF_NOEXIST) == -EEXIST) {
+		known = map_lookup(MAP(PROCESSES), process);
+		if (!known || *known != UNDESCRIBED)
+			return;
+		is_late = true;
+		if (is_ours)
+			*known = LATE;
+	}
+	if (is_ours)
+		request_process_name(context, process, is_late);
+}
+
+/* Tell user space who a process is now, if it has been told before. */
+INLINE bool announce_again(u32 context)
+{
+	struct process_key process;
+	u8 *known;
+
+	identify_current(&process);
+	known = map_lookup(MAP(PROCESSES), &process);
+	if (!known || *known == UNDESCRIBED)
+		return false;
+	request_process_name(context, &process, false);
+	return true;
 }
 
 /* exec: the name, the command line and perhaps the user have changed. */
 INLINE void count_exec(void)
 {
 	struct process_key process;
-	u8 announced = 1;
+	u8 announced = ANNOUNCED, *known;
+	bool is_late;
 
 	identify_current(&process);
+	known = map_lookup(MAP(PROCESSES), &process);
+	is_late = known && *known == UNDESCRIBED;
 	map_update(MAP(PROCESSES), &process, &announced, 0);
-	request_process_name(CONTEXT_RAW, &process);
+	request_process_name(CONTEXT_RAW, &process, is_late);
 }
 
 struct disk_bytes {
@@ -109,6 +140,7 @@ INLINE bool count_exit(void)
 	struct disk_bytes total = {};
 	struct exit_event event = {};
 	bool unknown;
+	u8 *known;
 
 	identify_current(&process);
 	sum_disk_bytes(&process, task, signal, &total);
@@ -116,7 +148,9 @@ INLINE bool count_exit(void)
 	 * the last one to add reports the whole sum. */
 	if (FIELD(u32, signal, OFFSETOF_SIGNAL_LIVE))
 		return false;
-	unknown = map_delete(MAP(PROCESSES), &process);
+	known = map_lookup(MAP(PROCESSES), &process);
+	unknown = !known || *known == UNDESCRIBED;
+	map_delete(MAP(PROCESSES), &process);
 	if (unknown && !total.read_bytes && !total.write_bytes)
 		return false; /* it never moved a byte: user space need not know about it */
 	fill_event(&event.head, EVENT_EXIT, &process, 0);
@@ -125,7 +159,7 @@ INLINE bool count_exit(void)
 	emit(&event, sizeof(event), false);
 	/* Its pages moved bytes, but none of its calls did: user space does not know its name. */
 	if (unknown)
-		request_process_name(CONTEXT_RAW, &process);
+		request_process_name(CONTEXT_RAW, &process, known != NULL);
 	return unknown;
 }
 
