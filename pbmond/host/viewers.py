@@ -29,8 +29,8 @@ def viewer(fd: int, living: str, uid: int) -> int:
     if not uid:
         return uid
     try:
-        # Files of a process that may not be dumped belong to root (task_dump_owner, fs/proc/base.c).
-        if os.stat(living + "environ", dir_fd=fd).st_uid != uid:  # noqa: PTH116 - below a descriptor
+        # Those of a process that may not be dumped belong to root (task_dump_owner, fs/proc/base.c).
+        if os.stat(living + "environ", dir_fd=fd).st_uid != uid:
             return NO_VIEWER
         real, effective, saved, has_capabilities = _credentials(_read(fd, living + "status"))
         if not real == effective == saved == uid:

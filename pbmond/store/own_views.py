@@ -86,13 +86,37 @@ class RowsBefore:
             found[:, same] = self.values[:, place[same]]
         return found
 
+    def without(self, state: RowState, index: NDArray[np.intp]) -> RowState:
+        """Return the rows ``index`` of a state less this, without those that did not move since."""
+        counters, before = state.counters[index], self.of(state.counters[index])
+        shown = (values_of(counters) != before).any(axis=0) | ~np.isin(counters["id"], self.ids)
+        counters, before, index = counters[shown], before[:, shown], index[shown]
+        for name, values in zip(VALUES, before, strict=True):
+            counters[name] -= values.astype(counters.dtype[name])
+        return RowState(
+            state.keys[index],
+            counters,
+            state.slots[index],
+            state.deltas[:, index],
+            state.last_ns[index],
+            state.open[index],
+            len(index),
+        )
+
+    def unmoved(self, state: RowState) -> NDArray[np.bool_]:
+        """Return which of these rows are in a state and have not moved since."""
+        index = np.flatnonzero(np.isin(state.counters["id"], self.ids) & (state.slots >= 0))
+        counters = state.counters[index]
+        same = (values_of(counters) == self.of(counters)).all(axis=0)
+        return np.isin(self.ids, counters["id"][same])
+
 
 @dataclass(frozen=True, slots=True)
 class OwnRows:
     """The views at one moment; the arrays are by slot.
 
-    ``before`` has the counters of the processes whose view is ``partial``, when it opened; ``flows``
-    and ``files`` those of their rows.
+    ``before`` has the counters of the processes whose view is ``partial``, when it opened;
+    ``flows`` and ``files`` those of their rows.
     """
 
     shown_to: NDArray[np.uint32]
@@ -103,7 +127,7 @@ class OwnRows:
     files: RowsBefore
 
     def subtract(self, counters: NDArray[np.uint64], mine: NDArray[np.bool_]) -> NDArray[np.uint64]:
-        """Return ``counters`` (len(COUNTERS), slots) as the views of the slots ``mine`` have them."""
+        """Return ``counters`` (len(COUNTERS), slots) as the views of slots ``mine`` have them."""
         begun = np.flatnonzero(mine & self.partial).tolist()
         if not begun:
             return counters
@@ -206,7 +230,9 @@ class OwnViews:
 
     def _doubt(self, which: NDArray[np.bool_]) -> NDArray[np.intp]:
         shown_to = self._views["shown_to"]
-        slots = np.flatnonzero(which & self._views["known"] & (shown_to != NO_UID) & (shown_to != 0))
+        slots = np.flatnonzero(
+            which & self._views["known"] & (shown_to != NO_UID) & (shown_to != 0)
+        )
         self._views["doubtful"][slots] = self._tick
         return slots
 

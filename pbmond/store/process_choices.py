@@ -66,8 +66,9 @@ def known_from_proc(info: NDArray[np.void]) -> list[ProcessKey]:
 def due(table: ProcessTable, budget: int, quiet: Quiet | None = None) -> Due:
     """Return at most ``budget`` running processes that /proc should be asked about most.
 
-    First those without a disk baseline, or whose user waits to see them, then those that moved bytes, then those of the others
-    that ``quiet`` allows, starting with the ones sampled longest ago.
+    First those without a disk baseline, or whose user waits to see them, then those that moved
+    bytes, then those of the others that ``quiet`` allows, starting with the ones sampled longest
+    ago.
     """
     slots = np.flatnonzero(table.info["state"] == RUNNING)
     info = table.info[slots]

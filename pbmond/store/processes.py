@@ -213,7 +213,7 @@ class ProcessTable:
         self._describe(slot, event, Word(event.viewer, announced))
 
     def foresee(self, events: Sequence[Event]) -> None:
-        """Take what came after the reading: some of the tick's last bytes are already about that."""
+        """Take what came after the reading: it may be about the last of the tick's bytes."""
         for event in events:
             if isinstance(event, ProcessSeen):
                 slot = self._index.find(event.pid, event.start_ns)

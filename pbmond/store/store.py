@@ -187,7 +187,7 @@ class Store:
             self._uncovered.append((table, state, slots, moved))
 
     def _cover(self) -> None:
-        """Give the bytes of connections to interfaces and users, once the tick's views are known."""
+        """Give the bytes of connections to interfaces and users: the tick's views are known."""
         for table, state, slots, moved in self._uncovered:
             uids = self._processes.views.uids(slots)
             if table is self._flows:
