@@ -174,7 +174,7 @@ def _describe(fd: int, pid: int, stat: Stat, living: str) -> ProcessSeen:
         time_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         ppid=stat.ppid,
         uid=uid,
-        viewer=viewer(fd, living, uid),
+        viewer=viewer(fd, living, uid, stat.threads),
         name=stat.name,
         exe=_try_link(fd, living + "exe"),
         cmdline=_try_read(fd, living + "cmdline", MAX_CMDLINE_BYTES) or None,
