@@ -10,6 +10,7 @@ before. While nothing is known for certain, nothing is shown.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,17 @@ from pbmond.store.process_counters import ProcessCounters, widened
 from pbmond.store.rows import RowState
 from pbmond.store.values import VALUES, values_of
 
-_VIEW = np.dtype(
-    [
-        ("viewer", "<u4"),  # by the newest information
-        ("shown_to", "<u4"),  # whose view is open; NO_UID: nobody's
-        ("since", "<u8"),  # the first tick that the open view shows
-        ("doubtful", "<u8"),  # the last tick whose bytes may have moved under another user
-        ("confirmed", "<u8"),  # the tick in which /proc last said the same
-        ("known", "?"),  # there is information
-        ("announced", "?"),  # the kernel's, which comes with the first byte
-        ("partial", "?"),  # the view began after the process
-    ]
-)
+#: The columns of the views and their types; all have an element for each slot.
+_VIEW = {
+    "viewer": np.uint32,  # by the newest information
+    "shown_to": np.uint32,  # whose view is open; NO_UID: nobody's
+    "since": np.uint64,  # the first tick that the open view shows
+    "doubtful": np.uint64,  # the last tick whose bytes may have moved under another user
+    "confirmed": np.uint64,  # the tick in which /proc last said the same
+    "known": np.bool_,  # there is information
+    "announced": np.bool_,  # the kernel's, which comes with the first byte
+    "partial": np.bool_,  # the view began after the process
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,9 @@ class OwnViews:
     """``begin`` a tick, ``tell`` what is known of slots, ``settle`` at its end."""
 
     def __init__(self, capacity: int) -> None:
-        self._views = np.zeros(capacity, _VIEW)
+        self._views: dict[str, NDArray[Any]] = {
+            name: np.zeros(capacity, kind) for name, kind in _VIEW.items()
+        }
         self._before: dict[int, NDArray[np.uint64]] = {}
         self._flows, self._files = RowsBefore.none(), RowsBefore.none()
         self._tick = 0
@@ -149,7 +151,7 @@ class OwnViews:
 
     def grow(self, capacity: int) -> None:
         """Make room for ``capacity`` slots."""
-        self._views = widened(self._views, capacity)
+        self._views = {name: widened(each, capacity) for name, each in self._views.items()}
 
     def begin(self, tick: int) -> None:
         """Start a tick."""
@@ -157,18 +159,20 @@ class OwnViews:
 
     def add(self, slot: int) -> None:
         """Prepare a free slot for a new process, of which nothing is known."""
-        self._views[slot] = np.zeros((), _VIEW)
+        for column in self._views.values():
+            column[slot] = 0
         self._views["viewer"][slot] = self._views["shown_to"][slot] = NO_UID
 
     def uids(self, slots: NDArray[np.int32]) -> NDArray[np.uint32]:
         """Return whose view of each slot is open and shows this tick; NO_UID: nobody's."""
-        views = self._views[slots]
-        return np.where(views["since"] <= self._tick, views["shown_to"], np.uint32(NO_UID))
+        views = self._views
+        shows = views["since"][slots] <= self._tick
+        return np.where(shows, views["shown_to"][slots], np.uint32(NO_UID))
 
     def shown_to(self, slot: int) -> int:
         """Return ``uids`` of one slot."""
-        view = self._views[slot]
-        return int(view["shown_to"]) if view["since"] <= self._tick else NO_UID
+        views = self._views
+        return int(views["shown_to"][slot]) if views["since"][slot] <= self._tick else NO_UID
 
     def is_partial(self, slot: int) -> bool:
         """Return whether the view of a slot began after its process."""
@@ -176,8 +180,8 @@ class OwnViews:
 
     def awaiting(self, slots: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return which of ``slots`` may be shown to a user as soon as /proc has confirmed that."""
-        views = self._views[slots]
-        return np.asarray((views["viewer"] != NO_UID) & (views["shown_to"] == NO_UID))
+        views = self._views
+        return np.asarray((views["viewer"][slots] != NO_UID) & (views["shown_to"][slots] == NO_UID))
 
     def contradicts(self, slot: int, word: Word) -> bool:
         """Return whether the view of a slot is open to somebody else than ``word`` allows."""
@@ -186,20 +190,22 @@ class OwnViews:
     def tell(self, slot: int, word: Word, born: int, *, moved: bool) -> None:
         """Take what is said about a process; a view that it contradicts has been closed.
 
-        ``born`` is the tick in which the slot got it; ``moved``: it has counted bytes.
+        ``born`` is the tick in which the slot got it; ``moved``: what was not ``announced`` has
+        counted bytes.
         """
-        view = self._views[slot]
-        first = not view["known"]
-        view["known"] = True
-        view["announced"] |= word.announced
+        views = self._views
+        first, viewer = not views["known"][slot], int(views["viewer"][slot])
+        if first or word.announced:
+            views["known"][slot] = True
+            views["announced"][slot] |= word.announced
         # Root may see everything.
         if word.viewer == 0 or (first and self._is_whole(word, born, moved=moved)):
-            view["viewer"] = view["shown_to"] = word.viewer
-            view["since"], view["partial"] = born, False
-        elif first or view["viewer"] != word.viewer:
+            views["viewer"][slot] = views["shown_to"][slot] = word.viewer
+            views["since"][slot], views["partial"][slot] = born, False
+        elif first or viewer != word.viewer:
             if first or word.newest:
-                view["viewer"] = word.viewer
-            view["doubtful"] = self._tick + word.ahead
+                views["viewer"][slot] = word.viewer
+            views["doubtful"][slot] = self._tick + word.ahead
 
     def _is_whole(self, word: Word, born: int, *, moved: bool) -> bool:
         """Return whether the first word about a process is about all of its bytes.
@@ -246,8 +252,7 @@ class OwnViews:
     def clear(self, slot: int) -> None:
         """Forget the process of a slot."""
         self.close(slot)
-        self._views[slot] = np.zeros((), _VIEW)
-        self._views["shown_to"][slot] = NO_UID
+        self.add(slot)
 
     def _forget(self, slot: int) -> None:
         del self._before[slot]
@@ -280,11 +285,12 @@ class OwnViews:
 
     def freeze(self, high: int) -> OwnRows:
         """Copy everything that a snapshot needs."""
-        views = self._views[:high]
+        since = self._views["since"][:high].copy()
+        shown_to = self._views["shown_to"][:high]
         return OwnRows(
-            shown_to=self.uids(np.arange(high, dtype=np.int32)),
-            since=views["since"].copy(),
-            partial=views["partial"].copy(),
+            shown_to=np.where(since <= self._tick, shown_to, np.uint32(NO_UID)),
+            since=since,
+            partial=self._views["partial"][:high].copy(),
             before=self._before.copy(),
             flows=self._flows,
             files=self._files,

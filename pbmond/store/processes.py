@@ -200,7 +200,7 @@ class ProcessTable:
     def _tell(self, slot: int, word: Word) -> None:
         if self.views.contradicts(slot, word):
             self._close(slot)
-        moved = not self.counters.moved_nothing(slot)
+        moved = not word.announced and not self.counters.moved_nothing(slot)
         self.views.tell(slot, word, int(self.info["born"][slot]), moved=moved)
 
     # --- events and samples -------------------------------------------------------------------
@@ -229,7 +229,7 @@ class ProcessTable:
         info = self.info[slot]
         known = self._texts.name(slot), int(info["uid"])
         newer = bool(event.time_ns >= info["seen_ns"])
-        self._tell(slot, replace(word, newest=newer))
+        self._tell(slot, word if newer else replace(word, newest=False))
         if not newer and known[0] != event.name:
             return
         place = self._texts.place(slot)

@@ -208,7 +208,7 @@ def test_only_ticks_that_were_the_users_throughout_are_shown(uid: int, ticks: li
         throughout = viewer == uid and all(each == uid for each in changes)
         allowed += more if throughout else 0
         viewer = changes[-1] if changes else viewer
-        late = {"ahead": events} if is_late else {"events": events}
+        late: Any = {"ahead": events} if is_late else {"events": events}
         tick(store, number, [moved], looked=viewer if looks else None, **late)
         if is_late:
             tick(store, number, [moved], events)
