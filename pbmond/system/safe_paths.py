@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -90,7 +90,7 @@ class Walk:
         above = self.folder(parent, make=True)
         try:
             self.judge(above, str(parent))
-            with umask(0o022):
+            with umask(0o022), suppress(FileExistsError):
                 os.mkdir(Path(path).name, 0o777, dir_fd=above)
         finally:
             os.close(above)
