@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -138,6 +140,22 @@ def open_own(folder: int, name: str, flags: int, mode: int | None = None) -> int
         os.close(fd)
         raise
     return fd
+
+
+@contextmanager
+def scratch(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """Make a directory for the block that everybody may enter and nobody else can exchange.
+
+    ``parent`` None: where temporary files go. Raises OSError.
+    """
+    parent = Path(tempfile.gettempdir()) if parent is None else parent
+    with Walk().parent(parent / prefix, follow=False):  # judges ``parent`` too
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        path.chmod(0o755)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
