@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -85,6 +86,21 @@ def test_a_folder_that_others_may_write_to_is_refused(top: Path, mode: int) -> N
     (top / "a").chmod(mode)
     with pytest.raises(UnsafePathError, match=f"others may write to {top}/a$"):
         found(top / "a/b/c/d")
+
+
+@pytest.mark.parametrize(
+    ("folder", "mode", "passed"),
+    [("log", 0o775, True), ("log", 0o777, False), ("log/own", 0o775, False), ("lib", 0o775, False)],
+)
+def test_the_group_of_the_system_log_may_write_to_its_folder_only(
+    top: Path, folder: str, mode: int, passed: bool
+) -> None:
+    for made in ("var", "var/log", "var/log/own", "var/lib"):
+        (top / made).mkdir(mode=0o755)
+    (top / "var" / folder).chmod(mode)
+    walk = Walk(str(top)).parent(f"/var/{folder}/pbmond.log")
+    with contextlib.nullcontext() if passed else pytest.raises(UnsafePathError), walk:
+        pass
 
 
 def test_a_sticky_folder_of_roots_is_passed_unless_that_is_not_wanted(top: Path) -> None:
