@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 _MAX_LINKS: Final = 8
-#: On Ubuntu, the group of the system log may write to it. All that it could do to root is to put one
-#: of root's logs in place of another.
+#: On Ubuntu, the group of the system log may write to it. All that it could do is to put one of
+#: the logs there that are root's in place of another.
 _LOGS: Final = "/var/log"
 #: Neither follows a symbolic link nor opens what it finds: no FIFO waits, and no device notices.
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
