@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import struct
 from contextlib import suppress
 from itertools import islice
@@ -21,6 +22,8 @@ _INITIAL_USER_NAMESPACE: Final = b"user:[4026531837]"
 _NS_GET_OWNER_UID: Final = 0xB704  # include/uapi/linux/nsfs.h
 _UID: Final = struct.Struct("=I")
 MAX_THREADS: Final = 1024
+_USERS: Final = re.compile(rb"\nUid:\t(\d+)\t(\d+)\t(\d+)\t")
+_CAPABILITIES: Final = re.compile(rb"\nCapPrm:\t([0-9a-f]+)\n")
 _STATUS_BYTES: Final = 4096  # what is looked for is in the first kilobyte
 
 
@@ -69,12 +72,12 @@ def _threads_belong(fd: int, uid: int) -> bool:
 
 def _credentials(status: bytes) -> tuple[int, int, int, bool]:
     """Return real, effective and saved uid, and whether any capability is permitted."""
-    lines = dict(line.split(b":", 1) for line in status.split(b"\n") if b":" in line)
-    try:
-        real, effective, saved = map(int, lines[b"Uid"].split()[:3])
-        return real, effective, saved, int(lines[b"CapPrm"], 16) != 0
-    except KeyError as error:
-        raise ValueError("a status file without credentials") from error
+    # No name can imitate them: the kernel escapes its line ends.
+    uids, capabilities = _USERS.search(status), _CAPABILITIES.search(status)
+    if uids is None or capabilities is None:
+        raise ValueError("a status file without credentials")
+    real, effective, saved = map(int, uids.groups())
+    return real, effective, saved, int(capabilities[1], 16) != 0
 
 
 def _owner(fd: int, name: str) -> int:
