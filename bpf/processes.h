@@ -39,7 +39,7 @@ INLINE struct place executable(void)
 enum announcement {
 	ANNOUNCED = 1,
 	UNDESCRIBED = 2, /* it has moved bytes, but not in a call of its own */
-	LATE = 3,	 /* announced after it had moved such bytes */
+	LATE = 3,        /* announced after it had moved such bytes */
 };
 
 /* `is_late`: who moved its first bytes is not known. */
