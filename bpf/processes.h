@@ -35,21 +35,18 @@ INLINE struct place executable(void)
 	return file ? place_at(file + OFFSETOF_FILE_PATH) : nowhere;
 }
 
-/* What the map of processes says of one. */
-enum announcement {
-	ANNOUNCED = 1,
-	UNDESCRIBED = 2, /* it has moved bytes, but not in a call of its own */
-	LATE = 3,        /* announced after it had moved such bytes */
-};
-
-/* `is_late`: who moved its first bytes is not known. */
-INLINE void request_process_name(u32 context, const struct process_key *process, bool is_late)
+INLINE void request_process_name(u32 context, const struct process_key *process)
 {
 	struct scratch *scratch = scratch_of(context);
 
+	/* A kernel worker that completes another process's io_uring request cannot describe it. */
+	if (FIELD(u32, current_task(), OFFSETOF_TASK_TGID) != process->tgid) {
+		map_delete(MAP(PROCESSES), process);
+		return;
+	}
 	if (scratch)
 		scratch->process = *process;
-	struct name_request of_process = { .kind = EVENT_PROCESS, .id = is_late, .place = executable() };
+	struct name_request of_process = { .kind = EVENT_PROCESS, .place = executable() };
 
 	request_name(context, &of_process);
 }
@@ -57,35 +54,22 @@ INLINE void request_process_name(u32 context, const struct process_key *process,
 /* A process has a new row: tell user space who it is, unless that has been done. */
 INLINE void announce_process(u32 context, const struct process_key *process)
 {
-	/* A kernel worker that completes another process's io_uring request cannot describe it. */
-	bool is_ours = FIELD(u32, current_task(), OFFSETOF_TASK_TGID) == process->tgid;
-	u8 announced = is_ours ? ANNOUNCED : UNDESCRIBED, *known;
-	bool is_late = false;
+	u8 announced = 1;
 
 	/* If the map is full, announce the process again at each new row. */
-	if (map_update(MAP(PROCESSES), process, &announced, BPF_NOEXIST) == -EEXIST) {
-		known = map_lookup(MAP(PROCESSES), process);
-		if (!known || *known != UNDESCRIBED)
-			return;
-		is_late = true;
-		if (is_ours)
-			*known = LATE;
-	}
-	if (is_ours)
-		request_process_name(context, process, is_late);
+	if (map_update(MAP(PROCESSES), process, &announced, BPF_NOEXIST) != -EEXIST)
+		request_process_name(context, process);
 }
 
 /* Tell user space who a process is now, if it has been told before. */
 INLINE bool announce_again(u32 context)
 {
 	struct process_key process;
-	u8 *known;
 
 	identify_current(&process);
-	known = map_lookup(MAP(PROCESSES), &process);
-	if (!known || *known == UNDESCRIBED)
+	if (!map_lookup(MAP(PROCESSES), &process))
 		return false;
-	request_process_name(context, &process, false);
+	request_process_name(context, &process);
 	return true;
 }
 
@@ -93,14 +77,11 @@ INLINE bool announce_again(u32 context)
 INLINE void count_exec(void)
 {
 	struct process_key process;
-	u8 announced = ANNOUNCED, *known;
-	bool is_late;
+	u8 announced = 1;
 
 	identify_current(&process);
-	known = map_lookup(MAP(PROCESSES), &process);
-	is_late = known && *known == UNDESCRIBED;
 	map_update(MAP(PROCESSES), &process, &announced, 0);
-	request_process_name(CONTEXT_RAW, &process, is_late);
+	request_process_name(CONTEXT_RAW, &process);
 }
 
 struct disk_bytes {
@@ -140,7 +121,6 @@ INLINE bool count_exit(void)
 	struct disk_bytes total = {};
 	struct exit_event event = {};
 	bool unknown;
-	u8 *known;
 
 	identify_current(&process);
 	sum_disk_bytes(&process, task, signal, &total);
@@ -148,9 +128,7 @@ INLINE bool count_exit(void)
 	 * the last one to add reports the whole sum. */
 	if (FIELD(u32, signal, OFFSETOF_SIGNAL_LIVE))
 		return false;
-	known = map_lookup(MAP(PROCESSES), &process);
-	unknown = !known || *known == UNDESCRIBED;
-	map_delete(MAP(PROCESSES), &process);
+	unknown = map_delete(MAP(PROCESSES), &process);
 	if (unknown && !total.read_bytes && !total.write_bytes)
 		return false; /* it never moved a byte: user space need not know about it */
 	fill_event(&event.head, EVENT_EXIT, &process, 0);
@@ -159,7 +137,7 @@ INLINE bool count_exit(void)
 	emit(&event, sizeof(event), false);
 	/* Its pages moved bytes, but none of its calls did: user space does not know its name. */
 	if (unknown)
-		request_process_name(CONTEXT_RAW, &process, known != NULL);
+		request_process_name(CONTEXT_RAW, &process);
 	return unknown;
 }
 

@@ -174,6 +174,10 @@ class OwnViews:
         views = self._views
         return int(views["shown_to"][slot]) if views["since"][slot] <= self._tick else NO_UID
 
+    def is_known(self, slot: int) -> bool:
+        """Return whether anything has been said about a process."""
+        return bool(self._views["known"][slot])
+
     def is_partial(self, slot: int) -> bool:
         """Return whether the view of a slot began after its process."""
         return bool(self._views["partial"][slot])
@@ -190,8 +194,8 @@ class OwnViews:
     def tell(self, slot: int, word: Word, born: int, *, moved: bool) -> None:
         """Take what is said about a process; a view that it contradicts has been closed.
 
-        ``born`` is the tick in which the slot got it; ``moved``: what was not ``announced`` has
-        counted bytes.
+        ``born`` is the tick in which the slot got it; ``moved``: of the first word, it has
+        counted bytes; if ``announced``, before this tick.
         """
         views = self._views
         first, viewer = not views["known"][slot], int(views["viewer"][slot])
@@ -210,9 +214,10 @@ class OwnViews:
     def _is_whole(self, word: Word, born: int, *, moved: bool) -> bool:
         """Return whether the first word about a process is about all of its bytes.
 
-        The kernel's comes with the first byte, if none has been lost since before the process.
+        The kernel's comes with the first byte, at the latest when that was read, if none has been
+        lost since before the process.
         """
-        return born > self._sure if word.announced else not moved
+        return not moved and (born > self._sure or not word.announced)
 
     def confirm(self, slot: int) -> None:
         """Note that /proc has said in this tick who may see a process, and gave its counters."""

@@ -200,8 +200,10 @@ class ProcessTable:
     def _tell(self, slot: int, word: Word) -> None:
         if self.views.contradicts(slot, word):
             self._close(slot)
-        moved = not word.announced and not self.counters.moved_nothing(slot)
-        self.views.tell(slot, word, int(self.info["born"][slot]), moved=moved)
+        born = int(self.info["born"][slot])
+        early = self.views.is_known(slot) or (word.announced and born == self._tick)
+        moved = not early and not self.counters.moved_nothing(slot)
+        self.views.tell(slot, word, born, moved=moved)
 
     # --- events and samples -------------------------------------------------------------------
 

@@ -115,6 +115,12 @@ def test_a_process_whose_first_event_comes_after_its_first_bytes_were_read_is_wh
     assert received(tick(store, 2, [11], [event])) == [11]
 
 
+def test_a_process_that_is_announced_only_after_its_bytes_were_read_is_not_believed() -> None:
+    store = new_store()
+    tick(store, 1, [10])
+    assert pids(tick(store, 2, [11], [told(USER, 2)])) == []
+
+
 def test_a_change_there_and_back_in_one_tick_hides_that_tick() -> None:
     store = new_store()
     tick(store, 1, [10], [told(USER, 0)])
