@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from pbmond.patience import patient
 from pbmond.publish.channel import (
+    BEAT,
     MAX_TOPICS,
     RECORD,
     Demand,
@@ -24,7 +25,7 @@ from pbmond.publish.channel import (
 
 #: The least time between two starts, in case the publisher keeps ending at once.
 RESTART_EVERY_NS: Final = 500_000_000
-#: A publisher that has not accepted a waiting frame for this long is replaced.
+#: A publisher that says nothing, or does not accept a waiting frame, for this long is replaced.
 HUNG_NS: Final = 10_000_000_000
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
@@ -52,34 +53,30 @@ class Spawn(Protocol):
         """Return the new process; raises OSError."""
 
 
-def spawn_publisher(socket_path: Path, uid: int, gid: int, access_group: str) -> Spawn:
-    """Return a function that starts publishers on ``socket_path`` as ``uid`` and ``gid``."""
+def spawn_publisher(listener: socket.socket, uid: int, gid: int, access_group: str) -> Spawn:
+    """Return a function that starts publishers as ``uid`` and ``gid`` that accept at ``listener``.
+
+    All of them get the same listening socket: who connects while one is replaced meets the next.
+    """
 
     def spawn(feed: socket.socket) -> Process:
-        # Bound here, because the publisher's user cannot write to the directory. Closed here at
-        # once, because this process must not listen.
-        with socket.socket(socket.AF_UNIX) as listening:
-            socket_path.unlink(missing_ok=True)
-            listening.bind(str(socket_path))
-            socket_path.chmod(0o666)
-            listening.listen(128)
-            fds = (feed.fileno(), listening.fileno())
-            return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers and a checked name
-                [
-                    *(sys.executable, "-s", "-P", "-m", "pbmond.publish.publisher"),
-                    *map(str, (*fds, uid, gid, access_group)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=fds,
-                cwd="/",
-                start_new_session=True,  # only the collector handles Ctrl-C
-                env={
-                    "PYTHONPATH": str(_PACKAGE_ROOT),
-                    "LC_ALL": "C.UTF-8",
-                    "MALLOC_ARENA_MAX": "1",  # one heap for all threads halves the address space
-                },
-            )
+        fds = (feed.fileno(), listener.fileno())
+        return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers and a checked name
+            [
+                *(sys.executable, "-s", "-P", "-m", "pbmond.publish.publisher"),
+                *map(str, (*fds, uid, gid, access_group)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=fds,
+            cwd="/",
+            start_new_session=True,  # only the collector handles Ctrl-C
+            env={
+                "PYTHONPATH": str(_PACKAGE_ROOT),
+                "LC_ALL": "C.UTF-8",
+                "MALLOC_ARENA_MAX": "1",  # one heap for all threads halves the address space
+            },
+        )
 
     return spawn
 
@@ -94,6 +91,8 @@ class Supervisor:
         self._sock: socket.socket | None = None
         self._started_ns = -RESTART_EVERY_NS
         self._stuck_since_ns: int | None = None
+        self._heard_ns = 0  # when it was known to be alive
+        self._heard = False  # since then
         self._dropping = False  # the newest frame was dropped, and the log says so
 
     @property
@@ -107,7 +106,11 @@ class Supervisor:
         return self._process.pid if self._process else None
 
     def ensure(self, now_ns: int) -> bool:
-        """Start a publisher if none runs, but not too often. Returns True if one started."""
+        """Start a publisher if none runs, but not too often. Returns True if one started.
+
+        One that has been silent for too long is ended first.
+        """
+        self._check_alive(now_ns)
         if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
             return False
         self._started_ns = now_ns
@@ -124,20 +127,35 @@ class Supervisor:
             return False
         self._sock = ours
         self._stuck_since_ns = None
+        self._heard_ns = now_ns
+        self._heard = False
         self._dropping = False
         self._log.debug("publisher started as pid %d", self._process.pid)
         return True
 
+    def _check_alive(self, now_ns: int) -> None:
+        if self._sock is None:
+            return
+        if self._heard:
+            self._heard, self._heard_ns = False, now_ns
+        elif now_ns - self._heard_ns > patient(HUNG_NS) and not _ready(self._sock, select.POLLIN):
+            # If something waits, it is this process that has not listened.
+            self._end("is replaced: it gives no sign of life")
+
     def receive(self) -> list[Demand]:
         """Return the waiting demands. Afterwards ``fd`` is None if the publisher is gone."""
         demands: list[Demand] = []
-        while self._sock is not None and len(demands) < MAX_TOPICS:
+        for _ in range(MAX_TOPICS):
+            if self._sock is None:
+                break
             try:
                 record = self._sock.recv(RECORD.size + 1)
                 if not record:
                     self._end("ended")
                     break
-                demands.append(unpack_demand(record))
+                self._heard = True
+                if record != BEAT:
+                    demands.append(unpack_demand(record))
             except BlockingIOError:
                 break
             except (FeedError, OSError) as error:
@@ -148,9 +166,7 @@ class Supervisor:
         """Return whether the publisher can accept a frame now. One that hangs is killed."""
         if self._sock is None:
             return False
-        poll = select.poll()
-        poll.register(self._sock, select.POLLOUT)
-        if poll.poll(0):
+        if _ready(self._sock, select.POLLOUT):
             self._stuck_since_ns = None
             return True
         if self._stuck_since_ns is None:
@@ -195,3 +211,9 @@ class Supervisor:
             if why is not None:
                 self._log.warning("publisher %d %s (status %d)", self._process.pid, why, status)
         self._sock = self._process = None
+
+
+def _ready(sock: socket.socket, what: int) -> bool:
+    poll = select.poll()
+    poll.register(sock, what)
+    return bool(poll.poll(0))
