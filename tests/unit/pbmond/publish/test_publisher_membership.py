@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pbmond.publish.publisher import Membership
+from pbmond.patience import patient
+from pbmond.publish import membership
+from pbmond.publish.membership import LOOKUPS, REREAD_NS, Membership
 
 SECOND = 1_000_000_000
 GROUPS = {"pbmon": 500}
@@ -24,7 +26,7 @@ def databases(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     monkeypatch.setattr(
         pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=USERS[uid][0], pw_gid=USERS[uid][1])
     )
-    monkeypatch.setattr(os, "getgrouplist", lambda name, gid: lists[name])
+    monkeypatch.setattr(membership, "group_list", lambda name, gid: lists[name])
     return lists
 
 
