@@ -22,6 +22,10 @@ from pbmond.wire import Topic
 RECORD: Final = struct.Struct("<BBBBII")
 #: The publisher is alive, and has nothing else to say. No demand looks like that.
 BEAT: Final = RECORD.pack(0, 0, 0, 1, 0, 0)
+#: The publisher's first record: it has given up its privileges and serves.
+READY: Final = b"ready"
+#: Its exit status if it could not become its user (EX_NOPERM of sysexits.h).
+CANNOT_BECOME: Final = 77
 #: The most topics that are encoded at a time, over all viewers.
 MAX_TOPICS: Final = 2048
 

@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Final
 
 from pbmond.publish.admission import IN_ALL
-from pbmond.publish.channel import BEAT, FeedError, pack_demand, receive_frame
+from pbmond.publish.channel import (
+    BEAT,
+    CANNOT_BECOME,
+    READY,
+    FeedError,
+    pack_demand,
+    receive_frame,
+)
 from pbmond.publish.complaints import Complaints
 from pbmond.publish.membership import LOOKUPS, Membership
 from pbmond.publish.viewers import Viewers
@@ -140,18 +147,26 @@ def _say(text: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until the collector closes its end (return 0) or an error occurs (return 1)."""
+    """Run until the collector closes its end (return 0) or an error occurs (return 1).
+
+    Returns CANNOT_BECOME if the privileges are missing that it takes to give up all.
+    """
     feed_fd, listen_fd, uid, gid = map(int, arguments[:4])
     Path("/proc/self/comm").write_bytes(NAME)
     limit_resources(_LIMITS)
     try:
         become(uid, gid)
+    except OSError:
+        return CANNOT_BECOME
+    try:
+        feed = socket.socket(fileno=feed_fd)
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         places = max(1, min(IN_ALL, descriptors - _OTHER_DESCRIPTORS))
         complaints, membership = Complaints(_say), Membership(arguments[4])
         viewers = Viewers(socket.socket(fileno=listen_fd), membership, complaints, places)
-        Publisher(viewers, socket.socket(fileno=feed_fd), membership, complaints).run()
-    except ConnectionResetError:
+        feed.send(READY)
+        Publisher(viewers, feed, membership, complaints).run()
+    except (BrokenPipeError, ConnectionResetError):
         return 0  # the collector ended
     except Exception as error:  # noqa: BLE001 - any error means a new process
         _say(str(error) or type(error).__name__)

@@ -13,7 +13,9 @@ from typing import Final, Protocol
 from pbmond.patience import patient
 from pbmond.publish.channel import (
     BEAT,
+    CANNOT_BECOME,
     MAX_TOPICS,
+    READY,
     RECORD,
     Demand,
     FeedError,
@@ -28,7 +30,16 @@ RESTART_EVERY_NS: Final = 500_000_000
 #: A publisher that says nothing, or does not accept a waiting frame, for this long is replaced.
 HUNG_NS: Final = 10_000_000_000
 
+#: So many publishers in a row may end before they serve, until the daemon gives up.
+ATTEMPTS: Final = 10
+#: What goes wrong again and again is logged once in this time.
+_LOG_EVERY_NS: Final = 60_000_000_000
+
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+class PublisherError(Exception):
+    """No publisher has ever served, and none will; the message is one line."""
 
 
 class Process(Protocol):
@@ -82,7 +93,11 @@ def spawn_publisher(listener: socket.socket, uid: int, gid: int, access_group: s
 
 
 class Supervisor:
-    """The collector's side of the feed. Nothing in it blocks. Times are CLOCK_MONOTONIC ns."""
+    """The collector's side of the feed. Nothing in it blocks. Times are CLOCK_MONOTONIC ns.
+
+    A publisher that ends is replaced for ever, once one has served. Until then, ``ensure`` and
+    ``receive`` raise PublisherError when it is clear that none will.
+    """
 
     def __init__(self, spawn: Spawn, log: logging.Logger) -> None:
         self._spawn = spawn
@@ -94,6 +109,11 @@ class Supervisor:
         self._heard_ns = 0  # when it was known to be alive
         self._heard = False  # since then
         self._dropping = False  # the newest frame was dropped, and the log says so
+        self._served = False  # a publisher has served since the daemon's start
+        self._failures = 0  # of starts, until then
+        self._now_ns = 0
+        self._said_ns = -_LOG_EVERY_NS
+        self._unsaid = 0  # complaints since then
 
     @property
     def fd(self) -> int | None:
@@ -110,6 +130,7 @@ class Supervisor:
 
         One that has been silent for too long is ended first.
         """
+        self._now_ns = now_ns
         self._check_alive(now_ns)
         if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
             return False
@@ -123,7 +144,8 @@ class Supervisor:
                     ours.close()
                     raise
         except OSError as error:
-            self._log.error("the publisher cannot be started: %s", error)
+            self._complain(f"the publisher cannot be started: {error.strerror or error}")
+            self._failed(f"cannot be started: {error.strerror or error}")
             return False
         self._sock = ours
         self._stuck_since_ns = None
@@ -153,9 +175,9 @@ class Supervisor:
                 if not record:
                     self._end("ended")
                     break
-                self._heard = True
-                if record != BEAT:
+                if record not in (READY, BEAT):
                     demands.append(unpack_demand(record))
+                self._served = self._heard = True
             except BlockingIOError:
                 break
             except (FeedError, OSError) as error:
@@ -203,14 +225,34 @@ class Supervisor:
     def _end(self, why: str | None) -> None:
         if self._sock is not None:
             self._sock.close()
-        if self._process is not None:
-            status = self._process.poll()
-            if status is None:
-                self._process.kill()
-                status = self._process.wait()
-            if why is not None:
-                self._log.warning("publisher %d %s (status %d)", self._process.pid, why, status)
-        self._sock = self._process = None
+        process, self._sock, self._process = self._process, None, None
+        if process is None:
+            return
+        status = process.poll()
+        if status is None:
+            process.kill()
+            status = process.wait()
+        if why is None:
+            return
+        if status == CANNOT_BECOME:
+            why = "cannot become its user: it needs CAP_SETUID and CAP_SETGID"
+            self._failures = ATTEMPTS  # another one could not do so either
+        self._complain(f"publisher {process.pid} {why} (status {status})")
+        self._failed(f"{why} (status {status})")
+
+    def _failed(self, how: str) -> None:
+        self._failures += 1
+        if not self._served and self._failures >= ATTEMPTS:
+            raise PublisherError(f"the publisher {how}")
+
+    def _complain(self, text: str) -> None:
+        """Log the first of many complaints, and how many more came in the next minute."""
+        if self._now_ns - self._said_ns < _LOG_EVERY_NS:
+            self._unsaid += 1
+            return
+        more = f"; and {self._unsaid} more times before" if self._unsaid else ""
+        self._log.warning("%s%s", text, more)
+        self._said_ns, self._unsaid = self._now_ns, 0
 
 
 def _ready(sock: socket.socket, what: int) -> bool:
