@@ -25,6 +25,7 @@ SENDING_SHARE: Final = 0.5
 EARLY_PAUSE: Final = 1
 
 _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
+_PUBLISHER_NS: Final = 2_000_000_000  # how often to see whether it is alive
 
 
 class Feed(Protocol):
@@ -118,6 +119,7 @@ class Service:
         if self._feed.fd is None:
             timeout_ns = min(timeout_ns, _NO_PUBLISHER_NS)
         else:
+            timeout_ns = min(timeout_ns, _PUBLISHER_NS)
             sends = self._outbox and self._budget_ns > 0
             poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if sends else 0))
         return {fd for fd, _ in poll.poll(timeout_ns / 1_000_000)}

@@ -8,7 +8,7 @@ import struct
 from typing import Final
 
 from pbmond.publish.shares import Shares
-from pbmond.publish.zmtp import Conversation, Event, message_head
+from pbmond.publish.zmtp import Conversation, PeerEvent, message_head
 
 #: What is read from a viewer, and the most messages that are sent to it, before others have a turn.
 #: A subscription takes about 30 bytes, and a few microseconds.
@@ -26,7 +26,7 @@ class Holding:
         self.held_bytes = 0
 
 
-class Frame:
+class Outgoing:
     """What goes to a viewer in one piece. A snapshot's body is shared by all who get it."""
 
     __slots__ = ("_holding", "body", "head")
@@ -38,7 +38,7 @@ class Frame:
         holding.held_bytes += len(body)
 
     @classmethod
-    def message(cls, body: memoryview, holding: Holding) -> Frame:
+    def message(cls, body: memoryview, holding: Holding) -> Outgoing:
         """Make a message of one frame."""
         return cls(message_head(len(body)), body, holding)
 
@@ -70,8 +70,8 @@ class Peer:
         self.flight_since_ns: int | None = None  # when the message began that is half sent
         self._sock = sock
         self._conversation = Conversation()
-        self._waiting: dict[bytes, Frame] = {}
-        self._frame: Frame | None = None  # on its way
+        self._waiting: dict[bytes, Outgoing] = {}
+        self._frame: Outgoing | None = None  # on its way
         self._left: list[memoryview] = []  # of it
 
     @property
@@ -85,7 +85,7 @@ class Peer:
         sends = bool(self._left or self._waiting)
         return (select.EPOLLIN if self.heard else 0) | (select.EPOLLOUT if sends else 0)
 
-    def receive(self) -> list[Event] | None:
+    def receive(self) -> list[PeerEvent] | None:
         """Return what it has said, None if it has closed. Raises ProtocolError and OSError."""
         try:
             data = self._sock.recv(RECEIVED_BYTES, _FLAGS)
@@ -93,7 +93,7 @@ class Peer:
             return []
         return self._conversation.receive(data) if data else None
 
-    def put(self, key: bytes, frame: Frame) -> None:
+    def put(self, key: bytes, frame: Outgoing) -> None:
         """Have ``frame`` sent after what waits, or in place of what has the same ``key``."""
         self._waiting[key] = frame
 

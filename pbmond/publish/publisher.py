@@ -51,7 +51,10 @@ _OTHER_DESCRIPTORS: Final = 24 + 2 * LOOKUPS
 BEAT_NS: Final = 1_000_000_000
 
 _FRAMES: Final = 16  # in one turn
-_FLUSH_NS: Final = 20_000_000  # the least time between two packets of demands
+#: The least time between two flushes of records, and for each record besides: viewers who come and
+#: go cannot keep the collector busy.
+_FLUSH_NS: Final = 20_000_000
+_RECORD_NS: Final = 500_000
 
 
 class Publisher:
@@ -128,7 +131,7 @@ class Publisher:
             self._viewers.changed = False
             self._records.extend(map(pack_demand, self._viewers.grants.demands()))
         if self._records and now_ns >= self._next_flush_ns:
-            self._next_flush_ns = now_ns + _FLUSH_NS
+            self._next_flush_ns = now_ns + _FLUSH_NS + len(self._records) * _RECORD_NS
             try:
                 while self._records:
                     self._feed.send(self._records[0], socket.MSG_DONTWAIT)

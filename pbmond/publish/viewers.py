@@ -19,16 +19,16 @@ from pbmond.publish.admission import IN_ALL, FullError, Peers
 from pbmond.publish.complaints import Complaints
 from pbmond.publish.grants import Grants, Refusal
 from pbmond.publish.membership import Membership
-from pbmond.publish.peers import Frame, Holding, Peer, uid_of
+from pbmond.publish.peers import Holding, Outgoing, Peer, uid_of
 from pbmond.publish.zmtp import (
     GREETING,
     READY,
-    Event,
     Greeted,
+    PeerEvent,
     Ping,
     ProtocolError,
     Ready,
-    Subscription,
+    SubscriptionChange,
     error,
     pong,
 )
@@ -120,7 +120,7 @@ class Viewers:
         """Send a frame to all who were granted its topic."""
         body = memoryview(mapped)
         key = topic_of(body)
-        frame = Frame.message(body, self._holding)
+        frame = Outgoing.message(body, self._holding)
         for fd in self.grants.holders(parse_topic(key)):
             self._send(fd, key, frame, now_ns)
         del frame  # it counts only as long as somebody has not read it
@@ -201,9 +201,9 @@ class Viewers:
         except Exception as bug:  # noqa: BLE001 - it must cost nobody but this viewer
             self._end(peer, f"an error of ours: {type(bug).__name__}")
 
-    def _hear_events(self, peer: Peer, events: Iterable[Event], now_ns: int) -> None:
+    def _hear_events(self, peer: Peer, events: Iterable[PeerEvent], now_ns: int) -> None:
         for event in events:
-            if isinstance(event, Subscription):
+            if isinstance(event, SubscriptionChange):
                 self._subscription(peer, event, now_ns)
             elif isinstance(event, Greeted):
                 peer.put(b"ready", self._small(READY))
@@ -212,7 +212,7 @@ class Viewers:
             elif isinstance(event, Ping):
                 peer.put(b"pong", self._small(pong(event.context)))
 
-    def _subscription(self, peer: Peer, wish: Subscription, now_ns: int) -> None:
+    def _subscription(self, peer: Peer, wish: SubscriptionChange, now_ns: int) -> None:
         answer = (self.grants.subscribe(wish.text, peer.uid, peer.fd) if wish.on
                   else self.grants.unsubscribe(wish.text, peer.fd))  # fmt: skip
         if isinstance(answer, Topic):
@@ -235,9 +235,9 @@ class Viewers:
         if answer.topic is not None:
             peer.put(*self._told(answer.topic, answer.why))
 
-    def _told(self, topic: Topic, why: str) -> tuple[bytes, Frame]:
+    def _told(self, topic: Topic, why: str) -> tuple[bytes, Outgoing]:
         told = refusal(topic, why)
-        return topic_of(told), Frame.message(memoryview(told), self._holding)
+        return topic_of(told), Outgoing.message(memoryview(told), self._holding)
 
     def _refuse_handshake(self, peer: Peer, why: str) -> None:
         if not peer.ready:
@@ -245,10 +245,10 @@ class Viewers:
             with suppress(OSError):  # it is ended anyhow
                 peer.flush(0)
 
-    def _small(self, data: bytes) -> Frame:
-        return Frame(data, memoryview(b""), self._holding)
+    def _small(self, data: bytes) -> Outgoing:
+        return Outgoing(data, memoryview(b""), self._holding)
 
-    def _send(self, fd: int, key: bytes, frame: Frame, now_ns: int) -> None:
+    def _send(self, fd: int, key: bytes, frame: Outgoing, now_ns: int) -> None:
         peer = self._peers.get(fd)
         if peer is not None:
             peer.put(key, frame)

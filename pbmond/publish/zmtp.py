@@ -44,7 +44,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class SubscriptionChange:
     """It subscribes to ``text`` from now on, or no longer does."""
 
     text: bytes
@@ -58,7 +58,7 @@ class Ping:
     context: bytes
 
 
-Event = Greeted | Ready | Subscription | Ping
+PeerEvent = Greeted | Ready | SubscriptionChange | Ping
 
 
 def message_head(size: int) -> bytes:
@@ -101,10 +101,10 @@ class Conversation:
         """Whether the handshake is complete."""
         return self._ready
 
-    def receive(self, data: bytes) -> list[Event]:
+    def receive(self, data: bytes) -> list[PeerEvent]:
         """Return what ``data`` completes. ProtocolError ends the connection."""
         self._pending += data
-        events: list[Event] = []
+        events: list[PeerEvent] = []
         if not self._greeted:
             if not self._take_greeting():
                 return events
@@ -152,7 +152,7 @@ class Conversation:
         del pending[: head + size]
         return flags, body
 
-    def _event(self, flags: int, body: bytes) -> Event | None:
+    def _event(self, flags: int, body: bytes) -> PeerEvent | None:
         if not self._ready:
             if not flags & _COMMAND:
                 raise ProtocolError("a message before the handshake")
@@ -163,7 +163,7 @@ class Conversation:
             return _command_event(body)
         if flags & _MORE or body[:1] not in (b"\0", b"\1"):
             raise ProtocolError("a message that is no subscription")
-        return Subscription(body[1:], on=body[0] == 1)
+        return SubscriptionChange(body[1:], on=body[0] == 1)
 
 
 def _split_command(body: bytes) -> tuple[bytes, bytes]:
@@ -194,10 +194,10 @@ def _properties(body: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _command_event(body: bytes) -> Event | None:
+def _command_event(body: bytes) -> PeerEvent | None:
     name, rest = _split_command(body)
     if name in (b"SUBSCRIBE", b"CANCEL"):
-        return Subscription(rest, on=name == b"SUBSCRIBE")
+        return SubscriptionChange(rest, on=name == b"SUBSCRIBE")
     if name == b"PING":
         if not _TIME_TO_LIVE_BYTES <= len(rest) <= _TIME_TO_LIVE_BYTES + _CONTEXT_BYTES:
             raise ProtocolError("a PING of a wrong length")

@@ -16,7 +16,6 @@ from pbmond.patience import VARIABLE
 from pbmond.publish import supervisor as supervisor_module
 from pbmond.publish.channel import (
     CANNOT_BECOME,
-    MAX_TOPICS,
     READY,
     RECORD,
     Demand,

@@ -13,12 +13,12 @@ from pbmond.publish.zmtp import (
     FRAME_BYTES,
     GREETING,
     Conversation,
-    Event,
     Greeted,
+    PeerEvent,
     Ping,
     ProtocolError,
     Ready,
-    Subscription,
+    SubscriptionChange,
 )
 
 
@@ -41,15 +41,15 @@ def ready(kind: bytes = b"SUB", name: bytes = b"Socket-Type") -> bytes:
 
 
 OPENING = GREETING + ready()
-OPENED: list[Event] = [Greeted(), Ready()]
-PIECES: list[tuple[bytes, list[Event]]] = [
-    (frame(0, b"\1all/processes"), [Subscription(b"all/processes", on=True)]),
-    (frame(0, b"\0all/processes"), [Subscription(b"all/processes", on=False)]),
-    (frame(2, b"\1" + b"x" * 300), [Subscription(b"x" * 300, on=True)]),
-    (frame(0, b"\1"), [Subscription(b"", on=True)]),
-    (command(b"SUBSCRIBE", b"all/flows"), [Subscription(b"all/flows", on=True)]),
-    (command(b"CANCEL", b"all/flows"), [Subscription(b"all/flows", on=False)]),
-    (frame(6, b"\x09SUBSCRIBE" + b"y" * 300), [Subscription(b"y" * 300, on=True)]),
+OPENED: list[PeerEvent] = [Greeted(), Ready()]
+PIECES: list[tuple[bytes, list[PeerEvent]]] = [
+    (frame(0, b"\1all/processes"), [SubscriptionChange(b"all/processes", on=True)]),
+    (frame(0, b"\0all/processes"), [SubscriptionChange(b"all/processes", on=False)]),
+    (frame(2, b"\1" + b"x" * 300), [SubscriptionChange(b"x" * 300, on=True)]),
+    (frame(0, b"\1"), [SubscriptionChange(b"", on=True)]),
+    (command(b"SUBSCRIBE", b"all/flows"), [SubscriptionChange(b"all/flows", on=True)]),
+    (command(b"CANCEL", b"all/flows"), [SubscriptionChange(b"all/flows", on=False)]),
+    (frame(6, b"\x09SUBSCRIBE" + b"y" * 300), [SubscriptionChange(b"y" * 300, on=True)]),
     (command(b"PING", b"\0\x0ahello"), [Ping(b"hello")]),
     (command(b"PING", b"\0\0"), [Ping(b"")]),
     (command(b"PONG", b"hello"), []),
@@ -94,10 +94,10 @@ WRONG_PIECES = [
 @pytest.mark.parametrize(("piece", "expected"), PIECES)
 @pytest.mark.parametrize("step", [1, 7, 10_000])
 def test_each_thing_a_viewer_says_is_its_event_however_it_is_cut(
-    piece: bytes, expected: list[Event], step: int
+    piece: bytes, expected: list[PeerEvent], step: int
 ) -> None:
     conversation, data = Conversation(), OPENING + piece
-    events: list[Event] = []
+    events: list[PeerEvent] = []
     for at in range(0, len(data), step):
         events += conversation.receive(data[at : at + step])
     assert events == OPENED + expected
@@ -151,7 +151,7 @@ def test_any_bytes_are_events_or_a_protocol_error(opened: bool, parts: list[byte
     for part in parts:
         try:
             for event in conversation.receive(part):
-                assert not isinstance(event, Subscription) or len(event.text) < FRAME_BYTES
+                assert not isinstance(event, SubscriptionChange) or len(event.text) < FRAME_BYTES
         except ProtocolError:
             return
         assert len(conversation._pending) <= FRAME_BYTES + 9
@@ -162,7 +162,12 @@ def test_any_bytes_are_events_or_a_protocol_error(opened: bool, parts: list[byte
 
 @pytest.mark.parametrize(
     ("size", "head"),
-    [(0, b"\0\0"), (255, b"\0\xff"), (256, b"\2\0\0\0\0\0\0\1\0"), (1 << 32, b"\2\0\0\0\1\0\0\0\0")],
+    [
+        (0, b"\0\0"),
+        (255, b"\0\xff"),
+        (256, b"\2\0\0\0\0\0\0\1\0"),
+        (1 << 32, b"\2\0\0\0\1\0\0\0\0"),
+    ],
 )
 def test_a_messages_head_has_its_size(size: int, head: bytes) -> None:
     assert zmtp.message_head(size) == head
@@ -174,6 +179,6 @@ def test_the_greeting_is_that_of_zmtp_3_1() -> None:
 
 
 def test_commands_are_framed_as_the_protocol_says() -> None:
-    assert zmtp.READY == command(b"READY", prop(b"Socket-Type", b"XPUB"))
+    assert command(b"READY", prop(b"Socket-Type", b"XPUB")) == zmtp.READY
     assert zmtp.pong(b"hello") == command(b"PONG", b"hello")
     assert zmtp.error("no") == command(b"ERROR", b"\2no")
