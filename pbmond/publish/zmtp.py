@@ -101,6 +101,11 @@ class Conversation:
         """Whether the handshake is complete."""
         return self._ready
 
+    @property
+    def pending_bytes(self) -> int:
+        """How much of an incomplete frame is kept."""
+        return len(self._pending)
+
     def receive(self, data: bytes) -> list[PeerEvent]:
         """Return what ``data`` completes. ProtocolError ends the connection."""
         self._pending += data

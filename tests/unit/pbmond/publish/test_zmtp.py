@@ -154,7 +154,7 @@ def test_any_bytes_are_events_or_a_protocol_error(opened: bool, parts: list[byte
                 assert not isinstance(event, SubscriptionChange) or len(event.text) < FRAME_BYTES
         except ProtocolError:
             return
-        assert len(conversation._pending) <= FRAME_BYTES + 9
+        assert conversation.pending_bytes <= FRAME_BYTES + 9
 
 
 # --- what the publisher says --------------------------------------------------------------------
