@@ -49,6 +49,8 @@ _LIMITS: Final = {
 _OTHER_DESCRIPTORS: Final = 24 + 2 * LOOKUPS
 #: How often the collector hears that the publisher is alive.
 BEAT_NS: Final = 1_000_000_000
+#: How many may wait at the door; the kernel allows net.core.somaxconn, by default 4096.
+BACKLOG: Final = 4096
 
 _FRAMES: Final = 16  # in one turn
 #: The least time between two flushes of records, and for each record besides: viewers who come and
@@ -157,6 +159,8 @@ def main(arguments: list[str]) -> int:
     feed_fd, listen_fd, uid, gid = map(int, arguments[:4])
     Path("/proc/self/comm").write_bytes(NAME)
     limit_resources(_LIMITS)
+    listening = socket.socket(fileno=listen_fd)
+    listening.listen(BACKLOG)
     try:
         become(uid, gid)
     except OSError:
@@ -166,7 +170,7 @@ def main(arguments: list[str]) -> int:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         places = max(1, min(IN_ALL, descriptors - _OTHER_DESCRIPTORS))
         complaints, membership = Complaints(_say), Membership(arguments[4])
-        viewers = Viewers(socket.socket(fileno=listen_fd), membership, complaints, places)
+        viewers = Viewers(listening, membership, complaints, places)
         feed.send(READY)
         Publisher(viewers, feed, membership, complaints).run()
     except (BrokenPipeError, ConnectionResetError):

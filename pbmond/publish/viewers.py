@@ -42,8 +42,6 @@ HANDSHAKE_NS: Final = 5_000_000_000
 MEMBERSHIP_NS: Final = 2_000_000_000
 #: A viewer with this many refusals is disconnected.
 REFUSALS: Final = 100
-#: The kernel allows as many as net.core.somaxconn, by default 4096.
-BACKLOG: Final = 4096
 
 # The work of one call.
 _ACCEPTED: Final = 128
@@ -64,7 +62,6 @@ class Viewers:
         places: int = IN_ALL,
     ) -> None:
         listening.settimeout(0)
-        listening.listen(BACKLOG)
         self.grants = Grants(membership)
         self.changed = False
         self._listening = listening
