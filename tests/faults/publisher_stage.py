@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from typing import Final
 import zmq
 
 from pbmond.patience import patient
-from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.publish.supervisor import Process, Supervisor, spawn_publisher
 from pbmond.system.rundir import hold
 from pbmond.wire import Topic
 
@@ -32,7 +34,7 @@ TICK_S: Final = 0.1
 class Stage:
     """Sends ``TOPIC NUL number`` for each wanted topic at each tick, as a daemon would."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, descriptors: int | None) -> None:
         self.starts = 0
         self.wanted: dict[Topic, None] = {}  # the one that has waited longest comes first
         self.padding = b""
@@ -40,7 +42,15 @@ class Stage:
         listener = self._held.enter_context(hold(directory))
         self.path = directory / "pbmond.sock"
         spawn = spawn_publisher(listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
-        self.supervisor = Supervisor(spawn, logging.getLogger("test"))
+
+        def limited(feed: socket.socket) -> Process:
+            process = spawn(feed)
+            if descriptors is not None:  # long before it has loaded its code, and is not root
+                limits = (descriptors, descriptors)
+                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+            return process
+
+        self.supervisor = Supervisor(limited, logging.getLogger("test"))
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._children: list[subprocess.Popen[str]] = []
@@ -138,13 +148,13 @@ def gaps_while(sock: zmq.Socket[bytes], *children: subprocess.Popen[str]) -> lis
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
+def stage(descriptors: int | None = None) -> Iterator[Stage]:
     """Yield a stage in a run directory that any user may enter."""
     assert os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)
-        made = Stage(directory)
+        made = Stage(directory, descriptors)
         try:
             yield made
         finally:
