@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pbmond.system.safe_paths import UnsafePathError, Walk, open_own
+from pbmond.system.safe_paths import UnsafePathError, Walk, open_own, scratch, umask
 
 ALICE = 61001  # a user whom no account database needs to know
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -169,3 +169,18 @@ def test_a_file_that_is_not_ours_is_not_opened(top: Path, what: str) -> None:
     finally:
         os.close(folder)
     assert descriptors() == before
+
+
+def test_a_scratch_directory_can_be_entered_and_is_gone_in_the_end(top: Path) -> None:
+    with umask(0o077), scratch("x-", top / "shared") as path:
+        (path / "file").touch()
+        assert path.parent == top / "shared"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert list((top / "shared").iterdir()) == []
+
+
+def test_no_scratch_directory_is_made_where_others_could_exchange_it(top: Path) -> None:
+    (top / "a").chmod(0o777)
+    with pytest.raises(UnsafePathError, match="others may write"), scratch("x-", top / "a/b"):
+        pass
+    assert list((top / "a/b").iterdir()) == []
