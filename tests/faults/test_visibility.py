@@ -252,7 +252,7 @@ def test_a_process_that_becomes_the_viewers_shows_what_it_does_then(
         assert root_reads(world, pid)[str(world.secret)] >= _SECRET_BYTES
 
 
-_HIDES = "read(ordinary); time.sleep(1); dumpable(0); read(tools); work()"
+_HIDES = "read(ordinary); time.sleep(5); dumpable(0); read(tools); work()"
 _EXECUTES = """
 read(ordinary); time.sleep(1); print(os.getpid(), flush=True)
 reader = os.path.join(os.path.dirname(secret), "reader")
@@ -263,6 +263,7 @@ os.execv(reader, ["reader", f"if={secret}", "of=/dev/null", "bs=1M"])
 def test_what_makes_itself_undumpable_shows_no_more(world: World) -> None:
     with watching(world) as viewer, attack(world, _HIDES, **_AS_USER) as process:
         pid = pid_of(process)
+        viewer.follow_until(lambda each: bool(rows_of(each, pid)))
         last = viewer.follow_until(lambda each: not rows_of(each, pid))
         for _ in range(5):
             assert not rows_of(viewer.follow(), pid)
