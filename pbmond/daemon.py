@@ -79,7 +79,12 @@ def _collector(
         from pbmond.host import baseline  # noqa: PLC0415 - only who wants it loads it
 
         store.set_before(baseline.read(proc, began_ns, logging.getLogger("pbmond")))
-    return Collector(kernel, proc, store, identity, clock, host=host, containers=containers)
+    return Collector(
+        *(kernel, proc, store, identity, clock),
+        host=host,
+        containers=containers,
+        proc_time_ns=config.proc_time_ns,
+    )
 
 
 def _store(config: Config, proc: Procfs, started_ns: int) -> Store:

@@ -58,6 +58,14 @@ class ProcessCounters:
         """Set the bytes read from and written to disks."""
         self._now[DISK, slot] = values
 
+    def moved(self, slots: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """Return how much each of ``slots`` moved in this tick: bytes and calls of all classes."""
+        moved = np.zeros(len(slots), np.uint64)
+        active = np.flatnonzero(self.active[slots])
+        some = slots[active]
+        moved[active] = (self._now[:, some] - self._before[:, some]).sum(axis=0)
+        return moved
+
     def moved_nothing(self, slot: int) -> bool:
         """Return whether all counters of a slot are zero."""
         return not self._now[:, slot].any()

@@ -98,6 +98,10 @@ class ProcessDisk:
         self.elapsed_s[slot] = np.nan
         return None
 
+    def miss(self, slot: int) -> None:
+        """Say that what it moved in this tick is not known: there was no sample of it."""
+        self.elapsed_s[slot] = np.nan
+
     def final(self, slot: int, values: Bytes) -> Bytes | None:
         """Take the accounting of all threads at the exit; return what ``sample`` returns.
 

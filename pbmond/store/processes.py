@@ -212,10 +212,19 @@ class ProcessTable:
         if sample.gone:
             self._exit(slot, self.now_ns)
             return slot
-        if sample.disk is not None:
+        if sample.disk is None:
+            self.disk.miss(slot)
+        else:
             self._set_disk(slot, self.disk.sample(slot, sample.disk))
         if sample.seen is not None:
             self._describe(slot, sample.seen)
+        return slot
+
+    def postpone(self, pid: int, start_ns: int) -> int | None:
+        """Say that a process was due for a sample and had none; return what ``sample`` returns."""
+        slot = self._index.find(pid, start_ns)
+        if slot is not None:
+            self.disk.miss(slot)
         return slot
 
     def set_before(self, accounting: IoAccounting) -> None:

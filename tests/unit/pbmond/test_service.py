@@ -68,7 +68,7 @@ class World:
     """A service and its surroundings; ``step`` runs its loop once."""
 
     def __init__(self) -> None:
-        self.now = 0
+        self.now = self.effort = 0
         self.kernel, self.proc, self.feed = FakeKernel(), FakeProc(), FakeFeed()
         self.host = FakeHost()
         self.signals = FakeSignals()
@@ -78,6 +78,7 @@ class World:
             boot=lambda: factories.STARTED_NS + self.now,
             wall=lambda: factories.WALL_NS + self.now,
             monotonic=lambda: self.now,
+            effort=lambda: self.effort,
         )
         identity = RunIdentity("host", "boot", "epoch", 1, 0)
         log = logging.getLogger("test")
