@@ -25,7 +25,7 @@ from pbmond.kernel.records import (
     Reading,
 )
 from pbmond.publish.topic_messages import Messages, Meta
-from pbmond.rescan import Listing, Rescan
+from pbmond.rescan import AllProcesses, Rescan
 from pbmond.store.health import Cost, Health, Hooks, Looks, NameLooks, Postponed, ProcessCost
 from pbmond.store.process_choices import Quiet
 from pbmond.store.process_index import ProcessKey
@@ -85,7 +85,7 @@ class KernelCounters(Hooks, Protocol):
         """Return used and capacity of each map, as of the last read."""
 
 
-class Proc(Listing, Protocol):
+class Proc(AllProcesses, Protocol):
     """What is read from /proc."""
 
     def sample(self, pid: int, start_ns: int, in_time: Callable[[], bool]) -> ProcSample:
@@ -163,7 +163,7 @@ class Collector:
         self._names = NameLooks(0, 0)
         self._proc_time_ns = proc_time_ns
         self._turns = Turns(clock.effort)
-        self._rescan = Rescan(proc, clock.effort, self._turns)
+        self._rescan = Rescan(proc, clock.effort)
         self._rescan_ns = 0
         self._cgroups_ns = 0  # what their look-up has cost since the last tick
         self._unnamed = 0  # cgroups that were not looked up since then
@@ -212,7 +212,6 @@ class Collector:
     def tick(self, publisher_pid: int | None) -> None:
         """Read everything once and make it the current snapshot."""
         store, kernel = self._store, self._kernel
-        self._turns.age()
         time_left_ns, self._cgroups_ns = self._proc_time_ns - self._cgroups_ns, 0
         began = self._clock.effort()
         # Known to have ended before this reading, which therefore has their last bytes.

@@ -16,7 +16,7 @@ from pbmond.store.process_index import ProcessKey
 from pbmond.turns import Queues, Turns
 
 
-class Listing(Protocol):
+class AllProcesses(Protocol):
     """What is read from /proc for this."""
 
     def pids(self) -> list[int]:
@@ -43,10 +43,10 @@ class Found:
 class Rescan:
     """One at a time: ``begin`` it, then ``step`` until nothing is ``left``."""
 
-    def __init__(self, proc: Listing, spent_ns: Callable[[], int], turns: Turns) -> None:
+    def __init__(self, proc: AllProcesses, spent_ns: Callable[[], int]) -> None:
         self._proc = proc
         self._spent_ns = spent_ns
-        self._turns = turns
+        self._turns = Turns(spent_ns)
         self._known: deque[ProcessKey] = deque()  # do they still run?
         self._listed = True
         self._pids: deque[int] = deque()  # whose are they?

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 _Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
-#: What a user has had is forgotten below this.
-_FORGOTTEN_NS = 1_000
+#: What an item costs is the mean of about so many.
+_MEMORY: Final = 8
 
 
 class Queues(dict[int, deque[_Item]]):
@@ -42,36 +43,57 @@ class Queues(dict[int, deque[_Item]]):
         return sum(map(len, self.values()))
 
 
-class Turns:
-    """Divides time among users. A user who cost much has turns when the others have had as much.
+@dataclass(slots=True)
+class _Purse:
+    """What a user has had beyond the fair share (below 0: is owed), and what one item costs."""
 
+    had_ns: float = 0
+    cost_ns: float = 0
+
+
+class Turns:
+    """Divides time among users: the next turn is that of the user who will have had the least.
+
+    Each gets the same share; who took more in one turn waits until the others have had as much.
     Time is what ``spent_ns`` returns: it only grows.
     """
 
     def __init__(self, spent_ns: Callable[[], int]) -> None:
         self._spent_ns = spent_ns
-        self._had: defaultdict[int, float] = defaultdict(float)
-
-    def age(self) -> None:
-        """Halve what each user has had: who paused for a while is first again."""
-        kept = {uid: had / 2 for uid, had in self._had.items() if had >= 2 * _FORGOTTEN_NS}
-        self._had = defaultdict(float, kept)
+        self._purses: dict[int, _Purse] = {}
 
     def run(
-        self, waiting: Queues[_Item], work: Callable[[_Item], _Made], until_ns: int
-    ) -> list[_Made]:
+        self, waiting: Queues[_Item], work: Callable[[_Item], _Result], until_ns: int
+    ) -> list[_Result]:
         """Do ``work`` for what is ``waiting`` until that time; what is left there had no turn."""
-        order = [(self._had[uid], place, uid) for place, uid in enumerate(waiting)]
+        now = self._spent_ns()
+        self._pay(waiting, max(0, until_ns - now))
+        order = [
+            (self._purses[uid].had_ns + self._purses[uid].cost_ns, place, uid)
+            for place, uid in enumerate(waiting)
+        ]
         heapq.heapify(order)
         made = []
-        now = self._spent_ns()
         while order and now < until_ns:
-            _, place, uid = order[0]
+            _, place, uid = heapq.heappop(order)
             made.append(work(waiting.take(uid)))
             began, now = now, self._spent_ns()
-            self._had[uid] += now - began
+            purse = self._purses[uid]
+            purse.had_ns += now - began
+            purse.cost_ns += (now - began - purse.cost_ns) / _MEMORY
             if uid in waiting:
-                heapq.heapreplace(order, (self._had[uid], place, uid))
-            else:
-                heapq.heappop(order)
+                heapq.heappush(order, (purse.had_ns + purse.cost_ns, place, uid))
         return made
+
+    def _pay(self, waiting: Queues[_Item], time_ns: int) -> None:
+        """Give each user a share of the time; what is owed is at most one item."""
+        share_ns = time_ns / max(1, len(waiting))
+        for purse in self._purses.values():
+            purse.had_ns = max(purse.had_ns - share_ns, -purse.cost_ns)
+        self._purses = {
+            uid: purse
+            for uid, purse in self._purses.items()
+            if uid in waiting or purse.had_ns > 0
+        }
+        for uid in waiting:
+            self._purses.setdefault(uid, _Purse())

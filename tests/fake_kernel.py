@@ -107,6 +107,7 @@ class FakeProc:
         self.processes: list[ProcessSeen] = []
         self.scans = 0
         self.sampled: list[int] = []
+        self.open_inodes: frozenset[tuple[int, int]] | None = None  # of each
         self.work: Callable[[], None] = lambda: None  # what a look costs
         self.gone: set[int] = set()  # pids of processes that a sample no longer finds
         self.cpu_ns = {1: 0, 99: 0}  # by pid: collector, publisher
@@ -135,7 +136,7 @@ class FakeProc:
             return ProcSample.of_ended(pid, start_ns)
         known = (each for each in self.processes if each.pid == pid)
         seen = next((each for each in known if same_start(each.start_ns, start_ns)), None)
-        return ProcSample(pid, start_ns, DiskBytes(0, 0), None, seen, gone=False)
+        return ProcSample(pid, start_ns, DiskBytes(0, 0), self.open_inodes, seen, gone=False)
 
     def cgroup(self, pid: int) -> bytes | None:
         return {process.pid: process.cgroup for process in self.processes}.get(pid)

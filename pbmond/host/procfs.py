@@ -259,9 +259,6 @@ def _disk_bytes(fd: int, pid: int, stat: Stat, pace: _Pace) -> DiskBytes | None:
 
 def _open_inodes(fd: int, living: str, pace: _Pace) -> frozenset[Identity] | None:
     try:
-        # Since Linux 6.2 the size is the number of descriptors; before, it is 0.
-        if os.stat(living + "fd", dir_fd=fd).st_size > MAX_DESCRIPTORS:  # noqa: PTH116
-            return None
         numbers = _names(fd, living + "fd", MAX_DESCRIPTORS)
         if numbers is None:
             return None

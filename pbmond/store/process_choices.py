@@ -32,6 +32,11 @@ class Due:
     beyond: list[ProcessKey]
     oldest_ns: int | None
 
+    @property
+    def keys(self) -> list[ProcessKey]:
+        """The processes alone."""
+        return [key for _, key in self.turns]
+
 
 def exited_before(info: NDArray[np.void], limit_ns: int, keep: int) -> NDArray[np.bool_]:
     """Mark the slots of exited processes that need not be shown any longer.

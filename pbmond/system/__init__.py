@@ -1,5 +1,5 @@
-"""What the daemon asks of the operating system: privileges, run directory, log, signals, allocator.
+"""What the daemon asks of the operating system: users, privileges, run directory, log, signals, memory.
 
-Offers: logfile, memory, privileges, rundir, signals.
+Offers: accounts, logfile, memory, privileges, rundir, signals.
 Imports: nothing.
 """

@@ -21,7 +21,6 @@ class Work:
         return item[0]
 
     def run(self, waiting: Queues[tuple[int, int]], budget: int) -> list[int]:
-        self.turns.age()
         return self.turns.run(waiting, self.do, self.spent + budget)
 
 
@@ -53,6 +52,7 @@ def test_users_who_cost_much_do_not_come_first_again_and_again() -> None:
         work.done.clear()
         parts = [(uid, 20_000_000, 10) for uid in heavy]
         work.run(queues(*parts, (LIGHT, 100_000, 3)), 100_000_000)
+
     assert [uid for uid, _ in work.done].count(LIGHT) == 3
 
 
@@ -71,10 +71,18 @@ def test_without_time_nothing_is_done_and_all_of_it_is_left() -> None:
     assert waiting.count() == 3
 
 
-def test_a_user_who_paused_is_forgotten() -> None:
+def test_a_user_whose_items_cost_much_has_a_share_while_the_others_would_use_all() -> None:
     work = Work()
-    work.run(queues((HEAVY, 20_000_000, 1)), 100_000_000)
+    light = [(uid, 100_000, 1000) for uid in range(2000, 2010)]
+    for _ in range(30):
+        work.run(queues((HEAVY, 20_000_000, 10), *light), 100_000_000)
+    spent = sum(cost for uid, cost in work.done if uid == HEAVY)
+    assert 30 * 100_000_000 / 11 * 0.8 <= spent <= 30 * 100_000_000 / 11 * 1.2
+
+
+def test_what_a_user_took_too_much_is_forgotten_after_a_pause() -> None:
+    work = Work()
+    work.run(queues((HEAVY, 500_000_000, 1)), 100_000_000)
     for _ in range(20):
-        work.turns.age()
-    waiting = queues((HEAVY, 1, 1), (LIGHT, 1, 1))
-    assert work.run(waiting, 100) == [HEAVY, LIGHT]
+        work.run(queues((LIGHT, 1, 1)), 100_000_000)
+    assert work.run(queues((HEAVY, 1, 1), (LIGHT, 1, 1)), 100) == [HEAVY, LIGHT]
