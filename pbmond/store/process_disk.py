@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.kernel.records import DiskBytes
+from pbmond.store.process_counters import resized
 
 Bytes = tuple[int, int]  # read, written
 
@@ -45,11 +46,10 @@ class ProcessDisk:
         #: By slot, the seconds that the bytes counted in this tick took; NaN: unknown.
         self.elapsed_s = np.zeros(capacity)
 
-    def grow(self, capacity: int) -> None:
-        """Make room for ``capacity`` slots."""
-        more = capacity - len(self._state)
-        self._state = np.append(self._state, np.zeros(more, _DISK))
-        self.elapsed_s = np.append(self.elapsed_s, np.zeros(more))
+    def resize(self, capacity: int) -> None:
+        """Make room for ``capacity`` slots; those beyond are free."""
+        self._state = resized(self._state, capacity)
+        self.elapsed_s = resized(self.elapsed_s, capacity)
 
     def begin(self, now_ns: int, interval_ns: int) -> None:
         """Start a tick."""
