@@ -91,9 +91,7 @@ class Turns:
         for purse in self._purses.values():
             purse.had_ns = max(purse.had_ns - share_ns, -purse.cost_ns)
         self._purses = {
-            uid: purse
-            for uid, purse in self._purses.items()
-            if uid in waiting or purse.had_ns > 0
+            uid: purse for uid, purse in self._purses.items() if uid in waiting or purse.had_ns > 0
         }
         for uid in waiting:
             self._purses.setdefault(uid, _Purse())

@@ -111,7 +111,7 @@ class Procfs:
                 stat = parse_stat(_read(fd, "stat"))
                 living = _living(fd, stat)
                 if living is not None and same_start(stat.start_ticks * _TICK_NS, start_ns):
-                    return _sample(fd, pid, start_ns, stat, living, _Pace(in_time))
+                    return _sample(fd, pid, start_ns, stat, living, pace=_Pace(in_time))
         except _VANISHED:
             pass
         except (OSError, ValueError):  # refused, or we lack descriptors: it may be alive
@@ -210,9 +210,7 @@ class _Pace:
             yield name
 
 
-def _sample(  # noqa: PLR0913 - what all parts of a sample need
-    fd: int, pid: int, start_ns: int, stat: Stat, living: str, pace: _Pace
-) -> ProcSample:
+def _sample(fd: int, pid: int, start_ns: int, stat: Stat, living: str, pace: _Pace) -> ProcSample:
     seen = _describe(fd, pid, stat, living)
     disk = _disk_bytes(fd, pid, stat, pace)
     inodes = _open_inodes(fd, living, pace)

@@ -1,4 +1,4 @@
-"""What the daemon asks of the operating system: users, privileges, run directory, log, signals, memory.
+"""What the daemon asks of the operating system: users, rights, run directory, log, signals, memory.
 
 Offers: accounts, logfile, memory, privileges, rundir, signals.
 Imports: nothing.

@@ -1,7 +1,8 @@
 """What the daemon's memory does while processes and viewers come and go, and afterwards.
 
-Run as root: ``.venv/bin/python tests/bench/churn_memory.py``. By default ten minutes of 200 processes a
-second with 50 viewers a second, then two of rest; ``--seconds 120`` shows the same in short.
+Run as root: ``.venv/bin/python tests/bench/churn_memory.py``. By default ten minutes of
+200 processes a second with 50 viewers a second, then two of rest; ``--seconds 120`` shows the same
+in short.
 """
 
 from __future__ import annotations
@@ -96,8 +97,9 @@ def main() -> int:
 
         def say(what: str) -> None:
             rows = daemon.snapshot().processes.length
-            figures = rss_mb(daemon.process.pid), rss_mb(daemon.publisher())
-            print(f"{what:10} collector {figures[0]:6.1f} MB, publisher {figures[1]:6.1f} MB, {rows} rows", flush=True)
+            collector, publisher = rss_mb(daemon.process.pid), rss_mb(daemon.publisher())
+            figures = f"collector {collector:6.1f} MB, publisher {publisher:6.1f} MB, {rows} rows"
+            print(f"{what:9} {figures}", flush=True)
 
         say("start")
         visitors = Visitors(daemon)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,7 +44,7 @@ class Host(World):
         self.kernel.flows = [
             (
                 factories.flow_key(pid=pid, start_ns=start_ns),
-                factories.counter(pid, "net", (second + 1, 0, 1, 0)),
+                factories.counter(pid, "net", (second + 1, 0, 1, 0), detail=1),
             )
             for pid in self.owner
         ]
@@ -96,7 +97,7 @@ def test_what_had_no_look_is_null_and_said_and_has_its_turn_later(host: Host) ->
         postponed = host.message().health["postponed"]
         assert postponed["looks"] == 20 - len(now)
         assert host.message().health["cost"]["looks_waiting"] == 20 - len(now)
-        unknown = {pid for pid, rate in rates(rows).items() if rate != rate}
+        unknown = {pid for pid, rate in rates(rows).items() if math.isnan(rate)}
         assert unknown >= set(host.owner) - now
     assert looked == set(host.owner)
 
@@ -105,10 +106,14 @@ def test_what_is_open_is_not_known_while_there_is_no_look(host: Host) -> None:
     host.populate((HEAVY, 20))
     host.proc.open_inodes = frozenset()  # every descriptor is closed
     host.tick(0)
+    looked = set(host.proc.sampled)
     message = host.collector.message(wire.Topic(None, "flows"))
     assert message is not None
     assert message.connections is not None
-    assert set(message.connections.columns["open"].tolist()) == {OPEN.index(None)}
+    pids, states = (message.connections.columns[name].tolist() for name in ("pid", "open"))
+    said = dict(zip(pids, states, strict=True))
+    assert {pid for pid, state in said.items() if state == OPEN.index(False)} == looked
+    assert {pid for pid, state in said.items() if state == OPEN.index(None)} == set(pids) - looked
 
 
 def test_an_ordinary_host_with_more_active_processes_than_a_tick_looks_at_has_no_null(
@@ -120,7 +125,7 @@ def test_an_ordinary_host_with_more_active_processes_than_a_tick_looks_at_has_no
         rows = host.tick(second)
         assert len(host.proc.sampled) == PROC_BUDGET
         assert host.message().health["postponed"]["looks"] == 0
-    assert not [rate for rate in rates(rows).values() if rate != rate]
+    assert not any(map(math.isnan, rates(rows).values()))
 
 
 def test_a_list_of_all_processes_that_takes_long_goes_on_in_later_ticks(host: Host) -> None:
