@@ -210,7 +210,9 @@ class _Pace:
             yield name
 
 
-def _sample(fd: int, pid: int, start_ns: int, stat: Stat, living: str, pace: _Pace) -> ProcSample:
+def _sample(
+    fd: int, pid: int, start_ns: int, stat: Stat, living: str, *, pace: _Pace
+) -> ProcSample:
     seen = _describe(fd, pid, stat, living)
     disk = _disk_bytes(fd, pid, stat, pace)
     inodes = _open_inodes(fd, living, pace)
