@@ -65,8 +65,11 @@ def program(code: str, *arguments: object) -> Iterator[Any]:
         assert running.stdout is not None
         line = running.stdout.readline()
         assert line, "the program failed"
-        yield json.loads(line)
-        running.stdin.close()
+        try:
+            yield json.loads(line)
+        finally:
+            running.stdin.close()
+            running.stdout.close()
     assert running.returncode == 0
 
 
@@ -151,6 +154,7 @@ if not server:
             error = -38 if found is None else 0
             found = found or b""
             os.write(device, struct.pack("=IiQ", 16 + len(found), error, unique) + found)
+os.close(device)  # the server alone has it: its end is the end of all that waits
 os.chdir(top)
 kept = os.open(top + "/file", os.O_RDONLY)
 os.read(kept, 10)
@@ -174,7 +178,6 @@ import select
 while not select.select([0], [], [], 0.1)[0]:
     os.write(null, b"x")
 os.kill(server, 9)
-os.close(device)
 os.kill(runs, 9)
 os.kill(waits, 9)
 os._exit(0)
