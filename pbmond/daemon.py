@@ -18,6 +18,7 @@ from pbmond.kernel.maps import Kernel
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
 from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
+from pbmond.system.memory import give_back
 from pbmond.system.privileges import reduce_collector
 from pbmond.system.signals import Signals
 
@@ -45,7 +46,7 @@ def serve(
             reduce_collector()
             signals.serve()
             interval_ns = round(config.interval_s * 1e9)
-            service = Service(collector, supervisor, interval_ns, clock, log)
+            service = Service(collector, supervisor, interval_ns, clock, log, give_back=give_back)
             service.run(kernel.events_fd, signals)
         finally:
             kernel.close()

@@ -21,7 +21,7 @@ class Queues(dict[int, deque[_Item]]):
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, _Item]]) -> Queues[_Item]:
         """Make the queues of (user, item) pairs."""
-        made = cls()
+        made: Queues[_Item] = cls()
         for uid, item in pairs:
             made.put(uid, item)
         return made

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from test_service import SECOND, World
 
 from pbmond import wire
 from pbmond.collector import PROC_BUDGET, PROC_TIME_NS, RESCAN_NS
 from pbmond.fields import OPEN
 from tests import factories
+from tests.service_world import SECOND, World
 
 LOOK_NS = 20_000_000  # of a process with 4,000 descriptors
 HEAVY, LIGHT = 1000, 1001
@@ -36,7 +36,7 @@ class Host(World):
                 # They started before the daemon, so that disk bytes count from the first look.
                 start_ns = factories.STARTED_NS - SECOND
                 self.kernel.events.append(factories.seen(pid=pid, uid=uid, start_ns=start_ns))
-        self.proc.processes = list(self.kernel.events)  # type: ignore[arg-type] - all are seen
+        self.proc.processes = list(self.kernel.events)  # type: ignore[arg-type]  # all are seen
 
     def tick(self, second: int) -> list[dict[str, Any]]:
         """Let each process move a byte, and look; return the rows of the processes."""
@@ -164,13 +164,12 @@ def test_cgroups_that_only_proc_has_are_part_of_the_budget(host: Host) -> None:
     host.tick(0)
     host.kernel.events = [factories.seen(pid=pid, cgroup=None) for pid in range(1000, 1100)]
     host.proc.processes = []
-    original = host.proc.cgroup
 
     def cgroup(pid: int) -> bytes | None:
         host.effort += PROC_TIME_NS // 20
-        return original(pid)
+        return b"/a.slice"
 
-    host.proc.cgroup = cgroup  # type: ignore[method-assign] - it costs now
+    host.proc.cgroup = cgroup  # type: ignore[method-assign]  # it costs now
     host.collector.drain()
     host.step(SECOND)
     assert host.message().health["postponed"]["cgroups"] == 95
