@@ -22,8 +22,8 @@ from pbmond.collector import PROC_TIME_NS
 from pbmond.fields import OPEN
 from pbmond.selftest.private_daemon import Daemon, now_ns
 
-#: The issue's attack: 200 processes with 4,000 descriptors each, which cost 3.7 s of CPU a tick. The
-#: full length is ``PBMON_ATTACK=200 pytest tests/faults/test_proc_attacks.py``.
+#: The attack of the issue: 200 processes of 4,000 descriptors cost 3.7 s of CPU a tick. In full:
+#: ``PBMON_ATTACK=200 pytest tests/faults/test_proc_attacks.py``.
 PROCESSES = int(os.environ.get("PBMON_ATTACK", "40"))
 DESCRIPTORS = 4_000
 USER, OTHER_USER = 64_901, 64_902
