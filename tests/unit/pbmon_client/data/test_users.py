@@ -96,7 +96,11 @@ def test_an_old_name_is_shown_until_there_is_a_newer_one(database: Database) -> 
 def test_a_name_that_does_not_come_in_time_is_an_error_of_one_line(
     monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    monkeypatch.setattr(pwd, "getpwnam", lambda _: database.goes_on.wait(60))
+    def hang(name: str) -> None:
+        database.goes_on.wait(60)
+        raise KeyError(name)
+
+    monkeypatch.setattr(pwd, "getpwnam", hang)
     monkeypatch.setattr(users, "LIMIT_S", PATIENCE_S)
     with pytest.raises(ValueError, match="does not answer: give the number of 'mary'"):
         user_id("mary")
