@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import pwd
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from pbmond.loader import refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
 from pbmond.publish.supervisor import PublisherError
+from pbmond.system import accounts
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.rundir import RunDirError, hold
@@ -138,11 +138,12 @@ def fail(program: str, message: str, status: int) -> int:
 
 
 def uid_of(user: str) -> int | None:
-    """Return the uid of ``user``, None if there is no such user."""
+    """Return the uid of ``user``, None if there is no such user. Raises ConfigError."""
     try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        return None
+        account = accounts.user(user)
+    except accounts.AccountsError as error:
+        raise ConfigError(str(error)) from None
+    return None if account is None else account.pw_uid
 
 
 def _log(config: Config) -> Log:
@@ -156,12 +157,14 @@ def _log(config: Config) -> Log:
 
 def _publisher_account(config: Config) -> tuple[int, int]:
     try:
-        account = pwd.getpwnam(config.publisher_user)
-    except KeyError:
+        account = accounts.user(config.publisher_user)
+    except accounts.AccountsError as error:
+        raise StartError(str(error)) from None
+    if account is None:
         raise StartError(
             f"there is no user {config.publisher_user!r}; create it: useradd --system "
             f"--user-group --no-create-home --shell /usr/sbin/nologin {config.publisher_user}"
-        ) from None
+        )
     if account.pw_uid == 0:
         raise StartError(f"publisher_user {config.publisher_user!r} is root; name another user")
     return account.pw_uid, account.pw_gid

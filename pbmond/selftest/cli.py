@@ -7,7 +7,6 @@ import contextlib
 import difflib
 import json
 import os
-import pwd
 import random
 import shutil
 import signal
@@ -23,6 +22,7 @@ from pbmond import __version__
 from pbmond.cli import Parser, fail, print_lines, uid_of
 from pbmond.config import Config, ConfigError, load
 from pbmond.selftest.workloads import ABOUT, NAMES
+from pbmond.system import accounts
 
 _PROGRAM: Final = "pbmond selftest"
 _FAILURE, _USAGE, _INTERRUPTED = 1, 2, 130
@@ -141,10 +141,9 @@ def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> i
 
 def _publisher_user(config: Config) -> str:
     try:
-        pwd.getpwnam(config.publisher_user)
-    except KeyError:
+        return config.publisher_user if accounts.user(config.publisher_user) else _ANY_USER
+    except accounts.AccountsError:
         return _ANY_USER
-    return config.publisher_user
 
 
 @contextlib.contextmanager

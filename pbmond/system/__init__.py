@@ -1,5 +1,5 @@
-"""What the daemon asks of the operating system: privileges, run directory, log, signals, allocator.
+"""What the daemon asks of the operating system: users, rights, run directory, log, signals, memory.
 
-Offers: logfile, memory, privileges, rundir, safe_paths, signals.
+Offers: accounts, logfile, memory, privileges, rundir, safe_paths, signals.
 Imports: nothing.
 """
