@@ -1,5 +1,5 @@
 """What the daemon asks of the operating system: privileges, run directory, log, signals, allocator.
 
-Offers: logfile, memory, privileges, rundir, signals.
-Imports: nothing.
+Offers: environment, logfile, memory, privileges, rundir, signals.
+Imports: pbmond.patience.
 """
