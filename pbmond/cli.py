@@ -131,15 +131,6 @@ def add_switch(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def unsafe_code(*, allowed: bool, program: str = "pbmond") -> str | None:
-    """Say in one line why root must not run this code. None: it may, or this is ``allowed``."""
-    found = ownership.refusal()
-    if found is None or not allowed:
-        return found
-    logging.getLogger(program).warning("%s", ownership.accepted(found))
-    return None
-
-
 def print_lines(lines: Iterable[str]) -> int:
     """Write a command's lines to standard output and return 0, even if the reader stops early."""
     try:
@@ -205,9 +196,11 @@ def _check_access_group(config: Config) -> None:
 def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
-    unsafe = unsafe_code(allowed=allow_unsafe_code)
+    unsafe = ownership.refusal()
     if unsafe is not None:
-        raise StartError(unsafe)
+        if not allow_unsafe_code:
+            raise StartError(unsafe)
+        logging.getLogger("pbmond").warning("%s", ownership.accepted(unsafe))
     trials.raise_limits()
     lacking = refusals.lacking(trials.facts())
     if lacking is not None:

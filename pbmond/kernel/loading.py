@@ -27,7 +27,7 @@ READY_TIMEOUT_S: Final = 10.0
 _LOADING_TIMEOUT_S: Final = 60.0
 _EXIT_TIMEOUT_S: Final = 1.0
 _MAX_LINE: Final = 1 << 20
-_PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 #: By kind (maps, programs, links) and name.
 Descriptors = dict[str, dict[str, int]]
@@ -66,10 +66,7 @@ class Loader:
                     stdout=output,
                     stderr=output,
                     cwd="/",
-                    env={
-                        **{"LC_ALL": "C.UTF-8", "PATH": _PATH, "TMPDIR": str(scratch)},
-                        **handed_down(),
-                    },
+                    env={**_ENVIRONMENT, "TMPDIR": str(scratch), **handed_down()},
                     start_new_session=True,  # so that what it starts can be ended with it
                 )
             except OSError as error:
@@ -100,7 +97,7 @@ class Loader:
 
     def _answer(self) -> tuple[Descriptors, dict[str, Any]]:
         try:
-            answers = _Answers(self._channel, self._ready_by)
+            answers = _Listener(self._channel, self._ready_by)
             answers.message()
         except TimeoutError:
             raise AttachError(
@@ -109,7 +106,7 @@ class Loader:
             ) from None
         loaded_by = time.monotonic() + patient(_LOADING_TIMEOUT_S)
         try:
-            return _Answers(self._channel, loaded_by).descriptors()
+            return _Listener(self._channel, loaded_by).descriptors()
         except TimeoutError:
             raise AttachError(
                 f"the programs were not loaded within {patient(_LOADING_TIMEOUT_S):g} s: on a slow "
@@ -131,7 +128,7 @@ class Loader:
         self._process.wait()
 
 
-class _Answers:
+class _Listener:
     """What a loader says until a time (monotonic, in seconds). TimeoutError afterwards."""
 
     def __init__(self, channel: socket.socket, until: float) -> None:

@@ -20,8 +20,9 @@ from types import FrameType
 from typing import Final
 
 from pbmond import __version__
-from pbmond.cli import Parser, add_switch, fail, print_lines, uid_of, unsafe_code
+from pbmond.cli import Parser, add_switch, fail, print_lines, uid_of
 from pbmond.config import Config, ConfigError, load
+from pbmond.loader import ownership
 from pbmond.selftest.workloads import ABOUT, NAMES
 
 _PROGRAM: Final = "pbmond selftest"
@@ -43,8 +44,7 @@ def main(arguments: list[str]) -> int:
         return print_lines(f"{name}  {ABOUT[name]}" for name in names)
     if os.geteuid() != 0:
         return fail(_PROGRAM, "must run as root: use sudo", _FAILURE)
-    unsafe = unsafe_code(allowed=options.allow_unsafe_code, program=_PROGRAM)
-    if unsafe is not None:
+    if not options.allow_unsafe_code and (unsafe := ownership.refusal()) is not None:
         return fail(_PROGRAM, unsafe, _FAILURE)
     seed = random.randrange(1, _SEEDS) if options.seed is None else options.seed  # noqa: S311
     signal.signal(signal.SIGTERM, _interrupt)

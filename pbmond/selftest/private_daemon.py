@@ -91,11 +91,9 @@ class Daemon:
     ) -> None:
         """Start it in an empty directory and wait for its first snapshot.
 
-        ``exited_linger_s`` None: as long as a whole self-test takes; ``prefix``: what runs it;
-        ``allow_unsafe_code``: as the option of that name.
+        ``exited_linger_s`` None: as long as a whole self-test takes; ``prefix``: what runs it.
         """
-        self.directory = directory
-        self.log = directory / "log"
+        self.directory, self.log = directory, directory / "log"
         self.address = f"ipc://{directory}/pbmond.sock"
         kept_s = min(patient(_KEPT_S), _KEPT_MOST_S)
         config = _CONFIG.format(
