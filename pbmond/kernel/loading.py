@@ -26,7 +26,7 @@ _LOADER: Final = Path(__file__).resolve().parents[1] / "loader" / "loader.py"
 READY_TIMEOUT_S: Final = 10.0
 _LOADING_TIMEOUT_S: Final = 60.0
 _EXIT_TIMEOUT_S: Final = 1.0
-_MAX_LINE: Final = 1 << 20
+_MAX_LINE: Final = 1 << 16  # the longest is about 4 KB
 _ENVIRONMENT: Final = {"LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 #: By kind (maps, programs, links) and name.
@@ -98,7 +98,8 @@ class Loader:
     def _answer(self) -> tuple[Descriptors, dict[str, Any]]:
         try:
             answers = _Listener(self._channel, self._ready_by)
-            answers.message()
+            if not answers.message().get("ready"):
+                raise ValueError("something else first")
         except TimeoutError:
             raise AttachError(
                 f"{self._python} did not start within {patient(READY_TIMEOUT_S):g} s: set "
