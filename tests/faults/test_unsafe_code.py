@@ -164,7 +164,7 @@ def test_the_environment_would_have_left_a_mark(
 ) -> None:
     said = refused(copy, bcc_python=str(environment / "bin" / "python3"))
     assert said.startswith("pbmond: no Python with bcc")
-    assert (tmp_path / "mark").read_text() == "ranran"
+    assert (tmp_path / "mark").read_text().count("ran") >= 2  # hook.pth, and bcc
 
 
 def test_a_link_of_roots_to_a_users_interpreter_is_refused(copy: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pbmond.loader import bpf
 from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon, switches
 
-_PBMOND = Path(sys.executable).with_name("pbmond")
+_PBMOND = str(Path(sys.executable).with_name("pbmond"))
 _PATIENCE_S = patient(10.0)
 
 
@@ -120,8 +120,8 @@ def test_a_second_daemon_names_the_first_and_leaves_it_alone(
     before = daemon.snapshot()
     second = subprocess.run(
         [
-            *(_PBMOND, "--config", daemon.directory / "pbmond.toml", *switches()),
-            *("--log-file", tmp_path / "log"),
+            *(_PBMOND, "--config", f"{daemon.directory}/pbmond.toml", *switches()),
+            *("--log-file", f"{tmp_path}/log"),
         ],
         capture_output=True,
         text=True,
