@@ -121,10 +121,14 @@ remove_old_versions() {
 }
 
 remove_installation() {
+    local pid
     check_prefix
     if [[ ! -e $PREFIX ]]; then
         say "nothing is installed in $PREFIX"
         return
+    fi
+    if pid=$(running_daemon) && version_run_by "$pid" >/dev/null; then
+        stop_daemon
     fi
     rm -rf "$PREFIX"
     say "removed $PREFIX; the user and group $PUBLISHER_USER, $LOG and the distribution's packages stay"
