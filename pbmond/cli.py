@@ -21,6 +21,7 @@ from pbmond.kernel.loading import AttachError
 from pbmond.loader import ownership, refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
+from pbmond.publish.supervisor import PublisherError
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.rundir import RunDirError, hold
@@ -210,7 +211,7 @@ def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
     hangup_ends = config.log_file is None and sys.stderr.isatty()
     with (
         Signals(log.reopen, hangup_ends=hangup_ends) as signals,
-        hold(config.run_dir) as socket_path,
+        hold(config.run_dir) as listener,
     ):
         # Otherwise numpy starts a thread per core, each with buffers of its own, and with
         # capabilities that reduce_collector does not drop.
@@ -227,6 +228,6 @@ def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
                 )
                 from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-                serve(config, attaching, socket_path, account, signals)
-        except AttachError as error:
+                serve(config, attaching, listener, account, signals)
+        except (AttachError, PublisherError) as error:
             raise StartError(str(error)) from None

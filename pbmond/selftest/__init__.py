@@ -2,5 +2,5 @@
 
 Offers: nothing.
 Imports: pbmond.cli, pbmond.config, pbmond.fields, pbmond.kernel, pbmond.loader,
-  pbmond.patience, pbmond.wire, zmq.
+    pbmond.patience, pbmond.system, pbmond.wire, zmq.
 """

@@ -1,5 +1,5 @@
 """What the daemon asks of the operating system: privileges, run directory, log, signals, allocator.
 
-Offers: environment, logfile, memory, privileges, rundir, signals.
+Offers: environment, logfile, memory, privileges, rundir, safe_paths, signals.
 Imports: pbmond.patience.
 """
