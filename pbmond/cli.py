@@ -197,15 +197,15 @@ def _check_access_group(config: Config) -> None:
 def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
+    trials.raise_limits()
+    lacking = refusals.lacking(trials.facts())  # without the host's /proc nothing can be looked at
+    if lacking is not None:
+        raise StartError(lacking)
     unsafe = ownership.refusal()
     if unsafe is not None:
         if not allow_unsafe_code:
             raise StartError(unsafe)
         logging.getLogger("pbmond").warning("%s", ownership.accepted(unsafe))
-    trials.raise_limits()
-    lacking = refusals.lacking(trials.facts())
-    if lacking is not None:
-        raise StartError(lacking)
     account = _publisher_account(config)
     _check_access_group(config)
     hangup_ends = config.log_file is None and sys.stderr.isatty()

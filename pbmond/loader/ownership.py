@@ -169,7 +169,11 @@ def _absolute(path: str) -> str:
 
 def _mapped() -> Iterator[str]:
     """Yield the files that this process has mapped as code: the interpreter, its libraries."""
-    for text in Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines():
+    try:
+        lines = Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise UnsafeCode(f"/proc/self/maps cannot be read: {error.strerror}") from None
+    for text in lines:
         _, mode, _, _, _, *path = text.split(None, 5)
         if "x" in mode and path and path[0].startswith("/") and not path[0].endswith(" (deleted)"):
             yield path[0]
