@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import grp
 import logging
 import os
 import sys
@@ -14,8 +15,9 @@ from typing import Any, Final, NoReturn
 
 from pbmond import __version__
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
-from pbmond.kernel.attach import AttachError, Attaching
-from pbmond.loader import refusals, trials
+from pbmond.kernel.attach import Attaching, scratch_in
+from pbmond.kernel.loading import AttachError
+from pbmond.loader import ownership, refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
 from pbmond.publish.supervisor import PublisherError
@@ -61,12 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.check_config:
         sys.stdout.write(f"{options.config}: valid\n")
         return 0
-    return _run(config)
+    return _run(config, allow_unsafe_code=options.allow_unsafe_code)
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, *, allow_unsafe_code: bool) -> int:
     try:
-        _serve(config, _log(config))
+        _serve(config, _log(config), allow_unsafe_code=allow_unsafe_code)
     except (StartError, RunDirError, Refused) as error:
         return fail("pbmond", str(error), _FAILURE)
     except Exception as error:  # a bug: the traceback goes to the log, one line to the user
@@ -115,9 +117,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--log-level", choices=LOG_LEVELS, help="default: info")
     add("--log-file", metavar="FILE", type=os.path.abspath, help="default: standard error")
+    add_switch(parser)
     add("--check-config", action="store_true", help="say whether --config is valid, and exit")
     add("--version", action="version", version=f"pbmond {__version__}")
     return parser
+
+
+def add_switch(parser: argparse.ArgumentParser) -> None:
+    """Add the option of all that runs as root: do it even if others may change the code."""
+    parser.add_argument(
+        ownership.SWITCH,
+        action="store_true",
+        help="run code that others than root may change: for developers, who are root's equals",
+    )
 
 
 def print_lines(lines: Iterable[str]) -> int:
@@ -170,14 +182,35 @@ def _publisher_account(config: Config) -> tuple[int, int]:
     return account.pw_uid, account.pw_gid
 
 
-def _serve(config: Config, log: Log) -> None:
+def _check_access_group(config: Config) -> None:
+    """Accept the default if there is no such group: then only root sees every process."""
+    try:
+        grp.getgrnam(config.access_group)
+    except KeyError:
+        if config.access_group != Config().access_group:
+            raise StartError(
+                f"access_group: there is no group {config.access_group!r}; create it "
+                f"(groupadd --system {config.access_group}), or name another"
+            ) from None
+        logging.getLogger("pbmond").info(
+            "there is no group %s: only root sees every process", config.access_group
+        )
+
+
+def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
     trials.raise_limits()
-    lacking = refusals.lacking(trials.facts())
+    lacking = refusals.lacking(trials.facts())  # without the host's /proc nothing can be looked at
     if lacking is not None:
         raise StartError(lacking)
+    unsafe = ownership.refusal()
+    if unsafe is not None:
+        if not allow_unsafe_code:
+            raise StartError(unsafe)
+        logging.getLogger("pbmond").warning("%s", ownership.accepted(unsafe))
     account = _publisher_account(config)
+    _check_access_group(config)
     hangup_ends = config.log_file is None and sys.stderr.isatty()
     with (
         Signals(log.reopen, hangup_ends=hangup_ends) as signals,
@@ -189,9 +222,15 @@ def _serve(config: Config, log: Log) -> None:
             os.environ[variable] = "1"
         give_large_blocks_back()
         try:
-            attaching = Attaching(config, logging.getLogger("pbmond"))
-            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
+            with scratch_in(config.run_dir) as scratch:
+                attaching = Attaching(
+                    config,
+                    logging.getLogger("pbmond"),
+                    scratch,
+                    allow_unsafe_code=allow_unsafe_code,
+                )
+                from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-            serve(config, attaching, listener, account, signals)
+                serve(config, attaching, listener, account, signals)
         except (AttachError, PublisherError) as error:
             raise StartError(str(error)) from None

@@ -1,5 +1,5 @@
 """What the daemon asks of the operating system: users, rights, run directory, log, signals, memory.
 
-Offers: accounts, logfile, memory, privileges, rundir, safe_paths, signals.
-Imports: nothing.
+Offers: accounts, environment, logfile, memory, privileges, rundir, safe_paths, signals.
+Imports: pbmond.patience.
 """

@@ -196,7 +196,7 @@ def test_rows_and_retired_add_up_to_the_totals_whatever_happens(ticks: list[Tick
     store, model = Store(options, make.STARTED_NS), Model()
     time_s = 0
     before = dict.fromkeys(COUNTERS, 0)
-    seen = {uid: before for uid in (1000, 1001)}
+    seen = dict.fromkeys((1000, 1001), before)
     for tick in ticks:
         time_s += tick.seconds
         _run(store, model, tick, time_s)
