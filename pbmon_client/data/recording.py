@@ -25,6 +25,7 @@ from pbmond.fields import TABLES as FIELDS
 
 _CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 _NOTHING: Final = bytes(16)
+_TOPIC: Final = wire.Topic(None, "flows")
 _NO_CHOICE: Final = 255  # a number that stands for none of a field's choices
 
 
@@ -83,6 +84,8 @@ def _snapshot(line: str, where: str) -> Recorded:
             if row["uid"] is not None
         }
         return Recorded(_message(value), safe_text(str(value["viewer"]["scope"])), users)
+    except RecursionError:
+        raise RecordingError(f"{where} is no snapshot (it is nested too deeply)") from None
     except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise RecordingError(f"{where} is no snapshot of pbmon-client --ndjson ({what})") from None
@@ -100,7 +103,7 @@ def _message(value: Mapping[str, Any]) -> wire.Message:
     tables: dict[str, Any] = {
         name: _table(name, value[name]) if name in value else None for name in wire.TABLES
     }
-    return wire.Message(
+    message = wire.Message(
         host=str(value["host"]),
         boot_id=str(value["boot_id"]),
         epoch=str(value["epoch"]),
@@ -115,6 +118,8 @@ def _message(value: Mapping[str, Any]) -> wire.Message:
         history={},
         **tables,
     )
+    # A file is believed as little as a socket: the same decoder reads what it says.
+    return wire.decode(wire.encode(_TOPIC, message))[1]
 
 
 def _totals(value: Mapping[str, Any]) -> dict[str, int | float | None]:
@@ -132,7 +137,6 @@ def _coverage(value: Mapping[str, Any]) -> dict[str, Any]:
             found[part] = _complete(rows or {}, kinds)
         elif rows is not None:
             found[part] = [_complete({**row, "name": row["name"].encode()}, kinds) for row in rows]
-    wire.check_coverage(found)
     return found
 
 
@@ -145,7 +149,11 @@ def _table(kind: str, rows: list[Mapping[str, Any]]) -> wire.Table:
     for name, code in wire.TABLES[kind].items():
         make = _BACK.get(name) or _plain(FIELDS[kind][name])
         values = [make(row) for row in rows]
-        columns[name] = values if code in ("text", "16s") else array.array(_CODES[code], values)
+        columns[name] = (
+            values if code == "text"
+            else b"".join(values) if code == "16s"
+            else array.array(_CODES[code], values)
+        )  # fmt: skip
     return wire.Table(len(rows), columns)
 
 
