@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +23,12 @@ from pbmon_client.data.users import user_name
 from pbmond import wire
 from pbmond.fields import COUNTERS, IDENTITY, NO_UID, RATES, Field
 from pbmond.fields import TABLES as FIELDS
+from pbmond.given_file import open_given
 
 _CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 _NOTHING: Final = bytes(16)
+_LINE_BYTES: Final = wire.FRAME_BYTES
+_WORD: Final = 255
 _TOPIC: Final = wire.Topic(None, "flows")
 _NO_CHOICE: Final = 255  # a number that stands for none of a field's choices
 
@@ -49,10 +53,15 @@ class Recorded:
 def read(path: Path) -> Iterator[Recorded]:
     """Yield the snapshots of a file; RecordingError if it is not a stream."""
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+        with open_given(path) as file:
+            for number in count(1):
+                line = file.readline(_LINE_BYTES + 1)
+                if not line:
+                    break
+                if len(line) > _LINE_BYTES:
+                    raise RecordingError(f"{path}, line {number} is longer than any snapshot")
                 if line.strip():
-                    yield _snapshot(line, f"{path}, line {number}")
+                    yield _snapshot(line.decode(), f"{path}, line {number}")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise RecordingError(f"{path}: {reason}") from None
@@ -78,7 +87,7 @@ def _snapshot(line: str, where: str) -> Recorded:
     try:
         value = json.loads(line)
         users = {
-            row["uid"]: safe_text(str(row["user"]))
+            row["uid"]: safe_text(str(row["user"])[:_WORD])
             for table in ("processes", "retired")
             for row in value[table]
             if row["uid"] is not None

@@ -4,8 +4,28 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` with everything escaped that a terminal or a reader of lines would obey."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
+
+
+class _Lines(logging.Formatter):
+    """Writes names from the kernel and from files harmlessly: a message is one line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401 - logging's
+        return "\n".join(map(one_line, super().formatException(ei).split("\n")))
 
 
 class LogFile(logging.FileHandler):
@@ -25,7 +45,7 @@ class Log:
         """Log from ``level`` up to ``path``, None for standard error; raises OSError."""
         self._file = None if path is None else LogFile(path)
         handler = self._file or logging.StreamHandler()
-        handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.setFormatter(_Lines(_FORMAT))
         root = logging.getLogger()
         root.addHandler(handler)
         root.setLevel(level.upper())

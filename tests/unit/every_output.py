@@ -69,7 +69,10 @@ def show(frame: bytes) -> None:
     decoded = wire.decode(frame)[1]
     stream = Stream(EVERYTHING, 1000, str)
     stream.take(client_messages.received(HONEST), "all", 1.0)
-    found = [stream.take(decoded, "all", 1.0), model.snapshot_of(decoded, EVERYTHING, 0, "own", str)]
+    found = [
+        stream.take(decoded, "all", 1.0),
+        model.snapshot_of(decoded, EVERYTHING, 0, "own", str),
+    ]
     assert 0 < stream.patience_s < 4 * 3600
     for snapshot in found:
         if snapshot is not None:
@@ -98,7 +101,10 @@ def _printed(snapshot: model.Snapshot) -> None:
             assert cell.isprintable()
             assert not cell.startswith(("=", "+", "@"))
             assert not cell.startswith("-") or math.isfinite(float(cell))
-    drawn = [table.render(snapshot, 80), *(once.render(snapshot, v.name, EVERYTHING, 90) for v in VIEWS)]
+    drawn = [
+        table.render(snapshot, 80),
+        *(once.render(snapshot, v.name, EVERYTHING, 90) for v in VIEWS),
+    ]
     for text in drawn:
         assert all(line.isprintable() for line in text.split("\n"))
 
@@ -156,5 +162,9 @@ def in_hostile_places(name: bytes) -> wire.Message:
     text = name.decode("utf-8", "replace")[:250]
     body["host"] = text
     body["health"] |= {"reasons": [text], "unseen": [text], "status": text, "lost": {text: 1}}
-    body["health"] |= {"modes": {text: text}, "maps": {text: {"used": 1, "capacity": 1}}, text: text}
+    body["health"] |= {
+        "modes": {text: text},
+        "maps": {text: {"used": 1, "capacity": 1}},
+        text: text,
+    }
     return wire.decode(hostile.frame_of(body))[1]
