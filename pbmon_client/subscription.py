@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil
 from typing import Final, Self
 
@@ -26,11 +26,9 @@ from pbmond.wire import (
 )
 
 _QUEUE: Final = 4  # messages; a viewer that falls behind needs only the newest
-#: Messages in a second that no daemon sends: ten of each kind, and what waited while we were stopped.
+#: Messages in a second that no daemon sends: ten, and what waited while this process was stopped.
 _FLOOD: Final = 250
 _FLOOD_PAUSE_S: Final = 0.05
-#: So many connections that broke off without a message are no restart of the daemon.
-_BREAKS: Final = 3
 
 
 class SubscriptionError(Exception):
@@ -80,7 +78,7 @@ class Subscription:
             | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
             | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
         )
-        self._breaks = 0
+        self._broke_off = False
         self._flood = _Flood()
         self._socket.setsockopt(zmq.LINGER, 0)
         # libzmq ends the connection before it takes memory for a larger message.
@@ -89,9 +87,10 @@ class Subscription:
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         self._ask(self._all)
+        self._endpoint = os.fsencode(f"ipc://{path}")
         try:
             # pyzmq accepts bytes, although its types say otherwise; a path need not be UTF-8.
-            self._socket.connect(os.fsencode(f"ipc://{path}"))  # type: ignore[arg-type]
+            self._socket.connect(self._endpoint)  # type: ignore[arg-type]
         except zmq.ZMQError as error:
             self.close()
             raise SubscriptionError(
@@ -107,6 +106,7 @@ class Subscription:
     def close(self) -> None:
         """End the connection at once."""
         self._socket.disable_monitor()
+        self._watch.close(0)
         self._socket.close()
         self._context.term()
 
@@ -132,7 +132,7 @@ class Subscription:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         held: memoryview | None = None
         while (frame := self._frame(deadline)) is not None:
-            self._breaks = 0
+            self._broke_off = False
             self._flood.take()
             if (answer := refused(frame)) is not None:
                 self._on_refusal(*answer)
@@ -180,6 +180,11 @@ class Subscription:
 
     def start_over(self) -> None:
         """Ask for the widest scope again: a restarted daemon may grant another one."""
+        if self.breaks_off:
+            # libzmq does not try again where a server did not keep to the protocol.
+            with suppress(zmq.ZMQError):
+                self._socket.disconnect(self._endpoint)  # type: ignore[arg-type]  # as in connect
+            self._socket.connect(self._endpoint)  # type: ignore[arg-type]
         self._ask(self._all)
 
     def _ask(self, topic: bytes) -> None:
@@ -189,11 +194,11 @@ class Subscription:
 
     @property
     def breaks_off(self) -> bool:
-        """Whether the connection has broken off again and again since the last message."""
+        """Whether the connection has broken off since the last message."""
         while self._watch.poll(0):
             self._watch.recv_multipart()
-            self._breaks += 1
-        return self._breaks >= _BREAKS
+            self._broke_off = True
+        return self._broke_off
 
     def join(self, poller: zmq.Poller) -> None:
         """Register with a poller, which then wakes when there is something to receive."""
@@ -274,8 +279,8 @@ def silence_words(path: str, problem: OSError | None, *, breaks_off: bool = Fals
     """Say why nothing arrives, given ``connect_problem`` and a subscription's ``breaks_off``."""
     if problem is None and breaks_off:
         return (
-            f"what listens on {path} does not speak pbmon's language: each connection breaks off, "
-            f"or sends more than {FRAME_BYTES >> 20} MiB at once"
+            f"the connection to {path} broke off: what listens there does not speak this "
+            f"language, or sends more than {FRAME_BYTES >> 20} MiB at once"
         )
     if problem is None:
         return f"pbmond is silent (on {path})"

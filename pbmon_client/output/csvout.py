@@ -14,10 +14,10 @@ from pbmond.fields import SHOWN
 
 _LEADING: Final = ("time", "epoch", "seq", "health", "table")
 _TRAFFIC: Final = ("processes", "connections", "files")
-#: A spreadsheet runs a cell that begins with one of these (wide ones too) as a formula, and strangers
-#: choose names. Some spreadsheets begin a cell after each semicolon. An apostrophe is marked as well,
-#: so that the marks can be taken away again: each apostrophe at the start or after a semicolon is one.
-#: Tabs and line ends, which begin cells too, are written as escapes by ``safe``.
+#: A spreadsheet runs a cell that begins with one of these (wide ones too) as a formula, and
+#: strangers choose names. Some spreadsheets begin a cell after each semicolon. An apostrophe is
+#: marked as well, so that the marks can be taken away again: each apostrophe at the start or after
+#: a semicolon is one. Tabs and line ends, which begin cells too, are escaped by ``safe``.
 _FORMULA: Final = re.compile("(^|;)(?=[-=+@'\uff1d\uff0b\uff0d\uff20])")
 
 

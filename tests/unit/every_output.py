@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import client_messages
 import hostile
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from tui_driver import Driver
@@ -53,10 +54,15 @@ def world() -> wire.Message:
         interfaces=[client_messages.interface(b"eth0")], disks=[client_messages.disk(b"vda")]
     )
     return client_messages.message(
-        processes, connections, files, [{"unit": b"old.service", "uid": 1000, "processes": 3}],
-        coverage=host, seq=5, health=client_messages.HEALTH | {"began_ns": 1, "lost": {"events": 2}},
+        processes,
+        connections,
+        files,
+        [{"unit": b"old.service", "uid": 1000, "processes": 3}],
+        coverage=host,
+        seq=5,
+        health=client_messages.HEALTH | {"began_ns": 1, "lost": {"events": 2}},
         history={name: [None, 1.5, 2.0] for name in HISTORY},
-    )  # fmt: skip
+    )
 
 
 HONEST = world()
@@ -115,9 +121,8 @@ def _metrics(snapshot: model.Snapshot) -> None:
         meter.take(each)
     families = measured(meter, snapshot, "1")
     list(text_string_to_metric_families(exposition(families, is_open=False).decode()))
-    list(openmetrics.text_string_to_metric_families(exposition(families, is_open=True).decode()))
-    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-
+    read: Any = openmetrics.text_string_to_metric_families  # has no types
+    list(read(exposition(families, is_open=True).decode()))
     data = metrics_data(families, snapshot.host, "1", snapshot.message.time_ns)
     assert encode_metrics(data).SerializeToString()
 
@@ -150,8 +155,8 @@ def _terminal(decoded: wire.Message) -> None:
         assert all(line.isprintable() for line in driver.lines())
 
 
-def in_hostile_places(name: bytes) -> wire.Message:
-    """Return an honest message in which every text of the kernel's is ``name``."""
+def in_hostile_places(name: bytes) -> bytes:
+    """Return the frame of an honest message in which every text of the kernel's is ``name``."""
     body = hostile.body_of(LATER)
     for kind, schema in wire.TABLES.items():
         for column, code in schema.items():
@@ -167,4 +172,4 @@ def in_hostile_places(name: bytes) -> wire.Message:
         "maps": {text: {"used": 1, "capacity": 1}},
         text: text,
     }
-    return wire.decode(hostile.frame_of(body))[1]
+    return hostile.frame_of(body)

@@ -260,7 +260,7 @@ def test_what_is_lost_incomplete_or_unseen_is_said() -> None:
 
 
 def test_health_of_any_shape_does_not_break_the_table() -> None:
-    for health in ({}, {"status": 5, "lost": [], "reasons": 3, "unseen": {}}):
+    for health in ({}, {"status": "odd", "new": [[], {}], "cost": {"more": None}}):
         assert "INCOMPLETE" in table.render(make(health=health), 80)
 
 
