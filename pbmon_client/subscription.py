@@ -183,7 +183,7 @@ class Subscription:
         if self.breaks_off:
             # libzmq does not try again where a server did not keep to the protocol.
             with suppress(zmq.ZMQError):
-                self._socket.disconnect(self._endpoint)  # type: ignore[arg-type]  # as in connect
+                self._socket.disconnect(self._endpoint)
             self._socket.connect(self._endpoint)  # type: ignore[arg-type]
         self._ask(self._all)
 

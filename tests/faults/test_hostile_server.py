@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +34,14 @@ def body(**members: object) -> bytes:
 
 def large_name(connection: socket.socket) -> None:
     """A process whose name has 100 MB, which took 592 MB."""
+    send_for_ever(connection, _with_large_name(), 0.5)
+
+
+@cache
+def _with_large_name() -> bytes:
     processes = hostile.body_of(every_output.HONEST)["processes"]
-    processes["name"] = hostile.packed_names([b"x" * 100 * _MEGABYTE] * 1 + [b"y"] * 2)
-    send_for_ever(connection, body(processes=processes), 0.5)
+    processes["name"] = hostile.packed_names([b"x" * 100 * _MEGABYTE, b"y", None])
+    return body(processes=processes)
 
 
 def endless_interval(connection: socket.socket) -> None:
@@ -58,7 +64,7 @@ def no_end(connection: socket.socket) -> None:
     connection.sendall(server.head(bounds.FRAME_BYTES))
     for _ in range(bounds.FRAME_BYTES // _MEGABYTE):
         connection.sendall(bytes(_MEGABYTE))
-    connection.recv(1)
+    time.sleep(60)
 
 
 def babble(connection: socket.socket) -> None:
@@ -100,19 +106,20 @@ SAYS: Final = {
     not_a_number: "history.net_rx_bytes_per_s holds nan",
     too_large: "does not speak this language, or sends more than 128 MiB",
     no_end: "sent nothing within 4 s",
-    babble: "does not speak this language",
+    babble: "sent nothing within 4 s",
 }
 
 
 @pytest.mark.parametrize("speech", SAYS, ids=lambda speech: speech.__name__)
-@pytest.mark.parametrize("output", ["--json", "--ndjson", "--csv", "--once"])
+@pytest.mark.parametrize("output", ["--ndjson", "--once"])
 def test_a_hostile_server_is_one_line_and_1(
     tmp_path: Path, speech: server.Speech, output: str
 ) -> None:
     path = tmp_path / "socket"
+    patience = "4" if speech in (too_large, no_end, babble) else "60"
     with (
         server.HostileServer(path, speech, greets=speech is not babble),
-        running(path, output, "--wait", "4") as client,
+        running(path, output, "--wait", patience) as client,
     ):
         out, err = client.communicate(timeout=120)
     assert (client.returncode, out) == (1, "")
