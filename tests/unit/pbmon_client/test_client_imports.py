@@ -18,7 +18,7 @@ def test_of_the_daemon_only_the_wire_and_its_fields_are_imported() -> None:
         *("pbmond", "pbmond.fields", "pbmond.given_file", "pbmond.wire")
     }
     names = {module for module in daemons if module.count(".") == 1}
-    assert names == {"pbmond.fields", "pbmond.wire"}
+    assert names == {"pbmond.fields", "pbmond.given_file", "pbmond.wire"}
 
 
 @pytest.mark.parametrize(
