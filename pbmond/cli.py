@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pbmond import __version__
+from pbmond.children.starter import ForkerError, Starter
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
 from pbmond.kernel.attach import AttachError, Attaching
 from pbmond.loader import refusals, trials
@@ -21,7 +22,9 @@ from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
+from pbmond.system.privileges import confine_daemon, confine_loading
 from pbmond.system.rundir import RunDirError, hold
+from pbmond.system.seccomp import NoSeccompError, library
 from pbmond.system.signals import Signals
 
 _FAILURE: Final = 1
@@ -66,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(config: Config) -> int:
     try:
         _serve(config, _log(config))
-    except (StartError, RunDirError, Refused) as error:
+    except (StartError, RunDirError, Refused, ForkerError) as error:
         return fail("pbmond", str(error), _FAILURE)
     except Exception as error:  # a bug: the traceback goes to the log, one line to the user
         logging.getLogger("pbmond").critical("the daemon crashed", exc_info=True)
@@ -166,28 +169,53 @@ def _publisher_account(config: Config) -> tuple[int, int]:
     return account.pw_uid, account.pw_gid
 
 
-def _serve(config: Config, log: Log) -> None:
+def _serve(config: Config, files: Log) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
     trials.raise_limits()
     lacking = refusals.lacking(trials.facts())
     if lacking is not None:
         raise StartError(lacking)
+    _confine()
     account = _publisher_account(config)
     hangup_ends = config.log_file is None and sys.stderr.isatty()
+    log = logging.getLogger("pbmond")
     with (
-        Signals(log.reopen, hangup_ends=hangup_ends) as signals,
+        Signals(files.reopen, hangup_ends=hangup_ends) as signals,
         hold(config.run_dir) as socket_path,
+        _listen(socket_path) as listener,
+        Starter(listener, *account, config.access_group, log) as starter,
     ):
+        confine_loading()
         # Otherwise numpy starts a thread per core, each with buffers of its own, and with
-        # capabilities that reduce_collector does not drop.
+        # capabilities that confine_collector does not drop.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
         give_large_blocks_back()
         try:
-            attaching = Attaching(config, logging.getLogger("pbmond"))
+            attaching = Attaching(config, log)
             from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-            serve(config, attaching, socket_path, account, signals)
+            serve(config, attaching, starter, signals)
         except AttachError as error:
             raise StartError(str(error)) from None
+
+
+def _confine() -> None:
+    try:
+        library()
+        confine_daemon()
+    except NoSeccompError as error:
+        raise StartError(str(error)) from None
+    except OSError as error:
+        raise StartError(f"privileges cannot be given up: {error.strerror}") from None
+
+
+def _listen(path):
+    import socket
+    listening = socket.socket(socket.AF_UNIX)
+    path.unlink(missing_ok=True)
+    listening.bind(str(path))
+    path.chmod(0o666)
+    listening.listen(128)
+    return listening

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import select
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from pbmond import wire
@@ -66,8 +67,22 @@ class Service:
     """Runs a collector on a schedule and hands its snapshots to the publisher."""
 
     def __init__(
-        self, collector: Collector, feed: Feed, interval_ns: int, clock: Clock, log: logging.Logger
+        self,
+        collector: Collector,
+        feed: Feed,
+        interval_ns: int,
+        clock: Clock,
+        log: logging.Logger,
+        *,
+        children_say: Callable[[int], None] = lambda _: None,
+        served: Callable[[], None] = lambda: None,
     ) -> None:
+        """``children_say`` logs what children have said until now, CLOCK_MONOTONIC ns.
+
+        ``served`` is told of each snapshot for which there is a publisher.
+        """
+        self._children_say = children_say
+        self._served = served
         self._collector = collector
         self._feed = feed
         self._interval_ns = interval_ns
@@ -107,6 +122,7 @@ class Service:
             self._tick()
         self._demands()
         self._send()
+        self._children_say(self._clock.monotonic())
         return True
 
     def _poll(self, events_fd: int, signals_fd: int, timeout_ns: int) -> set[int]:
@@ -131,6 +147,8 @@ class Service:
     def _tick(self) -> None:
         began = self._clock.monotonic()
         self._collector.tick(self._feed.pid)
+        if self._feed.fd is not None:
+            self._served()
         self._budget_ns = round(self._interval_ns * SENDING_SHARE)
         # Topics that were left over come first, or they might never be sent.
         self._outbox = {**self._outbox, **self._wanted}

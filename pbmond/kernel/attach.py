@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pbmond.config import Config
 from pbmond.loader import bpf, refusals, trials
 from pbmond.patience import patient
+from pbmond.system.privileges import confine_loader
 
 if TYPE_CHECKING:
     from pbmond.kernel.maps import Kernel
@@ -173,6 +174,7 @@ class _Loader:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
+                    preexec_fn=confine_loader,  # noqa: PLW1509 - no thread runs yet
                 )
             except OSError as error:
                 raise AttachError(f"{python} cannot be run: {error.strerror}") from None

@@ -25,6 +25,7 @@ import zmq
 from pbmond.publish.channel import FeedError, pack_demand, receive_frame
 from pbmond.publish.grants import Connection, Grants, Refusal
 from pbmond.system.privileges import become, limit_resources
+from pbmond.system.rights import PUBLISHER_RIGHTS
 from pbmond.wire import Topic, refusal
 
 #: The name that ps and pbmon show, instead of the interpreter's. The kernel keeps 15 bytes.
@@ -273,7 +274,7 @@ def main(arguments: list[str]) -> int:
     Path("/proc/self/comm").write_bytes(NAME)
     limit_resources(_LIMITS)
     try:
-        become(uid, gid)
+        become(uid, gid, PUBLISHER_RIGHTS)
         xpub = open_socket(zmq.Context(), listen_fd)
         Publisher(xpub, socket.socket(fileno=feed_fd), Grants(Membership(arguments[4]))).run()
     except (BrokenPipeError, ConnectionResetError):

@@ -1,5 +1,5 @@
 """What the daemon asks of the operating system: privileges, run directory, log, signals, allocator.
 
-Offers: logfile, memory, privileges, rundir, signals.
+Offers: logfile, manager, memory, privileges, rights, rundir, seccomp, signals.
 Imports: nothing.
 """
