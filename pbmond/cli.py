@@ -20,6 +20,7 @@ from pbmond.kernel.attach import AttachError, Attaching
 from pbmond.loader import refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
+from pbmond.publish.supervisor import PublisherError
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.privileges import confine_daemon, confine_loading
@@ -182,8 +183,7 @@ def _serve(config: Config, files: Log) -> None:
     log = logging.getLogger("pbmond")
     with (
         Signals(files.reopen, hangup_ends=hangup_ends) as signals,
-        hold(config.run_dir) as socket_path,
-        _listen(socket_path) as listener,
+        hold(config.run_dir) as listener,
         Starter(listener, *account, config.access_group, log) as starter,
     ):
         confine_loading()
@@ -197,7 +197,7 @@ def _serve(config: Config, files: Log) -> None:
             from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
             serve(config, attaching, starter, signals)
-        except AttachError as error:
+        except (AttachError, PublisherError) as error:
             raise StartError(str(error)) from None
 
 
@@ -209,13 +209,3 @@ def _confine() -> None:
         raise StartError(str(error)) from None
     except OSError as error:
         raise StartError(f"privileges cannot be given up: {error.strerror}") from None
-
-
-def _listen(path):
-    import socket
-    listening = socket.socket(socket.AF_UNIX)
-    path.unlink(missing_ok=True)
-    listening.bind(str(path))
-    path.chmod(0o666)
-    listening.listen(128)
-    return listening

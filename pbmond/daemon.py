@@ -26,7 +26,7 @@ from pbmond.system.signals import Signals
 def serve(config: Config, attaching: Attaching, starter: Starter, signals: Signals) -> None:
     """Count and publish until a signal ends it.
 
-    Raises AttachError and ForkerError.
+    Raises AttachError, PublisherError and ForkerError.
     """
     log = logging.getLogger("pbmond")
     clock, proc, host = Clock(), Procfs(), HostCounters()

@@ -43,6 +43,14 @@ class Command:
     fds: tuple[int, ...] = ()
 
 
+def receive(channel: socket.socket, size: int, descriptors: int) -> tuple[bytes, list[int]]:
+    """Return a packet, and its descriptors, which no program that is executed will inherit."""
+    data, fds, _, _ = socket.recv_fds(channel, size, descriptors)
+    for fd in fds:
+        os.set_inheritable(fd, False)  # noqa: FBT003 - recv_fds takes MSG_CMSG_CLOEXEC for nothing
+    return data, fds
+
+
 class Forker:
     """Starts children as the collector asks, and tells it of their ends."""
 
@@ -67,9 +75,7 @@ class Forker:
                     return
 
     def _serve(self) -> bool:
-        asked, fds, _, _ = socket.recv_fds(
-            self._channel, 1, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        asked, fds = receive(self._channel, 1, _DESCRIPTORS)
         if not asked:
             return False
         try:

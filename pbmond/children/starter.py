@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-from pbmond.children.forker import ENDED, FAILED, NAMES, PUBLISHER, REPLY, STARTED
-from pbmond.children.words import Budget, Words
+from pbmond.children.forker import ENDED, FAILED, NAMES, PUBLISHER, REPLY, STARTED, receive
+from pbmond.children.stderr import Budget, ErrorPipe
 from pbmond.patience import patient
-from pbmond.system.privileges import confine_forker_bounds
 
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _ANSWER_S: Final = 10.0
@@ -27,10 +26,10 @@ class ForkerError(Exception):
     """No child can be started any more; the message is one line."""
 
 
-class Child:
+class ForkedProcess:
     """A process that the forker started. It has what the daemon needs of subprocess.Popen."""
 
-    def __init__(self, starter: Starter, pid: int, pidfd: int, words: Words) -> None:
+    def __init__(self, starter: Starter, pid: int, pidfd: int, words: ErrorPipe) -> None:
         self.pid = pid
         self.words = words
         self._starter = starter
@@ -50,12 +49,12 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end. Raises TimeoutError, and ForkerError."""
+        """Wait for the end. Raises ForkerError if it does not come."""
         end = time.monotonic() + (patient(_ANSWER_S) if timeout is None else timeout)
         while self._status is None:
             left_s = end - time.monotonic()
             if left_s <= 0:
-                raise TimeoutError(f"process {self.pid} does not end")
+                raise ForkerError(f"process {self.pid} does not end")
             self._starter.hear(left_s)
         return self._status
 
@@ -77,7 +76,7 @@ class Starter:
         Raises OSError.
         """
         self._log = log
-        self._children: dict[int, Child] = {}
+        self._children: dict[int, ForkedProcess] = {}
         self._started: tuple[int, int] | None = None  # pid and pidfd of a child just asked for
         self._budgets = {PUBLISHER: Budget(), NAMES: Budget()}
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -93,7 +92,6 @@ class Starter:
                 pass_fds=fds,
                 cwd="/",
                 start_new_session=True,  # only the collector handles Ctrl-C
-                preexec_fn=confine_forker_bounds,  # noqa: PLW1509 - no thread runs yet
                 env={
                     "PYTHONPATH": str(_PACKAGE_ROOT),
                     "LC_ALL": "C.UTF-8",
@@ -114,11 +112,11 @@ class Starter:
         """The forker's process id."""
         return self._process.pid
 
-    def publisher(self, feed: socket.socket) -> Child:
+    def publisher(self, feed: socket.socket) -> ForkedProcess:
         """Start a publisher of the frames from ``feed``. Raises OSError and ForkerError."""
         return self._start(PUBLISHER, "publisher", feed)
 
-    def names_reader(self, asked: socket.socket) -> Child:
+    def names_reader(self, asked: socket.socket) -> ForkedProcess:
         """Start a reader of container names that answers on ``asked``; raises as ``publisher``."""
         return self._start(NAMES, "reader of container names", asked)
 
@@ -148,7 +146,7 @@ class Starter:
         poll.register(self._channel, select.POLLIN)
         if not poll.poll(wait_s * 1000):
             return False
-        said, fds, _, _ = socket.recv_fds(self._channel, REPLY.size, 1, socket.MSG_CMSG_CLOEXEC)
+        said, fds = receive(self._channel, REPLY.size, 1)
         if not said:
             raise _gone()
         kind, pid, number = REPLY.unpack(said)
@@ -160,17 +158,17 @@ class Starter:
             self._started = pid, fds[0]
         return True
 
-    def _start(self, kind: bytes, name: str, sock: socket.socket) -> Child:
-        words = Words(name, self._log, self._budgets[kind])
+    def _start(self, kind: bytes, name: str, sock: socket.socket) -> ForkedProcess:
+        words = ErrorPipe(name, self._log, self._budgets[kind])
         try:
             pid, pidfd = self._ask(kind, sock, words)
         except BaseException:
             words.close(time.monotonic_ns())
             raise
-        child = self._children[pid] = Child(self, pid, pidfd, words)
+        child = self._children[pid] = ForkedProcess(self, pid, pidfd, words)
         return child
 
-    def _ask(self, kind: bytes, sock: socket.socket, words: Words) -> tuple[int, int]:
+    def _ask(self, kind: bytes, sock: socket.socket, words: ErrorPipe) -> tuple[int, int]:
         """Return pid and pidfd of a new child."""
         try:
             socket.send_fds(self._channel, [kind], [sock.fileno(), words.childs])

@@ -70,11 +70,6 @@ def confine_loader() -> None:
     _bound(LOADER_RIGHTS.capabilities)
 
 
-def confine_forker_bounds() -> None:
-    """Bound what the forker will have: between fork and its execution."""
-    _bound(FORKER_RIGHTS.capabilities)
-
-
 def confine_forker() -> None:
     """Keep what the forker needs; it dies with its parent."""
     parent = os.getppid()

@@ -1,4 +1,4 @@
-"""What each process of the daemon may do: the one table. Tests and packaging/doc/security.md read it.
+"""What each process of the daemon may do: the one table, which tests and the documents quote.
 
 Capabilities are those of linux/capability.h. Everything else about rights is in ``privileges``,
 which gives them up, and in ``syscalls``, which names the system calls.
@@ -21,7 +21,6 @@ NUMBERS: Final = {
     "SETPCAP": 8,
     "SYS_PTRACE": 19,
     "SYS_ADMIN": 21,
-    "SYS_NICE": 23,
     "SYS_RESOURCE": 24,
     "PERFMON": 38,
     "BPF": 39,
@@ -72,7 +71,6 @@ COLLECTOR_RIGHTS: Final = Rights(
         "DAC_READ_SEARCH": "getdents64(2): list /proc/PID/fd of other users",
         "KILL": "pidfd_send_signal(2): end a publisher that hangs",
         "SYS_PTRACE": "readlinkat(2), open(2): exe, fd and io in /proc/PID of every process",
-        "SYS_NICE": "sched_setscheduler(2): keep the processor while rows are deleted",
         "BPF": "bpf(2): read and trim maps where unprivileged bpf(2) is off (before Linux 5.19)",
     },
     COLLECTOR,
@@ -85,8 +83,8 @@ FORKER_RIGHTS: Final = Rights(
         "SETGID": "setgroups(2), setresgid(2): children become the publisher's group",
         "SETUID": "setresuid(2): and its user",
         "SETPCAP": "prctl(PR_CAPBSET_DROP): children empty their bounding sets",
-        "DAC_READ_SEARCH": "open(2): children import their code before that; the names reader keeps "
-        "it",
+        "DAC_READ_SEARCH": "open(2): children import their code before that; the names reader "
+        "keeps it",
     },
     None,
     "one byte of the collector for each child that it starts",

@@ -26,7 +26,7 @@ _UNKNOWN: Final = -1
 _NOT_THERE: Final = "clone3"
 
 
-class _Comparison(ctypes.Structure):
+class _ArgumentRule(ctypes.Structure):
     """struct scmp_arg_cmp."""
 
     _fields_ = (
@@ -58,7 +58,7 @@ def library() -> ctypes.CDLL:
     found.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
     found.seccomp_rule_add_array.argtypes = [
         *(ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint),
-        ctypes.POINTER(_Comparison),
+        ctypes.POINTER(_ArgumentRule),
     ]
     return found
 
@@ -83,23 +83,23 @@ def allow_only(calls: Calls) -> None:
         seccomp.seccomp_release(context)
 
 
-def _rules(calls: Calls) -> Iterator[tuple[str, tuple[_Comparison, ...]]]:
+def _rules(calls: Calls) -> Iterator[tuple[str, tuple[_ArgumentRule, ...]]]:
     for name in sorted(calls.always):
         yield name, ()
     for name, argument, value in calls.equal:
         # As 32 bits, which is what the kernel takes of an int: the upper half may hold anything.
-        yield name, (_Comparison(argument, _MASKED_EQUAL, 0xFFFFFFFF, value),)
+        yield name, (_ArgumentRule(argument, _MASKED_EQUAL, 0xFFFFFFFF, value),)
     for name, argument, mask, value in calls.masked:
-        yield name, (_Comparison(argument, _MASKED_EQUAL, mask, value),)
+        yield name, (_ArgumentRule(argument, _MASKED_EQUAL, mask, value),)
 
 
 def _add(
-    seccomp: ctypes.CDLL, context: int, action: int, name: str, *comparisons: _Comparison
+    seccomp: ctypes.CDLL, context: int, action: int, name: str, *comparisons: _ArgumentRule
 ) -> None:
     number = seccomp.seccomp_syscall_resolve_name(name.encode())
     if number == _UNKNOWN:
         return
-    array = (_Comparison * len(comparisons))(*comparisons)
+    array = (_ArgumentRule * len(comparisons))(*comparisons)
     result = seccomp.seccomp_rule_add_array(context, action, number, len(comparisons), array)
     if number >= 0:  # negative: known elsewhere, but no call of this machine
         _check(result)

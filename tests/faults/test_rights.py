@@ -6,7 +6,6 @@ Read from /proc while they work: an attacker who took one over would have just t
 from __future__ import annotations
 
 import logging
-import os
 import pwd
 import socket
 import subprocess
@@ -57,7 +56,7 @@ def look_at(pid: int) -> Found:
     links = []
     for entry in (place / "fd").iterdir():
         try:
-            links.append(os.readlink(entry))
+            links.append(str(entry.readlink()))
         except FileNotFoundError:
             continue  # the collector's come and go
     environment = (place / "environ").read_bytes().split(b"\0")
@@ -133,7 +132,7 @@ def test_the_publisher_has_nothing_but_its_sockets(daemon: Daemon) -> None:
     assert set(kinds) <= {"/dev/null", "pipe", "socket", "anon_inode"}
     # Its standard error is a pipe of its own, and its only one: it must not write the daemon's log.
     assert kinds.count("pipe") == 1
-    assert os.readlink(f"/proc/{found.pid}/fd/2").startswith("pipe:")
+    assert str(Path(f"/proc/{found.pid}/fd/2").readlink()).startswith("pipe:")
     assert found.oom_score_adj >= rights.EXPENDABLE_OOM_SCORE
 
 
@@ -160,9 +159,7 @@ def test_the_names_reader_has_what_the_table_says() -> None:
 def test_the_loader_has_what_the_table_says(tmp_path: Path) -> None:
     """It lives for a moment: what bcc_python names is asked what it has before it is Python."""
     said, python = tmp_path / "said", tmp_path / "python"
-    python.write_text(
-        f"#!/bin/sh\ncat /proc/self/status > {said}\nexec {find_bcc_python()} \"$@\"\n"
-    )
+    python.write_text(f'#!/bin/sh\ncat /proc/self/status > {said}\nexec {find_bcc_python()} "$@"\n')
     python.chmod(0o755)
     with Daemon(tmp_path, bcc_python=python):
         status = status_of(said)

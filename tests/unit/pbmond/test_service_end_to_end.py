@@ -7,18 +7,21 @@ import os
 import pwd
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import zmq
 
 from pbmond import wire
+from pbmond.children.starter import Starter
 from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.containers.asking import NameLookup
 from pbmond.patience import patient
-from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.publish.supervisor import Supervisor
 from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
+from pbmond.system.rundir import hold
 from pbmond.wire import Message, Topic
 from tests import factories
 from tests.fake_kernel import FakeHost, FakeKernel, FakeProc, FakeSignals
@@ -46,8 +49,12 @@ class Running:
             host=FakeHost(),
             containers=NameLookup(None, log),
         )
-        spawn = spawn_publisher(self.path, nobody.pw_uid, nobody.pw_gid, "pbmon")
-        self.supervisor = Supervisor(spawn, log)
+        self.held = ExitStack()
+        listener = self.held.enter_context(hold(directory))
+        starter = self.held.enter_context(
+            Starter(listener, nobody.pw_uid, nobody.pw_gid, "pbmon", log)
+        )
+        self.supervisor = Supervisor(starter.publisher, log)
         service = Service(collector, self.supervisor, SECOND // 10, clock, log)
         self.signals = FakeSignals()
         self.thread = threading.Thread(
@@ -76,6 +83,7 @@ class Running:
         if self.thread.is_alive():
             self.stop()
         self.supervisor.close()
+        self.held.close()
         self.socket.close()
         self.context.term()
         self.kernel.close()

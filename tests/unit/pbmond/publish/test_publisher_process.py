@@ -19,11 +19,13 @@ from pathlib import Path
 import pytest
 import zmq
 
+from pbmond.children.starter import Starter
 from pbmond.patience import patient
 from pbmond.publish.channel import Demand, pair
 from pbmond.publish.grants import COST_PER_USER, PROCESS_COST, Grants
 from pbmond.publish.publisher import NAME, REFUSALS, Publisher, SenderUnknownError, open_socket
-from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.publish.supervisor import Supervisor
+from pbmond.system.rundir import hold
 from pbmond.wire import NOT_YOURS, Topic, refusal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up being root")
@@ -39,8 +41,13 @@ class Stage:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "pbmond.sock"
-        spawn = spawn_publisher(self.path, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
-        self.supervisor = Supervisor(spawn, logging.getLogger("test"))
+        self.held = contextlib.ExitStack()
+        self.listener = self.held.enter_context(hold(directory))
+        log = logging.getLogger("test")
+        self.starter = self.held.enter_context(
+            Starter(self.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon", log)
+        )
+        self.supervisor = Supervisor(self.starter.publisher, log)
         self.demands: list[Demand] = []
         self.viewers: list[subprocess.Popen[str]] = []
         self.context = zmq.Context()
@@ -101,6 +108,7 @@ class Stage:
             sock.close()
         self.context.term()
         self.supervisor.close()
+        self.held.close()
         for viewer in self.viewers:
             viewer.kill()
             viewer.communicate()
@@ -215,17 +223,17 @@ def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None
     loaded = {name for name in out.stdout.split() if name.split(".")[0] in ("numpy", "pbmond")}
     assert loaded == {
         *("pbmond", "pbmond.fields", "pbmond.wire", "pbmond.system", "pbmond.system.privileges"),
+        *("pbmond.system.rights", "pbmond.system.seccomp", "pbmond.system.syscalls"),
         *("pbmond.publish", "pbmond.publish.channel", "pbmond.publish.grants"),
         "pbmond.publish.publisher",
     }
 
 
 def test_it_ends_with_its_collector(stage: Stage) -> None:
-    spawn = spawn_publisher(stage.path, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
     ours, theirs = pair()
     with ours:
         with theirs:
-            child = spawn(theirs)
+            child = stage.starter.publisher(theirs)
         sock = stage.subscriber(ALL)
         assert select.select([ours], [], [], PATIENCE_S)[0], "it does not serve"
     assert child.wait(PATIENCE_S) == 0

@@ -19,18 +19,18 @@ _READ_BYTES: Final = 4096
 _READS: Final = 16  # at a time: a pipe's 64 KiB
 
 
-class Words:
+class ErrorPipe:
     """Reads one child's standard error. Nothing blocks; what does not fit is the child's loss."""
 
     def __init__(self, name: str, log: logging.Logger, logged: Budget) -> None:
-        """``logged`` is shared by all children of a kind, so that a new one has no new budget."""
+        """Make a pipe; children of a kind share ``logged``, so that a new one has no new budget."""
         self._name = name
         self._log = log
         self._logged = logged
         self._line = b""
         self._fd, self._childs = os.pipe()
-        os.set_blocking(self._fd, False)  # noqa: FBT003 - the name says it
-        os.set_blocking(self._childs, False)  # noqa: FBT003 - it must not wait for us either
+        os.set_blocking(self._fd, False)
+        os.set_blocking(self._childs, False)
 
     @property
     def childs(self) -> int:
