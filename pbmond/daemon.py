@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from contextlib import closing
 
 from pbmond.children.starter import Starter
 from pbmond.collector import Clock, Collector, RunIdentity
@@ -46,7 +47,8 @@ def serve(config: Config, attaching: Attaching, starter: Starter, signals: Signa
                 children_say=starter.take_words,
                 served=manager.served,
             )
-            service.run(kernel.events_fd, signals)
+            with closing(manager):
+                service.run(kernel.events_fd, signals)
         finally:
             kernel.close()
     finally:

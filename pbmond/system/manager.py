@@ -32,6 +32,11 @@ class ServiceManager:
             with suppress(OSError):
                 self._sock.connect(address.replace("@", "\0", 1))
 
+    def close(self) -> None:
+        """Say nothing more."""
+        if self._sock is not None:
+            self._sock.close()
+
     def served(self) -> None:
         """Say that a snapshot was made, and that a publisher serves it. Never waits."""
         if self._sock is None:

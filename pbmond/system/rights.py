@@ -83,6 +83,7 @@ FORKER_RIGHTS: Final = Rights(
         "SETGID": "setgroups(2), setresgid(2): children become the publisher's group",
         "SETUID": "setresuid(2): and its user",
         "SETPCAP": "prctl(PR_CAPBSET_DROP): children empty their bounding sets",
+        "KILL": "prctl(PR_SET_PDEATHSIG): its end ends children that are another user's",
         "DAC_READ_SEARCH": "open(2): children import their code before that; the names reader "
         "keeps it",
     },

@@ -140,8 +140,8 @@ def _boot_all(options: Options) -> Iterator[results.Result]:
     kinds = [NAMED.get(series, Kind(series)) for series in options.series]
     require_tools(kinds)
     with locked(".prepare.lock", "another run prepares kernels: waiting for it"):
-        prepared = list(prepared(kinds))
-    for guest, busybox in prepared:
+        guests = list(prepared(kinds))
+    for guest, busybox in guests:
         result = _boot(guest, busybox, options)
         if options.place is not None and options.plan.only is None:
             results.save(result, options.place)

@@ -38,11 +38,12 @@ TimeoutStartSec={_WAIT_S:g}
 WatchdogSec={_WATCHDOG_S}
 """
 _MOVE: Final = """
-import os, socket
+import os, socket, sys
 one, other = socket.socketpair()
 one.send(b"x" * 331)
 os.write(os.open("/dev/null", os.O_WRONLY), b"x" * 1237)
-print(os.getpid())
+print(os.getpid(), flush=True)
+sys.stdin.read()
 """
 
 
@@ -113,8 +114,13 @@ def start(claims: Claims) -> None:
 
 def counts(claims: Claims) -> None:
     """Bytes of a known workload are exact."""
-    pid = int(run(sys.executable, "-c", _MOVE))
-    (row,) = (row for row in snapshot(wait=2)["processes"] if row["pid"] == pid)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _MOVE], stdin=pipe, stdout=pipe) as program:
+        assert program.stdout is not None
+        pid = int(program.stdout.readline())
+        (row,) = (row for row in snapshot(wait=2)["processes"] if row["pid"] == pid)
+        assert program.stdin is not None
+        program.stdin.close()
     moved = (row["unix_tx_bytes"], row["device_write_bytes"])
     claims.measured["moved"] = moved
     claims.holds("what a program moved is exact", moved == (331, 1237))
