@@ -104,8 +104,8 @@ class Supervisor:
                     ours.close()
                     raise
         except OSError as error:
-            self._complain(f"the publisher cannot be started: {error.strerror or error}")
             self._failed(f"cannot be started: {error.strerror or error}")
+            self._complain(f"the publisher cannot be started: {error.strerror or error}")
             return False
         self._sock = ours
         self._stuck_since_ns = None
@@ -188,8 +188,8 @@ class Supervisor:
         if status == CANNOT_BECOME:
             why = "cannot become its user: it needs CAP_SETUID and CAP_SETGID"
             self._failures = ATTEMPTS  # another one could not do so either
-        self._complain(f"publisher {process.pid} {why} (status {status})")
         self._failed(f"{why} (status {status})")
+        self._complain(f"publisher {process.pid} {why} (status {status})")
 
     def _failed(self, how: str) -> None:
         self._failures += 1

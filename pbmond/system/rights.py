@@ -56,7 +56,7 @@ LOADER_RIGHTS: Final = Rights(
     "root",
     {
         "BPF": "bpf(2): make maps, load programs, make links",
-        "PERFMON": "bpf(2): programs that read kernel memory; perf_event_open(2) before Linux 5.17",
+        "PERFMON": "bpf(2): programs that read kernel memory; perf_event_open(2): tracepoints",
         "SYS_ADMIN": "bpf(2): look for the kernel's BTF by its id; fsopen(2) where tracefs is not "
         "mounted",
         "DAC_READ_SEARCH": "open(2): its own code, wherever that is",

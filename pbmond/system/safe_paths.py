@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 _MAX_LINKS: Final = 8
+#: On Ubuntu, the group of the system log may write to it. All that it could do is to put one of
+#: the logs there that are root's in place of another.
+_LOGS: Final = "/var/log"
 #: Neither follows a symbolic link nor opens what it finds: no FIFO waits, and no device notices.
 _LOOK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Not blocking: a FIFO would wait for its other end.
@@ -101,8 +106,10 @@ class Walk:
         status = os.fstat(folder)
         if status.st_uid not in self._owners:
             raise UnsafePathError(f"{name} belongs to user {status.st_uid}, who could change it")
-        sticky = self._sticky and status.st_mode & stat.S_ISVTX
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
+        if self._sticky and status.st_mode & stat.S_ISVTX:
+            return
+        others = stat.S_IWOTH if name == _LOGS else stat.S_IWOTH | stat.S_IWGRP
+        if status.st_mode & others:
             raise UnsafePathError(f"others may write to {name}")
 
     def _target(self, found: int, name: str) -> str | None:
@@ -141,6 +148,22 @@ def open_own(folder: int, name: str, flags: int, mode: int | None = None) -> int
 
 
 @contextmanager
+def scratch(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """Make a directory for the block that everybody may enter and nobody else can exchange.
+
+    ``parent`` None: where temporary files go. Raises OSError.
+    """
+    parent = Path(tempfile.gettempdir()) if parent is None else parent
+    with Walk().parent(parent / prefix, follow=False):  # judges ``parent`` too
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        path.chmod(0o755)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
 def umask(mask: int) -> Iterator[None]:
     """Make files with ``mask`` for the block. It belongs to the process, not to the thread."""
     before = os.umask(mask)
@@ -156,8 +179,11 @@ def _open_or_make(folder: int, name: str, flags: int, mode: int | None) -> int:
     except FileNotFoundError:
         if mode is None:
             raise
-    with umask(0o777 & ~mode):
-        return os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
+    try:
+        with umask(0o777 & ~mode):
+            return os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
+    except FileExistsError:  # somebody was faster: a second daemon, or who is found out next
+        return os.open(name, flags, dir_fd=folder)
 
 
 def _look(name: str, folder: int | None, opened: ExitStack) -> int:

@@ -66,6 +66,11 @@ class Calls:
     equal: tuple[tuple[str, int, int], ...] = _EQUAL
     masked: tuple[tuple[str, int, int, int], ...] = field(default=_MASKED)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Return every call that is allowed, with whatever arguments."""
+        return self.always | {name for name, *_ in self.equal} | {name for name, *_ in self.masked}
+
 
 _COMMON: Final = frozenset((*_FILES, *_MEMORY, *_TIME, *_WAITING, *_ITSELF, *_THREADS, *_SOCKETS))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from pbmond.system.safe_paths import UnsafePathError, Walk, open_own
+from pbmond.system.safe_paths import UnsafePathError, Walk, open_own, scratch, umask
 
 ALICE = 61001  # a user whom no account database needs to know
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -87,6 +88,21 @@ def test_a_folder_that_others_may_write_to_is_refused(top: Path, mode: int) -> N
         found(top / "a/b/c/d")
 
 
+@pytest.mark.parametrize(
+    ("folder", "mode", "passed"),
+    [("log", 0o775, True), ("log", 0o777, False), ("log/own", 0o775, False), ("lib", 0o775, False)],
+)
+def test_the_group_of_the_system_log_may_write_to_its_folder_only(
+    top: Path, folder: str, mode: int, passed: bool
+) -> None:
+    for made in ("var", "var/log", "var/log/own", "var/lib"):
+        (top / made).mkdir(mode=0o755)
+    (top / "var" / folder).chmod(mode)
+    walk = Walk(str(top)).parent(f"/var/{folder}/pbmond.log")
+    with contextlib.nullcontext() if passed else pytest.raises(UnsafePathError), walk:
+        pass
+
+
 def test_a_sticky_folder_of_roots_is_passed_unless_that_is_not_wanted(top: Path) -> None:
     (top / "shared/own").mkdir(mode=0o755)
     assert found(top / "shared/own/x") == top / "shared/own/x"
@@ -153,3 +169,18 @@ def test_a_file_that_is_not_ours_is_not_opened(top: Path, what: str) -> None:
     finally:
         os.close(folder)
     assert descriptors() == before
+
+
+def test_a_scratch_directory_can_be_entered_and_is_gone_in_the_end(top: Path) -> None:
+    with umask(0o077), scratch("x-", top / "shared") as path:
+        (path / "file").touch()
+        assert path.parent == top / "shared"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    assert list((top / "shared").iterdir()) == []
+
+
+def test_no_scratch_directory_is_made_where_others_could_exchange_it(top: Path) -> None:
+    (top / "a").chmod(0o777)
+    with pytest.raises(UnsafePathError, match="others may write"), scratch("x-", top / "a/b"):
+        pass
+    assert list((top / "a/b").iterdir()) == []
