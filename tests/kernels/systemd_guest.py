@@ -139,10 +139,12 @@ def replaces_a_publisher(claims: Claims) -> None:
 def restarts_after_a_kill(claims: Claims) -> None:
     before = main_pid()
     programs = programs_of(before)
+    began = time.monotonic()  # CLOCK_MONOTONIC, which systemd's times are of
     os.kill(before, signal.SIGKILL)
-    began = time.monotonic()
     until(lambda: main_pid() not in (0, before))
-    took = claims.measured["restart_s"] = round(time.monotonic() - began, 1)
+    # As systemd saw it: asking takes seconds here.
+    started_s = int(show("ExecMainStartTimestampMonotonic")) / 1e6
+    took = claims.measured["restart_s"] = round(started_s - began, 1)
     claims.holds(f"a daemon that was killed is started within {_BACK_S:g} s", took < _BACK_S)
     until(lambda: show("ActiveState") == "active")
     claims.measured["served_again_s"] = round(time.monotonic() - began, 1)
