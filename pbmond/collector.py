@@ -247,6 +247,7 @@ class Collector:
         self.drain()
         events, self._events = tuple(self._events), []
         flows, files, overflow = self._kernel.read()
+        self.drain()  # a process whose last bytes were read may have become another user's
         # Right after the counters that it is compared with.
         host = self._host.read(self._clock.monotonic())
         lost = self._kernel.lost()
@@ -260,6 +261,7 @@ class Collector:
             events=events,
             lost=lost,
             host=host,
+            ahead=tuple(self._events),
         )
 
     def _compare_names(self, files: NDArray[np.uint64]) -> None:

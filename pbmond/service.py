@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Final, Protocol
 
 from pbmond import wire
@@ -26,6 +27,7 @@ SENDING_SHARE: Final = 0.5
 EARLY_PAUSE: Final = 1
 
 _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
+_PUBLISHER_NS: Final = 2_000_000_000  # how often to see whether it is alive
 
 
 class Feed(Protocol):
@@ -134,6 +136,7 @@ class Service:
         if self._feed.fd is None:
             timeout_ns = min(timeout_ns, _NO_PUBLISHER_NS)
         else:
+            timeout_ns = min(timeout_ns, _PUBLISHER_NS)
             sends = self._outbox and self._budget_ns > 0
             poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if sends else 0))
         return {fd for fd, _ in poll.poll(timeout_ns / 1_000_000)}
@@ -151,7 +154,7 @@ class Service:
             self._served()
         self._budget_ns = round(self._interval_ns * SENDING_SHARE)
         # Topics that were left over come first, or they might never be sent.
-        self._outbox = {**self._outbox, **self._wanted}
+        self._outbox = _in_turn({**self._outbox, **self._wanted})
         now = self._clock.monotonic()
         self._early_ns = now + EARLY_PAUSE * (now - began)
         # After an early tick, a whole interval begins.
@@ -197,3 +200,12 @@ class Service:
             if topic in self._wanted:  # it is the last in line now
                 self._wanted[topic] = self._wanted.pop(topic)
             self._budget_ns -= self._clock.monotonic() - began_ns
+
+
+def _in_turn(topics: Iterable[Topic]) -> dict[Topic, None]:
+    """Let users take turns, so that hundreds of topics of some hold up no other's first."""
+    by_user: dict[int | None, list[Topic]] = {}
+    for topic in topics:
+        by_user.setdefault(topic.uid, []).append(topic)
+    rounds = zip_longest(*by_user.values())
+    return {topic: None for round_ in rounds for topic in round_ if topic is not None}

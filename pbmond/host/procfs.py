@@ -19,6 +19,7 @@ from typing import Final
 
 from pbmond.host.inodes import Identity, identity, identity_from_text
 from pbmond.host.proc_formats import Stat, parse_cgroup, parse_io, parse_stat
+from pbmond.host.viewers import viewer
 from pbmond.kernel.records import (
     START_TICK_NS,
     DiskBytes,
@@ -164,14 +165,16 @@ class Procfs:
 
 
 def _describe(fd: int, pid: int, stat: Stat, living: str) -> ProcessSeen:
+    # The effective uid, which permissions depend on. It follows the real one, and is the owner
+    # of the directory, whether the process may be dumped or not.
+    uid = os.fstat(fd).st_uid
     return ProcessSeen(
         pid=pid,
         start_ns=stat.start_ticks * _TICK_NS,
         time_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         ppid=stat.ppid,
-        # The effective uid, which permissions depend on. It follows the real one, and is the owner
-        # of the directory, whether the process may be dumped or not.
-        uid=os.fstat(fd).st_uid,
+        uid=uid,
+        viewer=viewer(fd, living, uid, stat.threads),
         name=stat.name,
         exe=_try_link(fd, living + "exe"),
         cmdline=_try_read(fd, living + "cmdline", MAX_CMDLINE_BYTES) or None,

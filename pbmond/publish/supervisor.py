@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from pbmond.patience import patient
 from pbmond.publish.channel import (
+    BEAT,
     CANNOT_BECOME,
     MAX_TOPICS,
     READY,
@@ -23,7 +24,7 @@ from pbmond.publish.channel import (
 
 #: The least time between two starts, in case the publisher keeps ending at once.
 RESTART_EVERY_NS: Final = 500_000_000
-#: A publisher that has not accepted a waiting frame for this long is replaced.
+#: A publisher that says nothing, or does not accept a waiting frame, for this long is replaced.
 HUNG_NS: Final = 10_000_000_000
 
 #: So many publishers in a row may end before they serve, until the daemon gives up.
@@ -72,6 +73,8 @@ class Supervisor:
         self._sock: socket.socket | None = None
         self._started_ns = -RESTART_EVERY_NS
         self._stuck_since_ns: int | None = None
+        self._heard_ns = 0  # when it was known to be alive
+        self._heard = False  # since then
         self._dropping = False  # the newest frame was dropped, and the log says so
         self._served = False  # a publisher has served since the daemon's start
         self._failures = 0  # of starts, until then
@@ -90,8 +93,12 @@ class Supervisor:
         return self._process.pid if self._process else None
 
     def ensure(self, now_ns: int) -> bool:
-        """Start a publisher if none runs, but not too often. Returns True if one started."""
+        """Start a publisher if none runs, but not too often. Returns True if one started.
+
+        One that has been silent for too long is ended first.
+        """
         self._now_ns = now_ns
+        self._check_alive(now_ns)
         if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
             return False
         self._started_ns = now_ns
@@ -109,9 +116,20 @@ class Supervisor:
             return False
         self._sock = ours
         self._stuck_since_ns = None
+        self._heard_ns = now_ns
+        self._heard = False
         self._dropping = False
         self._log.debug("publisher started as pid %d", self._process.pid)
         return True
+
+    def _check_alive(self, now_ns: int) -> None:
+        if self._sock is None:
+            return
+        if self._heard:
+            self._heard, self._heard_ns = False, now_ns
+        elif now_ns - self._heard_ns > patient(HUNG_NS) and not _ready(self._sock, select.POLLIN):
+            # If something waits, it is this process that has not listened.
+            self._end("is replaced: it gives no sign of life")
 
     def receive(self) -> list[Demand]:
         """Return the waiting demands. Afterwards ``fd`` is None if the publisher is gone."""
@@ -124,9 +142,9 @@ class Supervisor:
                 if not record:
                     self._end("ended")
                     break
-                if record != READY:
+                if record not in (READY, BEAT):
                     demands.append(unpack_demand(record))
-                self._served = True
+                self._served = self._heard = True
             except BlockingIOError:
                 break
             except (FeedError, OSError) as error:
@@ -137,9 +155,7 @@ class Supervisor:
         """Return whether the publisher can accept a frame now. One that hangs is killed."""
         if self._sock is None:
             return False
-        poll = select.poll()
-        poll.register(self._sock, select.POLLOUT)
-        if poll.poll(0):
+        if _ready(self._sock, select.POLLOUT):
             self._stuck_since_ns = None
             return True
         if self._stuck_since_ns is None:
@@ -204,3 +220,9 @@ class Supervisor:
         more = f"; and {self._unsaid} more times before" if self._unsaid else ""
         self._log.warning("%s%s", text, more)
         self._said_ns, self._unsaid = self._now_ns, 0
+
+
+def _ready(sock: socket.socket, what: int) -> bool:
+    poll = select.poll()
+    poll.register(sock, what)
+    return bool(poll.poll(0))

@@ -66,12 +66,13 @@ def known_from_proc(info: NDArray[np.void]) -> list[ProcessKey]:
 def due(table: ProcessTable, budget: int, quiet: Quiet | None = None) -> Due:
     """Return at most ``budget`` running processes that /proc should be asked about most.
 
-    First those without a disk baseline, then those that moved bytes, then those of the others
-    that ``quiet`` allows, starting with the ones sampled longest ago.
+    First those without a disk baseline, or whose user waits to see them, then those that moved
+    bytes, then those of the others that ``quiet`` allows, starting with the ones sampled longest
+    ago.
     """
     slots = np.flatnonzero(table.info["state"] == RUNNING)
     info = table.info[slots]
-    settled = ~table.disk.needs_baseline(slots)
+    settled = ~(table.disk.needs_baseline(slots) | table.views.awaiting(slots))
     quiet_ones = settled & ~(table.counters.active[slots] | table.disk.busy(slots))
     order = np.lexsort((info["sampled_ns"], quiet_ones, settled))
     urgent = len(order) - int(np.count_nonzero(quiet_ones))

@@ -67,6 +67,10 @@ class ProcessCounters:
         into, out = (int(self._now[rows, slot].sum()) for rows in _BY_CALLS)
         return into, out
 
+    def now(self, slot: int) -> NDArray[np.uint64]:
+        """Return a copy of the counters of a slot."""
+        return self._now[:, slot].copy()
+
     def before(self, slot: int) -> NDArray[np.uint64]:
         """Return the counters of a slot as they were when the tick began."""
         return self._before[:, slot]

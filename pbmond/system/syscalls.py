@@ -78,7 +78,7 @@ _COMMON: Final = frozenset((*_FILES, *_MEMORY, *_TIME, *_WAITING, *_ITSELF, *_TH
 EXPENDABLE: Final = Calls(_COMMON)
 #: It accepts connections. Membership of groups may come from a service on a Unix socket.
 PUBLISHER: Final = Calls(
-    _COMMON | {"accept", "accept4", "connect", "sched_setscheduler"},
+    _COMMON | {"accept", "accept4", "connect"},
     (*_EQUAL, ("socket", 0, socket.AF_UNIX)),
 )
 #: It reads maps, /proc and netlink, and asks the forker for its children.

@@ -408,6 +408,21 @@ def test_frames_take_half_of_an_interval_at_most_and_the_rest_comes_first_in_the
     assert seen == [topics[:3], [*topics[3:], topics[0]], topics[1:4]]
 
 
+def test_hundreds_of_topics_of_some_users_hold_up_no_other_user(world: World) -> None:
+    greedy = [Topic(uid, "flows", pid) for uid in range(1, 9) for pid in range(160)]
+    honest = [Topic(None, "processes"), Topic(1000, "processes"), Topic(1000, "flows")]
+    world.feed.want(*greedy, *honest)
+    world.step()
+    for tick in range(1, 6):
+        world.feed.room = 40  # of 1,283
+        world.feed.taken()
+        world.step(tick * SECOND)
+        served = world.feed.topics()
+        assert len(served) == 40
+        assert set(honest) <= set(served)
+        assert len({topic.uid for topic in served}) == 10
+
+
 def test_a_new_publisher_starts_with_nothing_wanted(world: World) -> None:
     world.feed.want(ALL)
     world.step()
