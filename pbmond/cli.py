@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pbmond import __version__
+from pbmond.children.starter import ForkerError, Starter
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, check_capacities, load
-from pbmond.kernel.attach import Attaching, scratch_in
+from pbmond.kernel.attach import Attaching
 from pbmond.kernel.loading import AttachError
 from pbmond.loader import ownership, refusals, trials
 from pbmond.loader.refusals import Refused
@@ -25,7 +26,9 @@ from pbmond.system import accounts
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.one_line import one_line
+from pbmond.system.privileges import confine_daemon, confine_loading
 from pbmond.system.rundir import RunDirError, hold
+from pbmond.system.seccomp import NoSeccompError, library
 from pbmond.system.signals import Signals
 
 _FAILURE: Final = 1
@@ -72,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(config: Config, *, allow_unsafe_code: bool) -> int:
     try:
         _serve(config, _log(config), allow_unsafe_code=allow_unsafe_code)
-    except (StartError, RunDirError, Refused) as error:
+    except (StartError, RunDirError, Refused, ForkerError) as error:
         return fail("pbmond", str(error), _FAILURE)
     except Exception as error:  # a bug: the traceback goes to the log, one line to the user
         logging.getLogger("pbmond").critical("the daemon crashed", exc_info=True)
@@ -224,34 +227,40 @@ def _check_rights(*, allow_unsafe_code: bool) -> None:
         logging.getLogger("pbmond").warning("%s", ownership.accepted(unsafe))
 
 
-def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
+def _serve(config: Config, files: Log, *, allow_unsafe_code: bool) -> None:
     _check_rights(allow_unsafe_code=allow_unsafe_code)
+    _confine()
     account = _publisher_account(config)
     _check_access_group(config)
     hangup_ends = config.log_file is None and sys.stderr.isatty()
+    log = logging.getLogger("pbmond")
     with (
-        Signals(log.reopen, hangup_ends=hangup_ends) as signals,
+        Signals(files.reopen, hangup_ends=hangup_ends) as signals,
         hold(config.run_dir) as listener,
+        Starter(listener, *account, config.access_group, log) as starter,
     ):
+        confine_loading()
         # Otherwise numpy starts a thread per core, each with buffers of its own, and with
-        # capabilities that reduce_collector does not drop.
+        # capabilities that confine_collector does not drop.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
         give_large_blocks_back()
         if config.tables_bytes > _LARGE_TABLES:
-            logging.getLogger("pbmond").info(
-                "making tables of %d MiB, which takes a while", config.tables_bytes >> 20
-            )
+            log.info("making tables of %d MiB, which takes a while", config.tables_bytes >> 20)
         try:
-            with scratch_in(config.run_dir) as scratch:
-                attaching = Attaching(
-                    config,
-                    logging.getLogger("pbmond"),
-                    scratch,
-                    allow_unsafe_code=allow_unsafe_code,
-                )
-                from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
+            attaching = Attaching(config, log, allow_unsafe_code=allow_unsafe_code)
+            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-                serve(config, attaching, listener, account, signals)
+            serve(config, attaching, starter, signals)
         except (AttachError, PublisherError) as error:
             raise StartError(str(error)) from None
+
+
+def _confine() -> None:
+    try:
+        library()
+        confine_daemon()
+    except NoSeccompError as error:
+        raise StartError(str(error)) from None
+    except OSError as error:
+        raise StartError(f"privileges cannot be given up: {error.strerror}") from None

@@ -1,7 +1,7 @@
 """Parts of files that programs make: ``python -m tests.pages`` writes those made of the fields.
 
-These are the tables of the JSON contract and of the metrics, and the names that the completions
-offer. A part stands
+These are the tables of the JSON contract, of the metrics and of the rights, and the names that the
+completions offer. A part stands
 between two comments: ``<!-- NAME: made by … -->`` and ``<!-- NAME: end -->``, or ``# NAME: …``.
 """
 
@@ -17,10 +17,12 @@ from typing import Final
 from pbmon_client.metrics.families import FAMILIES
 from pbmond import fields
 from pbmond.fields import Field
+from pbmond.system import rights
 
 _PACKAGING: Final = Path(__file__).parents[1] / "packaging"
 CONTRACT: Final = _PACKAGING / "doc/json.md"
 METRICS: Final = _PACKAGING / "doc/metrics.md"
+SECURITY: Final = _PACKAGING / "doc/security.md"
 #: How each shell writes a list of words: what stands before and after it, and the end of its lines.
 COMPLETIONS: Final = {
     _PACKAGING / "completions/pbmon-client.bash": ("_pbmon_client_fields='", "'", ""),
@@ -130,13 +132,40 @@ def completion_part(path: Path) -> str:
     return f"{before}\n{listed}\n" + (f"{after}\n" if after else "")
 
 
+# --- the rights ---------------------------------------------------------------------------------
+
+
+def rights_table() -> str:
+    """Return which capabilities each process of the daemon has, each with the call it is for."""
+    lines = ["| process | user | capability | for |", "|---|---|---|---|"]
+    for each in rights.ALL:
+        user = "`publisher_user`" if each.user == "publisher_user" else each.user
+        name = "loader" if each is rights.LOADER_RIGHTS else f"`{each.name}`"
+        for capability, reason in each.capabilities.items() or [("none", "")]:
+            shown = f"`CAP_{capability}`" if reason else capability
+            lines.append(f"| {name} | {user} | {shown} | {reason} |")
+    return "\n".join(lines) + "\n"
+
+
+def inputs_table() -> str:
+    """Return what each process of the daemon reads that others wrote, and how its calls are cut."""
+    lines = ["| process | reads | system calls |", "|---|---|---|"]
+    for each in rights.ALL:
+        name = "loader" if each is rights.LOADER_RIGHTS else f"`{each.name}`"
+        calls = "all" if each.calls is None else f"{len(each.calls.names)}"
+        lines.append(f"| {name} | {each.inputs} | {calls} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
-    """Write the parts of the contract, of the page of metrics and of the completions."""
+    """Write the parts of the contract, the metrics, the rights and the completions."""
     page = CONTRACT.read_text()
     for name, part in contract_parts().items():
         page = with_part(page, name, part)
     CONTRACT.write_text(page)
     METRICS.write_text(with_part(METRICS.read_text(), "families", families()))
+    page = with_part(SECURITY.read_text(), "rights", rights_table())
+    SECURITY.write_text(with_part(page, "inputs", inputs_table()))
     for path in COMPLETIONS:
         path.write_text(with_part(path.read_text(), "fields", completion_part(path)))
     return 0

@@ -16,21 +16,10 @@ from pbmon_client.options import VIEW_NAMES
 from pbmond.cli import main as daemon
 from pbmond.config import KEYS
 from pbmond.fields import FIELDS
-from pbmond.system.privileges import COLLECTOR_CAPABILITIES
 from tests.pages import COMPLETIONS, completion_part, part_of
 
 PACKAGING = Path(__file__).parents[3] / "packaging"
 NOBODY = 65534
-#: linux/capability.h
-CAPABILITY_NAMES = {
-    2: "CAP_DAC_READ_SEARCH",
-    5: "CAP_KILL",
-    6: "CAP_SETGID",
-    7: "CAP_SETUID",
-    19: "CAP_SYS_PTRACE",
-    23: "CAP_SYS_NICE",
-    39: "CAP_BPF",
-}
 Program = Callable[[list[str]], int]
 
 
@@ -187,12 +176,6 @@ def test_the_man_page_names_every_key_of_the_configuration() -> None:
     page = (PACKAGING / "man" / "pbmond.8").read_text()
     items = " ".join(re.findall(r"^\.It Cm (.*)$", page, re.MULTILINE))
     assert {word for word in items.split() if word != ","} == KEYS.keys()
-
-
-def test_the_unit_leaves_the_collector_the_capabilities_it_keeps() -> None:
-    unit = (PACKAGING / "systemd" / "pbmond.service").read_text()
-    bound = " ".join(re.findall(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)).split()
-    assert {CAPABILITY_NAMES[number] for number in COLLECTOR_CAPABILITIES} <= set(bound)
 
 
 @pytest.fixture
