@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -169,6 +170,11 @@ def _publisher_account(config: Config) -> tuple[int, int]:
 def _serve(config: Config, log: Log) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
+    if find_spec("numpy") is None:  # as where pipx installed the client
+        raise StartError(
+            "this installation of pbmon has what the client needs, and not what the daemon needs: "
+            "install the package pbmond or run packaging/quickstart; or pip install 'pbmon[daemon]'"
+        )
     trials.raise_limits()
     lacking = refusals.lacking(trials.facts())
     if lacking is not None:

@@ -47,8 +47,8 @@ class LinesCanvas(urwid.Canvas):
     ) -> None:
         super().__init__()
         self._size = size
-        code = urwid.util.get_encoding()
-        ascii_only = code == "ascii"
+        ascii_only = urwid.util.get_encoding_mode() != "utf8"  # as follow_locale chose
+        code = "ascii" if ascii_only else "utf-8"
         self._rows = [
             [
                 (role, None, (in_ascii(text) if ascii_only else text).encode(code, "replace"))
