@@ -105,7 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE", type=Path, help="read settings from a TOML file")
-    add("--run-dir", metavar="DIR", type=os.path.abspath, help="default: /run/pbmon")
+    add(
+        "--run-dir",
+        metavar="DIR",
+        type=os.path.abspath,
+        help="keep socket and lock here (default: /run/pbmon)",
+    )
     add("--interval", metavar="SECONDS", type=float, help="time between snapshots (default: 1)")
     add(
         "--baseline",
@@ -113,10 +118,20 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="show what the kernel counted for older processes and connections until now",
     )
-    add("--log-level", choices=LOG_LEVELS, help="default: info")
-    add("--log-file", metavar="FILE", type=os.path.abspath, help="default: standard error")
+    add("--log-level", choices=LOG_LEVELS, help="how much to log (default: info)")
+    add(
+        "--log-file",
+        metavar="FILE",
+        type=os.path.abspath,
+        help="append messages to this file (default: standard error)",
+    )
     add("--check-config", action="store_true", help="say whether --config is valid, and exit")
-    add("--version", action="version", version=f"pbmond {__version__}")
+    add(
+        "--version",
+        action="version",
+        version=f"pbmond {__version__}",
+        help="print the version and exit",
+    )
     return parser
 
 
