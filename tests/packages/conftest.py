@@ -19,7 +19,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with everything that ``packaging/build`` makes."""
     place = tmp_path_factory.mktemp("built")
-    subprocess.run([CHECKOUT / "packaging/build", "--output", place], check=True)
+    command = [CHECKOUT / "packaging/build", "--output", place]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     return place
 
 
