@@ -5,7 +5,7 @@
     changes.py debian           debian/changelog
     changes.py rpm              the %changelog of the spec
     changes.py notes            the section of the version, as it is
-    changes.py check TAG        fails unless TAG is the version's and CHANGELOG.md has a section for it
+    changes.py check TAG        fails unless TAG is the version's, with a section in CHANGELOG.md
 
 Standard library only: it runs where the packages are built.
 """

@@ -105,12 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE", type=Path, help="read settings from a TOML file")
-    add(
-        "--run-dir",
-        metavar="DIR",
-        type=os.path.abspath,
-        help="keep socket and lock here (default: /run/pbmon)",
-    )
+    path = os.path.abspath
+    add("--run-dir", metavar="DIR", type=path, help="socket and lock (default: /run/pbmon)")
     add("--interval", metavar="SECONDS", type=float, help="time between snapshots (default: 1)")
     add(
         "--baseline",
@@ -119,12 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         help="show what the kernel counted for older processes and connections until now",
     )
     add("--log-level", choices=LOG_LEVELS, help="how much to log (default: info)")
-    add(
-        "--log-file",
-        metavar="FILE",
-        type=os.path.abspath,
-        help="append messages to this file (default: standard error)",
-    )
+    add("--log-file", metavar="FILE", type=path, help="append to it (default: standard error)")
     add("--check-config", action="store_true", help="say whether --config is valid, and exit")
     add(
         "--version",

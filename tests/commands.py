@@ -1,4 +1,4 @@
-"""Every command of pbmon and its options, as its own parser has them: for manuals and completions."""
+"""Every command of pbmon with its options, as its parser has them: for manual and completions."""
 
 from __future__ import annotations
 

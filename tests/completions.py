@@ -86,12 +86,14 @@ def _bash_values(command: Command) -> list[str]:
 
 def _bash_function(command: Command, commands: tuple[Command, ...]) -> str:
     offered = [each.word for each in commands] + [option.flags[-1] for option in command.options]
-    lines = [f"{_function(command)}() {{", "    local word=${COMP_WORDS[COMP_CWORD]} choices"]
+    name = _function(command)
+    lines = [f"{name}() {{", "    local word=${COMP_WORDS[COMP_CWORD]} choices"]
     if commands:
         words = " | ".join(each.word for each in commands)
         lines += ["    if ((COMP_CWORD > 1)); then", "        case ${COMP_WORDS[1]} in",
-                  f"            {words})", f'                "{_function(command)}_${{COMP_WORDS[1]}}"',
-                  "                return", "                ;;", "        esac", "    fi"]  # fmt: skip
+                  f"            {words})", f'                "{name}_${{COMP_WORDS[1]}}"',
+                  "                return", "                ;;", "        esac",
+                  "    fi"]  # fmt: skip
     lines += ["    case ${COMP_WORDS[COMP_CWORD - 1]} in", *_bash_values(command), "        *)",
               "            choices='", _wrapped(offered, " " * 16), "            '",
               "            ;;", "    esac",
@@ -159,7 +161,8 @@ def zsh(program: str) -> str:
     parts = [f"#compdef {program}", f"# Zsh completion for {program}: in a directory of $fpath.",
              _MADE.format(program), ""]  # fmt: skip
     for command in commands:
-        parts += [f"if [[ $words[2] == {command.word} ]]; then", "    shift words", "    ((CURRENT--))",
+        parts += [f"if [[ $words[2] == {command.word} ]]; then",
+                  "    shift words", "    ((CURRENT--))",
                   _zsh_arguments(command, "    "), "    return", "fi", ""]  # fmt: skip
     if _has_fields(program):
         parts += ["local -a fields=(", _fields(), ")"]

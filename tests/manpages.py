@@ -30,7 +30,7 @@ PAGES: Final[Mapping[Path, Command]] = {path_of(command): command for command in
 
 
 def _text(text: str) -> str:
-    """Return plain text as lines of mdoc: a new line for each sentence, nothing taken for a macro."""
+    """Return plain text as lines of mdoc: a line for each sentence, none taken for a macro."""
     text = re.sub(r"(?<![\w-])-(?=[\w-])|(?<=-)-(?=\w)", r"\-", text.replace("\\", r"\e"))
     sentences = re.split(r"(?<=[.:]) (?=[A-Z\"])", text)
     lines = itertools.chain.from_iterable(

@@ -1,9 +1,9 @@
 """What programs make of the pages: ``python -m tests.pages`` writes it.
 
 These are the tables of the JSON contract and of the metrics, made of the fields; the options in the
-manual and the completions, made of each command's parser; and the keys in pbmond.toml(5). A part stands
-between two comments: ``<!-- NAME: made by … -->`` and ``<!-- NAME: end -->``; completions are whole
-files.
+manual and the completions, made of each command's parser; and the keys in pbmond.toml(5). A part
+stands between two comments: ``<!-- NAME: made by … -->`` and ``<!-- NAME: end -->``; completions
+are whole files.
 """
 
 from __future__ import annotations

@@ -379,7 +379,7 @@ def parse(text: str, compile_: Compile = re.compile) -> Expression:
 def _accepted(error: lark.exceptions.UnexpectedToken) -> set[str]:
     try:
         return error.accepts or error.expected
-    except _PlacedError:  # before lark 1.1.6 it makes the expression, with its mistakes, to find out
+    except _PlacedError:  # lark before 1.1.6 makes the expression, with its mistakes
         return error.expected
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from debian_root import Root
 
 from pbmond import __version__
+from tests.packages.debian_root import Root
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with everything that ``packaging/build`` makes."""
     place = tmp_path_factory.mktemp("built")
-    command = [CHECKOUT / "packaging/build", "--output", place]
+    command = [str(CHECKOUT / "packaging/build"), "--output", str(place)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return place

@@ -58,10 +58,11 @@ class Root:
             if Path("/", name).exists():
                 shutil.copy(Path("/", name), place / name)
         (place / "etc/apt/apt.conf.d/90host").write_text(_host_settings())
+        (place / "etc/dpkg/dpkg.cfg.d/90fast").write_text("force-unsafe-io\n")
         self.run("apt-get", "-q", "update")
 
     def command(self, *words: str) -> list[str]:
-        """Return the command of the host that runs ``words`` in here; its process becomes theirs."""
+        """Return the host's command that runs ``words`` in here; its process becomes theirs."""
         private = ("unshare", "--mount", "--propagation", "private")
         return [*private, "sh", "-c", _ENTER, "sh", str(self.place), str(self._archives), *words]
 
@@ -97,7 +98,7 @@ class Root:
         return [f"/{file.name}" for file in files]
 
     def on_terminal(self, *words: str, until: str, then: bytes) -> int:
-        """Run a command on a terminal; when it shows ``until``, type ``then``. Return its status."""
+        """Run a command on a terminal, type ``then`` once it shows ``until``; return the status."""
         ours, theirs = pty.openpty()
         os.set_blocking(ours, False)
         process = subprocess.Popen(
@@ -122,7 +123,7 @@ class Root:
         return status
 
     def files_named(self, pattern: str) -> set[str]:
-        """Return the paths of files and folders whose name matches, without apt's and dpkg's own."""
+        """Return the paths of what has a matching name, without what is apt's and dpkg's."""
         kept = ("proc/", "sys/", "dev/", "var/cache/apt/", "var/log/", "tmp/")
         found = (path.relative_to(self.place) for path in self.place.rglob(pattern))
         return {str(path) for path in found if not str(path).startswith(kept)}
@@ -131,7 +132,8 @@ class Root:
 def _debootstrap(suite: str, place: Path) -> None:
     files = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.*")]
     mirror = mirrors(file.read_text() for file in files if file.is_file())["debian"]
-    command = ["debootstrap", "--variant=minbase", "--include=ca-certificates", suite, place, mirror]
+    options = ("--variant=minbase", "--include=ca-certificates")
+    command = ["debootstrap", *options, suite, str(place), mirror]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=_ENVIRONMENT | os.environ)
 
 

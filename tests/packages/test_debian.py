@@ -12,10 +12,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from debian_root import SUITES, Root
 
 from pbmond import __version__
 from pbmond.patience import patient
+from tests.packages.debian_root import SUITES, Root
 
 ROOTS = pytest.mark.parametrize("root", SUITES, indirect=True)
 CONFIG = "etc/pbmond.toml"
@@ -93,9 +93,7 @@ def test_what_is_installed_counts_is_upgraded_removed_and_purged(
 
 
 @ROOTS
-def test_the_client_is_installed_without_daemon_bcc_and_numpy(
-    root: Root, debs: list[Path]
-) -> None:
+def test_the_client_is_installed_without_daemon_bcc_and_numpy(root: Root, debs: list[Path]) -> None:
     """It shows a recording, on a terminal too; and says what is missing for what it cannot do."""
     root.install(*root.take(debs[0]))
     (demo,) = root.take(DEMO)

@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT
 
 from pbmond import __version__
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def said(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -63,8 +64,7 @@ def test_rpm_and_debian_package_have_the_same_programs(built: Path, name: str) -
 
 
 def test_the_rpm_of_the_daemon_keeps_its_configuration(built: Path) -> None:
-    done = subprocess.run(
-        ["rpm", "--query", "--configfiles", "--package", built / f"pbmond-{__version__}-1.noarch.rpm"],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+    package = built / f"pbmond-{__version__}-1.noarch.rpm"
+    command = ["rpm", "--query", "--configfiles", "--package", str(package)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "/etc/pbmond.toml" in done.stdout.split()

@@ -1,4 +1,4 @@
-"""pipx and uv install the client from the wheel, as users do: programs of PyPI, in homes of their own."""
+"""pipx and uv, from PyPI, install the client from the wheel, each in a home of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from pbmond import __version__
 
 DEMO = Path(__file__).resolve().parents[1] / "data/demo.ndjson"
 #: How each installs from a file.
-INSTALLERS = {"pipx": ("pipx", "install"), "uv": ("uv", "tool", "install", "--python", sys.executable)}
+INSTALLERS = {
+    "pipx": ("pipx", "install"),
+    "uv": ("uv", "tool", "install", "--python", sys.executable),
+}
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +25,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the programs pipx and uv."""
     place = tmp_path_factory.mktemp("tools")
     venv.create(place, with_pip=True)
-    pip = [place / "bin/python", "-m", "pip", "install", "--quiet", *INSTALLERS]
+    pip = [str(place / "bin/python"), "-m", "pip", "install", "--quiet", *INSTALLERS]
     subprocess.run(pip, check=True, capture_output=True)
     return place / "bin"
 
@@ -32,7 +35,9 @@ class Home:
 
     def __init__(self, place: Path, tools: Path) -> None:
         self.place = place
-        self._environment = {name: os.environ[name] for name in os.environ if name[:3] in ("PIP", "SSL")}
+        self._environment = {
+            name: os.environ[name] for name in os.environ if name[:3] in ("PIP", "SSL")
+        }
         index = os.environ.get("UV_INDEX_URL")
         self._environment |= {
             "HOME": str(place),
@@ -50,9 +55,7 @@ class Home:
 
 
 @pytest.fixture(params=INSTALLERS)
-def home(
-    request: pytest.FixtureRequest, tmp_path: Path, tools: Path, built: Path
-) -> Home:
+def home(request: pytest.FixtureRequest, tmp_path: Path, tools: Path, built: Path) -> Home:
     """A home with pbmon, by either installer."""
     made = Home(tmp_path, tools)
     wheel = built / f"pbmon-{__version__}-py3-none-any.whl"

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from pbmon_client.cli import main as client
-from pbmon_client.options import VIEW_NAMES
 from pbmond.cli import main as daemon
 from pbmond.config import KEYS
 from pbmond.fields import FIELDS

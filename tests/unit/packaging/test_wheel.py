@@ -22,7 +22,8 @@ PAGE = "pbmon_client/web/page/"
 
 
 def build(source: Path, target: str, place: Path) -> Path:
-    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", place]
+    hatchling = [sys.executable, "-m", "hatchling"]
+    command = [*hatchling, "build", "--target", target, "--directory", str(place)]
     subprocess.run(command, cwd=source, check=True, capture_output=True)
     (made,) = place.iterdir()
     return made
@@ -130,6 +131,7 @@ def test_the_sdist_builds_the_same_wheel_again(wheel: Path, sdist: Path, tmp_pat
 def test_the_sdist_has_what_packages_and_tests_are_made_of(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    for name in ("packaging/build", "packaging/debian/rules", "packaging/rpm/pbmon.spec",
-                 "bpf/pbmon.c", "tests/conftest.py", "packaging/CHANGELOG.md", "LICENSE"):  # fmt: skip
-        assert name in inside
+    assert inside >= {
+        *("packaging/build", "packaging/debian/rules", "packaging/rpm/pbmon.spec"),
+        *("packaging/CHANGELOG.md", "bpf/pbmon.c", "tests/conftest.py", "LICENSE"),
+    }
