@@ -98,7 +98,7 @@ def test_the_client_is_installed_without_daemon_bcc_and_numpy(root: Root, debs: 
     root.install(*root.take(debs[0]))
     (demo,) = root.take(DEMO)
     for absent in ("python3-bpfcc", "python3-numpy", "pbmond"):
-        root.run("dpkg-query", "--show", absent, status=1)
+        root.run("dpkg", "--status", absent, status=1)
     assert root.run("pbmon-client", "--version") == f"pbmon-client {__version__}\n"
     assert "nginx" in root.run("pbmon-client", "--demo", demo, "--once")
     assert root.on_terminal("pbmon-client", "--demo", demo, until="nginx", then=b"q") == 0

@@ -63,6 +63,16 @@ def test_rpm_and_debian_package_have_the_same_programs(built: Path, name: str) -
     assert f"/usr/bin/{name}" in both
 
 
+def test_no_file_is_in_both_packages(built: Path) -> None:
+    names = ("pbmond", "pbmon-client")
+    daemons, clients = (files_of_deb(built / f"{name}_{__version__}_all.deb") for name in names)
+    assert daemons & clients == set()
+    daemons, clients = (
+        files_of_rpm(built / f"{name}-{__version__}-1.noarch.rpm") for name in names
+    )
+    assert daemons & clients == set()
+
+
 def test_the_rpm_of_the_daemon_keeps_its_configuration(built: Path) -> None:
     package = built / f"pbmond-{__version__}-1.noarch.rpm"
     command = ["rpm", "--query", "--configfiles", "--package", str(package)]
