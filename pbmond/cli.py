@@ -20,6 +20,7 @@ from pbmond.kernel.attach import AttachError, Attaching
 from pbmond.loader import refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
+from pbmond.publish.supervisor import PublisherError
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.rundir import RunDirError, hold
@@ -189,7 +190,7 @@ def _serve(config: Config, log: Log) -> None:
     hangup_ends = config.log_file is None and sys.stderr.isatty()
     with (
         Signals(log.reopen, hangup_ends=hangup_ends) as signals,
-        hold(config.run_dir) as socket_path,
+        hold(config.run_dir) as listener,
     ):
         # Otherwise numpy starts a thread per core, each with buffers of its own, and with
         # capabilities that reduce_collector does not drop.
@@ -200,6 +201,6 @@ def _serve(config: Config, log: Log) -> None:
             attaching = Attaching(config, logging.getLogger("pbmond"))
             from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-            serve(config, attaching, socket_path, account, signals)
-        except AttachError as error:
+            serve(config, attaching, listener, account, signals)
+        except (AttachError, PublisherError) as error:
             raise StartError(str(error)) from None

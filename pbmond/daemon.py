@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from pathlib import Path
+import socket
 
 from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.config import Config
@@ -25,17 +25,17 @@ from pbmond.system.signals import Signals
 def serve(
     config: Config,
     attaching: Attaching,
-    socket_path: Path,
+    listener: socket.socket,
     account: tuple[int, int],
     signals: Signals,
 ) -> None:
-    """Count and publish until a signal ends it; ``account`` is the publisher's uid and gid.
+    """Count, and publish at ``listener``, until a signal ends it.
 
-    Raises AttachError.
+    ``account`` is the publisher's uid and gid. Raises AttachError, and PublisherError.
     """
     log = logging.getLogger("pbmond")
     clock, proc, host = Clock(), Procfs(), HostCounters()
-    supervisor = Supervisor(spawn_publisher(socket_path, *account, config.access_group), log)
+    supervisor = Supervisor(spawn_publisher(listener, *account, config.access_group), log)
     containers = NameLookup(spawn_helper(*account) if config.container_names else None, log)
     try:
         supervisor.ensure(clock.monotonic())  # starts while the programs are being loaded

@@ -13,12 +13,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Final
+
+from pbmond.system.safe_paths import Walk
 
 #: Files that are read whole are not larger than this.
 MAX_BYTES: Final = 16 << 20
-_MAX_LINKS: Final = 8
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking: a FIFO would wait for a writer.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -31,7 +31,7 @@ class TrustedFiles:
     """
 
     def __init__(self, root: str = "/", owner: int = 0) -> None:
-        self._root = root
+        self._walk = Walk(root, frozenset({owner}), sticky=False)
         self._owner = owner
 
     @contextmanager
@@ -61,7 +61,7 @@ class TrustedFiles:
         """Return the names in a folder, at most ``most``."""
         folder = self._open(path, _FOLDER)
         try:
-            self._check(folder)
+            self._walk.judge(folder, path)
             with os.scandir(folder) as entries:
                 return [entry.name for entry in islice(entries, most)]
         finally:
@@ -69,32 +69,8 @@ class TrustedFiles:
 
     def _open(self, path: str, flags: int) -> int:
         """Open the last part of ``path``, below trusted folders only."""
-        pending, done, links = _parts(path), "", 0  # the next part is the last of ``pending``
-        folder = os.open(self._root, _FOLDER)
-        try:
-            while True:
-                self._check(folder)
-                name = pending.pop()
-                link = _link(folder, name)
-                if link is not None:  # begin again, at the top
-                    links += 1
-                    pending += _parts(os.path.normpath(Path(done or "/", link)))
-                    done, following = "", os.open(self._root, _FOLDER)
-                elif pending:
-                    done, following = f"{done}/{name}", os.open(name, _FOLDER, dir_fd=folder)
-                else:
-                    return os.open(name, flags, dir_fd=folder)
-                os.close(folder)
-                folder = following
-                if links > _MAX_LINKS or not pending:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        finally:
-            os.close(folder)
-
-    def _check(self, folder: int) -> None:
-        status = os.fstat(folder)
-        if status.st_uid != self._owner or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError(errno.EPERM, "a folder that is not root's alone")
+        with self._walk.parent(path) as (folder, name):
+            return os.open(name, flags, dir_fd=folder)
 
 
 def read_whole(fd: int) -> bytes:
@@ -103,17 +79,3 @@ def read_whole(fd: int) -> bytes:
     if size > MAX_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return os.pread(fd, size, 0)
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in reversed(path.split("/")) if part]
-
-
-def _link(folder: int, name: str) -> str | None:
-    """Return where a symbolic link leads; None if it is none."""
-    try:
-        return os.readlink(name, dir_fd=folder)
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            return None
-        raise

@@ -20,6 +20,10 @@ from pbmond.wire import Topic
 
 #: wanted, scope, kind, zero, uid, pid: a topic that is wanted from now on, or no longer.
 RECORD: Final = struct.Struct("<BBBBII")
+#: The publisher's first record: it has given up its privileges and serves.
+READY: Final = b"ready"
+#: Its exit status if it could not become its user (EX_NOPERM of sysexits.h).
+CANNOT_BECOME: Final = 77
 #: The most topics that are encoded at a time, over all viewers.
 MAX_TOPICS: Final = 2048
 

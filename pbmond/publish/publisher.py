@@ -22,7 +22,13 @@ from typing import Final
 
 import zmq
 
-from pbmond.publish.channel import FeedError, pack_demand, receive_frame
+from pbmond.publish.channel import (
+    CANNOT_BECOME,
+    READY,
+    FeedError,
+    pack_demand,
+    receive_frame,
+)
 from pbmond.publish.grants import Connection, Grants, Refusal
 from pbmond.system.privileges import become, limit_resources
 from pbmond.wire import Topic, refusal
@@ -268,14 +274,22 @@ def open_socket(context: zmq.Context[zmq.Socket[bytes]], listening: int) -> zmq.
 
 
 def main(arguments: list[str]) -> int:
-    """Run until the collector closes its end (return 0) or an error occurs (return 1)."""
+    """Run until the collector closes its end (return 0) or an error occurs (return 1).
+
+    Returns CANNOT_BECOME if the privileges are missing that it takes to give up all.
+    """
     feed_fd, listen_fd, uid, gid = map(int, arguments[:4])
     Path("/proc/self/comm").write_bytes(NAME)
     limit_resources(_LIMITS)
     try:
         become(uid, gid)
+    except OSError:
+        return CANNOT_BECOME
+    try:
+        feed = socket.socket(fileno=feed_fd)
         xpub = open_socket(zmq.Context(), listen_fd)
-        Publisher(xpub, socket.socket(fileno=feed_fd), Grants(Membership(arguments[4]))).run()
+        feed.send(READY)
+        Publisher(xpub, feed, Grants(Membership(arguments[4]))).run()
     except (BrokenPipeError, ConnectionResetError):
         return 0  # the collector closed its end while a demand was on its way
     except Exception as error:  # noqa: BLE001 - any error means a new process

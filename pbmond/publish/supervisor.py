@@ -12,7 +12,9 @@ from typing import Final, Protocol
 
 from pbmond.patience import patient
 from pbmond.publish.channel import (
+    CANNOT_BECOME,
     MAX_TOPICS,
+    READY,
     RECORD,
     Demand,
     FeedError,
@@ -27,7 +29,16 @@ RESTART_EVERY_NS: Final = 500_000_000
 #: A publisher that has not accepted a waiting frame for this long is replaced.
 HUNG_NS: Final = 10_000_000_000
 
+#: So many publishers in a row may end before they serve, until the daemon gives up.
+ATTEMPTS: Final = 10
+#: What goes wrong again and again is logged once in this time.
+_LOG_EVERY_NS: Final = 60_000_000_000
+
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+class PublisherError(Exception):
+    """No publisher has ever served, and none will; the message is one line."""
 
 
 class Process(Protocol):
@@ -52,40 +63,40 @@ class Spawn(Protocol):
         """Return the new process; raises OSError."""
 
 
-def spawn_publisher(socket_path: Path, uid: int, gid: int, access_group: str) -> Spawn:
-    """Return a function that starts publishers on ``socket_path`` as ``uid`` and ``gid``."""
+def spawn_publisher(listener: socket.socket, uid: int, gid: int, access_group: str) -> Spawn:
+    """Return a function that starts publishers as ``uid`` and ``gid`` that accept at ``listener``.
+
+    All of them get the same listening socket: who connects while one is replaced meets the next.
+    """
 
     def spawn(feed: socket.socket) -> Process:
-        # Bound here, because the publisher's user cannot write to the directory. Closed here at
-        # once, because this process must not listen.
-        with socket.socket(socket.AF_UNIX) as listening:
-            socket_path.unlink(missing_ok=True)
-            listening.bind(str(socket_path))
-            socket_path.chmod(0o666)
-            listening.listen(128)
-            fds = (feed.fileno(), listening.fileno())
-            return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers and a checked name
-                [
-                    *(sys.executable, "-s", "-P", "-m", "pbmond.publish.publisher"),
-                    *map(str, (*fds, uid, gid, access_group)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=fds,
-                cwd="/",
-                start_new_session=True,  # only the collector handles Ctrl-C
-                env={
-                    "PYTHONPATH": str(_PACKAGE_ROOT),
-                    "LC_ALL": "C.UTF-8",
-                    "MALLOC_ARENA_MAX": "1",  # one heap for all threads halves the address space
-                },
-            )
+        fds = (feed.fileno(), listener.fileno())
+        return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers and a checked name
+            [
+                *(sys.executable, "-s", "-P", "-m", "pbmond.publish.publisher"),
+                *map(str, (*fds, uid, gid, access_group)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=fds,
+            cwd="/",
+            start_new_session=True,  # only the collector handles Ctrl-C
+            env={
+                "PYTHONPATH": str(_PACKAGE_ROOT),
+                "LC_ALL": "C.UTF-8",
+                "MALLOC_ARENA_MAX": "1",  # one heap for all threads halves the address space
+            },
+        )
 
     return spawn
 
 
 class Supervisor:
-    """The collector's side of the feed. Nothing in it blocks. Times are CLOCK_MONOTONIC ns."""
+    """The collector's side of the feed. Nothing in it blocks. Times are CLOCK_MONOTONIC ns.
+
+    A publisher that ends is replaced for ever, once one has served. Until then, ``ensure`` and
+    ``receive`` raise PublisherError when it is clear that none will.
+    """
 
     def __init__(self, spawn: Spawn, log: logging.Logger) -> None:
         self._spawn = spawn
@@ -95,6 +106,11 @@ class Supervisor:
         self._started_ns = -RESTART_EVERY_NS
         self._stuck_since_ns: int | None = None
         self._dropping = False  # the newest frame was dropped, and the log says so
+        self._served = False  # a publisher has served since the daemon's start
+        self._failures = 0  # of starts, until then
+        self._now_ns = 0
+        self._said_ns = -_LOG_EVERY_NS
+        self._unsaid = 0  # complaints since then
 
     @property
     def fd(self) -> int | None:
@@ -108,6 +124,7 @@ class Supervisor:
 
     def ensure(self, now_ns: int) -> bool:
         """Start a publisher if none runs, but not too often. Returns True if one started."""
+        self._now_ns = now_ns
         if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
             return False
         self._started_ns = now_ns
@@ -120,7 +137,8 @@ class Supervisor:
                     ours.close()
                     raise
         except OSError as error:
-            self._log.error("the publisher cannot be started: %s", error)
+            self._failed(f"cannot be started: {error.strerror or error}")
+            self._complain(f"the publisher cannot be started: {error.strerror or error}")
             return False
         self._sock = ours
         self._stuck_since_ns = None
@@ -131,13 +149,17 @@ class Supervisor:
     def receive(self) -> list[Demand]:
         """Return the waiting demands. Afterwards ``fd`` is None if the publisher is gone."""
         demands: list[Demand] = []
-        while self._sock is not None and len(demands) < MAX_TOPICS:
+        for _ in range(MAX_TOPICS):
+            if self._sock is None:
+                break
             try:
                 record = self._sock.recv(RECORD.size + 1)
                 if not record:
                     self._end("ended")
                     break
-                demands.append(unpack_demand(record))
+                if record != READY:
+                    demands.append(unpack_demand(record))
+                self._served = True
             except BlockingIOError:
                 break
             except (FeedError, OSError) as error:
@@ -187,11 +209,31 @@ class Supervisor:
     def _end(self, why: str | None) -> None:
         if self._sock is not None:
             self._sock.close()
-        if self._process is not None:
-            status = self._process.poll()
-            if status is None:
-                self._process.kill()
-                status = self._process.wait()
-            if why is not None:
-                self._log.warning("publisher %d %s (status %d)", self._process.pid, why, status)
-        self._sock = self._process = None
+        process, self._sock, self._process = self._process, None, None
+        if process is None:
+            return
+        status = process.poll()
+        if status is None:
+            process.kill()
+            status = process.wait()
+        if why is None:
+            return
+        if status == CANNOT_BECOME:
+            why = "cannot become its user: it needs CAP_SETUID and CAP_SETGID"
+            self._failures = ATTEMPTS  # another one could not do so either
+        self._failed(f"{why} (status {status})")
+        self._complain(f"publisher {process.pid} {why} (status {status})")
+
+    def _failed(self, how: str) -> None:
+        self._failures += 1
+        if not self._served and self._failures >= ATTEMPTS:
+            raise PublisherError(f"the publisher {how}")
+
+    def _complain(self, text: str) -> None:
+        """Log the first of many complaints, and how many more came in the next minute."""
+        if self._now_ns - self._said_ns < _LOG_EVERY_NS:
+            self._unsaid += 1
+            return
+        more = f"; and {self._unsaid} more times before" if self._unsaid else ""
+        self._log.warning("%s%s", text, more)
+        self._said_ns, self._unsaid = self._now_ns, 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from pbmond.selftest.workloads import (
     Workload,
     WorkloadError,
 )
+from pbmond.system.safe_paths import scratch
 
 ORDERS: Final = ("before", "after")
 _SKIPPED: Final = "calls that the kernel skips"  # in health.unseen
@@ -45,13 +44,13 @@ class Observed:
 
 @contextmanager
 def _directory(parent: Path | None = None) -> Iterator[Path]:
-    """Make a directory that any user may enter, because the publisher must."""
-    path = Path(tempfile.mkdtemp(prefix="pbmond-selftest-", dir=parent))
-    try:
-        path.chmod(0o755)
+    """Make a directory that any user may enter, because some programs become one."""
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(scratch("pbmond-selftest-", parent))
+        except OSError as error:
+            raise DaemonError(f"no place for the test's files: {error.strerror}") from None
         yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def observe(

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from playwright.sync_api import Browser, Page, sync_playwright
 from web_viewers import PATIENCE_S, Server
@@ -120,10 +120,16 @@ def growth_bytes(page: Page, settle_s: float, seconds: float) -> int:
     session = page.context.new_cdp_session(page)
 
     def heap() -> int:
-        for _ in range(3):
-            session.send("HeapProfiler.collectGarbage")
-        usage: dict[str, Any] = session.send("Runtime.getHeapUsage")
-        return int(usage["usedSize"])
+        """What is in use when the page is at rest; a message that just came is no growth."""
+        for key in ("1", "Escape"):
+            page.keyboard.press(key)
+        used = []
+        for _ in range(6):
+            page.wait_for_timeout(500)
+            for _ in range(2):
+                session.send("HeapProfiler.collectGarbage")
+            used.append(int(session.send("Runtime.getHeapUsage")["usedSize"]))
+        return min(used)
 
     def tour(whole_s: float) -> None:
         end_s = time.monotonic() + whole_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import socket
@@ -12,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +25,15 @@ from pbmond.patience import patient
 
 PATIENCE_S: Final = patient(30.0)
 _TICKS_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server answers, and what lets a viewer in."""
+
+    origin: str
+    port: int
+    bearer: dict[str, str]
 
 
 class Server:
@@ -37,8 +49,9 @@ class Server:
         found = re.fullmatch(r"(http://127\.0\.0\.1:(\d+))/\?token=(\S+)", self.entrance)
         if found is None:
             raise SystemExit(f"the server did not start: {self.entrance!r}")
-        self.origin, self.port = found[1], int(found[2])
+        self.origin = found[1]
         self.bearer = {"Authorization": f"Bearer {found[3]}"}
+        self.address = Address(self.origin, int(found[2]), self.bearer)
 
     def cpu_s(self) -> float:
         """Return the processor time used so far."""
@@ -82,18 +95,18 @@ class _CountingSocket(socket.socket):
 class Viewer:
     """The page's WebSocket, packed as a browser has it; a thread reads whatever comes."""
 
-    def __init__(self, running: Server, **wish: Any) -> None:
+    def __init__(self, where: Address, **wish: Any) -> None:
         self._wish = wish
         self._number = 0
         self._answered = threading.Condition()
         self._views: dict[int, dict[str, Any]] = {}
         self.ticks = 0
         self._socket = _CountingSocket(socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.connect(("127.0.0.1", running.port))
+        self._socket.connect(("127.0.0.1", where.port))
         self._connection: ClientConnection = connect(
-            running.origin.replace("http", "ws") + "/api/v1/page",
+            where.origin.replace("http", "ws") + "/api/v1/page",
             sock=self._socket,
-            additional_headers=running.bearer,
+            additional_headers=where.bearer,
             open_timeout=PATIENCE_S,
             max_size=None,
         )
@@ -136,14 +149,39 @@ class Viewer:
 
 
 @contextmanager
-def viewers(running: Server, wishes: Sequence[dict[str, Any]]) -> Iterator[list[Viewer]]:
+def viewers(where: Address, wishes: Sequence[dict[str, Any]]) -> Iterator[list[Viewer]]:
     """Open viewers, one for each wish."""
     with ExitStack() as stack:
         opened = []
         for wish in wishes:
-            opened.append(Viewer(running, **wish))
+            opened.append(Viewer(where, **wish))
             stack.callback(opened[-1].close)
         yield opened
+
+
+@contextmanager
+def crowd_elsewhere(where: Address, wishes: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Open viewers in a process of their own, so that they do not slow down who measures."""
+    context = multiprocessing.get_context("spawn")  # a fork would inherit threads half-way
+    ours, theirs = context.Pipe()
+    crowd = context.Process(target=_crowd, args=(theirs, where, wishes))
+    crowd.start()
+    theirs.close()
+    try:
+        if not ours.poll(PATIENCE_S):
+            raise SystemExit("the viewers did not come")
+        ours.recv()
+        yield
+    finally:
+        ours.close()
+        crowd.join()
+
+
+def _crowd(until: Connection, where: Address, wishes: Sequence[dict[str, Any]]) -> None:
+    with viewers(where, wishes):
+        until.send(True)
+        with suppress(EOFError):
+            until.recv()
 
 
 def answers_ms(viewer: Viewer, wishes: Sequence[dict[str, Any]], pause_s: float) -> list[float]:

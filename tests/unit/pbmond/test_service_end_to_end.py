@@ -7,6 +7,7 @@ import os
 import pwd
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pbmond.patience import patient
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
 from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
+from pbmond.system.rundir import hold
 from pbmond.wire import Message, Topic
 from tests import factories
 from tests.fake_kernel import FakeHost, FakeKernel, FakeProc, FakeSignals
@@ -46,7 +48,9 @@ class Running:
             host=FakeHost(),
             containers=NameLookup(None, log),
         )
-        spawn = spawn_publisher(self.path, nobody.pw_uid, nobody.pw_gid, "pbmon")
+        self.held = ExitStack()
+        listener = self.held.enter_context(hold(directory))
+        spawn = spawn_publisher(listener, nobody.pw_uid, nobody.pw_gid, "pbmon")
         self.supervisor = Supervisor(spawn, log)
         service = Service(collector, self.supervisor, SECOND // 10, clock, log)
         self.signals = FakeSignals()
@@ -76,6 +80,7 @@ class Running:
         if self.thread.is_alive():
             self.stop()
         self.supervisor.close()
+        self.held.close()
         self.socket.close()
         self.context.term()
         self.kernel.close()

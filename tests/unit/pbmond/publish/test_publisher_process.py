@@ -24,6 +24,7 @@ from pbmond.publish.channel import Demand, pair
 from pbmond.publish.grants import COST_PER_USER, PROCESS_COST, Grants
 from pbmond.publish.publisher import NAME, REFUSALS, Publisher, SenderUnknownError, open_socket
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.system.rundir import hold
 from pbmond.wire import NOT_YOURS, Topic, refusal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up being root")
@@ -39,7 +40,9 @@ class Stage:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "pbmond.sock"
-        spawn = spawn_publisher(self.path, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
+        self.held = contextlib.ExitStack()
+        self.listener = self.held.enter_context(hold(directory))
+        spawn = spawn_publisher(self.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
         self.supervisor = Supervisor(spawn, logging.getLogger("test"))
         self.demands: list[Demand] = []
         self.viewers: list[subprocess.Popen[str]] = []
@@ -101,6 +104,7 @@ class Stage:
             sock.close()
         self.context.term()
         self.supervisor.close()
+        self.held.close()
         for viewer in self.viewers:
             viewer.kill()
             viewer.communicate()
@@ -221,7 +225,7 @@ def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None
 
 
 def test_it_ends_with_its_collector(stage: Stage) -> None:
-    spawn = spawn_publisher(stage.path, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
+    spawn = spawn_publisher(stage.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
     ours, theirs = pair()
     with ours:
         with theirs:

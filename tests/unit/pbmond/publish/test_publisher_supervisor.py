@@ -14,8 +14,21 @@ import pytest
 
 from pbmond.patience import VARIABLE
 from pbmond.publish import supervisor as supervisor_module
-from pbmond.publish.channel import RECORD, Demand, pack_demand, receive_frame
-from pbmond.publish.supervisor import HUNG_NS, RESTART_EVERY_NS, Supervisor
+from pbmond.publish.channel import (
+    CANNOT_BECOME,
+    READY,
+    RECORD,
+    Demand,
+    pack_demand,
+    receive_frame,
+)
+from pbmond.publish.supervisor import (
+    ATTEMPTS,
+    HUNG_NS,
+    RESTART_EVERY_NS,
+    PublisherError,
+    Supervisor,
+)
 from pbmond.wire import Topic
 
 LOG = logging.getLogger("test")
@@ -55,6 +68,7 @@ class Nursery:
     def __init__(self) -> None:
         self.children: list[Child] = []
         self.failing = False
+        self.now_ns = 0
         self.supervisor = Supervisor(self.spawn, LOG)
 
     def spawn(self, feed: socket.socket) -> Child:
@@ -111,6 +125,7 @@ def test_demands_of_a_publisher_that_ended_still_come_out_first(nursery: Nursery
 def test_a_publisher_that_ends_again_and_again_is_started_twice_a_second(nursery: Nursery) -> None:
     for now in range(0, 10 * RESTART_EVERY_NS, RESTART_EVERY_NS // 50):
         if nursery.supervisor.ensure(now):
+            nursery.children[-1].feed.send(READY)
             nursery.children[-1].end(1)
         nursery.supervisor.receive()
     assert len(nursery.children) == 10
@@ -238,3 +253,56 @@ def test_close_ends_the_publisher(nursery: Nursery) -> None:
     nursery.supervisor.close()
     assert nursery.children[0].killed
     nursery.supervisor.close()
+
+
+# --- publishers that never serve --------------------------------------------------------------
+
+
+def run_publishers(nursery: Nursery, how_many: int, status: int, *, serving: bool = False) -> None:
+    """Let so many publishers end, one after the other."""
+    for _ in range(how_many):
+        nursery.supervisor.ensure(nursery.now_ns)
+        nursery.now_ns += RESTART_EVERY_NS
+        if serving:
+            nursery.children[-1].feed.send(READY)
+        nursery.children[-1].end(status)
+        nursery.supervisor.receive()
+
+
+def test_a_publisher_that_cannot_become_its_user_ends_the_daemon_at_once(nursery: Nursery) -> None:
+    with pytest.raises(PublisherError, match="cannot become its user: it needs CAP_SETUID"):
+        run_publishers(nursery, 1, CANNOT_BECOME)
+    assert nursery.supervisor.fd is None
+
+
+def test_publishers_that_all_end_before_they_serve_end_the_daemon(nursery: Nursery) -> None:
+    run_publishers(nursery, ATTEMPTS - 1, 1)
+    with pytest.raises(PublisherError, match=r"^the publisher ended \(status 1\)$"):
+        run_publishers(nursery, 1, 1)
+
+
+def test_publishers_that_cannot_be_started_end_the_daemon(nursery: Nursery) -> None:
+    nursery.failing = True
+    for attempt in range(ATTEMPTS - 1):
+        assert not nursery.supervisor.ensure(attempt * RESTART_EVERY_NS)
+    with pytest.raises(PublisherError, match="cannot be started: no more processes"):
+        nursery.supervisor.ensure(ATTEMPTS * RESTART_EVERY_NS)
+
+
+@pytest.mark.parametrize("status", [1, -6, CANNOT_BECOME])
+def test_once_one_has_served_publishers_are_replaced_for_ever(
+    nursery: Nursery, status: int
+) -> None:
+    run_publishers(nursery, 1, -9, serving=True)
+    run_publishers(nursery, 3 * ATTEMPTS, status)
+    assert nursery.supervisor.ensure(nursery.now_ns)
+
+
+def test_publishers_that_keep_ending_are_a_line_a_minute(
+    nursery: Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_publishers(nursery, 121, 1, serving=True)
+    assert [record.message for record in caplog.records] == [
+        "publisher 4321 ended (status 1)",
+        "publisher 4321 ended (status 1); and 119 more times before",
+    ]
