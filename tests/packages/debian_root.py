@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import subprocess
+import termios
 import time
 from pathlib import Path
 from typing import Final
@@ -100,6 +101,7 @@ class Root:
     def on_terminal(self, *words: str, until: str, then: bytes) -> int:
         """Run a command on a terminal, type ``then`` once it shows ``until``; return the status."""
         ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (40, 120))
         os.set_blocking(ours, False)
         process = subprocess.Popen(
             self.command(*words), stdin=theirs, stdout=theirs, stderr=theirs, env=_ENVIRONMENT
