@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -122,7 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE", type=Path, help="read settings from a TOML file")
-    add("--run-dir", metavar="DIR", type=os.path.abspath, help="default: /run/pbmon")
+    path = os.path.abspath
+    add("--run-dir", metavar="DIR", type=path, help="socket and lock (default: /run/pbmon)")
     add("--interval", metavar="SECONDS", type=float, help="time between snapshots (default: 1)")
     add(
         "--baseline",
@@ -130,11 +132,21 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="show what the kernel counted for older processes and connections until now",
     )
-    add("--log-level", choices=LOG_LEVELS, help="default: info")
-    add("--log-file", metavar="FILE", type=os.path.abspath, help="default: standard error")
+    add("--log-level", choices=LOG_LEVELS, help="how much to log (default: info)")
+    add(
+        "--log-file",
+        metavar="FILE",
+        type=os.path.abspath,
+        help="append to it (default: standard error)",
+    )
     add_switch(parser)
     add("--check-config", action="store_true", help="say whether --config is valid, and exit")
-    add("--version", action="version", version=f"pbmond {__version__}")
+    add(
+        "--version",
+        action="version",
+        version=f"pbmond {__version__}",
+        help="print the version and exit",
+    )
     return parser
 
 
@@ -216,6 +228,11 @@ def _check_rights(*, allow_unsafe_code: bool) -> None:
     """Raise StartError unless we have the rights we need, and nobody else may change our code."""
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
+    if find_spec("numpy") is None:  # as where pipx installed the client
+        raise StartError(
+            "this installation of pbmon has what the client needs, and not what the daemon needs: "
+            "install the package pbmond or run packaging/quickstart; or pip install 'pbmon[daemon]'"
+        )
     trials.raise_limits()
     lacking = refusals.lacking(trials.facts())  # without the host's /proc nothing can be looked at
     if lacking is not None:
