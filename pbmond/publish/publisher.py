@@ -43,6 +43,7 @@ MEMORY_BYTES: Final = 512 << 20
 DESCRIPTORS: Final = 4096
 _LIMITS: Final = {
     resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_FSIZE: 0,  # else whoever took it over could let the frames grow, and not unmap
     resource.RLIMIT_AS: MEMORY_BYTES,
     resource.RLIMIT_NOFILE: DESCRIPTORS,
 }

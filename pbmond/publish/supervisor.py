@@ -27,8 +27,8 @@ RESTART_EVERY_NS: Final = 500_000_000
 #: A publisher that says nothing, or does not accept a waiting frame, for this long is replaced.
 HUNG_NS: Final = 10_000_000_000
 
-#: A publisher says at most half of this in a second, whatever viewers do (all topics given up, and as
-#: many others asked for): one that says more is not what was started, and would keep us busy.
+#: A publisher says at most half of this in a second, whatever viewers do (give up all topics and
+#: ask for as many others). One that says more is not what was started, and would keep us busy.
 RECORDS_PER_S: Final = 4 * MAX_TOPICS
 _SECOND_NS: Final = 1_000_000_000
 
