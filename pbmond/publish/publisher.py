@@ -34,6 +34,7 @@ from pbmond.publish.membership import LOOKUPS, Membership
 from pbmond.publish.viewers import Viewers
 from pbmond.system.privileges import become, limit_resources
 from pbmond.system.rights import PUBLISHER_RIGHTS
+from pbmond.system.subordinates import Subordinates
 
 #: The name that ps and pbmon show, instead of the interpreter's. The kernel keeps 15 bytes.
 NAME: Final = b"pbmond-publish"
@@ -172,7 +173,8 @@ def main(arguments: list[str]) -> int:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         places = max(1, min(IN_ALL, descriptors - _OTHER_DESCRIPTORS))
         complaints, membership = Complaints(_say), Membership(arguments[4])
-        viewers = Viewers(listening, membership, complaints, places)
+        account = Subordinates().account
+        viewers = Viewers(listening, membership, complaints, places, account)
         feed.send(READY)
         Publisher(viewers, feed, membership, complaints).run()
     except (BrokenPipeError, ConnectionResetError):
