@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pbmond import __version__
-from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, load
+from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, check_capacities, load
 from pbmond.kernel.attach import AttachError, Attaching
 from pbmond.loader import refusals, trials
 from pbmond.loader.refusals import Refused
@@ -22,11 +22,14 @@ from pbmond.patience import PatienceError, factor
 from pbmond.publish.supervisor import PublisherError
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
+from pbmond.system.one_line import one_line
 from pbmond.system.rundir import RunDirError, hold
 from pbmond.system.signals import Signals
 
 _FAILURE: Final = 1
 _USAGE: Final = 2
+#: Tables of more bytes take seconds to make.
+_LARGE_TABLES: Final = 512 << 20
 #: Commands beside the daemon itself: modules whose main() takes what follows.
 _COMMANDS: Final = {"probes": "pbmond.probes.cli", "selftest": "pbmond.selftest.cli"}
 
@@ -40,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without the whole usage."""
-        self.exit(_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(_USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,8 +80,10 @@ def _run(config: Config) -> int:
 
 def configuration(options: argparse.Namespace) -> Config:
     """Return the settings of the file, or the defaults, overridden by the command line."""
-    defaults = Config.for_memory(total_bytes())
-    config = load(options.config, uid_of, defaults) if options.config else defaults
+    memory_bytes, processes = total_bytes(), _processes()
+    config = Config.for_memory(memory_bytes, processes)
+    if options.config:
+        config = load(options.config, uid_of, config, roots_own=os.geteuid() == 0)
     overrides: dict[str, Any] = {}
     for name in ("interval", "run_dir", "baseline", "log_level", "log_file"):
         given = getattr(options, name)
@@ -90,7 +95,14 @@ def configuration(options: argparse.Namespace) -> Config:
             option = "--" + name.replace("_", "-")
             raise ConfigError(f"{option} {given}: must be {key.allowed}; see pbmond --help")
         overrides[key.field] = value
-    return replace(config, **overrides)
+    config = replace(config, **overrides)
+    check_capacities(config, memory_bytes, processes)
+    return config
+
+
+def _processes() -> int:
+    """Return how many processes there are now."""
+    return sum(name.isdigit() for name in os.listdir("/proc"))  # noqa: PTH208 - names only
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,7 +145,7 @@ def print_lines(lines: Iterable[str]) -> int:
 
 def fail(program: str, message: str, status: int) -> int:
     """Say on standard error in one line why ``program`` ends; return its exit ``status``."""
-    sys.stderr.write(f"{program}: {message}\n")
+    sys.stderr.write(f"{program}: {one_line(message)}\n")
     return status
 
 
@@ -185,6 +197,10 @@ def _serve(config: Config, log: Log) -> None:
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
         give_large_blocks_back()
+        if config.tables_bytes > _LARGE_TABLES:
+            logging.getLogger("pbmond").info(
+                "making tables of %d MiB, which takes a while", config.tables_bytes >> 20
+            )
         try:
             attaching = Attaching(config, logging.getLogger("pbmond"))
             from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs

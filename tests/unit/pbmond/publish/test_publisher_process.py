@@ -219,7 +219,8 @@ def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     loaded = {name for name in out.stdout.split() if name.split(".")[0] in ("numpy", "pbmond")}
     assert loaded == {
-        *("pbmond", "pbmond.fields", "pbmond.wire", "pbmond.system", "pbmond.system.privileges"),
+        *("pbmond", "pbmond.bounds", "pbmond.fields", "pbmond.wire"),
+        *("pbmond.system", "pbmond.system.privileges"),
         *("pbmond.publish", "pbmond.publish.admission", "pbmond.publish.channel"),
         *("pbmond.publish.complaints", "pbmond.publish.grants", "pbmond.publish.membership"),
         *("pbmond.publish.peers", "pbmond.publish.publisher", "pbmond.publish.shares"),
