@@ -46,7 +46,8 @@ def test_any_record_is_canonical_or_a_feed_error(record: bytes) -> None:
     [
         channel.RECORD.pack(2, 0, 0, 0, 0, 0),
         channel.RECORD.pack(1, 2, 0, 0, 0, 0),
-        channel.RECORD.pack(1, 0, 3, 0, 0, 0),
+        channel.RECORD.pack(1, 0, 4, 0, 0, 0),
+        channel.RECORD.pack(1, 1, 2, 0, 5, 0),  # what moved, in the scope of a user
         channel.RECORD.pack(1, 0, 0, 1, 0, 0),
         channel.RECORD.pack(1, 0, 0, 0, 5, 0),  # a uid in scope all
         channel.RECORD.pack(1, 0, 1, 0, 0, 5),  # a pid on a topic without one
