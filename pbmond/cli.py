@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import grp
 import logging
 import os
-import pwd
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -15,11 +15,13 @@ from typing import Any, Final, NoReturn
 
 from pbmond import __version__
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, check_capacities, load
-from pbmond.kernel.attach import AttachError, Attaching
-from pbmond.loader import refusals, trials
+from pbmond.kernel.attach import Attaching, scratch_in
+from pbmond.kernel.loading import AttachError
+from pbmond.loader import ownership, refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
 from pbmond.publish.supervisor import PublisherError
+from pbmond.system import accounts
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.one_line import one_line
@@ -64,12 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.check_config:
         sys.stdout.write(f"{options.config}: valid\n")
         return 0
-    return _run(config)
+    return _run(config, allow_unsafe_code=options.allow_unsafe_code)
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, *, allow_unsafe_code: bool) -> int:
     try:
-        _serve(config, _log(config))
+        _serve(config, _log(config), allow_unsafe_code=allow_unsafe_code)
     except (StartError, RunDirError, Refused) as error:
         return fail("pbmond", str(error), _FAILURE)
     except Exception as error:  # a bug: the traceback goes to the log, one line to the user
@@ -127,9 +129,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--log-level", choices=LOG_LEVELS, help="default: info")
     add("--log-file", metavar="FILE", type=os.path.abspath, help="default: standard error")
+    add_switch(parser)
     add("--check-config", action="store_true", help="say whether --config is valid, and exit")
     add("--version", action="version", version=f"pbmond {__version__}")
     return parser
+
+
+def add_switch(parser: argparse.ArgumentParser) -> None:
+    """Add the option of all that runs as root: do it even if others may change the code."""
+    parser.add_argument(
+        ownership.SWITCH,
+        action="store_true",
+        help="run code that others than root may change: for developers, who are root's equals",
+    )
 
 
 def print_lines(lines: Iterable[str]) -> int:
@@ -150,11 +162,12 @@ def fail(program: str, message: str, status: int) -> int:
 
 
 def uid_of(user: str) -> int | None:
-    """Return the uid of ``user``, None if there is no such user."""
+    """Return the uid of ``user``, None if there is no such user. Raises ConfigError."""
     try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        return None
+        account = accounts.user(user)
+    except accounts.AccountsError as error:
+        raise ConfigError(str(error)) from None
+    return None if account is None else account.pw_uid
 
 
 def _log(config: Config) -> Log:
@@ -168,25 +181,48 @@ def _log(config: Config) -> Log:
 
 def _publisher_account(config: Config) -> tuple[int, int]:
     try:
-        account = pwd.getpwnam(config.publisher_user)
-    except KeyError:
+        account = accounts.user(config.publisher_user)
+    except accounts.AccountsError as error:
+        raise StartError(str(error)) from None
+    if account is None:
         raise StartError(
             f"there is no user {config.publisher_user!r}; create it: useradd --system "
             f"--user-group --no-create-home --shell /usr/sbin/nologin {config.publisher_user}"
-        ) from None
+        )
     if account.pw_uid == 0:
         raise StartError(f"publisher_user {config.publisher_user!r} is root; name another user")
     return account.pw_uid, account.pw_gid
 
 
-def _serve(config: Config, log: Log) -> None:
+def _check_access_group(config: Config) -> None:
+    """Accept the default if there is no such group: then only root sees every process."""
+    try:
+        grp.getgrnam(config.access_group)
+    except KeyError:
+        if config.access_group != Config().access_group:
+            raise StartError(
+                f"access_group: there is no group {config.access_group!r}; create it "
+                f"(groupadd --system {config.access_group}), or name another"
+            ) from None
+        logging.getLogger("pbmond").info(
+            "there is no group %s: only root sees every process", config.access_group
+        )
+
+
+def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
     trials.raise_limits()
-    lacking = refusals.lacking(trials.facts())
+    lacking = refusals.lacking(trials.facts())  # without the host's /proc nothing can be looked at
     if lacking is not None:
         raise StartError(lacking)
+    unsafe = ownership.refusal()
+    if unsafe is not None:
+        if not allow_unsafe_code:
+            raise StartError(unsafe)
+        logging.getLogger("pbmond").warning("%s", ownership.accepted(unsafe))
     account = _publisher_account(config)
+    _check_access_group(config)
     hangup_ends = config.log_file is None and sys.stderr.isatty()
     with (
         Signals(log.reopen, hangup_ends=hangup_ends) as signals,
@@ -202,9 +238,15 @@ def _serve(config: Config, log: Log) -> None:
                 "making tables of %d MiB, which takes a while", config.tables_bytes >> 20
             )
         try:
-            attaching = Attaching(config, logging.getLogger("pbmond"))
-            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
+            with scratch_in(config.run_dir) as scratch:
+                attaching = Attaching(
+                    config,
+                    logging.getLogger("pbmond"),
+                    scratch,
+                    allow_unsafe_code=allow_unsafe_code,
+                )
+                from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-            serve(config, attaching, listener, account, signals)
+                serve(config, attaching, listener, account, signals)
         except (AttachError, PublisherError) as error:
             raise StartError(str(error)) from None

@@ -73,7 +73,7 @@ class Config:
 
     The defaults are those of a host with 4 to 32 GiB of memory, see ``for_memory``.
     ``bcc_python`` None: find an interpreter that has bcc. ``log_file`` None: log to standard
-    error.
+    error. ``proc_time_s`` is per snapshot, see ``proc_time_ns``.
     """
 
     interval_s: float = 1.0
@@ -94,6 +94,7 @@ class Config:
     access_group: str = "pbmon"
     bcc_python: Path | None = None
     baseline: bool = False
+    proc_time_s: float = 0.1
     log_level: str = "info"
     log_file: Path | None = None
 
@@ -110,6 +111,11 @@ class Config:
     def tables_bytes(self) -> int:
         """How much kernel memory the tables take, about; all of it at the start."""
         return sum(getattr(self, f"{name}_capacity") * size for name, size in _ENTRY_BYTES.items())
+
+    @property
+    def proc_time_ns(self) -> int:
+        """How much time the work in /proc may take for one snapshot; at most half the interval."""
+        return round(min(self.proc_time_s, self.interval_s / 2) * 1e9)
 
     def visible(self, pid: int, name: bytes, uid: int) -> bool:
         """Return whether a process is shown: it is included (or none is), and not excluded."""
@@ -240,6 +246,9 @@ KEYS: Final[Mapping[str, _TomlKey]] = {
         "bcc_python", _absolute_or_empty, 'an absolute path, or "" to find an interpreter with bcc'
     ),
     "baseline": _TomlKey("baseline", _boolean, "true or false"),
+    "proc_budget": _TomlKey(
+        "proc_time_s", _seconds(0.001, 10), "a number of seconds from 0.001 to 10"
+    ),
     "log_level": _choice("log_level", LOG_LEVELS),
     "log_file": _TomlKey(
         "log_file", _absolute_or_empty, 'an absolute path, or "" for standard error'

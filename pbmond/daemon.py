@@ -18,6 +18,7 @@ from pbmond.kernel.maps import Kernel
 from pbmond.publish.supervisor import Supervisor, spawn_publisher
 from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
+from pbmond.system.memory import give_back
 from pbmond.system.privileges import reduce_collector
 from pbmond.system.signals import Signals
 
@@ -45,7 +46,7 @@ def serve(
             reduce_collector()
             signals.serve()
             interval_ns = round(config.interval_s * 1e9)
-            service = Service(collector, supervisor, interval_ns, clock, log)
+            service = Service(collector, supervisor, interval_ns, clock, log, give_back=give_back)
             service.run(kernel.events_fd, signals)
         finally:
             kernel.close()
@@ -79,7 +80,12 @@ def _collector(
         from pbmond.host import baseline  # noqa: PLC0415 - only who wants it loads it
 
         store.set_before(baseline.read(proc, began_ns, logging.getLogger("pbmond")))
-    return Collector(kernel, proc, store, identity, clock, host=host, containers=containers)
+    return Collector(
+        *(kernel, proc, store, identity, clock),
+        host=host,
+        containers=containers,
+        proc_time_ns=config.proc_time_ns,
+    )
 
 
 def _store(config: Config, proc: Procfs, started_ns: int) -> Store:

@@ -76,9 +76,9 @@ class MovedTable:
 class MovedTick:
     """One tick; the times are those of ``pbmond.wire.Message``.
 
-    ``totals`` are the host's counters, by COUNTERS, as a column of "u8", and ``lost`` what is missing in them, by
-    reason, both since the daemon began. The increases of processes and retired add up to those of
-    the totals.
+    ``totals`` are the counters of the host, by COUNTERS, as a column of "u8"; ``lost`` is what is
+    missing in them, by reason; both since the daemon began. The increases of processes and retired
+    add up to those of the totals.
     """
 
     seq: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from typing import Final, Protocol
 
@@ -24,6 +24,9 @@ SENDING_SHARE: Final = 0.5
 
 #: After a tick, the next one may come early only after so many times as long as that one took.
 EARLY_PAUSE: Final = 1
+
+#: How often memory that is free is given back, when there is nothing to send.
+GIVE_BACK_NS: Final = 10_000_000_000
 
 _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
 _PUBLISHER_NS: Final = 2_000_000_000  # how often to see whether it is alive
@@ -68,7 +71,14 @@ class Service:
     """Runs a collector on a schedule and hands its snapshots to the publisher."""
 
     def __init__(
-        self, collector: Collector, feed: Feed, interval_ns: int, clock: Clock, log: logging.Logger
+        self,
+        collector: Collector,
+        feed: Feed,
+        interval_ns: int,
+        clock: Clock,
+        log: logging.Logger,
+        *,
+        give_back: Callable[[], None] = lambda: None,
     ) -> None:
         self._collector = collector
         self._feed = feed
@@ -81,6 +91,8 @@ class Service:
         self._refilled_ns = 0
         self._budget_ns = 0  # what is left of it for frames until the next tick
         self._next_tick_ns = 0
+        self._give_back = give_back
+        self._given_back_ns = clock.monotonic()
         self._early_ns = 0  # no tick comes early before that
 
     def run(self, events_fd: int, signals: SignalHandler) -> None:
@@ -109,6 +121,9 @@ class Service:
             self._tick()
         self._demands()
         self._send()
+        if not self._outbox and self._clock.monotonic() >= self._given_back_ns + GIVE_BACK_NS:
+            self._give_back()
+            self._given_back_ns = self._clock.monotonic()
         return True
 
     def _poll(self, events_fd: int, signals_fd: int, timeout_ns: int) -> set[int]:

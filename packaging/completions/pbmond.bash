@@ -25,7 +25,7 @@ _pbmond() {
         --log-level) choices='debug info warning error' ;;
         --interval) choices='' ;;
         *)
-            choices='probes selftest --config --run-dir --interval --baseline --log-level --log-file --check-config
+            choices='probes selftest --config --run-dir --interval --baseline --log-level --log-file --allow-unsafe-code --check-config
                 --version --help'
             ;;
     esac
@@ -41,7 +41,7 @@ _pbmond_probes() {
             return
             ;;
         --seconds) choices='' ;;
-        *) choices='--seconds --json --run-dir --help' ;;
+        *) choices='--seconds --json --run-dir --allow-unsafe-code --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }
@@ -56,7 +56,7 @@ _pbmond_selftest() {
             ;;
         --only) choices=$(pbmond selftest --list 2>/dev/null | cut -d' ' -f1) ;;
         --seed) choices='' ;;
-        *) choices='--json --seed --only --list --config --help' ;;
+        *) choices='--json --seed --only --list --config --allow-unsafe-code --help' ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }

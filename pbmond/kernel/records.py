@@ -266,7 +266,8 @@ class ProcSample:
 
     ``start_ns`` is the requested one. ``open_inodes`` has device and inode number of every open
     descriptor, the device as the kernel numbers it. ``seen`` describes the process as it is now.
-    ``gone``: (pid, start_ns) no longer exists, and the other fields are None.
+    ``gone``: (pid, start_ns) no longer exists, and the other fields are None. ``cut``: there was no
+    time to read all of it.
     """
 
     pid: int
@@ -275,6 +276,7 @@ class ProcSample:
     open_inodes: frozenset[tuple[int, int]] | None
     seen: ProcessSeen | None
     gone: bool
+    cut: bool = False
 
     @classmethod
     def of_ended(cls, pid: int, start_ns: int) -> ProcSample:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import struct
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,8 +156,7 @@ class Compiled:
         flags = [*([] if source.debug else ["-g0"]), f"-I{source.directory}", *defines]
         text = Path(source.directory, "pbmon.c").read_text()
         try:
-            with _scratch_directory():
-                self._module = bcc.BPF(text=text, cflags=flags, allow_rlimit=False)
+            self._module = bcc.BPF(text=text, cflags=flags, allow_rlimit=False)
         except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
             raise CompileError(str(error) or type(error).__name__) from None
         self._library = bcc.lib
@@ -201,14 +198,3 @@ def _last_words(log: str) -> str:
     lines = [line.strip() for line in log.splitlines()]
     lines = [line for line in lines if line and not line.startswith(_FIGURES)]
     return lines[-1] if lines else ""
-
-
-class _scratch_directory:  # noqa: N801 - a context manager
-    """A private TMPDIR: bcc writes predictable names into a shared one (CVE-2024-2314)."""
-
-    def __enter__(self) -> None:
-        self._path = tempfile.mkdtemp(prefix="pbmond-")
-        os.environ["TMPDIR"] = self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)

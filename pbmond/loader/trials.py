@@ -60,6 +60,7 @@ def facts() -> Facts:
         opened=_opened(),
         pid_namespace=_is_not_the_hosts("pid"),
         time_namespace=_is_not_the_hosts("time"),
+        lockdown=_lockdown(),
     )
 
 
@@ -144,6 +145,14 @@ def _is_not_the_hosts(namespace: str) -> bool:
         return Path(f"/proc/self/ns/{namespace}").stat().st_ino != _HOSTS[namespace]
     except OSError:  # a kernel without such namespaces
         return False
+
+
+def _lockdown() -> str | None:
+    try:
+        text = Path("/sys/kernel/security/lockdown").read_text()
+    except OSError:  # a kernel without it, or securityfs is not mounted
+        return None
+    return text.partition("[")[2].partition("]")[0]
 
 
 def _paranoid() -> int | None:

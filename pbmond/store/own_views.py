@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.fields import NO_UID
-from pbmond.store.process_counters import ProcessCounters, widened
+from pbmond.store.process_counters import ProcessCounters, resized
 from pbmond.store.rows import RowState
 from pbmond.store.values import VALUES, values_of
 
@@ -149,9 +149,9 @@ class OwnViews:
         self._tick = 0
         self._sure = 0  # of processes since this tick, the kernel's first word may be lost
 
-    def grow(self, capacity: int) -> None:
+    def resize(self, capacity: int) -> None:
         """Make room for ``capacity`` slots."""
-        self._views = {name: widened(each, capacity) for name, each in self._views.items()}
+        self._views = {name: resized(each, capacity) for name, each in self._views.items()}
 
     def begin(self, tick: int) -> None:
         """Start a tick."""

@@ -23,7 +23,7 @@ from pbmond.kernel.records import (
     ProcSample,
 )
 from pbmond.store.own_views import OwnRows, OwnViews, Word
-from pbmond.store.process_counters import ProcessCounters, widened
+from pbmond.store.process_counters import ProcessCounters, resized
 from pbmond.store.process_disk import Bytes, ProcessDisk
 from pbmond.store.process_index import ProcessIndex
 from pbmond.store.process_places import ProcessPlaces, Sums
@@ -39,7 +39,9 @@ RUNNING = STATES.index("running")
 EXITED = STATES.index("exited")
 FREE = 255
 
-_CAPACITY = 256  # slots at first
+_CAPACITY = 256  # slots at first, and at least
+#: Memory for slots is given back when so long no more than a quarter of it was in use.
+ROOMY_NS = 60_000_000_000
 
 BEFORE = tuple(name for name in TABLES["processes"] if name.startswith("before_"))
 INFO = np.dtype(
@@ -94,6 +96,7 @@ class ProcessTable:
         self._tick = 0
         self._unknown_until_exit: list[int] = []  # slots, in this tick
         self.now_ns = 0
+        self._crowded_ns = 0  # when more than a quarter of the slots was in use last
         self.counters = ProcessCounters(_CAPACITY)
         self.disk = ProcessDisk(_CAPACITY, started_ns)
         self.views = OwnViews(_CAPACITY)
@@ -106,6 +109,7 @@ class ProcessTable:
         """Start a tick: what is counted from here on is its delta."""
         self._tick, self.now_ns = tick, now_ns
         self._unknown_until_exit.clear()
+        self._give_back()
         self.counters.begin(self._index.high)
         self.disk.begin(now_ns, interval_ns)
         self.views.begin(tick)
@@ -139,7 +143,7 @@ class ProcessTable:
         predecessor = self._index.newest(pid)
         slot = self._index.add(pid, start_ns)
         if slot == len(self.info):
-            self._grow(2 * slot)
+            self._resize(2 * slot)
         info = self.info[slot]
         info["pid"], info["born"] = pid, self._tick
         info["start_ns"] = info["shown_start_ns"] = start_ns
@@ -154,13 +158,21 @@ class ProcessTable:
             self._exit(other if other_ns < start_ns else slot, self.now_ns)
         return slot
 
-    def _grow(self, capacity: int) -> None:
+    def _resize(self, capacity: int) -> None:
         used = len(self.info)
-        self.info = widened(self.info, capacity)
+        self.info = resized(self.info, capacity)
         self.info["state"][used:] = FREE
-        self.counters.grow(capacity)
-        self.disk.grow(capacity)
-        self.views.grow(capacity)
+        self.counters.resize(capacity)
+        self.disk.resize(capacity)
+        self.views.resize(capacity)
+
+    def _give_back(self) -> None:
+        """Halve the arrays if most of them has been free for a while."""
+        capacity = len(self.info)
+        if capacity == _CAPACITY or 4 * self._index.high > capacity:
+            self._crowded_ns = self.now_ns
+        elif self.now_ns - self._crowded_ns >= ROOMY_NS:
+            self._resize(max(_CAPACITY, capacity // 2))
 
     def free(self, slot: int) -> list[tuple[Group, NDArray[np.uint64]]]:
         """Forget a process; return its final counters by group, the one it ended in first."""
@@ -174,6 +186,7 @@ class ProcessTable:
             self._retire_own(slot, where, moved, processes=not index)
         self._index.remove(slot, int(info["pid"]), int(info["start_ns"]))
         self._texts.clear(slot)
+        self._texts.cut(self._index.high)
         self.disk.clear(slot)
         self.views.clear(slot)
         self.info[slot] = np.zeros((), INFO)
@@ -276,13 +289,22 @@ class ProcessTable:
         if sample.gone:
             self._exit(slot, self.now_ns)
             return slot
-        if sample.disk is not None:
+        if sample.disk is None:
+            self.disk.miss(slot)
+        else:
             self._set_disk(slot, self.disk.sample(slot, sample.disk))
         if sample.seen is not None:
             word = Word(sample.seen.viewer, announced=False, ahead=True)
             self._describe(slot, sample.seen, word)
             if sample.disk is not None:
                 self.views.confirm(slot)
+        return slot
+
+    def postpone(self, pid: int, start_ns: int) -> int | None:
+        """Say that a process was due for a sample and had none; return what ``sample`` returns."""
+        slot = self._index.find(pid, start_ns)
+        if slot is not None:
+            self.disk.miss(slot)
         return slot
 
     def set_before(self, accounting: IoAccounting) -> None:

@@ -311,10 +311,17 @@ class Store:
         """
         return due(self._processes, budget, quiet)
 
-    def apply_proc(self, samples: Sequence[ProcSample]) -> None:
-        """Take the samples of processes that /proc gave in this tick."""
+    def apply_proc(
+        self, samples: Sequence[ProcSample], postponed: Iterable[ProcessKey] = ()
+    ) -> None:
+        """Take the samples of processes that /proc gave in this tick.
+
+        Of the ``postponed``, which should have had one, it is not known what they do on disks and
+        have open.
+        """
         listed: list[int] = []
-        unlisted: list[int] = []
+        slots = (self._processes.postpone(*each) for each in postponed)
+        unlisted = [slot for slot in slots if slot is not None]
         opened: list[tuple[int, int, int]] = []
         for sample in samples:
             slot = self._processes.sample(sample)

@@ -1,5 +1,6 @@
-"""What the daemon asks of the operating system: privileges, run directory, log, signals, allocator.
+"""What the daemon asks of the operating system: users, rights, run directory, log, signals, memory.
 
-Offers: logfile, memory, one_line, privileges, rundir, safe_paths, signals.
-Imports: nothing.
+Offers: accounts, environment, logfile, memory, one_line, privileges, rundir, safe_paths,
+    signals.
+Imports: pbmond.patience.
 """

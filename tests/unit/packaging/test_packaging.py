@@ -202,7 +202,7 @@ def scripts() -> Iterator[Path]:
         Path(directory).chmod(0o755)
         copies = Path(directory) / "packaging"
         copies.mkdir(mode=0o755)
-        for name in ("quickstart", "check", "common.sh", "page.sh"):
+        for name in ("quickstart", "check", "common.sh", "page.sh", "install.sh"):
             shutil.copy(PACKAGING / name, copies)
         yield copies
 
@@ -232,5 +232,5 @@ def test_quickstart_describes_its_options(scripts: Path) -> None:
     ran = run(scripts / "quickstart", "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert set(re.findall(r"^  (--[a-z-]+)", ran.stdout, re.MULTILINE)) == {
-        "--setup-only", "--dev", "--stop", "--help"
+        "--prefix", "--setup-only", "--dev", "--stop", "--uninstall", "--help"
     }  # fmt: skip
