@@ -52,11 +52,11 @@ class MovedLog:
         self._ticks: deque[_Encoded] = deque()
         #: By table and id: the tick in which it was described, and how.
         self._told: dict[str, dict[int, tuple[int, tuple[Any, ...]]]] = {name: {} for name in TOLD}
-        self._wanted = -TICKS  # the newest tick of which there was a frame
+        self._wanted = -TICKS - 1  # the newest tick of which there was a frame
 
     def keep(self, messages: Messages) -> None:
         """Take a new tick, if anybody had a frame lately."""
-        if messages.meta.seq - self._wanted < TICKS:
+        if messages.meta.seq - self._wanted <= TICKS:
             self._add(messages)
         else:
             self._drop(len(self._ticks))
