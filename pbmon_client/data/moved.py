@@ -90,12 +90,12 @@ class MovedReader:
     """
 
     def __init__(self, columns: Mapping[str, Sequence[str]], after: Position | None = None) -> None:
-        self._places: Final = {
-            table: [COLUMNS[table].index(name) for name in names]
-            for table, names in columns.items()
-        }
+        self._columns: Final = {table: tuple(columns.get(table, ())) for table in COLUMNS}
+        for table, names in self._columns.items():
+            if unknown := {*names} - {*COLUMNS[table]}:
+                raise ValueError(f"{table} has no {', '.join(unknown)}")
         self._position = after
-        self._known = _Descriptions()
+        self._known = _Descriptions("", self._columns)
 
     def take(self, message: MovedMessage) -> Iterator[Happened]:
         """Yield the ticks that are new, oldest first. WireError if they cannot be."""
@@ -103,7 +103,7 @@ class MovedReader:
         if last is None or last.epoch != message.epoch:
             last = Position(message.epoch, 0, (0,) * len(COUNTERS))
         if self._known.epoch != message.epoch:
-            self._known = _Descriptions(message.epoch)
+            self._known = _Descriptions(message.epoch, self._columns)
         # Of the older ticks, rows may have been described before the message's first.
         complete = message.first if self._known.seq >= message.first - 1 else message.seq
         for seq, packed in enumerate(message.ticks, message.first):
@@ -149,15 +149,12 @@ class MovedReader:
     def _increases(self, name: str, table: MovedTable) -> Increases:
         columns = table.rows.columns
         ids = columns["id"].tolist()
-        places = self._places.get(name, [])
-        described = self._known.rows(name, ids)
-        changing = zip(*(columns[each] for each in CHANGING[name]), strict=True)
-        values = (
-            [each + more for each, more in zip(described, changing, strict=True)]
-            if CHANGING[name]
-            else described
-        )
-        rows = [tuple(map(row.__getitem__, places)) for row in values]
+        rows = self._known.rows(name, ids)
+        for changing in CHANGING[name]:
+            if changing in self._columns[name]:
+                at = self._columns[name].index(changing)
+                values = zip(rows, columns[changing], strict=True)
+                rows = [(*row[:at], value, *row[at + 1 :]) for row, value in values]
         bits = np.arange(len(ROW_COUNTERS[name]), dtype=np.uint64)
         masks = np.array(columns["mask"], np.uint64)
         counters = np.zeros((len(ids), len(bits)), np.int64)
@@ -165,22 +162,26 @@ class MovedReader:
         return Increases(ids, rows, counters)
 
     def _retired(self, table: Table) -> Increases:
-        names = COLUMNS["retired"]
-        rows = list(zip(*(table.columns[name] for name in names), strict=True))
-        places = self._places.get("retired", [])
         counters = np.array([table.columns[name] for name in COUNTERS], np.int64)
         return Increases(
             (),
-            [tuple(map(row.__getitem__, places)) for row in rows],
+            _rows(table, self._columns["retired"]),
             counters.T,
         )
 
 
-class _Descriptions:
-    """What ticks have said about rows, as tuples of DESCRIPTION."""
+def _rows(table: Table, names: Sequence[str]) -> list[RowValues]:
+    nothing = [None] * table.length
+    columns = [table.columns.get(name, nothing) for name in names]
+    return list(zip(*columns, strict=True)) if columns else [()] * table.length
 
-    def __init__(self, epoch: str = "") -> None:
+
+class _Descriptions:
+    """What ticks have said about rows, as tuples of some columns; what they lack is None."""
+
+    def __init__(self, epoch: str, columns: Mapping[str, Sequence[str]]) -> None:
         self.epoch: Final = epoch
+        self._columns: Final = columns
         self.seq = 0  # the newest tick
         self._rows: dict[str, dict[int, tuple[int, RowValues]]] = {name: {} for name in DESCRIPTION}
         self._told: deque[tuple[int, str, list[int]]] = deque()
@@ -189,10 +190,8 @@ class _Descriptions:
         """Take the descriptions of a tick."""
         self.seq = tick.seq
         for name, table in tick.tables.items():
-            columns = table.told.columns
-            ids = columns["id"].tolist()
-            values = zip(*(columns[each] for each in DESCRIPTION[name]), strict=True)
-            told = zip(ids, values, strict=True)
+            ids = table.told.columns["id"].tolist()
+            told = zip(ids, _rows(table.told, self._columns[name]), strict=True)
             self._rows[name].update((number, (tick.seq, row)) for number, row in told)
             self._told.append((tick.seq, name, ids))
 

@@ -278,6 +278,11 @@ def test_the_columns_are_those_that_were_asked_for() -> None:
     assert happened.tables["files"].rows == []
 
 
+def test_columns_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ValueError, match="files has no pat"):
+        MovedReader({"files": ("pat",)})
+
+
 def test_what_changes_all_the_time_is_said_without_a_description() -> None:
     assert {name for named in CHANGING.values() for name in named} == {"rtt_us"}
     assert not any({*CHANGING[name]} & {*DESCRIPTION[name]} for name in TABLES)
