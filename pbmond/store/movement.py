@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pbmond.store.rows import Moved, RowState
+from pbmond.store.rows import Moved, RowState, RowTable
 from pbmond.store.values import VALUES
 
 
@@ -43,3 +43,20 @@ class Movement:
             len(index),
         )
         return rows, sums
+
+
+class Movements:
+    """Collects the parts of one tick."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[RowTable, RowState, NDArray[np.int32], Moved]] = []
+
+    def add(self, table: RowTable, slots: NDArray[np.int32], moved: Moved) -> None:
+        """Take what rows of a table moved, and the slot of each."""
+        self._parts.append((table, table.state, slots, moved))
+
+    def of(self, table: RowTable) -> Movement:
+        """Return the movement of one table."""
+        return Movement(
+            tuple((state, slots, moved) for of, state, slots, moved in self._parts if of is table)
+        )

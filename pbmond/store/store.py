@@ -30,7 +30,7 @@ from pbmond.kernel.records import (
 )
 from pbmond.store.before import Before
 from pbmond.store.coverage import Coverage
-from pbmond.store.movement import Movement
+from pbmond.store.movement import Movements
 from pbmond.store.naming import Naming
 from pbmond.store.process_choices import (
     Due,
@@ -101,7 +101,7 @@ class Store:
         self._before = Before()
         self._listening: frozenset[tuple[int, int]] = frozenset()
         self._uncovered: list[tuple[RowTable, RowState, NDArray[np.int32], Moved]] = []
-        self._moved: list[tuple[RowTable, RowState, NDArray[np.int32], Moved]] = []  # in the tick
+        self._moved = Movements()
         self._unread = np.zeros(len(COUNTERS), np.uint64)
         self._lost_events = 0
         self._tick = 0
@@ -133,7 +133,7 @@ class Store:
         self._time_ns, self._wall_ns = reading.time_ns, reading.wall_ns
         self._tick += 1
         self._cover()
-        self._moved = []
+        self._moved = Movements()
         self._unread = np.zeros(len(COUNTERS), np.uint64)
         self._processes.begin(self._tick, reading.time_ns, self._interval_ns)
         self._free_finished()
@@ -189,7 +189,7 @@ class Store:
         classes = (state.keys if table is self._overflow else state.counters)["class"][index]
         self._processes.counters.add(slots, classes, deltas)
         if table is not self._overflow:
-            self._moved.append((table, state, slots, moved))
+            self._moved.add(table, slots, moved)
         if table is not self._files:
             self._uncovered.append((table, state, slots, moved))
 
@@ -390,15 +390,10 @@ class Store:
             flows=self._flows.view(),
             before=self._before,
             files=self._files.view(),
-            flows_moved=self._movement(self._flows),
-            files_moved=self._movement(self._files),
+            flows_moved=self._moved.of(self._flows),
+            files_moved=self._moved.of(self._files),
             unread=self._unread,
             planes=self._history.planes(),
             listening=self._listening,
             coverage=self._coverage.freeze(first=not self._interval_ns),
-        )
-
-    def _movement(self, table: RowTable) -> Movement:
-        return Movement(
-            tuple((state, slots, moved) for of, state, slots, moved in self._moved if of is table)
         )

@@ -16,7 +16,7 @@ from kernel_model import HIDDEN_PID, TICKS, Model, Tick, run
 
 from pbmon_client.data.moved import COLUMNS, Happened, MovedReader
 from pbmond import moved_wire, wire
-from pbmond.fields import CHANGING, COUNTERS, DESCRIPTION, IDENTITY
+from pbmond.fields import CHANGING, COUNTERS, DESCRIPTION, IDENTITY, NO_UID
 from pbmond.moved_wire import ROW_COUNTERS, decode_moved, decode_tick, encode_moved, encode_tick
 from pbmond.publish import moved_log
 from pbmond.publish.moved_log import MovedLog
@@ -259,6 +259,42 @@ def test_a_reader_that_starts_again_is_told_what_moved_since_the_last_one() -> N
     assert next_one.missed == 20
     assert next_one.missed_totals[received] == 200
     assert next_one.totals[received] == 10
+
+
+def test_the_first_message_of_a_reader_tells_its_newest_tick() -> None:
+    daemon = Daemon("epoch")
+    for _ in range(moved_wire.TICKS + 3):  # the row is described again in the last but two
+        daemon.log.frame(moving(daemon))
+    reader = MovedReader(COLUMNS)
+    (happened,) = take(reader, daemon.log.frame(moving(daemon)))
+    assert happened.position.seq == happened.missed + 1 == moved_wire.TICKS + 4
+    assert [row[0] for row in happened.tables["processes"].rows] == [7]
+    assert len(take(reader, daemon.log.frame(moving(daemon)))) == 1
+
+
+def test_what_no_reading_showed_is_of_nobody() -> None:
+    daemon, reader = Daemon("epoch"), MovedReader(COLUMNS)
+    reading = make.reading(1)
+    daemon.store.apply(reading)
+    unread = make.counters(make.counter(5, "net", (70, 0, 1, 0)))
+    daemon.store.fold(unread, make.counters(), make.counters())
+    messages = Messages(daemon.store.snapshot(), make.META)
+    (happened,) = take(reader, daemon.log.frame(messages))
+    retired = happened.tables["retired"]
+    assert retired.rows == [(None,) * 6 + (NO_UID,)]
+    assert retired.counters.sum(axis=0).tolist() == happened.totals.tolist()
+    assert happened.totals[COUNTERS.index("net_rx_bytes")] == 70
+
+
+def test_what_the_configuration_hides_is_excluded_by_user() -> None:
+    daemon, reader = Daemon("epoch"), MovedReader(COLUMNS)
+    daemon.model.events = [make.seen(HIDDEN_PID, uid=1000)]
+    daemon.model.move("flows", HIDDEN_PID, 1, 0, [10, 0, 1, 0, 0, 0])
+    quiet = Tick([], frozenset(), frozenset(), 0, refuse=False, seconds=1)
+    (happened,) = take(reader, daemon.log.frame(daemon.tick(quiet)))
+    assert [row[0] for row in happened.tables["retired"].rows] == [b"(excluded)"]
+    assert not any(happened.tables[name].ids for name in TABLES)
+    assert happened.totals[COUNTERS.index("net_rx_bytes")] == 10
 
 
 def test_a_message_that_came_before_tells_nothing() -> None:

@@ -15,8 +15,10 @@ from pbmond.publish.channel import Demand, FeedError, pack_demand, unpack_demand
 from pbmond.wire import Topic
 
 UIDS = st.integers(0, (1 << 32) - 1)
-TOPICS = st.builds(Topic, st.none() | UIDS, st.just("processes")) | st.builds(
-    Topic, st.none() | UIDS, st.just("flows"), st.none() | UIDS
+TOPICS = (
+    st.builds(Topic, st.none() | UIDS, st.just("processes"))
+    | st.builds(Topic, st.none() | UIDS, st.just("flows"), st.none() | UIDS)
+    | st.just(Topic(None, "moved"))
 )
 
 
