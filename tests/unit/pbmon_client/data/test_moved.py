@@ -153,7 +153,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=100, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(STEPS, st.sampled_from([1, 2, 3, 8]), st.sampled_from([1500, 4 << 20]))
 def test_whoever_misses_messages_is_told_the_same_ticks_or_what_moved_meanwhile(
     runs: Sequence[tuple[list[Tick], list[bool]]], window: int, older_bytes: int
