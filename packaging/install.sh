@@ -86,9 +86,9 @@ install_version() {
     trap 'rm -rf "$WHEELS"' EXIT
     rm -rf "$tree" # of an attempt that failed
     "$python" -I -m venv "$tree" || return
-    as_owner "$tree/bin/python" "${pip[@]}" wheel --wheel-dir "$WHEELS" "${ROOT}[web]" || return
+    as_owner "$tree/bin/python" "${pip[@]}" wheel --wheel-dir "$WHEELS" "${ROOT}[daemon,web]" || return
     "$tree/bin/python" "${pip[@]}" --isolated install --no-index --no-cache-dir \
-        --find-links "$WHEELS" 'pbmon[web]' || return
+        --find-links "$WHEELS" 'pbmon[daemon,web]' || return
     # Isolated: PYTHONPATH and the like must not have a say before pbmond itself runs.
     sed --in-place '1s/$/ -I/' "$tree/bin/pbmond" || return
     [[ $(head -n 1 "$tree/bin/pbmond") == "#!$tree/bin/python"*" -I" ]] || return

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pbmond import __version__
+from pbmond.children.starter import ForkerError, Starter
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, check_capacities, load
-from pbmond.kernel.attach import Attaching, scratch_in
+from pbmond.kernel.attach import Attaching
 from pbmond.kernel.loading import AttachError
 from pbmond.loader import ownership, refusals, trials
 from pbmond.loader.refusals import Refused
@@ -25,7 +27,9 @@ from pbmond.system import accounts
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.one_line import one_line
+from pbmond.system.privileges import confine_daemon, confine_loading
 from pbmond.system.rundir import RunDirError, hold
+from pbmond.system.seccomp import NoSeccompError, library
 from pbmond.system.signals import Signals
 
 _FAILURE: Final = 1
@@ -72,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(config: Config, *, allow_unsafe_code: bool) -> int:
     try:
         _serve(config, _log(config), allow_unsafe_code=allow_unsafe_code)
-    except (StartError, RunDirError, Refused) as error:
+    except (StartError, RunDirError, Refused, ForkerError) as error:
         return fail("pbmond", str(error), _FAILURE)
     except Exception as error:  # a bug: the traceback goes to the log, one line to the user
         logging.getLogger("pbmond").critical("the daemon crashed", exc_info=True)
@@ -119,7 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE", type=Path, help="read settings from a TOML file")
-    add("--run-dir", metavar="DIR", type=os.path.abspath, help="default: /run/pbmon")
+    path = os.path.abspath
+    add("--run-dir", metavar="DIR", type=path, help="socket and lock (default: /run/pbmon)")
     add("--interval", metavar="SECONDS", type=float, help="time between snapshots (default: 1)")
     add(
         "--baseline",
@@ -127,11 +132,21 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="show what the kernel counted for older processes and connections until now",
     )
-    add("--log-level", choices=LOG_LEVELS, help="default: info")
-    add("--log-file", metavar="FILE", type=os.path.abspath, help="default: standard error")
+    add("--log-level", choices=LOG_LEVELS, help="how much to log (default: info)")
+    add(
+        "--log-file",
+        metavar="FILE",
+        type=os.path.abspath,
+        help="append to it (default: standard error)",
+    )
     add_switch(parser)
     add("--check-config", action="store_true", help="say whether --config is valid, and exit")
-    add("--version", action="version", version=f"pbmond {__version__}")
+    add(
+        "--version",
+        action="version",
+        version=f"pbmond {__version__}",
+        help="print the version and exit",
+    )
     return parser
 
 
@@ -209,9 +224,15 @@ def _check_access_group(config: Config) -> None:
         )
 
 
-def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
+def _check_rights(*, allow_unsafe_code: bool) -> None:
+    """Raise StartError unless we have the rights we need, and nobody else may change our code."""
     if os.geteuid() != 0:
         raise StartError("must run as root: use sudo, or the systemd service")
+    if find_spec("numpy") is None:  # as where pipx installed the client
+        raise StartError(
+            "this installation of pbmon has what the client needs, and not what the daemon needs: "
+            "install the package pbmond or run packaging/quickstart; or pip install 'pbmon[daemon]'"
+        )
     trials.raise_limits()
     lacking = refusals.lacking(trials.facts())  # without the host's /proc nothing can be looked at
     if lacking is not None:
@@ -221,32 +242,42 @@ def _serve(config: Config, log: Log, *, allow_unsafe_code: bool) -> None:
         if not allow_unsafe_code:
             raise StartError(unsafe)
         logging.getLogger("pbmond").warning("%s", ownership.accepted(unsafe))
+
+
+def _serve(config: Config, files: Log, *, allow_unsafe_code: bool) -> None:
+    _check_rights(allow_unsafe_code=allow_unsafe_code)
+    _confine()
     account = _publisher_account(config)
     _check_access_group(config)
     hangup_ends = config.log_file is None and sys.stderr.isatty()
+    log = logging.getLogger("pbmond")
     with (
-        Signals(log.reopen, hangup_ends=hangup_ends) as signals,
+        Signals(files.reopen, hangup_ends=hangup_ends) as signals,
         hold(config.run_dir) as listener,
+        Starter(listener, *account, config.access_group, log) as starter,
     ):
+        confine_loading()
         # Otherwise numpy starts a thread per core, each with buffers of its own, and with
-        # capabilities that reduce_collector does not drop.
+        # capabilities that confine_collector does not drop.
         for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = "1"
         give_large_blocks_back()
         if config.tables_bytes > _LARGE_TABLES:
-            logging.getLogger("pbmond").info(
-                "making tables of %d MiB, which takes a while", config.tables_bytes >> 20
-            )
+            log.info("making tables of %d MiB, which takes a while", config.tables_bytes >> 20)
         try:
-            with scratch_in(config.run_dir) as scratch:
-                attaching = Attaching(
-                    config,
-                    logging.getLogger("pbmond"),
-                    scratch,
-                    allow_unsafe_code=allow_unsafe_code,
-                )
-                from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
+            attaching = Attaching(config, log, allow_unsafe_code=allow_unsafe_code)
+            from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-                serve(config, attaching, listener, account, signals)
+            serve(config, attaching, starter, signals)
         except (AttachError, PublisherError) as error:
             raise StartError(str(error)) from None
+
+
+def _confine() -> None:
+    try:
+        library()
+        confine_daemon()
+    except NoSeccompError as error:
+        raise StartError(str(error)) from None
+    except OSError as error:
+        raise StartError(f"privileges cannot be given up: {error.strerror}") from None

@@ -79,7 +79,15 @@ class Service:
         log: logging.Logger,
         *,
         give_back: Callable[[], None] = lambda: None,
+        children_say: Callable[[int], None] = lambda _: None,
+        served: Callable[[], None] = lambda: None,
     ) -> None:
+        """``children_say`` logs what children have said until now, CLOCK_MONOTONIC ns.
+
+        ``served`` is told of each snapshot for which there is a publisher.
+        """
+        self._children_say = children_say
+        self._served = served
         self._collector = collector
         self._feed = feed
         self._interval_ns = interval_ns
@@ -124,6 +132,7 @@ class Service:
         if not self._outbox and self._clock.monotonic() >= self._given_back_ns + GIVE_BACK_NS:
             self._give_back()
             self._given_back_ns = self._clock.monotonic()
+        self._children_say(self._clock.monotonic())
         return True
 
     def _poll(self, events_fd: int, signals_fd: int, timeout_ns: int) -> set[int]:
@@ -149,6 +158,8 @@ class Service:
     def _tick(self) -> None:
         began = self._clock.monotonic()
         self._collector.tick(self._feed.pid)
+        if self._feed.fd is not None:
+            self._served()
         self._budget_ns = round(self._interval_ns * SENDING_SHARE)
         # Topics that were left over come first, or they might never be sent.
         self._outbox = _in_turn({**self._outbox, **self._wanted})

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
 import platform
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +24,6 @@ _SYSTEM_PYTHONS: Final = ("/usr/bin/python3", "/usr/libexec/platform-python")
 #: against the numpy types of records.py.
 TABLE_SIZES: Final = {"flow": (56, 136), "file": (32, 112), "overflow": (16, 96)}
 _EVENTS_SIZE: Final = 1 << 22
-_SCRATCH: Final = "scratch"  # in the run directory
 
 _UNSEEN: Final = (
     "io_uring requests that ask for no completion (IOSQE_CQE_SKIP_SUCCESS)",
@@ -45,10 +41,8 @@ class Attaching:
     counted.
     """
 
-    def __init__(
-        self, config: Config, log: logging.Logger, scratch: Path, *, allow_unsafe_code: bool
-    ) -> None:
-        """Start compiling and loading as ``config`` says, with temporary files in ``scratch``.
+    def __init__(self, config: Config, log: logging.Logger, *, allow_unsafe_code: bool) -> None:
+        """Start compiling and loading as ``config`` says.
 
         ``allow_unsafe_code``: take any interpreter, whoever may change it or its modules.
         """
@@ -58,7 +52,6 @@ class Attaching:
             raise AttachError("sockets and files are both off: there is nothing to count")
         self._config = config
         self._log = log
-        self._scratch = scratch
         self._unsafe = allow_unsafe_code
         self._pythons = _interpreters(config)
         self._loader = self._next()
@@ -71,7 +64,7 @@ class Attaching:
                 except ownership.UnsafeCode as error:
                     raise AttachError(ownership.line(str(error))) from None
             request = _request(self._config, self._log, allow_unsafe_code=self._unsafe)
-            return Loader(python, request, self._scratch)
+            return Loader(python, request)
         tried = ", ".join(_interpreters(self._config)) or "none"
         raise AttachError(
             f"no Python with bcc (tried {tried}): install python3-bpfcc (Debian, Ubuntu) or "
@@ -81,7 +74,6 @@ class Attaching:
     def finish(self) -> Kernel:
         """Wait until everything is attached and return it."""
         descriptors, answer = self._result()
-        shutil.rmtree(self._scratch, ignore_errors=True)
         kernel = self._kernel(descriptors, answer)
         for refusal in answer["refusals"]:
             self._log.info("the kernel refuses better hooks: %s", refusal)
@@ -119,28 +111,7 @@ def attach(config: Config, log: logging.Logger) -> Kernel:
 
     For programs that are not the daemon; whoever may change the code, they run it already.
     """
-    with tempfile.TemporaryDirectory(prefix="pbmond-", ignore_cleanup_errors=True) as scratch:
-        return Attaching(config, log, Path(scratch), allow_unsafe_code=True).finish()
-
-
-@contextlib.contextmanager
-def scratch_in(run_dir: Path) -> Iterator[Path]:
-    """Make the folder of the loader's temporary files in the daemon's own, and remove it.
-
-    A shared one would not do: bcc writes predictable names (CVE-2024-2314). Raises AttachError.
-    """
-    place = run_dir / _SCRATCH
-    shutil.rmtree(place, ignore_errors=True)  # of a daemon that was killed
-    try:
-        place.mkdir(mode=0o700)
-    except OSError as error:
-        raise AttachError(
-            f"{place} cannot be made: {error.strerror}; make room, or choose another --run-dir"
-        ) from None
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    return Attaching(config, log, allow_unsafe_code=True).finish()
 
 
 def _interpreters(config: Config) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """One run of the loader under one interpreter: started, listened to, and ended.
 
 The interpreter may be anything, as the configuration says which: it may hang, print without end, or
-answer something else. It has its own environment, session and folder for temporary files.
+answer something else. It has an environment and a session of its own, and few rights.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from pbmond.loader import refusals, trials
 from pbmond.patience import handed_down, patient
+from pbmond.system.privileges import confine_loader
 
 _LOADER: Final = Path(__file__).resolve().parents[1] / "loader" / "loader.py"
 #: For the interpreter to start and to import bcc.
@@ -48,8 +49,8 @@ class _Disconnected(Exception):  # noqa: N818 - reported as an error with the ex
 class Loader:
     """A loader that is at work. ``result`` must be called, and ends it."""
 
-    def __init__(self, python: str, request: Mapping[str, Any], scratch: Path) -> None:
-        """Start it for ``request`` (``handover.LoadRequest``), its temporary files in ``scratch``.
+    def __init__(self, python: str, request: Mapping[str, Any]) -> None:
+        """Start it for ``request`` (``handover.LoadRequest``).
 
         Raises AttachError if the interpreter cannot be run.
         """
@@ -66,8 +67,9 @@ class Loader:
                     stdout=output,
                     stderr=output,
                     cwd="/",
-                    env={**_ENVIRONMENT, "TMPDIR": str(scratch), **handed_down()},
+                    env={**_ENVIRONMENT, **handed_down()},
                     start_new_session=True,  # so that what it starts can be ended with it
+                    preexec_fn=confine_loader,  # noqa: PLW1509 - no thread runs yet
                 )
             except OSError as error:
                 self._channel.close()

@@ -32,6 +32,7 @@ _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two be
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 # Lines of the verifier's log that are figures (print_verification_stats(), kernel/bpf/verifier.c).
 _FIGURES = ("processed ", "verification time ", "stack depth ", "subprog ")
+_NOWHERE = "/proc/self/nowhere"  # nobody can make it
 
 
 class NoBccError(Exception):
@@ -133,6 +134,9 @@ def tails(programs: dict[str, Wanted]) -> dict[str, dict[int, str]]:
 def import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
     """Import bcc with our stub headers in place of the kernel's. NoBccError if it is missing."""
     os.environ["BCC_KERNEL_SOURCE"] = headers
+    # It writes predictable names there (CVE-2024-2314), but only for headers of the kernel's own.
+    # Should it want to after all, it fails; and a loader that is killed leaves nothing behind.
+    os.environ["TMPDIR"] = _NOWHERE
     try:
         import bcc  # noqa: PLC0415 - only after the environment is set
     except ImportError as error:

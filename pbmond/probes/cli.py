@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=_seconds,
         default=5.0,
-        help="how long (default: 5)",
+        help="how long to measure (default: 5)",
     )
     add("--json", action="store_true", help="print one JSON object instead of a table")
     add(

@@ -33,6 +33,7 @@ from pbmond.publish.complaints import Complaints
 from pbmond.publish.membership import LOOKUPS, Membership
 from pbmond.publish.viewers import Viewers
 from pbmond.system.privileges import become, limit_resources
+from pbmond.system.rights import PUBLISHER_RIGHTS
 
 #: The name that ps and pbmon show, instead of the interpreter's. The kernel keeps 15 bytes.
 NAME: Final = b"pbmond-publish"
@@ -162,7 +163,7 @@ def main(arguments: list[str]) -> int:
     listening = socket.socket(fileno=listen_fd)
     listening.listen(BACKLOG)
     try:
-        become(uid, gid)
+        become(uid, gid, PUBLISHER_RIGHTS)
     except OSError:
         return CANNOT_BECOME
     try:

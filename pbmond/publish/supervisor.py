@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 import select
 import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import Final, Protocol
 
 from pbmond.patience import patient
@@ -35,15 +32,13 @@ ATTEMPTS: Final = 10
 #: What goes wrong again and again is logged once in this time.
 _LOG_EVERY_NS: Final = 60_000_000_000
 
-_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
-
 
 class PublisherError(Exception):
     """No publisher has ever served, and none will; the message is one line."""
 
 
 class Process(Protocol):
-    """What the supervisor needs of a child; subprocess.Popen has it."""
+    """What the supervisor needs of a child; pbmond.children.starter.ForkedProcess has it."""
 
     pid: int
 
@@ -62,34 +57,6 @@ class Spawn(Protocol):
 
     def __call__(self, feed: socket.socket) -> Process:
         """Return the new process; raises OSError."""
-
-
-def spawn_publisher(listener: socket.socket, uid: int, gid: int, access_group: str) -> Spawn:
-    """Return a function that starts publishers as ``uid`` and ``gid`` that accept at ``listener``.
-
-    All of them get the same listening socket: who connects while one is replaced meets the next.
-    """
-
-    def spawn(feed: socket.socket) -> Process:
-        fds = (feed.fileno(), listener.fileno())
-        return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers and a checked name
-            [
-                *(sys.executable, "-s", "-P", "-m", "pbmond.publish.publisher"),
-                *map(str, (*fds, uid, gid, access_group)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=fds,
-            cwd="/",
-            start_new_session=True,  # only the collector handles Ctrl-C
-            env={
-                "PYTHONPATH": str(_PACKAGE_ROOT),
-                "LC_ALL": "C.UTF-8",
-                "MALLOC_ARENA_MAX": "1",  # one heap for all threads halves the address space
-            },
-        )
-
-    return spawn
 
 
 class Supervisor:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -62,6 +63,14 @@ def switches(*, allowed: bool = False) -> list[str]:
 def _end_with_parent() -> None:
     """Let the process that is about to start receive SIGTERM when this one is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for child in map(int, children):
+        yield child
+        with suppress(OSError):  # it has ended meanwhile
+            yield from _descendants(child)
 
 
 def now_ns() -> int:
@@ -168,8 +177,7 @@ class Daemon:
 
     def children(self) -> list[int]:
         """Return the process ids of the daemon's other processes."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        return list(_descendants(self.process.pid))
 
     def publisher(self) -> int:
         """Return the process id of the publisher."""

@@ -1,6 +1,6 @@
 """What the daemon asks of the operating system: users, rights, run directory, log, signals, memory.
 
-Offers: accounts, environment, logfile, memory, one_line, privileges, rundir, safe_paths,
-    signals.
+Offers: accounts, environment, logfile, manager, memory, one_line, privileges, rights, rundir,
+    safe_paths, seccomp, signals.
 Imports: pbmond.patience.
 """

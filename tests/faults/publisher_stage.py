@@ -20,8 +20,9 @@ from typing import Final
 
 import zmq
 
+from pbmond.children.starter import Starter
 from pbmond.patience import patient
-from pbmond.publish.supervisor import Process, Supervisor, spawn_publisher
+from pbmond.publish.supervisor import Process, Supervisor
 from pbmond.system.rundir import hold
 from pbmond.wire import Topic
 
@@ -41,16 +42,19 @@ class Stage:
         self._held = ExitStack()
         listener = self._held.enter_context(hold(directory))
         self.path = directory / "pbmond.sock"
-        spawn = spawn_publisher(listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
+        log = logging.getLogger("test")
+        starter = self._held.enter_context(
+            Starter(listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon", log)
+        )
 
         def limited(feed: socket.socket) -> Process:
-            process = spawn(feed)
+            process = starter.publisher(feed)
             if descriptors is not None:  # long before it has loaded its code, and is not root
                 limits = (descriptors, descriptors)
                 resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
             return process
 
-        self.supervisor = Supervisor(limited, logging.getLogger("test"))
+        self.supervisor = Supervisor(limited, log)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._children: list[subprocess.Popen[str]] = []

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from processes import row_of
-from waiting import snapshot_when
+from waiting import snapshot_when, wait_until
 
 from pbmond import wire
 from pbmond.collector import PROC_TIME_NS
@@ -188,8 +188,7 @@ def test_ticks_go_on_while_a_fuse_server_hangs_under_folder_program_and_open_fil
 ) -> None:
     top = tmp_path_factory.mktemp("fuse")
     with program(_HUNG, top) as (user, runs, waits):
-        state = Path(f"/proc/{waits}/stat").read_text().rpartition(")")[2].split()[0]
-        assert state in "DS"
+        wait_until(lambda: state_of(waits) not in "DS")
         for _ in range(5):
             message = snapshot_when(daemon, lambda now: missing(now, user, runs))
             row = row_of(message, user)
@@ -199,6 +198,10 @@ def test_ticks_go_on_while_a_fuse_server_hangs_under_folder_program_and_open_fil
         ours = [each for each in message.files.rows() if each["pid"] == user]
         # Its list of open files could be read, though one of them is the hanging server's.
         assert OPEN.index(True) in {each["open"] for each in ours}
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def missing(message: wire.Message, *pids: int) -> object:

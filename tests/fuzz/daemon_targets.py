@@ -45,7 +45,7 @@ def event_seeds() -> Iterator[bytes]:
         *((events.FILE, pipefs), (events.FILE, anonymous)),
     ):
         sizes = map(len, paths)
-        name = events.NAME.pack(7, 1000, 4026531840, *sizes, 1, magic, 12, b"worker")
+        name = events.NAME.pack(7, 1000, 4026531840, *sizes, 1, magic, 12, b"worker", 1000)
         yield events.HEAD.pack(kind, 42, 1, 2, 3) + name + b"".join(paths)
     yield events.HEAD.pack(events.EXIT, 42, 1, 2, 3) + events.DISK.pack(4096, 8192)
     unix = events.UNIX_NAMES.pack(17, 10, 6, b"\0abstract\0", b"/run/s")

@@ -119,6 +119,18 @@ def test_only_root_may_start_it(
     )
 
 
+def test_where_only_the_client_is_installed_it_says_how_to_get_the_daemon(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pipx installs it, without numpy."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main([]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "packaging/quickstart; or pip install 'pbmon[daemon]'" in said
+
+
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = "import sys; from pbmond.cli import main; sys.exit(main())"
     ended = subprocess.run(

@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 import zmq
 
+from pbmond.children.starter import Starter
 from pbmond.patience import patient
 from pbmond.publish.channel import Demand, pair
 from pbmond.publish.grants import COST_PER_USER, PROCESS_COST
 from pbmond.publish.publisher import NAME
-from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.publish.supervisor import Supervisor
 from pbmond.publish.viewers import REFUSALS
 from pbmond.system.rundir import hold
 from pbmond.wire import NOT_YOURS, Topic, refusal
@@ -43,8 +44,11 @@ class Stage:
         self.path = directory / "pbmond.sock"
         self.held = contextlib.ExitStack()
         self.listener = self.held.enter_context(hold(directory))
-        spawn = spawn_publisher(self.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
-        self.supervisor = Supervisor(spawn, logging.getLogger("test"))
+        log = logging.getLogger("test")
+        self.starter = self.held.enter_context(
+            Starter(self.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon", log)
+        )
+        self.supervisor = Supervisor(self.starter.publisher, log)
         self.demands: list[Demand] = []
         self.viewers: list[subprocess.Popen[str]] = []
         self.context = zmq.Context()
@@ -221,6 +225,7 @@ def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None
     assert loaded == {
         *("pbmond", "pbmond.bounds", "pbmond.fields", "pbmond.wire"),
         *("pbmond.system", "pbmond.system.privileges"),
+        *("pbmond.system.rights", "pbmond.system.seccomp", "pbmond.system.syscalls"),
         *("pbmond.publish", "pbmond.publish.admission", "pbmond.publish.channel"),
         *("pbmond.publish.complaints", "pbmond.publish.grants", "pbmond.publish.membership"),
         *("pbmond.publish.peers", "pbmond.publish.publisher", "pbmond.publish.shares"),
@@ -230,11 +235,10 @@ def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None
 
 
 def test_it_ends_with_its_collector(stage: Stage) -> None:
-    spawn = spawn_publisher(stage.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
     ours, theirs = pair()
     with ours:
         with theirs:
-            child = spawn(theirs)
+            child = stage.starter.publisher(theirs)
         sock = stage.subscriber(ALL)
         assert select.select([ours], [], [], PATIENCE_S)[0], "it does not serve"
     assert child.wait(PATIENCE_S) == 0
