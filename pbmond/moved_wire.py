@@ -93,11 +93,15 @@ class MovedTick:
 
 @dataclass(frozen=True, slots=True)
 class MovedMessage:
-    """The ticks up to ``seq``, the oldest one first, each as ``encode_tick`` made it."""
+    """The ticks up to ``seq``, the oldest one first, each as ``encode_tick`` made it.
+
+    ``began_ns`` is when the daemon began to count, by CLOCK_BOOTTIME.
+    """
 
     host: str
     boot_id: str
     epoch: str
+    began_ns: int
     seq: int
     ticks: Sequence[bytes]
     schema: str = SCHEMA
@@ -139,6 +143,7 @@ def decode_moved(frame: Frame) -> MovedMessage:
         raise WireError(f"schema {value['schema']!r:.40}, this client reads {SCHEMA}")
     check_words(value)
     check_count("seq", value["seq"])
+    check_count("began_ns", value["began_ns"], 1 << 63)
     ticks = value["ticks"]
     if type(ticks) is not list or not 1 <= len(ticks) <= min(TICKS, value["seq"]):
         raise WireError(f"the ticks are not a list of at most {TICKS}")

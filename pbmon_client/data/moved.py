@@ -61,13 +61,14 @@ class Happened:
     """What happened in one tick.
 
     ``missed`` ticks before it are not known one by one; ``missed_totals`` is what the host moved in
-    them, by COUNTERS. They count from the reader's last tick, or from the daemon's begin if that
-    was another daemon. ``totals`` is what the host moved in this tick, the sum of the processes'
-    and ``retired`` increases. Times are those of ``pbmond.wire.Message``.
+    them, by COUNTERS. They count from the reader's last tick, or from when the daemon began
+    (``began_ns``) if that was another daemon. ``totals`` is what the host moved in this tick, the
+    sum of the processes' and ``retired`` increases. Times are those of ``pbmond.wire.Message``.
     """
 
     host: str
     boot_id: str
+    began_ns: int
     position: Position
     time_ns: int
     now_ns: int
@@ -135,6 +136,7 @@ class MovedReader:
         return Happened(
             host=message.host,
             boot_id=message.boot_id,
+            began_ns=message.began_ns,
             position=Position(message.epoch, tick.seq, totals),
             time_ns=tick.time_ns,
             now_ns=tick.now_ns,

@@ -67,8 +67,16 @@ class MovedLog:
         self._wanted = meta.seq
         if not self._ticks or self._ticks[-1].seq != meta.seq:
             self._add(messages)
-        packed = [each.packed for each in self._ticks]
-        return encode_moved(MovedMessage(meta.host, meta.boot_id, meta.epoch, meta.seq, packed))
+        return encode_moved(
+            MovedMessage(
+                host=meta.host,
+                boot_id=meta.boot_id,
+                epoch=meta.epoch,
+                began_ns=meta.health.get("began_ns", 0),
+                seq=meta.seq,
+                ticks=[each.packed for each in self._ticks],
+            )
+        )
 
     def _add(self, messages: Messages) -> None:
         older = sum(len(each.packed) for each in self._ticks)
