@@ -17,9 +17,11 @@ Connection = int
 #: What a topic costs the collector at each tick. The unit is a message about one process, which
 #: takes about a millisecond; the others are those of a host with 10,000 processes and 100,000
 #: flows. Several viewers of a topic cost no more than one.
-PROCESS_COST, PROCESSES_COST, FLOWS_COST = 1, 16, 128
-#: The most that one user's topics may cost: all tables in both scopes, and 256 single processes.
-COST_PER_USER: Final = 2 * (PROCESSES_COST + FLOWS_COST) + 256 * PROCESS_COST
+PROCESS_COST, PROCESSES_COST, MOVED_COST, FLOWS_COST = 1, 16, 16, 128
+_COSTS: Final = {"processes": PROCESSES_COST, "moved": MOVED_COST, "flows": FLOWS_COST}
+#: The most that one user's topics may cost: all tables in both scopes, what moved, and 256 single
+#: processes.
+COST_PER_USER: Final = 2 * (PROCESSES_COST + FLOWS_COST) + MOVED_COST + 256 * PROCESS_COST
 #: The most connections of one user with a grant, and the most grants of them all.
 VIEWERS_PER_USER: Final = 240
 GRANTS_PER_USER: Final = 1024
@@ -38,9 +40,7 @@ class Refusal:
 
 def cost(topic: Topic) -> int:
     """Return what a topic costs."""
-    if topic.pid is not None:
-        return PROCESS_COST
-    return FLOWS_COST if topic.kind == "flows" else PROCESSES_COST
+    return _COSTS[topic.kind] if topic.pid is None else PROCESS_COST
 
 
 @dataclass(slots=True)
