@@ -34,7 +34,7 @@ def labels_of(table: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BlockHeader:
-    """The header of a block: slots from ``begin`` to ``end`` (seconds), ticks ``first`` to ``last``.
+    """The header of a block: slots are ``begin`` to ``end`` (s), ticks ``first`` to ``last``.
 
     Both ends are exclusive. All ticks before ``last`` are in the tier's blocks up to this one.
     """

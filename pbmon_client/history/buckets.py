@@ -19,7 +19,7 @@ _SECOND: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class RowsMoved:
-    """Rows of a table that moved: their values by ``Layout.columns``, and (rows, counters) deltas."""
+    """Rows of a table that moved: values by ``Layout.columns``, and deltas (rows by counters)."""
 
     rows: Sequence[Row]
     deltas: Ints

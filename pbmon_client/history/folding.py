@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -13,16 +13,16 @@ from pbmon_client.history.layout import (
     FLOWS,
     LAYOUTS,
     LEVELS,
+    OWNER,
     PROCESSES,
     Row,
     folded_flow,
     folded_process,
+    owner_of,
 )
 from pbmon_client.history.packing import Ints, starts, summed
 
 _TRAFFIC: Final = {table: np.array(layout.traffic) for table, layout in LAYOUTS.items()}
-#: What says whose a connection or file is.
-_WHOSE: Final = ("pid", "start_ns", "uid")
 
 
 def folded(bucket: Bucket, handles: HandlesByTable, processes: int, flows: int) -> Bucket:
@@ -34,12 +34,12 @@ def folded(bucket: Bucket, handles: HandlesByTable, processes: int, flows: int) 
     """
     cells, went = _fewer_processes(bucket.tables[PROCESSES], handles[PROCESSES], processes)
     row_of = handles[PROCESSES].row
-    owners = {_whose(row_of(row)): row_of(target) for row, target in went.items()}
+    owners = {_whose(row_of(row)): _whose(row_of(target)) for row, target in went.items()}
     tables = {PROCESSES: cells}
     for table in FLOWS:
         followed = _follow(bucket.tables[table], handles[table], table, owners)
         rest = _quiet(followed, table, flows)
-        tables[table] = _moved(followed, _targets(rest, handles[table], _fold_flow(table)))
+        tables[table] = _moved(followed, _flow_targets(rest, handles[table], table, owners))
     return replace(bucket, tables=tables)
 
 
@@ -55,20 +55,28 @@ def _quiet(cells: Cells, table: str, most: int) -> list[int]:
     return quiet
 
 
-def _targets(rows: list[int], handles: Handles, fold: Callable[[Row], Row]) -> dict[int, int]:
-    return {row: handles.of(fold(handles.row(row))) for row in rows}
+def _targets(rows: list[int], handles: Handles, level: int) -> dict[int, int]:
+    return {row: handles.of(folded_process(handles.row(row), level)) for row in rows}
 
 
-def _whose(process: Row) -> tuple[int, ...]:
-    return tuple(process[LAYOUTS[PROCESSES].place[name]] for name in _WHOSE)
+def _flow_targets(
+    rows: Iterable[int], handles: Handles, table: str, owners: Mapping[Row, Row]
+) -> dict[int, int]:
+    """Return the folded row of each flow; ``owners`` says where folded processes went."""
+    made: dict[Row, int] = {}  # many have the same
+    to: dict[int, int] = {}
+    for row in rows:
+        *whose, class_ = owner_of(handles.row(row), table)
+        owner = (*owners.get(tuple(whose), whose), class_)
+        target = made.get(owner)
+        if target is None:
+            target = made[owner] = handles.of(folded_flow(owner, table))
+        to[row] = target
+    return to
 
 
-def _fold_flow(table: str) -> Callable[[Row], Row]:
-    return lambda row: folded_flow(row, table)
-
-
-def _fold_process(level: int) -> Callable[[Row], Row]:
-    return lambda row: folded_process(row, level)
+def _whose(process: Row) -> Row:
+    return tuple(process[LAYOUTS[PROCESSES].place[name]] for name in OWNER)
 
 
 def _fewer_processes(cells: Cells, handles: Handles, most: int) -> tuple[Cells, dict[int, int]]:
@@ -80,7 +88,7 @@ def _fewer_processes(cells: Cells, handles: Handles, most: int) -> tuple[Cells, 
     for level in range(LEVELS):
         if not rest:
             break
-        to = _targets(rest, handles, _fold_process(level))
+        to = _targets(rest, handles, level)
         cells = _moved(cells, to)
         went = {row: to.get(target, target) for row, target in {**to, **went}.items()}
         # The busiest folded rows stay as they are too.
@@ -103,15 +111,13 @@ def _moved(cells: Cells, to: Mapping[int, int]) -> Cells:
     return Cells(*summed(handles << COUNTER_BITS | cells.counters, cells.values))
 
 
-def _follow(
-    cells: Cells, handles: Handles, table: str, owners: Mapping[tuple[int, ...], Row]
-) -> Cells:
+def _follow(cells: Cells, handles: Handles, table: str, owners: Mapping[Row, Row]) -> Cells:
     """Fold the flows of processes that were folded."""
-    places = [handles.layout.place[name] for name in _WHOSE]
-    to: dict[int, int] = {}
-    for handle in {*cells.handles.tolist()} if owners else ():
-        row = handles.row(handle)
-        owner = owners.get(tuple(row[place] for place in places))
-        if owner is not None:
-            to[handle] = handles.of(folded_flow(row, table, owner))
-    return _moved(cells, to)
+    if not owners:
+        return cells
+    rows = [
+        row
+        for row in cells.handles[starts(cells.handles)].tolist()
+        if owner_of(handles.row(row), table)[: len(OWNER)] in owners
+    ]
+    return _moved(cells, _flow_targets(rows, handles, table, owners))

@@ -99,6 +99,11 @@ PROCESSES: Final = "processes"
 FLOWS: Final = ("connections", "files")
 #: By table. The counters of a table are numbered in the order of its layout.
 LAYOUTS: Final = {table: _layout(table) for table in (PROCESSES, *FLOWS)}
+#: What says whose a connection or file is; and its class.
+OWNER: Final = ("pid", "start_ns", "uid")
+_OWNER_PLACES: Final = {
+    table: [LAYOUTS[table].place[name] for name in (*OWNER, "class")] for table in FLOWS
+}
 #: The host's totals are the counters of a process.
 TOTALS: Final = COUNTERS
 #: How often a process can be folded: to user, unit and name; to user and unit; to its user.
@@ -120,15 +125,16 @@ def folded_process(row: Row, level: int) -> Row:
     return tuple(kept)
 
 
-def folded_flow(row: Row, table: str, owner: Row | None = None) -> Row:
-    """Return the row for all flows of a class of a process (or of ``owner``, if that was folded)."""
-    layout, processes = LAYOUTS[table], LAYOUTS[PROCESSES]
-    kept = list(layout.blank)
-    for name in ("pid", "start_ns", "uid", "class"):
-        kept[layout.place[name]] = row[layout.place[name]]
-    if owner is not None:
-        for name in ("pid", "start_ns"):
-            kept[layout.place[name]] = owner[processes.place[name]]
+def owner_of(row: Row, table: str) -> Row:
+    """Return what says whose a flow is, and its class: rows that fold to one have the same."""
+    return tuple([row[place] for place in _OWNER_PLACES[table]])
+
+
+def folded_flow(owner: Row, table: str) -> Row:
+    """Return the row for all flows with the same ``owner_of``."""
+    kept = list(LAYOUTS[table].blank)
+    for place, value in zip(_OWNER_PLACES[table], owner, strict=True):
+        kept[place] = value
     return tuple(kept)
 
 

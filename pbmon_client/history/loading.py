@@ -9,8 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from pbmon_client.history.block import HEADER_BYTES, HOST, BlockHeader, labels_of
-from pbmon_client.history.buckets import COUNTER_BITS, NO_CELLS, Bucket, Cells, Handles
-from pbmon_client.history.buckets import HandlesByTable
+from pbmon_client.history.buckets import (
+    COUNTER_BITS,
+    NO_CELLS,
+    Bucket,
+    Cells,
+    Handles,
+    HandlesByTable,
+)
 from pbmon_client.history.layout import LAYOUTS, Row
 from pbmon_client.history.packing import MalformedError, summed
 from pbmon_client.history.sections import (
@@ -26,7 +32,7 @@ DAMAGE: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, Ov
 
 
 class LoadedBlock:
-    """The bytes of a block. Its properties and methods raise one of DAMAGE if they are not sound."""
+    """The bytes of a block. Properties and methods raise one of DAMAGE if they are not sound."""
 
     def __init__(self, header: BlockHeader, data: bytes) -> None:
         self.header: Final = header

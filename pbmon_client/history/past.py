@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from pbmon_client.history.index import Index, Indexer
+from pbmon_client.history.finding import Finder, Found, Selected, equal, unreadable
+from pbmon_client.history.index import Indexer, TailBlock
 from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS
-from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
+from pbmon_client.history.loading import DAMAGE, LoadedBlock
 from pbmon_client.history.message import RangeSums, message_of
-from pbmon_client.history.packing import Flags, Ints
-from pbmon_client.history.plan import Piece, pieces, reach, rounded, width_at
-from pbmon_client.history.rows import Part, SummedRows
+from pbmon_client.history.packing import Ints
+from pbmon_client.history.plan import pieces, reach, rounded, width_at
+from pbmon_client.history.rows import SummedRows
 from pbmon_client.history.segments import BlockAt, Missing
-from pbmon_client.history.sections import TableSection
 from pbmon_client.history.spans import Span, gaps_between, has_gap
 from pbmon_client.history.tiers import TIERS
 from pbmond.wire import Message
 
 _SECOND: Final = 1_000_000_000
-_BLOCKS: Final = 32  # that stay decoded
-
-
-@dataclass(frozen=True, slots=True)
-class Selected:
-    """The buckets of a block that belong to a piece of a range."""
-
-    block: LoadedBlock
-    chosen: Flags
-
-
-@dataclass(slots=True)
-class Found:
-    """What a query read: buckets, and what it could not read."""
-
-    selected: list[Selected] = field(default_factory=list)
-    missing: list[Missing] = field(default_factory=list)
-
-    def spans(self) -> list[Span]:
-        """Return the time that the buckets span."""
-        return [
-            Span(since_ns, until_ns)
-            for each in self.selected
-            for since_ns, until_ns in zip(
-                each.block.host.since_ns[each.chosen].tolist(),
-                each.block.host.time_ns[each.chosen].tolist(),
-                strict=True,
-            )
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +64,11 @@ class Past:
     def __init__(self, directory: Path, uid: int | None = None) -> None:
         self._indexer = Indexer(directory)
         self._uid = uid
-        self._loaded: OrderedDict[tuple[Path, int, int], LoadedBlock] = OrderedDict()
-        self.refresh()
+        self._finder: Final = Finder(self._indexer.read(), uid)
 
     def refresh(self) -> None:
         """Take note of what was recorded since. OSError if the directory is gone."""
-        self._index: Index = self._indexer.read()
+        self._finder.index = self._indexer.read()
 
     # --- what moved -------------------------------------------------------------------------------
 
@@ -114,14 +83,14 @@ class Past:
     ) -> Message:
         """Return what moved from ``since`` to ``until`` (exclusive).
 
-        The range is rounded outward to what is kept; ``time_ns`` and ``interval_ns`` say the result.
+        The range is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``.
         ``top`` keeps so many processes, and of connections and files so many each, that moved most
         by the sum of the counters ``by`` (None: all traffic). ValueError unless since < until.
         """
         if since >= until:
             raise ValueError("the range is empty")
-        begin, end = rounded(since, until, reach(self._index.kept))
-        found = self._find(pieces(begin, end, self._index.kept))
+        begin, end = rounded(since, until, reach(self._finder.index.kept))
+        found = self._finder.find(pieces(begin, end, self._finder.index.kept))
         tables, rest = self._rows(found, flows=flows, top=top, by=by)
         totals, retired = self._totals(found, rest)
         return message_of(
@@ -131,7 +100,7 @@ class Past:
                 totals=totals,
                 retired=retired,
                 tables=tables,
-                reasons=_reasons(found, begin, end),
+                reasons=_reasons(found, begin, self._before_now(end)),
                 **_newest(found, end * _SECOND),
             )
         )
@@ -140,7 +109,7 @@ class Past:
         self, found: Found, *, flows: bool, top: int | None, by: Sequence[str] | None
     ) -> tuple[dict[str, SummedRows], Ints]:
         """Return the tables, and the sums of all processes."""
-        rows = SummedRows(LAYOUTS[PROCESSES], self._parts(found, PROCESSES, None))
+        rows = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
         every = rows.sums.sum(axis=0)
         owners = None
         if top is not None:
@@ -148,7 +117,7 @@ class Past:
             owners = rows.numbers("pid")
         tables = {PROCESSES: rows}
         for table in FLOWS if flows else ():
-            some = SummedRows(LAYOUTS[table], self._parts(found, table, owners))
+            some = SummedRows(LAYOUTS[table], self._finder.parts(found, table, owners))
             tables[table] = some if top is None else some.take(_busiest(some, top, by))
         return tables, every
 
@@ -161,6 +130,11 @@ class Past:
             totals += each.block.host.totals()[each.chosen].sum(axis=0)
         return totals, np.maximum(totals - processes, 0)
 
+    def _before_now(self, end: int) -> int:
+        """Return the end of a range, or of what is recorded yet."""
+        newest = [kept.time_ns for kept in self._finder.index.kept]
+        return min(end, max(newest) // _SECOND)
+
     def frame(self, at: int) -> Message:
         """Return the interval of the finest tier that ends next after second ``at``.
 
@@ -169,9 +143,9 @@ class Past:
         moment = at * _SECOND
         for place, tier in enumerate(TIERS):
             blocks: list[LoadedBlock] = []
-            for each in self._blocks(place):
+            for each in self._finder.blocks(place):
                 if each.header.since_ns <= moment < each.header.time_ns:
-                    block = self._load(each)
+                    block = self._finder.load(each)
                     blocks += [] if isinstance(block, Missing) else [block]
             for block in blocks:
                 covering = (block.host.since_ns <= moment) & (block.host.time_ns > moment)
@@ -188,18 +162,18 @@ class Past:
         where: Mapping[str, Any] | None = None,
         table: str = PROCESSES,
     ) -> Series:
-        """Return what moved in each step: the host's totals, or the rows that are as ``where`` says.
+        """Return what moved in each step: the host's totals, or those of the rows ``where``.
 
         ``where`` has values of the wire by column, such as ``{"unit": b"ssh.service"}``. Range and
         step are rounded up to the buckets that are kept. ValueError for an empty range or step.
         """
         if since >= until or step <= 0:
             raise ValueError("the range is empty")
-        width = width_at(since, reach(self._index.kept))
+        width = width_at(since, reach(self._finder.index.kept))
         step = -(-step // width) * width
         begin = since // width * width
         end = begin + -(-(until - begin) // step) * step
-        found = self._find(pieces(begin, end, self._index.kept, within=step))
+        found = self._finder.find(pieces(begin, end, self._finder.index.kept, within=step))
         counters = TOTALS if where is None else LAYOUTS[table].counters
         sums = np.zeros(((end - begin) // step, len(counters)), np.int64)
         for each in list(found.selected):
@@ -211,9 +185,11 @@ class Past:
                 else:
                     self._add_rows(sums, each, steps, where or {}, table)
             except DAMAGE as error:
-                found.missing.append(_unreadable(each.block, error))
+                found.missing.append(unreadable(each.block.header, error))
         begins = np.arange(begin, end, step)
-        return Series(step, begins, sums, counters, tuple(_reasons(found, begin, end)))
+        return Series(
+            step, begins, sums, counters, tuple(_reasons(found, begin, self._before_now(end)))
+        )
 
     def _add_rows(
         self, sums: Ints, each: Selected, steps: Ints, where: Mapping[str, Any], table: str
@@ -224,7 +200,7 @@ class Past:
         wanted = dict(where) if self._uid is None else {**where, "uid": self._uid}
         matches = np.ones(section.rows, np.bool_)
         for name, value in wanted.items():
-            matches &= _equal(section, name, value)
+            matches &= equal(section, name, value)
             if not matches.any():
                 return
         buckets, rows, counters, values = section.cells()
@@ -237,134 +213,43 @@ class Past:
         """Return what the store has."""
         tiers = []
         for place, tier in enumerate(TIERS):
-            headers = [each.header for each in self._blocks(place)]
+            headers = [each.header for each in self._finder.blocks(place)]
             span = None
             if headers:
                 span = Span(
                     min(header.since_ns for header in headers),
                     max(header.time_ns for header in headers),
                 )
-            size = sum(file.size for file in self._index.files if file.tier == place)
+            size = sum(file.size for file in self._finder.index.files if file.tier == place)
             tiers.append(KeptTier(tier.width, size, span))
-        return Kept(tuple(tiers), tuple(self._gaps()), self._index.missing)
+        return Kept(tuple(tiers), tuple(self._gaps()), self._finder.index.missing)
 
     def _gaps(self) -> list[Span]:
         """Return the gaps, by the finest tier that goes back to each time."""
         spans: list[Span] = []
         until: float = float("inf")
-        for place, kept in enumerate(self._index.kept):
-            for each in self._blocks(place):
+        for place, kept in enumerate(self._finder.index.kept):
+            for each in self._finder.blocks(place):
                 header = each.header
                 if header.first < until:
                     spans += self._recorded(each)
             until = min(until, kept.oldest if kept.last else until)
         return gaps_between(spans)
 
-    def _recorded(self, block: BlockAt | LoadedBlock) -> list[Span]:
+    def _recorded(self, block: BlockAt | TailBlock) -> list[Span]:
         header = block.header
         if has_gap(header.since_ns, header.time_ns, header.covered_ns):
-            loaded = self._load(block)
+            loaded = self._finder.load(block)
             if not isinstance(loaded, Missing):
                 whole = Selected(loaded, np.ones(header.buckets, np.bool_))
                 return Found([whole]).spans()
         return [Span(header.since_ns, header.time_ns)]
-
-    # --- blocks -----------------------------------------------------------------------------------
-
-    def _blocks(self, tier: int) -> Iterator[BlockAt | LoadedBlock]:
-        yield from self._index.blocks[tier]
-        if tier == 0 and self._index.tail is not None:
-            yield self._index.tail
-
-    def _load(self, block: BlockAt | LoadedBlock) -> LoadedBlock | Missing:
-        if isinstance(block, LoadedBlock):
-            return block
-        key = (block.path, block.at, block.header.first)
-        loaded = self._loaded.get(key)
-        if loaded is None:
-            try:
-                loaded = self._loaded[key] = load(block)
-                loaded.host.totals()  # damage of the host's section shows here
-            except DAMAGE as error:
-                self._loaded.pop(key, None)
-                return _unreadable(block, error)
-            if len(self._loaded) > _BLOCKS:
-                self._loaded.popitem(last=False)
-        self._loaded.move_to_end(key)
-        return loaded
-
-    def _find(self, wanted: Iterator[Piece]) -> Found:
-        found = Found()
-        for piece in wanted:
-            found.missing += [
-                each
-                for each in self._index.missing
-                if each.tier == piece.tier and each.begin < piece.end and piece.begin < each.end
-            ]
-            for each in self._blocks(piece.tier):
-                header = each.header
-                outside = header.begin >= piece.end or header.end <= piece.begin
-                if outside or header.last <= piece.first:
-                    continue
-                block = self._load(each)
-                if isinstance(block, Missing):
-                    found.missing.append(block)
-                    continue
-                host = block.host
-                chosen = (host.slots >= piece.begin) & (host.slots < piece.end)
-                chosen &= host.first >= piece.first
-                if chosen.any():
-                    found.selected.append(Selected(block, chosen))
-        found.selected.sort(key=lambda each: each.block.header.first)
-        return found
-
-    def _parts(self, found: Found, table: str, pids: Any) -> list[Part]:  # noqa: ANN401
-        parts = []
-        for each in list(found.selected):
-            try:
-                section = each.block.table(table)
-                if section is not None:
-                    parts.append(self._part(section, each, pids))
-            except DAMAGE as error:
-                found.missing.append(_unreadable(each.block, error))
-        return parts
-
-    def _part(self, section: TableSection, each: Selected, pids: Any) -> Part:  # noqa: ANN401
-        sums, bucket = section.sums(None if each.chosen.all() else each.chosen)
-        last = np.where(bucket < 0, -1, each.block.host.time_ns[bucket])
-        if self._uid is not None:
-            last[~_equal(section, "uid", self._uid)] = -1
-        if pids is not None:
-            last[~np.isin(section.columns("pid").numbers("pid"), pids)] = -1
-        return Part(section, sums, last)
-
-
-def _equal(section: TableSection, name: str, value: Any) -> Flags:  # noqa: ANN401
-    """Return which rows have a value. Without the column, none has."""
-    columns = section.columns(name)
-    if name in section.layout.texts:
-        found = columns.texts(name)
-        if found is None or value not in found[1]:
-            return np.zeros(section.rows, np.bool_)
-        equal: Flags = found[0] == list(found[1]).index(value)
-        return equal
-    numbers = columns.numbers(name)
-    if numbers is None:
-        return np.zeros(section.rows, np.bool_)
-    same: Flags = numbers == np.uint64(value)
-    return same
 
 
 def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
     layout = rows.layout
     wanted = np.array(layout.traffic if by is None else [name in by for name in layout.counters])
     return np.argsort(-rows.sums[:, wanted].sum(axis=1), kind="stable")[:top]
-
-
-def _unreadable(block: BlockAt | LoadedBlock, error: BaseException) -> Missing:
-    header = block.header
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return Missing(header.tier, header.begin, header.end, why or "damaged")
 
 
 def _newest(found: Found, until_ns: int) -> dict[str, Any]:
@@ -382,11 +267,15 @@ def _newest(found: Found, until_ns: int) -> dict[str, Any]:
 
 
 def _reasons(found: Found, begin: int, end: int) -> list[str]:
-    """Say what is missing of a range."""
-    if not found.selected and not found.missing:
-        return ["history: nothing was recorded"]
-    gaps = gaps_between(found.spans())
-    seconds = sum(min(end * _SECOND, to) - max(begin * _SECOND, since) for since, to in gaps)
-    reasons = [f"history: {seconds / _SECOND:.0f} s were not recorded"] if gaps else []
+    """Say what is missing of a range that ends before or at the newest tick."""
+    covered_ns, ticks = found.covered()
+    reasons = []
+    if not ticks:
+        reasons.append("history: nothing was recorded")
+    else:
+        # The intervals of the first and the last tick reach beyond the range.
+        missing_ns = (end - begin) * _SECOND - covered_ns
+        if missing_ns > 2 * covered_ns // ticks + _SECOND:
+            reasons.append(f"history: {missing_ns / _SECOND:.0f} s were not recorded")
     lost = dict.fromkeys((each.tier, each.why) for each in found.missing)
     return reasons + [f"history: {why} ({TIERS[tier].width} s)" for tier, why in lost]

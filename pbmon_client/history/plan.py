@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from pbmon_client.history.tiers import TIERS
 
@@ -16,12 +16,13 @@ _ALWAYS: Final = -inf
 class TierKept:
     """What a tier has: its oldest tick and second, and ``last``, the first tick that it has not.
 
-    An empty tier has ``last`` 0.
+    An empty tier has ``last`` 0. ``time_ns`` is the newest time.
     """
 
     oldest: int = 0
     since: int = 0
     last: int = 0
+    time_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,36 +66,36 @@ def pieces(
     A tick counts in the coarsest tier whose slot is inside the range and whose blocks have it.
     If ``within`` is given, no slot lies across a multiple of so many seconds after ``since``.
     """
-    reaches = reach(kept)
     usable = [
         place
         for place, tier in enumerate(TIERS)
         if kept[place].last
         and (within is None or (within % tier.width == 0 and since % tier.width == 0))
     ]
-    yield from _cut(usable, since, until, 0, kept, reaches)
+    yield from _cut(_Kept(kept, reach(kept)), usable, Piece(0, since, until, 0))
 
 
-def _cut(
-    usable: Sequence[int],
-    begin: int,
-    end: int,
-    first: int,
-    kept: Sequence[TierKept],
-    reaches: Sequence[float],
-) -> Iterator[Piece]:
-    if begin >= end or not usable:
+class _Kept(NamedTuple):
+    tiers: Sequence[TierKept]
+    reaches: Sequence[float]
+
+
+def _cut(kept: _Kept, usable: Sequence[int], wanted: Piece) -> Iterator[Piece]:
+    """Cut a piece, whose own tier says nothing, into pieces of the usable tiers."""
+    if wanted.begin >= wanted.end or not usable:
         return
     *finer, place = usable
     width = TIERS[place].width
-    start = begin if reaches[place] == _ALWAYS else max(begin, int(min(reaches[place], end)))
-    start, stop = -(-start // width) * width, end // width * width
+    goes_back = min(kept.reaches[place], wanted.end)
+    start = int(max(wanted.begin, goes_back))
+    start, stop = -(-start // width) * width, wanted.end // width * width
     if start >= stop:
-        yield from _cut(finer, begin, end, first, kept, reaches)
+        yield from _cut(kept, finer, wanted)
         return
-    yield from _cut(finer, begin, start, first, kept, reaches)
-    if first < kept[place].last:
-        yield Piece(place, start, stop, first)
+    yield from _cut(kept, finer, replace(wanted, end=start))
+    sealed = kept.tiers[place].last
+    if wanted.first < sealed or not finer:  # of the finest tier, what is missing is told
+        yield Piece(place, start, stop, wanted.first)
     # What is in no block of this tier yet.
-    yield from _cut(finer, start, stop, max(first, kept[place].last), kept, reaches)
-    yield from _cut(finer, stop, end, first, kept, reaches)
+    yield from _cut(kept, finer, Piece(place, start, stop, max(wanted.first, sealed)))
+    yield from _cut(kept, finer, replace(wanted, begin=stop))

@@ -25,7 +25,7 @@ Directory = Mapping[str, tuple[int, int, int, int]]
 
 
 def parse_directory(listed: bytes, header: BlockHeader) -> Directory:
-    """Return place, bytes, inflated bytes and checksum of each section. MalformedError if damaged."""
+    """Return where each section is, and its checksum. MalformedError if damaged."""
     if zlib.crc32(listed) != header.directory_crc:
         raise MalformedError("the directory is damaged")
     found = {}
@@ -142,7 +142,7 @@ class TableSection:
         return Columns(self._load(), self.rows)
 
     def columns(self, name: str) -> Columns:
-        """Return the columns in which ``name`` is. Those of no identity may be damaged yet."""
+        """Return the columns in which ``name`` is. Those of the identity are sound."""
         return self._own if name in self.layout.identity else self._labels
 
     def sums(self, chosen: Flags | None) -> tuple[Ints, Ints]:

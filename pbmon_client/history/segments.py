@@ -9,6 +9,8 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -72,12 +74,16 @@ class BlockAt:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Ticks of a tier between two seconds that cannot be read, and why."""
+    """Ticks of a tier between two seconds that cannot be read, and why.
+
+    All of them are before ``last``, if that is known.
+    """
 
     tier: int
     begin: int
     end: int
     why: str
+    last: float = inf
 
 
 @dataclass(slots=True)
@@ -123,7 +129,7 @@ def scan(file: SegmentFile, known: Scanned | None = None) -> Scanned:
 def _take(found: Scanned, file: SegmentFile, at: int, header: BlockHeader) -> None:
     if header.version > VERSION:
         why = f"written by a newer version of pbmon ({header.version})"
-        found.missing.append(Missing(file.tier, header.begin, header.end, why))
+        found.missing.append(Missing(file.tier, header.begin, header.end, why, header.last))
     elif header.tier == file.tier and header.buckets:
         found.blocks.append(BlockAt(file.path, at, header))
 
@@ -132,7 +138,8 @@ def _damaged(found: Scanned, file: SegmentFile, following: BlockHeader | None) -
     begin = found.blocks[-1].header.end if found.blocks else file.begin
     end = file.end if following is None else following.begin
     why = f"{file.path.name} is damaged"
-    missing = Missing(file.tier, min(begin, end), max(begin, end), why)
+    last = inf if following is None else following.first
+    missing = Missing(file.tier, min(begin, end), max(begin, end), why, last)
     if missing not in found.missing:
         found.missing.append(missing)
 
@@ -164,7 +171,8 @@ def holes(blocks: list[BlockAt], tier: int) -> list[Missing]:
             min(before.header.end, after.header.begin),
             max(before.header.end, after.header.begin),
             "blocks are missing",
+            after.header.first,
         )
-        for before, after in zip(blocks, blocks[1:], strict=False)
+        for before, after in pairwise(blocks)
         if before.header.last < after.header.first
     ]

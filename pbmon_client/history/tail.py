@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
@@ -24,12 +24,12 @@ from pbmon_client.history.buckets import (
     HandlesByTable,
 )
 from pbmon_client.history.layout import LAYOUTS, TOTALS, Row
-from pbmon_client.history.packing import Ints, MalformedError, pack, summed, unpack
+from pbmon_client.history.packing import Ints, MalformedError, pack, starts, summed, unpack
 
 MAGIC: Final = b"pbmT"
 VERSION: Final = 1
-# Magic, version, bytes that follow, their checksum, and that of the 12 bytes before it.
-_HEAD: Final = struct.Struct("<4sHxxIII")
+# Magic, version; bytes that follow, their checksum; slot, ticks, times; that of all before it.
+_HEAD: Final = struct.Struct("<4sHxxIIqQQqqqI")
 _MOST: Final = 64 << 20
 _LEVEL: Final = 1  # a frame lives for a minute
 #: What a bucket says besides its cells and totals.
@@ -39,33 +39,36 @@ _PLAIN: Final = (
 )
 
 
-@dataclass(slots=True)
 class TailWriter:
     """Encodes the frames of a tail; knows which rows it has told already."""
 
-    told: dict[str, dict[int, Row]] = field(default_factory=lambda: {name: {} for name in LAYOUTS})
+    def __init__(self) -> None:
+        self._told: dict[str, dict[int, Row]] = {table: {} for table in LAYOUTS}
+        self._new: dict[str, list[tuple[int, Row]]] = {}
 
     def frame(self, bucket: Bucket, handles: HandlesByTable) -> bytes:
-        """Return the frame of a bucket. Its rows count as told once ``tell`` is called."""
-        body = {name: getattr(bucket, name) for name in _PLAIN}
-        body["totals"] = {
-            name: value for name, value in zip(TOTALS, bucket.totals.tolist(), strict=True) if value
-        }
+        """Return the frame of a bucket. Its rows count as told once ``written`` is called."""
+        body: dict[str, Any] = {name: getattr(bucket, name) for name in _PLAIN}
+        totals = zip(TOTALS, bucket.totals.tolist(), strict=True)
+        body["totals"] = {name: value for name, value in totals if value}
         body["tables"] = {
             table: self._table(table, cells, handles[table])
             for table, cells in bucket.tables.items()
         }
         packed = zlib.compress(msgpack.packb(body), _LEVEL)
-        head = _HEAD.pack(MAGIC, VERSION, len(packed), zlib.crc32(packed), 0)[:-4]
+        head = _HEAD.pack(
+            *(MAGIC, VERSION, len(packed), zlib.crc32(packed)),
+            *(bucket.slot, bucket.first, bucket.end),
+            *(bucket.since_ns, bucket.time_ns, bucket.covered_ns, 0),
+        )[:-4]
         return head + struct.pack("<I", zlib.crc32(head)) + packed
 
     def _table(self, table: str, cells: Cells, handles: Handles) -> dict[str, Any]:
-        told = self.told[table]
-        new = [
-            (handle, row)
-            for handle in dict.fromkeys(cells.handles.tolist())
-            if told.get(handle) is not (row := handles.row(handle)) and told.get(handle) != row
-        ]
+        told = self._told[table]
+        owners = cells.handles
+        rows = {handle: handles.row(handle) for handle in owners[starts(owners)].tolist()}
+        new = [(handle, row) for handle, row in rows.items() if told.get(handle) != row]
+        self._new[table] = new
         return {
             "columns": handles.layout.columns,
             "counters": handles.layout.counters,
@@ -74,48 +77,61 @@ class TailWriter:
             "values": pack(cells.values),
         }
 
-    def tell(self, bucket: Bucket, handles: HandlesByTable) -> None:
-        """Take note that the frame of a bucket was written."""
-        for table, cells in bucket.tables.items():
-            row_of = handles[table].row
-            self.told[table].update((h, row_of(h)) for h in cells.handles.tolist())
+    def written(self) -> None:
+        """Take note that the last frame was written."""
+        for table, new in self._new.items():
+            self._told[table].update(new)
 
     def emptied(self) -> None:
         """Take note that the tail is empty."""
-        for told in self.told.values():
+        for told in self._told.values():
             told.clear()
 
 
-def frames(data: bytes, handles: HandlesByTable) -> Iterator[tuple[Bucket, int]]:
-    """Yield the buckets of a tail, and where each frame ends, up to the first that is not sound."""
-    known: dict[str, dict[int, int]] = {name: {} for name in LAYOUTS}
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A sound frame: its bucket's slot, ticks and times, and its bytes in the tail."""
+
+    slot: int
+    first: int
+    last: int
+    since_ns: int
+    time_ns: int
+    covered_ns: int
+    begin: int
+    end: int
+
+
+def frames_of(data: bytes) -> tuple[list[Frame], bool]:
+    """Return the frames of a tail up to the first that is not sound, and whether that is damage.
+
+    A last frame that is not whole is none: it was being written.
+    """
+    found: list[Frame] = []
     at = 0
-    while (body := _body(data, at)) is not None:
-        at += _HEAD.size + len(body)
-        try:
-            bucket = _bucket(body, handles, known)
-        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
-            return
-        yield bucket, at
+    while len(data) - at >= _HEAD.size:
+        magic, version, size, crc, *words, head_crc = _HEAD.unpack_from(data, at)
+        begin, end = at + _HEAD.size, at + _HEAD.size + size
+        sound = magic == MAGIC and version <= VERSION
+        if not sound or zlib.crc32(data[at : begin - 4]) != head_crc:
+            return found, True
+        if end > len(data):
+            break
+        if zlib.crc32(data[begin:end]) != crc:
+            return found, True
+        slot, first, last, since_ns, time_ns, covered_ns = words
+        found.append(Frame(slot, first, last, since_ns, time_ns, covered_ns, begin, end))
+        at = end
+    return found, False
 
 
-def damaged(data: bytes, at: int) -> bool:
-    """Whether what is behind the last sound frame is more than a frame that was being written."""
-    if len(data) - at < _HEAD.size:
-        return False
-    magic, _version, size, _crc, head_crc = _HEAD.unpack_from(data, at)
-    sound = magic == MAGIC and zlib.crc32(data[at : at + _HEAD.size - 4]) == head_crc
-    return not sound or len(data) - at >= _HEAD.size + size
-
-
-def _body(data: bytes, at: int) -> bytes | None:
-    if len(data) - at < _HEAD.size:
-        return None
-    magic, version, size, crc, head_crc = _HEAD.unpack_from(data, at)
-    body = data[at + _HEAD.size : at + _HEAD.size + size]
-    sound = magic == MAGIC and zlib.crc32(data[at : at + _HEAD.size - 4]) == head_crc
-    sound = sound and version <= VERSION and len(body) == size
-    return body if sound and zlib.crc32(body) == crc else None
+def buckets_of_tail(
+    data: bytes, frames: Sequence[Frame], handles: HandlesByTable
+) -> Iterator[Bucket]:
+    """Yield the bucket of each frame. ValueError, LookupError or TypeError if one is not sound."""
+    known: dict[str, dict[int, int]] = {name: {} for name in LAYOUTS}
+    for frame in frames:
+        yield _bucket(data[frame.begin : frame.end], handles, known)
 
 
 def _bucket(packed: bytes, handles: HandlesByTable, known: dict[str, dict[int, int]]) -> Bucket:

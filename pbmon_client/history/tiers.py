@@ -1,4 +1,4 @@
-"""The tiers: how wide their buckets are, how many are in a block and a file, and how long they stay."""
+"""The tiers: how wide their buckets are, what a block and a file hold, and how long they stay."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Tier:
 
 #: From the finest to the coarsest.
 TIERS: Final = (
-    Tier(1, _MINUTE, _HOUR, 6 * _HOUR, 0.25, 128, 64),
-    Tier(10, 10 * _MINUTE, 6 * _HOUR, 7 * _DAY, 0.5, 192, 64),
-    Tier(_MINUTE, _HOUR, _DAY, 30 * _DAY, 0.2, 256, 100),
-    Tier(_HOUR, 6 * _HOUR, 30 * _DAY, 366 * _DAY, 0.05, 512, 300),
+    Tier(1, _MINUTE, _HOUR, 6 * _HOUR, 0.25, 128, 48),
+    Tier(10, 10 * _MINUTE, 6 * _HOUR, 7 * _DAY, 0.5, 128, 24),
+    Tier(_MINUTE, _HOUR, _DAY, 30 * _DAY, 0.2, 192, 40),
+    Tier(_HOUR, 6 * _HOUR, 30 * _DAY, 366 * _DAY, 0.05, 400, 150),
 )
 #: What a bucket hands to the next tier: more rows than are written, so that few fold early.
 HANDED_ON: Final = (1000, 2000)

@@ -13,7 +13,7 @@ from pbmon_client.history.loading import DAMAGE, buckets_of, load
 from pbmon_client.history.retention import DEFAULT_SIZE
 from pbmon_client.history.segments import BlockAt, scan
 from pbmon_client.history.storage import Storage
-from pbmon_client.history.tail import TailWriter, frames
+from pbmon_client.history.tail import TailWriter, buckets_of_tail, frames_of
 from pbmon_client.history.tiers import HANDED_ON, TIERS
 
 _HOUR_NS: Final = 3600 * 10**9
@@ -49,6 +49,11 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def next_tick(self) -> int:
+        """The number that the next tick gets. The first of a store is 1."""
+        return self._number
 
     def close(self) -> None:
         """Let another writer in. The open blocks stay in the tail, as after a crash."""
@@ -93,7 +98,7 @@ class Writer:
                 self._sealed = False
             if self._frame is not None:
                 self._storage.append_tail(self._told.frame(self._frame, self._handles))
-                self._told.tell(self._frame, self._handles)
+                self._told.written()
                 self._frame = None
         except OSError as error:
             self.paused = f"{self._storage.directory}: {error.strerror or error}"
@@ -116,15 +121,14 @@ class Writer:
             for block in tiers[place - 1]:
                 if block.header.last > sealed[place]:
                     self._add_again(cascade, block, place)
-        number = max((1, *sealed))
-        sound = 0
-        for bucket, sound in frames(self._storage.read_tail(), self._handles):
+        data = self._storage.read_tail()
+        frames, _damaged = frames_of(data)
+        for bucket in buckets_of_tail(data, frames, self._handles):
             if bucket.first >= sealed[0]:
                 self._append(cascade.add(bucket))
                 cascade.forget()
-            number = max(number, bucket.end)
-        self._storage.truncate_tail(sound)
-        return cascade, number
+        self._storage.truncate_tail(frames[-1].end if frames else 0)
+        return cascade, max((1, *sealed, *(frame.last for frame in frames)))
 
     def _sealed_blocks(self) -> list[list[BlockAt]]:
         """Return the blocks of each tier, in the order of their ticks; mend torn files."""
