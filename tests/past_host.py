@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pbmon_client.history.buckets import RowsMoved, Tick
-from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS, Row
+from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS, KeptRow
 from pbmon_client.history.packing import Ints
 
 SECOND = 1_000_000_000
@@ -16,7 +16,7 @@ SECOND = 1_000_000_000
 MONDAY = 1_789_948_800
 
 
-def row(table: str, **values: Any) -> Row:
+def row(table: str, **values: Any) -> KeptRow:
     """Return a row of a table; what is not said is not known."""
     layout = LAYOUTS[table]
     blanks = dict(zip(layout.columns, layout.blank, strict=True))
@@ -24,7 +24,7 @@ def row(table: str, **values: Any) -> Row:
     return tuple((blanks | values).values())
 
 
-def process(pid: int, **values: Any) -> Row:
+def process(pid: int, **values: Any) -> KeptRow:
     """Return a process of user 1000 + pid % 3 in one of ten units."""
     known = {"start_ns": pid * SECOND, "uid": 1000 + pid % 3, "name": b"worker-%d" % (pid % 7)}
     known["unit"] = b"app-%d.service" % (pid % 10)
@@ -32,7 +32,7 @@ def process(pid: int, **values: Any) -> Row:
     return row(PROCESSES, pid=pid, **(known | values))
 
 
-def connection(pid: int, port: int, **values: Any) -> Row:
+def connection(pid: int, port: int, **values: Any) -> KeptRow:
     """Return a TCP connection of ``process(pid)``."""
     known: dict[str, Any] = {"start_ns": pid * SECOND, "uid": 1000 + pid % 3, "family": 2}
     known |= {"type": 1, "protocol": 6, "local": bytes([10, 0, 0, 1]) + bytes(12)}
@@ -41,7 +41,7 @@ def connection(pid: int, port: int, **values: Any) -> Row:
     return row("connections", pid=pid, **(known | values))
 
 
-def file(pid: int, inode: int, **values: Any) -> Row:
+def file(pid: int, inode: int, **values: Any) -> KeptRow:
     """Return a file of ``process(pid)``."""
     known: dict[str, Any] = {"start_ns": pid * SECOND, "uid": 1000 + pid % 3, "class": 4}
     known |= {"path": b"/var/lib/data/%d" % inode, "device": 1 << 20, "inode": inode}
@@ -50,7 +50,7 @@ def file(pid: int, inode: int, **values: Any) -> Row:
 
 def tick(
     time_ns: int,
-    rows: Mapping[str, Sequence[Row]],
+    rows: Mapping[str, Sequence[KeptRow]],
     deltas: Mapping[str, Ints],
     *,
     interval_ns: int = SECOND,

@@ -16,7 +16,7 @@ import msgpack
 import numpy as np
 
 from pbmon_client.history.buckets import Bucket, Handles, HandlesByTable
-from pbmon_client.history.layout import LAYOUTS, TOTALS, Row
+from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
 from pbmon_client.history.packing import Ints, pack, starts
 
 MAGIC: Final = b"pbmH"
@@ -154,7 +154,7 @@ def _table(
     return section, _columns(others, rows, layout.texts, layout.place)
 
 
-def _ordered(owners: Ints, handles: Handles) -> tuple[list[Row], Ints]:
+def _ordered(owners: Ints, handles: Handles) -> tuple[list[KeptRow], Ints]:
     """Return the rows in the order of their identity, and the row of each cell."""
     layout = handles.layout
     places = [layout.place[name] for name in layout.identity]
@@ -167,7 +167,10 @@ def _ordered(owners: Ints, handles: Handles) -> tuple[list[Row], Ints]:
 
 
 def _columns(
-    names: Sequence[str], rows: Sequence[Row], are_texts: frozenset[str], place: Mapping[str, int]
+    names: Sequence[str],
+    rows: Sequence[KeptRow],
+    are_texts: frozenset[str],
+    place: Mapping[str, int],
 ) -> dict[str, Any]:
     texts = _Texts()
     columns = {}

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from pbmon_client.history.layout import LAYOUTS, TOTALS, Layout, Row
+from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow, Layout
 from pbmon_client.history.packing import Ints, summed
 
 #: Counters of a table are numbered below this. A cell's key is its row's handle and that number.
@@ -21,7 +21,7 @@ _SECOND: Final = 1_000_000_000
 class RowsMoved:
     """Rows of a table that moved: values by ``Layout.columns``, and deltas (rows by counters)."""
 
-    rows: Sequence[Row]
+    rows: Sequence[KeptRow]
     deltas: Ints
 
 
@@ -66,13 +66,13 @@ class Handles:
         self.layout: Final = layout
         self._keys = len(layout.key)
         self._next = 1
-        self._handles: dict[Row, int] = {}
-        self._rows: dict[int, Row] = {}
+        self._handles: dict[KeptRow, int] = {}
+        self._rows: dict[int, KeptRow] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def of(self, row: Row) -> int:
+    def of(self, row: KeptRow) -> int:
         """Return the handle of a row, whose changing columns become the newest."""
         key = row[: self._keys]
         handle = self._handles.get(key)
@@ -82,7 +82,7 @@ class Handles:
         self._rows[handle] = row
         return handle
 
-    def row(self, handle: int) -> Row:
+    def row(self, handle: int) -> KeptRow:
         """Return a row by its handle."""
         return self._rows[handle]
 

@@ -29,7 +29,7 @@ class SealedBlock:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenTier:
     """What is open of a tier: the parts of a bucket, the buckets of a block.
 
     ``sealed`` is the first tick that is in no block.
@@ -55,7 +55,9 @@ class Cascade:
 
     def __init__(self, handles: HandlesByTable, sealed: Sequence[int]) -> None:
         self._handles: Final = handles
-        self._open: Final = [_Open(tier, first) for tier, first in zip(TIERS, sealed, strict=True)]
+        self._open: Final = [
+            _OpenTier(tier, first) for tier, first in zip(TIERS, sealed, strict=True)
+        ]
         self._many = _SPARE
 
     def add(self, bucket: Bucket, number: int = 0) -> list[SealedBlock]:
@@ -88,7 +90,7 @@ class Cascade:
         if len(each.parts) >= _PARTS:
             self._join(each)
 
-    def _join(self, each: _Open) -> None:
+    def _join(self, each: _OpenTier) -> None:
         width = each.tier.width
         bucket = joined(each.parts, each.parts[0].slot // width * width)
         each.parts[:] = [folded(bucket, self._handles, *HANDED_ON)]

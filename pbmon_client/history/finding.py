@@ -12,12 +12,12 @@ import numpy as np
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.index import Index, TailBlock
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
-from pbmon_client.history.packing import Flags
+from pbmon_client.history.packing import Chosen
 from pbmon_client.history.plan import Piece
 from pbmon_client.history.rows import Part
 from pbmon_client.history.sections import TableSection
 from pbmon_client.history.segments import BlockAt, Missing
-from pbmon_client.history.spans import Span
+from pbmon_client.history.spans import TimeSpan
 
 _BLOCKS: Final = 32  # that stay decoded
 
@@ -27,7 +27,7 @@ class Selected:
     """The buckets of a block that belong to a piece of a range."""
 
     block: LoadedBlock
-    chosen: Flags
+    chosen: Chosen
 
 
 @dataclass(slots=True)
@@ -46,10 +46,10 @@ class Found:
             ticks += int(np.diff(host.first, append=each.block.header.last)[each.chosen].sum())
         return covered_ns, ticks
 
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[TimeSpan]:
         """Return the time that the buckets span."""
         return [
-            Span(since_ns, until_ns)
+            TimeSpan(since_ns, until_ns)
             for each in self.selected
             for since_ns, until_ns in zip(
                 each.block.host.since_ns[each.chosen].tolist(),
@@ -140,19 +140,19 @@ class Finder:
         return Part(section, sums, last)
 
 
-def equal(section: TableSection, name: str, value: Any) -> Flags:  # noqa: ANN401
+def equal(section: TableSection, name: str, value: Any) -> Chosen:  # noqa: ANN401
     """Return which rows have a value. Without the column, none has."""
     columns = section.columns(name)
     if name in section.layout.texts:
         found = columns.texts(name)
         if found is None or value not in found[1]:
             return np.zeros(section.rows, np.bool_)
-        equal: Flags = found[0] == list(found[1]).index(value)
+        equal: Chosen = found[0] == list(found[1]).index(value)
         return equal
     numbers = columns.numbers(name)
     if numbers is None:
         return np.zeros(section.rows, np.bool_)
-    same: Flags = numbers == np.uint64(value)
+    same: Chosen = numbers == np.uint64(value)
     return same
 
 

@@ -15,7 +15,7 @@ from pbmon_client.history.layout import (
     LEVELS,
     OWNER,
     PROCESSES,
-    Row,
+    KeptRow,
     folded_flow,
     folded_process,
     owner_of,
@@ -60,10 +60,10 @@ def _targets(rows: list[int], handles: Handles, level: int) -> dict[int, int]:
 
 
 def _flow_targets(
-    rows: Iterable[int], handles: Handles, table: str, owners: Mapping[Row, Row]
+    rows: Iterable[int], handles: Handles, table: str, owners: Mapping[KeptRow, KeptRow]
 ) -> dict[int, int]:
     """Return the folded row of each flow; ``owners`` says where folded processes went."""
-    made: dict[Row, int] = {}  # many have the same
+    made: dict[KeptRow, int] = {}  # many have the same
     to: dict[int, int] = {}
     for row in rows:
         *whose, class_ = owner_of(handles.row(row), table)
@@ -75,7 +75,7 @@ def _flow_targets(
     return to
 
 
-def _whose(process: Row) -> Row:
+def _whose(process: KeptRow) -> KeptRow:
     return tuple(process[LAYOUTS[PROCESSES].place[name]] for name in OWNER)
 
 
@@ -111,7 +111,7 @@ def _moved(cells: Cells, to: Mapping[int, int]) -> Cells:
     return Cells(*summed(handles << COUNTER_BITS | cells.counters, cells.values))
 
 
-def _follow(cells: Cells, handles: Handles, table: str, owners: Mapping[Row, Row]) -> Cells:
+def _follow(cells: Cells, handles: Handles, table: str, owners: Mapping[KeptRow, KeptRow]) -> Cells:
     """Fold the flows of processes that were folded."""
     if not owners:
         return cells

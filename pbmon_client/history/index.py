@@ -22,7 +22,7 @@ from pbmon_client.history.segments import (
     holes,
     scan,
 )
-from pbmon_client.history.tail import Frame, buckets_of_tail, frames_of
+from pbmon_client.history.tail import TailFrame, buckets_of_tail, frames_of
 from pbmon_client.history.tiers import TIERS
 
 _TRIES: Final = 5
@@ -31,7 +31,7 @@ _TRIES: Final = 5
 class TailBlock:
     """The frames of the tail that are in no block, as a block that is made when it is needed."""
 
-    def __init__(self, data: bytes, frames: Sequence[Frame], sealed: int) -> None:
+    def __init__(self, data: bytes, frames: Sequence[TailFrame], sealed: int) -> None:
         """Take the tail's frames, of which at least one is not ``sealed``."""
         self._data, self._frames, self._sealed = data, frames, sealed
         open_ = [frame for frame in frames if frame.first >= sealed]

@@ -19,7 +19,7 @@ _FOLDED: Final = (
 )
 _NO_ADDRESS: Final = bytes(16)
 #: A row: the values of its columns, as the wire has them.
-Row = tuple[Any, ...]
+KeptRow = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Layout:
         return frozenset(name for name in self.columns if _wire(self.table, name) in _TEXTS)
 
     @cached_property
-    def blank(self) -> Row:
+    def blank(self) -> KeptRow:
         """A row of which nothing is known."""
         return tuple(blank_value(self.table, name) for name in self.columns)
 
@@ -110,7 +110,7 @@ TOTALS: Final = COUNTERS
 LEVELS: Final = len(_FOLDED)
 
 
-def folded_process(row: Row, level: int) -> Row:
+def folded_process(row: KeptRow, level: int) -> KeptRow:
     """Return the row that stands for all processes that differ only in what folding drops.
 
     It has process id 0. Its start time is a number made from what it keeps, because process id and
@@ -125,12 +125,12 @@ def folded_process(row: Row, level: int) -> Row:
     return tuple(kept)
 
 
-def owner_of(row: Row, table: str) -> Row:
+def owner_of(row: KeptRow, table: str) -> KeptRow:
     """Return what says whose a flow is, and its class: rows that fold to one have the same."""
     return tuple([row[place] for place in _OWNER_PLACES[table]])
 
 
-def folded_flow(owner: Row, table: str) -> Row:
+def folded_flow(owner: KeptRow, table: str) -> KeptRow:
     """Return the row for all flows with the same ``owner_of``."""
     kept = list(LAYOUTS[table].blank)
     for place, value in zip(_OWNER_PLACES[table], owner, strict=True):

@@ -17,7 +17,7 @@ from pbmon_client.history.buckets import (
     Handles,
     HandlesByTable,
 )
-from pbmon_client.history.layout import LAYOUTS, Row
+from pbmon_client.history.layout import LAYOUTS, KeptRow
 from pbmon_client.history.packing import MalformedError, summed
 from pbmon_client.history.sections import (
     HostSection,
@@ -67,7 +67,7 @@ def load(block: BlockAt) -> LoadedBlock:
     return LoadedBlock(block.header, data)
 
 
-def rows_of(section: TableSection) -> list[Row]:
+def rows_of(section: TableSection) -> list[KeptRow]:
     """Return every row of a section, by the layout's columns."""
     layout = section.layout
     columns: list[list[Any]] = []

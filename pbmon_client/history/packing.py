@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Unsigned = npt.NDArray[np.uint64]
-Flags = npt.NDArray[np.bool_]
+Chosen = npt.NDArray[np.bool_]
 _WORD: Final = np.dtype("<u8")
 
 

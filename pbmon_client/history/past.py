@@ -18,7 +18,7 @@ from pbmon_client.history.packing import Ints
 from pbmon_client.history.plan import pieces, reach, rounded, width_at
 from pbmon_client.history.rows import SummedRows
 from pbmon_client.history.segments import BlockAt, Missing
-from pbmon_client.history.spans import Span, gaps_between, has_gap
+from pbmon_client.history.spans import TimeSpan, gaps_between, has_gap
 from pbmon_client.history.tiers import TIERS
 from pbmond.wire import Message
 
@@ -42,7 +42,7 @@ class KeptTier:
 
     width: int
     size: int
-    span: Span | None
+    span: TimeSpan | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Kept:
     """What a store has: its tiers, the gaps in what was recorded, and what cannot be read."""
 
     tiers: tuple[KeptTier, ...]
-    gaps: tuple[Span, ...]
+    gaps: tuple[TimeSpan, ...]
     missing: tuple[Missing, ...]
 
 
@@ -216,7 +216,7 @@ class Past:
             headers = [each.header for each in self._finder.blocks(place)]
             span = None
             if headers:
-                span = Span(
+                span = TimeSpan(
                     min(header.since_ns for header in headers),
                     max(header.time_ns for header in headers),
                 )
@@ -224,9 +224,9 @@ class Past:
             tiers.append(KeptTier(tier.width, size, span))
         return Kept(tuple(tiers), tuple(self._gaps()), self._finder.index.missing)
 
-    def _gaps(self) -> list[Span]:
+    def _gaps(self) -> list[TimeSpan]:
         """Return the gaps, by the finest tier that goes back to each time."""
-        spans: list[Span] = []
+        spans: list[TimeSpan] = []
         until: float = float("inf")
         for place, kept in enumerate(self._finder.index.kept):
             for each in self._finder.blocks(place):
@@ -236,14 +236,14 @@ class Past:
             until = min(until, kept.oldest if kept.last else until)
         return gaps_between(spans)
 
-    def _recorded(self, block: BlockAt | TailBlock) -> list[Span]:
+    def _recorded(self, block: BlockAt | TailBlock) -> list[TimeSpan]:
         header = block.header
         if has_gap(header.since_ns, header.time_ns, header.covered_ns):
             loaded = self._finder.load(block)
             if not isinstance(loaded, Missing):
                 whole = Selected(loaded, np.ones(header.buckets, np.bool_))
                 return Found([whole]).spans()
-        return [Span(header.since_ns, header.time_ns)]
+        return [TimeSpan(header.since_ns, header.time_ns)]
 
 
 def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
@@ -276,6 +276,6 @@ def _reasons(found: Found, begin: int, end: int) -> list[str]:
         # The intervals of the first and the last tick reach beyond the range.
         missing_ns = (end - begin) * _SECOND - covered_ns
         if missing_ns > 2 * covered_ns // ticks + _SECOND:
-            reasons.append(f"history: {missing_ns / _SECOND:.0f} s were not recorded")
+            reasons.append(f"history: about {missing_ns / _SECOND:.0f} s were not recorded")
     lost = dict.fromkeys((each.tier, each.why) for each in found.missing)
     return reasons + [f"history: {why} ({TIERS[tier].width} s)" for tier, why in lost]

@@ -72,15 +72,15 @@ def pieces(
         if kept[place].last
         and (within is None or (within % tier.width == 0 and since % tier.width == 0))
     ]
-    yield from _cut(_Kept(kept, reach(kept)), usable, Piece(0, since, until, 0))
+    yield from _cut(_KeptTiers(kept, reach(kept)), usable, Piece(0, since, until, 0))
 
 
-class _Kept(NamedTuple):
+class _KeptTiers(NamedTuple):
     tiers: Sequence[TierKept]
     reaches: Sequence[float]
 
 
-def _cut(kept: _Kept, usable: Sequence[int], wanted: Piece) -> Iterator[Piece]:
+def _cut(kept: _KeptTiers, usable: Sequence[int], wanted: Piece) -> Iterator[Piece]:
     """Cut a piece, whose own tier says nothing, into pieces of the usable tiers."""
     if wanted.begin >= wanted.end or not usable:
         return

@@ -10,7 +10,7 @@ import numpy as np
 
 from pbmon_client.history.layout import Layout
 from pbmon_client.history.loading import DAMAGE
-from pbmon_client.history.packing import Flags, Ints, Unsigned
+from pbmon_client.history.packing import Chosen, Ints, Unsigned
 from pbmon_client.history.sections import TableSection
 
 
@@ -82,7 +82,7 @@ class SummedRows:
             columns.append(ours[places] if len(ours) else places)
         return np.concatenate(columns).astype(np.uint64)
 
-    def take(self, groups: Ints | Flags) -> SummedRows:
+    def take(self, groups: Ints | Chosen) -> SummedRows:
         """Return some of the rows, in this order."""
         taken: SummedRows = object.__new__(SummedRows)
         taken.__dict__.update(self.__dict__)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.layout import LAYOUTS, TOTALS
-from pbmon_client.history.packing import Flags, Ints, MalformedError, Unsigned, starts, unpack
+from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, starts, unpack
 
 #: A section that claims to be larger is not inflated.
 _MOST: Final = 64 << 20
@@ -60,8 +60,8 @@ def _unpacked(raw: bytes) -> dict[str, Any]:
     return value
 
 
-class Columns:
-    """Columns of a section, by name. A column that the writer did not know is None."""
+class SectionColumns:
+    """SectionColumns of a section, by name. A column that the writer did not know is None."""
 
     def __init__(self, section: Mapping[str, Any], rows: int) -> None:
         self._packed: Final[Mapping[str, bytes]] = section["columns"]
@@ -91,7 +91,7 @@ class HostSection:
 
     def __init__(self, section: Mapping[str, Any], header: BlockHeader) -> None:
         self._section = section
-        self._columns = Columns(section, header.buckets)
+        self._columns = SectionColumns(section, header.buckets)
         self.slots: Final = self._offset("slot", header.begin)
         self.first: Final = self._offset("first", header.first)
         self.since_ns: Final = self._offset("since_ns", header.since_ns)
@@ -132,20 +132,20 @@ class TableSection:
         self.layout: Final = LAYOUTS[table]
         self.rows: Final[int] = section["rows"]
         self._section = section
-        self._own = Columns(section, self.rows)
+        self._own = SectionColumns(section, self.rows)
         self._load = labels
         for name in self.layout.identity:  # damage shows here, not later
             (self._own.texts if name in self.layout.texts else self._own.numbers)(name)
 
     @cached_property
-    def _labels(self) -> Columns:
-        return Columns(self._load(), self.rows)
+    def _labels(self) -> SectionColumns:
+        return SectionColumns(self._load(), self.rows)
 
-    def columns(self, name: str) -> Columns:
+    def columns(self, name: str) -> SectionColumns:
         """Return the columns in which ``name`` is. Those of the identity are sound."""
         return self._own if name in self.layout.identity else self._labels
 
-    def sums(self, chosen: Flags | None) -> tuple[Ints, Ints]:
+    def sums(self, chosen: Chosen | None) -> tuple[Ints, Ints]:
         """Return each row's sums over the ``chosen`` buckets (None: all), and its last bucket.
 
         The sums are rows by the layout's counters. The last bucket is -1 for a row with none.

@@ -9,20 +9,20 @@ from typing import Final, NamedTuple
 _TOLERANCE_NS: Final = 500_000_000
 
 
-class Span(NamedTuple):
+class TimeSpan(NamedTuple):
     """A span of CLOCK_REALTIME in ns, without its end."""
 
     since_ns: int
     until_ns: int
 
 
-def gaps_between(recorded: Iterable[Span]) -> list[Span]:
+def gaps_between(recorded: Iterable[TimeSpan]) -> list[TimeSpan]:
     """Return the gaps between spans, which may overlap: the clock may have been set."""
     gaps = []
     end = None
     for since_ns, until_ns in sorted(recorded):
         if end is not None and since_ns > end + _TOLERANCE_NS:
-            gaps.append(Span(end, since_ns))
+            gaps.append(TimeSpan(end, since_ns))
         end = until_ns if end is None else max(end, until_ns)
     return gaps
 

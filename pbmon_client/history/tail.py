@@ -23,7 +23,7 @@ from pbmon_client.history.buckets import (
     Handles,
     HandlesByTable,
 )
-from pbmon_client.history.layout import LAYOUTS, TOTALS, Row
+from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
 from pbmon_client.history.packing import Ints, MalformedError, pack, starts, summed, unpack
 
 MAGIC: Final = b"pbmT"
@@ -43,8 +43,8 @@ class TailWriter:
     """Encodes the frames of a tail; knows which rows it has told already."""
 
     def __init__(self) -> None:
-        self._told: dict[str, dict[int, Row]] = {table: {} for table in LAYOUTS}
-        self._new: dict[str, list[tuple[int, Row]]] = {}
+        self._told: dict[str, dict[int, KeptRow]] = {table: {} for table in LAYOUTS}
+        self._new: dict[str, list[tuple[int, KeptRow]]] = {}
 
     def frame(self, bucket: Bucket, handles: HandlesByTable) -> bytes:
         """Return the frame of a bucket. Its rows count as told once ``written`` is called."""
@@ -89,7 +89,7 @@ class TailWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class TailFrame:
     """A sound frame: its bucket's slot, ticks and times, and its bytes in the tail."""
 
     slot: int
@@ -102,12 +102,12 @@ class Frame:
     end: int
 
 
-def frames_of(data: bytes) -> tuple[list[Frame], bool]:
+def frames_of(data: bytes) -> tuple[list[TailFrame], bool]:
     """Return the frames of a tail up to the first that is not sound, and whether that is damage.
 
     A last frame that is not whole is none: it was being written.
     """
-    found: list[Frame] = []
+    found: list[TailFrame] = []
     at = 0
     while len(data) - at >= _HEAD.size:
         magic, version, size, crc, *words, head_crc = _HEAD.unpack_from(data, at)
@@ -120,13 +120,13 @@ def frames_of(data: bytes) -> tuple[list[Frame], bool]:
         if zlib.crc32(data[begin:end]) != crc:
             return found, True
         slot, first, last, since_ns, time_ns, covered_ns = words
-        found.append(Frame(slot, first, last, since_ns, time_ns, covered_ns, begin, end))
+        found.append(TailFrame(slot, first, last, since_ns, time_ns, covered_ns, begin, end))
         at = end
     return found, False
 
 
 def buckets_of_tail(
-    data: bytes, frames: Sequence[Frame], handles: HandlesByTable
+    data: bytes, frames: Sequence[TailFrame], handles: HandlesByTable
 ) -> Iterator[Bucket]:
     """Yield the bucket of each frame. ValueError, LookupError or TypeError if one is not sound."""
     known: dict[str, dict[int, int]] = {name: {} for name in LAYOUTS}

@@ -21,7 +21,7 @@ _HOUR_NS: Final = 3600 * 10**9
 _STEP_NS: Final = 60 * 10**9
 
 
-class Writer:
+class HistoryWriter:
     """Writes a store. ``HeldError`` if somebody else does, OSError if it cannot be opened.
 
     If a file cannot be written later, ``paused`` says why. Ticks are then summed in memory, and
@@ -35,7 +35,7 @@ class Writer:
         self._sealed = False
         self._frame: Bucket | None = None
         self._waiting: Bucket | None = None
-        self._clock = _Clock()
+        self._clock = _SteadyClock()
         self.paused: str | None = None
         self._storage = Storage(directory, size, sync=sync)
         try:
@@ -153,7 +153,7 @@ class Writer:
             self._storage.append(block)
 
 
-class _Clock:
+class _SteadyClock:
     """Knows whether the wall clock ran for an hour without being set.
 
     Until then nothing is evicted by age: a clock that is wrong after a boot must not erase the

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from pbmon_client.history.buckets import Tick
-from pbmon_client.history.layout import LAYOUTS, PROCESSES, Row
+from pbmon_client.history.layout import LAYOUTS, PROCESSES, KeptRow
 from pbmon_client.history.past import Past
-from pbmon_client.history.writer import Writer
+from pbmon_client.history.writer import HistoryWriter
 from pbmond.fields import CODES
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -72,11 +72,11 @@ class Host:
             "unit": b"app-%02d.service" % unit, "netns": 4026531840,
         }  # fmt: skip
 
-    def new_flow(self, flow: int, now: int) -> tuple[str, Row]:
+    def new_flow(self, flow: int, now: int) -> tuple[str, KeptRow]:
         owner = self.processes[int(self.owner[flow])]
         return self.flow(owner, self.kind[flow], now, b"/var/lib/data/segment-%05d.db" % flow)
 
-    def flow(self, owner: dict[str, Any], kind: str, now: int, path: bytes) -> tuple[str, Row]:
+    def flow(self, owner: dict[str, Any], kind: str, now: int, path: bytes) -> tuple[str, KeptRow]:
         numbers = self.random.integers(0, 1 << 30, 4).tolist()
         whose = {name: owner[name] for name in ("pid", "start_ns", "uid")}
         whose |= {"class": CODES[kind], "inode": numbers[0]}
@@ -136,7 +136,7 @@ class Host:
         sums[:, counters.index("disk_write_bytes")] = -(-written // 4096) * 4096
         active = np.flatnonzero(sums.any(axis=1))
         processes = [past_host.row(PROCESSES, **self.processes[slot]) for slot in active]
-        rows: dict[str, list[Row]] = {"connections": [], "files": []}
+        rows: dict[str, list[KeptRow]] = {"connections": [], "files": []}
         numbers: dict[str, list[int]] = {"connections": [], "files": []}
         for number, ((table, row), _slot) in enumerate(flows):
             rows[table].append(row)
@@ -188,7 +188,7 @@ def recorded(directory: Path, host: Host, seconds: int) -> tuple[int, list[float
     """Record some seconds up to now; return when they began, and the cost of each tick."""
     began = past_host.MONDAY
     costs = []
-    with Writer(directory, sync=False) as writer:
+    with HistoryWriter(directory, sync=False) as writer:
         at = began
         while at < began + seconds:
             step = 1 if at >= began + seconds - FINE else 10

@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pbmon_client.history import storage
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.layout import LAYOUTS, PROCESSES, TOTALS
 from pbmon_client.history.past import Past
 from pbmon_client.history.storage import HeldError
-from pbmon_client.history.writer import Writer
+from pbmon_client.history.writer import HistoryWriter
 from tests import past_host as make
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +42,7 @@ def tick_of(number: int) -> Tick:
 
 def record_on(directory: Path, most: int) -> None:
     """Go on recording where the store ends. A child process does this until it is killed."""
-    with Writer(directory) as writer:
+    with HistoryWriter(directory) as writer:
         print("recording", flush=True)
         while writer.next_tick <= most:
             writer.tick(tick_of(writer.next_tick))
@@ -77,7 +76,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Tick]
     """Return a store of seven hours, and its ticks."""
     directory = tmp_path_factory.mktemp("history")
     ticks = [tick_of(number) for number in range(1, 631)]
-    with Writer(directory, sync=False) as writer:
+    with HistoryWriter(directory, sync=False) as writer:
         for tick in ticks:
             writer.tick(tick)
     return directory, ticks
@@ -103,7 +102,7 @@ def test_a_writer_that_is_killed_at_any_moment_loses_nothing_it_had_written(tmp_
         tail = tmp_path / "tail"
         if chance.random() < 0.3 and tail.stat().st_size:  # a power cut: the end is lost too
             os.truncate(tail, max(0, tail.stat().st_size - chance.randrange(1, 3000)))
-        with Writer(tmp_path) as writer:
+        with HistoryWriter(tmp_path) as writer:
             last = writer.next_tick
     ticks = [tick_of(number) for number in range(1, last)]
     past = Past(tmp_path)
@@ -128,7 +127,7 @@ def test_a_tail_cut_at_any_byte_has_every_tick_before_the_cut(
         sums, reasons = asked(Past(tmp_path / "cut"), at(0), at(last))
         assert (sums, reasons) == (totals(ticks[: last - 1]), [])
         # The next writer goes on with the number of the first tick that was lost.
-        with Writer(tmp_path / "cut", sync=False) as writer:
+        with HistoryWriter(tmp_path / "cut", sync=False) as writer:
             assert writer.next_tick == last
             writer.tick(tick_of(last))
         sums, reasons = asked(Past(tmp_path / "cut"), at(0), at(last + 1))
@@ -150,7 +149,7 @@ def test_segments_cut_at_any_byte_are_mended_or_said(
             answer = asked(Past(tmp_path / "cut"), at(0), at(len(ticks) + 1))
             told_or_right(answer, ticks)
             if not again:
-                Writer(tmp_path / "cut", sync=False).close()
+                HistoryWriter(tmp_path / "cut", sync=False).close()
         shutil.rmtree(tmp_path / "cut")
 
 
@@ -206,7 +205,7 @@ def test_a_writer_goes_on_after_flipped_bits(
                 data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
                 path.write_bytes(data)
         more = [tick_of(number) for number in range(len(ticks) + 1, len(ticks) + 200)]
-        with Writer(tmp_path / "flipped", sync=False) as writer:
+        with HistoryWriter(tmp_path / "flipped", sync=False) as writer:
             for tick in more:
                 writer.tick(tick)
         past = Past(tmp_path / "flipped")
@@ -229,9 +228,9 @@ def test_files_of_somebody_elses_are_no_danger(tmp_path: Path) -> None:
 
 
 def test_a_second_recorder_is_told_who_holds_the_store(tmp_path: Path) -> None:
-    with Writer(tmp_path), pytest.raises(HeldError, match=f"by process {os.getpid()}$"):
-        Writer(tmp_path)
-    Writer(tmp_path).close()
+    with HistoryWriter(tmp_path), pytest.raises(HeldError, match=f"by process {os.getpid()}$"):
+        HistoryWriter(tmp_path)
+    HistoryWriter(tmp_path).close()
 
 
 def test_a_full_disk_pauses_the_recorder_and_loses_nothing(
@@ -249,8 +248,8 @@ def test_a_full_disk_pauses_the_recorder_and_loses_nothing(
         left -= written
         return written
 
-    monkeypatch.setattr(storage.os, "write", limited)
-    with Writer(tmp_path, sync=False) as writer:
+    monkeypatch.setattr("pbmon_client.history.storage.os.write", limited)
+    with HistoryWriter(tmp_path, sync=False) as writer:
         paused = 0
         for number, tick in enumerate(ticks):
             if number % 50 == 49:
@@ -267,9 +266,9 @@ def test_a_full_disk_pauses_the_recorder_and_loses_nothing(
 
 
 def test_a_store_is_never_over_its_size_and_keeps_the_newest(tmp_path: Path) -> None:
-    size = 1_200_000
+    size = 3_000_000
     most = 0
-    with Writer(tmp_path, size, sync=False) as writer:
+    with HistoryWriter(tmp_path, size, sync=False) as writer:
         for number in range(1, 3500):
             writer.tick(tick_of(number))
             if number % 25 == 0:
@@ -286,7 +285,7 @@ def test_a_store_is_never_over_its_size_and_keeps_the_newest(tmp_path: Path) -> 
 
 
 def test_a_size_that_is_too_small_is_a_pause_with_a_reason(tmp_path: Path) -> None:
-    with Writer(tmp_path, 20_000, sync=False) as writer:
+    with HistoryWriter(tmp_path, 20_000, sync=False) as writer:
         for number in range(1, 60):
             writer.tick(tick_of(number))
         assert writer.paused is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.layout import LAYOUTS, PROCESSES, TOTALS
 from pbmon_client.history.past import Past
-from pbmon_client.history.writer import Writer
+from pbmon_client.history.writer import HistoryWriter
 from pbmond.wire import Message
 from tests import past_host as make
 
@@ -60,7 +60,7 @@ def record(
 ) -> list[Tick]:
     """Record ticks after these steps of the clock; start the writer again before some."""
     random = np.random.default_rng(seed)
-    writer = Writer(directory, sync=False)
+    writer = HistoryWriter(directory, sync=False)
     ticks = []
     time_ns = START_NS
     for number, step_ns in enumerate(steps_ns):
@@ -71,7 +71,7 @@ def record(
         ticks.append(tick)
         if number in restarts:
             writer.close()
-            writer = Writer(directory, sync=False)
+            writer = HistoryWriter(directory, sync=False)
         writer.tick(tick)
     writer.close()
     return ticks
@@ -133,7 +133,7 @@ def test_a_series_has_each_delta_in_its_step(seed: int, steps_ns: list[int], ste
 
 def test_what_has_too_many_rows_folds_and_is_not_lost(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    with Writer(tmp_path, sync=False) as writer:
+    with HistoryWriter(tmp_path, sync=False) as writer:
         ticks = [make.random_tick(random, START_NS + number * SECOND, 900) for number in range(130)]
         for tick in ticks:
             writer.tick(tick)
@@ -161,7 +161,7 @@ def test_folding_bounds_rows_whatever_the_names(tmp_path: Path, names: int) -> N
         for pid in range(1, 4001)
     ]
     deltas = np.ones((len(rows), len(layout.counters)), np.int64)
-    with Writer(tmp_path, sync=False) as writer:
+    with HistoryWriter(tmp_path, sync=False) as writer:
         for number in range(2):  # the second ends the slot of the first
             time_ns = START_NS + number * 7200 * SECOND
             writer.tick(make.tick(time_ns, {PROCESSES: rows}, {PROCESSES: deltas}))
