@@ -56,6 +56,8 @@ def tick(
     interval_ns: int = SECOND,
     epoch: str = "first",
     now_ns: int | None = None,
+    cumulative: Ints | None = None,
+    running_ns: int = 0,
 ) -> Tick:
     """Return a tick; the host's totals are the sums of its processes."""
     moved = {table: RowsMoved(rows[table], deltas[table]) for table in rows}
@@ -69,6 +71,8 @@ def tick(
         epoch=epoch,
         totals=totals.astype(np.int64),
         tables=moved,
+        cumulative=cumulative,
+        running_ns=running_ns,
     )
 
 

@@ -111,8 +111,17 @@ def _host(buckets: Sequence[Bucket], begin: int, since_ns: int) -> dict[str, Any
             "epoch": pack([texts.number(bucket.epoch.encode()) for bucket in buckets]),
         },
         "counters": {name: pack(column) for name, column in zip(TOTALS, totals.T, strict=True)},
+        "cumulative": cumulative_of(buckets[-1]),
         "texts": texts.every,
     }
+
+
+def cumulative_of(bucket: Bucket) -> dict[str, int] | None:
+    """Return the cumulative totals of a bucket's last tick by name, without those that are 0."""
+    if bucket.cumulative is None:
+        return None
+    named = zip(TOTALS, bucket.cumulative.tolist(), strict=True)
+    return {name: value for name, value in named if value}
 
 
 class _Texts:

@@ -31,6 +31,9 @@ class Tick:
 
     ``interval_ns`` is the interval's real length, ``now_ns`` its end by CLOCK_BOOTTIME. ``totals``
     are the host's, by ``TOTALS``. ``tables`` has ``RowsMoved`` by table; one may be missing.
+
+    ``cumulative`` are the host's totals since the daemon's run began, ``running_ns`` before the
+    end of the interval. They show what moved in ticks that never came; None: that is not known.
     """
 
     time_ns: int
@@ -41,6 +44,8 @@ class Tick:
     epoch: str
     totals: Ints
     tables: Mapping[str, RowsMoved]
+    cumulative: Ints | None = None
+    running_ns: int = 0
 
 
 def check(tick: Tick) -> None:
@@ -49,6 +54,8 @@ def check(tick: Tick) -> None:
         raise ValueError("the host's totals are not its counters' increase")
     if tick.time_ns < 0 or tick.interval_ns < 0:
         raise ValueError("a tick has no time")
+    if tick.cumulative is not None and tick.cumulative.shape != tick.totals.shape:
+        raise ValueError("the cumulative totals are not the host's counters")
     for table, moved in tick.tables.items():
         layout = LAYOUTS[table]
         if moved.deltas.shape != (len(moved.rows), len(layout.counters)):
@@ -127,6 +134,7 @@ class Bucket:
 
     ``slot`` is when the slot begins, in seconds. ``since_ns`` is when the first tick's interval
     began and ``time_ns`` when the last one ended; ``covered_ns`` is the sum of their lengths.
+    ``cumulative`` is the last tick's.
     """
 
     slot: int
@@ -141,6 +149,35 @@ class Bucket:
     epoch: str
     totals: Ints
     tables: Mapping[str, Cells]
+    cumulative: Ints | None = None
+
+
+def missed(tick: Tick, last: Bucket | None) -> Tick | None:
+    """Return what was moved between the newest recorded bucket and a tick, as a tick without rows.
+
+    Of the same run of the daemon it is exact. Of a later run it is what that one counted before
+    the tick; while no daemon ran is a gap. None if nothing was missed, or if it is not known.
+    """
+    if last is None or tick.cumulative is None:
+        return None
+    interval_ns = tick.running_ns - tick.interval_ns
+    totals = tick.cumulative - tick.totals
+    if tick.epoch == last.epoch:
+        if last.cumulative is None:
+            return None
+        interval_ns = tick.now_ns - tick.interval_ns - last.now_ns
+        totals = totals - last.cumulative
+    if totals.min() < 0 or not totals.any():
+        return None
+    return replace(
+        tick,
+        time_ns=max(0, tick.time_ns - tick.interval_ns),
+        now_ns=max(0, tick.now_ns - tick.interval_ns),
+        interval_ns=max(0, interval_ns),
+        totals=totals,
+        tables={},
+        cumulative=tick.cumulative - tick.totals,
+    )
 
 
 def bucket_of(tick: Tick, number: int, handles: HandlesByTable) -> Bucket:
@@ -161,6 +198,7 @@ def bucket_of(tick: Tick, number: int, handles: HandlesByTable) -> Bucket:
             table: _cells(tick.tables[table], handles[table]) if table in tick.tables else NO_CELLS
             for table in LAYOUTS
         },
+        cumulative=tick.cumulative,
     )
 
 

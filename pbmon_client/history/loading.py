@@ -102,6 +102,7 @@ def buckets_of(block: LoadedBlock, handles: HandlesByTable) -> list[Bucket]:
             epoch=host.text("epoch", place),
             totals=totals[place],
             tables={table: tables[table][place] for table in LAYOUTS},
+            cumulative=host.cumulative() if place == len(ends) - 1 else None,
         )
         for place in range(len(host.slots))
     ]

@@ -110,9 +110,18 @@ class HostSection:
         found = self._columns.texts(name)
         return "" if found is None else (found[1][int(found[0][bucket])] or b"").decode()
 
+    def cumulative(self) -> Ints | None:
+        """Return the cumulative totals at the block's end, by ``TOTALS``."""
+        return named_totals(self._section.get("cumulative"))
+
     def totals(self) -> Ints:
         """Return the host's totals, buckets by ``TOTALS``."""
         return _by_name(self._section["counters"], TOTALS, len(self.slots))
+
+
+def named_totals(values: Mapping[str, int] | None) -> Ints | None:
+    """Return totals by ``TOTALS`` from those by name; those that are not there are 0."""
+    return None if values is None else np.array([values.get(name, 0) for name in TOTALS], np.int64)
 
 
 def _by_name(packed: Mapping[str, bytes], names: Sequence[str], rows: int) -> Ints:

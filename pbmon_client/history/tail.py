@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from pbmon_client.history.block import cumulative_of
 from pbmon_client.history.buckets import (
     COUNTER_BITS,
     COUNTER_MASK,
@@ -25,6 +26,7 @@ from pbmon_client.history.buckets import (
 )
 from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
 from pbmon_client.history.packing import Ints, MalformedError, pack, starts, summed, unpack
+from pbmon_client.history.sections import named_totals
 
 MAGIC: Final = b"pbmT"
 VERSION: Final = 1
@@ -51,6 +53,7 @@ class TailWriter:
         body: dict[str, Any] = {name: getattr(bucket, name) for name in _PLAIN}
         totals = zip(TOTALS, bucket.totals.tolist(), strict=True)
         body["totals"] = {name: value for name, value in totals if value}
+        body["cumulative"] = cumulative_of(bucket)
         body["tables"] = {
             table: self._table(table, cells, handles[table])
             for table, cells in bucket.tables.items()
@@ -140,14 +143,21 @@ def _bucket(packed: bytes, handles: HandlesByTable, known: dict[str, dict[int, i
         body = msgpack.unpackb(raw, raw=False, strict_map_key=False)
     except (zlib.error, msgpack.UnpackException) as error:
         raise MalformedError(f"a frame of the tail: {error}") from None
-    totals = np.array([body["totals"].get(name, 0) for name in TOTALS], np.int64)
+    totals = named_totals(body["totals"])
+    if totals is None:
+        raise MalformedError("a frame of the tail has no totals")
     tables = {
         table: _cells(body["tables"][table], handles[table], known[table])
         if table in body["tables"]
         else NO_CELLS
         for table in LAYOUTS
     }
-    return Bucket(**{name: body[name] for name in _PLAIN}, totals=totals, tables=tables)
+    return Bucket(
+        **{name: body[name] for name in _PLAIN},
+        totals=totals,
+        tables=tables,
+        cumulative=named_totals(body.get("cumulative")),
+    )
 
 
 def _cells(section: Mapping[str, Any], handles: Handles, known: dict[int, int]) -> Cells:

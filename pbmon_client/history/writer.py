@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
-from pbmon_client.history.buckets import Bucket, Tick, bucket_of, check, joined, new_handles
+from pbmon_client.history.buckets import Bucket, Tick, bucket_of, check, joined, missed, new_handles
 from pbmon_client.history.cascade import Cascade, SealedBlock
 from pbmon_client.history.folding import folded
 from pbmon_client.history.loading import DAMAGE, buckets_of, load
@@ -35,6 +35,7 @@ class HistoryWriter:
         self._sealed = False
         self._frame: Bucket | None = None
         self._waiting: Bucket | None = None
+        self._last: Bucket | None = None
         self._clock = _SteadyClock()
         self.paused: str | None = None
         self._storage = Storage(directory, size, sync=sync)
@@ -60,10 +61,17 @@ class HistoryWriter:
         self._storage.close()
 
     def tick(self, tick: Tick) -> None:
-        """Record one tick. ValueError if it is not one."""
+        """Record one tick, and before it what was missed. ValueError if it is not one."""
         check(tick)
+        before = missed(tick, self._last)
+        if before is not None:
+            self._record(before)
+        self._record(tick)
+
+    def _record(self, tick: Tick) -> None:
         bucket = bucket_of(tick, self._number, self._handles)
         settled = self._clock.settled(tick)
+        self._last = bucket
         if self.paused is not None:
             bucket = self._after(bucket)
             if not self._write():
@@ -121,14 +129,23 @@ class HistoryWriter:
             for block in tiers[place - 1]:
                 if block.header.last > sealed[place]:
                     self._add_again(cascade, block, place)
+        self._last = self._newest(tiers[0])
         data = self._storage.read_tail()
         frames, _damaged = frames_of(data)
         for bucket in buckets_of_tail(data, frames, self._handles):
             if bucket.first >= sealed[0]:
+                self._last = bucket
                 self._append(cascade.add(bucket))
                 cascade.forget()
         self._storage.truncate_tail(frames[-1].end if frames else 0)
         return cascade, max((1, *sealed, *(frame.last for frame in frames)))
+
+    def _newest(self, blocks: list[BlockAt]) -> Bucket | None:
+        """Return the newest bucket that is in a block."""
+        try:
+            return buckets_of(load(blocks[-1]), self._handles)[-1] if blocks else None
+        except DAMAGE:
+            return None
 
     def _sealed_blocks(self) -> list[list[BlockAt]]:
         """Return the blocks of each tier, in the order of their ticks; mend torn files."""

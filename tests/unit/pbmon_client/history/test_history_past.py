@@ -183,6 +183,44 @@ def test_time_without_the_daemon_is_a_gap_and_said(tmp_path: Path) -> None:
     assert past.message(START, START + 90).epoch == "first"
 
 
+def counting(second: int, epoch: str, running: int) -> Tick:
+    """Return a tick of a daemon that has counted 10 bytes a second for ``running`` seconds."""
+    cumulative = moved([()], net_rx_bytes=10 * running)[0]
+    return simple(
+        START + second, [make.process(1)], 10, epoch=epoch, cumulative=cumulative,
+        running_ns=running * SECOND,
+    )  # fmt: skip
+
+
+def test_time_without_the_recorder_is_one_wide_row_and_exact(tmp_path: Path) -> None:
+    record(tmp_path, [counting(second, "first", 1000 + second) for second in range(100)])
+    ticks = [counting(second, "first", 1000 + second) for second in range(400, 500)]
+    past = record(tmp_path, ticks)
+    message = past.message(START, START + 500)
+    assert message.totals["net_rx_bytes"] == 5000
+    assert [*message.processes.columns["net_rx_bytes"]] == [2000]
+    assert [*message.retired.columns["net_rx_bytes"]] == [3000]
+    assert message.health["reasons"] == []
+    assert past.kept().gaps == ()
+    # The row ends where recording goes on, and the frame of any moment in between shows it.
+    wide = past.frame(START + 200)
+    assert wide.totals["net_rx_bytes"] == 3000
+    assert past.message(START + 100, START + 399).totals["net_rx_bytes"] == 0
+
+
+def test_what_a_new_run_counted_before_it_was_asked_is_not_lost(tmp_path: Path) -> None:
+    record(tmp_path, [counting(second, "first", 1000 + second) for second in range(70)])
+    ticks = [counting(second, "second", second - 80) for second in range(100, 200)]
+    past = record(tmp_path, ticks)
+    assert past.message(START, START + 200).totals["net_rx_bytes"] == 700 + 1190
+    assert past.kept().gaps == (TimeSpan((START + 69) * SECOND, (START + 80) * SECOND),)
+
+
+def test_the_first_tick_of_a_store_counts_nothing_from_before(tmp_path: Path) -> None:
+    past = record(tmp_path, [counting(0, "first", 10**6)])
+    assert past.message(START - 10, START + 1).totals["net_rx_bytes"] == 10
+
+
 def test_a_range_is_rounded_to_what_is_kept(tmp_path: Path) -> None:
     ticks = [simple(START + second, [make.process(1)], 1) for second in range(3 * 3600)]
     past = record(tmp_path, ticks)
