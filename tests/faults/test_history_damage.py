@@ -26,7 +26,7 @@ from pbmon_client.history.writer import HistoryWriter
 from tests import past_host as make
 
 ROOT = Path(__file__).parents[2]
-TIMES = int(os.environ.get("PBMON_HISTORY_FAULTS", "25"))
+TIMES = int(os.environ.get("PBMON_HISTORY_FAULTS", "10"))
 SECOND = make.SECOND
 #: Ticks 40 s apart: a block of the finest tier has two of them.
 STEP = 40
@@ -266,10 +266,10 @@ def test_a_full_disk_pauses_the_recorder_and_loses_nothing(
 
 
 def test_a_store_is_never_over_its_size_and_keeps_the_newest(tmp_path: Path) -> None:
-    size = 3_000_000
+    size = 2_000_000
     most = 0
     with HistoryWriter(tmp_path, size, sync=False) as writer:
-        for number in range(1, 3500):
+        for number in range(1, 1700):
             writer.tick(tick_of(number))
             if number % 25 == 0:
                 most = max(most, sum(each.stat().st_size for each in tmp_path.iterdir()))
@@ -277,11 +277,11 @@ def test_a_store_is_never_over_its_size_and_keeps_the_newest(tmp_path: Path) -> 
     assert 0.7 * size < most <= size
     past = Past(tmp_path)
     spans = [tier.span for tier in past.kept().tiers]
-    assert all(span is not None and span.until_ns >= at(3400) * SECOND for span in spans)
+    assert all(span is not None and span.until_ns >= at(1600) * SECOND for span in spans)
     assert spans[0] is not None
     assert spans[0].since_ns > at(1) * SECOND
-    sums, reasons = asked(past, at(3300), at(3500))
-    assert (sums, reasons) == (totals([tick_of(number) for number in range(3300, 3500)]), [])
+    sums, reasons = asked(past, at(1500), at(1700))
+    assert (sums, reasons) == (totals([tick_of(number) for number in range(1500, 1700)]), [])
 
 
 def test_a_size_that_is_too_small_is_a_pause_with_a_reason(tmp_path: Path) -> None:
