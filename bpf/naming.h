@@ -188,6 +188,7 @@ INLINE void describe_process(struct name_event *event)
 
 	event->ppid = READ(u32, parent, OFFSETOF_TASK_TGID);
 	event->uid = READ(u32, cred, OFFSETOF_CRED_EUID);
+	event->viewer = viewer_of(current_task(), leader);
 	event->netns = nsproxy ? READ(u32, READ(void *, nsproxy, OFFSETOF_NSPROXY_NET),
 				      OFFSETOF_NET_NS_INUM) :
 				 0;

@@ -14,6 +14,7 @@
 
 #include "tables.h"
 #include "scratch.h"
+#include "viewers.h"
 #include "naming.h"
 #include "processes.h"
 #include "peers.h"
@@ -220,6 +221,15 @@ SYSCALL_EXIT(msgrcv)
 	return CALL_ARGUMENT(ctx, 5) & MSG_COPY ? 0 : count_queued(ctx, RX, ctx->result);
 }
 #endif
+
+/* It may change who may see the process, and no other call does that to one that anybody but root may see:
+ * such a process has no right to change its users. */
+SYSCALL_EXIT(prctl)
+{
+	if (!ctx->result && CALL_ARGUMENT(ctx, 1) == PR_SET_DUMPABLE && announce_again(CONTEXT_EXIT))
+		continue_in(ctx, CONTEXT_EXIT, MAP(EXIT_TAILS), WALKER);
+	return 0;
+}
 
 SYSCALL_EXIT(io_setup)
 {

@@ -127,7 +127,10 @@ struct event {
 	__u64 id; /* of the row, for EVENT_FILE and EVENT_UNIX */
 };
 
-/* EVENT_PROCESS and EVENT_FILE. 88 bytes, then the text: the components of the path, leaf first, each
+/* In place of a uid: (uid_t)-1, which no user can have. */
+#define NO_VIEWER 0xffffffff
+
+/* EVENT_PROCESS and EVENT_FILE. 96 bytes, then the text: the components of the path, leaf first, each
  * terminated by NUL. For a process, its command line and the components of its cgroup follow. */
 struct name_event {
 	struct event head;
@@ -142,6 +145,8 @@ struct name_event {
 	__u32 magic; /* of a file: s_magic of its superblock */
 	__u64 inode; /* of a file */
 	char comm[16];
+	__u32 viewer; /* of a process: the only user but root who may see it, or NO_VIEWER */
+	__u32 zero;
 };
 struct exit_event {
 	struct event head;

@@ -61,6 +61,18 @@ INLINE void announce_process(u32 context, const struct process_key *process)
 		request_process_name(context, process);
 }
 
+/* Tell user space who a process is now, if it has been told before. */
+INLINE bool announce_again(u32 context)
+{
+	struct process_key process;
+
+	identify_current(&process);
+	if (!map_lookup(MAP(PROCESSES), &process))
+		return false;
+	request_process_name(context, &process);
+	return true;
+}
+
 /* exec: the name, the command line and perhaps the user have changed. */
 INLINE void count_exec(void)
 {

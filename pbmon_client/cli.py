@@ -159,11 +159,13 @@ class _Viewer:
 
     def _on_silence(self) -> None:
         path = self._options.socket
-        problem = connect_problem(path)
+        problem, breaks_off = connect_problem(path), self._source.breaks_off
+        words = silence_words(path, problem, breaks_off=breaks_off)
         if self._stream.last is None:
-            raise _FailureError(_no_data(path, self._options.wait_s, problem))
+            raise _FailureError(
+                words if breaks_off else _no_data(path, self._options.wait_s, problem)
+            )
         self._source.start_over()
-        words = silence_words(path, problem)
         if self._screen and self._shown is not None:
             _write(self._render(self._shown, f"OUT OF DATE, waiting: {words}"))
         elif not self._silence_reported:

@@ -7,15 +7,28 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil
 from typing import Final, Self
 
 import zmq
 
-from pbmond.wire import NOT_YOURS, TOO_MANY, Message, Topic, WireError, decode, refused, topic_of
+from pbmond.wire import (
+    FRAME_BYTES,
+    NOT_YOURS,
+    TOO_MANY,
+    Message,
+    Topic,
+    WireError,
+    decode,
+    refused,
+    topic_of,
+)
 
 _QUEUE: Final = 4  # messages; a viewer that falls behind needs only the newest
+#: Messages in a second that no daemon sends: ten, and what waited while this process was stopped.
+_FLOOD: Final = 250
+_FLOOD_PAUSE_S: Final = 0.05
 
 
 class SubscriptionError(Exception):
@@ -60,14 +73,24 @@ class Subscription:
             self._poller.register(output_fd, zmq.POLLERR)
         if signal_fd is not None:
             self._poller.register(signal_fd, zmq.POLLIN)
+        self._watch: zmq.Socket[bytes] = self._socket.get_monitor_socket(
+            zmq.EVENT_DISCONNECTED
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+        )
+        self._broke_off = False
+        self._flood = _Flood()
         self._socket.setsockopt(zmq.LINGER, 0)
+        # libzmq ends the connection before it takes memory for a larger message.
+        self._socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES)
         self._socket.setsockopt(zmq.RCVHWM, _QUEUE)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         self._ask(self._all)
+        self._endpoint = os.fsencode(f"ipc://{path}")
         try:
             # pyzmq accepts bytes, although its types say otherwise; a path need not be UTF-8.
-            self._socket.connect(os.fsencode(f"ipc://{path}"))  # type: ignore[arg-type]
+            self._socket.connect(self._endpoint)  # type: ignore[arg-type]
         except zmq.ZMQError as error:
             self.close()
             raise SubscriptionError(
@@ -82,6 +105,8 @@ class Subscription:
 
     def close(self) -> None:
         """End the connection at once."""
+        self._socket.disable_monitor()
+        self._watch.close(0)
         self._socket.close()
         self._context.term()
 
@@ -100,12 +125,15 @@ class Subscription:
         """Return the next message, or None after ``timeout_s``.
 
         ``newest`` skips to the last message that is waiting; ``pause`` is passed to decode().
-        WireError if the daemon uses another schema; SubscriptionRefused if it grants neither scope;
+        WireError if the daemon uses another schema, or sends more messages than any daemon does;
+        SubscriptionRefused if it grants neither scope;
         OutputClosed if the reader of the output went away meanwhile.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         held: memoryview | None = None
         while (frame := self._frame(deadline)) is not None:
+            self._broke_off = False
+            self._flood.take()
             if (answer := refused(frame)) is not None:
                 self._on_refusal(*answer)
             elif self._is_wanted(topic_of(frame)):
@@ -152,12 +180,25 @@ class Subscription:
 
     def start_over(self) -> None:
         """Ask for the widest scope again: a restarted daemon may grant another one."""
+        if self.breaks_off:
+            # libzmq does not try again where a server did not keep to the protocol.
+            with suppress(zmq.ZMQError):
+                self._socket.disconnect(self._endpoint)
+            self._socket.connect(self._endpoint)  # type: ignore[arg-type]
         self._ask(self._all)
 
     def _ask(self, topic: bytes) -> None:
         # Once each: libzmq counts subscriptions, and only the last unsubscription counts.
         self._socket.unsubscribe(topic)
         self._socket.subscribe(topic)
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether the connection has broken off since the last message."""
+        while self._watch.poll(0):
+            self._watch.recv_multipart()
+            self._broke_off = True
+        return self._broke_off
 
     def join(self, poller: zmq.Poller) -> None:
         """Register with a poller, which then wakes when there is something to receive."""
@@ -172,8 +213,38 @@ class Subscription:
             os.read(self._signal_fd, 64)  # type: ignore[arg-type]  # what is ready is not None
         if self._output_fd in ready:
             raise OutputClosed
+        if self._socket not in ready:
+            self._flood.over()
+            return None
         # Without a copy: copying the frame of a large host would block every Python thread.
-        return self._socket.recv(copy=False).buffer if self._socket in ready else None
+        frame = self._socket.recv(copy=False)
+        if frame.more:
+            raise WireError("a message of several parts")
+        return frame.buffer
+
+
+class _Flood:
+    """Notices a server that sends without a pause, and then reads slowly until it has one."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._count = 0
+        self._on = False
+
+    def take(self) -> None:
+        """Count a message; WireError in a flood, after a pause that leaves others the processor."""
+        now_s = time.monotonic()
+        if now_s - self._began_s >= 1:
+            self._began_s, self._count = now_s, 0
+        self._count += 1
+        self._on = self._on or self._count > _FLOOD
+        if self._on:
+            time.sleep(_FLOOD_PAUSE_S)
+            raise WireError(f"it sends more than {_FLOOD} messages a second")
+
+    def over(self) -> None:
+        """Nothing waits any more."""
+        self._on = False
 
 
 @contextmanager
@@ -204,8 +275,13 @@ def wait(subscriptions: Iterable[Subscription], wake_fd: int, timeout_s: float) 
     poller.poll(ceil(max(0.0, timeout_s) * 1000))
 
 
-def silence_words(path: str, problem: OSError | None) -> str:
-    """Say why nothing arrives, given the result of ``connect_problem``."""
+def silence_words(path: str, problem: OSError | None, *, breaks_off: bool = False) -> str:
+    """Say why nothing arrives, given ``connect_problem`` and a subscription's ``breaks_off``."""
+    if problem is None and breaks_off:
+        return (
+            f"the connection to {path} broke off: what listens there does not speak this "
+            f"language, or sends more than {FRAME_BYTES >> 20} MiB at once"
+        )
     if problem is None:
         return f"pbmond is silent (on {path})"
     if isinstance(problem, FileNotFoundError):
@@ -218,7 +294,7 @@ def silence_words(path: str, problem: OSError | None) -> str:
 def wrong_schema_words(error: WireError) -> str:
     """Say that the daemon's messages cannot be read."""
     return (
-        f"pbmond uses another version of the protocol ({error}); "
+        f"pbmond uses another version of the protocol, or it is not pbmond ({error}); "
         "install the same version of both and restart pbmond"
     )
 

@@ -6,7 +6,7 @@ The kernel, /proc, the host and the clocks come in from outside, behind the prot
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -25,9 +25,12 @@ from pbmond.kernel.records import (
     Reading,
 )
 from pbmond.publish.topic_messages import Messages, Meta
-from pbmond.store.health import Cost, Health, Hooks, Looks, NameLooks, ProcessCost
+from pbmond.rescan import AllProcesses, Rescan
+from pbmond.store.health import Cost, Health, Hooks, Looks, NameLooks, Postponed, ProcessCost
 from pbmond.store.process_choices import Quiet
+from pbmond.store.process_index import ProcessKey
 from pbmond.store.store import Store
+from pbmond.turns import Queues, Turns
 from pbmond.wire import Message, Topic
 
 if TYPE_CHECKING:
@@ -41,9 +44,12 @@ NAME_BUDGET: Final = 4096
 #: How often a process that moves nothing is looked at, and the most of them in one second.
 QUIET_NS: Final = 10_000_000_000
 QUIET_PER_S: Final = 20
-#: How often all of /proc is listed. A process that is forked, executes nothing and moves no byte
-#: causes no event: only /proc shows that it started, and that it ended. If events were lost, that
-#: any other ended, too.
+#: How much time all work in /proc may take in one tick, unless the configuration says it.
+PROC_TIME_NS: Final = 100_000_000
+#: Of that time, what part may go to the list of all of /proc, to one process, and to the cgroups
+#: of new processes.
+RESCAN_PART, PROCESS_PART, CGROUPS_PART = 1 / 2, 1 / 4, 1 / 4
+#: How often all of /proc is listed. If events were lost, that shows that any process ended.
 RESCAN_NS: Final = 10_000_000_000
 
 
@@ -79,17 +85,11 @@ class KernelCounters(Hooks, Protocol):
         """Return used and capacity of each map, as of the last read."""
 
 
-class Proc(Protocol):
+class Proc(AllProcesses, Protocol):
     """What is read from /proc."""
 
-    def scan(self, skip: Container[int]) -> list[ProcessSeen]:
-        """Describe every living process whose pid is not in ``skip``."""
-
-    def is_alive(self, pid: int, start_ns: int) -> bool:
-        """Return whether a process still runs."""
-
-    def sample(self, pid: int, start_ns: int) -> ProcSample:
-        """Sample one process."""
+    def sample(self, pid: int, start_ns: int, in_time: Callable[[], bool]) -> ProcSample:
+        """Sample one process; what is long is left out once it is not ``in_time`` any more."""
 
     def cgroup(self, pid: int) -> bytes | None:
         """Return the cgroup of one process."""
@@ -116,13 +116,23 @@ class RunIdentity:
     began_ns: int  # CLOCK_BOOTTIME
 
 
+def effort_ns() -> int:
+    """Return the CPU time of this thread, and an eighth of the time that passed, in ns.
+
+    Only what we do counts in full: on a busy host the same work takes longer, and must still be
+    done. But we do not wait for ever either.
+    """
+    return time.thread_time_ns() + time.monotonic_ns() // 8
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The three clocks in ns, so that tests can set them."""
+    """The clocks in ns, so that tests can set them; ``effort`` measures work in /proc."""
 
     boot: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     wall: Callable[[], int] = time.time_ns
     monotonic: Callable[[], int] = time.monotonic_ns
+    effort: Callable[[], int] = effort_ns
 
 
 class Collector:
@@ -138,6 +148,7 @@ class Collector:
         *,
         host: Host,
         containers: NameLookup,
+        proc_time_ns: int = PROC_TIME_NS,
     ) -> None:
         self._kernel = kernel
         self._proc = proc
@@ -150,7 +161,12 @@ class Collector:
         self._events: list[Event] = []
         self._vanished: list[ProcSample] = []
         self._names = NameLooks(0, 0)
+        self._proc_time_ns = proc_time_ns
+        self._turns = Turns(clock.effort)
+        self._rescan = Rescan(proc, clock.effort)
         self._rescan_ns = 0
+        self._cgroups_ns = 0  # what their look-up has cost since the last tick
+        self._unnamed = 0  # cgroups that were not looked up since then
         self._lost_events = 0  # as of the last reading
         self._made_up_for = 0  # of those, as of the last look at all of /proc
         self._looked_ns = 0
@@ -183,23 +199,34 @@ class Collector:
 
     def _with_cgroup(self, event: Event) -> Event:
         """Look up a cgroup that the eBPF programs cannot name: one of a v1 hierarchy."""
-        if isinstance(event, ProcessSeen) and event.cgroup is None:
-            return replace(event, cgroup=self._proc.cgroup(event.pid))
-        return event
+        if not isinstance(event, ProcessSeen) or event.cgroup is not None:
+            return event
+        if self._cgroups_ns >= self._proc_time_ns * CGROUPS_PART:
+            self._unnamed += 1
+            return event
+        began = self._clock.effort()
+        found = self._proc.cgroup(event.pid)
+        self._cgroups_ns += self._clock.effort() - began
+        return replace(event, cgroup=found)
 
     def tick(self, publisher_pid: int | None) -> None:
         """Read everything once and make it the current snapshot."""
         store, kernel = self._store, self._kernel
+        time_left_ns, self._cgroups_ns = self._proc_time_ns - self._cgroups_ns, 0
+        began = self._clock.effort()
         # Known to have ended before this reading, which therefore has their last bytes.
-        ended = [*self._vanished, *self._rescan()]
+        ended = [*self._vanished, *self._list(began)]
+        if self._seq:  # the first list of all is not charged
+            time_left_ns -= self._clock.effort() - began
         reading = self._read()
         retire = store.apply(reading)
         store.fold(*kernel.delete(retire.flows, retire.files, retire.overflow))
         self._name_new_files()
-        samples, looks = self._look()
+        samples, looks = self._look(time_left_ns)
         # Those may have moved bytes after the reading: they end with the next one.
         self._vanished = [sample for sample in samples if sample.gone]
-        store.apply_proc([*ended, *(sample for sample in samples if not sample.gone)])
+        known = [*ended, *(sample for sample in samples if not sample.gone)]
+        store.apply_proc(known, looks.late)
         self._containers.see(store.cgroups(), self._clock.monotonic())
         self.take_names()
         health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
@@ -212,31 +239,53 @@ class Collector:
         """Return the current snapshot as ``topic`` shows it; None before the first tick."""
         return None if self._current is None else self._current.of(topic)
 
-    def _rescan(self) -> list[ProcSample]:
-        """List /proc if it is time to: queue events for new processes, return those that ended."""
-        now = self._clock.monotonic()
-        if now < self._rescan_ns:
-            return []
-        self._rescan_ns = now + RESCAN_NS
-        lost, self._made_up_for = self._lost_events - self._made_up_for, self._lost_events
-        # An exit among the lost events would not be noticed before the process's turn in ``_look``.
-        known = self._store.running() if lost else self._store.known_from_proc()
-        ended = [each for each in known if not self._proc.is_alive(*each)]
-        # Their PIDs are looked up again: another process may have one by now.
-        self._events += self._proc.scan(self._store.described() - {pid for pid, _ in ended})
-        return [ProcSample.of_ended(*process) for process in ended]
+    def _list(self, began: int) -> list[ProcSample]:
+        """List /proc if it is time to: queue events for new processes, return those that ended.
 
-    def _look(self) -> tuple[list[ProcSample], Looks]:
-        """Look in /proc at the processes that are due."""
-        began = self._clock.monotonic()
+        What one tick has no time for, the next ones do. Only the very first takes what it takes.
+        """
+        until = began + round(self._proc_time_ns * RESCAN_PART) if self._seq else 1 << 63
+        now = self._clock.monotonic()
+        if self._rescan.is_done and now >= self._rescan_ns:
+            self._rescan_ns = now + RESCAN_NS
+            lost, self._made_up_for = self._lost_events - self._made_up_for, self._lost_events
+            # An exit among the lost events would not be noticed before the turn in ``_look``.
+            self._rescan.begin(self._store.running() if lost else self._store.known_from_proc())
+        if self._rescan.is_done:
+            return []
+        found = self._rescan.step(self._store.described, until)
+        self._events += found.seen
+        return [ProcSample.of_ended(*process) for process in found.ended]
+
+    def _look(self, time_ns: int) -> tuple[list[ProcSample], Looks]:
+        """Look in /proc at the processes that are due, for so much time."""
+        began, spent = self._clock.monotonic(), self._clock.effort
         # A share of those of a second; without a tick before, those of one.
         elapsed_ns = began - self._looked_ns if self._looked_ns else 1_000_000_000
         self._looked_ns = began
         quiet = Quiet(QUIET_NS, max(1, QUIET_PER_S * elapsed_ns // 1_000_000_000))
         due = self._store.due(PROC_BUDGET, quiet)
-        samples = [self._proc.sample(*process) for process in due.keys]
-        took_ns = self._clock.monotonic() - began
-        return samples, Looks(len(samples), took_ns, due.waiting, due.oldest_ns)
+        until, longest = spent() + time_ns, round(self._proc_time_ns * PROCESS_PART)
+
+        def sample(process: ProcessKey) -> ProcSample:
+            end = min(until, spent() + longest)
+            return self._proc.sample(*process, lambda: spent() < end)
+
+        waiting = Queues.of(due.turns)
+        samples = self._turns.run(waiting, sample, until)
+        # More than a tick may look at is usual. If time was short besides, all of them are late.
+        late = [key for queue in waiting.values() for key in queue]
+        late += due.beyond if late else ()
+        cut = sum(each.cut for each in samples)
+        unnamed, self._unnamed = self._unnamed, 0
+        return samples, Looks(
+            len(samples),
+            self._clock.monotonic() - began,
+            waiting.count() + len(due.beyond),
+            due.oldest_ns,
+            tuple(late),
+            Postponed(len(late), cut, self._rescan.left, unnamed),
+        )
 
     def _read(self) -> Reading:
         # Names before counters: the flags of the rows say whether a file has any.
@@ -247,6 +296,7 @@ class Collector:
         self.drain()
         events, self._events = tuple(self._events), []
         flows, files, overflow = self._kernel.read()
+        self.drain()  # a process whose last bytes were read may have become another user's
         # Right after the counters that it is compared with.
         host = self._host.read(self._clock.monotonic())
         lost = self._kernel.lost()
@@ -260,6 +310,7 @@ class Collector:
             events=events,
             lost=lost,
             host=host,
+            ahead=tuple(self._events),
         )
 
     def _compare_names(self, files: NDArray[np.uint64]) -> None:

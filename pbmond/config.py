@@ -14,6 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
+from pbmond.fields import CLASSES
+from pbmond.given_file import read_given
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 SOCKET_MODES: Final = ("auto", "tracepoint", "fexit", "syscall-exit", "off")
 FILE_MODES: Final = ("auto", "fexit", "syscall-exit", "off")
@@ -33,6 +36,11 @@ SMALL_SHARE: Final = 32 << 10
 LARGE_SHARE: Final = 256 << 10
 LEAST_CAPACITY: Final = 16_384
 MOST_CAPACITY: Final = 1_048_576
+#: Kernel memory for an entry of each table: slot, index and what goes with them (kernel_maps.py).
+_ENTRY_BYTES: Final = {"flows": 320, "files": 260, "overflow": 280}
+#: Of the host's memory, the most that the tables may take: one part in so many.
+_MEMORY_PART: Final = 4
+_FILE_BYTES: Final = 1 << 20
 
 
 class ConfigError(Exception):
@@ -65,7 +73,7 @@ class Config:
 
     The defaults are those of a host with 4 to 32 GiB of memory, see ``for_memory``.
     ``bcc_python`` None: find an interpreter that has bcc. ``log_file`` None: log to standard
-    error.
+    error. ``proc_time_s`` is per snapshot, see ``proc_time_ns``.
     """
 
     interval_s: float = 1.0
@@ -86,22 +94,54 @@ class Config:
     access_group: str = "pbmon"
     bcc_python: Path | None = None
     baseline: bool = False
+    proc_time_s: float = 0.1
     log_level: str = "info"
     log_file: Path | None = None
 
     @classmethod
-    def for_memory(cls, memory_bytes: int) -> Config:
-        """Return the defaults of a host with so much memory."""
+    def for_memory(cls, memory_bytes: int, processes: int = 0) -> Config:
+        """Return the defaults of a host with so much memory and so many processes."""
         usual = min(memory_bytes // SMALL_SHARE, USUAL_CAPACITY)
         entries = max(usual, memory_bytes // LARGE_SHARE, LEAST_CAPACITY)
         entries = min(entries, MOST_CAPACITY)
-        return cls(flows_capacity=entries, files_capacity=entries, overflow_capacity=entries // 2)
+        overflow = max(entries // 2, least_overflow(processes))
+        return cls(flows_capacity=entries, files_capacity=entries, overflow_capacity=overflow)
+
+    @property
+    def tables_bytes(self) -> int:
+        """How much kernel memory the tables take, about; all of it at the start."""
+        return sum(getattr(self, f"{name}_capacity") * size for name, size in _ENTRY_BYTES.items())
+
+    @property
+    def proc_time_ns(self) -> int:
+        """How much time the work in /proc may take for one snapshot; at most half the interval."""
+        return round(min(self.proc_time_s, self.interval_s / 2) * 1e9)
 
     def visible(self, pid: int, name: bytes, uid: int) -> bool:
         """Return whether a process is shown: it is included (or none is), and not excluded."""
         if self.include and not self.include.matches(pid, name, uid):
             return False
         return not self.exclude.matches(pid, name, uid)
+
+
+def least_overflow(processes: int) -> int:
+    """Return how many rows ``maps.overflow`` needs: one per process and class."""
+    return processes * len(CLASSES)
+
+
+def check_capacities(config: Config, memory_bytes: int, processes: int) -> None:
+    """ConfigError if the tables lose bytes of so many processes, or take too much of the memory."""
+    least = least_overflow(processes)
+    if config.overflow_capacity < least:
+        raise ConfigError(
+            f"maps.overflow = {config.overflow_capacity}: this host runs {processes} processes, "
+            f"which need {least} rows ({len(CLASSES)} classes each) so that no bytes are lost"
+        )
+    if config.tables_bytes > memory_bytes // _MEMORY_PART:
+        raise ConfigError(
+            f"[maps]: the tables would take {config.tables_bytes >> 20} MiB of kernel memory, more "
+            f"than a quarter of this host's {memory_bytes >> 20} MiB; use smaller ones"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +246,9 @@ KEYS: Final[Mapping[str, _TomlKey]] = {
         "bcc_python", _absolute_or_empty, 'an absolute path, or "" to find an interpreter with bcc'
     ),
     "baseline": _TomlKey("baseline", _boolean, "true or false"),
+    "proc_budget": _TomlKey(
+        "proc_time_s", _seconds(0.001, 10), "a number of seconds from 0.001 to 10"
+    ),
     "log_level": _choice("log_level", LOG_LEVELS),
     "log_file": _TomlKey(
         "log_file", _absolute_or_empty, 'an absolute path, or "" for standard error'
@@ -214,7 +257,7 @@ KEYS: Final[Mapping[str, _TomlKey]] = {
     "linger.idle": _linger("idle_linger_s"),
     "maps.flows": _capacity("flows_capacity"),
     "maps.files": _capacity("files_capacity"),
-    "maps.overflow": _capacity("overflow_capacity"),
+    "maps.overflow": _capacity("overflow_capacity"),  # and see check_capacities
     **{
         f"{side}.{what}": _TomlKey(f"{side}.{what}", _list_of(item), f"a list of {words}")
         for side in ("include", "exclude")
@@ -254,10 +297,15 @@ def parse(text: str, file: str, uid_of: UidOf, defaults: Config = _USUAL) -> Con
     return replace(defaults, **values)
 
 
-def load(path: Path, uid_of: UidOf, defaults: Config = _USUAL) -> Config:
-    """Read and parse ``path``; ConfigError if it cannot be read or is not valid."""
+def load(
+    path: Path, uid_of: UidOf, defaults: Config = _USUAL, *, roots_own: bool = False
+) -> Config:
+    """Read and parse ``path``; ConfigError if it cannot be read or is not valid.
+
+    ``roots_own``: a file that others than root may write is not read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_given(path, _FILE_BYTES, roots_own=roots_own).decode()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -5,48 +5,52 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import socket
+from contextlib import closing
 
+from pbmond.children.starter import Starter
 from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.config import Config
-from pbmond.containers.asking import NameLookup, spawn_helper
+from pbmond.containers.asking import NameLookup
 from pbmond.host.hostcounters import HostCounters
 from pbmond.host.inodes import socket_device
 from pbmond.host.procfs import Procfs
 from pbmond.kernel.attach import Attaching
 from pbmond.kernel.maps import Kernel
-from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.publish.supervisor import Supervisor
 from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
-from pbmond.system.privileges import reduce_collector
+from pbmond.system.manager import ServiceManager
+from pbmond.system.memory import give_back
+from pbmond.system.privileges import confine_collector
 from pbmond.system.signals import Signals
 
 
-def serve(
-    config: Config,
-    attaching: Attaching,
-    listener: socket.socket,
-    account: tuple[int, int],
-    signals: Signals,
-) -> None:
-    """Count, and publish at ``listener``, until a signal ends it.
+def serve(config: Config, attaching: Attaching, starter: Starter, signals: Signals) -> None:
+    """Count and publish until a signal ends it.
 
-    ``account`` is the publisher's uid and gid. Raises AttachError, and PublisherError.
+    Raises AttachError, PublisherError and ForkerError.
     """
     log = logging.getLogger("pbmond")
     clock, proc, host = Clock(), Procfs(), HostCounters()
-    supervisor = Supervisor(spawn_publisher(listener, *account, config.access_group), log)
-    containers = NameLookup(spawn_helper(*account) if config.container_names else None, log)
+    supervisor = Supervisor(starter.publisher, log)
+    containers = NameLookup(starter.names_reader if config.container_names else None, log)
     try:
         supervisor.ensure(clock.monotonic())  # starts while the programs are being loaded
         kernel = attaching.finish()
         try:
             collector = _collector(config, kernel, proc, host, clock, containers=containers)
-            reduce_collector()
-            signals.serve()
             interval_ns = round(config.interval_s * 1e9)
-            service = Service(collector, supervisor, interval_ns, clock, log)
-            service.run(kernel.events_fd, signals)
+            manager = ServiceManager(interval_ns)
+            confine_collector()
+            signals.serve()
+            service = Service(
+                *(collector, supervisor, interval_ns, clock, log),
+                give_back=give_back,
+                children_say=starter.take_words,
+                served=manager.served,
+            )
+            with closing(manager):
+                service.run(kernel.events_fd, signals)
         finally:
             kernel.close()
     finally:
@@ -79,7 +83,12 @@ def _collector(
         from pbmond.host import baseline  # noqa: PLC0415 - only who wants it loads it
 
         store.set_before(baseline.read(proc, began_ns, logging.getLogger("pbmond")))
-    return Collector(kernel, proc, store, identity, clock, host=host, containers=containers)
+    return Collector(
+        *(kernel, proc, store, identity, clock),
+        host=host,
+        containers=containers,
+        proc_time_ns=config.proc_time_ns,
+    )
 
 
 def _store(config: Config, proc: Procfs, started_ns: int) -> Store:

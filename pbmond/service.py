@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import select
+from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Final, Protocol
 
 from pbmond import wire
@@ -24,7 +26,11 @@ SENDING_SHARE: Final = 0.5
 #: After a tick, the next one may come early only after so many times as long as that one took.
 EARLY_PAUSE: Final = 1
 
+#: How often memory that is free is given back, when there is nothing to send.
+GIVE_BACK_NS: Final = 10_000_000_000
+
 _NO_PUBLISHER_NS: Final = 100_000_000  # how often to try to start one
+_PUBLISHER_NS: Final = 2_000_000_000  # how often to see whether it is alive
 
 
 class Feed(Protocol):
@@ -66,8 +72,23 @@ class Service:
     """Runs a collector on a schedule and hands its snapshots to the publisher."""
 
     def __init__(
-        self, collector: Collector, feed: Feed, interval_ns: int, clock: Clock, log: logging.Logger
+        self,
+        collector: Collector,
+        feed: Feed,
+        interval_ns: int,
+        clock: Clock,
+        log: logging.Logger,
+        *,
+        give_back: Callable[[], None] = lambda: None,
+        children_say: Callable[[int], None] = lambda _: None,
+        served: Callable[[], None] = lambda: None,
     ) -> None:
+        """``children_say`` logs what children have said until now, CLOCK_MONOTONIC ns.
+
+        ``served`` is told of each snapshot for which there is a publisher.
+        """
+        self._children_say = children_say
+        self._served = served
         self._collector = collector
         self._feed = feed
         self._interval_ns = interval_ns
@@ -79,6 +100,8 @@ class Service:
         self._refilled_ns = 0
         self._budget_ns = 0  # what is left of it for frames until the next tick
         self._next_tick_ns = 0
+        self._give_back = give_back
+        self._given_back_ns = clock.monotonic()
         self._early_ns = 0  # no tick comes early before that
 
     def run(self, events_fd: int, signals: SignalHandler) -> None:
@@ -107,6 +130,10 @@ class Service:
             self._tick()
         self._demands()
         self._send()
+        if not self._outbox and self._clock.monotonic() >= self._given_back_ns + GIVE_BACK_NS:
+            self._give_back()
+            self._given_back_ns = self._clock.monotonic()
+        self._children_say(self._clock.monotonic())
         return True
 
     def _poll(self, events_fd: int, signals_fd: int, timeout_ns: int) -> set[int]:
@@ -118,6 +145,7 @@ class Service:
         if self._feed.fd is None:
             timeout_ns = min(timeout_ns, _NO_PUBLISHER_NS)
         else:
+            timeout_ns = min(timeout_ns, _PUBLISHER_NS)
             sends = self._outbox and self._budget_ns > 0
             poll.register(self._feed.fd, select.POLLIN | (select.POLLOUT if sends else 0))
         return {fd for fd, _ in poll.poll(timeout_ns / 1_000_000)}
@@ -131,9 +159,11 @@ class Service:
     def _tick(self) -> None:
         began = self._clock.monotonic()
         self._collector.tick(self._feed.pid)
+        if self._feed.fd is not None:
+            self._served()
         self._budget_ns = round(self._interval_ns * SENDING_SHARE)
         # Topics that were left over come first, or they might never be sent.
-        self._outbox = {**self._outbox, **self._wanted}
+        self._outbox = _in_turn({**self._outbox, **self._wanted})
         now = self._clock.monotonic()
         self._early_ns = now + EARLY_PAUSE * (now - began)
         # After an early tick, a whole interval begins.
@@ -179,3 +209,12 @@ class Service:
             if topic in self._wanted:  # it is the last in line now
                 self._wanted[topic] = self._wanted.pop(topic)
             self._budget_ns -= self._clock.monotonic() - began_ns
+
+
+def _in_turn(topics: Iterable[Topic]) -> dict[Topic, None]:
+    """Let users take turns, so that hundreds of topics of some hold up no other's first."""
+    by_user: dict[int | None, list[Topic]] = {}
+    for topic in topics:
+        by_user.setdefault(topic.uid, []).append(topic)
+    rounds = zip_longest(*by_user.values())
+    return {topic: None for round_ in rounds for topic in round_ if topic is not None}

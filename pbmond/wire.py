@@ -15,11 +15,13 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgpack
 
-from pbmond.fields import COUNTERS, RATES
+from pbmond.bounds import FRAME_BYTES as FRAME_BYTES  # noqa: PLC0414 - the wire offers it
+from pbmond.bounds import NAME_BYTES, ROWS, check_count, check_head, check_msgpack, check_rates
+from pbmond.bounds import WireError as WireError  # noqa: PLC0414 - likewise
 from pbmond.fields import TABLES as FIELD_TABLES
 
 SCHEMA: Final = "pbmon/2"
@@ -51,10 +53,6 @@ TABLES: Final[dict[str, dict[str, str]]] = {
 Column = Sequence[Any]
 Frame = bytes | memoryview
 Pause = Callable[[], None]
-
-
-class WireError(ValueError):
-    """A frame does not follow the schema. The message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +192,8 @@ def _pack_table(table: Table, schema: Mapping[str, str]) -> dict[str, Any]:
     return packed
 
 
-def _unpack(packed: bytes | memoryview) -> Any:  # noqa: ANN401 - anything that msgpack can hold
+def _unpack(packed: memoryview) -> Any:  # noqa: ANN401 - anything that msgpack can hold
+    check_msgpack(packed)
     try:
         return msgpack.unpackb(packed, raw=False, strict_map_key=True)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
@@ -212,17 +211,14 @@ def decode(frame: Frame, pause: Pause = lambda: None) -> tuple[Topic, Message]:
 
     ``pause`` is called between uninterruptible pieces of work that take some milliseconds.
     """
+    if len(frame) > FRAME_BYTES:
+        raise WireError(f"a message of {len(frame)} bytes is too large")
     head = topic_of(frame)
     if frame[len(head) : len(head) + 1] != b"\0":
         raise WireError("no NUL after the topic")
     return parse_topic(head), _message(_unpack(memoryview(frame)[len(head) + 1 :]), pause)
 
 
-_SCALARS: Final[dict[str, type]] = {
-    **dict.fromkeys(("schema", "host", "boot_id", "epoch"), str),
-    **dict.fromkeys(("seq", "time_ns", "now_ns", "interval_ns"), int),
-    **dict.fromkeys(("health", "totals", "history"), dict),
-}
 _OPTIONAL: Final = ("connections", "files")
 
 
@@ -232,11 +228,8 @@ def _message(value: Any, pause: Pause) -> Message:  # noqa: ANN401 - anything th
         raise WireError("the body is not a map of the schema's fields")
     if value["schema"] != SCHEMA:
         raise WireError(f"schema {value['schema']!r:.40}, this client reads {SCHEMA}")
-    for name, kind in _SCALARS.items():
-        if type(value[name]) is not kind:
-            raise WireError(f"{name} is not {kind.__name__}")
-    check_coverage(value["coverage"])
-    _check_totals(value["totals"])
+    check_head(value)
+    _check_coverage(value["coverage"])
     for name in TABLES:
         if not (value[name] is None and name in _OPTIONAL):
             value[name] = _unpack_table(name, value[name], pause)
@@ -267,7 +260,7 @@ COVERAGE: Final = _counts(
 )
 
 
-def check_coverage(value: Any) -> None:  # noqa: ANN401 - anything that msgpack can hold
+def _check_coverage(value: Any) -> None:  # noqa: ANN401 - anything that msgpack can hold
     """Raise WireError unless ``value`` is a coverage object. Unknown values are None."""
     _check_map("coverage", value, COVERAGE)
     for part, kinds in COVERAGE_PARTS.items():
@@ -281,14 +274,10 @@ def _check_map(where: str, value: Any, kinds: Mapping[str, tuple[type, ...]]) ->
     for name, item in value.items():
         if type(item) not in kinds[name]:
             raise WireError(f"{where}.{name} has a wrong type")
-
-
-def _check_totals(totals: dict[str, Any]) -> None:
-    if totals.keys() != {*COUNTERS, *RATES}:
-        raise WireError("totals do not have the schema's fields")
-    for names, kinds in ((COUNTERS, (int,)), (RATES, (float, type(None)))):
-        if any(type(totals[name]) not in kinds for name in names):
-            raise WireError("a total is not an integer, or a rate is not a float")
+        if type(item) is int:
+            check_count(f"{where}.{name}", item)
+        if type(item) is bytes and len(item) > NAME_BYTES:
+            raise WireError(f"{where}.{name} is too long")
 
 
 def _unpack_table(name: str, value: Any, pause: Pause) -> Table:  # noqa: ANN401
@@ -296,8 +285,7 @@ def _unpack_table(name: str, value: Any, pause: Pause) -> Table:  # noqa: ANN401
     if not isinstance(value, dict) or value.keys() != {"length", *schema}:
         raise WireError(f"table {name} does not have the schema's columns")
     length = value["length"]
-    if type(length) is not int or length < 0:
-        raise WireError(f"table {name} has no length")
+    check_count(f"{name}.length", length, ROWS + 1)
     columns: dict[str, Column] = {}
     for column, kind in schema.items():
         if kind in ("text", "16s"):
@@ -308,12 +296,7 @@ def _unpack_table(name: str, value: Any, pause: Pause) -> Table:  # noqa: ANN401
 
 def _unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # noqa: ANN401
     if kind == "text":
-        texts: Column = _unpack(value) if type(value) is bytes else ()
-        if type(texts) is not list or len(texts) != length:
-            raise WireError(f"{name} is not a packed list of {length}")
-        if not {*map(type, texts)} <= {bytes, type(None)}:
-            raise WireError(f"{name} holds something other than bytes")
-        return texts
+        return _unpack_texts(name, value, length)
     if type(value) is not bytes or len(value) != length * _WIDTHS[kind]:
         raise WireError(f"{name} is not {length} values of {kind}")
     if kind == "16s":
@@ -321,4 +304,43 @@ def _unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # 
     column = array.array(_CODES[kind], value)
     if sys.byteorder == "big":
         column.byteswap()
+    if kind == "f8":
+        check_rates(name, value, column)
     return column
+
+
+def _unpack_texts(name: str, value: Any, length: int) -> Column:  # noqa: ANN401
+    try:
+        texts = msgpack.unpackb(
+            value if type(value) is bytes else b"",
+            object_hook=_refuse,
+            list_hook=_only_list(),
+            max_array_len=length,
+            max_bin_len=NAME_BYTES,
+            max_str_len=0,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise WireError(f"{name} is not a packed list of {length}: {error}") from None
+    if type(texts) is not list or len(texts) != length:
+        raise WireError(f"{name} is not a packed list of {length}")
+    if not {*map(type, texts)} <= {bytes, type(None)}:
+        raise WireError(f"{name} holds something other than bytes")
+    return texts
+
+
+def _refuse(_made: object) -> NoReturn:
+    raise WireError("a map")
+
+
+def _only_list() -> Callable[[list[Any]], list[Any]]:
+    """Make a hook that refuses a second list, before there are many within the first one."""
+    made: list[None] = []
+
+    def take(values: list[Any]) -> list[Any]:
+        if made:
+            raise WireError("a list within a list")
+        made.append(None)
+        return values
+
+    return take

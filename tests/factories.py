@@ -151,10 +151,11 @@ def seen(
     time_s: float = 0,
     *,
     uid: int = 1000,
+    viewer: int | None = None,
     unit: bytes = b"web.service",
     **more: Any,
 ) -> ProcessSeen:
-    """Make a ProcessSeen in ``/system.slice/UNIT``."""
+    """Make a ProcessSeen in ``/system.slice/UNIT``; ``viewer`` None: its user."""
     fields: dict[str, Any] = {
         "ppid": 1,
         "exe": b"/usr/bin/" + name,
@@ -169,6 +170,7 @@ def seen(
         time_ns=STARTED_NS + round(time_s * SECOND),
         name=name,
         uid=uid,
+        viewer=uid if viewer is None else viewer,
         **fields,
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pbmond.fields import NO_UID
 from pbmond.host.procfs import Used
 from pbmond.kernel.records import (
     COUNTER,
@@ -106,12 +107,21 @@ class FakeProc:
         self.processes: list[ProcessSeen] = []
         self.scans = 0
         self.sampled: list[int] = []
+        self.open_inodes: frozenset[tuple[int, int]] | None = None  # of each
+        self.work: Callable[[], None] = lambda: None  # what a look costs
         self.gone: set[int] = set()  # pids of processes that a sample no longer finds
         self.cpu_ns = {1: 0, 99: 0}  # by pid: collector, publisher
 
-    def scan(self, skip: Container[int]) -> list[ProcessSeen]:
+    def pids(self) -> list[int]:
         self.scans += 1
-        return [process for process in self.processes if process.pid not in skip]
+        return [process.pid for process in self.processes]
+
+    def owner(self, pid: int) -> int:
+        return next((each.uid for each in self.processes if each.pid == pid), NO_UID)
+
+    def process(self, pid: int) -> ProcessSeen | None:
+        self.work()
+        return next((each for each in self.processes if each.pid == pid), None)
 
     def is_alive(self, pid: int, start_ns: int) -> bool:
         return any(
@@ -119,13 +129,14 @@ class FakeProc:
             for process in self.processes
         )
 
-    def sample(self, pid: int, start_ns: int) -> ProcSample:
+    def sample(self, pid: int, start_ns: int, in_time: Callable[[], bool]) -> ProcSample:
         self.sampled.append(pid)
+        self.work()
         if pid in self.gone:
             return ProcSample.of_ended(pid, start_ns)
         known = (each for each in self.processes if each.pid == pid)
         seen = next((each for each in known if same_start(each.start_ns, start_ns)), None)
-        return ProcSample(pid, start_ns, DiskBytes(0, 0), None, seen, gone=False)
+        return ProcSample(pid, start_ns, DiskBytes(0, 0), self.open_inodes, seen, gone=False)
 
     def cgroup(self, pid: int) -> bytes | None:
         return {process.pid: process.cgroup for process in self.processes}.get(pid)

@@ -1,15 +1,15 @@
-"""Parts of files that programs make: ``python -m tests.pages`` writes those made of the fields.
+"""What programs make of the pages: ``python -m tests.pages`` writes it.
 
-These are the tables of the JSON contract and of the metrics, and the names that the completions
-offer. A part stands
-between two comments: ``<!-- NAME: made by … -->`` and ``<!-- NAME: end -->``, or ``# NAME: …``.
+These are the tables of the JSON contract, of the metrics and of the rights, made of the fields and
+of the code; the options in the manual and the completions, made of each command's parser; and the
+keys in pbmond.toml(5). A part stands between two comments: ``<!-- NAME: made by … -->`` and
+``<!-- NAME: end -->``; completions are whole files.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,16 +17,14 @@ from typing import Final
 from pbmon_client.metrics.families import FAMILIES
 from pbmond import fields
 from pbmond.fields import Field
+from pbmond.system import rights
+from tests import completions, manpages
+from tests.commands import Command
 
 _PACKAGING: Final = Path(__file__).parents[1] / "packaging"
 CONTRACT: Final = _PACKAGING / "doc/json.md"
 METRICS: Final = _PACKAGING / "doc/metrics.md"
-#: How each shell writes a list of words: what stands before and after it, and the end of its lines.
-COMPLETIONS: Final = {
-    _PACKAGING / "completions/pbmon-client.bash": ("_pbmon_client_fields='", "'", ""),
-    _PACKAGING / "completions/_pbmon-client": ("local -a fields=(", ")", ""),
-    _PACKAGING / "completions/pbmon-client.fish": ("set -l fields \\", "", " \\"),
-}
+SECURITY: Final = _PACKAGING / "doc/security.md"
 
 
 def with_part(page: str, name: str, part: str) -> str:
@@ -43,7 +41,7 @@ def part_of(page: str, name: str) -> str:
 
 def _place(page: str, name: str) -> tuple[int, int]:
     found = re.search(
-        rf"^(?:<!--|#) {name}: made by [^\n]*\n(.*?)^(?:<!--|#) {name}: end",
+        rf"^(?:<!--|#|\.\\\") {name}: made by [^\n]*\n(.*?)^(?:<!--|#|\.\\\") {name}: end",
         page,
         re.MULTILINE | re.DOTALL,
     )
@@ -119,26 +117,55 @@ def families() -> str:
     return "\n".join(lines) + "\n"
 
 
-# --- the completions ----------------------------------------------------------------------------
+# --- the manual -----------------------------------------------------------------------------------
 
 
-def completion_part(path: Path) -> str:
-    """Return the list of every field in the language of one of ``COMPLETIONS``."""
-    before, after, line_end = COMPLETIONS[path]
-    lines = textwrap.wrap(" ".join(sorted(fields.FIELDS)), 90)
-    listed = f"{line_end}\n".join(f"    {line}" for line in lines)
-    return f"{before}\n{listed}\n" + (f"{after}\n" if after else "")
+def manual(page: str, command: Command) -> str:
+    """Return the manual page of a command with its options as they are now."""
+    page = with_part(page, "synopsis", manpages.synopsis(command))
+    return with_part(page, "options", manpages.options(command, part_of(page, "options")))
+
+
+# --- the rights ---------------------------------------------------------------------------------
+
+
+def rights_table() -> str:
+    """Return which capabilities each process of the daemon has, each with the call it is for."""
+    lines = ["| process | user | capability | for |", "|---|---|---|---|"]
+    for each in rights.ALL:
+        user = "`publisher_user`" if each.user == "publisher_user" else each.user
+        name = "loader" if each is rights.LOADER_RIGHTS else f"`{each.name}`"
+        for capability, reason in each.capabilities.items() or [("none", "")]:
+            shown = f"`CAP_{capability}`" if reason else capability
+            lines.append(f"| {name} | {user} | {shown} | {reason} |")
+    return "\n".join(lines) + "\n"
+
+
+def inputs_table() -> str:
+    """Return what each process of the daemon reads that others wrote, and how its calls are cut."""
+    lines = ["| process | reads | system calls |", "|---|---|---|"]
+    for each in rights.ALL:
+        name = "loader" if each is rights.LOADER_RIGHTS else f"`{each.name}`"
+        calls = "all" if each.calls is None else f"{len(each.calls.names)}"
+        lines.append(f"| {name} | {each.inputs} | {calls} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> int:
-    """Write the parts of the contract, of the page of metrics and of the completions."""
+    """Write the parts of the contract, the metrics, the rights and the manual, and completions."""
     page = CONTRACT.read_text()
     for name, part in contract_parts().items():
         page = with_part(page, name, part)
     CONTRACT.write_text(page)
     METRICS.write_text(with_part(METRICS.read_text(), "families", families()))
-    for path in COMPLETIONS:
-        path.write_text(with_part(path.read_text(), "fields", completion_part(path)))
+    page = with_part(SECURITY.read_text(), "rights", rights_table())
+    SECURITY.write_text(with_part(page, "inputs", inputs_table()))
+    for path, command in manpages.PAGES.items():
+        path.write_text(manual(path.read_text(), command))
+    manual_of_keys = with_part(manpages.CONFIGURATION.read_text(), "keys", manpages.configuration())
+    manpages.CONFIGURATION.write_text(manual_of_keys)
+    for path, text in completions.files().items():
+        path.write_text(text)
     return 0
 
 

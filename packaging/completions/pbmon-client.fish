@@ -1,70 +1,68 @@
 # Fish completion for pbmon-client: /usr/share/fish/vendor_completions.d/pbmon-client.fish
-# fields: made by `python -m tests.pages`, not by hand
-set -l fields \
-    before_disk_read_bytes before_disk_write_bytes before_read_bytes before_rx_bytes \
-    before_tx_bytes before_write_bytes cgroup class cmdline connections container \
-    container_name device device_read_bytes device_read_bytes_per_s device_read_calls \
-    device_write_bytes device_write_bytes_per_s device_write_calls direction disk_read_bytes \
-    disk_read_bytes_per_s disk_write_bytes disk_write_bytes_per_s exe exited_ns \
-    file_read_bytes file_read_bytes_per_s file_read_calls file_write_bytes \
-    file_write_bytes_per_s file_write_calls files first_ns image inode last_ns local_address \
-    local_port loopback_rx_bytes loopback_rx_bytes_per_s loopback_rx_calls loopback_tx_bytes \
-    loopback_tx_bytes_per_s loopback_tx_calls name namespace net_rx_bytes net_rx_bytes_per_s \
-    net_rx_calls net_tx_bytes net_tx_bytes_per_s net_tx_calls netns open path pid \
-    pipe_read_bytes pipe_read_bytes_per_s pipe_read_calls pipe_write_bytes \
-    pipe_write_bytes_per_s pipe_write_calls pod ppid protocol read_bytes read_bytes_per_s \
-    read_calls remote_address remote_port retransmitted_bytes retransmitted_segments rtt_us \
-    rx_bytes rx_bytes_per_s rx_calls socket_rx_bytes socket_rx_bytes_per_s socket_rx_calls \
-    socket_tx_bytes socket_tx_bytes_per_s socket_tx_calls start_ns state tcp_state tx_bytes \
-    tx_bytes_per_s tx_calls uid unit unix_rx_bytes unix_rx_bytes_per_s unix_rx_calls \
-    unix_tx_bytes unix_tx_bytes_per_s unix_tx_calls user write_bytes write_bytes_per_s \
-    write_calls
-# fields: end
-
+# Made by `python -m tests.pages` of the options of pbmon-client, not by hand.
 complete -c pbmon-client -f
-set -l viewer 'not __fish_seen_subcommand_from web export'
+set -l own 'not __fish_seen_subcommand_from web export'
 set -l web '__fish_seen_subcommand_from web'
 set -l export '__fish_seen_subcommand_from export'
-complete -c pbmon-client -n "$viewer" -a web -d 'Show the same in a browser'
-complete -c pbmon-client -n "$viewer" -a export -d 'Push metrics'
-complete -c pbmon-client -n "$viewer" -l json -d 'Print one JSON object'
-complete -c pbmon-client -n "$viewer" -l ndjson -d 'Print one JSON object per line'
-complete -c pbmon-client -n "$viewer" -l csv -d 'Print comma-separated values'
-complete -c pbmon-client -n "$viewer" -l once -d 'Print a table as plain text'
-complete -c pbmon-client -n "$viewer" -l view -x -a 'processes programs users units connections hosts ports files tree' -d 'View to start with'
-complete -c pbmon-client -n "$viewer" -l demo -r -F -d 'Show a recorded stream'
-complete -c pbmon-client -n "$viewer" -s n -l count -x -d 'End after this many snapshots'
-complete -c pbmon-client -n "$viewer" -s d -l interval -x -d 'Seconds between snapshots'
-complete -c pbmon-client -n "$viewer" -l flows -d 'Show connections and files as well'
-complete -c pbmon-client -n "$viewer" -s p -l pid -x -a '(__fish_complete_pids)' -d 'This process only'
-complete -c pbmon-client -n "$viewer" -s u -l user -x -a '(__fish_complete_users)' -d 'This user only'
-complete -c pbmon-client -n "$viewer" -l name -x -d 'Processes of this name only'
-complete -c pbmon-client -n "$viewer" -l filter -x -d 'Rows that match this'
-complete -c pbmon-client -n "$viewer" -l sort -x -a "$fields" -d 'Sort by this field'
-complete -c pbmon-client -n "$viewer" -l reverse -d 'Reverse the order'
-complete -c pbmon-client -n "$viewer" -l top -x -d 'Only this many rows'
-complete -c pbmon-client -n "$viewer" -l active -d 'Rows that move bytes'
-complete -c pbmon-client -n "$viewer" -l socket -r -F -d "The daemon's socket"
-complete -c pbmon-client -n "$viewer" -l wait -x -d 'Seconds to wait for the first snapshot'
-complete -c pbmon-client -n "$viewer" -l version -d 'Print the version'
-complete -c pbmon-client -n "$viewer" -s h -l help -d 'Print a summary of the options'
-complete -c pbmon-client -n "$web" -l listen -x -d 'Listen here'
-complete -c pbmon-client -n "$web" -l unix -r -F -d 'Listen on a Unix socket'
-complete -c pbmon-client -n "$web" -l tls-cert -r -F -d 'Certificate chain'
-complete -c pbmon-client -n "$web" -l tls-key -r -F -d 'Key of the certificate'
-complete -c pbmon-client -n "$web" -l origin -x -d "The server's address in the browser"
-complete -c pbmon-client -n "$web" -l behind-proxy -d 'A proxy takes care of TLS'
-complete -c pbmon-client -n "$web" -l root-path -x -d 'The path below which the proxy offers it'
-complete -c pbmon-client -n "$web" -l metrics-top -x -d 'So many units, containers and users have series'
-complete -c pbmon-client -n "$web" -l metrics-programs -d 'Series of programs as well'
-complete -c pbmon-client -n "$web" -l token-file -r -F -d 'Take the token from this file'
-complete -c pbmon-client -n "$web" -l open -d 'Open a browser'
-complete -c pbmon-client -n "$web" -l socket -r -F -d "The daemon's socket"
-complete -c pbmon-client -n "$web" -s h -l help -d 'Print a summary of the options'
-complete -c pbmon-client -n "$export" -l otlp -x -d 'The receiver'
-complete -c pbmon-client -n "$export" -l interval -x -d 'Seconds between pushes'
-complete -c pbmon-client -n "$export" -l count -x -d 'End after this many pushes'
-complete -c pbmon-client -n "$export" -l top -x -d 'So many units, containers and users have series'
-complete -c pbmon-client -n "$export" -l programs -d 'Series of programs as well'
-complete -c pbmon-client -n "$export" -l socket -r -F -d "The daemon's socket"
-complete -c pbmon-client -n "$export" -s h -l help -d 'Print a summary of the options'
+set -l fields '
+    before_disk_read_bytes before_disk_write_bytes before_read_bytes before_rx_bytes
+    before_tx_bytes before_write_bytes cgroup class cmdline connections container container_name
+    device device_read_bytes device_read_bytes_per_s device_read_calls device_write_bytes
+    device_write_bytes_per_s device_write_calls direction disk_read_bytes disk_read_bytes_per_s
+    disk_write_bytes disk_write_bytes_per_s exe exited_ns file_read_bytes file_read_bytes_per_s
+    file_read_calls file_write_bytes file_write_bytes_per_s file_write_calls files first_ns
+    image inode last_ns local_address local_port loopback_rx_bytes loopback_rx_bytes_per_s
+    loopback_rx_calls loopback_tx_bytes loopback_tx_bytes_per_s loopback_tx_calls name namespace
+    net_rx_bytes net_rx_bytes_per_s net_rx_calls net_tx_bytes net_tx_bytes_per_s net_tx_calls
+    netns open path pid pipe_read_bytes pipe_read_bytes_per_s pipe_read_calls pipe_write_bytes
+    pipe_write_bytes_per_s pipe_write_calls pod ppid protocol read_bytes read_bytes_per_s
+    read_calls remote_address remote_port retransmitted_bytes retransmitted_segments rtt_us
+    rx_bytes rx_bytes_per_s rx_calls socket_rx_bytes socket_rx_bytes_per_s socket_rx_calls
+    socket_tx_bytes socket_tx_bytes_per_s socket_tx_calls start_ns state tcp_state tx_bytes
+    tx_bytes_per_s tx_calls uid unit unix_rx_bytes unix_rx_bytes_per_s unix_rx_calls
+    unix_tx_bytes unix_tx_bytes_per_s unix_tx_calls user write_bytes write_bytes_per_s
+    write_calls
+'
+complete -c pbmon-client -n "$own" -a web -d 'show the same in a browser'
+complete -c pbmon-client -n "$own" -a export -d 'push metrics'
+complete -c pbmon-client -n "$own" -l json -d 'the first snapshot to arrive, as one JSON object with a row on each line'
+complete -c pbmon-client -n "$own" -l ndjson -d 'one JSON object per line for every snapshot, without end'
+complete -c pbmon-client -n "$own" -l csv -d 'one snapshot\'s rows under a header, then exit'
+complete -c pbmon-client -n "$own" -l once -d 'one view as plain text, then exit'
+complete -c pbmon-client -n "$own" -l view -x -a 'processes programs users units connections hosts ports files tree' -d 'what the interface starts with, or what --once prints'
+complete -c pbmon-client -n "$own" -l demo -r -F -d 'show a recorded stream'
+complete -c pbmon-client -n "$own" -s n -l count -x -d 'end after N snapshots'
+complete -c pbmon-client -n "$own" -s d -l interval -x -d 'show a snapshot every SECONDS, with rates over that time'
+complete -c pbmon-client -n "$own" -l flows -d 'show connections and files as well'
+complete -c pbmon-client -n "$own" -s p -l pid -x -a '(__fish_complete_pids)' -d 'this process'
+complete -c pbmon-client -n "$own" -s u -l user -x -a '(__fish_complete_users)' -d 'processes of this user, by name or number'
+complete -c pbmon-client -n "$own" -l name -x -d 'processes of this name, a shell pattern such as \'ngin*\''
+complete -c pbmon-client -n "$own" -l filter -x -d 'rows that match'
+complete -c pbmon-client -n "$own" -l active -d 'rows that moved bytes in the interval shown'
+complete -c pbmon-client -n "$own" -l sort -x -a "$fields" -d 'numbers from the largest down, text from A to Z, null last'
+complete -c pbmon-client -n "$own" -l reverse -d 'reverse the order'
+complete -c pbmon-client -n "$own" -l top -x -d 'only the first N rows of each table'
+complete -c pbmon-client -n "$own" -l socket -r -F -d 'the daemon\'s socket'
+complete -c pbmon-client -n "$own" -l wait -x -d 'give up without a first snapshot after SECONDS'
+complete -c pbmon-client -n "$own" -l version -d 'show the version and exit'
+complete -c pbmon-client -n "$own" -s h -l help -d 'show this help and exit'
+complete -c pbmon-client -n "$web" -l listen -x -d 'listen here'
+complete -c pbmon-client -n "$web" -l unix -r -F -d 'listen on a Unix socket instead, for a proxy of the same user or group'
+complete -c pbmon-client -n "$web" -l tls-cert -r -F -d 'certificate chain, PEM'
+complete -c pbmon-client -n "$web" -l tls-key -r -F -d 'its key'
+complete -c pbmon-client -n "$web" -l origin -x -d 'the server\'s address in the browser'
+complete -c pbmon-client -n "$web" -l behind-proxy -d 'a proxy takes care of TLS'
+complete -c pbmon-client -n "$web" -l root-path -x -d 'the path below which the proxy offers it'
+complete -c pbmon-client -n "$web" -l metrics-top -x -d 'how many units, containers and users'
+complete -c pbmon-client -n "$web" -l metrics-programs -d 'series of programs, by name, as well'
+complete -c pbmon-client -n "$web" -l token-file -r -F -d 'take the token from FILE, which only its owner may use'
+complete -c pbmon-client -n "$web" -l open -d 'open a browser'
+complete -c pbmon-client -n "$web" -l socket -r -F -d 'the daemon\'s socket'
+complete -c pbmon-client -n "$web" -s h -l help -d 'show this help and exit'
+complete -c pbmon-client -n "$export" -l otlp -x -d 'the receiver'
+complete -c pbmon-client -n "$export" -l interval -x -d 'how often to push'
+complete -c pbmon-client -n "$export" -l count -x -d 'end after N pushes that arrived'
+complete -c pbmon-client -n "$export" -l top -x -d 'how many units, containers and users'
+complete -c pbmon-client -n "$export" -l programs -d 'series of programs, by name, as well'
+complete -c pbmon-client -n "$export" -l socket -r -F -d 'the daemon\'s socket'
+complete -c pbmon-client -n "$export" -s h -l help -d 'show this help and exit'

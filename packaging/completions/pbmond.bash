@@ -1,4 +1,5 @@
 # Bash completion for pbmond: /usr/share/bash-completion/completions/pbmond
+# Made by `python -m tests.pages` of the options of pbmond, not by hand.
 # shellcheck shell=bash
 
 _pbmond() {
@@ -22,11 +23,13 @@ _pbmond() {
             mapfile -t COMPREPLY < <(compgen -d -- "$word")
             return
             ;;
-        --log-level) choices='debug info warning error' ;;
         --interval) choices='' ;;
+        --log-level) choices='debug info warning error' ;;
         *)
-            choices='probes selftest --config --run-dir --interval --baseline --log-level --log-file --check-config
-                --version --help'
+            choices='
+                probes selftest --help --config --run-dir --interval --baseline --log-level
+                --log-file --allow-unsafe-code --check-config --version
+            '
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
@@ -41,7 +44,11 @@ _pbmond_probes() {
             return
             ;;
         --seconds) choices='' ;;
-        *) choices='--seconds --json --run-dir --help' ;;
+        *)
+            choices='
+                --help --seconds --json --run-dir --allow-unsafe-code
+            '
+            ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }
@@ -54,10 +61,15 @@ _pbmond_selftest() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
-        --only) choices=$(pbmond selftest --list 2>/dev/null | cut -d' ' -f1) ;;
         --seed) choices='' ;;
-        *) choices='--json --seed --only --list --config --help' ;;
+        --only) choices=$(pbmond selftest --list 2>/dev/null | cut -d' ' -f1) ;;
+        *)
+            choices='
+                --help --json --seed --only --list --config --allow-unsafe-code
+            '
+            ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
 }
+
 complete -F _pbmond pbmond

@@ -370,11 +370,17 @@ def parse(text: str, compile_: Compile = re.compile) -> Expression:
     except lark.exceptions.UnexpectedToken as error:
         start = len(text) if error.token.type == "$END" else error.token.start_pos or 0
         size = 1 if error.token.type == "$END" else len(error.token)
-        expected = _expected(error.accepts or error.expected)
-        raise FilterError(text, start, start + size, expected) from None
+        raise FilterError(text, start, start + size, _expected(_accepted(error))) from None
     except lark.exceptions.UnexpectedCharacters as error:
         start = error.pos_in_stream or 0
         raise FilterError(text, start, start + 1, _expected(error.allowed)) from None
+
+
+def _accepted(error: lark.exceptions.UnexpectedToken) -> set[str]:
+    try:
+        return error.accepts or error.expected
+    except _PlacedError:  # lark before 1.1.6 makes the expression, with its mistakes
+        return error.expected
 
 
 def _expected(terminals: set[str] | None) -> str:

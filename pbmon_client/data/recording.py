@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +23,13 @@ from pbmon_client.data.users import user_name
 from pbmond import wire
 from pbmond.fields import COUNTERS, IDENTITY, NO_UID, RATES, Field
 from pbmond.fields import TABLES as FIELDS
+from pbmond.given_file import open_given
 
 _CODES: Final = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "f8": "d"}
 _NOTHING: Final = bytes(16)
+_LINE_BYTES: Final = wire.FRAME_BYTES
+_WORD: Final = 255
+_TOPIC: Final = wire.Topic(None, "flows")
 _NO_CHOICE: Final = 255  # a number that stands for none of a field's choices
 
 
@@ -48,10 +53,15 @@ class Recorded:
 def read(path: Path) -> Iterator[Recorded]:
     """Yield the snapshots of a file; RecordingError if it is not a stream."""
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+        with open_given(path) as file:
+            for number in count(1):
+                line = file.readline(_LINE_BYTES + 1)
+                if not line:
+                    break
+                if len(line) > _LINE_BYTES:
+                    raise RecordingError(f"{path}, line {number} is longer than any snapshot")
                 if line.strip():
-                    yield _snapshot(line, f"{path}, line {number}")
+                    yield _snapshot(line.decode(), f"{path}, line {number}")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise RecordingError(f"{path}: {reason}") from None
@@ -77,12 +87,14 @@ def _snapshot(line: str, where: str) -> Recorded:
     try:
         value = json.loads(line)
         users = {
-            row["uid"]: safe_text(str(row["user"]))
+            row["uid"]: safe_text(str(row["user"])[:_WORD])
             for table in ("processes", "retired")
             for row in value[table]
             if row["uid"] is not None
         }
         return Recorded(_message(value), safe_text(str(value["viewer"]["scope"])), users)
+    except RecursionError:
+        raise RecordingError(f"{where} is no snapshot (it is nested too deeply)") from None
     except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise RecordingError(f"{where} is no snapshot of pbmon-client --ndjson ({what})") from None
@@ -100,7 +112,7 @@ def _message(value: Mapping[str, Any]) -> wire.Message:
     tables: dict[str, Any] = {
         name: _table(name, value[name]) if name in value else None for name in wire.TABLES
     }
-    return wire.Message(
+    message = wire.Message(
         host=str(value["host"]),
         boot_id=str(value["boot_id"]),
         epoch=str(value["epoch"]),
@@ -115,6 +127,8 @@ def _message(value: Mapping[str, Any]) -> wire.Message:
         history={},
         **tables,
     )
+    # A file is believed as little as a socket: the same decoder reads what it says.
+    return wire.decode(wire.encode(_TOPIC, message))[1]
 
 
 def _totals(value: Mapping[str, Any]) -> dict[str, int | float | None]:
@@ -132,7 +146,6 @@ def _coverage(value: Mapping[str, Any]) -> dict[str, Any]:
             found[part] = _complete(rows or {}, kinds)
         elif rows is not None:
             found[part] = [_complete({**row, "name": row["name"].encode()}, kinds) for row in rows]
-    wire.check_coverage(found)
     return found
 
 
@@ -145,7 +158,11 @@ def _table(kind: str, rows: list[Mapping[str, Any]]) -> wire.Table:
     for name, code in wire.TABLES[kind].items():
         make = _BACK.get(name) or _plain(FIELDS[kind][name])
         values = [make(row) for row in rows]
-        columns[name] = values if code in ("text", "16s") else array.array(_CODES[code], values)
+        columns[name] = (
+            values if code == "text"
+            else b"".join(values) if code == "16s"
+            else array.array(_CODES[code], values)
+        )  # fmt: skip
     return wire.Table(len(rows), columns)
 
 

@@ -12,6 +12,9 @@ _SILENT_INTERVALS = 3
 _SILENT_S = 1.0
 #: The same while its interval is unknown: the first message of a run does not have it.
 _SILENT_FIRST_S = 10.0
+#: The same at most: no daemon's interval is longer than an hour, but one may be the host's sleep.
+_SILENT_LAST_S = 3 * 3600.0
+_MOST_REASONS = 1000
 
 
 class Stream:
@@ -36,7 +39,8 @@ class Stream:
         """How long to wait for the next message before the daemon is called silent."""
         if self._last is None or not self._last.interval_ns:
             return _SILENT_FIRST_S
-        return _SILENT_S + _SILENT_INTERVALS * self._last.interval_ns / 1e9
+        after_s = _SILENT_S + _SILENT_INTERVALS * self._last.interval_ns / 1e9
+        return min(after_s, _SILENT_LAST_S)
 
     def take(self, message: Message, scope: str, interval_s: float | None) -> model.Snapshot | None:
         """Return the snapshot to show now, if any; an interval of None shows every message."""
@@ -46,7 +50,8 @@ class Stream:
         if not rates.newer(message, self._last):
             return None
         self._last = message
-        self._reasons += message.health.get("reasons", [])
+        every = dict.fromkeys([*self._reasons, *message.health.get("reasons", [])])
+        self._reasons = list(every)[:_MOST_REASONS]
         timed = message
         if interval_s is not None:
             if not rates.due(message, self._shown, round(interval_s * 1e9)):

@@ -24,6 +24,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from pbmon_client.metrics.families import FilledFamily, MetricFamily
 
 _UNITS: Final = {"bytes": "By", "seconds": "s", "ratio": "1"}
+_LARGEST: Final = (1 << 63) - 1
 _SCOPE: Final = InstrumentationScope("pbmon")
 
 
@@ -60,6 +61,8 @@ def metrics_data(
 def _metric(each: FilledFamily, time_ns: int) -> Metric:
     of = each.family
     began_ns = None if each.created_s is None else round(each.created_s * 1e9)
+    if began_ns is not None and not 0 <= began_ns <= time_ns:
+        began_ns = None  # clocks that cannot be: it is not known then
     points = [
         _point(of, labels, value, began_ns if of.kind == "counter" else None, time_ns)
         for labels, value in each.samples
@@ -77,4 +80,6 @@ def _point(
     of: MetricFamily, labels: Sequence[str], value: float, began_ns: int | None, time_ns: int
 ) -> NumberDataPoint:
     attributes = dict(zip(of.labels, labels, strict=True))
-    return NumberDataPoint(attributes, began_ns or 0, time_ns, value)
+    # A whole number of OTLP has 63 bits; what is larger is sent as a float.
+    sent = value if value <= _LARGEST else float(value)
+    return NumberDataPoint(attributes, began_ns or 0, time_ns, sent)

@@ -81,7 +81,8 @@ class _Pusher:
     def _on_silence(self) -> None:
         self._source.start_over()
         path = self._chosen.socket
-        self._say(silence_words(path, connect_problem(path)))
+        problem = connect_problem(path)
+        self._say(silence_words(path, problem, breaks_off=self._source.breaks_off))
 
     def _say(self, trouble: str) -> None:
         if trouble == self._trouble:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,8 +14,11 @@ from pbmond.fields import SHOWN
 
 _LEADING: Final = ("time", "epoch", "seq", "health", "table")
 _TRAFFIC: Final = ("processes", "connections", "files")
-#: A spreadsheet runs a cell that begins with one of these as a formula, and strangers choose names.
-_FORMULA: Final = ("=", "+", "-", "@")
+#: A spreadsheet runs a cell that begins with one of these (wide ones too) as a formula, and
+#: strangers choose names. Some spreadsheets begin a cell after each semicolon. An apostrophe is
+#: marked as well, so that the marks can be taken away again: each apostrophe at the start or after
+#: a semicolon is one. Tabs and line ends, which begin cells too, are escaped by ``safe``.
+_FORMULA: Final = re.compile("(^|;)(?=[-=+@'\uff1d\uff0b\uff0d\uff20])")
 
 
 class Writer:
@@ -30,7 +34,7 @@ class Writer:
     def render(self, view: Snapshot, _notice: str = "") -> bytes:
         """Write the rows of a snapshot, the first time under the header; unknown values are empty.
 
-        Text that a spreadsheet would run as a formula gets a ``'`` before it.
+        Text that a spreadsheet would run as a formula gets a ``'`` before it. Numbers never do.
         """
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -64,4 +68,4 @@ def _columns(rows: Rows, names: Sequence[str], constant: dict[str, Any]) -> list
 
 
 def _cell(text: str | None) -> str | None:
-    return f"'{text}" if text is not None and text.startswith(_FORMULA) else text
+    return None if text is None else _FORMULA.sub(r"\1'", text)

@@ -35,6 +35,13 @@ LOST_WORDS: Final = {
     "async_results": "{} results of io_uring or libaio",
     "skipped_calls": "{} calls, because the kernel skipped a program",
 }
+#: By the contract's name in ``health.postponed``, where "{}" is the count: what /proc would tell.
+_POSTPONED: Final = {
+    "looks": "the disk rates and open files of {} processes",
+    "cut": "all open files or threads of {} processes",
+    "listed": "{} processes of /proc, new ones may be missing",
+    "cgroups": "the unit of {} new processes",
+}
 #: By the contract's name in ``health.maps``.
 _TABLES: Final = {"flows": "connections", "files": "files", "overflow": "processes"}
 _LOST, _FULL = "lost: ", "map full: "  # how entries of ``health.reasons`` begin
@@ -58,6 +65,13 @@ def warnings(snapshot: Snapshot) -> list[Notice]:
         if others or not made:
             words = "; ".join(map(_reason, others)) or "some bytes are missing from the rows"
             made.append(Notice(f"{epoch} incomplete {words}", f"INCOMPLETE {words}", "alert"))
+    late = [
+        _POSTPONED[what].format(f"{count:,}")
+        for what, count in _items(health.get("postponed"))
+        if what in _POSTPONED and isinstance(count, int) and count
+    ]
+    if late:
+        made.append(Notice(f"{epoch} postponed", f"NO TIME FOR {'; '.join(late)}", "warn"))
     for part, mode in _items(health.get("modes")):
         if mode == "off":
             made.append(Notice(f"mode {part}", f"NOT COUNTED {part}: switched off", "warn"))

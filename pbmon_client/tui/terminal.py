@@ -10,17 +10,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import urwid
-from urwid.display.raw import Screen
 
 from pbmon_client.present.cells import Line, in_ascii, reads_unicode
-from pbmon_client.tui import kill
+from pbmon_client.tui import clipboard, kill
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
 from pbmon_client.tui.feed.messages import SnapshotSource
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.session import palette, settings
+
+if TYPE_CHECKING:
+    from urwid.display.raw import Screen as Screen  # noqa: PLC0414 - so that tests may import it
+else:
+    try:
+        from urwid.display.raw import Screen
+    except ImportError:  # before urwid 2.4, as Debian 12 has it
+        from urwid.raw_display import Screen
 
 _TICK_S: Final = 1.0
 #: The cycle collector runs at most this often, and only while nobody types.
@@ -40,8 +47,8 @@ class LinesCanvas(urwid.Canvas):
     ) -> None:
         super().__init__()
         self._size = size
-        code = urwid.util.get_encoding()
-        ascii_only = code == "ascii"
+        ascii_only = urwid.util.get_encoding_mode() != "utf8"  # as follow_locale chose
+        code = "ascii" if ascii_only else "utf-8"
         self._rows = [
             [
                 (role, None, (in_ascii(text) if ascii_only else text).encode(code, "replace"))
@@ -252,7 +259,8 @@ class Terminal:
                 self._failure = effect.failure
                 raise urwid.ExitMainLoop
             if isinstance(effect, Copy):
-                self._screen.copy_to_clipboard(effect.text)
+                self._screen.write(clipboard.sequence(effect.text, self._screen.term))
+                self._screen.flush()
             elif isinstance(effect, Kill):
                 problem = kill.send(effect.pid, effect.start_ns, effect.number)
                 name = signal.Signals(effect.number).name

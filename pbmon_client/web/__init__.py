@@ -3,5 +3,6 @@
 Offers: start.
 Imports: anyio, fastapi, msgpack, pbmon_client.data, pbmon_client.metrics, pbmon_client.options,
     pbmon_client.output, pbmon_client.present, pbmon_client.subscription, pbmond.fields,
-    pbmond.wire, prometheus_client, pydantic, re2, starlette, uvicorn, websockets.
+    pbmond.given_file, pbmond.wire, prometheus_client, pydantic, re2, starlette, uvicorn,
+    websockets.
 """

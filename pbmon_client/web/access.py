@@ -6,11 +6,12 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from pbmond.given_file import open_given
 
 #: Shorter tokens could be guessed.
 _LEAST: Final = 16
@@ -45,10 +46,8 @@ def token_of(path: Path) -> str:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_given(path) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise TokenError(f"{str(path)!r} is not a file")
             if status.st_uid not in (0, os.geteuid()):
                 raise TokenError(f"{str(path)!r} belongs to somebody else")
             if status.st_mode & 0o077:

@@ -138,8 +138,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_listening(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--listen", type=_address, metavar="[ADDRESS:]PORT",
-        help=f"default: 127.0.0.1:{DEFAULT_PORT}. An address that others reach needs a "
-             "certificate, or --behind-proxy; port 0 is any free one",
+        help=f"listen here (default: 127.0.0.1:{DEFAULT_PORT}). An address that others reach needs "
+             "a certificate, or --behind-proxy; port 0 is any free one",
     )  # fmt: skip
     group.add_argument(
         "--unix", type=Path, metavar="PATH",

@@ -169,7 +169,9 @@ class SnapshotReceiver:
 
     def _on_silence(self, topics: list[_TopicStream]) -> None:
         self._heard_s = time.monotonic()
-        words = silence_words(self._path, connect_problem(self._path))
+        breaks_off = topics[0].subscription.breaks_off
+        problem = connect_problem(self._path)
+        words = silence_words(self._path, problem, breaks_off=breaks_off)
         for topic in topics:
             topic.subscription.start_over()
         self._publish(Silence(self._heard_ms, words))

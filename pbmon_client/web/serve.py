@@ -25,6 +25,7 @@ from pbmon_client.web.options import WebOptions
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.transport import HttpConnection, WebSocketConnection
 from pbmon_client.web.viewer import MOST_BYTES
+from pbmond.given_file import open_given
 
 _BACKLOG: Final = 128
 #: What the kernel holds for a slow reader; by itself it would take megabytes, minutes old.
@@ -129,6 +130,8 @@ def _check_certificate(chosen: WebOptions) -> None:
     if chosen.tls is None:
         return
     try:
+        for path in chosen.tls:  # ssl would wait for a FIFO
+            open_given(path).close()
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*chosen.tls)
     except (OSError, ssl.SSLError) as error:
         raise ServeError(f"cannot use {chosen.tls[0]} and {chosen.tls[1]}: {error}") from None

@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import logging
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -47,11 +44,9 @@ HUNG_NS: Final = 10_000_000_000
 #: The least time between two starts, in case it keeps ending at once.
 RESTART_EVERY_NS: Final = 5_000_000_000
 
-_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
-
 
 class HelperProcess(Protocol):
-    """What is needed of the helper's process; subprocess.Popen has it."""
+    """What is needed of the helper's process; pbmond.children.starter.ForkedProcess has it."""
 
     pid: int
 
@@ -67,26 +62,6 @@ CgroupOfUser = tuple[bytes | None, int]
 
 #: Starts a helper that answers on a socket; raises OSError.
 SpawnHelper = Callable[[socket.socket], HelperProcess]
-
-
-def spawn_helper(uid: int, gid: int) -> SpawnHelper:
-    """Return a function that starts helpers as ``uid`` and ``gid``."""
-
-    def spawn(theirs: socket.socket) -> HelperProcess:
-        return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers
-            [
-                *(sys.executable, "-s", "-P", "-m", "pbmond.containers.helper"),
-                *map(str, (theirs.fileno(), uid, gid)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-            cwd="/",
-            start_new_session=True,
-            env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8"},
-        )
-
-    return spawn
 
 
 class _Box(NamedTuple):

@@ -23,7 +23,8 @@ from pbmond.containers.names import (
 from pbmond.containers.sources import look_up
 from pbmond.containers.trusted_files import TrustedFiles
 from pbmond.host.cgroup import container_of, holder_of
-from pbmond.system.privileges import become_reader, limit_resources
+from pbmond.system.privileges import become, limit_resources
+from pbmond.system.rights import NAMES_RIGHTS
 
 NAME: Final = b"pbmond-names"
 MEMORY_BYTES: Final = 512 << 20
@@ -84,7 +85,7 @@ def main(arguments: list[str]) -> int:
     limit_resources(_LIMITS)
     try:
         mounts = cgroup_mounts(Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
-        become_reader(uid, gid)
+        become(uid, gid, NAMES_RIGHTS)
         serve(socket.socket(fileno=fd), TrustedFiles(), mounts)
     except (BrokenPipeError, ConnectionResetError):
         return 0

@@ -1,5 +1,5 @@
 """What the host itself tells: processes in /proc, interface and disk counters, cgroup paths.
 
 Offers: baseline, cgroup, hostcounters, inodes, procfs.
-Imports: pbmond.kernel, numpy.
+Imports: pbmond.fields, pbmond.kernel, numpy.
 """

@@ -10,7 +10,7 @@ import ctypes
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -40,23 +40,32 @@ def identity(name: bytes, dir_fd: int) -> Identity:
     return major << 20 | minor, inode
 
 
-def identity_from_text(fdinfo: bytes, mountinfo: Callable[[], bytes]) -> Identity | None:
+def mount_devices(mountinfo: bytes) -> dict[bytes, int]:
+    """Return the device of each mount in /proc/PID/mountinfo by the mount's id."""
+    devices = {}
+    for line in mountinfo.splitlines():  # 36 35 98:0 /root /mnt rw ...
+        words = line.split(maxsplit=3)
+        if len(words) == 4:
+            major, _, minor = words[2].partition(b":")
+            devices[words[0]] = int(major) << 20 | int(minor)
+    return devices
+
+
+def identity_from_text(
+    fdinfo: bytes, devices: Callable[[], Mapping[bytes, int]]
+) -> Identity | None:
     """Return the same of a descriptor from the texts of its process; None if they do not say.
 
-    ``fdinfo`` is /proc/PID/fdinfo/N, which has the inode number since Linux 5.14; ``mountinfo``
-    gives /proc/PID/mountinfo. The device is that of the file system: stat may show another on btrfs
+    ``fdinfo`` is /proc/PID/fdinfo/N, which has the inode number since Linux 5.14; ``devices``
+    gives those of its mounts. The device is that of the file system: stat may show another on btrfs
     and overlayfs, but neither refuses root.
     """
     fields = dict(line.split(b":", 1) for line in reversed(fdinfo.splitlines()) if b":" in line)
     mount, inode = fields.get(b"mnt_id", b"").strip(), fields.get(b"ino", b"").strip()
     if not (mount and inode.isdigit()):
         return None
-    for line in mountinfo().splitlines():  # 36 35 98:0 /root /mnt rw ...
-        words = line.split(maxsplit=3)
-        if words[:1] == [mount] and len(words) == 4:
-            major, _, minor = words[2].partition(b":")
-            return int(major) << 20 | int(minor), int(inode)
-    return None
+    device = devices().get(mount)
+    return None if device is None else (device, int(inode))
 
 
 def socket_device() -> int:

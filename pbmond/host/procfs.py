@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,8 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from pbmond.host.inodes import Identity, identity, identity_from_text
+from pbmond.fields import NO_UID
+from pbmond.host.inodes import Identity, identity, identity_from_text, mount_devices
 from pbmond.host.proc_formats import Stat, parse_cgroup, parse_io, parse_stat
+from pbmond.host.viewers import viewer
 from pbmond.kernel.records import (
     START_TICK_NS,
     DiskBytes,
@@ -33,6 +35,8 @@ MAX_CMDLINE_BYTES: Final = 4096
 MAX_DESCRIPTORS: Final = 4096
 MAX_THREADS: Final = 1024
 
+#: How many names a loop goes through between two looks at the clock; each takes some microseconds.
+_STRIDE: Final = 16
 _MAX_FILE_BYTES: Final = 1 << 16
 _MAX_MOUNTINFO_BYTES: Final = 1 << 20
 _VANISHED: Final = (FileNotFoundError, ProcessLookupError)
@@ -56,10 +60,16 @@ class Procfs:
     def __init__(self, root: Path = Path("/proc")) -> None:
         self._root = str(root)
 
-    def scan(self, skip: Container[int] = ()) -> list[ProcessSeen]:
-        """Describe every living process whose PID is not in ``skip``, kernel threads included."""
-        found = (self.process(pid) for pid in self._pids() if pid not in skip)
-        return [process for process in found if process is not None]
+    def pids(self) -> list[int]:
+        """List the PIDs of all processes, kernel threads and the dead included."""
+        return list(self._pids())
+
+    def owner(self, pid: int) -> int:
+        """Return the effective uid of a process, NO_UID if it is gone."""
+        try:
+            return os.stat(f"{self._root}/{pid}").st_uid  # noqa: PTH116 - as in ``_pids``
+        except OSError:
+            return NO_UID
 
     def process(self, pid: int) -> ProcessSeen | None:
         """Describe one process; None if it is dead (a zombie is) or cannot be read.
@@ -84,8 +94,13 @@ class Procfs:
         except (OSError, ValueError):
             return None
 
-    def sample(self, pid: int, start_ns: int) -> ProcSample:
+    def sample(
+        self, pid: int, start_ns: int, in_time: Callable[[], bool] = lambda: True
+    ) -> ProcSample:
         """Sample a process; ``start_ns`` is exact or as ``process`` gives it.
+
+        Once it is not ``in_time`` any more, the sample is cut: the disk figures and the open files
+        that are not read by then are None.
 
         The disk figures are summed over the living threads, because /proc/PID/io includes every
         child that was waited for. They fall when a thread exits. With more than MAX_THREADS threads
@@ -97,7 +112,7 @@ class Procfs:
                 stat = parse_stat(_read(fd, "stat"))
                 living = _living(fd, stat)
                 if living is not None and same_start(stat.start_ticks * _TICK_NS, start_ns):
-                    return _sample(fd, pid, start_ns, stat, living)
+                    return _sample(fd, pid, start_ns, stat, living, pace=_Pace(in_time))
         except _VANISHED:
             pass
         except (OSError, ValueError):  # refused, or we lack descriptors: it may be alive
@@ -112,7 +127,7 @@ class Procfs:
                 stat = parse_stat(_read(fd, "stat"))
                 moved = parse_io(_read(fd, "io"))
                 # The threads' disk bytes last: what moves in between is in neither.
-                disk = _disk_bytes(fd, pid, stat)
+                disk = _disk_bytes(fd, pid, stat, _Pace(lambda: True))
                 found.append(IoAccounting(pid, stat.start_ticks * _TICK_NS, *moved, disk))
         return found
 
@@ -164,14 +179,16 @@ class Procfs:
 
 
 def _describe(fd: int, pid: int, stat: Stat, living: str) -> ProcessSeen:
+    # The effective uid, which permissions depend on. It follows the real one, and is the owner
+    # of the directory, whether the process may be dumped or not.
+    uid = os.fstat(fd).st_uid
     return ProcessSeen(
         pid=pid,
         start_ns=stat.start_ticks * _TICK_NS,
         time_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         ppid=stat.ppid,
-        # The effective uid, which permissions depend on. It follows the real one, and is the owner
-        # of the directory, whether the process may be dumped or not.
-        uid=os.fstat(fd).st_uid,
+        uid=uid,
+        viewer=viewer(fd, living, uid, stat.threads),
         name=stat.name,
         exe=_try_link(fd, living + "exe"),
         cmdline=_try_read(fd, living + "cmdline", MAX_CMDLINE_BYTES) or None,
@@ -180,15 +197,29 @@ def _describe(fd: int, pid: int, stat: Stat, living: str) -> ProcessSeen:
     )
 
 
-def _sample(fd: int, pid: int, start_ns: int, stat: Stat, living: str) -> ProcSample:
-    return ProcSample(
-        pid=pid,
-        start_ns=start_ns,
-        disk=_disk_bytes(fd, pid, stat),
-        open_inodes=_open_inodes(fd, living),
-        seen=_describe(fd, pid, stat, living),
-        gone=False,
-    )
+class _Pace:
+    """Ends the loops of one sample when its time is over; ``cut``: it has ended one."""
+
+    def __init__(self, in_time: Callable[[], bool]) -> None:
+        self._in_time = in_time
+        self.cut = False
+
+    def each(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield ``names``; TimeoutError, which is an OSError, if the time is over."""
+        for number, name in enumerate(names):
+            if not number % _STRIDE and not self._in_time():
+                self.cut = True
+                raise TimeoutError
+            yield name
+
+
+def _sample(
+    fd: int, pid: int, start_ns: int, stat: Stat, living: str, *, pace: _Pace
+) -> ProcSample:
+    seen = _describe(fd, pid, stat, living)
+    disk = _disk_bytes(fd, pid, stat, pace)
+    inodes = _open_inodes(fd, living, pace)
+    return ProcSample(pid, start_ns, disk, inodes, seen, gone=False, cut=pace.cut)
 
 
 def _living(fd: int, stat: Stat) -> str | None:
@@ -207,7 +238,7 @@ def _living(fd: int, stat: Stat) -> str | None:
     return None
 
 
-def _disk_bytes(fd: int, pid: int, stat: Stat) -> DiskBytes | None:
+def _disk_bytes(fd: int, pid: int, stat: Stat, pace: _Pace) -> DiskBytes | None:
     """Return what the process itself moved, as far as the kernel tells; None if it cannot be read.
 
     With more than MAX_THREADS threads, the kernel sums them up, together with the children that the
@@ -219,7 +250,7 @@ def _disk_bytes(fd: int, pid: int, stat: Stat) -> DiskBytes | None:
             disk = parse_io(_read(fd, "io"))[2:]
             return DiskBytes(*disk, children=stat.children_faults)
         sums = []
-        for tid in tids:
+        for tid in pace.each(tids):
             with suppress(*_VANISHED):  # the thread exited: the sum of the others is right
                 sums.append(parse_io(_read(fd, f"task/{tid}/io"))[2:])
     except (OSError, ValueError):
@@ -229,28 +260,30 @@ def _disk_bytes(fd: int, pid: int, stat: Stat) -> DiskBytes | None:
     return DiskBytes(sum(read for read, _ in sums), sum(write for _, write in sums))
 
 
-def _open_inodes(fd: int, living: str) -> frozenset[Identity] | None:
+def _open_inodes(fd: int, living: str, pace: _Pace) -> frozenset[Identity] | None:
     try:
         numbers = _names(fd, living + "fd", MAX_DESCRIPTORS)
         if numbers is None:
             return None
-        mounts = cache(partial(_read_mountinfo, fd, living))
+        devices = cache(partial(_mount_devices, fd, living))
         found = set()
-        for number in numbers:
+        for number in pace.each(numbers):
             with suppress(*_VANISHED):  # closed meanwhile
-                found.add(_open_inode(fd, living, number, mounts))
+                found.add(_open_inode(fd, living, number, devices))
     except (OSError, ValueError):
         return None
     return frozenset(found)
 
 
-def _open_inode(fd: int, living: str, number: str, mounts: Callable[[], bytes]) -> Identity:
+def _open_inode(
+    fd: int, living: str, number: str, devices: Callable[[], Mapping[bytes, int]]
+) -> Identity:
     try:
         return identity(f"{living}fd/{number}".encode(), fd)
     except OSError:
         # A FUSE mount refuses even root. The kernel still tells, unless the whole process is off
         # limits.
-        found = identity_from_text(_read(fd, f"{living}fdinfo/{number}"), mounts)
+        found = identity_from_text(_read(fd, f"{living}fdinfo/{number}"), devices)
         if found is None:
             raise
         return found
@@ -300,10 +333,10 @@ def _read(dir_fd: int, name: str, size: int = _MAX_FILE_BYTES) -> bytes:
         os.close(fd)
 
 
-def _read_mountinfo(fd: int, living: str) -> bytes:
+def _mount_devices(fd: int, living: str) -> dict[bytes, int]:
     mountinfo = os.open(living + "mountinfo", os.O_RDONLY, dir_fd=fd)
     with os.fdopen(mountinfo, "rb") as file:
-        return file.read(_MAX_MOUNTINFO_BYTES)  # in many reads
+        return mount_devices(file.read(_MAX_MOUNTINFO_BYTES))  # in many reads
 
 
 def _try_read(dir_fd: int, name: str, size: int = _MAX_FILE_BYTES) -> bytes | None:

@@ -13,7 +13,7 @@ from pbmond.kernel.records import Event, FileSeen, ProcessExited, ProcessSeen, U
 PROCESS, EXIT, FILE, UNIX = 1, 2, 3, 4
 SLOTS = 5  # it wakes the collector, and says nothing
 HEAD = struct.Struct("<IIQQQ")  # kind, tgid, start_ns, time_ns, id
-NAME = struct.Struct("<6IB3xIQ16s")
+NAME = struct.Struct("<6IB3xIQ16sI4x")
 DISK = struct.Struct("<QQ")
 UNIX_NAMES = struct.Struct("<QII112s112s")
 
@@ -39,7 +39,7 @@ def parse(data: bytes) -> Event | None:
 
 
 def _file(data: bytes, row: int) -> FileSeen:
-    _, _, _, path_size, _, _, whole, magic, inode, _ = NAME.unpack_from(data, HEAD.size)
+    _, _, _, path_size, _, _, whole, magic, inode, _, _ = NAME.unpack_from(data, HEAD.size)
     at = HEAD.size + NAME.size
     path = _path(data[at : at + path_size])
     return FileSeen(row, _with_kernel_name(path, magic, inode), bool(whole))
@@ -63,9 +63,8 @@ def _path(components: bytes) -> bytes:
 
 
 def _process(data: bytes, pid: int, start_ns: int, time_ns: int) -> ProcessSeen:
-    ppid, uid, netns, path_size, cmdline_size, cgroup_size, _, _, _, comm = NAME.unpack_from(
-        data, HEAD.size
-    )
+    ppid, uid, netns, *sizes, _, _, _, comm, viewer = NAME.unpack_from(data, HEAD.size)
+    path_size, cmdline_size, cgroup_size = sizes
     at = HEAD.size + NAME.size
     exe = _path(data[at : at + path_size])
     cmdline = data[at + path_size : at + path_size + cmdline_size]
@@ -76,6 +75,7 @@ def _process(data: bytes, pid: int, start_ns: int, time_ns: int) -> ProcessSeen:
         time_ns=time_ns,
         ppid=ppid,
         uid=uid,
+        viewer=viewer,
         name=comm.partition(b"\0")[0],
         exe=exe or None,
         cmdline=cmdline or None,

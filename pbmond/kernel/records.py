@@ -69,6 +69,9 @@ FLAG_UNPLACED = 64
 #: The kernel's mark behind the path of what has no name any more.
 DELETED = b" (deleted)"
 
+#: In place of a uid: (uid_t)-1, which no user can have.
+NO_VIEWER = 0xFFFFFFFF
+
 #: The clock tick, in which /proc/PID/stat gives start times. USER_HZ is 100 on every architecture
 #: that Linux distributions support.
 START_TICK_NS = 10_000_000
@@ -106,7 +109,8 @@ class ProcessSeen:
 
     ``exe``, ``cmdline`` (NUL-separated, as in /proc) and ``cgroup`` are bytes from the kernel or
     None where they could not be read; `` (deleted)`` ends an ``exe`` that has no name any more.
-    ``netns`` is the namespace's inode number.
+    ``netns`` is the namespace's inode number. ``uid`` is the effective one. ``viewer`` is the only
+    user but root who may see the process, as ptrace's rule has it; NO_VIEWER: nobody.
     """
 
     pid: int
@@ -114,6 +118,7 @@ class ProcessSeen:
     time_ns: int
     ppid: int
     uid: int
+    viewer: int
     name: bytes
     exe: bytes | None
     cmdline: bytes | None
@@ -179,7 +184,8 @@ class HostReading:
 class Reading:
     """All that one tick read from the kernel. Times are CLOCK_BOOTTIME ns except ``wall_ns``.
 
-    ``lost`` counts what is missing from the rows since the daemon started, by reason.
+    ``lost`` counts what is missing from the rows since the daemon started, by reason. ``ahead`` are
+    events of the next reading that came while this one was made.
     """
 
     time_ns: int
@@ -190,6 +196,7 @@ class Reading:
     events: tuple[Event, ...]
     lost: dict[str, int]
     host: HostReading
+    ahead: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +266,8 @@ class ProcSample:
 
     ``start_ns`` is the requested one. ``open_inodes`` has device and inode number of every open
     descriptor, the device as the kernel numbers it. ``seen`` describes the process as it is now.
-    ``gone``: (pid, start_ns) no longer exists, and the other fields are None.
+    ``gone``: (pid, start_ns) no longer exists, and the other fields are None. ``cut``: there was no
+    time to read all of it.
     """
 
     pid: int
@@ -268,6 +276,7 @@ class ProcSample:
     open_inodes: frozenset[tuple[int, int]] | None
     seen: ProcessSeen | None
     gone: bool
+    cut: bool = False
 
     @classmethod
     def of_ended(cls, pid: int, start_ns: int) -> ProcSample:

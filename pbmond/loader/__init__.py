@@ -1,5 +1,5 @@
 """Compiles, loads and attaches the eBPF programs, under whatever interpreter has bcc, and exits.
 
-Offers: bpf, kernel_maps, refusals, trials.
+Offers: bpf, kernel_maps, ownership, refusals, trials.
 Imports: bcc.
 """

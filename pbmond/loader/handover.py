@@ -28,7 +28,7 @@ class LoadRequest(NamedTuple):
     """What the daemon wants: modes ("auto" for the best), sizes, and the paths of the C files.
 
     ``processes`` is how many processes can be known at once. ``events_size`` is the size of the
-    ring buffer in bytes.
+    ring buffer in bytes. ``allow_unsafe_code``: whoever may change the interpreter's modules.
     """
 
     sockets: str
@@ -40,6 +40,7 @@ class LoadRequest(NamedTuple):
     sources: str
     headers: str
     debug: bool
+    allow_unsafe_code: bool
 
     @classmethod
     def parse(cls, line: str) -> LoadRequest:

@@ -15,6 +15,7 @@ _SYSCALLS = {
     **dict.fromkeys(("read", "pread64", "readv", "preadv", "preadv2"), "exit_in"),
     **dict.fromkeys(("write", "pwrite64", "writev", "pwritev", "pwritev2"), "exit_out"),
     **dict.fromkeys(("sendfile64", "splice", "copy_file_range", "tee", "vmsplice"), "exit_between"),
+    "prctl": "exit_prctl",
     "io_setup": "exit_io_setup",
     "io_submit": "exit_io_submit",
     **dict.fromkeys(("io_getevents", "io_pgetevents"), "exit_io_results"),

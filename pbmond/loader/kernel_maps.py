@@ -21,7 +21,7 @@ LOST_COUNT = 5
 #: File rows whose names one call compares. See look() in bpf/renames.h.
 LOOKS_MAX = 1024
 
-_SCRATCH_SIZE = 21632
+_SCRATCH_SIZE = 21640
 _CALLS = 512  # more than any system call's number
 #: For every so many socket rows, the retransmissions of one connection can be attributed.
 _ROWS_PER_TCP_OWNER = 2

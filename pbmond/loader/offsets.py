@@ -33,7 +33,15 @@ _NEEDED: dict[str, tuple[int, str]] = {
     "TASK_STACK": (POINTER, "task_struct.stack"),
     "SIGNAL_LIVE": (U32, "signal_struct.live"),
     "SIGNAL_NR_THREADS": (U32, "signal_struct.nr_threads"),
+    "TASK_REAL_CRED": (POINTER, "task_struct.real_cred"),
+    "CRED_UID": (U32, "cred.uid"),
+    "CRED_SUID": (U32, "cred.suid"),
     "CRED_EUID": (U32, "cred.euid"),
+    "CRED_CAP_PERMITTED": (U64, "cred.cap_permitted"),
+    "CRED_USER_NS": (POINTER, "cred.user_ns"),
+    "USER_NS_PARENT": (POINTER, "user_namespace.parent"),
+    "USER_NS_OWNER": (U32, "user_namespace.owner"),
+    "MM_FLAGS": (U64, "mm_struct.flags"),
     "NSPROXY_NET": (POINTER, "nsproxy.net_ns"),
     "NET_NS_INUM": (U32, "net.ns.inum"),
     "FS_ROOT": (INSIDE, "fs_struct.root"),
@@ -114,6 +122,8 @@ _NEEDED: dict[str, tuple[int, str]] = {
 }
 # Defined only if the kernel has them. The programs work without.
 _OPTIONAL: dict[str, tuple[int, str]] = {
+    "TASK_EXEC_STATE": (POINTER, "task_struct.exec_state"),  # since 7.2 it says what is dumpable
+    "EXEC_STATE_DUMPABLE": (U32, "task_exec_state.dumpable"),
     "TASK_IOAC": (INSIDE, "task_struct.ioac"),  # CONFIG_TASK_IO_ACCOUNTING
     "IOAC_READ_BYTES": (U64, "task_io_accounting.read_bytes"),
     "IOAC_WRITE_BYTES": (U64, "task_io_accounting.write_bytes"),

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import struct
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +32,7 @@ _CALL, _PSEUDO_KFUNC_CALL = 0x85, 2 << 4  # of an instruction, as are the two be
 _LOAD_MAP, _PSEUDO_MAP_FD = 0x18, 1 << 4
 # Lines of the verifier's log that are figures (print_verification_stats(), kernel/bpf/verifier.c).
 _FIGURES = ("processed ", "verification time ", "stack depth ", "subprog ")
+_NOWHERE = "/proc/self/nowhere"  # nobody can make it
 
 
 class NoBccError(Exception):
@@ -135,6 +134,9 @@ def tails(programs: dict[str, Wanted]) -> dict[str, dict[int, str]]:
 def import_bcc(headers: str) -> Any:  # noqa: ANN401 - bcc has no types
     """Import bcc with our stub headers in place of the kernel's. NoBccError if it is missing."""
     os.environ["BCC_KERNEL_SOURCE"] = headers
+    # It writes predictable names there (CVE-2024-2314), but only for headers of the kernel's own.
+    # Should it want to after all, it fails; and a loader that is killed leaves nothing behind.
+    os.environ["TMPDIR"] = _NOWHERE
     try:
         import bcc  # noqa: PLC0415 - only after the environment is set
     except ImportError as error:
@@ -158,8 +160,7 @@ class Compiled:
         flags = [*([] if source.debug else ["-g0"]), f"-I{source.directory}", *defines]
         text = Path(source.directory, "pbmon.c").read_text()
         try:
-            with _scratch_directory():
-                self._module = bcc.BPF(text=text, cflags=flags, allow_rlimit=False)
+            self._module = bcc.BPF(text=text, cflags=flags, allow_rlimit=False)
         except Exception as error:  # noqa: BLE001 - bcc raises bare Exception
             raise CompileError(str(error) or type(error).__name__) from None
         self._library = bcc.lib
@@ -201,14 +202,3 @@ def _last_words(log: str) -> str:
     lines = [line.strip() for line in log.splitlines()]
     lines = [line for line in lines if line and not line.startswith(_FIGURES)]
     return lines[-1] if lines else ""
-
-
-class _scratch_directory:  # noqa: N801 - a context manager
-    """A private TMPDIR: bcc writes predictable names into a shared one (CVE-2024-2314)."""
-
-    def __enter__(self) -> None:
-        self._path = tempfile.mkdtemp(prefix="pbmond-")
-        os.environ["TMPDIR"] = self._path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)

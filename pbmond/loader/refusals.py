@@ -46,6 +46,7 @@ class Facts(NamedTuple):
 
     ``capabilities`` has one bit for each effective capability. ``pid_namespace`` and
     ``time_namespace``: it is not the host's. ``seccomp``: a filter is active.
+    ``lockdown`` is what the kernel is locked down to, "none" for nothing.
     ``memlock`` (in bytes) and ``descriptors`` are limits; ``opened``: how many descriptors
     are open. ``reached``: bpf(2) answers to a command that does not exist. ``capable``: it does to
     one that needs CAP_BPF and no memory.
@@ -63,6 +64,7 @@ class Facts(NamedTuple):
     capable: bool = True
     pid_namespace: bool = False
     time_namespace: bool = False
+    lockdown: str | None = None
 
     def lacks(self, *capabilities: int) -> list[str]:
         """Return the names of the capabilities that are missing."""
@@ -173,7 +175,11 @@ def table(name: str, size: int, number: int, facts: Facts) -> str:
 
 def locked_down(number: int, facts: Facts) -> str:
     """Say why programs may not read the kernel's memory, though others are loaded."""
-    return exhausted(number, facts) or (
+    if (gone := exhausted(number, facts)) is not None:
+        return gone
+    if facts.lockdown not in (None, "confidentiality"):
+        return _security_module("eBPF programs that read the kernel's memory", number, facts)
+    return (
         "lockdown=confidentiality forbids eBPF programs to read the kernel's memory: "
         "boot with lockdown=integrity or without lockdown"
     )

@@ -24,13 +24,17 @@ from pbmond.loader.refusals import Facts, Refused
 # The host's namespaces: PROC_*_INIT_INO of include/linux/proc_ns.h.
 _HOSTS = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC, "time": 0xEFFFFFFA}
 _DESCRIPTORS = 1024  # the usual soft limit
+_PRIORITY = 1  # the lowest real-time one
 _NO_EVENT = 0xFFFFFFFF
 _BTF_MAGIC = (b"\x9f\xeb", b"\xeb\x9f")
 _A_TRACEPOINT = "syscalls/sys_exit_read"
 
 
 def raise_limits() -> None:
-    """Raise this process's limits of locked memory and open files as far as needed and allowed."""
+    """Raise this process's limits of locked memory, open files and real-time priority.
+
+    As far as needed and allowed. The priority keeps the collector on its processor for a moment.
+    """
     unlimited = resource.RLIM_INFINITY
     _, memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for hard in (memlock, unlimited):
@@ -40,6 +44,9 @@ def raise_limits() -> None:
     wanted = _DESCRIPTORS if hard == unlimited else min(hard, _DESCRIPTORS)
     if soft != unlimited and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (max(hard, _PRIORITY),) * 2)
 
 
 def facts() -> Facts:
@@ -60,6 +67,7 @@ def facts() -> Facts:
         opened=_opened(),
         pid_namespace=_is_not_the_hosts("pid"),
         time_namespace=_is_not_the_hosts("time"),
+        lockdown=_lockdown(),
     )
 
 
@@ -144,6 +152,14 @@ def _is_not_the_hosts(namespace: str) -> bool:
         return Path(f"/proc/self/ns/{namespace}").stat().st_ino != _HOSTS[namespace]
     except OSError:  # a kernel without such namespaces
         return False
+
+
+def _lockdown() -> str | None:
+    try:
+        text = Path("/sys/kernel/security/lockdown").read_text()
+    except OSError:  # a kernel without it, or securityfs is not mounted
+        return None
+    return text.partition("[")[2].partition("]")[0]
 
 
 def _paranoid() -> int | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from pbmond import __version__
-from pbmond.cli import Parser, fail, print_lines
+from pbmond.cli import Parser, add_switch, fail, print_lines
 from pbmond.config import Config
+from pbmond.loader import ownership
 from pbmond.probes import costs
 from pbmond.probes.measure import MeasureError, attachments, measure
 from pbmond.system.rundir import RunDirError, holder
@@ -25,6 +26,8 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if os.geteuid() != 0:
         return fail(_PROGRAM, "must run as root: use sudo", _FAILURE)
+    if not options.allow_unsafe_code and (unsafe := ownership.refusal()) is not None:
+        return fail(_PROGRAM, unsafe, _FAILURE)
     try:
         return _run(options.run_dir, options.seconds, as_json=options.json)
     except (MeasureError, RunDirError) as error:
@@ -48,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=_seconds,
         default=5.0,
-        help="how long (default: 5)",
+        help="how long to measure (default: 5)",
     )
     add("--json", action="store_true", help="print one JSON object instead of a table")
     add(
@@ -58,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Config().run_dir,
         help="the daemon's --run-dir (default: /run/pbmon)",
     )
+    add_switch(parser)
     return parser
 
 

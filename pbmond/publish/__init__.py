@@ -2,5 +2,5 @@
 
 Offers: channel, supervisor, topic_messages.
 Imports: pbmond.containers, pbmond.fields, pbmond.kernel, pbmond.patience, pbmond.store,
-    pbmond.system, pbmond.wire, numpy, zmq.
+    pbmond.system, pbmond.wire, numpy.
 """

@@ -1,9 +1,9 @@
 """The socketpair between collector and publisher: demands one way, whole frames the other.
 
-A SOCK_SEQPACKET pair keeps packets separate. A frame is sent as a memory file, so that it arrives
-whole or not at all and the collector never has to wait in the middle of one. The publisher is not
-trusted: it sends one fixed-size record per packet, and each record is checked. Standard library
-only, because the publisher must stay small and the collector must not load zmq.
+The publisher also says regularly that it is alive. A SOCK_SEQPACKET pair keeps packets separate.
+A frame is sent as a memory file, so that it arrives whole or not at all and the collector never has
+to wait in the middle of one. The publisher is not trusted: it sends one fixed-size record per
+packet, and each record is checked. Standard library only, because the publisher must stay small.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pbmond.wire import Topic
 
 #: wanted, scope, kind, zero, uid, pid: a topic that is wanted from now on, or no longer.
 RECORD: Final = struct.Struct("<BBBBII")
+#: The publisher is alive, and has nothing else to say. No demand looks like that.
+BEAT: Final = RECORD.pack(0, 0, 0, 1, 0, 0)
 #: The publisher's first record: it has given up its privileges and serves.
 READY: Final = b"ready"
 #: Its exit status if it could not become its user (EX_NOPERM of sysexits.h).
@@ -132,8 +134,8 @@ def _memory_file() -> int:
 def receive_frame(sock: socket.socket) -> mmap.mmap | None:
     """Return the next frame, which the caller closes, or None if the collector is gone.
 
-    Raises BlockingIOError if no frame is waiting, and FeedError for a packet without a frame,
-    which happens when file descriptors run out.
+    Raises BlockingIOError if no frame is waiting, and FeedError for a packet without a frame or
+    for one that cannot be mapped, which happens when file descriptors or memory run out.
     """
     fds = array.array("i")
     data, ancillary, _, _ = sock.recvmsg(
@@ -146,7 +148,10 @@ def receive_frame(sock: socket.socket) -> mmap.mmap | None:
             return None
         if not fds:
             raise FeedError("a packet without its frame")
-        return mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)
+        try:
+            return mmap.mmap(fds[0], 0, prot=mmap.PROT_READ)
+        except (OSError, ValueError) as error:
+            raise FeedError(f"no memory for it ({type(error).__name__})") from None
     finally:
         for fd in fds:
             os.close(fd)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import select
 import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import Final, Protocol
 
 from pbmond.patience import patient
 from pbmond.publish.channel import (
+    BEAT,
     CANNOT_BECOME,
     MAX_TOPICS,
     READY,
@@ -26,7 +24,7 @@ from pbmond.publish.channel import (
 
 #: The least time between two starts, in case the publisher keeps ending at once.
 RESTART_EVERY_NS: Final = 500_000_000
-#: A publisher that has not accepted a waiting frame for this long is replaced.
+#: A publisher that says nothing, or does not accept a waiting frame, for this long is replaced.
 HUNG_NS: Final = 10_000_000_000
 
 #: So many publishers in a row may end before they serve, until the daemon gives up.
@@ -34,15 +32,13 @@ ATTEMPTS: Final = 10
 #: What goes wrong again and again is logged once in this time.
 _LOG_EVERY_NS: Final = 60_000_000_000
 
-_PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
-
 
 class PublisherError(Exception):
     """No publisher has ever served, and none will; the message is one line."""
 
 
 class Process(Protocol):
-    """What the supervisor needs of a child; subprocess.Popen has it."""
+    """What the supervisor needs of a child; pbmond.children.starter.ForkedProcess has it."""
 
     pid: int
 
@@ -63,34 +59,6 @@ class Spawn(Protocol):
         """Return the new process; raises OSError."""
 
 
-def spawn_publisher(listener: socket.socket, uid: int, gid: int, access_group: str) -> Spawn:
-    """Return a function that starts publishers as ``uid`` and ``gid`` that accept at ``listener``.
-
-    All of them get the same listening socket: who connects while one is replaced meets the next.
-    """
-
-    def spawn(feed: socket.socket) -> Process:
-        fds = (feed.fileno(), listener.fileno())
-        return subprocess.Popen(  # noqa: S603 - this interpreter, and numbers and a checked name
-            [
-                *(sys.executable, "-s", "-P", "-m", "pbmond.publish.publisher"),
-                *map(str, (*fds, uid, gid, access_group)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=fds,
-            cwd="/",
-            start_new_session=True,  # only the collector handles Ctrl-C
-            env={
-                "PYTHONPATH": str(_PACKAGE_ROOT),
-                "LC_ALL": "C.UTF-8",
-                "MALLOC_ARENA_MAX": "1",  # one heap for all threads halves the address space
-            },
-        )
-
-    return spawn
-
-
 class Supervisor:
     """The collector's side of the feed. Nothing in it blocks. Times are CLOCK_MONOTONIC ns.
 
@@ -105,6 +73,8 @@ class Supervisor:
         self._sock: socket.socket | None = None
         self._started_ns = -RESTART_EVERY_NS
         self._stuck_since_ns: int | None = None
+        self._heard_ns = 0  # when it was known to be alive
+        self._heard = False  # since then
         self._dropping = False  # the newest frame was dropped, and the log says so
         self._served = False  # a publisher has served since the daemon's start
         self._failures = 0  # of starts, until then
@@ -123,8 +93,12 @@ class Supervisor:
         return self._process.pid if self._process else None
 
     def ensure(self, now_ns: int) -> bool:
-        """Start a publisher if none runs, but not too often. Returns True if one started."""
+        """Start a publisher if none runs, but not too often. Returns True if one started.
+
+        One that has been silent for too long is ended first.
+        """
         self._now_ns = now_ns
+        self._check_alive(now_ns)
         if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
             return False
         self._started_ns = now_ns
@@ -142,9 +116,20 @@ class Supervisor:
             return False
         self._sock = ours
         self._stuck_since_ns = None
+        self._heard_ns = now_ns
+        self._heard = False
         self._dropping = False
         self._log.debug("publisher started as pid %d", self._process.pid)
         return True
+
+    def _check_alive(self, now_ns: int) -> None:
+        if self._sock is None:
+            return
+        if self._heard:
+            self._heard, self._heard_ns = False, now_ns
+        elif now_ns - self._heard_ns > patient(HUNG_NS) and not _ready(self._sock, select.POLLIN):
+            # If something waits, it is this process that has not listened.
+            self._end("is replaced: it gives no sign of life")
 
     def receive(self) -> list[Demand]:
         """Return the waiting demands. Afterwards ``fd`` is None if the publisher is gone."""
@@ -157,9 +142,9 @@ class Supervisor:
                 if not record:
                     self._end("ended")
                     break
-                if record != READY:
+                if record not in (READY, BEAT):
                     demands.append(unpack_demand(record))
-                self._served = True
+                self._served = self._heard = True
             except BlockingIOError:
                 break
             except (FeedError, OSError) as error:
@@ -170,9 +155,7 @@ class Supervisor:
         """Return whether the publisher can accept a frame now. One that hangs is killed."""
         if self._sock is None:
             return False
-        poll = select.poll()
-        poll.register(self._sock, select.POLLOUT)
-        if poll.poll(0):
+        if _ready(self._sock, select.POLLOUT):
             self._stuck_since_ns = None
             return True
         if self._stuck_since_ns is None:
@@ -237,3 +220,9 @@ class Supervisor:
         more = f"; and {self._unsaid} more times before" if self._unsaid else ""
         self._log.warning("%s%s", text, more)
         self._said_ns, self._unsaid = self._now_ns, 0
+
+
+def _ready(sock: socket.socket, what: int) -> bool:
+    poll = select.poll()
+    poll.register(sock, what)
+    return bool(poll.poll(0))

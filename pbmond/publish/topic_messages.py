@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from pbmond import wire
 from pbmond.containers.names import NAMES, NONE, ContainerNames, Owner
-from pbmond.fields import COUNTERS, PROCESSES, RATES, STATES
+from pbmond.fields import COUNTERS, NO_COUNT, PROCESSES, RATES, STATES
 from pbmond.publish.flow_columns import CONNECTION_COLUMNS, FILE_COLUMNS, ChosenRows
+from pbmond.store.own_views import RowsBefore
 from pbmond.store.process_counters import DISK
-from pbmond.store.processes import EXCLUDED, FREE
+from pbmond.store.processes import BEFORE, EXCLUDED, FREE
 from pbmond.store.recent_rates import host_samples, sum_samples
-from pbmond.store.retired import Group
+from pbmond.store.retired import Group, RetiredRows
 from pbmond.store.rows import RowView, row_counts
 from pbmond.store.snapshot import StoreSnapshot, sum_rates
 
@@ -46,8 +47,15 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What all topics of a user (or of everybody) have in common; the masks are by slot."""
+    """What all topics of a user (or of everybody) have in common; the masks are by slot.
 
+    ``counters`` are those of all slots, as the user may see them. ``begun``: the user sees some of
+    the processes since a moment only.
+    """
+
+    uid: int | None
+    begun: bool
+    counters: NDArray[np.uint64]
     everyone: NDArray[np.bool_]
     shown: NDArray[np.bool_]
     totals: dict[str, int | float | None]
@@ -90,28 +98,36 @@ class Messages:
             totals=scope.totals,
             history=self._history(topic, scope, shown),
             retired=scope.retired,
-            processes=self._everyone if whole else self._process_table(shown),
-            connections=self._rows(snapshot.flows, shown, CONNECTION_COLUMNS) if flows else None,
-            files=self._rows(snapshot.files, shown, FILE_COLUMNS) if flows else None,
+            processes=self._everyone if whole else self._process_table(shown, scope),
+            connections=self._rows("flows", shown, scope, CONNECTION_COLUMNS) if flows else None,
+            files=self._rows("files", shown, scope, FILE_COLUMNS) if flows else None,
         )
 
     def _scope(self, uid: int | None) -> _Scope:
+        processes = self._snapshot.processes
         everyone = self._processes_of(uid)
-        shown = everyone & self._snapshot.processes.info["visible"]
-        totals = self._totals(everyone, uid)
+        shown = everyone & processes.info["visible"]
+        begun = uid is not None and bool((everyone & processes.own.partial).any())
+        counters = (
+            processes.own.subtract(processes.counters, everyone) if begun else processes.counters
+        )
+        totals = self._totals(counters, everyone, uid)
         return _Scope(
+            uid=uid,
+            begun=begun,
+            counters=counters,
             everyone=everyone,
             shown=shown,
             totals=totals,
             coverage=self._coverage(everyone, uid, totals),
-            retired=self._retired_table(everyone & ~shown, uid),
+            retired=self._retired_table(counters, everyone & ~shown, uid),
         )
 
     def _processes_of(self, uid: int | None) -> NDArray[np.bool_]:
         """Tell by slot whose process it is, if any: hidden ones are in the scope too."""
-        info = self._snapshot.processes.info
-        used: NDArray[np.bool_] = info["state"] != FREE
-        return used if uid is None else used & (info["uid"] == uid)
+        processes = self._snapshot.processes
+        used: NDArray[np.bool_] = processes.info["state"] != FREE
+        return used if uid is None else used & (processes.own.shown_to == uid)
 
     def _newest(self, shown: NDArray[np.bool_], pid: int) -> NDArray[np.intp]:
         """Return the slot of the newest process of a PID: others of that PID have exited."""
@@ -128,24 +144,27 @@ class Messages:
 
     @cached_property
     def _everyone(self) -> wire.Table:
-        shown = self._processes_of(None) & self._snapshot.processes.info["visible"]
-        return self._process_table(np.flatnonzero(shown))
+        scope = self._scopes[None]
+        return self._process_table(np.flatnonzero(scope.shown), scope)
 
-    def _process_table(self, index: NDArray[np.intp]) -> wire.Table:
+    def _process_table(self, index: NDArray[np.intp], scope: _Scope) -> wire.Table:
         rows = self._snapshot.processes
         order = index.tolist()
+        counts = self._own_counts() if scope.begun else self._counts
         columns: dict[str, Any] = {
-            name: counts[index]
-            for name, counts in zip(("connections", "files"), self._counts, strict=True)
+            name: count[index] for name, count in zip(("connections", "files"), counts, strict=True)
         }
         for part, kept, name in _KEPT:
             if part == "info":
                 columns[name] = rows.info[kept][index]
             else:
                 columns[name] = list(map(rows.texts[kept].__getitem__, order))
+        if scope.begun:
+            for name in BEFORE:  # another user's process may have moved those
+                columns[name][rows.own.partial[index]] = NO_COUNT
         columns.update(self._names(columns["container"], columns["uid"]))
         # Not [:, index], which would leave the columns strided.
-        columns.update(zip(COUNTERS, np.take(rows.counters, index, axis=1), strict=True))
+        columns.update(zip(COUNTERS, np.take(scope.counters, index, axis=1), strict=True))
         columns.update(zip(RATES, np.take(self._snapshot.rates, index, axis=1), strict=True))
         return wire.Table(len(index), columns)
 
@@ -155,12 +174,27 @@ class Messages:
         slots = len(snapshot.processes.info)
         return row_counts(snapshot.flows.state, slots), row_counts(snapshot.files.state, slots)
 
+    def _own_counts(self) -> tuple[NDArray[np.uint32], ...]:
+        """Count the rows of each slot as its user may see them."""
+        snapshot, own = self._snapshot, self._snapshot.processes.own
+        slots = len(snapshot.processes.info)
+        return tuple(
+            (
+                counts - np.bincount(before.slots[before.unmoved(view.state)], minlength=slots)
+            ).astype(np.uint32)
+            for counts, view, before in zip(
+                self._counts, (snapshot.flows, snapshot.files), (own.flows, own.files), strict=True
+            )
+        )
+
     # --- sums ---------------------------------------------------------------------------------
 
-    def _totals(self, scope: NDArray[np.bool_], uid: int | None) -> dict[str, int | float | None]:
+    def _totals(
+        self, counters: NDArray[np.uint64], scope: NDArray[np.bool_], uid: int | None
+    ) -> dict[str, int | float | None]:
         snapshot = self._snapshot
-        retired = snapshot.retired.counters[:, self._retired_index(uid)].sum(axis=1)
-        counters = snapshot.processes.counters[:, scope].sum(axis=1) + retired
+        retired, index = self._retired(uid)
+        counters = counters[:, scope].sum(axis=1) + retired.counters[:, index].sum(axis=1)
         rates = sum_rates(snapshot.rates[:, scope], snapshot.interval_ns)
         return {
             **dict(zip(COUNTERS, counters.tolist(), strict=True)),
@@ -177,18 +211,26 @@ class Messages:
         now = self._snapshot.processes.deltas[DISK, scope].sum(axis=1).tolist()
         return self._snapshot.coverage.message(uid, disk, tuple(now))
 
-    def _retired_index(self, uid: int | None) -> list[int]:
-        groups = self._snapshot.retired.groups
-        return [index for index, group in enumerate(groups) if uid in (None, group.uid)]
+    def _retired(self, uid: int | None) -> tuple[RetiredRows, list[int]]:
+        """Return retired groups, and the indexes of those that are in the scope."""
+        if uid is None:
+            return self._snapshot.retired, list(range(len(self._snapshot.retired.groups)))
+        own = self._snapshot.own_retired
+        return own, [index for index, group in enumerate(own.groups) if group.uid == uid]
 
-    def _retired_table(self, hidden: NDArray[np.bool_], uid: int | None) -> wire.Table:
-        """Make the retired groups of a scope. Hidden processes are counted in group EXCLUDED."""
-        retired, rows = self._snapshot.retired, self._snapshot.processes
-        index = self._retired_index(uid)
+    def _retired_table(
+        self, moved: NDArray[np.uint64], hidden: NDArray[np.bool_], uid: int | None
+    ) -> wire.Table:
+        """Make the retired groups of a scope. Hidden processes are counted in group EXCLUDED.
+
+        ``moved`` are the counters of all slots, as the scope has them.
+        """
+        retired, index = self._retired(uid)
         groups = [retired.groups[each] for each in index]
         processes = retired.processes[index]
         counters = np.take(retired.counters, index, axis=1)
-        owners = rows.info["uid"]
+        processes_of = self._snapshot.processes
+        owners = processes_of.info["uid"] if uid is None else processes_of.own.shown_to
         for owner in np.unique(owners[hidden]).tolist():
             slots = np.flatnonzero(hidden & (owners == owner))
             group = Group(EXCLUDED, None, owner)
@@ -198,7 +240,7 @@ class Messages:
                 counters = np.pad(counters, ((0, 0), (0, 1)))
             row = groups.index(group)
             processes[row] += np.uint64(len(slots))
-            counters[:, row] += rows.counters[:, slots].sum(axis=1)
+            counters[:, row] += moved[:, slots].sum(axis=1)
         containers = [group.container for group in groups]
         uids = np.array([group.uid for group in groups], np.uint32)
         columns: dict[str, Any] = {
@@ -234,13 +276,16 @@ class Messages:
             return host_samples(planes)
         # For a user, only their own processes: the host's history would reveal those of others.
         slots = np.flatnonzero(scope.everyone) if topic.pid is None else shown
-        return sum_samples(planes, slots, self._snapshot.processes.info["born"][slots])
+        processes = self._snapshot.processes
+        since = processes.info["born"] if topic.uid is None else processes.own.since
+        return sum_samples(planes, slots, since[slots])
 
     # --- connections and files ----------------------------------------------------------------
 
     def _rows(
-        self, view: RowView, shown: NDArray[np.intp], columns: Mapping[str, Any]
+        self, table: str, shown: NDArray[np.intp], scope: _Scope, columns: Mapping[str, Any]
     ) -> wire.Table:
+        view: RowView = getattr(self._snapshot, table)
         slots = view.state.slots
         if len(shown) == 1:
             index = np.flatnonzero(slots == shown[0])
@@ -249,6 +294,10 @@ class Messages:
             by_slot = np.zeros(len(self._snapshot.processes.info) + 1, np.bool_)
             by_slot[shown] = True
             index = np.flatnonzero(by_slot[slots])
+        if scope.begun:
+            before: RowsBefore = getattr(self._snapshot.processes.own, table)
+            view = RowView(before.without(view.state, index), view.names)
+            index = np.arange(len(view.state))
         selection = ChosenRows(
             view=view,
             index=index,

@@ -7,7 +7,6 @@ import contextlib
 import difflib
 import json
 import os
-import pwd
 import random
 import shutil
 import signal
@@ -20,9 +19,11 @@ from types import FrameType
 from typing import Final
 
 from pbmond import __version__
-from pbmond.cli import Parser, fail, print_lines, uid_of
+from pbmond.cli import Parser, add_switch, fail, print_lines, uid_of
 from pbmond.config import Config, ConfigError, load
+from pbmond.loader import ownership
 from pbmond.selftest.workloads import ABOUT, NAMES
+from pbmond.system import accounts
 
 _PROGRAM: Final = "pbmond selftest"
 _FAILURE, _USAGE, _INTERRUPTED = 1, 2, 130
@@ -43,11 +44,13 @@ def main(arguments: list[str]) -> int:
         return print_lines(f"{name}  {ABOUT[name]}" for name in names)
     if os.geteuid() != 0:
         return fail(_PROGRAM, "must run as root: use sudo", _FAILURE)
+    if not options.allow_unsafe_code and (unsafe := ownership.refusal()) is not None:
+        return fail(_PROGRAM, unsafe, _FAILURE)
     seed = random.randrange(1, _SEEDS) if options.seed is None else options.seed  # noqa: S311
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
-        return _run(names, config, seed, as_json=options.json)
+        return _run(names, config, seed, options)
     except KeyboardInterrupt:
         return fail(_PROGRAM, "interrupted", _INTERRUPTED)
 
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", metavar="PATTERNS", help="run only paths like 'uring.*', or with 'udp,tcp'")
     add("--list", action="store_true", help="print the paths and what they are, and exit")
     add("--config", metavar="FILE", type=Path, help="use the hooks and users of this configuration")
+    add_switch(parser)
     return parser
 
 
@@ -102,7 +106,7 @@ def _chosen(patterns: str | None) -> tuple[str, ...]:
     return tuple(name for name in NAMES if name in chosen)
 
 
-def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> int:
+def _run(names: Sequence[str], config: Config, seed: int, options: argparse.Namespace) -> int:
     # These import zmq and msgpack, which --list does not need.
     from pbmond.selftest import report  # noqa: PLC0415
     from pbmond.selftest.observation import STEPS, observe  # noqa: PLC0415
@@ -116,6 +120,7 @@ def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> i
             reads=config.reads,
             publisher_user=_publisher_user(config),
             bcc_python=config.bcc_python,
+            allow_unsafe_code=options.allow_unsafe_code,
         )
 
     started = time.monotonic()
@@ -130,7 +135,7 @@ def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> i
     result = report.Report(
         kernel.release, kernel.machine, __version__, seed, took_s, observed.health, observed.lines
     )
-    if as_json:
+    if options.json:
         print_lines([json.dumps(report.as_json(result))])
     else:
         print_lines([*report.table(result), "", report.summary(result)])
@@ -141,10 +146,9 @@ def _run(names: Sequence[str], config: Config, seed: int, *, as_json: bool) -> i
 
 def _publisher_user(config: Config) -> str:
     try:
-        pwd.getpwnam(config.publisher_user)
-    except KeyError:
+        return config.publisher_user if accounts.user(config.publisher_user) else _ANY_USER
+    except accounts.AccountsError:
         return _ANY_USER
-    return config.publisher_user
 
 
 @contextlib.contextmanager

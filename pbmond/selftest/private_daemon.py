@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, Self
 
 import zmq
 
 from pbmond import wire
+from pbmond.loader import ownership
 from pbmond.patience import handed_down, patient
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -24,6 +27,7 @@ _PUBLISHER: Final = "pbmond-publish\n"  # its comm
 _KEPT_S: Final = 600.0  # keep the rows of exited processes for the last snapshot
 _KEPT_MOST_S: Final = 86_400.0  # the most that the configuration allows
 _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
+_PBMOND: Final = (sys.executable, "-s", "-P", "-m", "pbmond")
 #: Its strings are given as JSON, which TOML takes, too.
 _CONFIG: Final = """
 interval = {interval_s}
@@ -47,9 +51,26 @@ class DaemonError(Exception):
     """The daemon did not start, ended early, or did not end. The message is one line."""
 
 
+@cache
+def switches(*, allowed: bool = False) -> list[str]:
+    """Return the options that let a daemon start whose code is this process's.
+
+    If others may change that, this process runs it already: the daemon adds nothing to it.
+    """
+    return [ownership.SWITCH] if allowed or ownership.refusal() else []
+
+
 def _end_with_parent() -> None:
     """Let the process that is about to start receive SIGTERM when this one is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for child in map(int, children):
+        yield child
+        with suppress(OSError):  # it has ended meanwhile
+            yield from _descendants(child)
 
 
 def now_ns() -> int:
@@ -75,13 +96,13 @@ class Daemon:
         publisher_user: str = "nobody",
         bcc_python: Path | None = None,
         prefix: tuple[str, ...] = (),
+        allow_unsafe_code: bool = False,
     ) -> None:
         """Start it in an empty directory and wait for its first snapshot.
 
         ``exited_linger_s`` None: as long as a whole self-test takes; ``prefix``: what runs it.
         """
-        self.directory = directory
-        self.log = directory / "log"
+        self.directory, self.log = directory, directory / "log"
         self.address = f"ipc://{directory}/pbmond.sock"
         kept_s = min(patient(_KEPT_S), _KEPT_MOST_S)
         config = _CONFIG.format(
@@ -97,7 +118,7 @@ class Daemon:
             exited_linger_s=kept_s if exited_linger_s is None else exited_linger_s,
             kept_s=kept_s,
         )
-        self.process = self._start(config, prefix)
+        self.process = self._start(config, prefix, switches(allowed=allow_unsafe_code))
         self._follow(topic)
 
     def _follow(self, topic: bytes) -> None:
@@ -111,12 +132,14 @@ class Daemon:
                 self.stop()
             raise
 
-    def _start(self, config: str, prefix: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, config: str, prefix: tuple[str, ...], options: list[str]
+    ) -> subprocess.Popen[bytes]:
         file = self.directory / "pbmond.toml"
         file.write_text(config)
         with self.log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - this interpreter and a file of ours
-                [*prefix, sys.executable, "-s", "-P", "-m", "pbmond", "--config", str(file)],
+                [*prefix, *_PBMOND, "--config", str(file), *options],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env={"PYTHONPATH": str(_PACKAGE_ROOT), "LC_ALL": "C.UTF-8", **handed_down()},
@@ -154,8 +177,7 @@ class Daemon:
 
     def children(self) -> list[int]:
         """Return the process ids of the daemon's other processes."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        return list(_descendants(self.process.pid))
 
     def publisher(self) -> int:
         """Return the process id of the publisher."""

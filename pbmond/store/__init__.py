@@ -1,6 +1,6 @@
 """What every process, connection and file has moved, tick by tick: no I/O, no clock.
 
-Offers: before, health, process_choices, process_counters, processes, recent_rates, retired, rows,
-    snapshot, store.
+Offers: before, health, own_views, process_choices, process_counters, process_index, processes,
+    recent_rates, retired, rows, snapshot, store.
 Imports: pbmond.fields, pbmond.host, pbmond.kernel, pbmond.wire, numpy.
 """

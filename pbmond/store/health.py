@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from pbmond.kernel.records import ProbeRuns
+from pbmond.store.process_index import ProcessKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +21,30 @@ class ProcessCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """What a tick's time in /proc was too short for, by its name in the contract."""
+
+    looks: int = 0
+    cut: int = 0
+    listed: int = 0
+    cgroups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Looks:
     """What was looked at in /proc in this tick, so that processes are shown as they are now.
 
     ``processes`` were, and that took ``took_ns``; ``waiting`` others moved bytes and have to wait;
     ``oldest_ns``: the age of the oldest description of any process, None if there is none.
+    ``late``: those that would have been looked at, had there been time.
     """
 
     processes: int
     took_ns: int
     waiting: int
     oldest_ns: int | None
+    late: Sequence[ProcessKey] = ()
+    postponed: Postponed = Postponed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,7 @@ class Health:
             "began_ns": self._began_ns,
             "lost": dict(lost),
             "lost_interval": grown,
+            "postponed": asdict(cost.looks.postponed),
             "modes": dict(self._hooks.modes),
             "unseen": list(self._hooks.unseen),
             "maps": {name: dict(use) for name, use in maps.items()},

@@ -22,15 +22,20 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The processes to look at in this tick.
+    """The processes to look at in this tick: user and process, the users in turn.
 
-    ``waiting``: how many others moved bytes, too; ``oldest_ns``: the age of the oldest description
-    of any process, None if there is none.
+    ``beyond``: others that moved bytes, too; ``oldest_ns``: the age of the oldest description of
+    any process, None if there is none.
     """
 
-    keys: list[ProcessKey]
-    waiting: int
+    turns: list[tuple[int, ProcessKey]]
+    beyond: list[ProcessKey]
     oldest_ns: int | None
+
+    @property
+    def keys(self) -> list[ProcessKey]:
+        """The processes alone."""
+        return [key for _, key in self.turns]
 
 
 def exited_before(info: NDArray[np.void], limit_ns: int, keep: int) -> NDArray[np.bool_]:
@@ -66,25 +71,39 @@ def known_from_proc(info: NDArray[np.void]) -> list[ProcessKey]:
 def due(table: ProcessTable, budget: int, quiet: Quiet | None = None) -> Due:
     """Return at most ``budget`` running processes that /proc should be asked about most.
 
-    First those without a disk baseline, then those that moved bytes, then those of the others
-    that ``quiet`` allows, starting with the ones sampled longest ago.
+    Of each user first those without a disk baseline, or whose user waits to see them, then those
+    that moved bytes; last those of the others that ``quiet`` allows. Each starts with the ones
+    never sampled, the newest first, and the ones sampled longest ago, the busiest first. Users take
+    turns, so that none has all of it.
     """
     slots = np.flatnonzero(table.info["state"] == RUNNING)
     info = table.info[slots]
-    settled = ~table.disk.needs_baseline(slots)
+    settled = ~(table.disk.needs_baseline(slots) | table.views.awaiting(slots))
     quiet_ones = settled & ~(table.counters.active[slots] | table.disk.busy(slots))
-    order = np.lexsort((info["sampled_ns"], quiet_ones, settled))
-    urgent = len(order) - int(np.count_nonzero(quiet_ones))
+    older = np.iinfo(np.uint64).max - info["start_ns"]
+    moved = ~table.counters.moved(slots)  # inverted, as ``older``: the most is the first
+    order = np.lexsort((older, moved, info["sampled_ns"], quiet_ones, settled))
+    urgent, rest = np.split(order, [len(order) - int(np.count_nonzero(quiet_ones))])
     if quiet is not None:
-        rest = order[urgent:]
         waited_ns = table.now_ns - info["sampled_ns"][rest].astype(np.int64)
-        order = np.append(order[:urgent], rest[waited_ns >= quiet.every_ns][: quiet.budget])
+        rest = rest[waited_ns >= quiet.every_ns][: quiet.budget]
+    urgent = _in_turns(urgent, info["uid"])
+    chosen = np.append(urgent, rest)[:budget]
     described_ns = info["seen_ns"][info["seen_ns"] > 0].astype(np.int64)
     return Due(
-        keys=_keys(info[order[:budget]]),
-        waiting=max(0, urgent - budget),
+        turns=list(zip(info["uid"][chosen].tolist(), _keys(info[chosen]), strict=True)),
+        beyond=_keys(info[urgent[budget:]]),
         oldest_ns=max(0, table.now_ns - int(described_ns.min())) if len(described_ns) else None,
     )
+
+
+def _in_turns(order: NDArray[np.intp], uids: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Return ``order`` with the first of each user first, then the second of each, and so on."""
+    by_user = np.argsort(uids[order], kind="stable")
+    _, firsts, counts = np.unique(uids[order][by_user], return_index=True, return_counts=True)
+    turn = np.empty(len(order), np.intp)
+    turn[by_user] = np.arange(len(order)) - np.repeat(firsts, counts)
+    return order[np.argsort(turn, kind="stable")]
 
 
 def _keys(info: NDArray[np.void]) -> list[ProcessKey]:

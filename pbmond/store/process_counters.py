@@ -18,11 +18,12 @@ DISK = slice(COUNTERS.index("disk_read_bytes"), COUNTERS.index("disk_write_bytes
 _BY_CALLS = [[COUNTERS.index(counter_names(name)[way]) for name in CLASSES] for way in range(2)]
 
 
-def widened(array: NDArray[Any], capacity: int) -> NDArray[Any]:
-    """Copy ``array`` with its last axis filled up to ``capacity`` by zeros."""
-    wide = np.zeros((*array.shape[:-1], capacity), array.dtype)
-    wide[..., : array.shape[-1]] = array
-    return wide
+def resized(array: NDArray[Any], capacity: int) -> NDArray[Any]:
+    """Copy ``array`` with its last axis cut at ``capacity``, or filled up to it by zeros."""
+    made = np.zeros((*array.shape[:-1], capacity), array.dtype)
+    kept = min(capacity, array.shape[-1])
+    made[..., :kept] = array[..., :kept]
+    return made
 
 
 class ProcessCounters:
@@ -34,14 +35,14 @@ class ProcessCounters:
         #: By slot: something but disk bytes moved in this tick.
         self.active = np.zeros(capacity, np.bool_)
 
-    def grow(self, capacity: int) -> None:
-        """Make room for ``capacity`` slots."""
-        self._now = widened(self._now, capacity)
-        self._before = widened(self._before, capacity)
-        self.active = widened(self.active, capacity)
+    def resize(self, capacity: int) -> None:
+        """Make room for ``capacity`` slots; those beyond are free."""
+        self._now = resized(self._now, capacity)
+        self._before = resized(self._before, capacity)
+        self.active = resized(self.active, capacity)
 
     def begin(self, high: int) -> None:
-        """Start a tick; ``high`` slots have ever been used."""
+        """Start a tick; no slot from ``high`` on is in use."""
         self._before[:, :high] = self._now[:, :high]
         self.active[:] = False
 
@@ -58,6 +59,14 @@ class ProcessCounters:
         """Set the bytes read from and written to disks."""
         self._now[DISK, slot] = values
 
+    def moved(self, slots: NDArray[np.intp]) -> NDArray[np.uint64]:
+        """Return how much each of ``slots`` moved in this tick: bytes and calls of all classes."""
+        moved = np.zeros(len(slots), np.uint64)
+        active = np.flatnonzero(self.active[slots])
+        some = slots[active]
+        moved[active] = (self._now[:, some] - self._before[:, some]).sum(axis=0)
+        return moved
+
     def moved_nothing(self, slot: int) -> bool:
         """Return whether all counters of a slot are zero."""
         return not self._now[:, slot].any()
@@ -66,6 +75,10 @@ class ProcessCounters:
         """Return the bytes of all classes that calls of a slot have moved, in and out."""
         into, out = (int(self._now[rows, slot].sum()) for rows in _BY_CALLS)
         return into, out
+
+    def now(self, slot: int) -> NDArray[np.uint64]:
+        """Return a copy of the counters of a slot."""
+        return self._now[:, slot].copy()
 
     def before(self, slot: int) -> NDArray[np.uint64]:
         """Return the counters of a slot as they were when the tick began."""

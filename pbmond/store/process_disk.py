@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.kernel.records import DiskBytes
+from pbmond.store.process_counters import resized
 
 Bytes = tuple[int, int]  # read, written
 
@@ -45,11 +46,10 @@ class ProcessDisk:
         #: By slot, the seconds that the bytes counted in this tick took; NaN: unknown.
         self.elapsed_s = np.zeros(capacity)
 
-    def grow(self, capacity: int) -> None:
-        """Make room for ``capacity`` slots."""
-        more = capacity - len(self._state)
-        self._state = np.append(self._state, np.zeros(more, _DISK))
-        self.elapsed_s = np.append(self.elapsed_s, np.zeros(more))
+    def resize(self, capacity: int) -> None:
+        """Make room for ``capacity`` slots; those beyond are free."""
+        self._state = resized(self._state, capacity)
+        self.elapsed_s = resized(self.elapsed_s, capacity)
 
     def begin(self, now_ns: int, interval_ns: int) -> None:
         """Start a tick."""
@@ -97,6 +97,10 @@ class ProcessDisk:
             return self._count(state, list(values))
         self.elapsed_s[slot] = np.nan
         return None
+
+    def miss(self, slot: int) -> None:
+        """Say that what it moved in this tick is not known: there was no sample of it."""
+        self.elapsed_s[slot] = np.nan
 
     def final(self, slot: int, values: Bytes) -> Bytes | None:
         """Take the accounting of all threads at the exit; return what ``sample`` returns.

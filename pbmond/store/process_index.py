@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import heapq
+
 from pbmond.kernel.records import START_TICK_NS, same_start
 
 ProcessKey = tuple[int, int]  # pid, start_ns
 
 
 class ProcessIndex:
-    """Slots by process. Removed slots are reused before new ones are made."""
+    """Slots by process. The lowest free slot is used first, so that the highest become free."""
 
     def __init__(self) -> None:
         self._slots: dict[ProcessKey, int] = {}
         # The same by clock tick, because /proc gives start times no more exactly.
         self._by_tick: dict[ProcessKey, tuple[int, int]] = {}  # (pid, tick) -> slot, start_ns
         self._newest: dict[int, tuple[int, int]] = {}  # pid -> slot, start_ns
-        self._free: list[int] = []
-        self.high = 0  # slots ever used
+        self._free: list[int] = []  # a heap
+        self._is_free: set[int] = set()
+        self.high = 0  # one past the highest slot in use
 
     def exact(self, pid: int, start_ns: int) -> int | None:
         """Return the slot of the process that is known by exactly this start."""
@@ -36,8 +39,11 @@ class ProcessIndex:
 
     def add(self, pid: int, start_ns: int) -> int:
         """Return a slot for a new process."""
+        while self._free and self._free[0] not in self._is_free:
+            heapq.heappop(self._free)  # it was given back at the top
         if self._free:
-            slot = self._free.pop()
+            slot = heapq.heappop(self._free)
+            self._is_free.remove(slot)
         else:
             slot = self.high
             self.high += 1
@@ -64,4 +70,8 @@ class ProcessIndex:
             del self._by_tick[tick]
         if self._newest.get(pid, (None,))[0] == slot:
             del self._newest[pid]
-        self._free.append(slot)
+        heapq.heappush(self._free, slot)
+        self._is_free.add(slot)
+        while self.high - 1 in self._is_free:
+            self.high -= 1
+            self._is_free.remove(self.high)

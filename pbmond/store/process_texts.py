@@ -38,6 +38,11 @@ class ProcessTexts:
         for column in self._columns.values():
             column[slot] = None
 
+    def cut(self, high: int) -> None:
+        """Drop the slots from ``high`` on, which are free."""
+        for column in self._columns.values():
+            del column[high:]
+
     def name(self, slot: int) -> bytes:
         """Return the name, UNKNOWN_NAME if there is none."""
         return self._columns["name"][slot] or UNKNOWN_NAME

@@ -8,19 +8,28 @@ counters and disk bytes of the slots have modules of their own; this one decides
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.fields import NO_COUNT, NO_UID, STATES, TABLES
-from pbmond.kernel.records import IoAccounting, ProcessExited, ProcessSeen, ProcSample
-from pbmond.store.process_counters import ProcessCounters, widened
+from pbmond.kernel.records import (
+    START_TICK_NS,
+    Event,
+    IoAccounting,
+    ProcessExited,
+    ProcessSeen,
+    ProcSample,
+)
+from pbmond.store.own_views import OwnRows, OwnViews, Word
+from pbmond.store.process_counters import ProcessCounters, resized
 from pbmond.store.process_disk import Bytes, ProcessDisk
 from pbmond.store.process_index import ProcessIndex
-from pbmond.store.process_places import ProcessPlaces
-from pbmond.store.process_texts import ProcessTexts
-from pbmond.store.retired import Group
+from pbmond.store.process_places import ProcessPlaces, Sums
+from pbmond.store.process_texts import Place, ProcessTexts
+from pbmond.store.retired import Group, Retired
+from pbmond.store.rows import RowState
 
 Visible = Callable[[int, bytes, int], bool]  # pid, name, uid
 
@@ -30,7 +39,9 @@ RUNNING = STATES.index("running")
 EXITED = STATES.index("exited")
 FREE = 255
 
-_CAPACITY = 256  # slots at first
+_CAPACITY = 256  # slots at first, and at least
+#: Memory for slots is given back when so long no more than a quarter of it was in use.
+ROOMY_NS = 60_000_000_000
 
 BEFORE = tuple(name for name in TABLES["processes"] if name.startswith("before_"))
 INFO = np.dtype(
@@ -58,7 +69,7 @@ class ProcessRows:
     """All slots at one moment, free ones too.
 
     ``counters`` and ``deltas`` are (len(COUNTERS), slots); ``disk_elapsed_s`` is the time
-    that the disk deltas took.
+    that the disk deltas took. ``own`` is what their users may see.
     """
 
     info: NDArray[np.void]
@@ -66,6 +77,7 @@ class ProcessRows:
     counters: NDArray[np.uint64]
     deltas: NDArray[np.uint64]
     disk_elapsed_s: NDArray[np.float64]
+    own: OwnRows
 
 
 def _set_before(info: np.void, values: Sequence[int]) -> None:
@@ -84,8 +96,12 @@ class ProcessTable:
         self._tick = 0
         self._unknown_until_exit: list[int] = []  # slots, in this tick
         self.now_ns = 0
+        self._crowded_ns = 0  # when more than a quarter of the slots was in use last
         self.counters = ProcessCounters(_CAPACITY)
         self.disk = ProcessDisk(_CAPACITY, started_ns)
+        self.views = OwnViews(_CAPACITY)
+        #: What users have seen of processes that they see no longer.
+        self.own_retired = Retired()
         self.info = np.zeros(_CAPACITY, INFO)
         self.info["state"] = FREE
 
@@ -93,8 +109,10 @@ class ProcessTable:
         """Start a tick: what is counted from here on is its delta."""
         self._tick, self.now_ns = tick, now_ns
         self._unknown_until_exit.clear()
+        self._give_back()
         self.counters.begin(self._index.high)
         self.disk.begin(now_ns, interval_ns)
+        self.views.begin(tick)
 
     # --- slots --------------------------------------------------------------------------------
 
@@ -125,7 +143,7 @@ class ProcessTable:
         predecessor = self._index.newest(pid)
         slot = self._index.add(pid, start_ns)
         if slot == len(self.info):
-            self._grow(2 * slot)
+            self._resize(2 * slot)
         info = self.info[slot]
         info["pid"], info["born"] = pid, self._tick
         info["start_ns"] = info["shown_start_ns"] = start_ns
@@ -133,44 +151,100 @@ class ProcessTable:
         _set_before(info, (NO_COUNT,) * 4)
         self._texts.add(slot)
         self.disk.add(slot, start_ns)
+        self.views.add(slot)
         self._update_visible(slot)
         if predecessor is not None:  # two processes cannot have one PID at a time
             other, other_ns = predecessor
             self._exit(other if other_ns < start_ns else slot, self.now_ns)
         return slot
 
-    def _grow(self, capacity: int) -> None:
+    def _resize(self, capacity: int) -> None:
         used = len(self.info)
-        self.info = widened(self.info, capacity)
+        self.info = resized(self.info, capacity)
         self.info["state"][used:] = FREE
-        self.counters.grow(capacity)
-        self.disk.grow(capacity)
+        self.counters.resize(capacity)
+        self.disk.resize(capacity)
+        self.views.resize(capacity)
+
+    def _give_back(self) -> None:
+        """Halve the arrays if most of them has been free for a while."""
+        capacity = len(self.info)
+        if capacity == _CAPACITY or 4 * self._index.high > capacity:
+            self._crowded_ns = self.now_ns
+        elif self.now_ns - self._crowded_ns >= ROOMY_NS:
+            self._resize(max(_CAPACITY, capacity // 2))
 
     def free(self, slot: int) -> list[tuple[Group, NDArray[np.uint64]]]:
         """Forget a process; return its final counters by group, the one it ended in first."""
         info = self.info[slot]
         place = self._texts.place(slot) or (None, None)
         visible, uid = bool(info["visible"]), int(info["uid"])
-        parts = self._places.divide(slot, place, self.counters.clear(slot))
+        final = self.counters.clear(slot)
+        parts = self._places.divide(slot, place, final)
+        own = [(place, final - self.views.before(slot))] if self.views.is_partial(slot) else parts
+        for index, (where, moved) in enumerate(own):
+            self._retire_own(slot, where, moved, processes=not index)
         self._index.remove(slot, int(info["pid"]), int(info["start_ns"]))
         self._texts.clear(slot)
+        self._texts.cut(self._index.high)
         self.disk.clear(slot)
+        self.views.clear(slot)
         self.info[slot] = np.zeros((), INFO)
         self.info["state"][slot] = FREE
         return [
             (Group(*(where if visible else (EXCLUDED, None)), uid), moved) for where, moved in parts
         ]
 
+    def _retire_own(self, slot: int, place: Place, moved: Sums, *, processes: int) -> None:
+        """Keep for a user what they have seen of a process, of whom the view ends."""
+        uid = self.views.shown_to(slot)
+        if uid != NO_UID:
+            where = place if self.info["visible"][slot] else (EXCLUDED, None)
+            self.own_retired.add(Group(*where, uid), processes, moved)
+
+    def _close(self, slot: int) -> None:
+        """End a view with what it showed when the tick began."""
+        seen = self.counters.before(slot) - self.views.before(slot)
+        if seen.any():
+            place = self._texts.place(slot) or (None, None)
+            self._retire_own(slot, place, seen, processes=0)
+        self.views.close(slot)
+
+    def _tell(self, slot: int, word: Word) -> None:
+        if self.views.contradicts(slot, word):
+            self._close(slot)
+        born = int(self.info["born"][slot])
+        early = self.views.is_known(slot) or (word.announced and born == self._tick)
+        moved = not early and not self.counters.moved_nothing(slot)
+        self.views.tell(slot, word, born, moved=moved)
+
     # --- events and samples -------------------------------------------------------------------
 
     def seen(self, event: ProcessSeen) -> None:
         """Take a description; one of a program that has been replaced since is ignored."""
-        self._describe(self.slot(event.pid, event.start_ns), event)
+        # Only the kernel gives starts exactly.
+        announced = event.start_ns % START_TICK_NS != 0
+        slot = self.slot(event.pid, event.start_ns)
+        self._describe(slot, event, Word(event.viewer, announced))
 
-    def _describe(self, slot: int, event: ProcessSeen) -> None:
+    def foresee(self, events: Sequence[Event]) -> None:
+        """Take what came after the reading: it may be about the last of the tick's bytes."""
+        for event in events:
+            if isinstance(event, ProcessSeen):
+                slot = self._index.find(event.pid, event.start_ns)
+                if slot is not None:
+                    self._tell(slot, Word(event.viewer, announced=True, ahead=True))
+
+    def lose(self) -> None:
+        """Note that events were lost in this tick: who may see what is known from /proc only."""
+        for slot in self.views.lose(self.info["state"] == RUNNING).tolist():
+            self._close(slot)
+
+    def _describe(self, slot: int, event: ProcessSeen, word: Word) -> None:
         info = self.info[slot]
         known = self._texts.name(slot), int(info["uid"])
         newer = bool(event.time_ns >= info["seen_ns"])
+        self._tell(slot, word if newer else replace(word, newest=False))
         if not newer and known[0] != event.name:
             return
         place = self._texts.place(slot)
@@ -196,7 +270,10 @@ class ProcessTable:
             self._unknown_until_exit.append(slot)
         self._exit(slot, event.time_ns)
         finals = event.disk_read_bytes, event.disk_write_bytes
-        self._set_disk(slot, self.disk.final(slot, finals))
+        counted = self.disk.final(slot, finals)
+        if counted is not None and self.views.is_partial(slot):
+            self._close(slot)  # it may have moved them before the view began
+        self._set_disk(slot, counted)
 
     def _exit(self, slot: int, time_ns: int) -> None:
         if self.info["state"][slot] == RUNNING:
@@ -212,10 +289,22 @@ class ProcessTable:
         if sample.gone:
             self._exit(slot, self.now_ns)
             return slot
-        if sample.disk is not None:
+        if sample.disk is None:
+            self.disk.miss(slot)
+        else:
             self._set_disk(slot, self.disk.sample(slot, sample.disk))
         if sample.seen is not None:
-            self._describe(slot, sample.seen)
+            word = Word(sample.seen.viewer, announced=False, ahead=True)
+            self._describe(slot, sample.seen, word)
+            if sample.disk is not None:
+                self.views.confirm(slot)
+        return slot
+
+    def postpone(self, pid: int, start_ns: int) -> int | None:
+        """Say that a process was due for a sample and had none; return what ``sample`` returns."""
+        slot = self._index.find(pid, start_ns)
+        if slot is not None:
+            self.disk.miss(slot)
         return slot
 
     def set_before(self, accounting: IoAccounting) -> None:
@@ -254,6 +343,12 @@ class ProcessTable:
 
     # --- out ----------------------------------------------------------------------------------
 
+    def settle(self, flows: RowState, files: RowState) -> None:
+        """End the tick: decide whose views show it, and whose show the next one."""
+        for slot in self.views.unannounced(self.counters.active).tolist():
+            self._close(slot)
+        self.views.settle(self.counters, flows, files)
+
     def freeze(self) -> ProcessRows:
         """Copy everything that a snapshot needs."""
         high = self._index.high
@@ -264,4 +359,5 @@ class ProcessTable:
             counters=counters,
             deltas=deltas,
             disk_elapsed_s=self.disk.elapsed_s[:high].copy(),
+            own=self.views.freeze(high),
         )

@@ -36,7 +36,10 @@ def sum_rates(rates: NDArray[np.float64], interval_ns: int) -> NDArray[np.float6
 
 @dataclass(frozen=True, slots=True)
 class StoreSnapshot:
-    """The state of the store after one tick; ``rates`` is by (len(RATES), slots)."""
+    """The state of the store after one tick; ``rates`` is by (len(RATES), slots).
+
+    ``own_retired``, by viewer, is what users saw of processes that they see no longer.
+    """
 
     time_ns: int
     wall_ns: int
@@ -44,6 +47,7 @@ class StoreSnapshot:
     processes: ProcessRows
     rates: NDArray[np.float64]
     retired: RetiredRows
+    own_retired: RetiredRows
     flows: RowView
     before: Before
     files: RowView

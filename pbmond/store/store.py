@@ -6,7 +6,7 @@ take nothing away: processes + retired = totals. Time comes with the readings, n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ from pbmond.store.process_index import ProcessKey
 from pbmond.store.processes import ProcessTable
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
-from pbmond.store.rows import ANY_DEVICE, Leave, Moved, Opened, RowTable
+from pbmond.store.rows import ANY_DEVICE, Leave, Moved, Opened, RowState, RowTable
 from pbmond.store.snapshot import StoreSnapshot, process_rates, sum_rates
 from pbmond.store.values import ROWS, values_of
 
@@ -99,6 +99,8 @@ class Store:
         self._baseline: Baseline | None = None  # until the first tick
         self._before = Before()
         self._listening: frozenset[tuple[int, int]] = frozenset()
+        self._uncovered: list[tuple[RowTable, RowState, NDArray[np.int32], Moved]] = []
+        self._lost_events = 0
         self._tick = 0
         self._time_ns = 0
         self._wall_ns = 0
@@ -127,8 +129,10 @@ class Store:
         self._interval_ns = reading.time_ns - self._time_ns if self._tick else 0
         self._time_ns, self._wall_ns = reading.time_ns, reading.wall_ns
         self._tick += 1
+        self._cover()
         self._processes.begin(self._tick, reading.time_ns, self._interval_ns)
         self._free_finished()
+        self._note_lost(reading.lost)
         self._apply_events(reading.events)
         self._coverage.begin(reading.host)
         for table, rows in self._tables((reading.flows, reading.files, reading.overflow)):
@@ -138,9 +142,16 @@ class Store:
                 self._new_files = table.state.counters["id"][unknown]
             table.assign(unknown, self._processes.slots_of(keys["pid"], keys["start_ns"]))
             self._count(table, table.state.slots[moved.index], moved)
+        self._processes.foresee(reading.ahead)
         self._take_before()
         self._drop(self._processes.empty_at_exit())
         return self._retire()
+
+    def _note_lost(self, lost: Mapping[str, int]) -> None:
+        events = lost.get("events", 0)
+        if events != self._lost_events:
+            self._lost_events = events
+            self._processes.lose()
 
     def _take_before(self) -> None:
         """Join the baseline with the rows of the first reading."""
@@ -172,11 +183,19 @@ class Store:
         state, index, deltas = table.state, moved.index, moved.deltas
         classes = (state.keys if table is self._overflow else state.counters)["class"][index]
         self._processes.counters.add(slots, classes, deltas)
-        uids = self._processes.info["uid"][slots]
-        if table is self._flows:
-            self._coverage.add(state.keys, state.counters, index, uids, deltas)
-        elif table is self._overflow:
-            self._coverage.add_elsewhere(uids, classes, deltas)
+        if table is not self._files:
+            self._uncovered.append((table, state, slots, moved))
+
+    def _cover(self) -> None:
+        """Give the bytes of connections to interfaces and users: the tick's views are known."""
+        for table, state, slots, moved in self._uncovered:
+            uids = self._processes.views.uids(slots)
+            if table is self._flows:
+                self._coverage.add(state.keys, state.counters, moved.index, uids, moved.deltas)
+            else:
+                classes = state.keys["class"][moved.index]
+                self._coverage.add_elsewhere(uids, classes, moved.deltas)
+        self._uncovered.clear()
 
     # --- leaving ------------------------------------------------------------------------------
 
@@ -284,10 +303,17 @@ class Store:
         """
         return due(self._processes, budget, quiet)
 
-    def apply_proc(self, samples: Sequence[ProcSample]) -> None:
-        """Take the samples of processes that /proc gave in this tick."""
+    def apply_proc(
+        self, samples: Sequence[ProcSample], postponed: Iterable[ProcessKey] = ()
+    ) -> None:
+        """Take the samples of processes that /proc gave in this tick.
+
+        Of the ``postponed``, which should have had one, it is not known what they do on disks and
+        have open.
+        """
         listed: list[int] = []
-        unlisted: list[int] = []
+        slots = (self._processes.postpone(*each) for each in postponed)
+        unlisted = [slot for slot in slots if slot is not None]
         opened: list[tuple[int, int, int]] = []
         for sample in samples:
             slot = self._processes.sample(sample)
@@ -338,6 +364,8 @@ class Store:
 
     def snapshot(self) -> StoreSnapshot:
         """Return the state after this tick; later ticks do not change it."""
+        self._processes.settle(self._flows.state, self._files.state)
+        self._cover()
         processes = self._processes.freeze()
         rates = process_rates(processes, self._interval_ns)
         curves = rates[list(RATE_INDEXES)]
@@ -350,6 +378,7 @@ class Store:
             processes=processes,
             rates=rates,
             retired=self._retired.rows(),
+            own_retired=self._processes.own_retired.rows(),
             flows=self._flows.view(),
             before=self._before,
             files=self._files.view(),

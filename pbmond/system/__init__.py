@@ -1,5 +1,6 @@
-"""What the daemon asks of the operating system: privileges, run directory, log, signals, allocator.
+"""What the daemon asks of the operating system: users, rights, run directory, log, signals, memory.
 
-Offers: logfile, memory, privileges, rundir, safe_paths, signals.
-Imports: nothing.
+Offers: accounts, environment, logfile, manager, memory, one_line, privileges, rights, rundir,
+    safe_paths, seccomp, signals.
+Imports: pbmond.patience.
 """

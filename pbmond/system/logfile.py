@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
+from pbmond.system.one_line import OneLineFormatter
 from pbmond.system.safe_paths import Walk, open_own
 
 _CLOSED: Final = -1
@@ -97,7 +98,7 @@ class Log:
         """Log from ``level`` up to ``path``, None for standard error; raises OSError."""
         self._file = None if path is None else LogFile(path)
         handler = self._file or StandardError()
-        handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.setFormatter(OneLineFormatter(_FORMAT))
         root = logging.getLogger()
         root.addHandler(handler)
         root.setLevel(level.upper())

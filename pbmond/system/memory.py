@@ -23,6 +23,13 @@ def give_large_blocks_back() -> None:
         mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
 
 
+def give_back() -> None:
+    """Return all free pages between blocks in use to the kernel, if libc can; takes about 1 ms."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 def total_bytes() -> int:
     """Return the size of the host's memory, as MemTotal in /proc/meminfo."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

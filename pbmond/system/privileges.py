@@ -1,7 +1,7 @@
-"""Dropping privileges: most of the collector's, all of the publisher's, all but one of a reader's.
+"""Giving rights up, down to what ``rights`` says of a process. Nothing here gives any back.
 
 This uses prctl(2), capset(2) and the set*id calls. Each failure is an OSError: no function returns
-with more rights than intended.
+with more rights than intended. Call them before any thread starts: capabilities belong to threads.
 """
 
 from __future__ import annotations
@@ -13,89 +13,98 @@ import resource
 import signal
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-#: What the collector keeps after attaching, by capability number (linux/capability.h).
-COLLECTOR_CAPABILITIES: Final = (
-    2,  # CAP_DAC_READ_SEARCH: list /proc/PID/fd of other users
-    5,  # CAP_KILL: end a publisher that hangs
-    6,  # CAP_SETGID: start the publisher as its group
-    7,  # CAP_SETUID: and as its user
-    19,  # CAP_SYS_PTRACE: read exe, io and fd of every process
-    23,  # CAP_SYS_NICE: do not get preempted while keys are deleted
-    39,  # CAP_BPF: read and trim the maps where unprivileged bpf(2) is off (kernels before 5.19)
+from pbmond.system.rights import (
+    COLLECTOR_RIGHTS,
+    EXPENDABLE_OOM_SCORE,
+    FORKER_RIGHTS,
+    LOADER_RIGHTS,
+    LOADING,
+    NUMBERS,
+    STARTING,
+    Rights,
 )
-
-_CAP_DAC_READ_SEARCH: Final = 2
+from pbmond.system.seccomp import allow_only
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_KEEPCAPS: Final = 8
-_PR_SET_SECCOMP: Final = 22
+_PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+_PR_SET_MDWE: Final = 65
+_PR_MDWE_REFUSE_EXEC_GAIN: Final = 1
 _CAPABILITY_VERSION_3: Final = 0x20080522
 
-# Classic BPF (linux/bpf_common.h), and what a seccomp filter returns (linux/seccomp.h).
-_LOAD_WORD: Final = 0x20
-_JUMP_EQUAL: Final = 0x15
-_JUMP_AT_LEAST: Final = 0x35
-_RETURN: Final = 0x06
-_SECCOMP_MODE_FILTER: Final = 2
-_SECCOMP_KILL: Final = 0x80000000
-_SECCOMP_ERRNO: Final = 0x00050000
-_SECCOMP_ALLOW: Final = 0x7FFF0000
-_X32_BIT: Final = 0x40000000
-#: AUDIT_ARCH_* of each machine, and its numbers of socket, socketpair, connect, execve, execveat.
-_REFUSED_CALLS: Final = {
-    "x86_64": (0xC000003E, (41, 53, 42, 59, 322)),
-    "aarch64": (0xC00000B7, (198, 199, 203, 221, 281)),
-}
 
+def confine_daemon() -> None:
+    """Keep what the daemon and its children start with. First of all, and inherited by all.
 
-def reduce_collector() -> None:
-    """Keep only COLLECTOR_CAPABILITIES, for this process and whatever it executes later.
-
-    Call this before any thread starts: capabilities belong to threads. Raises OSError.
+    From now on no memory becomes executable that was writable (Linux 6.3 and later), no program
+    that is executed gains a privilege, and nothing leaves a core file.
     """
-    keep = frozenset(COLLECTOR_CAPABILITIES)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    for number in range(_last_capability() + 1):
-        if number not in keep:
-            _prctl(_PR_CAPBSET_DROP, number)
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    _set_capabilities(keep)
+    _refuse_written_code()
+    limit_resources({resource.RLIMIT_CORE: 0})
+    _keep(STARTING)
 
 
-def become(uid: int, gid: int) -> None:
-    """Make this process permanently unprivileged; it dies with its parent.
-
-    Call this before any thread starts. Raises OSError, also if root could be regained.
-    """
-    _become(uid, gid, ())
+def confine_loading() -> None:
+    """Give up what only the forker needs, once it runs."""
+    _keep(LOADING)
 
 
-def become_reader(uid: int, gid: int) -> None:
-    """Do as ``become``, but go on to read every file; make no socket and execute nothing."""
-    _prctl(_PR_SET_KEEPCAPS, 1)
-    _become(uid, gid, (_CAP_DAC_READ_SEARCH,))
-    refuse_sockets()
+def confine_collector() -> None:
+    """Keep what the collector needs once the programs are attached, and filter its calls."""
+    _keep(COLLECTOR_RIGHTS.capabilities)
+    _filter(COLLECTOR_RIGHTS)
 
 
-def _become(uid: int, gid: int, keep: Iterable[int]) -> None:
+def confine_loader() -> None:
+    """Bound what the loader will have: between fork and its execution."""
+    _bound(LOADER_RIGHTS.capabilities)
+
+
+def confine_forker() -> None:
+    """Keep what the forker needs; it dies with its parent."""
     parent = os.getppid()
+    _keep(FORKER_RIGHTS.capabilities)
+    die_with_parent(parent)
+
+
+def become(uid: int, gid: int, rights: Rights) -> None:
+    """Make this process permanently unprivileged, but for ``rights``; it dies with its parent.
+
+    It also offers itself first when memory runs out. Raises OSError, also if root could be
+    regained.
+    """
+    parent = os.getppid()
+    _offer_to_die()
+    if rights.capabilities:
+        _prctl(_PR_SET_KEEPCAPS, 1)
+    _bound(())
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    _set_capabilities(keep)
+    _set_capabilities(rights.capabilities)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # after the set*id calls, which clear it
-    if os.getppid() != parent:
-        raise ProcessLookupError("the parent process has ended")
+    _prctl(_PR_SET_DUMPABLE, 0)  # other processes of this user may not trace it
+    die_with_parent(parent)  # after the set*id calls, which undo it
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3 or os.getgroups():
         raise PermissionError("the kernel kept more rights than asked for")
+    _filter(rights)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when ``parent`` ends. ProcessLookupError if it has ended already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise ProcessLookupError("the parent process has ended")
 
 
 def limit_resources(limits: Mapping[int, int]) -> None:
@@ -106,47 +115,59 @@ def limit_resources(limits: Mapping[int, int]) -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def refuse_sockets() -> None:
-    """Let the kernel refuse to make or connect sockets, or to execute a program.
+def _refuse_written_code() -> None:
+    """Linux 6.3 and later: memory that was written cannot be executed, here and in children."""
+    try:
+        _prctl(_PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # an older kernel
+            raise
 
-    Needs no_new_privs. Raises OSError, on kernels without seccomp filters and other machines too.
-    """
-    found = _REFUSED_CALLS.get(os.uname().machine)
-    if found is None:
-        raise OSError(errno.ENOSYS, "no filter for this machine")
-    architecture, calls = found
-    # struct seccomp_data: number at 0, architecture at 4. Jumps are relative to the next one.
-    filters = [
-        (_LOAD_WORD, 0, 0, 4),
-        (_JUMP_EQUAL, 1, 0, architecture),
-        (_RETURN, 0, 0, _SECCOMP_KILL),
-        (_LOAD_WORD, 0, 0, 0),
-        (_JUMP_AT_LEAST, len(calls) + 1, 0, _X32_BIT),
-        *((_JUMP_EQUAL, len(calls) - at, 0, call) for at, call in enumerate(calls)),
-        (_RETURN, 0, 0, _SECCOMP_ALLOW),
-        (_RETURN, 0, 0, _SECCOMP_ERRNO | errno.EPERM),
-    ]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in filters))
-    program = ctypes.create_string_buffer(
-        struct.pack("@HP", len(filters), ctypes.addressof(code))  # struct sock_fprog
-    )
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program))
+
+def _offer_to_die() -> None:
+    """Be the first to be killed when memory runs out; one that is higher already stays so."""
+    path = Path("/proc/self/oom_score_adj")
+    if int(path.read_text()) < EXPENDABLE_OOM_SCORE:
+        with suppress(PermissionError):  # a container's, where /proc is read-only
+            path.write_text(f"{EXPENDABLE_OOM_SCORE}\n")
+
+
+def _filter(rights: Rights) -> None:
+    if rights.calls is not None:
+        allow_only(rights.calls)
+
+
+def _keep(capabilities: Iterable[str]) -> None:
+    """Have these capabilities at most, and empty inheritable and ambient sets."""
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    _bound(capabilities)
+    _set_capabilities(capabilities)
+
+
+def _bound(capabilities: Iterable[str]) -> None:
+    """Take every other capability out of the bounding set. Needs CAP_SETPCAP unless it is empty."""
+    keep = {NUMBERS[name] for name in capabilities}
+    for number in range(_last_capability() + 1):
+        if number not in keep and _prctl(_PR_CAPBSET_READ, number):
+            _prctl(_PR_CAPBSET_DROP, number)
 
 
 def _last_capability() -> int:
     return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
 
 
-def _prctl(option: int, first: int, second: int = 0) -> None:
+def _prctl(option: int, first: int, second: int = 0) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     arguments = [ctypes.c_ulong(value) for value in (first, second, 0, 0)]
-    if libc.prctl(ctypes.c_int(option), *arguments) != 0:
+    result = int(libc.prctl(ctypes.c_int(option), *arguments))
+    if result < 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}, {first}) failed")
+    return result
 
 
-def _set_capabilities(numbers: Iterable[int]) -> None:
-    """Make ``numbers`` the effective and permitted set; the inheritable set becomes empty."""
-    mask = sum(1 << number for number in numbers) & _permitted()
+def _set_capabilities(names: Iterable[str]) -> None:
+    """Make ``names`` the effective and permitted set; the inheritable set becomes empty."""
+    mask = sum(1 << NUMBERS[name] for name in names) & _permitted()
     halves = (mask & 0xFFFFFFFF, mask >> 32)
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
     data = ctypes.create_string_buffer(

@@ -172,6 +172,7 @@ def _seen(pid: int, now_ns: int) -> ProcessSeen:
         time_ns=now_ns,
         ppid=1,
         uid=1000 + pid % 50,
+        viewer=1000 + pid % 50,
         name=b"worker-%d" % (pid % 100),
         exe=b"/usr/lib/app/bin/worker-%d" % (pid % 100),
         cmdline=b"/usr/lib/app/bin/worker\x00--config\x00/etc/app/%d.conf\x00" % pid,

@@ -14,7 +14,8 @@ from pathlib import Path
 from bench import Processors
 
 from pbmond.config import Config
-from pbmond.kernel.attach import AttachError, attach
+from pbmond.kernel.attach import attach
+from pbmond.kernel.loading import AttachError
 from pbmond.loader import bpf, kernelfs
 from pbmond.loader.attaching import open_hook
 from pbmond.loader.btf import Btf

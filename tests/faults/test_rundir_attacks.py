@@ -24,8 +24,9 @@ from pathlib import Path
 
 import pytest
 
+from pbmond.children.starter import Starter
 from pbmond.patience import patient
-from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.publish.supervisor import Supervisor
 from pbmond.selftest.private_daemon import Daemon
 from pbmond.system.rundir import SOCKET, RunDirError, hold
 
@@ -244,8 +245,9 @@ def test_of_200_connects_while_there_is_no_publisher_none_is_refused(top: Path) 
     nobody = pwd.getpwnam("nobody")
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(hold(top))
-        spawn = spawn_publisher(listener, nobody.pw_uid, nobody.pw_gid, "pbmon")
-        supervisor = Supervisor(spawn, logging.getLogger("test"))
+        log = logging.getLogger("test")
+        starter = stack.enter_context(Starter(listener, nobody.pw_uid, nobody.pw_gid, "pbmon", log))
+        supervisor = Supervisor(starter.publisher, log)
         stack.callback(supervisor.close)
         assert supervisor.ensure(time.monotonic_ns())
         assert supervisor.pid is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 import tomllib
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 import client_messages as make
+import every_output
+import hostile
 import msgpack
 
 from pbmon_client.data import filters, text
@@ -107,6 +110,23 @@ def _world() -> Message:
 _RECEIVED: Final = make.received(_world())
 _BODY: Final = wire.encode(Topic(None, "flows"), _world()).partition(b"\0")[2]
 
+
+def check_outputs(data: bytes) -> None:
+    """A message changed in any places is refused, or is well formed in every output.
+
+    The bytes choose places and values.
+    """
+    body = hostile.body_of(every_output.LATER)
+    hostile.changed(body, random.Random(data))
+    with suppress(WireError):
+        every_output.show(hostile.frame_of(body))
+
+
+def outputs_seeds() -> Iterator[bytes]:
+    """Yield some choices."""
+    yield b"0"
+
+
 # --- names --------------------------------------------------------------------------------------
 
 
@@ -177,6 +197,7 @@ def settings_seeds() -> Iterator[bytes]:
 TARGETS: Final = (
     Target("wire", check_frame, frame_seeds),
     Target("wire-values", check_value, value_seeds),
+    Target("outputs", check_outputs, outputs_seeds),
     Target("text", check_text, text_seeds),
     Target("filter", check_filter, filter_seeds),
     Target("settings", check_settings, settings_seeds),

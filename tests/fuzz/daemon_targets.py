@@ -13,6 +13,7 @@ from pbmond.containers.names import AnswerError, ContainerNames, pack_answer, un
 from pbmond.host import cgroup, counter_files, proc_formats, rtnetlink, sockdiag
 from pbmond.kernel import events
 from pbmond.kernel.records import FileSeen, ProcessSeen, UnixSeen
+from pbmond.publish import zmtp
 from pbmond.publish.channel import Demand, FeedError, pack_demand, unpack_demand
 from pbmond.wire import Topic
 from tests.fuzz.targets import Target
@@ -44,7 +45,7 @@ def event_seeds() -> Iterator[bytes]:
         *((events.FILE, pipefs), (events.FILE, anonymous)),
     ):
         sizes = map(len, paths)
-        name = events.NAME.pack(7, 1000, 4026531840, *sizes, 1, magic, 12, b"worker")
+        name = events.NAME.pack(7, 1000, 4026531840, *sizes, 1, magic, 12, b"worker", 1000)
         yield events.HEAD.pack(kind, 42, 1, 2, 3) + name + b"".join(paths)
     yield events.HEAD.pack(events.EXIT, 42, 1, 2, 3) + events.DISK.pack(4096, 8192)
     unix = events.UNIX_NAMES.pack(17, 10, 6, b"\0abstract\0", b"/run/s")
@@ -169,6 +170,42 @@ def cgroup_seeds() -> Iterator[bytes]:
     yield b"/machine.slice/systemd-nspawn@a\\x2db.service"
 
 
+# --- what viewers say ---------------------------------------------------------------------------
+
+
+def check_viewer(data: bytes) -> None:
+    """A conversation is refused by ProtocolError, keeps little, and means the same however cut."""
+    whole, pieces = _heard([data]), _heard([data[at : at + 1] for at in range(len(data))])
+    assert pieces == whole
+
+
+def _heard(parts: list[bytes]) -> tuple[list[zmtp.PeerEvent], str | None]:
+    conversation = zmtp.Conversation()
+    events: list[zmtp.PeerEvent] = []
+    for part in parts:
+        try:
+            heard = conversation.receive(part)
+        except zmtp.ProtocolError as problem:
+            return [], str(problem)
+        for event in heard:
+            if isinstance(event, zmtp.SubscriptionChange):
+                assert len(event.text) < zmtp.FRAME_BYTES
+        events += heard
+        assert conversation.pending_bytes <= zmtp.FRAME_BYTES + 9
+    return events, None
+
+
+def viewer_seeds() -> Iterator[bytes]:
+    """Yield a viewer of ZMTP 3.0 and one of 3.1."""
+    opening = zmtp.GREETING + b"\4\x19\5READY\x0bSocket-Type\0\0\0\3SUB"
+    yield opening + b"\0\x0e\1all/processes\0\x0e\0all/processes"
+    yield opening + b"\4\x17\x09SUBSCRIBEall/processes\4\x14\6CANCELall/processes"
+    yield opening + b"\4\x0b\4PING\0\1abcd\4\5\4PONG\2\0\0\0\0\0\0\0\2\1x"
+    yield opening.replace(b"\x19\5", b"\x2a\5").replace(
+        b"\3SUB", b"\4XSUB\x08Identity\0\0\0\2\xff\0"
+    )
+
+
 # --- what the publisher and root say ------------------------------------------------------------
 
 
@@ -227,6 +264,7 @@ TARGETS: Final = (
     Target("proc-host", check_host_text, host_seeds),
     Target("proc-process", check_process_text, process_seeds),
     Target("cgroup", check_cgroup, cgroup_seeds),
+    Target("viewer", check_viewer, viewer_seeds),
     Target("demand", check_demand, demand_seeds),
     Target("container-names", check_answer, answer_seeds),
     Target("config", check_config, config_seeds),

@@ -18,9 +18,9 @@ from processes import row_of, run_python
 
 from pbmond.loader import bpf
 from pbmond.patience import patient
-from pbmond.selftest.private_daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon, switches
 
-_PBMOND = Path(sys.executable).with_name("pbmond")
+_PBMOND = str(Path(sys.executable).with_name("pbmond"))
 _PATIENCE_S = patient(10.0)
 
 
@@ -114,10 +114,15 @@ def test_the_frames_that_it_hands_to_the_publisher_are_no_rows_of_its_own(daemon
     assert not [path for path in own if b"memfd:" in path]
 
 
-def test_a_second_daemon_names_the_first_and_leaves_it_alone(daemon: Daemon) -> None:
+def test_a_second_daemon_names_the_first_and_leaves_it_alone(
+    daemon: Daemon, tmp_path: Path
+) -> None:
     before = daemon.snapshot()
     second = subprocess.run(
-        [_PBMOND, "--config", daemon.directory / "pbmond.toml"],
+        [
+            *(_PBMOND, "--config", f"{daemon.directory}/pbmond.toml", *switches()),
+            *("--log-file", f"{tmp_path}/log"),
+        ],
         capture_output=True,
         text=True,
         check=False,

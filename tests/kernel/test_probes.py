@@ -18,7 +18,7 @@ from processes import run_python
 from pbmond.loader import bpf
 from pbmond.patience import patient
 from pbmond.probes.measure import attachments
-from pbmond.selftest.private_daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon, switches
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
 _PATIENCE_S = patient(60.0)
@@ -65,7 +65,7 @@ def probes_while(daemon: Daemon, work: Callable[[], object]) -> dict[str, Any]:
     """Do ``work`` while the command has the statistics on, and return what the command says."""
     for seconds in ("4", "16", "64"):  # the machine may have other things to do
         options = ["--json", "--seconds", seconds, "--run-dir", str(daemon.directory)]
-        command = [_PBMOND, "probes", *options]
+        command = [_PBMOND, "probes", *switches(), *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             wait_for(partial(measuring, process.pid))
             work()
@@ -134,7 +134,15 @@ def test_the_statistics_end_with_the_command(daemon: Daemon) -> None:
 
 
 def test_a_killed_command_leaves_no_statistics_on(daemon: Daemon) -> None:
-    command = [_PBMOND, "probes", "--seconds", "600", "--run-dir", str(daemon.directory)]
+    command = [
+        _PBMOND,
+        "probes",
+        *switches(),
+        "--seconds",
+        "600",
+        "--run-dir",
+        str(daemon.directory),
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         wait_for(partial(measuring, process.pid))
         process.kill()

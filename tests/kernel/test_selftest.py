@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pbmond.patience import VARIABLE, patient
-from pbmond.selftest.private_daemon import Daemon, DaemonError
+from pbmond.selftest.private_daemon import Daemon, DaemonError, switches
 from pbmond.selftest.workloads import NAMES
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
@@ -26,7 +26,7 @@ _FEW = ("--only", "files.*write*")
 
 def selftest(*options: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
-    command = [_PBMOND, "selftest", *options]
+    command = [_PBMOND, "selftest", *switches(), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -124,7 +124,7 @@ def test_a_daemon_that_does_not_end_is_killed_and_reported_in_one_line(
 
 def test_a_terminal_sees_a_bar_that_is_gone_at_the_end() -> None:
     ours, theirs = pty.openpty()
-    command = [_PBMOND, "selftest", *_FEW]
+    command = [_PBMOND, "selftest", *switches(), *_FEW]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)
         drawn = b"".join(_chunks(ours))
@@ -147,7 +147,7 @@ def _chunks(fd: int) -> Iterator[bytes]:
 def test_interrupted_it_leaves_nothing_behind(number: signal.Signals) -> None:
     before = traces()
     process = subprocess.Popen(
-        [_PBMOND, "selftest"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [_PBMOND, "selftest", *switches()], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     while len(traces() - before) < 2:
         assert process.poll() is None

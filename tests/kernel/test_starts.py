@@ -17,7 +17,7 @@ from pbmond.loader import bpf, layout, trials
 from pbmond.loader.btf import VMLINUX, Btf
 from pbmond.loader.offsets import defines
 from pbmond.patience import patient
-from pbmond.selftest.private_daemon import Daemon
+from pbmond.selftest.private_daemon import Daemon, switches
 
 _PBMOND = [sys.executable, "-s", "-P", "-m", "pbmond"]
 _ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +34,9 @@ def refused(directory: Path, *prefix: str) -> str:
     """Start pbmond behind ``prefix``, which must end in one line and status 1; return the line."""
     config = directory / "pbmond.toml"
     config.write_text(f'run_dir = "{directory}/run"\npublisher_user = "nobody"')
+    options = ("--config", str(config), "--log-file", str(directory / "log"), *switches())
     ended = subprocess.run(
-        [*prefix, *_PBMOND, "--config", str(config)],
+        [*prefix, *_PBMOND, *options],
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         capture_output=True,
         check=False,

@@ -127,7 +127,7 @@ def _options(arguments: Sequence[str]) -> Options:
     )
 
 
-def _require_tools(kinds: Sequence[Kind]) -> None:
+def require_tools(kinds: Sequence[Kind]) -> None:
     tools = {*_TOOLS, *(kind.machine.program for kind in kinds)}
     if any(kind.root for kind in kinds):
         tools.add("debootstrap")
@@ -138,17 +138,17 @@ def _require_tools(kinds: Sequence[Kind]) -> None:
 
 def _boot_all(options: Options) -> Iterator[results.Result]:
     kinds = [NAMED.get(series, Kind(series)) for series in options.series]
-    _require_tools(kinds)
+    require_tools(kinds)
     with locked(".prepare.lock", "another run prepares kernels: waiting for it"):
-        prepared = list(_prepared(kinds))
-    for guest, busybox in prepared:
+        guests = list(prepared(kinds))
+    for guest, busybox in guests:
         result = _boot(guest, busybox, options)
         if options.place is not None and options.plan.only is None:
             results.save(result, options.place)
         yield result
 
 
-def _prepared(kinds: Sequence[Kind]) -> Iterator[tuple[Guest, Path]]:
+def prepared(kinds: Sequence[Kind]) -> Iterator[tuple[Guest, Path]]:
     """Yield each guest once, whatever series mean the same, with the busybox of its machine."""
     apts = {name: Apt(name) for name in {kind.machine.architecture for kind in kinds}}
     packages = {name: list(apt.packages()) for name, apt in apts.items()}

@@ -19,7 +19,7 @@ _FOLDERS: Final = ("bin", "sbin", "modules", "proc", "sys", "dev", "lower", "upp
 #: What ``init`` calls.
 _APPLETS: Final = (
     "sh", "mount", "umount", "insmod", "mkdir", "cat", "chroot", "poweroff", "echo", "ln", "uname",
-    "hostname", "ip", "chmod",
+    "hostname", "ip", "chmod", "switch_root", "cp",
 )  # fmt: skip
 #: What reaches the root; ext4, sctp and the like are loaded from there.
 _MODULES: Final = ("virtio_pci", "9pnet_virtio", "9p", "overlay")

@@ -16,6 +16,8 @@ _SUITE: Final = "trixie"
 _PACKAGES: Final = "ca-certificates,iproute2,kmod"
 #: Where pbmon is in the root.
 PLACE: Final = Path("/opt/pbmon")
+#: Where quickstart installs it; the guest's .venv is a link to that.
+_PREFIX: Final = Path("/opt/pbmon-installed")
 #: How this machine reaches the archive and PyPI, and whom it trusts there.
 _NETWORK: Final = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
 
@@ -33,9 +35,20 @@ def debian_13(apt: Apt) -> Path:
         run(
             "quickstart",
             *("unshare", "--mount", "--pid", "--fork", "--mount-proc", f"--root={root}", "--wd=/"),
-            *(str(PLACE / "packaging/quickstart"), "--setup-only"),
+            *(str(PLACE / "packaging/quickstart"), "--setup-only", "--prefix", str(_PREFIX)),
         )
+        _link_virtualenv(root)
     return root
+
+
+def _link_virtualenv(root: Path) -> None:
+    """Let .venv of the checkout be what quickstart has installed."""
+    virtualenv = root / PLACE.relative_to("/") / ".venv"
+    if virtualenv.is_dir() and not virtualenv.is_symlink():
+        shutil.rmtree(virtualenv)
+    virtualenv.unlink(missing_ok=True)
+    version = (root / _PREFIX.relative_to("/") / "bin").readlink().parent
+    virtualenv.symlink_to(_PREFIX / version)
 
 
 def _install(place: Path, apt: Apt) -> None:

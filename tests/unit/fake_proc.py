@@ -60,6 +60,15 @@ class FakeProc:
         (base / "cmdline").write_bytes(b"cat\0-n\0")
         (base / "cgroup").write_text("0::/system.slice/cron.service\n")
         (base / "ns" / "net").symlink_to("net:[4026531840]")
+        (base / "ns" / "user").symlink_to("user:[4026531837]")
+        (base / "environ").touch()
+        self.status(base)
+
+    def status(self, base: Path, *uids: int, capabilities: int = 0) -> None:
+        """What says which users a thread is of; by default, this process's owner alone."""
+        real, effective, saved = uids or (os.getuid(),) * 3
+        lines = f"Name:\tcat\nUid:\t{real}\t{effective}\t{saved}\t{effective}\n"
+        (base / "status").write_text(f"{lines}CapPrm:\t{capabilities:016x}\n")
 
     def process(self, pid: int, **stat: Any) -> Path:
         base = self.root / str(pid)

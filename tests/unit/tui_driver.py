@@ -8,7 +8,6 @@ from typing import Any
 
 import client_messages
 import urwid
-from urwid.display.raw import Screen
 
 from pbmon_client.data import model
 from pbmon_client.data.stream import Stream
@@ -17,7 +16,7 @@ from pbmon_client.tui.feed.messages import FeedRequest, News, Silent
 from pbmon_client.tui.feed.prefetch import prepared
 from pbmon_client.tui.session.settings import Settings
 from pbmon_client.tui.session.state import ProcessDetail
-from pbmon_client.tui.terminal import Terminal
+from pbmon_client.tui.terminal import Screen, Terminal
 from pbmond import wire
 
 USERS = {0: "root", 33: "www-data", 70: "postgres", 112: "redis", 1000: "mara", 1001: "jonas"}

@@ -94,5 +94,5 @@ class Demo(MailboxSource):
         step_ns = message.interval_ns or 10**9
         return (
             shift + message.seq - first.seq + 1,
-            shift_ns + message.time_ns - first.time_ns + step_ns,
+            shift_ns + max(0, message.time_ns - first.time_ns) + step_ns,
         )

@@ -214,4 +214,5 @@ class _Receiver:
         problem = connect_problem(self._path)
         for topic in self._topics():
             topic.subscription.start_over()
-        self._mailbox.put(Silent(silence_words(self._path, problem)))
+        breaks_off = self._main.subscription.breaks_off
+        self._mailbox.put(Silent(silence_words(self._path, problem, breaks_off=breaks_off)))

@@ -16,6 +16,7 @@ from pbmon_client.data.text import safe_text
 from pbmon_client.present.view_columns import CLASSES
 from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui.session.palette import THEMES
+from pbmond.given_file import read_given
 
 _SWITCHES: Final = (
     *("totals", "bits", "binary", "exact"),
@@ -23,6 +24,7 @@ _SWITCHES: Final = (
 )
 #: Most keys of warnings name a run of the daemon, and mean nothing after it.
 _MOST_SEEN: Final = 100
+_FILE_BYTES: Final = 1 << 20
 _HEADING: Final = "# Written by pbmon-client when its settings change.\n"
 
 
@@ -67,7 +69,7 @@ def default_path(environment: Mapping[str, str]) -> Path:
 def load(path: Path) -> Settings:
     """Read the file, or return the defaults if there is none; SettingsError if it is broken."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_given(path, _FILE_BYTES).decode()
     except FileNotFoundError:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:

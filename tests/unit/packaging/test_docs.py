@@ -192,3 +192,9 @@ def test_the_contract_lists_every_field_of_coverage() -> None:
     counted = {name for name in names if not name.endswith("_interval")}
     assert counted <= every_name("Coverage")
     assert {wire.interval_name(name) for name in counted} & names
+
+
+def test_the_page_of_security_quotes_the_table_of_rights() -> None:
+    page = pages.SECURITY.read_text()
+    assert pages.part_of(page, "rights") == pages.rights_table()
+    assert pages.part_of(page, "inputs") == pages.inputs_table()

@@ -12,25 +12,13 @@ from pathlib import Path
 import pytest
 
 from pbmon_client.cli import main as client
-from pbmon_client.options import VIEW_NAMES
 from pbmond.cli import main as daemon
 from pbmond.config import KEYS
 from pbmond.fields import FIELDS
-from pbmond.system.privileges import COLLECTOR_CAPABILITIES
-from tests.pages import COMPLETIONS, completion_part, part_of
+from tests import completions, manpages, pages
 
 PACKAGING = Path(__file__).parents[3] / "packaging"
 NOBODY = 65534
-#: linux/capability.h
-CAPABILITY_NAMES = {
-    2: "CAP_DAC_READ_SEARCH",
-    5: "CAP_KILL",
-    6: "CAP_SETGID",
-    7: "CAP_SETUID",
-    19: "CAP_SYS_PTRACE",
-    23: "CAP_SYS_NICE",
-    39: "CAP_BPF",
-}
 Program = Callable[[list[str]], int]
 
 
@@ -108,7 +96,7 @@ def test_the_fish_completion_offers_exactly_the_options(
 ) -> None:
     command, *words = words_of(name)
     text = (PACKAGING / "completions" / f"{command}.fish").read_text()
-    whose = words[0] if words else {"pbmond": "daemon", "pbmon-client": "viewer"}[command]
+    whose = words[0] if words else "own"
     condition = f'complete -c {command} -n "${whose}" '
     lines = [line for line in text.splitlines() if line.startswith(condition)]
     offered = {f"--{option}" for line in lines for option in re.findall(r" -l (\S+)", line)}
@@ -155,17 +143,32 @@ def test_bash_completes_sort_with_every_field() -> None:
     assert sorted(fields) == sorted(FIELDS)
 
 
-@pytest.mark.parametrize("path", COMPLETIONS, ids=lambda path: path.name)
-def test_every_shell_completes_sort_with_every_field(path: Path) -> None:
+@pytest.mark.parametrize("path", completions.files(), ids=lambda path: path.name)
+def test_the_completions_are_made_of_the_options_as_they_are_now(path: Path) -> None:
     """If this fails: ``python -m tests.pages``."""
-    part = part_of(path.read_text(), "fields")
-    assert part == completion_part(path)
-    assert set(re.findall(r"\w+", part)) >= FIELDS.keys()
+    assert path.read_text() == completions.files()[path]
 
 
-@pytest.mark.parametrize("path", COMPLETIONS, ids=lambda path: path.name)
-def test_every_shell_completes_the_views(path: Path) -> None:
-    assert " ".join(VIEW_NAMES) in path.read_text()
+def test_there_is_no_completion_that_nothing_makes() -> None:
+    assert {*(PACKAGING / "completions").iterdir()} == completions.files().keys()
+
+
+@pytest.mark.parametrize("path", manpages.PAGES, ids=lambda path: path.name)
+def test_the_manual_has_the_options_as_they_are_now(path: Path) -> None:
+    """If this fails: ``python -m tests.pages``."""
+    assert path.read_text() == pages.manual(path.read_text(), manpages.PAGES[path])
+
+
+def test_there_is_no_manual_that_nothing_makes() -> None:
+    made = {*manpages.PAGES, manpages.CONFIGURATION}
+    assert {*(PACKAGING / "man").iterdir()} == made
+
+
+def test_what_a_manual_adds_by_hand_to_an_option_stays() -> None:
+    page = (PACKAGING / "man/pbmond.8").read_text()
+    by_hand = "\nSIGHUP reopens it.\n"
+    assert by_hand in page
+    assert by_hand in pages.manual(page, manpages.PAGES[PACKAGING / "man/pbmond.8"])
 
 
 def completed_by_bash(name: str, *words: str) -> list[str]:
@@ -184,15 +187,16 @@ def completed_by_bash(name: str, *words: str) -> list[str]:
 
 
 def test_the_man_page_names_every_key_of_the_configuration() -> None:
-    page = (PACKAGING / "man" / "pbmond.8").read_text()
-    items = " ".join(re.findall(r"^\.It Cm (.*)$", page, re.MULTILINE))
-    assert {word for word in items.split() if word != ","} == KEYS.keys()
-
-
-def test_the_unit_leaves_the_collector_the_capabilities_it_keeps() -> None:
-    unit = (PACKAGING / "systemd" / "pbmond.service").read_text()
-    bound = " ".join(re.findall(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)).split()
-    assert {CAPABILITY_NAMES[number] for number in COLLECTOR_CAPABILITIES} <= set(bound)
+    """If this fails: ``python -m tests.pages``."""
+    page = manpages.CONFIGURATION.read_text()
+    assert pages.part_of(page, "keys") == manpages.configuration()
+    table, named = "", set()
+    for line in pages.part_of(page, "keys").splitlines():
+        if line.startswith(".Ss "):
+            table = line[5:-1] + "."
+        elif line.startswith(".It Cm "):
+            named.add(table + line.split()[2])
+    assert named == KEYS.keys()
 
 
 @pytest.fixture
@@ -202,7 +206,7 @@ def scripts() -> Iterator[Path]:
         Path(directory).chmod(0o755)
         copies = Path(directory) / "packaging"
         copies.mkdir(mode=0o755)
-        for name in ("quickstart", "check", "common.sh", "page.sh"):
+        for name in ("quickstart", "check", "common.sh", "page.sh", "install.sh"):
             shutil.copy(PACKAGING / name, copies)
         yield copies
 
@@ -232,5 +236,5 @@ def test_quickstart_describes_its_options(scripts: Path) -> None:
     ran = run(scripts / "quickstart", "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert set(re.findall(r"^  (--[a-z-]+)", ran.stdout, re.MULTILINE)) == {
-        "--setup-only", "--dev", "--stop", "--help"
+        "--prefix", "--setup-only", "--dev", "--stop", "--uninstall", "--help"
     }  # fmt: skip

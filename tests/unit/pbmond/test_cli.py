@@ -12,6 +12,7 @@ import pytest
 
 from pbmond import cli
 from pbmond.config import Config, ConfigError
+from pbmond.selftest.private_daemon import switches
 from pbmond.system.rundir import hold
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,15 +119,30 @@ def test_only_root_may_start_it(
     )
 
 
+def test_where_only_the_client_is_installed_it_says_how_to_get_the_daemon(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pipx installs it, without numpy."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main([]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "packaging/quickstart; or pip install 'pbmon[daemon]'" in said
+
+
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = "import sys; from pbmond.cli import main; sys.exit(main())"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments, *switches()],
         cwd=ROOT,
         capture_output=True,
         check=False,
         text=True,
     )
+    if switches():  # the log, whose first line says so, goes to the same place
+        ended.stderr = ended.stderr.partition("\n")[2]
+    return ended
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the daemon")
@@ -220,7 +236,7 @@ def test_a_crash_is_one_line_and_its_traceback_is_in_the_log(tmp_path: Path, lev
         "sys.exit(cli.main())"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code, "--log-file", str(log), "--log-level", level],
+        [sys.executable, "-c", code, "--log-file", str(log), "--log-level", level, *switches()],
         cwd=ROOT,
         capture_output=True,
         check=False,

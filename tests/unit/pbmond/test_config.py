@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pbmond.config import KEYS, Config, ConfigError, ProcessMatcher, load, parse
+from pbmond.config import KEYS, Config, ConfigError, ProcessMatcher, check_capacities, load, parse
 
 SHIPPED = Path(__file__).resolve().parents[3] / "packaging" / "pbmond.toml"
 USERS = {"alice": 1000, "www-data": 33}
@@ -203,3 +203,39 @@ def test_a_file_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
 )
 def test_who_is_shown(text: str, pid: int, name: bytes, uid: int, visible: bool) -> None:
     assert read(text).visible(pid, name, uid) is visible
+
+
+@pytest.mark.parametrize("processes", [0, 10, 5000, 100_000])
+def test_the_defaults_hold_a_row_for_each_process_and_class(processes: int) -> None:
+    config = Config.for_memory(8 << 30, processes)
+    assert config.overflow_capacity >= 7 * processes
+    check_capacities(config, 8 << 30, processes)
+
+
+def test_an_overflow_that_would_lose_bytes_is_refused() -> None:
+    check_capacities(Config(overflow_capacity=700), 8 << 30, 100)
+    with pytest.raises(ConfigError, match=r"maps\.overflow = 699: .* 100 processes.* 700 rows"):
+        check_capacities(Config(overflow_capacity=699), 8 << 30, 100)
+
+
+def test_tables_larger_than_a_quarter_of_the_memory_are_refused() -> None:
+    large = Config(flows_capacity=4_194_304, files_capacity=4_194_304, overflow_capacity=4_194_304)
+    check_capacities(large, 16 << 30, 100)
+    with pytest.raises(ConfigError, match=r"3440 MiB of kernel memory.*quarter.* 8192 MiB"):
+        check_capacities(large, 8 << 30, 100)
+
+
+@pytest.mark.parametrize("depth", [100, 400, 900, 3000])
+@pytest.mark.parametrize(
+    ("key", "opening", "closing"),
+    [
+        ("interval = ", "[", "]"),
+        ("include.pids = ", "[", "]"),
+        ("maps = ", "{a=", "}"),
+        ("", "[", "]"),
+    ],
+)
+def test_nesting_of_any_depth_is_one_line(depth: int, key: str, opening: str, closing: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(f"{key}{opening * depth}1{closing * depth}")
+    assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ def test_the_daemon_never_imports_the_client() -> None:
 
 def test_what_the_client_shares_imports_only_msgpack() -> None:
     own = {used for name, used in imports(PACKAGE) if name == "wire.py" and "pbmond" in used}
-    assert {used for used in own if used.count(".") == 1} == {"pbmond.fields"}
+    assert {used for used in own if used.count(".") == 1} == {"pbmond.bounds", "pbmond.fields"}
     assert tops({"wire.py"}) == {"msgpack", "pbmond"}
     assert tops({"fields.py"}) == set()
 
@@ -40,12 +40,17 @@ def test_the_loader_imports_only_bcc() -> None:
 
 @pytest.mark.parametrize(
     ("module", "owner"),
-    [("zmq", "publish/publisher.py"), ("msgpack", "wire.py"), ("bcc", "loader/programs.py")],
+    [("msgpack", "wire.py"), ("bcc", "loader/programs.py")],
 )
 def test_each_outside_dependency_has_one_module(module: str, owner: str) -> None:
     users = {name for name, used in imports(PACKAGE) if used.split(".")[0] == module}
     # The self-test is a viewer of its own.
     assert users - {"selftest/private_daemon.py"} == {owner}
+
+
+def test_only_the_self_test_is_a_socket_of_zmq() -> None:
+    users = {name for name, used in imports(PACKAGE) if used.split(".")[0] == "zmq"}
+    assert users == {"selftest/private_daemon.py"}
 
 
 def test_the_workloads_import_only_the_standard_library() -> None:
@@ -56,8 +61,8 @@ def test_the_workloads_import_only_the_standard_library() -> None:
     assert tops({"patience.py"}) == set()
 
 
-def test_the_publisher_loads_no_numpy_and_the_collector_no_zmq() -> None:
-    assert "numpy" not in loaded(PACKAGE, "import pbmond.publish.publisher")
+def test_the_publisher_loads_no_numpy_and_neither_it_nor_the_collector_zmq() -> None:
+    assert not {"numpy", "zmq"} & loaded(PACKAGE, "import pbmond.publish.publisher")
     assert not {"zmq", "pbmond.selftest"} & loaded(PACKAGE, "import pbmond.cli, pbmond.daemon")
 
 

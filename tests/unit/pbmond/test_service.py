@@ -3,104 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from pbmond import wire
-from pbmond.collector import RESCAN_NS, Clock, Collector, RunIdentity
-from pbmond.containers.asking import NameLookup
+from pbmond.collector import RESCAN_NS
 from pbmond.fields import STATES
 from pbmond.kernel.records import START_TICK_NS, FileSeen, ProbeRuns
 from pbmond.publish.channel import MAX_TOPICS, Demand
-from pbmond.service import NEWCOMERS_PER_S, Service
-from pbmond.store.store import Store, StoreOptions
+from pbmond.service import NEWCOMERS_PER_S
 from pbmond.wire import Message, Topic
 from tests import factories
-from tests.fake_kernel import FakeHost, FakeKernel, FakeProc, FakeSignals
-
-SECOND = 1_000_000_000
-ALL = Topic(None, "processes")
-
-
-class FakeFeed:
-    """A publisher that takes ``room`` frames and demands what the test says."""
-
-    def __init__(self) -> None:
-        self.fd: int | None = None
-        self.pid: int | None = 99
-        self.starting = True
-        self.demands: list[Demand] = []
-        self.frames: list[bytes] = []
-        self.room = 1_000_000
-        self.sent: Callable[[], None] = lambda: None  # what happens meanwhile
-
-    def ensure(self, now_ns: int) -> bool:
-        started, self.starting = self.starting, False
-        return started
-
-    def receive(self) -> list[Demand]:
-        demands, self.demands = self.demands, []
-        return demands
-
-    def has_room(self, now_ns: int) -> bool:
-        return self.room > 0
-
-    def send(self, frame: bytes) -> bool:
-        self.room -= 1
-        self.frames.append(frame)
-        self.sent()
-        return True
-
-    def want(self, *topics: Topic) -> None:
-        self.demands += [Demand(topic, wanted=True) for topic in topics]
-
-    def taken(self) -> list[tuple[Topic, Message]]:
-        frames, self.frames = self.frames, []
-        return [wire.decode(frame) for frame in frames]
-
-    def topics(self) -> list[Topic]:
-        return [topic for topic, _ in self.taken()]
-
-
-class World:
-    """A service and its surroundings; ``step`` runs its loop once."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.kernel, self.proc, self.feed = FakeKernel(), FakeProc(), FakeFeed()
-        self.host = FakeHost()
-        self.signals = FakeSignals()
-        options = StoreOptions(2 * SECOND, 60 * SECOND, 60, lambda *_: True)
-        store = Store(options, factories.STARTED_NS)
-        clock = Clock(
-            boot=lambda: factories.STARTED_NS + self.now,
-            wall=lambda: factories.WALL_NS + self.now,
-            monotonic=lambda: self.now,
-        )
-        identity = RunIdentity("host", "boot", "epoch", 1, 0)
-        log = logging.getLogger("test")
-        self.collector = Collector(
-            *(self.kernel, self.proc, store, identity, clock),
-            host=self.host,
-            containers=NameLookup(None, log),
-        )
-        self.service = Service(self.collector, self.feed, SECOND, clock, log)
-        self.service.start()
-
-    def step(self, now: int | None = None) -> bool:
-        self.now = self.now if now is None else now
-        return self.service.step(self.kernel.events_fd, self.signals, wait_ns=0)
-
-    def message(self) -> Message:
-        message = self.collector.message(ALL)
-        assert message is not None
-        return message
-
-    def close(self) -> None:
-        self.kernel.close()
-        self.signals.close()
+from tests.service_world import ALL, SECOND, World
 
 
 @pytest.fixture
@@ -193,7 +107,7 @@ def test_a_new_name_is_in_the_snapshot_of_the_tick_that_finds_it(world: World) -
 
 def test_a_cgroup_that_the_kernel_cannot_name_is_looked_up(world: World) -> None:
     world.proc.processes = [factories.seen(cgroup=b"/docker/" + b"0a" * 32)]
-    world.proc.scan = lambda skip: []  # type: ignore[method-assign] # not found that way here
+    world.proc.pids = lambda: []  # type: ignore[method-assign] # not found that way here
     world.kernel.events = [factories.seen(cgroup=None)]
     world.step()
     assert process(world.message())["container"] == b"docker:" + b"0a" * 32
@@ -406,6 +320,21 @@ def test_frames_take_half_of_an_interval_at_most_and_the_rest_comes_first_in_the
         world.step(tick * SECOND + 900_000_000)  # there is time, but not for frames
         seen.append(world.feed.topics())
     assert seen == [topics[:3], [*topics[3:], topics[0]], topics[1:4]]
+
+
+def test_hundreds_of_topics_of_some_users_hold_up_no_other_user(world: World) -> None:
+    greedy = [Topic(uid, "flows", pid) for uid in range(1, 9) for pid in range(160)]
+    honest = [Topic(None, "processes"), Topic(1000, "processes"), Topic(1000, "flows")]
+    world.feed.want(*greedy, *honest)
+    world.step()
+    for tick in range(1, 6):
+        world.feed.room = 40  # of 1,283
+        world.feed.taken()
+        world.step(tick * SECOND)
+        served = world.feed.topics()
+        assert len(served) == 40
+        assert set(honest) <= set(served)
+        assert len({topic.uid for topic in served}) == 10
 
 
 def test_a_new_publisher_starts_with_nothing_wanted(world: World) -> None:

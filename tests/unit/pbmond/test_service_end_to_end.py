@@ -14,10 +14,11 @@ import pytest
 import zmq
 
 from pbmond import wire
+from pbmond.children.starter import Starter
 from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.containers.asking import NameLookup
 from pbmond.patience import patient
-from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.publish.supervisor import Supervisor
 from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.system.rundir import hold
@@ -50,8 +51,10 @@ class Running:
         )
         self.held = ExitStack()
         listener = self.held.enter_context(hold(directory))
-        spawn = spawn_publisher(listener, nobody.pw_uid, nobody.pw_gid, "pbmon")
-        self.supervisor = Supervisor(spawn, log)
+        starter = self.held.enter_context(
+            Starter(listener, nobody.pw_uid, nobody.pw_gid, "pbmon", log)
+        )
+        self.supervisor = Supervisor(starter.publisher, log)
         service = Service(collector, self.supervisor, SECOND // 10, clock, log)
         self.signals = FakeSignals()
         self.thread = threading.Thread(

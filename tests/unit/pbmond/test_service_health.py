@@ -48,6 +48,7 @@ def test_a_complete_health_object_has_everything_in_the_contract() -> None:
         "began_ns": 5,
         "lost": {"events": 0},
         "lost_interval": {"events": 0},
+        "postponed": {"looks": 0, "cut": 0, "listed": 0, "cgroups": 0},
         "modes": {"sockets": "tracepoint"},
         "unseen": ["io_uring"],
         "maps": MAPS,

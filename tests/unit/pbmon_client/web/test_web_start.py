@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from client_process import ROOT
 
+from pbmon_client.web import start
 from pbmon_client.web.access import TokenError, token_of
 from pbmon_client.web.options import parse
 
@@ -94,3 +96,18 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "pbmon-client: web needs fastapi: pip install 'pbmon[web]'\n"
+
+
+def test_what_is_too_old_is_named_with_the_version_that_is_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in Debian 12 and 13, whose FastAPI is older."""
+    versions = {"fastapi": "0.92.0", "uvicorn": "0.40"}
+    wanted = ["urwid>=2", "fastapi>=0.120; extra == 'web'", 'uvicorn>=0.40; extra == "web"']
+    monkeypatch.setattr(metadata, "requires", lambda _name: wanted)
+    monkeypatch.setattr(metadata, "version", versions.__getitem__)
+    assert start.main([]) == 1
+    assert capsys.readouterr().err == (
+        "pbmon-client: web needs fastapi 0.120 or newer (here is 0.92.0): "
+        "pip install 'pbmon[web]'\n"
+    )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pbmond.containers.asking import HelperProcess, NameLookup, spawn_helper
+from pbmond.children.starter import Starter
+from pbmond.containers.asking import NameLookup
 from pbmond.containers.helper import answer, cgroup_mounts
 from pbmond.containers.names import NONE, ContainerNames
 from pbmond.containers.trusted_files import TrustedFiles
@@ -76,16 +77,14 @@ def test_whole_hierarchies_are_found_where_they_are_mounted() -> None:
 
 
 @ROOT
-def test_the_process_may_read_and_nothing_else() -> None:
+def test_the_process_answers_and_may_read_and_nothing_else() -> None:
     nobody = pwd.getpwnam("nobody")
-    started: list[HelperProcess] = []
-
-    def spawn(theirs: socket.socket) -> HelperProcess:
-        started.append(spawn_helper(nobody.pw_uid, nobody.pw_gid)(theirs))
-        return started[-1]
-
-    names = NameLookup(spawn, logging.getLogger("test"))
-    try:
+    log = logging.getLogger("test")
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        Starter(listener, nobody.pw_uid, nobody.pw_gid, "pbmon", log) as starter,
+    ):
+        names = NameLookup(starter.names_reader, log)
         names.see([(f"/{ID}".encode(), 0)], time.monotonic_ns())
         pid, fd = names.pid, names.fd
         assert pid is not None
@@ -101,8 +100,4 @@ def test_the_process_may_read_and_nothing_else() -> None:
         names.take(time.monotonic_ns())
         assert names.pid == pid, "the answer was refused"
         assert names.names() == {}
-    finally:
         names.close()
-        for process in started:
-            os.waitpid(process.pid, 0)
-            process.poll()

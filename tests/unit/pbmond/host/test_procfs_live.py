@@ -47,7 +47,8 @@ def test_this_process_reads_itself(tmp_path: Path) -> None:
     assert seen.exe == bytes(Path("/proc/self/exe").readlink())
     assert seen.netns == Path("/proc/self/ns/net").stat().st_ino
     assert seen.start_ns <= seen.time_ns
-    assert pid in {other.pid for other in root.scan()}
+    assert pid in root.pids()
+    assert root.owner(pid) == seen.uid
 
 
 def test_a_listening_port_is_found() -> None:

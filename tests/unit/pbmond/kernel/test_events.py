@@ -24,9 +24,11 @@ def named(
     *,
     whole: int = 1,
     magic: int = 0xEF53,
+    viewer: int = 1000,
 ) -> bytes:
     sizes = (len(path), len(cmdline), len(cgroup))
-    name = events.NAME.pack(7, 1000, 4026531840, *sizes, whole, magic, 12, b"worker\0stale")
+    told = (7, 1000, 4026531840)
+    name = events.NAME.pack(*told, *sizes, whole, magic, 12, b"worker\0stale", viewer)
     return head(kind, 99) + name + path + cmdline + cgroup
 
 
@@ -43,6 +45,7 @@ def test_a_process_has_its_names_put_in_order() -> None:
         time_ns=TIME_NS,
         ppid=7,
         uid=1000,
+        viewer=1000,
         name=b"worker",
         exe=b"/usr/bin/cat",
         cmdline=b"cat\0-n\0",

@@ -18,7 +18,9 @@ KNOWN = Map("known_requests", bpf.LRU_HASH, 24, 56, 8192)
 def request(flows: int = 1000) -> LoadRequest:
     tables = tuple(TableLayout(name, *each, flows) for name, each in TABLE_SIZES.items())
     return LoadRequest(
-        "auto", "auto", "auto", tables, 100, 1 << 22, "bpf", "bpf/headers", debug=False
+        *("auto", "auto", "auto", tables, 100, 1 << 22, "bpf", "bpf/headers"),
+        debug=False,
+        allow_unsafe_code=False,
     )
 
 

@@ -19,11 +19,13 @@ from pathlib import Path
 import pytest
 import zmq
 
+from pbmond.children.starter import Starter
 from pbmond.patience import patient
 from pbmond.publish.channel import Demand, pair
-from pbmond.publish.grants import COST_PER_USER, PROCESS_COST, Grants
-from pbmond.publish.publisher import NAME, REFUSALS, Publisher, SenderUnknownError, open_socket
-from pbmond.publish.supervisor import Supervisor, spawn_publisher
+from pbmond.publish.grants import COST_PER_USER, PROCESS_COST
+from pbmond.publish.publisher import NAME
+from pbmond.publish.supervisor import Supervisor
+from pbmond.publish.viewers import REFUSALS
 from pbmond.system.rundir import hold
 from pbmond.wire import NOT_YOURS, Topic, refusal
 
@@ -42,8 +44,11 @@ class Stage:
         self.path = directory / "pbmond.sock"
         self.held = contextlib.ExitStack()
         self.listener = self.held.enter_context(hold(directory))
-        spawn = spawn_publisher(self.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
-        self.supervisor = Supervisor(spawn, logging.getLogger("test"))
+        log = logging.getLogger("test")
+        self.starter = self.held.enter_context(
+            Starter(self.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon", log)
+        )
+        self.supervisor = Supervisor(self.starter.publisher, log)
         self.demands: list[Demand] = []
         self.viewers: list[subprocess.Popen[str]] = []
         self.context = zmq.Context()
@@ -204,7 +209,7 @@ def test_it_has_no_privileges_left(stage: Stage) -> None:
     stage.demanded(ALL)
     pid = stage.supervisor.pid
     assert pid is not None
-    for task in Path(f"/proc/{pid}/task").iterdir():  # libzmq's threads too
+    for task in Path(f"/proc/{pid}/task").iterdir():
         found = status(int(task.name))
         assert found["Uid"].split() == [str(NOBODY.pw_uid)] * 4
         assert found["Gid"].split() == [str(NOBODY.pw_gid)] * 4
@@ -218,18 +223,22 @@ def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     loaded = {name for name in out.stdout.split() if name.split(".")[0] in ("numpy", "pbmond")}
     assert loaded == {
-        *("pbmond", "pbmond.fields", "pbmond.wire", "pbmond.system", "pbmond.system.privileges"),
-        *("pbmond.publish", "pbmond.publish.channel", "pbmond.publish.grants"),
-        "pbmond.publish.publisher",
+        *("pbmond", "pbmond.bounds", "pbmond.fields", "pbmond.wire"),
+        *("pbmond.system", "pbmond.system.privileges"),
+        *("pbmond.system.rights", "pbmond.system.seccomp", "pbmond.system.syscalls"),
+        *("pbmond.publish", "pbmond.publish.admission", "pbmond.publish.channel"),
+        *("pbmond.publish.complaints", "pbmond.publish.grants", "pbmond.publish.membership"),
+        *("pbmond.publish.peers", "pbmond.publish.publisher", "pbmond.publish.shares"),
+        *("pbmond.publish.viewers", "pbmond.publish.zmtp"),
     }
+    assert not {"zmq", "logging", "subprocess"} & set(out.stdout.split())
 
 
 def test_it_ends_with_its_collector(stage: Stage) -> None:
-    spawn = spawn_publisher(stage.listener, NOBODY.pw_uid, NOBODY.pw_gid, "pbmon")
     ours, theirs = pair()
     with ours:
         with theirs:
-            child = spawn(theirs)
+            child = stage.starter.publisher(theirs)
         sock = stage.subscriber(ALL)
         assert select.select([ours], [], [], PATIENCE_S)[0], "it does not serve"
     assert child.wait(PATIENCE_S) == 0
@@ -255,61 +264,6 @@ def test_when_killed_it_is_replaced_and_viewers_reconnect_by_themselves(stage: S
     stage.demanded(ALL)
     stage.send(ALL)
     assert sock.recv() == b"all/processes\0xxxxx"
-
-
-@contextlib.contextmanager
-def attacked(stage: Stage, attacker: int) -> Iterator[tuple[zmq.Socket[bytes], Publisher]]:
-    """Yield libzmq in this process, with one message and two subscriptions in its queue.
-
-    The first message is no subscription, the next is root's, the last the attacker's again: this
-    makes libzmq give to the attacker what is granted to root.
-    """
-    path = stage.path.with_name("other.sock")
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(path))
-    path.chmod(0o666)
-    listening.listen()
-    xpub = open_socket(stage.context, listening.detach())
-    stage.sockets.append(xpub)
-
-    def queued() -> None:
-        time.sleep(0.2)
-        xpub.getsockopt(zmq.EVENTS)  # has libzmq put what came into its queue, in this order
-
-    stage.path = path
-    viewer = stage.viewer(attacker, "s78", ".", f"+{ALL}", "=500")
-    assert xpub.poll(int(PATIENCE_S * 1000))
-    stage.subscriber(ALL)
-    queued()
-    viewer.stdin.write("\n")  # type: ignore[union-attr]  # a pipe
-    viewer.stdin.flush()  # type: ignore[union-attr]
-    queued()
-    ours, theirs = pair()
-    with ours, theirs:
-        yield xpub, Publisher(xpub, theirs, Grants(lambda uid: uid == 0))
-        xpub.send(b"all/processes\0secret")
-        assert viewer.communicate()[0] == "done\n"
-
-
-def test_a_message_that_is_no_subscription_never_moves_roots_grant_to_a_user(stage: Stage) -> None:
-    # Root's subscription cannot be granted any more, so that all have to ask again.
-    with (
-        attacked(stage, ALICE) as (_, publisher),
-        pytest.raises(SenderUnknownError, match=str(ALICE)),
-    ):
-        publisher.subscriptions()
-
-
-def test_a_message_that_is_no_subscription_costs_its_user_what_he_asked_for(stage: Stage) -> None:
-    with attacked(stage, 0) as (xpub, publisher):
-        publisher.subscriptions()
-        sock = stage.subscriber(Topic(0, "processes"))
-        # The first thing to read may be the end of a viewer, and the subscription come later.
-        deadline = time.monotonic() + PATIENCE_S
-        while not sock.poll(50) and time.monotonic() < deadline:
-            publisher.subscriptions()
-            xpub.send(b"uid/0/processes\0")
-        assert sock.recv() == b"uid/0/processes\0"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from pbmond.patience import VARIABLE
 from pbmond.publish import supervisor as supervisor_module
 from pbmond.publish.channel import (
+    BEAT,
     CANNOT_BECOME,
     READY,
     RECORD,
@@ -138,6 +139,32 @@ def test_a_publisher_that_sends_nonsense_is_replaced(nursery: Nursery, record: b
     assert nursery.supervisor.receive() == []
     assert nursery.children[0].killed
     assert nursery.supervisor.fd is None
+
+
+def test_a_publisher_that_gives_no_sign_of_life_is_replaced_without_any_viewer(
+    nursery: Nursery,
+) -> None:
+    supervisor = nursery.supervisor
+    supervisor.ensure(0)
+    for now in range(0, 3 * HUNG_NS, HUNG_NS // 2):
+        nursery.children[0].feed.send(BEAT)
+        assert supervisor.receive() == []
+        assert not supervisor.ensure(now)
+    last = now
+    assert not supervisor.ensure(last + HUNG_NS)
+    assert not nursery.children[0].killed
+    assert supervisor.ensure(last + HUNG_NS + 1)  # another one, at once
+    assert nursery.children[0].killed
+    assert len(nursery.children) == 2
+
+
+def test_a_collector_that_was_stopped_itself_blames_no_publisher(nursery: Nursery) -> None:
+    nursery.supervisor.ensure(0)
+    nursery.children[0].feed.send(BEAT)
+    assert not nursery.supervisor.ensure(1000 * HUNG_NS)  # before it has listened
+    assert nursery.supervisor.receive() == []
+    assert not nursery.supervisor.ensure(1000 * HUNG_NS + 1)
+    assert not nursery.children[0].killed
 
 
 @pytest.mark.parametrize("factor", [1, 10])

@@ -416,7 +416,7 @@ def test_what_is_due_and_must_wait_is_told() -> None:
     store.apply(make.reading(1, events=[make.seen(pid, time_s=0) for pid in range(1, 8)]))
     store.apply(make.reading(2, flows=[flow(pid, pid=pid) for pid in range(1, 6)]))
     due = store.due(2)
-    assert (len(due.keys), due.waiting, due.oldest_ns) == (2, 3, 2 * make.SECOND)
+    assert (len(due.keys), len(due.beyond), due.oldest_ns) == (2, 3, 2 * make.SECOND)
 
 
 def test_a_process_whose_disk_bytes_moved_is_due_again() -> None:

@@ -1,0 +1,118 @@
+"""What the daemon's memory does while processes and viewers come and go, and afterwards.
+
+Run as root: ``.venv/bin/python tests/bench/churn_memory.py``. By default ten minutes of
+200 processes a second with 50 viewers a second, then two of rest; ``--seconds 120`` shows the same
+in short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import zmq
+
+from pbmond.selftest.private_daemon import Daemon
+
+#: Starts processes that move a few bytes and end, at a steady rate, until standard input ends.
+_CHURN = """
+import os, select, sys, time
+pause, due = 1 / float(sys.argv[1]), time.monotonic()
+while True:
+    due = max(due + pause, time.monotonic() - 1)
+    if select.select([0], [], [], max(0, due - time.monotonic()))[0]:
+        sys.exit()
+    os.waitpid(os.posix_spawn("/bin/head", ["head", "-c", "10", "/dev/zero"], {},
+                              file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", 1, 0)]), 0)
+"""
+#: How many viewers are there at once; the oldest leaves when another comes.
+_AT_ONCE = 25
+
+
+def rss_mb(pid: int) -> float:
+    """Return the memory of a process in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / 1e6
+
+
+@contextmanager
+def churn(per_second: float) -> Iterator[None]:
+    """Start and end so many processes a second."""
+    command = [sys.executable, "-I", "-S", "-c", _CHURN, str(per_second)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as made:
+        try:
+            yield
+        finally:
+            assert made.stdin is not None
+            made.stdin.close()
+
+
+class Visitors:
+    """Viewers that come, ask for everything, and go."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._address = daemon.address
+        self._context = zmq.Context()
+        self._here: list[zmq.Socket[bytes]] = []
+
+    def come_and_go(self, seconds: float, per_second: float) -> None:
+        """Spend so much time with ``per_second`` viewers coming."""
+        began = time.monotonic()
+        for number in range(round(seconds * per_second)):
+            time.sleep(max(0.0, began + number / per_second - time.monotonic()))
+            one = self._context.socket(zmq.SUB)
+            one.setsockopt(zmq.RCVHWM, 2)
+            one.setsockopt(zmq.SUBSCRIBE, (b"all/processes", b"all/flows")[number % 2])
+            one.connect(self._address)
+            self._here.append(one)
+            if len(self._here) > _AT_ONCE:
+                self._here.pop(0).close(0)
+
+    def leave(self) -> None:
+        """End them all."""
+        while self._here:
+            self._here.pop().close(0)
+        self._context.term()
+
+
+def main() -> int:
+    """Print the memory of collector and publisher every ten seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--rest", type=float, default=120)
+    parser.add_argument("--processes", type=float, default=200, help="a second")
+    parser.add_argument("--viewers", type=float, default=50, help="a second")
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Daemon(Path(scratch), interval_s=1.0, topic=b"all/processes", exited_linger_s=10) as daemon,
+    ):
+
+        def say(what: str) -> None:
+            rows = daemon.snapshot().processes.length
+            collector, publisher = rss_mb(daemon.process.pid), rss_mb(daemon.publisher())
+            figures = f"collector {collector:6.1f} MB, publisher {publisher:6.1f} MB, {rows} rows"
+            print(f"{what:9} {figures}", flush=True)
+
+        say("start")
+        visitors = Visitors(daemon)
+        with churn(options.processes):
+            for second in range(0, round(options.seconds), 10):
+                visitors.come_and_go(10, options.viewers)
+                say(f"{second + 10} s")
+        visitors.leave()
+        for second in range(0, round(options.rest), 10):
+            time.sleep(10)
+            say(f"rest {second + 10} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
