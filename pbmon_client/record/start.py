@@ -1,0 +1,45 @@
+"""The command ``pbmon-client record``: records, and ends well when it is told to."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pbmon_client.data.text import safe_text
+from pbmon_client.record import options
+from pbmon_client.subscription import SubscriptionError, SubscriptionRefused, wrong_schema_words
+from pbmond.wire import WireError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Record until the end; return the exit status. Mistakes in ``arguments`` are SystemExit 2."""
+    chosen = options.parse(arguments)
+    from pbmon_client.record import recorder  # noqa: PLC0415 - loads numpy
+
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        recorder.run(chosen)
+    except SubscriptionRefused as error:
+        return _failed(f"{error}: only root and the group that sees everybody can record")
+    except SubscriptionError as error:
+        return _failed(str(error))
+    except WireError as error:
+        return _failed(wrong_schema_words(error))
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _failed(f"cannot record: {where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _end(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _failed(words: str) -> int:
+    if sys.stderr is not None:
+        sys.stderr.write(f"pbmon-client: {safe_text(words)}\n")
+    return 1
