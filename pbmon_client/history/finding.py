@@ -31,7 +31,7 @@ class Selected:
 
 
 @dataclass(slots=True)
-class Found:
+class FoundBuckets:
     """What a query read: buckets, and what it could not read."""
 
     selected: list[Selected] = field(default_factory=list)
@@ -88,9 +88,9 @@ class Finder:
         self._loaded.move_to_end(block)
         return loaded
 
-    def find(self, wanted: Iterable[Piece]) -> Found:
+    def find(self, wanted: Iterable[Piece]) -> FoundBuckets:
         """Return the buckets of some pieces of a range."""
-        found = Found()
+        found = FoundBuckets()
         for piece in wanted:
             found.missing += [
                 each
@@ -117,7 +117,7 @@ class Finder:
         found.selected.sort(key=lambda each: each.block.header.first)
         return found
 
-    def parts(self, found: Found, table: str, pids: Any) -> list[Part]:  # noqa: ANN401
+    def parts(self, found: FoundBuckets, table: str, pids: Any) -> list[Part]:  # noqa: ANN401
         """Return the rows of a table; ``pids`` None is those of all processes."""
         parts = []
         for each in list(found.selected):

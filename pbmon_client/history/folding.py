@@ -92,8 +92,10 @@ def _fewer_processes(cells: Cells, handles: Handles, most: int) -> tuple[Cells, 
         cells = _moved(cells, to)
         went = {row: to.get(target, target) for row, target in {**to, **went}.items()}
         # The busiest folded rows stay as they are too.
-        others = ~np.isin(cells.handles, [*busy])
-        rest = _quiet(Cells(cells.keys[others], cells.values[others]), PROCESSES, most)
+        is_other = ~np.isin(cells.handles, [*busy])
+        other = Cells(cells.keys[is_other], cells.values[is_other])
+        rest = _quiet(other, PROCESSES, most)
+        busy.update({*other.handles.tolist()}.difference(rest))
     return cells, {row: target for row, target in went.items() if row != target}
 
 

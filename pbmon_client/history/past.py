@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pbmon_client.history.finding import Finder, Found, Selected, equal, unreadable
+from pbmon_client.history.finding import Finder, FoundBuckets, Selected, equal, unreadable
 from pbmon_client.history.index import Indexer, TailBlock
 from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS
 from pbmon_client.history.loading import DAMAGE, LoadedBlock
@@ -106,7 +106,7 @@ class Past:
         )
 
     def _rows(
-        self, found: Found, *, flows: bool, top: int | None, by: Sequence[str] | None
+        self, found: FoundBuckets, *, flows: bool, top: int | None, by: Sequence[str] | None
     ) -> tuple[dict[str, SummedRows], Ints]:
         """Return the tables, and the sums of all processes."""
         rows = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
@@ -121,7 +121,7 @@ class Past:
             tables[table] = some if top is None else some.take(_busiest(some, top, by))
         return tables, every
 
-    def _totals(self, found: Found, processes: Ints) -> tuple[Ints, Ints]:
+    def _totals(self, found: FoundBuckets, processes: Ints) -> tuple[Ints, Ints]:
         """Return the totals of the range, and what of them no process has."""
         if self._uid is not None:
             return processes, np.zeros_like(processes)
@@ -242,7 +242,7 @@ class Past:
             loaded = self._finder.load(block)
             if not isinstance(loaded, Missing):
                 whole = Selected(loaded, np.ones(header.buckets, np.bool_))
-                return Found([whole]).spans()
+                return FoundBuckets([whole]).spans()
         return [TimeSpan(header.since_ns, header.time_ns)]
 
 
@@ -252,7 +252,7 @@ def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
     return np.argsort(-rows.sums[:, wanted].sum(axis=1), kind="stable")[:top]
 
 
-def _newest(found: Found, until_ns: int) -> dict[str, Any]:
+def _newest(found: FoundBuckets, until_ns: int) -> dict[str, Any]:
     """Return the words of the newest tick that was found."""
     if not found.selected:
         return {"now_ns": 0, "number": 0, "host": "", "boot_id": "", "epoch": ""}
@@ -266,7 +266,7 @@ def _newest(found: Found, until_ns: int) -> dict[str, Any]:
     }
 
 
-def _reasons(found: Found, begin: int, end: int) -> list[str]:
+def _reasons(found: FoundBuckets, begin: int, end: int) -> list[str]:
     """Say what is missing of a range that ends before or at the newest tick."""
     covered_ns, ticks = found.covered()
     reasons = []

@@ -180,6 +180,7 @@ def _renumbered(
     """Return the cells by our handles and counters; counters that we do not know are left out."""
     ours = {name: place for place, name in enumerate(handles.layout.counters)}
     places = np.array([ours.get(name, -1) for name in counters], np.int64)[keys & COUNTER_MASK]
-    owners = np.array([known[handle] for handle in (keys >> COUNTER_BITS).tolist()], np.int64)
+    told, place = np.unique(keys >> COUNTER_BITS, return_inverse=True)
+    owners = np.array([known[handle] for handle in told.tolist()], np.int64)[place]
     taken = places >= 0
     return Cells(*summed(owners[taken] << COUNTER_BITS | places[taken], values[taken]))

@@ -28,9 +28,9 @@ class Tier:
 
 #: From the finest to the coarsest.
 TIERS: Final = (
-    Tier(1, _MINUTE, _HOUR, 6 * _HOUR, 0.25, 128, 48),
-    Tier(10, 10 * _MINUTE, 6 * _HOUR, 7 * _DAY, 0.5, 128, 24),
-    Tier(_MINUTE, _HOUR, _DAY, 30 * _DAY, 0.2, 192, 40),
+    Tier(1, _MINUTE, _HOUR, 6 * _HOUR, 0.25, 128, 32),
+    Tier(10, 10 * _MINUTE, 6 * _HOUR, 7 * _DAY, 0.5, 112, 16),
+    Tier(_MINUTE, _HOUR, _DAY, 30 * _DAY, 0.2, 160, 24),
     Tier(_HOUR, 6 * _HOUR, 30 * _DAY, 366 * _DAY, 0.05, 400, 150),
 )
 #: What a bucket hands to the next tier: more rows than are written, so that few fold early.

@@ -63,7 +63,9 @@ def test_a_range_is_a_snapshot_that_filters_and_columns_work_on(tmp_path: Path) 
     ticks = [make.tick((START + second) * SECOND, tables, deltas) for second in range(60)]
     message = record(tmp_path, ticks).message(START, START + 60)
     assert message.health == {"status": "complete", "reasons": []}
-    wire.check_coverage(message.coverage)
+    assert message.coverage.keys() == wire.COVERAGE.keys()
+    for part, kinds in wire.COVERAGE_PARTS.items():
+        assert "name" in kinds or message.coverage[part].keys() == kinds.keys()
     for name, columns in wire.TABLES.items():
         assert getattr(message, name).columns.keys() == columns.keys()
     expression = parse("remote_port = 6001 and unit = app-4.service")
