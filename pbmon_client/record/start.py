@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import NoReturn
 
 from pbmon_client.data.text import safe_text
@@ -16,6 +18,9 @@ from pbmond.wire import WireError
 def main(arguments: Sequence[str]) -> int:
     """Record until the end; return the exit status. Mistakes in ``arguments`` are SystemExit 2."""
     chosen = options.parse(arguments)
+    if find_spec("numpy") is None:
+        return _failed("record needs numpy: install python3-numpy, or pip install 'pbmon[daemon]'")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts a thread per core, with buffers
     from pbmon_client.record import recorder  # noqa: PLC0415 - loads numpy
 
     signal.signal(signal.SIGTERM, _end)
