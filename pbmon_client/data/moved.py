@@ -25,7 +25,7 @@ from pbmond.moved_wire import (
 )
 from pbmond.wire import Table, WireError
 
-Ints = npt.NDArray[np.int64]
+Int64s = npt.NDArray[np.int64]
 #: A row: the values of the columns that the reader was asked for, as the wire has them.
 RowValues = tuple[Any, ...]
 #: Columns that a reader can be asked for, by table.
@@ -44,7 +44,7 @@ class Increases:
 
     ids: Sequence[int]
     rows: Sequence[RowValues]
-    counters: Ints
+    counters: Int64s
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Happened:
     interval_ns: int
     lost: Mapping[str, int]
     missed: int
-    missed_totals: Ints
-    totals: Ints
+    missed_totals: Int64s
+    totals: Int64s
     tables: Mapping[str, Increases]
 
 

@@ -26,18 +26,22 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     try:
         recorder.run(chosen)
-    except SubscriptionRefused as error:
-        return _failed(f"{error}: only root and the group that sees everybody can record")
-    except SubscriptionError as error:
-        return _failed(str(error))
-    except WireError as error:
-        return _failed(wrong_schema_words(error))
-    except OSError as error:
-        where = "" if error.filename is None else f"{error.filename}: "
-        return _failed(f"cannot record: {where}{error.strerror or error}")
+    except (SubscriptionError, WireError, OSError) as error:
+        return _failed(_words(error))
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _words(error: SubscriptionError | WireError | OSError) -> str:
+    if isinstance(error, SubscriptionRefused):
+        return f"{error}: only root and the group that sees everybody can record"
+    if isinstance(error, WireError):
+        return wrong_schema_words(error)
+    if isinstance(error, OSError):
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"cannot record: {where}{error.strerror or error}"
+    return str(error)
 
 
 def _end(_signal: int, _frame: object) -> NoReturn:
