@@ -22,8 +22,9 @@ from pbmond.wire import FRAME_BYTES, WireError
 _MORE, _LONG, _COMMAND = 1, 2, 4  # flags of a frame
 _GREETING_BYTES: Final = 64
 _SIGNATURE: Final = b"\xff" + bytes(8) + b"\x7f"
+_MECHANISM: Final = b"NULL".ljust(20, b"\0")
 _OPENING: Final = (
-    (_SIGNATURE + b"\3\0" + b"NULL".ljust(20, b"\0")).ljust(_GREETING_BYTES, b"\0")
+    (_SIGNATURE + b"\3\0" + _MECHANISM).ljust(_GREETING_BYTES, b"\0")
     + b"\4\x19\5READY\x0bSocket-Type\0\0\0\3SUB"
 )  # fmt: skip
 _HEAD_BYTES, _LONG_HEAD_BYTES = 2, 9
@@ -172,7 +173,8 @@ class Connection:
     def _is_understood(self, done: bytearray) -> bool:
         """Take a greeting, the head of a frame, or READY; return whether it is one."""
         if not self._greeted:
-            self._greeted = done[0] == 0xFF and bool(done[9] & 1) and done[10] >= 3
+            is_zmtp = done[0] == _SIGNATURE[0] and done[9] & 1 and done[10] >= 3
+            self._greeted = bool(is_zmtp) and done[12:32] == _MECHANISM
             self._expect(_HEAD_BYTES)
             return self._greeted
         if self._body:
@@ -187,7 +189,7 @@ class Connection:
         if head[0] & _LONG and len(head) < _LONG_HEAD_BYTES:
             self._buffer = head + bytes(_LONG_HEAD_BYTES - _HEAD_BYTES)
             return True
-        if head[0] & _MORE:
+        if self._ready and head[0] & ~_LONG == _MORE:
             self._break_off(math.inf)
             raise WireError("a message of several parts")
         size = int.from_bytes(head[1:], "big")
