@@ -151,9 +151,8 @@ class Connection:
                 self._expect(_HEAD_BYTES)
                 self.broke_off, self._pause_s = False, _PAUSE_S
                 return memoryview(done).toreadonly()
-            if not self._is_understood(done):
+            if not self._is_understood(done) and self._socket is not None:
                 self._break_off(math.inf)
-                break
         return None
 
     def _fill(self) -> bool:
