@@ -25,8 +25,8 @@ from pbmond.selftest.private_daemon import Daemon
 from tests.web.servers import Server, opened, serving
 from tests.web.servers import until as until_message
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "pbmon_client" / "tui"))
-from test_tui_terminal import Tmux, client
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from tmux_window import Tmux, client
 
 _PATIENCE_S: Final = patient(30.0)
 

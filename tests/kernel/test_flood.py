@@ -1,4 +1,7 @@
-"""More events than the ring buffer holds: names are missing, which is reported, and no byte is."""
+"""More events than the ring buffer holds: names are missing, which is reported, and no byte is.
+
+PBMON_FLOOD=20000 packaging/check tests/kernel/test_flood.py runs so many processes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from pbmond.selftest.private_daemon import Daemon
 from pbmond.selftest.workloads.programs import elf
 from pbmond.selftest.workloads.programs.elf import Call
 
-PROCESSES = 2_000
+PROCESSES = int(os.environ.get("PBMON_FLOOD", "2000"))
 #: With this command line, an event of a process takes so much: together, twice the ring buffer.
 ARGUMENT = 4_000
 SIZE = 641
