@@ -47,17 +47,18 @@ def mover(directory: Path) -> Path:
     return program
 
 
-def rows_of(message: wire.Message, pids: list[int]) -> dict[int, Row]:
-    """The row of each of ``pids``, which is the only one of that PID."""
-    rows = [row for row in message.processes.rows() if row["pid"] in pids]
+def rows_of(message: wire.Message, pids: set[int], since_ns: int) -> dict[int, Row]:
+    """The row of each of ``pids``, which is the only one of that PID that began since then."""
+    every = message.processes.rows()
+    rows = [row for row in every if row["pid"] in pids and row["start_ns"] > since_ns]
     found = {row["pid"]: row for row in rows}
     assert len(found) == len(rows)
     return found
 
 
-def running(message: wire.Message, pids: list[int]) -> str:
+def running(message: wire.Message, pids: set[int], since_ns: int) -> str:
     """What is missing while some of them have not ended."""
-    left = sum(row["state"] != EXITED for row in rows_of(message, pids).values())
+    left = sum(row["state"] != EXITED for row in rows_of(message, pids, since_ns).values())
     return f"the end of {left} processes" if left else ""
 
 
@@ -70,18 +71,19 @@ def test_events_that_do_not_fit_are_reported_and_take_neither_rows_nor_bytes(
     with Daemon(run_dir) as daemon:
         before = daemon.snapshot()
         os.kill(daemon.process.pid, signal.SIGSTOP)
-        pids = run_python(_SPAWN, program, PROCESSES, ARGUMENT)
+        pids = set(run_python(_SPAWN, program, PROCESSES, ARGUMENT))
         os.kill(daemon.process.pid, signal.SIGCONT)
         first = daemon.snapshot(before.now_ns)
         # The end of those whose event was lost is found by the next scan of /proc.
-        last = snapshot_when(daemon, lambda message: running(message, pids))
+        last = snapshot_when(daemon, lambda message: running(message, pids, before.now_ns))
+    assert len(pids) == PROCESSES
     assert first.health["status"] == "incomplete"
     assert "lost: events" in first.health["reasons"]
     assert first.health["lost"]["events"] > PROCESSES // 4
     for message in (first, last):
         assert_conserved(message)
         assert message.health["lost"]["bytes"] == 0
-        rows = rows_of(message, pids)
-        assert rows.keys() == set(pids)
+        rows = rows_of(message, pids, before.now_ns)
+        assert rows.keys() == pids
         assert {row["device_write_bytes"] for row in rows.values()} == {SIZE}
         assert {row["device_write_calls"] for row in rows.values()} == {1}
