@@ -74,6 +74,8 @@ def test_events_that_do_not_fit_are_reported_and_take_neither_rows_nor_bytes(
         pids = set(run_python(_SPAWN, program, PROCESSES, ARGUMENT))
         os.kill(daemon.process.pid, signal.SIGCONT)
         first = daemon.snapshot(before.now_ns)
+        while not first.health["lost"]["events"]:  # it was read before the daemon stopped
+            first = daemon.snapshot(first.now_ns)
         # The end of those whose event was lost is found by the next scan of /proc.
         last = snapshot_when(daemon, lambda message: running(message, pids, before.now_ns))
     assert len(pids) == PROCESSES
