@@ -33,7 +33,7 @@ _PATH_BYTES: Final = 107  # of sockaddr_un, without the NUL at its end
 _PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5  # before it connects again
 
 
-class Connection:
+class ServerConnection:
     """Connects to ``path``, and again whenever the connection breaks off.
 
     OSError if no socket can have that path.

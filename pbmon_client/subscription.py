@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, Self
 
-from pbmon_client.connection import Connection
+from pbmon_client.connection import ServerConnection
 from pbmond.wire import (
     FRAME_BYTES,
     NOT_YOURS,
@@ -66,7 +66,7 @@ class Subscription:
         self._signal_fd = signal_fd
         self._flood = _Flood()
         try:
-            self._connection = Connection(path)
+            self._connection = ServerConnection(path)
         except OSError as error:
             raise SubscriptionError(f"cannot use {path!r} as a socket: {error.strerror}") from None
         self._ask(self._all)

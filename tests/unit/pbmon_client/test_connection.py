@@ -15,7 +15,7 @@ import pytest
 from fake_publisher import PATIENCE_S, Publisher
 
 from pbmon_client import connection
-from pbmon_client.connection import Connection
+from pbmon_client.connection import ServerConnection
 from pbmond import bounds
 from pbmond.wire import WireError
 
@@ -23,8 +23,8 @@ _TOPIC: Final = b"all/processes"
 
 
 @contextlib.contextmanager
-def connected(path: Path) -> Iterator[Connection]:
-    with contextlib.closing(Connection(str(path))) as made:
+def connected(path: Path) -> Iterator[ServerConnection]:
+    with contextlib.closing(ServerConnection(str(path))) as made:
         made.subscribe(_TOPIC)
         yield made
 
@@ -36,7 +36,7 @@ def until(done: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def next_frame(made: Connection) -> bytes:
+def next_frame(made: ServerConnection) -> bytes:
     found: list[memoryview] = []
 
     def take() -> bool:
@@ -49,7 +49,7 @@ def next_frame(made: Connection) -> bytes:
     return bytes(found[0])
 
 
-def broken(made: Connection) -> bool:
+def broken(made: ServerConnection) -> bool:
     return made.take() is None and made.broke_off
 
 
