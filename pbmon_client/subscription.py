@@ -1,18 +1,18 @@
-"""The subscription: the daemon's frames (zmq), decoded, in the widest scope that it grants."""
+"""The subscription: the daemon's frames, decoded, in the widest scope that it grants."""
 
 from __future__ import annotations
 
+import math
 import os
+import select
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from math import ceil
+from contextlib import contextmanager
 from typing import Final, Self
 
-import zmq
-
+from pbmon_client.connection import ServerConnection
 from pbmond.wire import (
     FRAME_BYTES,
     NOT_YOURS,
@@ -25,7 +25,6 @@ from pbmond.wire import (
     topic_of,
 )
 
-_QUEUE: Final = 4  # messages; a viewer that falls behind needs only the newest
 #: Messages in a second that no daemon sends: ten, and what waited while this process was stopped.
 _FLOOD: Final = 250
 _FLOOD_PAUSE_S: Final = 0.05
@@ -63,39 +62,14 @@ class Subscription:
         self._uid: Final = uid
         self._name_topics(kind, pid)
         self._scope = "all"  # granted, or asked for
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
         self._output_fd = output_fd
         self._signal_fd = signal_fd
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        if output_fd is not None:
-            self._poller.register(output_fd, zmq.POLLERR)
-        if signal_fd is not None:
-            self._poller.register(signal_fd, zmq.POLLIN)
-        self._watch: zmq.Socket[bytes] = self._socket.get_monitor_socket(
-            zmq.EVENT_DISCONNECTED
-            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-        )
-        self._broke_off = False
         self._flood = _Flood()
-        self._socket.setsockopt(zmq.LINGER, 0)
-        # libzmq ends the connection before it takes memory for a larger message.
-        self._socket.setsockopt(zmq.MAXMSGSIZE, FRAME_BYTES)
-        self._socket.setsockopt(zmq.RCVHWM, _QUEUE)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        self._ask(self._all)
-        self._endpoint = os.fsencode(f"ipc://{path}")
         try:
-            # pyzmq accepts bytes, although its types say otherwise; a path need not be UTF-8.
-            self._socket.connect(self._endpoint)  # type: ignore[arg-type]
-        except zmq.ZMQError as error:
-            self.close()
-            raise SubscriptionError(
-                f"cannot use {path!r} as a socket: {os.strerror(error.errno or 0)}"
-            ) from None
+            self._connection = ServerConnection(path)
+        except OSError as error:
+            raise SubscriptionError(f"cannot use {path!r} as a socket: {error.strerror}") from None
+        self._ask(self._all)
 
     def __enter__(self) -> Self:
         return self
@@ -105,10 +79,7 @@ class Subscription:
 
     def close(self) -> None:
         """End the connection at once."""
-        self._socket.disable_monitor()
-        self._watch.close(0)
-        self._socket.close()
-        self._context.term()
+        self._connection.close()
 
     @property
     def scope(self) -> str:
@@ -140,7 +111,6 @@ class Subscription:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         held: memoryview | None = None
         while (frame := self._frame(deadline)) is not None:
-            self._broke_off = False
             self._flood.take()
             if (answer := refused(frame)) is not None:
                 self._on_refusal(*answer)
@@ -155,13 +125,13 @@ class Subscription:
         """Whether a message of that topic is to be shown; others begin alike, or are left over."""
         if topic == self._all and self._scope == "own":  # granted after all
             self._scope = "all"
-            self._socket.unsubscribe(self._own)
+            self._connection.unsubscribe(self._own)
         return topic == (self._all if self._scope == "all" else self._own)
 
     def _on_refusal(self, topic: bytes, why: str) -> None:
         if topic not in (self._all, self._own):
             return  # no longer asked for
-        self._socket.unsubscribe(topic)
+        self._connection.unsubscribe(topic)
         if topic == self._all and self._scope == "own":
             return  # a second try
         if topic == self._all != self._own and why == NOT_YOURS:
@@ -184,53 +154,56 @@ class Subscription:
     def retarget(self, kind: str, pid: int | None = None) -> None:
         """Ask for other snapshots from now on; messages of the old topic are dropped."""
         for topic in (self._all, self._own):
-            self._socket.unsubscribe(topic)
+            self._connection.unsubscribe(topic)
         self._name_topics(kind, pid)
         self._ask(self._all if self._scope == "all" else self._own)
 
     def start_over(self) -> None:
         """Ask for the widest scope again: a restarted daemon may grant another one."""
-        if self.breaks_off:
-            # libzmq does not try again where a server did not keep to the protocol.
-            with suppress(zmq.ZMQError):
-                self._socket.disconnect(self._endpoint)
-            self._socket.connect(self._endpoint)  # type: ignore[arg-type]
+        self._connection.again()
         self._ask(self._all)
 
     def _ask(self, topic: bytes) -> None:
-        # Once each: libzmq counts subscriptions, and only the last unsubscription counts.
-        self._socket.unsubscribe(topic)
-        self._socket.subscribe(topic)
+        # Even if it is asked for: the daemon answers each time.
+        self._connection.unsubscribe(topic)
+        self._connection.subscribe(topic)
 
     @property
     def breaks_off(self) -> bool:
         """Whether the connection has broken off since the last message."""
-        while self._watch.poll(0):
-            self._watch.recv_multipart()
-            self._broke_off = True
-        return self._broke_off
+        return self._connection.broke_off
 
-    def join(self, poller: zmq.Poller) -> None:
-        """Register with a poller, which then wakes when there is something to receive."""
-        poller.register(self._socket, zmq.POLLIN)
+    def join(self, poller: select.poll) -> float:
+        """Register with a poller, which then wakes when there is something to receive.
+
+        Return after how many seconds ``receive`` is due although it did not wake.
+        """
+        if self._connection.fd is not None:
+            poller.register(self._connection.fd, select.POLLIN)
+        return self._connection.wait_s
 
     def _frame(self, deadline: float | None) -> memoryview | None:
         while True:
-            left = None if deadline is None else ceil(max(0.0, deadline - time.monotonic()) * 1000)
-            ready = dict(self._poller.poll(left))
-            if self._signal_fd not in ready:
-                break
-            os.read(self._signal_fd, 64)  # type: ignore[arg-type]  # what is ready is not None
+            self._wait(deadline)
+            if (frame := self._connection.take()) is not None:
+                return frame
+            if deadline is not None and time.monotonic() >= deadline:
+                self._flood.over()
+                return None
+
+    def _wait(self, deadline: float | None) -> None:
+        poller = select.poll()
+        left_s = math.inf if deadline is None else deadline - time.monotonic()
+        left_s = min(left_s, self.join(poller))
+        if self._output_fd is not None:
+            poller.register(self._output_fd, 0)  # errors are always reported
+        if self._signal_fd is not None:
+            poller.register(self._signal_fd, select.POLLIN)
+        ready = dict(poller.poll(_milliseconds(left_s)))
+        if self._signal_fd is not None and self._signal_fd in ready:
+            os.read(self._signal_fd, 64)
         if self._output_fd in ready:
             raise OutputClosed
-        if self._socket not in ready:
-            self._flood.over()
-            return None
-        # Without a copy: copying the frame of a large host would block every Python thread.
-        frame = self._socket.recv(copy=False)
-        if frame.more:
-            raise WireError("a message of several parts")
-        return frame.buffer
 
 
 class _Flood:
@@ -261,9 +234,7 @@ class _Flood:
 def woken_by_signals() -> Iterator[int]:
     """Yield a descriptor that becomes readable when a signal comes.
 
-    Without it a signal may go unnoticed until something else arrives: when a thread of libzmq
-    takes it (those threads block signals, but not from their very start), or when it arrives
-    just before the wait.
+    Without it a signal that arrives just before the wait goes unnoticed until something else does.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -278,11 +249,15 @@ def woken_by_signals() -> Iterator[int]:
 
 def wait(subscriptions: Iterable[Subscription], wake_fd: int, timeout_s: float) -> None:
     """Wait until one of them has something to receive or a descriptor can be read."""
-    poller = zmq.Poller()
-    poller.register(wake_fd, zmq.POLLIN)
-    for subscription in subscriptions:
-        subscription.join(poller)
-    poller.poll(ceil(max(0.0, timeout_s) * 1000))
+    poller = select.poll()
+    poller.register(wake_fd, select.POLLIN)
+    dues_s = [each.join(poller) for each in subscriptions]
+    poller.poll(_milliseconds(min([timeout_s, *dues_s])))
+
+
+def _milliseconds(seconds: float) -> int | None:
+    """Return a time to wait as poll() wants it: None for ever."""
+    return None if math.isinf(seconds) else math.ceil(max(0.0, seconds) * 1000)
 
 
 def silence_words(path: str, problem: OSError | None, *, breaks_off: bool = False) -> str:

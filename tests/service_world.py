@@ -64,14 +64,15 @@ class World:
 
     def __init__(self) -> None:
         self.now = self.effort = 0
+        self.wall_step = self.suspended = 0  # what other clocks are ahead of ``now``
         self.kernel, self.proc, self.feed = FakeKernel(), FakeProc(), FakeFeed()
         self.host = FakeHost()
         self.signals = FakeSignals()
         options = StoreOptions(2 * SECOND, 60 * SECOND, 60, lambda *_: True)
         store = Store(options, factories.STARTED_NS)
         clock = Clock(
-            boot=lambda: factories.STARTED_NS + self.now,
-            wall=lambda: factories.WALL_NS + self.now,
+            boot=lambda: factories.STARTED_NS + self.now + self.suspended,
+            wall=lambda: factories.WALL_NS + self.now + self.suspended + self.wall_step,
             monotonic=lambda: self.now,
             effort=lambda: self.effort,
         )

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from publisher_stage import Stage, stage
 from test_daemon import assert_gone, programs_of
 
 from pbmond.patience import patient
@@ -159,3 +160,66 @@ def test_clients_that_are_killed_cost_the_others_nothing(tmp_path: Path) -> None
         publisher = named(daemon, rights.PUBLISHER_RIGHTS.name)
         assert publisher
         assert daemon.stop() == 0
+
+
+def test_of_two_daemons_started_at_once_in_one_run_directory_one_serves(tmp_path: Path) -> None:
+    """The other names it and ends, and neither its socket nor its pid file is touched."""
+    places = tmp_path / "one", tmp_path / "other"
+    for place in places:
+        place.mkdir()
+        (place / "run").symlink_to(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    processes = [start(place) for place in places]
+    try:
+        until(lambda: any(process.poll() is not None for process in processes))
+        (loser,) = (at for at, process in enumerate(processes) if process.poll() is not None)
+        winner = processes[1 - loser]
+        assert processes[loser].returncode == 1
+        said = (places[loser] / "log").read_text()
+        assert said.count("\n") == 1
+        assert str(winner.pid) in said
+        assert (tmp_path / "run" / "pbmond.pid").read_text().strip() == str(winner.pid)
+        shown = subprocess.run(
+            [sys.executable, "-m", "pbmon_client", "--json", "--wait", str(_PATIENCE_S)],
+            env={**os.environ, "PBMON_SOCKET": f"{tmp_path}/run/pbmond.sock"},
+            capture_output=True,
+            check=False,
+        )
+        assert shown.returncode == 0
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait()
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        ["--ndjson", "--wait", "999"],
+        ["--csv", "--flows", "--wait", "999"],
+        ["web", "--listen", "0"],
+    ],
+)
+def test_a_client_that_is_killed_leaves_no_topic_wanted(
+    monkeypatch: pytest.MonkeyPatch, output: list[str]
+) -> None:
+    """The publisher takes its subscription back, so that nothing is encoded for nobody."""
+    monkeypatch.setattr(Stage, "_tick", lambda *_: None)  # the client waits for what it can read
+    with stage() as staged:
+        for moment in range(KILLS):
+            client = subprocess.Popen(
+                [sys.executable, "-m", "pbmon_client", *output],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PBMON_SOCKET": str(staged.path)},
+            )
+            try:
+                if moment:
+                    until(lambda: staged.wanted)
+                else:
+                    time.sleep(0.3)  # it may be starting, or at its handshake
+            finally:
+                client.kill()
+                client.wait()
+            until(lambda: not staged.wanted)
+        assert staged.starts == 1

@@ -334,7 +334,7 @@ _SETRESUID = {"x86_64": 117, "aarch64": 147}
 def test_a_publisher_that_cannot_become_its_user_is_one_line(top: Path) -> None:
     """Once, its traceback repeated for ever. Here a filter refuses what the capability allows."""
     config = top / "pbmond.toml"
-    config.write_text(f'publisher_user = "nobody"\nrun_dir = "{top}/run"\nlog_level = "warning"')
+    config.write_text(f'publisher_user = "nobody"\nrun_dir = "{top}/run"\nlog_level = "error"')
     number = _SETRESUID[os.uname().machine]
     forbid = (sys.executable, str(FORBID), "1", str(number))
     assert refused("--config", str(config), prefix=forbid) == (

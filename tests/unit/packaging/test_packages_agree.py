@@ -30,9 +30,7 @@ CLIENT = floors(PROJECT["dependencies"])
 EXTRAS = PROJECT["optional-dependencies"]
 WEB = floors(EXTRAS["web"])
 #: Of the client's, what the daemon imports too.
-DAEMON = floors(EXTRAS["daemon"]) | {
-    name: CLIENT[name] for name in ("python3-msgpack", "python3-zmq")
-}
+DAEMON = floors(EXTRAS["daemon"]) | {"python3-msgpack": CLIENT["python3-msgpack"]}
 
 
 def debian(package: str, field: str) -> dict[str, str]:

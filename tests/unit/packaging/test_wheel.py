@@ -100,7 +100,7 @@ def test_the_wheel_has_the_page_as_it_was_built_and_not_its_source(wheel: Path) 
 def test_the_client_needs_neither_numpy_nor_bcc(wheel: Path) -> None:
     needed = message_from_string(text(wheel, f"{DIST_INFO}METADATA")).get_all("Requires-Dist", [])
     always = {re.split(r"\W", each)[0] for each in needed if "extra ==" not in each}
-    assert always == {"lark", "msgpack", "pyzmq", "urwid"}
+    assert always == {"lark", "msgpack", "urwid"}
     assert any(re.match(r"numpy.*extra == ['\"]daemon['\"]", each) for each in needed)
 
 

@@ -52,6 +52,23 @@ def test_a_file_that_cannot_be_reopened_leaves_the_old_one_in_use(tmp_path: Path
     assert "the log file cannot be reopened" in (moved / "log").read_text()
 
 
+def test_a_folder_that_is_removed_costs_the_log_until_there_is_one_again(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "log"
+    path.parent.mkdir()
+    log = Log("info", path)
+    path.unlink()
+    path.parent.rmdir()
+    for _ in range(2):
+        logging.getLogger("pbmond").info("into a file without a name")
+        log.reopen()
+    path.parent.mkdir()
+    log.reopen()
+    logging.getLogger("pbmond").info("after")
+    first, second = path.read_text().splitlines()
+    assert "log file reopened" in first
+    assert second.endswith("INFO pbmond: after")
+
+
 def test_without_a_file_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     Log("info", None).reopen()
     assert "there is no log file to reopen" in capsys.readouterr().err

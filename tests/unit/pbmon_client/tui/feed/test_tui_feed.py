@@ -93,20 +93,20 @@ def test_snapshots_come_with_their_rows_arranged(publisher: Publisher, feed: Dae
 def test_a_request_made_during_the_wait_applies_to_the_next_snapshot(
     path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits = 0
+    asked = threading.Event()
 
     def wait(*ready: Any) -> None:
-        nonlocal waits
-        waits += 1
-        if waits == 2:  # the feed waits for its first snapshot
+        if asked.is_set():  # the feed waits for its first snapshot
+            asked.clear()
             started.request(FeedRequest(query=ViewQuery(PROCESSES, search=understand("two"))))
-            publisher.expect(ALL)
             publisher.send(ALL, message([process(1, b"one"), process(2, b"two")], seq=4))
         subscription.wait(*ready)
 
     monkeypatch.setattr(receiver, "wait", wait)
     started = DaemonFeed(str(path), model.Selection())
     with contextlib.closing(started):
+        publisher.expect(ALL)
+        asked.set()
         started._requested.wake()
         news = first(started, is_snapshot)
     assert isinstance(news, SnapshotReady)
