@@ -122,9 +122,6 @@ def test_health_has_the_probes_figures_while_they_are_measured(daemon: Daemon) -
     probes_while(daemon, work)
     assert costs[-1]["probe_ns_per_call"] > 0
     assert costs[-1]["probe_calls_per_s"] > 0
-    pids = {each["role"]: each["pid"] for each in costs[-1]["processes"]}
-    pids.pop("names", None)  # it runs while the host has containers
-    assert pids == {"collector": daemon.process.pid, "publisher": daemon.publisher()}
     assert all(each["rss_bytes"] > 0 for each in costs[-1]["processes"])
 
 
