@@ -44,9 +44,7 @@ class ForkerError(Exception):
 class ForkedProcess:
     """A process that the forker started. It has what the daemon needs of subprocess.Popen."""
 
-    def __init__(
-        self, starter: Starter, role: str, pid: int, pidfd: int, words: ErrorPipe
-    ) -> None:
+    def __init__(self, starter: Starter, role: str, pid: int, pidfd: int, words: ErrorPipe) -> None:
         self.pid = pid
         self.role = role
         self.words = words

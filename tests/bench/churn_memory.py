@@ -8,7 +8,6 @@ in short.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,11 +23,12 @@ from pbmond.selftest.private_daemon import Daemon
 #: Starts processes that move a few bytes and end, at a steady rate, until standard input ends.
 _CHURN = """
 import os, select, sys, time
-pause, due = 1 / float(sys.argv[1]), time.monotonic()
+pause, due, made = 1 / float(sys.argv[1]), time.monotonic(), 0
 while True:
     due = max(due + pause, time.monotonic() - 1)
     if select.select([0], [], [], max(0, due - time.monotonic()))[0]:
-        sys.exit()
+        sys.exit(print(made))
+    made += 1
     os.waitpid(os.posix_spawn("/bin/head", ["head", "-c", "10", "/dev/zero"], {},
                               file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", 1, 0)]), 0)
 """
@@ -36,22 +36,35 @@ while True:
 _AT_ONCE = 25
 
 
-def rss_mb(pid: int) -> float:
-    """Return the memory of a process in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
+def memory_mb(pid: int) -> dict[str, float]:
+    """Return the resident memory of a process in MB: all, and what it consists of.
+
+    "own" is anonymous: what the process allocated. "files" is code, mostly shared. "tables" are the
+    mapped part of the kernel's tables: it is there whether a process maps it or not.
+    """
+    found, place = dict.fromkeys(("rss", "own", "tables"), 0.0), ""
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if "-" in name:
+            place = line
+        elif name == "Rss":
+            found["rss"] += int(value.split()[0]) * 1024 / 1e6
+            found["tables"] += int(value.split()[0]) * 1024 / 1e6 * ("bpf" in place)
+        elif name == "Anonymous":
+            found["own"] += int(value.split()[0]) * 1024 / 1e6
+    return {**found, "files": found["rss"] - found["own"] - found["tables"]}
 
 
 @contextmanager
 def churn(per_second: float) -> Iterator[None]:
     """Start and end so many processes a second."""
     command = [sys.executable, "-I", "-S", "-c", _CHURN, str(per_second)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as made:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as made:
         try:
             yield
         finally:
-            assert made.stdin is not None
-            made.stdin.close()
+            said, _ = made.communicate()
+            print(f"{int(said)} processes")
 
 
 class Visitors:
@@ -96,10 +109,17 @@ def main() -> int:
     ):
 
         def say(what: str) -> None:
-            rows = daemon.snapshot().processes.length
-            collector, publisher = rss_mb(daemon.process.pid), rss_mb(daemon.publisher())
-            figures = f"collector {collector:6.1f} MB, publisher {publisher:6.1f} MB, {rows} rows"
-            print(f"{what:9} {figures}", flush=True)
+            message = daemon.snapshot()
+            memory = memory_mb(daemon.process.pid)
+            parts = ", ".join(f"{name} {memory[name]:.1f}" for name in ("own", "files", "tables"))
+            used = {name: each["used"] for name, each in message.health["maps"].items()}
+            print(
+                f"{what:9} collector {memory['rss']:6.1f} MB ({parts}),",
+                f"publisher {memory_mb(daemon.publisher())['rss']:5.1f} MB,",
+                f"{message.processes.length} processes, {used['flows']} flows,",
+                f"{used['files']} files",
+                flush=True,
+            )
 
         say("start")
         visitors = Visitors(daemon)
