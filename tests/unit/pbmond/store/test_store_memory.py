@@ -102,9 +102,15 @@ def store_after_a_storm() -> Iterator[Store]:
         400: [make.exited(time_s=400, disk=(70, 80))],
     }
     for second in (1, 2, 3, 20, 40, 80, 120, 160, 200, 240, 280, 400, 401, 440, 480):
-        moved = [] if second > 410 else [flow(1, (second, 2, 3, 4)), flow(2, (5, second, 3, 4))]
-        file = [] if second > 410 else [(make.file_key(), make.counter(3, "file", (second, 0)))]
-        store.apply(make.reading(second, flows=moved, files=file, events=words.get(second, ())))
+        flows = [flow(1, (second, 2, 3, 4)), flow(2, (5, second, 3, 4))]
+        files = [(make.file_key(), make.counter(3, "file", (second, 0)))]
+        if second > 440:
+            flows, files = [], []
+        reading = make.reading(second, flows=flows, files=files, events=words.get(second, ()))
+        retire = store.apply(reading)
+        if len(retire.files):
+            finals = (make.counters(*(counter for _, counter in rows)) for rows in (flows, files))
+            store.fold(*finals, NO_COUNTERS)
         if second < 400:
             told = make.seen(time_s=second + 0.5) if second == 2 else None
             store.apply_proc([make.sample(disk=(second, 0), open_inodes=[], seen=told)])
@@ -128,6 +134,9 @@ def test_nobody_sees_that_the_processes_have_moved_to_other_slots(
     assert max(plane.processes.shape[1] for plane in moved[9][1].planes) == 1
     for (frames, _), (others, _) in zip(moved, stayed, strict=True):
         assert frames == others
+    gone, units = moved[-1][1], {b"web.service", b"early.service", b"late.service"}
+    assert not len(gone.processes.info)
+    assert {group.unit for group in gone.retired.groups} == units
 
 
 def test_names_are_forgotten_when_their_rows_are_gone() -> None:
