@@ -215,6 +215,7 @@ class Collector:
     def tick(self) -> None:
         """Read everything once and make it the current snapshot."""
         store, kernel = self._store, self._kernel
+        self._current = None  # its memory is needed for the next one
         time_left_ns, self._cgroups_ns = self._proc_time_ns - self._cgroups_ns, 0
         began = self._clock.effort()
         # Known to have ended before this reading, which therefore has their last bytes.
