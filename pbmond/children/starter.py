@@ -24,7 +24,7 @@ _ANSWER_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _ChildKind:
     """A kind of child: the ``role`` that its cost is published under, and its name in the log."""
 
     role: str
@@ -32,8 +32,8 @@ class _Kind:
 
 
 _KINDS: Final = {
-    PUBLISHER: _Kind("publisher", "publisher"),
-    NAMES: _Kind("names", "reader of container names"),
+    PUBLISHER: _ChildKind("publisher", "publisher"),
+    NAMES: _ChildKind("names", "reader of container names"),
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.fields import NO_UID
-from pbmond.store.process_counters import ALL, Order, ProcessCounters, reordered, resized
+from pbmond.store.process_counters import IN_PLACE, ProcessCounters, SlotOrder, reordered, resized
 from pbmond.store.rows import RowState
 from pbmond.store.values import VALUES, values_of
 
@@ -149,7 +149,7 @@ class OwnViews:
         self._tick = 0
         self._sure = 0  # of processes since this tick, the kernel's first word may be lost
 
-    def resize(self, capacity: int, order: Order = ALL) -> None:
+    def resize(self, capacity: int, order: SlotOrder = IN_PLACE) -> None:
         """Make room for ``capacity`` slots: those of ``order``, and free ones."""
         self._views = {name: resized(each, capacity, order) for name, each in self._views.items()}
 

@@ -19,13 +19,13 @@ _BY_CALLS = [[COUNTERS.index(counter_names(name)[way]) for name in CLASSES] for 
 
 
 #: The slots that an array keeps, in their new order.
-Order = NDArray[np.intp] | slice
-ALL: Final = slice(None)
+SlotOrder = NDArray[np.intp] | slice
+IN_PLACE: Final = slice(None)
 
 _T = TypeVar("_T")
 
 
-def resized(array: NDArray[Any], capacity: int, order: Order = ALL) -> NDArray[Any]:
+def resized(array: NDArray[Any], capacity: int, order: SlotOrder = IN_PLACE) -> NDArray[Any]:
     """Copy the elements ``order`` of the last axis, filled up to ``capacity`` by zeros."""
     kept = array[..., order]
     made = np.zeros((*array.shape[:-1], capacity), array.dtype)
@@ -47,7 +47,7 @@ class ProcessCounters:
         #: By slot: something but disk bytes moved in this tick.
         self.active = np.zeros(capacity, np.bool_)
 
-    def resize(self, capacity: int, order: Order = ALL) -> None:
+    def resize(self, capacity: int, order: SlotOrder = IN_PLACE) -> None:
         """Make room for ``capacity`` slots: those of ``order``, and free ones."""
         self._now = resized(self._now, capacity, order)
         self._before = resized(self._before, capacity, order)

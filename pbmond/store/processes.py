@@ -23,7 +23,7 @@ from pbmond.kernel.records import (
     ProcSample,
 )
 from pbmond.store.own_views import OwnRows, OwnViews, Word
-from pbmond.store.process_counters import ALL, Order, ProcessCounters, resized
+from pbmond.store.process_counters import IN_PLACE, ProcessCounters, SlotOrder, resized
 from pbmond.store.process_disk import Bytes, ProcessDisk
 from pbmond.store.process_index import ProcessIndex
 from pbmond.store.process_places import ProcessPlaces, Sums
@@ -164,7 +164,7 @@ class ProcessTable:
             self._exit(other if other_ns < start_ns else slot, self.now_ns)
         return slot
 
-    def _resize(self, capacity: int, order: Order = ALL) -> None:
+    def _resize(self, capacity: int, order: SlotOrder = IN_PLACE) -> None:
         used = len(self.info[order])
         self.info = resized(self.info, capacity, order)
         self.info["state"][used:] = FREE

@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
-from tests.bench.churn_memory import Visitors, memory_mb
+from tests.churn import Visitors, memory_mb
 
 #: The second stage has so many processes more than the first that 400 bytes for each would show.
 FIRST, SECOND = 2_000, 10_000

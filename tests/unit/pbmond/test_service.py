@@ -244,8 +244,8 @@ def test_a_publisher_that_is_gone_costs_nothing(world: World) -> None:
     del world.proc.cpu_ns[99]
     world.step(SECOND)
     cost = world.message().health["cost"]
-    assert [process["role"] for process in cost["processes"]] == ["collector"]
-    assert (cost["daemon_cpu_percent"], cost["daemon_rss_bytes"]) == (0.0, 1000)
+    assert [process["role"] for process in cost["processes"]] == ["collector", "forker"]
+    assert (cost["daemon_cpu_percent"], cost["daemon_rss_bytes"]) == (0.0, 99_000)
 
 
 # --- publishing -------------------------------------------------------------------------------

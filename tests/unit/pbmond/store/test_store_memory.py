@@ -109,8 +109,10 @@ def store_after_a_storm() -> Iterator[Store]:
         reading = make.reading(second, flows=flows, files=files, events=words.get(second, ()))
         retire = store.apply(reading)
         if len(retire.files):
-            finals = (make.counters(*(counter for _, counter in rows)) for rows in (flows, files))
-            store.fold(*finals, NO_COUNTERS)
+            gone, closed = (
+                make.counters(*(counter for _, counter in rows)) for rows in (flows, files)
+            )
+            store.fold(gone, closed, NO_COUNTERS)
         if second < 400:
             told = make.seen(time_s=second + 0.5) if second == 2 else None
             store.apply_proc([make.sample(disk=(second, 0), open_inodes=[], seen=told)])
