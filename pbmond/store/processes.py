@@ -40,8 +40,8 @@ EXITED = STATES.index("exited")
 FREE = 255
 
 _CAPACITY = 256  # slots at first, and at least
-#: Memory for slots is given back when so long no more than a quarter of it was in use.
-ROOMY_NS = 60_000_000_000
+#: Memory for slots is given back when it was so long that most of it was free.
+ROOMY_NS = 10_000_000_000
 
 BEFORE = tuple(name for name in TABLES["processes"] if name.startswith("before_"))
 INFO = np.dtype(
@@ -103,7 +103,7 @@ class ProcessTable:
         self._tick = 0
         self._unknown_until_exit: list[int] = []  # slots, in this tick
         self.now_ns = 0
-        self._crowded_ns = 0  # when more than a quarter of the slots was in use last
+        self._crowded_ns = 0  # when the slots were in use last
         self.counters = ProcessCounters(_CAPACITY)
         self.disk = ProcessDisk(_CAPACITY, started_ns)
         self.views = OwnViews(_CAPACITY)
@@ -178,7 +178,8 @@ class ProcessTable:
         Call it right after ``begin``. Returns which slot each of them had, None if they stay.
         """
         capacity, used = len(self.info), len(self._index)
-        if capacity == _CAPACITY or 4 * used > capacity:
+        roomy = 2 * used <= self._index.high or 4 * used <= capacity
+        if capacity == _CAPACITY or not roomy:
             self._crowded_ns = self.now_ns
             return None
         if self.now_ns - self._crowded_ns < ROOMY_NS:
