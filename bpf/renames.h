@@ -28,16 +28,20 @@ INLINE bool is_of_inode(const struct file_slot *row, void *inode)
 	       key.generation == row->key.generation && key.layer == row->key.layer;
 }
 
-/* Another name of an inode whose name at `dentry` was removed: a hard link, or the one that a file from
- * O_TMPFILE got. The same dentry if there is none. */
+/* Another name in the same folder of an inode whose name at `dentry` was removed: a hard link, or the one that a
+ * file from O_TMPFILE got. The same dentry if there is none. A name in another folder is none of the user's
+ * business: it may be root's backup, in a folder that only root can read. */
 INLINE void *another_name(void *inode, void *dentry)
 {
+	void *folder = READ(void *, dentry, OFFSETOF_DENTRY_PARENT);
 	void *node = READ(void *, inode, OFFSETOF_FIRST_ALIAS);
 
 #pragma clang loop unroll(disable)
 	for (int n = 0; n < ALIASES_MAX && node; n++) {
-		if (has_name(node - OFFSETOF_DENTRY_ALIAS))
-			return node - OFFSETOF_DENTRY_ALIAS;
+		void *other = node - OFFSETOF_DENTRY_ALIAS;
+
+		if (has_name(other) && READ(void *, other, OFFSETOF_DENTRY_PARENT) == folder)
+			return other;
 		node = READ(void *, node, 0 /* struct hlist_node: next */);
 	}
 	return dentry;

@@ -36,11 +36,25 @@ is_roots() {
 
 check_prefix() {
     if [[ $PREFIX != /?* || $(realpath --canonicalize-missing "$PREFIX") != "$PREFIX" ]]; then
-        die "--prefix $PREFIX: must be an absolute path without links"
+        say "--prefix '$PREFIX': must be an absolute path without links"
+        exit 2
     fi
     if [[ -e $PREFIX && ! -e $PREFIX/$MARK && -n $(ls --almost-all "$PREFIX") ]]; then
         die "$PREFIX has something else in it: choose another --prefix"
     fi
+}
+
+# Makes PREFIX, unless others could change what is there: nothing is written in a place that is refused.
+make_prefix() {
+    local place=$PREFIX
+    while [[ ! -e $place ]]; do
+        place=$(dirname "$place")
+    done
+    if ! is_roots "$place" || [[ -n $(find "$PREFIX" -maxdepth 0 -perm /022 2>/dev/null) ]]; then
+        die "others than root may write to $place or above it: choose another --prefix"
+    fi
+    mkdir -p "$PREFIX"
+    touch "$PREFIX/$MARK"
 }
 
 # The version in use: the name of its folder. Fails if there is none.
@@ -63,15 +77,9 @@ version_key() {
     ) | sha256sum | cut -c1-16
 }
 
-# Installs this checkout's version with the interpreter PYTHON, unless it is in use.
+# Installs this checkout's version with the interpreter PYTHON, unless it is in use. PREFIX was made.
 ensure_installed() {
     local python=$1 key
-    check_prefix
-    mkdir -p "$PREFIX"
-    touch "$PREFIX/$MARK"
-    if ! is_roots "$PREFIX"; then
-        die "others than root may write to $PREFIX or above it: choose another --prefix"
-    fi
     key=$(version_key "$python")
     if [[ $(used_version) != "$key" ]]; then
         quietly "installing pbmon in $PREFIX, where only root writes: root runs nothing of $ROOT" \

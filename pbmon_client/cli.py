@@ -47,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pbmon_client.export import start as export  # noqa: PLC0415 - likewise
 
         return export.main(given[1:])
+    if given and given[0] == "record":
+        from pbmon_client.record import start as record  # noqa: PLC0415 - likewise
+
+        return record.main(given[1:])
     try:
         chosen = options.parse(arguments)
         if sys.stdout is None:

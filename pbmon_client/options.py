@@ -36,8 +36,9 @@ and the members of group pbmon see all.
 
 Without an output option it opens the terminal interface (? shows its keys).
 Where there is no terminal, it prints a table for every snapshot, busiest first.
-`pbmon-client web` shows the same in a browser, and `pbmon-client export` pushes
-metrics; each has a --help of its own.
+`pbmon-client web` shows the same in a browser, `pbmon-client export` pushes
+metrics, and `pbmon-client record` writes down what moves; each has a --help of
+its own.
 """
 
 _EPILOG: Final = """\
@@ -188,7 +189,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="pbmon-client",
         usage="pbmon-client [--json | --ndjson | --csv | --once] [options]\n"
         "       pbmon-client web [options]\n"
-        "       pbmon-client export --otlp URL [options]",
+        "       pbmon-client export --otlp URL [options]\n"
+        "       pbmon-client record [options]",
         description=_INTRO,
         epilog=_epilog(),
         formatter_class=_wide_help,

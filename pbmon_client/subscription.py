@@ -44,7 +44,7 @@ class OutputClosed(Exception):  # noqa: N818 - an end, not an error
 
 
 class Subscription:
-    """Snapshots of one kind, from ``all`` if the daemon grants it, else from ``uid/UID``.
+    """Messages of one kind, from ``all`` if the daemon grants it, else from ``uid/UID``.
 
     The client asks for ``all`` first, and for its own if the daemon refuses that. ``output_fd`` is
     watched for a reader that goes away, ``signal_fd`` (of ``woken_by_signals``) for Ctrl-C.
@@ -124,7 +124,15 @@ class Subscription:
     ) -> Message | None:
         """Return the next message, or None after ``timeout_s``.
 
-        ``newest`` skips to the last message that is waiting; ``pause`` is passed to decode().
+        ``pause`` is passed to decode(); the rest is as of ``receive_frame``.
+        """
+        frame = self.receive_frame(timeout_s, newest=newest)
+        return None if frame is None else decode(frame, pause)[1]
+
+    def receive_frame(self, timeout_s: float | None, *, newest: bool = False) -> memoryview | None:
+        """Return the next message as it came, or None after ``timeout_s``.
+
+        ``newest`` skips to the last message that is waiting.
         WireError if the daemon uses another schema, or sends more messages than any daemon does;
         SubscriptionRefused if it grants neither scope;
         OutputClosed if the reader of the output went away meanwhile.
@@ -141,7 +149,7 @@ class Subscription:
                 if not newest:
                     break
                 deadline = time.monotonic()
-        return None if held is None else decode(held, pause)[1]
+        return held
 
     def _is_wanted(self, topic: bytes) -> bool:
         """Whether a message of that topic is to be shown; others begin alike, or are left over."""
@@ -156,7 +164,7 @@ class Subscription:
         self._socket.unsubscribe(topic)
         if topic == self._all and self._scope == "own":
             return  # a second try
-        if topic == self._all and why == NOT_YOURS:
+        if topic == self._all != self._own and why == NOT_YOURS:
             self._scope = "own"
             self._ask(self._own)
         elif why == TOO_MANY:
@@ -169,7 +177,9 @@ class Subscription:
 
     def _name_topics(self, kind: str, pid: int | None) -> None:
         self._all = str(Topic(None, kind, pid)).encode()
-        self._own = str(Topic(self._uid, kind, pid)).encode()
+        # What moved is told of all only.
+        uid = None if kind == "moved" else self._uid
+        self._own = str(Topic(uid, kind, pid)).encode()
 
     def retarget(self, kind: str, pid: int | None = None) -> None:
         """Ask for other snapshots from now on; messages of the old topic are dropped."""

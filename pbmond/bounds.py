@@ -114,20 +114,30 @@ def _container(packed: memoryview, at: int, width: int | None, short: int) -> tu
 
 def check_head(message: Mapping[str, Any]) -> None:
     """Raise WireError unless everything but tables and coverage is of its type and range."""
+    check_words(message)
+    check_times(message)
+    check_totals(message["totals"])
+    _check_history(message["history"])
+    check_health(message["health"])
+
+
+def check_words(message: Mapping[str, Any]) -> None:
+    """Raise WireError unless host, boot and run are words."""
     for name in ("host", "boot_id", "epoch"):
         value = message[name]
         if type(value) is not str or len(value) > _WORD_BYTES:
             raise WireError(f"{name} is not a text of at most {_WORD_BYTES} characters")
         if name != "host" and not (value.isascii() and value.isprintable()):
             raise WireError(f"{name} is not a word")
+
+
+def check_times(message: Mapping[str, Any]) -> None:
+    """Raise WireError unless the number and the times of a snapshot are in range."""
     for name, most in (
         *(("seq", _COUNT), ("time_ns", _CLOCK_NS), ("now_ns", _CLOCK_NS)),
         *(("interval_ns", _INTERVAL_NS),),
     ):
         check_count(name, message[name], most)
-    check_totals(message["totals"])
-    _check_history(message["history"])
-    check_health(message["health"])
 
 
 def check_count(where: str, value: Any, below: int = _COUNT) -> None:  # noqa: ANN401

@@ -123,8 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE", type=Path, help="read settings from a TOML file")
-    path = os.path.abspath
-    add("--run-dir", metavar="DIR", type=path, help="socket and lock (default: /run/pbmon)")
+    add("--run-dir", metavar="DIR", type=_path, help="socket and lock (default: /run/pbmon)")
     add("--interval", metavar="SECONDS", type=float, help="time between snapshots (default: 1)")
     add(
         "--baseline",
@@ -136,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--log-file",
         metavar="FILE",
-        type=os.path.abspath,
+        type=_path,
         help="append to it (default: standard error)",
     )
     add_switch(parser)
@@ -148,6 +147,13 @@ def _parser() -> argparse.ArgumentParser:
         help="print the version and exit",
     )
     return parser
+
+
+def _path(text: str) -> str:
+    """Return an absolute path. Of no text (a shell's unset variable) it would be this directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return os.path.abspath(text)  # noqa: PTH100 - links are for safe_paths to judge
 
 
 def add_switch(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ from pbmond.kernel.records import (
     ProcSample,
     Reading,
 )
+from pbmond.publish.moved_log import MovedLog
 from pbmond.publish.topic_messages import Messages, Meta
 from pbmond.rescan import AllProcesses, Rescan
 from pbmond.store.health import Cost, Health, Hooks, Looks, NameLooks, Postponed, ProcessCost
@@ -31,7 +32,7 @@ from pbmond.store.process_choices import Quiet
 from pbmond.store.process_index import ProcessKey
 from pbmond.store.store import Store
 from pbmond.turns import Queues, Turns
-from pbmond.wire import Message, Topic
+from pbmond.wire import Message, Topic, encode
 
 if TYPE_CHECKING:
     from pbmond.host.procfs import Used
@@ -175,6 +176,7 @@ class Collector:
         self._looked_ns = 0
         self._seq = 0
         self._current: Messages | None = None
+        self._moved = MovedLog()
 
     def drain(self) -> None:
         """Fetch the waiting events, so that the ring buffer does not fill up between ticks."""
@@ -238,10 +240,19 @@ class Collector:
         who = self._identity
         meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health, self._containers.names())
         self._current = Messages(store.snapshot(), meta)
+        self._moved.keep(self._current)
 
     def message(self, topic: Topic) -> Message | None:
         """Return the current snapshot as ``topic`` shows it; None before the first tick."""
         return None if self._current is None else self._current.of(topic)
+
+    def frame(self, topic: Topic) -> bytes | None:
+        """Return the current frame of ``topic``; None before the first tick."""
+        if self._current is None:
+            return None
+        if topic.kind == "moved":
+            return self._moved.frame(self._current)
+        return encode(topic, self._current.of(topic))
 
     def _list(self, began: int) -> list[ProcSample]:
         """List /proc if it is time to: queue events for new processes, return those that ended.

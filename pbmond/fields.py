@@ -333,6 +333,27 @@ IDENTITY: Final = {
     for table, named in TABLES.items()
 }
 
+#: Gauges that describe a row as its labels do, and gauges that may be others in every tick.
+_DESCRIBING, _CHANGING = ("exited_ns",), ("rtt_us",)
+#: What ``all/moved`` says of a row of traffic beside its counters. A description is said again only
+#: if it has changed; of a connection or file it has the user of the process as well.
+DESCRIPTION: Final[dict[str, dict[str, Field]]] = {
+    table: {
+        **{
+            name: field
+            for name, field in TABLES[table].items()
+            if field.wire and (field.kind in ("identity", "label") or name in _DESCRIBING)
+        },
+        "uid": TABLES["processes"]["uid"],
+    }
+    for table in ("processes", "connections", "files")
+}
+#: What it says of each row that moved.
+CHANGING: Final = {
+    table: {name: TABLES[table][name] for name in _CHANGING if name in TABLES[table]}
+    for table in DESCRIPTION
+}
+
 
 def counter_names(byte_class: str) -> tuple[str, str, str, str]:
     """Return the four counters of a class: bytes in, bytes out, calls in, calls out."""

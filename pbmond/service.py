@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from typing import Final, Protocol
 
-from pbmond import wire
 from pbmond.collector import Clock, Collector
 from pbmond.publish.channel import MAX_TOPICS, Demand
 from pbmond.wire import Topic
@@ -198,8 +197,8 @@ class Service:
             began_ns = self._clock.monotonic()
             if self._budget_ns <= 0 or not self._feed.has_room(began_ns):
                 return
-            message = self._collector.message(topic)
-            if message is None or not self._feed.send(wire.encode(topic, message)):
+            frame = self._collector.frame(topic)
+            if frame is None or not self._feed.send(frame):
                 return
             del self._outbox[topic]
             if topic in self._wanted:  # it is the last in line now

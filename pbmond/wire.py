@@ -108,10 +108,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic: ``SCOPE/processes``, ``SCOPE/flows`` or ``SCOPE/flows/PID``. uid None: ``all``."""
+    """A topic: ``SCOPE/processes``, ``SCOPE/flows``, ``SCOPE/flows/PID`` or ``all/moved``.
+
+    uid None: ``all``. What ``all/moved`` carries is in ``pbmond.moved_wire``.
+    """
 
     uid: int | None
-    kind: str  # "processes" or "flows"
+    kind: str  # "processes", "flows" or "moved"
     pid: int | None = None
 
     def __str__(self) -> str:
@@ -120,11 +123,14 @@ class Topic:
 
 
 _TOPIC: Final = re.compile(rb"(?:all|uid/([0-9]{1,10}))/(?:processes|(flows)(?:/([0-9]{1,10}))?)")
+_MOVED: Final = b"all/moved"
 _TOPIC_BYTES: Final = len("uid/4294967295/flows/4294967295!")
 
 
 def parse_topic(text: bytes) -> Topic:
     """Parse a topic. WireError unless it is exactly what ``str(Topic)`` returns."""
+    if text == _MOVED:
+        return Topic(None, "moved")
     match = _TOPIC.fullmatch(text)
     if match is None:
         raise WireError(f"unknown topic {text[:80]!r}")
@@ -168,14 +174,26 @@ def encode(topic: Topic, message: Message) -> bytes:
     for item in fields(message):
         value = getattr(message, item.name)
         is_table = isinstance(value, Table)
-        body[item.name] = _pack_table(value, TABLES[item.name]) if is_table else value
+        body[item.name] = pack_table(value, TABLES[item.name]) if is_table else value
+    return frame_of(topic, body)
+
+
+def frame_of(topic: Topic, body: Mapping[str, Any]) -> bytes:
+    """Return the frame of a topic with a body."""
+    return b"".join((str(topic).encode(), b"\0", pack(body)))
+
+
+def pack(value: Any) -> memoryview:  # noqa: ANN401 - anything that msgpack can hold
+    """Return a value as msgpack."""
     # Without autoreset the packed bytes are copied only once. Large hosts have megabytes.
     packer = msgpack.Packer(autoreset=False)
-    packer.pack(body)
-    return b"".join((str(topic).encode(), b"\0", packer.getbuffer()))
+    packer.pack(value)
+    packed: memoryview = packer.getbuffer()
+    return packed
 
 
-def _pack_table(table: Table, schema: Mapping[str, str]) -> dict[str, Any]:
+def pack_table(table: Table, schema: Mapping[str, str]) -> dict[str, Any]:
+    """Return what stands for a table in a message. Its columns are those of ``schema``."""
     if table.columns.keys() != schema.keys():
         raise WireError(f"columns differ from the schema: {table.columns.keys() ^ schema.keys()}")
     packed: dict[str, Any] = {"length": table.length}
@@ -192,7 +210,8 @@ def _pack_table(table: Table, schema: Mapping[str, str]) -> dict[str, Any]:
     return packed
 
 
-def _unpack(packed: memoryview) -> Any:  # noqa: ANN401 - anything that msgpack can hold
+def unpack(packed: memoryview) -> Any:  # noqa: ANN401 - anything that msgpack can hold
+    """Return a value from msgpack. WireError if it is more than a message can have."""
     check_msgpack(packed)
     try:
         return msgpack.unpackb(packed, raw=False, strict_map_key=True)
@@ -211,12 +230,18 @@ def decode(frame: Frame, pause: Pause = lambda: None) -> tuple[Topic, Message]:
 
     ``pause`` is called between uninterruptible pieces of work that take some milliseconds.
     """
+    topic, body = split(frame)
+    return topic, _message(unpack(body), pause)
+
+
+def split(frame: Frame) -> tuple[Topic, memoryview]:
+    """Return topic and body of a frame. WireError if there are none, or too much."""
     if len(frame) > FRAME_BYTES:
         raise WireError(f"a message of {len(frame)} bytes is too large")
     head = topic_of(frame)
     if frame[len(head) : len(head) + 1] != b"\0":
         raise WireError("no NUL after the topic")
-    return parse_topic(head), _message(_unpack(memoryview(frame)[len(head) + 1 :]), pause)
+    return parse_topic(head), memoryview(frame)[len(head) + 1 :]
 
 
 _OPTIONAL: Final = ("connections", "files")
@@ -232,7 +257,7 @@ def _message(value: Any, pause: Pause) -> Message:  # noqa: ANN401 - anything th
     _check_coverage(value["coverage"])
     for name in TABLES:
         if not (value[name] is None and name in _OPTIONAL):
-            value[name] = _unpack_table(name, value[name], pause)
+            value[name] = unpack_table(name, value[name], TABLES[name], pause)
     return Message(**value)
 
 
@@ -280,8 +305,13 @@ def _check_map(where: str, value: Any, kinds: Mapping[str, tuple[type, ...]]) ->
             raise WireError(f"{where}.{name} is too long")
 
 
-def _unpack_table(name: str, value: Any, pause: Pause) -> Table:  # noqa: ANN401
-    schema = TABLES[name]
+def unpack_table(
+    name: str,
+    value: Any,  # noqa: ANN401 - anything that msgpack can hold
+    schema: Mapping[str, str],
+    pause: Pause = lambda: None,
+) -> Table:
+    """Return the table that ``pack_table`` made. WireError unless it has the schema's columns."""
     if not isinstance(value, dict) or value.keys() != {"length", *schema}:
         raise WireError(f"table {name} does not have the schema's columns")
     length = value["length"]
@@ -290,11 +320,12 @@ def _unpack_table(name: str, value: Any, pause: Pause) -> Table:  # noqa: ANN401
     for column, kind in schema.items():
         if kind in ("text", "16s"):
             pause()
-        columns[column] = _unpack_column(f"{name}.{column}", value[column], kind, length)
+        columns[column] = unpack_column(f"{name}.{column}", value[column], kind, length)
     return Table(length, columns)
 
 
-def _unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # noqa: ANN401
+def unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # noqa: ANN401
+    """Return a column of ``length`` values of a type. WireError unless they are that."""
     if kind == "text":
         return _unpack_texts(name, value, length)
     if type(value) is not bytes or len(value) != length * _WIDTHS[kind]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pbmon_client import options as client
 from pbmon_client.export import options as export
+from pbmon_client.record import options as record
 from pbmon_client.web import options as web
 from pbmond import cli as daemon
 from pbmond.probes import cli as probes
@@ -105,6 +106,7 @@ COMMANDS: Final = (
     _command("pbmon-client", "", "", client._parser()),
     _command("pbmon-client", "web", "show the same in a browser", web._parser()),
     _command("pbmon-client", "export", "push metrics", export._parser()),
+    _command("pbmon-client", "record", "write down what moves", record._parser()),
 )
 PROGRAMS: Final = ("pbmond", "pbmon-client")
 

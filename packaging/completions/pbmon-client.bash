@@ -26,7 +26,7 @@ _pbmon_client() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            web | export)
+            web | export | record)
                 "_pbmon_client_${COMP_WORDS[1]}"
                 return
                 ;;
@@ -48,9 +48,9 @@ _pbmon_client() {
         --sort) choices=$_pbmon_client_fields ;;
         *)
             choices='
-                web export --json --ndjson --csv --once --view --demo --count --interval --flows
-                --pid --user --name --filter --active --sort --reverse --top --socket --wait
-                --version --help
+                web export record --json --ndjson --csv --once --view --demo --count --interval
+                --flows --pid --user --name --filter --active --sort --reverse --top --socket
+                --wait --version --help
             '
             ;;
     esac
@@ -88,6 +88,29 @@ _pbmon_client_export() {
         *)
             choices='
                 --otlp --interval --count --top --programs --socket --help
+            '
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+_pbmon_client_record() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --directory)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return
+            ;;
+        --socket)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --size) choices='' ;;
+        *)
+            choices='
+                --directory --size --socket --help
             '
             ;;
     esac

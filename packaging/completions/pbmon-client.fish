@@ -1,9 +1,10 @@
 # Fish completion for pbmon-client: /usr/share/fish/vendor_completions.d/pbmon-client.fish
 # Made by `python -m tests.pages` of the options of pbmon-client, not by hand.
 complete -c pbmon-client -f
-set -l own 'not __fish_seen_subcommand_from web export'
+set -l own 'not __fish_seen_subcommand_from web export record'
 set -l web '__fish_seen_subcommand_from web'
 set -l export '__fish_seen_subcommand_from export'
+set -l record '__fish_seen_subcommand_from record'
 set -l fields '
     before_disk_read_bytes before_disk_write_bytes before_read_bytes before_rx_bytes
     before_tx_bytes before_write_bytes cgroup class cmdline connections container container_name
@@ -25,6 +26,7 @@ set -l fields '
 '
 complete -c pbmon-client -n "$own" -a web -d 'show the same in a browser'
 complete -c pbmon-client -n "$own" -a export -d 'push metrics'
+complete -c pbmon-client -n "$own" -a record -d 'write down what moves'
 complete -c pbmon-client -n "$own" -l json -d 'the first snapshot to arrive, as one JSON object with a row on each line'
 complete -c pbmon-client -n "$own" -l ndjson -d 'one JSON object per line for every snapshot, without end'
 complete -c pbmon-client -n "$own" -l csv -d 'one snapshot\'s rows under a header, then exit'
@@ -66,3 +68,7 @@ complete -c pbmon-client -n "$export" -l top -x -d 'how many units, containers a
 complete -c pbmon-client -n "$export" -l programs -d 'series of programs, by name, as well'
 complete -c pbmon-client -n "$export" -l socket -r -F -d 'the daemon\'s socket'
 complete -c pbmon-client -n "$export" -s h -l help -d 'show this help and exit'
+complete -c pbmon-client -n "$record" -l directory -x -a '(__fish_complete_directories)' -d 'where the files are, made if it is missing'
+complete -c pbmon-client -n "$record" -l size -x -d 'the most that all files have together'
+complete -c pbmon-client -n "$record" -l socket -r -F -d 'the daemon\'s socket'
+complete -c pbmon-client -n "$record" -s h -l help -d 'show this help and exit'

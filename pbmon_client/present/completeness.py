@@ -8,10 +8,17 @@ from typing import Any, Final
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.data.text import human
+from pbmon_client.present.numbers import duration, moment
 
 #: Says in the header that the health page names something this kernel cannot show.
 MARK: Final = "*"
-_HEADINGS: Final = {"unseen": f"unseen on this kernel ({MARK} in the header)"}
+#: Where the contract's name alone would puzzle.
+_HEADINGS: Final = {
+    "began_ns": "counts since",
+    "lost_interval": "lost since the snapshot before",
+    "postponed": "not looked at, for lack of time",
+    "unseen": f"unseen on this kernel ({MARK} in the header)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +114,14 @@ def status(snapshot: Snapshot) -> tuple[str, str]:
 HealthReport = list[tuple[str, list[tuple[str, str]]]]
 
 
-def report(health: Mapping[str, Any]) -> HealthReport:
-    """Return a health object as headings with (name, value) pairs under each.
+def report(snapshot: Snapshot) -> HealthReport:
+    """Return a snapshot's health as headings with (name, value) pairs under each.
 
     Entries that a newer daemon adds are included; names are the contract's.
     """
     made: HealthReport = []
-    for name, value in health.items():
-        entries = _entries("", value)
+    for name, value in snapshot.health.items():
+        entries = [("", _since(snapshot, value))] if name == "began_ns" else _entries("", value)
         made.append((_HEADINGS.get(name) or _words(name), entries or [("", "none")]))
     return made
 
@@ -150,6 +157,14 @@ def _value(name: str, value: Any) -> str:  # noqa: ANN401
     if name.endswith("percent"):
         return f"{value:.1f} %"
     return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:.1f}"
+
+
+def _since(snapshot: Snapshot, began_ns: Any) -> str:  # noqa: ANN401
+    message = snapshot.message
+    if not isinstance(began_ns, int):
+        return "not known"
+    passed_ns = message.now_ns - min(max(began_ns, 0), message.now_ns)
+    return f"{moment(message.time_ns - passed_ns, message.time_ns)} ({duration(passed_ns / 1e9)})"
 
 
 def _words(name: str) -> str:

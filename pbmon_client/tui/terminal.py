@@ -10,24 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import urwid
 
 from pbmon_client.present.cells import Line, in_ascii, reads_unicode
 from pbmon_client.tui import clipboard, kill
 from pbmon_client.tui.app import App, Copy, Effect, Kill, Quit, Redraw
+from pbmon_client.tui.display import Screen, TerminalScreen
 from pbmon_client.tui.feed.messages import SnapshotSource
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.session import palette, settings
-
-if TYPE_CHECKING:
-    from urwid.display.raw import Screen as Screen  # noqa: PLC0414 - so that tests may import it
-else:
-    try:
-        from urwid.display.raw import Screen
-    except ImportError:  # before urwid 2.4, as Debian 12 has it
-        from urwid.raw_display import Screen
 
 _TICK_S: Final = 1.0
 #: The cycle collector runs at most this often, and only while nobody types.
@@ -137,19 +130,6 @@ class Window(urwid.Widget):
         return True
 
 
-class _Keyboard(Screen):
-    """urwid's screen, with a callback just before input is read."""
-
-    def __init__(self, on_ready: Callable[[], None]) -> None:
-        super().__init__()
-        self._on_ready = on_ready
-
-    def get_available_raw_input(self) -> list[int]:
-        """Read the input. This takes several system calls, and other threads run after each."""
-        self._on_ready()
-        return super().get_available_raw_input()
-
-
 class _Loop(urwid.MainLoop):
     """urwid's loop, with a callback after each drawing."""
 
@@ -196,7 +176,7 @@ class Terminal:
         self._collected_s = clock()
         self._priority: Final = priority or RenderPriority()
         self.window: Final = Window(app, self._carry_out, clock, self._priority)
-        self._screen: Final = screen or _Keyboard(self._priority.key_pressed)
+        self._screen: Final = screen or TerminalScreen(self._priority.key_pressed)
         self._screen.set_input_timeouts(complete_wait=_ESCAPE_S)
         self.loop: Final = _Loop(
             self.window, screen=self._screen, handle_mouse=True, input_filter=self._on_input

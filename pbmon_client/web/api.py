@@ -207,7 +207,7 @@ def _overview(snapshot: Snapshot) -> str:
 def _health(snapshot: Snapshot) -> str:
     words = [
         {"heading": heading, "entries": [{"name": name, "text": text} for name, text in entries]}
-        for heading, entries in report(snapshot.health)
+        for heading, entries in report(snapshot)
     ]
     members = {"health": snapshot.health, "coverage": snapshot.coverage, "report": words}
     return document({**jsonout.identity(snapshot), **members}, [])

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     missing = [name for name in _NEEDED if find_spec(name) is None] or [*_too_old()]
     if missing:
         sys.stderr.write(
-            f"pbmon-client: web needs {' and '.join(missing)}: pip install 'pbmon[web]'\n"
+            f"pbmon-client: web needs {', '.join(missing)}: pip install 'pbmon[web]'\n"
         )
         return 1
     from pbmon_client.web import serve  # noqa: PLC0415 - loads all of FastAPI

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from pbmond.publish.peers import Peer
@@ -21,12 +21,17 @@ class FullError(Exception):
 class Peers:
     """The connections, by descriptor and by user."""
 
-    def __init__(self, places: int = IN_ALL) -> None:
+    def __init__(
+        self, places: int = IN_ALL, account: Callable[[int], int] = lambda uid: uid
+    ) -> None:
+        """``account``: as whose a uid is counted."""
+        self._account = account
         reserved = places * RESERVED // IN_ALL
         self._trusted = Shares(reserved)
         self._ordinary = Shares(places - reserved)
         self._all: dict[int, Peer] = {}
-        self._of: dict[int, dict[int, Peer]] = {}  # uid -> descriptor -> peer, oldest first
+        # account -> descriptor -> peer, oldest first
+        self._of: dict[int, dict[int, Peer]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -47,15 +52,16 @@ class Peers:
 
         FullError if none may be ended for it.
         """
-        own = self._of.get(uid, {})
+        account = self._account(uid)
+        own = self._of.get(account, {})
         if len(own) >= PER_USER:
             # One that has not said who it is gives way: it may be one of thousands that never will.
             silent = next((peer for peer in own.values() if not peer.ready), None)
             if silent is None:
                 raise FullError(f"more than {PER_USER} connections")
             return silent
-        yielding = shares.who_yields(uid)
-        if yielding == uid:
+        yielding = shares.who_yields(account)
+        if yielding == account:
             raise FullError("no room for more connections")
         if yielding is None:
             return None
@@ -64,14 +70,16 @@ class Peers:
 
     def add(self, peer: Peer) -> None:
         """Count a connection in."""
-        peer.shares.take(peer.uid)
+        account = self._account(peer.uid)
+        peer.shares.take(account)
         self._all[peer.fd] = peer
-        self._of.setdefault(peer.uid, {})[peer.fd] = peer
+        self._of.setdefault(account, {})[peer.fd] = peer
 
     def remove(self, peer: Peer) -> None:
         """Count a connection out."""
-        peer.shares.give_back(peer.uid)
+        account = self._account(peer.uid)
+        peer.shares.give_back(account)
         del self._all[peer.fd]
-        del self._of[peer.uid][peer.fd]
-        if not self._of[peer.uid]:
-            del self._of[peer.uid]
+        del self._of[account][peer.fd]
+        if not self._of[account]:
+            del self._of[account]

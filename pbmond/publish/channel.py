@@ -30,7 +30,10 @@ CANNOT_BECOME: Final = 77
 MAX_TOPICS: Final = 2048
 
 _MFD_NOEXEC_SEAL: Final = 8  # not in the os module of Python 3.11
-_KINDS: Final = ("processes", "flows")
+#: By their numbers in a record; those of a process come after them.
+_KINDS: Final = ("processes", "flows", "moved")
+_MOVED: Final = _KINDS.index("moved")
+_OF_PROCESS: Final = len(_KINDS)
 
 
 class FrameError(OSError):
@@ -59,7 +62,7 @@ def pack_demand(demand: Demand) -> bytes:
     return RECORD.pack(
         demand.wanted,
         topic.uid is not None,
-        2 if topic.pid is not None else _KINDS.index(topic.kind),
+        _OF_PROCESS if topic.pid is not None else _KINDS.index(topic.kind),
         0,
         topic.uid or 0,
         topic.pid or 0,
@@ -71,9 +74,14 @@ def unpack_demand(record: bytes) -> Demand:
     if len(record) != RECORD.size:
         raise FeedError(f"a record of {len(record)} bytes")
     wanted, scoped, kind, _, uid, pid = RECORD.unpack(record)
-    if wanted > 1 or scoped > 1 or kind > 2:
+    if wanted > 1 or scoped > 1 or kind > _OF_PROCESS or (scoped and kind == _MOVED):
         raise FeedError(f"a record out of range: {record.hex()}")
-    topic = Topic(uid if scoped else None, _KINDS[min(kind, 1)], pid if kind == 2 else None)
+    of_process = kind == _OF_PROCESS
+    topic = Topic(
+        uid if scoped else None,
+        "flows" if of_process else _KINDS[kind],
+        pid if of_process else None,
+    )
     demand = Demand(topic, bool(wanted))
     if pack_demand(demand) != record:
         raise FeedError(f"a record with stray bits: {record.hex()}")

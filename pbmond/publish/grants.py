@@ -17,9 +17,11 @@ Connection = int
 #: What a topic costs the collector at each tick. The unit is a message about one process, which
 #: takes about a millisecond; the others are those of a host with 10,000 processes and 100,000
 #: flows. Several viewers of a topic cost no more than one.
-PROCESS_COST, PROCESSES_COST, FLOWS_COST = 1, 16, 128
-#: The most that one user's topics may cost: all tables in both scopes, and 256 single processes.
-COST_PER_USER: Final = 2 * (PROCESSES_COST + FLOWS_COST) + 256 * PROCESS_COST
+PROCESS_COST, PROCESSES_COST, MOVED_COST, FLOWS_COST = 1, 16, 16, 128
+_COSTS: Final = {"processes": PROCESSES_COST, "moved": MOVED_COST, "flows": FLOWS_COST}
+#: The most that one user's topics may cost: all tables in both scopes, what moved, and 256 single
+#: processes.
+COST_PER_USER: Final = 2 * (PROCESSES_COST + FLOWS_COST) + MOVED_COST + 256 * PROCESS_COST
 #: The most connections of one user with a grant, and the most grants of them all.
 VIEWERS_PER_USER: Final = 240
 GRANTS_PER_USER: Final = 1024
@@ -38,9 +40,7 @@ class Refusal:
 
 def cost(topic: Topic) -> int:
     """Return what a topic costs."""
-    if topic.pid is not None:
-        return PROCESS_COST
-    return FLOWS_COST if topic.kind == "flows" else PROCESSES_COST
+    return _COSTS[topic.kind] if topic.pid is None else PROCESS_COST
 
 
 @dataclass(slots=True)
@@ -56,9 +56,13 @@ class _User:
 class Grants:
     """Decides about subscriptions, and knows which demands the collector has not received yet."""
 
-    def __init__(self, sees_all: Callable[[int], bool]) -> None:
+    def __init__(
+        self, sees_all: Callable[[int], bool], account: Callable[[int], int] = lambda uid: uid
+    ) -> None:
+        """``account``: as whose a uid is counted."""
         self._sees_all = sees_all
-        self._holders: dict[Topic, dict[Connection, int]] = {}  # topic -> connection -> uid
+        self._account = account
+        self._holders: dict[Topic, dict[Connection, int]] = {}  # topic -> connection -> account
         self._held: dict[Connection, set[Topic]] = {}
         self._users: dict[int, _User] = {}
         self._all = Shares(RESERVED_TOPICS)
@@ -76,9 +80,10 @@ class Grants:
         if not self._allowed(topic, uid):
             return Refusal(topic, NOT_YOURS)
         if topic not in self._held.get(connection, ()):
-            if not self._room(topic, uid, connection):
+            account = self._account(uid)
+            if not self._room(topic, account, connection):
                 return Refusal(topic, TOO_MANY)
-            self._add(topic, uid, connection)
+            self._add(topic, account, connection)
         self._new[topic] = None
         return topic
 
@@ -125,9 +130,9 @@ class Grants:
     def _allowed(self, topic: Topic, uid: int) -> bool:
         return topic.uid == uid or (topic.uid is None and self._sees_all(uid))
 
-    def _room(self, topic: Topic, uid: int, connection: Connection) -> bool:
+    def _room(self, topic: Topic, account: int, connection: Connection) -> bool:
         """Return whether a user may have one more grant; another may have to yield for it."""
-        user = self._users.get(uid) or _User()
+        user = self._users.get(account) or _User()
         if user.grants >= GRANTS_PER_USER:
             return False
         if connection not in user.viewers and len(user.viewers) >= VIEWERS_PER_USER:
@@ -136,42 +141,42 @@ class Grants:
             return True
         if user.cost + cost(topic) > COST_PER_USER:
             return False
-        yielding = self._shares(topic).who_yields(uid)
-        if yielding is not None and yielding != uid:
+        yielding = self._shares(topic).who_yields(account)
+        if yielding is not None and yielding != account:
             self._withdraw_newest(yielding, like=topic)
-        return yielding != uid
+        return yielding != account
 
     def _shares(self, topic: Topic) -> Shares:
         return self._all if topic.uid is None else self._own
 
-    def _withdraw_newest(self, uid: int, like: Topic) -> None:
+    def _withdraw_newest(self, account: int, like: Topic) -> None:
         """Take back a user's newest topic from the same room as ``like``."""
-        topics = reversed(self._users[uid].topics)
+        topics = reversed(self._users[account].topics)
         topic = next(each for each in topics if self._shares(each) is self._shares(like))
-        for connection in [c for c, holder in self._holders[topic].items() if holder == uid]:
+        for connection in [c for c, holder in self._holders[topic].items() if holder == account]:
             self._remove(topic, connection)
             self._withdrawn.append((connection, Refusal(topic, TOO_MANY)))
 
-    def _add(self, topic: Topic, uid: int, connection: Connection) -> None:
-        self._holders.setdefault(topic, {})[connection] = uid
+    def _add(self, topic: Topic, account: int, connection: Connection) -> None:
+        self._holders.setdefault(topic, {})[connection] = account
         self._held.setdefault(connection, set()).add(topic)
-        user = self._users.setdefault(uid, _User())
+        user = self._users.setdefault(account, _User())
         user.viewers[connection] += 1
         user.grants += 1
         if topic not in user.topics:
             user.topics[topic] = 0
             user.cost += cost(topic)
-            self._shares(topic).take(uid)
+            self._shares(topic).take(account)
         user.topics[topic] += 1
 
     def _remove(self, topic: Topic, connection: Connection) -> None:
-        uid = self._holders[topic].pop(connection)
+        account = self._holders[topic].pop(connection)
         if not self._holders[topic]:
             del self._holders[topic]
         self._held[connection].remove(topic)
         if not self._held[connection]:
             del self._held[connection]
-        user = self._users[uid]
+        user = self._users[account]
         user.viewers[connection] -= 1
         if not user.viewers[connection]:
             del user.viewers[connection]
@@ -180,6 +185,6 @@ class Grants:
         if not user.topics[topic]:
             del user.topics[topic]
             user.cost -= cost(topic)
-            self._shares(topic).give_back(uid)
+            self._shares(topic).give_back(account)
         if not user.topics:
-            del self._users[uid]
+            del self._users[account]

@@ -34,6 +34,7 @@ from pbmond.publish.membership import LOOKUPS, Membership
 from pbmond.publish.viewers import Viewers
 from pbmond.system.privileges import become, limit_resources
 from pbmond.system.rights import PUBLISHER_RIGHTS
+from pbmond.system.subordinates import Subordinates
 
 #: The name that ps and pbmon show, instead of the interpreter's. The kernel keeps 15 bytes.
 NAME: Final = b"pbmond-publish"
@@ -43,6 +44,7 @@ MEMORY_BYTES: Final = 512 << 20
 DESCRIPTORS: Final = 4096
 _LIMITS: Final = {
     resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_FSIZE: 0,  # else whoever took it over could let the frames grow, and not unmap
     resource.RLIMIT_AS: MEMORY_BYTES,
     resource.RLIMIT_NOFILE: DESCRIPTORS,
 }
@@ -171,7 +173,8 @@ def main(arguments: list[str]) -> int:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         places = max(1, min(IN_ALL, descriptors - _OTHER_DESCRIPTORS))
         complaints, membership = Complaints(_say), Membership(arguments[4])
-        viewers = Viewers(listening, membership, complaints, places)
+        account = Subordinates().account
+        viewers = Viewers(listening, membership, complaints, places, account)
         feed.send(READY)
         Publisher(viewers, feed, membership, complaints).run()
     except (BrokenPipeError, ConnectionResetError):

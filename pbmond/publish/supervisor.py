@@ -27,6 +27,11 @@ RESTART_EVERY_NS: Final = 500_000_000
 #: A publisher that says nothing, or does not accept a waiting frame, for this long is replaced.
 HUNG_NS: Final = 10_000_000_000
 
+#: A publisher says at most half of this in a second, whatever viewers do (give up all topics and
+#: ask for as many others). One that says more is not what was started, and would keep us busy.
+RECORDS_PER_S: Final = 4 * MAX_TOPICS
+_SECOND_NS: Final = 1_000_000_000
+
 #: So many publishers in a row may end before they serve, until the daemon gives up.
 ATTEMPTS: Final = 10
 #: What goes wrong again and again is logged once in this time.
@@ -75,6 +80,8 @@ class Supervisor:
         self._stuck_since_ns: int | None = None
         self._heard_ns = 0  # when it was known to be alive
         self._heard = False  # since then
+        self._said = 0  # records in the second that began then:
+        self._second_ns = 0
         self._dropping = False  # the newest frame was dropped, and the log says so
         self._served = False  # a publisher has served since the daemon's start
         self._failures = 0  # of starts, until then
@@ -99,6 +106,8 @@ class Supervisor:
         """
         self._now_ns = now_ns
         self._check_alive(now_ns)
+        if now_ns - self._second_ns >= _SECOND_NS:
+            self._said, self._second_ns = 0, now_ns
         if self._process is not None or now_ns - self._started_ns < RESTART_EVERY_NS:
             return False
         self._started_ns = now_ns
@@ -118,6 +127,7 @@ class Supervisor:
         self._stuck_since_ns = None
         self._heard_ns = now_ns
         self._heard = False
+        self._said, self._second_ns = 0, now_ns
         self._dropping = False
         self._log.debug("publisher started as pid %d", self._process.pid)
         return True
@@ -144,6 +154,9 @@ class Supervisor:
                     break
                 if record not in (READY, BEAT):
                     demands.append(unpack_demand(record))
+                self._said += 1
+                if self._said > RECORDS_PER_S:
+                    raise FeedError("it says more than viewers can make it say")
                 self._served = self._heard = True
             except BlockingIOError:
                 break

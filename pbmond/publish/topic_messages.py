@@ -67,8 +67,8 @@ class Messages:
     """The messages about one snapshot."""
 
     def __init__(self, snapshot: StoreSnapshot, meta: Meta) -> None:
-        self._snapshot = snapshot
-        self._meta = meta
+        self.snapshot = snapshot
+        self.meta = meta
         self._scopes: dict[int | None, _Scope] = {}
 
     def of(self, topic: wire.Topic) -> wire.Message:
@@ -76,7 +76,7 @@ class Messages:
 
         A topic with a PID contains only the newest process with that PID.
         """
-        snapshot, meta = self._snapshot, self._meta
+        snapshot, meta = self.snapshot, self.meta
         if topic.uid not in self._scopes:
             self._scopes[topic.uid] = self._scope(topic.uid)
         scope = self._scopes[topic.uid]
@@ -104,7 +104,7 @@ class Messages:
         )
 
     def _scope(self, uid: int | None) -> _Scope:
-        processes = self._snapshot.processes
+        processes = self.snapshot.processes
         everyone = self._processes_of(uid)
         shown = everyone & processes.info["visible"]
         begun = uid is not None and bool((everyone & processes.own.partial).any())
@@ -125,20 +125,20 @@ class Messages:
 
     def _processes_of(self, uid: int | None) -> NDArray[np.bool_]:
         """Tell by slot whose process it is, if any: hidden ones are in the scope too."""
-        processes = self._snapshot.processes
+        processes = self.snapshot.processes
         used: NDArray[np.bool_] = processes.info["state"] != FREE
         return used if uid is None else used & (processes.own.shown_to == uid)
 
     def _newest(self, shown: NDArray[np.bool_], pid: int) -> NDArray[np.intp]:
         """Return the slot of the newest process of a PID: others of that PID have exited."""
-        info = self._snapshot.processes.info
+        info = self.snapshot.processes.info
         slots = np.flatnonzero(self._pids == pid)
         slots = slots[shown[slots]]
         return slots[np.argsort(info["start_ns"][slots])][-1:]
 
     @cached_property
     def _pids(self) -> NDArray[np.uint32]:
-        return np.ascontiguousarray(self._snapshot.processes.info["pid"])
+        return np.ascontiguousarray(self.snapshot.processes.info["pid"])
 
     # --- processes ----------------------------------------------------------------------------
 
@@ -148,35 +148,40 @@ class Messages:
         return self._process_table(np.flatnonzero(scope.shown), scope)
 
     def _process_table(self, index: NDArray[np.intp], scope: _Scope) -> wire.Table:
-        rows = self._snapshot.processes
-        order = index.tolist()
         counts = self._own_counts() if scope.begun else self._counts
         columns: dict[str, Any] = {
             name: count[index] for name, count in zip(("connections", "files"), counts, strict=True)
         }
-        for part, kept, name in _KEPT:
-            if part == "info":
-                columns[name] = rows.info[kept][index]
-            else:
-                columns[name] = list(map(rows.texts[kept].__getitem__, order))
+        columns.update(self.describe_processes(index))
         if scope.begun:
             for name in BEFORE:  # another user's process may have moved those
-                columns[name][rows.own.partial[index]] = NO_COUNT
-        columns.update(self._names(columns["container"], columns["uid"]))
+                columns[name][self.snapshot.processes.own.partial[index]] = NO_COUNT
         # Not [:, index], which would leave the columns strided.
         columns.update(zip(COUNTERS, np.take(scope.counters, index, axis=1), strict=True))
-        columns.update(zip(RATES, np.take(self._snapshot.rates, index, axis=1), strict=True))
+        columns.update(zip(RATES, np.take(self.snapshot.rates, index, axis=1), strict=True))
         return wire.Table(len(index), columns)
+
+    def describe_processes(self, index: NDArray[np.intp]) -> dict[str, Any]:
+        """Return the columns of who processes are, by slot."""
+        rows = self.snapshot.processes
+        order = index.tolist()
+        columns: dict[str, Any] = {
+            name: rows.info[kept][index]
+            if part == "info"
+            else list(map(rows.texts[kept].__getitem__, order))
+            for part, kept, name in _KEPT
+        }
+        return {**columns, **self.container_names(columns["container"], columns["uid"])}
 
     @cached_property
     def _counts(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         slots = len(snapshot.processes.info)
         return row_counts(snapshot.flows.state, slots), row_counts(snapshot.files.state, slots)
 
     def _own_counts(self) -> tuple[NDArray[np.uint32], ...]:
         """Count the rows of each slot as its user may see them."""
-        snapshot, own = self._snapshot, self._snapshot.processes.own
+        snapshot, own = self.snapshot, self.snapshot.processes.own
         slots = len(snapshot.processes.info)
         return tuple(
             (
@@ -192,7 +197,7 @@ class Messages:
     def _totals(
         self, counters: NDArray[np.uint64], scope: NDArray[np.bool_], uid: int | None
     ) -> dict[str, int | float | None]:
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         retired, index = self._retired(uid)
         counters = counters[:, scope].sum(axis=1) + retired.counters[:, index].sum(axis=1)
         rates = sum_rates(snapshot.rates[:, scope], snapshot.interval_ns)
@@ -208,14 +213,14 @@ class Messages:
         self, scope: NDArray[np.bool_], uid: int | None, totals: Mapping[str, Any]
     ) -> dict[str, Any]:
         disk = tuple(totals[name] for name in wire.ATTRIBUTED_COUNTERS)
-        now = self._snapshot.processes.deltas[DISK, scope].sum(axis=1).tolist()
-        return self._snapshot.coverage.message(uid, disk, tuple(now))
+        now = self.snapshot.processes.deltas[DISK, scope].sum(axis=1).tolist()
+        return self.snapshot.coverage.message(uid, disk, tuple(now))
 
     def _retired(self, uid: int | None) -> tuple[RetiredRows, list[int]]:
         """Return retired groups, and the indexes of those that are in the scope."""
         if uid is None:
-            return self._snapshot.retired, list(range(len(self._snapshot.retired.groups)))
-        own = self._snapshot.own_retired
+            return self.snapshot.retired, list(range(len(self.snapshot.retired.groups)))
+        own = self.snapshot.own_retired
         return own, [index for index, group in enumerate(own.groups) if group.uid == uid]
 
     def _retired_table(
@@ -229,7 +234,7 @@ class Messages:
         groups = [retired.groups[each] for each in index]
         processes = retired.processes[index]
         counters = np.take(retired.counters, index, axis=1)
-        processes_of = self._snapshot.processes
+        processes_of = self.snapshot.processes
         owners = processes_of.info["uid"] if uid is None else processes_of.own.shown_to
         for owner in np.unique(owners[hidden]).tolist():
             slots = np.flatnonzero(hidden & (owners == owner))
@@ -246,20 +251,20 @@ class Messages:
         columns: dict[str, Any] = {
             "unit": [group.unit for group in groups],
             "container": containers,
-            **self._names(containers, uids),
+            **self.container_names(containers, uids),
             "uid": uids,
             "processes": processes,
             **dict(zip(COUNTERS, counters, strict=True)),
         }
         return wire.Table(len(groups), columns)
 
-    def _names(
+    def container_names(
         self, containers: list[bytes | None], uids: NDArray[np.uint32]
     ) -> dict[str, list[bytes | None]]:
-        """Make the columns that say what ``containers`` are called, to the user of each row."""
+        """Return the columns that say what ``containers`` are called, to the user of each row."""
         if not any(containers):
             return dict.fromkeys(NAMES, containers)
-        known = self._meta.containers
+        known = self.meta.containers
         owners = zip(containers, uids.tolist(), strict=True)
         names = [
             NONE if container is None else known.get((container, uid), NONE)
@@ -271,12 +276,12 @@ class Messages:
         self, topic: wire.Topic, scope: _Scope, shown: NDArray[np.intp]
     ) -> dict[str, list[float | None]]:
         """Return the history of the topic's process, of the user's processes, or of the host."""
-        planes = self._snapshot.planes
+        planes = self.snapshot.planes
         if topic.uid is None and topic.pid is None:
             return host_samples(planes)
         # For a user, only their own processes: the host's history would reveal those of others.
         slots = np.flatnonzero(scope.everyone) if topic.pid is None else shown
-        processes = self._snapshot.processes
+        processes = self.snapshot.processes
         since = processes.info["born"] if topic.uid is None else processes.own.since
         return sum_samples(planes, slots, since[slots])
 
@@ -285,30 +290,34 @@ class Messages:
     def _rows(
         self, table: str, shown: NDArray[np.intp], scope: _Scope, columns: Mapping[str, Any]
     ) -> wire.Table:
-        view: RowView = getattr(self._snapshot, table)
+        view: RowView = getattr(self.snapshot, table)
         slots = view.state.slots
         if len(shown) == 1:
             index = np.flatnonzero(slots == shown[0])
         else:
             # The last element is that of folded rows, slot -1.
-            by_slot = np.zeros(len(self._snapshot.processes.info) + 1, np.bool_)
+            by_slot = np.zeros(len(self.snapshot.processes.info) + 1, np.bool_)
             by_slot[shown] = True
             index = np.flatnonzero(by_slot[slots])
         if scope.begun:
-            before: RowsBefore = getattr(self._snapshot.processes.own, table)
+            before: RowsBefore = getattr(self.snapshot.processes.own, table)
             view = RowView(before.without(view.state, index), view.names)
             index = np.arange(len(view.state))
-        selection = ChosenRows(
+        selection = self.chosen(view, index)
+        return wire.Table(len(index), {name: make(selection) for name, make in columns.items()})
+
+    def chosen(self, view: RowView, index: NDArray[np.intp]) -> ChosenRows:
+        """Return some rows of connections or files with all that their columns are made from."""
+        return ChosenRows(
             view=view,
             index=index,
             exited=self._exited,
-            starts_ns=self._snapshot.processes.info["shown_start_ns"],
-            interval_ns=self._snapshot.interval_ns,
-            listening=self._snapshot.listening,
-            before=self._snapshot.before,
+            starts_ns=self.snapshot.processes.info["shown_start_ns"],
+            interval_ns=self.snapshot.interval_ns,
+            listening=self.snapshot.listening,
+            before=self.snapshot.before,
         )
-        return wire.Table(len(index), {name: make(selection) for name, make in columns.items()})
 
     @cached_property
     def _exited(self) -> NDArray[np.bool_]:
-        return np.asarray(self._snapshot.processes.info["state"] == STATES.index("exited"))
+        return np.asarray(self.snapshot.processes.info["state"] == STATES.index("exited"))

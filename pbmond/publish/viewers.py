@@ -10,7 +10,7 @@ import errno
 import mmap
 import select
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import takewhile
 from typing import Final
@@ -60,14 +60,16 @@ class Viewers:
         membership: Membership,
         complaints: Complaints,
         places: int = IN_ALL,
+        account: Callable[[int], int] = lambda uid: uid,
     ) -> None:
+        """``account``: as whose a uid is counted."""
         listening.settimeout(0)
-        self.grants = Grants(membership)
+        self.grants = Grants(membership, account)
         self.changed = False
         self._listening = listening
         self._membership = membership
         self._complaints = complaints
-        self._peers = Peers(places)
+        self._peers = Peers(places, account)
         self._epoll = select.epoll()
         self._holding = Holding()
         self._shaking: dict[int, int] = {}  # descriptor -> when the handshake must be complete

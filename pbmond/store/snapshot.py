@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pbmond.fields import BYTE_COUNTERS, COUNTERS
 from pbmond.store.before import Before
 from pbmond.store.coverage import CoverageRows
+from pbmond.store.movement import Movement
 from pbmond.store.process_counters import DISK
 from pbmond.store.processes import ProcessRows
 from pbmond.store.recent_rates import Plane
@@ -38,7 +39,8 @@ def sum_rates(rates: NDArray[np.float64], interval_ns: int) -> NDArray[np.float6
 class StoreSnapshot:
     """The state of the store after one tick; ``rates`` is by (len(RATES), slots).
 
-    ``own_retired``, by viewer, is what users saw of processes that they see no longer.
+    ``own_retired``, by viewer, is what users saw of processes that they see no longer. ``unread``
+    is what rows moved in this tick that came and left without being read, by COUNTERS.
     """
 
     time_ns: int
@@ -51,6 +53,9 @@ class StoreSnapshot:
     flows: RowView
     before: Before
     files: RowView
+    flows_moved: Movement
+    files_moved: Movement
+    unread: NDArray[np.uint64]
     planes: tuple[Plane, ...]
     listening: frozenset[tuple[int, int]]
     coverage: CoverageRows

@@ -30,6 +30,7 @@ from pbmond.kernel.records import (
 )
 from pbmond.store.before import Before
 from pbmond.store.coverage import Coverage
+from pbmond.store.movement import Movements
 from pbmond.store.naming import Naming
 from pbmond.store.process_choices import (
     Due,
@@ -100,6 +101,8 @@ class Store:
         self._before = Before()
         self._listening: frozenset[tuple[int, int]] = frozenset()
         self._uncovered: list[tuple[RowTable, RowState, NDArray[np.int32], Moved]] = []
+        self._moved = Movements()
+        self._unread = np.zeros(len(COUNTERS), np.uint64)
         self._lost_events = 0
         self._tick = 0
         self._time_ns = 0
@@ -130,6 +133,8 @@ class Store:
         self._time_ns, self._wall_ns = reading.time_ns, reading.wall_ns
         self._tick += 1
         self._cover()
+        self._moved = Movements()
+        self._unread = np.zeros(len(COUNTERS), np.uint64)
         self._processes.begin(self._tick, reading.time_ns, self._interval_ns)
         self._compact()
         self._free_finished()
@@ -193,6 +198,8 @@ class Store:
         state, index, deltas = table.state, moved.index, moved.deltas
         classes = (state.keys if table is self._overflow else state.counters)["class"][index]
         self._processes.counters.add(slots, classes, deltas)
+        if table is not self._overflow:
+            self._moved.add(table, slots, moved)
         if table is not self._files:
             self._uncovered.append((table, state, slots, moved))
 
@@ -269,6 +276,7 @@ class Store:
         """Count keys that were deleted before any reading showed them: their process is unknown."""
         sums = np.zeros(len(COUNTERS), np.uint64)
         np.add.at(sums, ROWS[counters["class"]], values_of(counters).T)
+        self._unread += sums
         self._retired.add(Group(None, None, NO_UID), 0, sums)
         unknown = np.full(len(counters), NO_UID, np.uint32)
         self._coverage.add_elsewhere(unknown, counters["class"], values_of(counters).T)
@@ -392,6 +400,9 @@ class Store:
             flows=self._flows.view(),
             before=self._before,
             files=self._files.view(),
+            flows_moved=self._moved.of(self._flows),
+            files_moved=self._moved.of(self._files),
+            unread=self._unread,
             planes=self._history.planes(),
             listening=self._listening,
             coverage=self._coverage.freeze(first=not self._interval_ns),

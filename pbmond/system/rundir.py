@@ -43,8 +43,10 @@ def hold(run_dir: Path) -> Iterator[socket.socket]:
         with _one_line(run_dir):
             folder = _folder(run_dir)
             stack.callback(os.close, folder)
-            pid_file = open_own(folder, PID_FILE, os.O_RDWR, 0o644)
+            pid_file = open_own(folder, PID_FILE, os.O_RDWR, 0o600)
             stack.callback(os.close, pid_file)
+            # Whoever can open it could lock it, and keep every daemon from starting: flock(2).
+            os.fchmod(pid_file, 0o600)
             _lock(pid_file, run_dir)
             # The pid file stays: another daemon may have opened it, and would lock a deleted file.
             stack.callback(os.ftruncate, pid_file, 0)

@@ -139,15 +139,51 @@ def test_a_second_run_changes_nothing_and_another_version_replaces_the_link(plac
     assert said.stdout.startswith("pbmond 99.")
 
 
+def refused(*options: str) -> tuple[int, str]:
+    """Run quickstart; return its status and what it says."""
+    ended = subprocess.run(
+        [str(ROOT / "packaging" / "quickstart"), *options],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    return ended.returncode, ended.stderr
+
+
 def test_a_folder_of_something_else_is_left_alone(place: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for option in ("--setup-only", "--uninstall"):
-        ended = subprocess.run(
-            [str(ROOT / "packaging" / "quickstart"), option, "--prefix", str(tmp_path)],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert ended.returncode == 1
-        assert f"{tmp_path} has something else in it" in ended.stderr
+        status, said = refused(option, "--prefix", str(tmp_path))
+        assert status == 1
+        assert f"{tmp_path} has something else in it" in said
         assert (tmp_path / "file").exists()
+
+
+# What root has below a sticky folder, others cannot replace; beside it they can put something.
+@pytest.mark.parametrize(
+    ("mode", "owner", "below"),
+    [
+        (0o777, 0, ""),
+        (0o777, 0, "new/prefix"),
+        (0o1777, 0, ""),
+        (0o755, NOBODY, ""),
+        (0o755, NOBODY, "new/prefix"),
+    ],
+)
+def test_nothing_is_written_where_others_could_change_it(
+    tmp_path: Path, mode: int, owner: int, below: str
+) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    os.chown(folder, owner, -1)
+    folder.chmod(mode)
+    status, said = refused("--setup-only", "--prefix", str(folder / below))
+    assert status == 1
+    assert f"others than root may write to {folder}" in said
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("prefix", ["", "opt/pbmon", "/opt/../pbmon"])
+def test_a_prefix_that_is_no_plain_path_is_a_mistake_in_usage(prefix: str) -> None:
+    status, said = refused("--setup-only", "--prefix", prefix)
+    assert status == 2
+    assert "must be an absolute path without links" in said
+    assert len(said.splitlines()) == 1

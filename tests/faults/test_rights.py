@@ -105,6 +105,8 @@ def assert_only(found: Found, allowed: Rights) -> None:
         assert status["Gid"].split() == [str(gid)] * 4
         assert status["Groups"].split() == [] if uid else True
     assert "Max core file size        0                    0" in found.limits
+    if expendable:  # no file grows by them: no disk fills up, nor the memory behind a frame
+        assert "Max file size             0                    0" in found.limits
 
 
 def test_the_collector_has_what_the_table_says(daemon: Daemon) -> None:

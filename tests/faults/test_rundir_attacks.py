@@ -28,7 +28,7 @@ from pbmond.children.starter import Starter
 from pbmond.patience import patient
 from pbmond.publish.supervisor import Supervisor
 from pbmond.selftest.private_daemon import Daemon
-from pbmond.system.rundir import SOCKET, RunDirError, hold
+from pbmond.system.rundir import PID_FILE, SOCKET, RunDirError, hold
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be attacked by a user")
 
@@ -236,6 +236,67 @@ def test_a_socket_path_that_is_something_else_is_one_line(top: Path, kind: str) 
     assert line == f"pbmond: {top}: {SOCKET} in it is not a socket; choose another --run-dir\n"
     assert_untouched(target)
     assert not path.is_socket()
+
+
+# --- the lock ----------------------------------------------------------------------------------
+
+# Run as ALICE: holds a lock on a file that she opens, and says whether she could.
+_LOCKS = """
+uid = int(sys.argv[2])
+os.setgroups([])
+os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid)
+try:
+    fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+except PermissionError:
+    print("refused", flush=True)
+else:
+    print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def locking(path: Path, uid: int) -> Iterator[tuple[str, int]]:
+    """Let a user lock a file; yield what came of it, and the user's process."""
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import fcntl, os, sys{_LOCKS}", path, str(uid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as locker:
+        assert locker.stdout is not None
+        yield locker.stdout.readline().strip(), locker.pid
+
+
+def test_another_user_cannot_keep_the_daemon_from_starting_by_holding_its_lock(top: Path) -> None:
+    """The pid file stays when a daemon ends, and to lock a file it is enough to read it."""
+    (top / PID_FILE).touch(0o644)
+    for _ in range(2):
+        with hold(top):
+            pass
+        with locking(top / PID_FILE, ALICE) as (what, _), hold(top):
+            assert what == "refused"
+
+
+def test_quickstart_takes_only_a_process_that_has_the_pid_file_open_for_the_daemon(
+    top: Path,
+) -> None:
+    """Once, --stop ended whichever process had the pid that a killed daemon had left behind."""
+    script = (ROOT / "packaging/quickstart").read_text()
+    start = script.index("running_daemon() {")
+    function = script[start : script.index("\n}\n", start) + 3]
+    command = ["bash", "-c", f"set -euo pipefail; RUN_DIR={top}; {function} running_daemon"]
+    path = top / PID_FILE
+    path.write_text(f"{os.getpid()}\n")
+    with locking(path, 0) as (what, pid):
+        assert what == "locked"
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+        path.write_text(f"{pid}\n")
+        assert subprocess.check_output(command, text=True) == f"{pid}\n"
+    with hold(top):
+        assert subprocess.check_output(command, text=True) == f"{os.getpid()}\n"
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
 
 
 # --- publishers come and go -------------------------------------------------------------------

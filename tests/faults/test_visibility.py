@@ -285,6 +285,45 @@ def test_a_set_uid_program_that_the_viewer_executes_is_not_theirs(world: World) 
         viewer.assert_nothing_of(world.secret)
 
 
+_UNLINKS = """
+path = ordinary + ".pub/mine"
+file = os.open(path, os.O_RDONLY)
+os.pread(file, 100, 0)
+print(os.getpid(), flush=True)
+time.sleep(1)
+os.unlink(path)
+while True:
+    os.pread(file, 100, 0)
+    time.sleep(0.02)
+"""
+
+
+def test_a_hard_link_in_a_folder_of_roots_stays_unknown_when_the_users_own_is_gone(
+    world: World,
+) -> None:
+    """As of a backup by hard links: /proc says no more than that the name is deleted."""
+    public, private = Path(f"{world.ordinary}.pub"), world.top / "private"
+    public.mkdir()
+    private.mkdir(mode=0o700)
+    (public / "mine").write_bytes(bytes(1000))
+    (private / "backup").hardlink_to(public / "mine")
+    for path in (public, public / "mine"):
+        os.chown(path, _USER, _USER)
+    with watching(world) as viewer, attack(world, _UNLINKS, **_AS_USER) as process:
+        pid = pid_of(process)
+        viewer.follow_until(lambda each: str(public / "mine") in paths_of(each, pid))
+        viewer.follow_until(lambda _: not (public / "mine").exists())
+        (private / "backup").stat()  # the kernel knows this name
+        for _ in range(10):
+            viewer.follow()
+        assert not [line for line in viewer.lines if str(private) in line]
+        assert str(public / "mine") in paths_of(viewer.snapshots[-1], pid)
+
+
+def paths_of(snapshot: dict[str, Any], pid: int) -> set[str]:
+    return {row["path"] for row in snapshot["files"] if row["pid"] == pid}
+
+
 _SPAWN = """
 import os, subprocess, sys, time
 began = time.monotonic()

@@ -12,11 +12,12 @@ import urwid
 from pbmon_client.data import model
 from pbmon_client.data.stream import Stream
 from pbmon_client.tui.app import App, Effect
+from pbmon_client.tui.display import Screen
 from pbmon_client.tui.feed.messages import FeedRequest, News, Silent
 from pbmon_client.tui.feed.prefetch import prepared
 from pbmon_client.tui.session.settings import Settings
 from pbmon_client.tui.session.state import ProcessDetail
-from pbmon_client.tui.terminal import Screen, Terminal
+from pbmon_client.tui.terminal import Terminal
 from pbmond import wire
 
 USERS = {0: "root", 33: "www-data", 70: "postgres", 112: "redis", 1000: "mara", 1001: "jonas"}
@@ -205,9 +206,7 @@ class Driver:
         """Return the screen with the escape sequences of its colours, a line each."""
         lines = []
         for row in self.draw().content():
-            runs = [
-                self.screen._attr_to_escape(role) + text.decode() for role, _charset, text in row
-            ]
+            runs = [self.screen._pal_escape[role] + text.decode() for role, _charset, text in row]
             lines.append("".join(runs) + "\x1b[0m\n")
         return "".join(lines)
 

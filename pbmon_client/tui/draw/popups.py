@@ -111,7 +111,7 @@ class HealthPage(Pages):
         """Return the health of the snapshot on the screen."""
         snapshot = self._snapshot()
         made: list[Line] = []
-        for heading, entries in report({} if snapshot is None else snapshot.health):
+        for heading, entries in [] if snapshot is None else report(snapshot):
             made.append([("box title", cell(f" {heading}", cells))])
             for name, text in entries:
                 made += _entry(clean(name), clean(text), cells)

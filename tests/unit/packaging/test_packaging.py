@@ -38,6 +38,10 @@ def export(arguments: list[str]) -> int:
     return client(["export", *arguments])
 
 
+def record(arguments: list[str]) -> int:
+    return client(["record", *arguments])
+
+
 PROGRAMS = pytest.mark.parametrize(
     ("name", "program", "section"),
     [
@@ -47,6 +51,7 @@ PROGRAMS = pytest.mark.parametrize(
         ("pbmon-client", client, 1),
         ("pbmon-client-web", web, 1),
         ("pbmon-client-export", export, 1),
+        ("pbmon-client-record", record, 1),
     ],
 )
 
@@ -120,7 +125,7 @@ def test_the_help_fits_a_terminal(
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
-@pytest.mark.parametrize("word", ["web", "export"])
+@pytest.mark.parametrize("word", ["web", "export", "record"])
 def test_the_help_and_the_page_of_the_client_name_its_commands(
     word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

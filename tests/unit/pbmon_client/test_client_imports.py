@@ -15,10 +15,10 @@ PACKAGE = Path(pbmon_client.__file__).parent
 def test_of_the_daemon_only_the_wire_and_its_fields_are_imported() -> None:
     daemons = {module for _name, module in imports(PACKAGE) if module.split(".")[0] == "pbmond"}
     assert {".".join(module.split(".")[:2]) for module in daemons} <= {
-        *("pbmond", "pbmond.fields", "pbmond.given_file", "pbmond.wire")
+        *("pbmond", "pbmond.fields", "pbmond.given_file", "pbmond.moved_wire", "pbmond.wire")
     }
     names = {module for module in daemons if module.count(".") == 1}
-    assert names == {"pbmond.fields", "pbmond.given_file", "pbmond.wire"}
+    assert names == {"pbmond.fields", "pbmond.given_file", "pbmond.moved_wire", "pbmond.wire"}
 
 
 @pytest.mark.parametrize(

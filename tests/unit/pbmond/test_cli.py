@@ -45,6 +45,17 @@ def test_tables_grow_with_the_hosts_memory_unless_the_file_says_otherwise(
     )
 
 
+@pytest.mark.parametrize("option", ["--run-dir", "--log-file"])
+def test_an_empty_path_is_not_the_current_directory(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        configuration(option, "")
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert f"{option}: is empty" in said
+
+
 def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('interval = 5\nlog_level = "debug"\nhistory_length = 9\n')

@@ -29,6 +29,7 @@ def test_what_the_client_shares_imports_only_msgpack() -> None:
     own = {used for name, used in imports(PACKAGE) if name == "wire.py" and "pbmond" in used}
     assert {used for used in own if used.count(".") == 1} == {"pbmond.bounds", "pbmond.fields"}
     assert tops({"wire.py"}) == {"msgpack", "pbmond"}
+    assert tops({"moved_wire.py"}) == {"pbmond"}
     assert tops({"fields.py"}) == set()
 
 

@@ -10,6 +10,7 @@ import pytest
 from pbmond.collector import RESCAN_NS
 from pbmond.fields import STATES
 from pbmond.kernel.records import START_TICK_NS, FileSeen, ProbeRuns
+from pbmond.moved_wire import decode_moved
 from pbmond.publish.channel import MAX_TOPICS, Demand
 from pbmond.service import NEWCOMERS_PER_S
 from pbmond.wire import Message, Topic
@@ -348,6 +349,19 @@ def test_a_new_publisher_starts_with_nothing_wanted(world: World) -> None:
     world.feed.want(ALL)
     world.step(SECOND)
     assert world.feed.topics() == [ALL]
+
+
+def test_what_moved_is_sent_with_the_ticks_of_which_there_was_no_frame(world: World) -> None:
+    moved = Topic(None, "moved")
+    world.feed.want(moved)
+    world.step()
+    world.feed.room = 0
+    world.step(SECOND)
+    world.step(2 * SECOND)
+    world.feed.room = 1
+    world.step(3 * SECOND)
+    messages = [decode_moved(frame) for frame in world.feed.frames]
+    assert [(message.first, message.seq) for message in messages] == [(1, 1), (1, 4)]
 
 
 def test_the_number_of_wanted_topics_is_limited(world: World) -> None:

@@ -150,6 +150,7 @@ def test_rows_are_dicts_of_wire_values() -> None:
         (b"uid/0/processes", Topic(0, "processes")),
         (b"uid/1000/flows", Topic(1000, "flows")),
         (b"uid/1000/flows/42", Topic(1000, "flows", 42)),
+        (b"all/moved", Topic(None, "moved")),
     ],
 )
 def test_topics_are_read_and_written(text: bytes, topic: Topic) -> None:

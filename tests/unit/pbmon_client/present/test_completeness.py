@@ -8,7 +8,7 @@ import pytest
 from client_messages import HEALTH, message, process
 
 from pbmon_client.data.model import Selection, Snapshot, snapshot_of
-from pbmon_client.present.completeness import LOST_WORDS, warnings
+from pbmon_client.present.completeness import LOST_WORDS, report, warnings
 from pbmond.kernel.maps import LOST
 
 
@@ -65,3 +65,14 @@ def test_what_there_was_no_time_for_is_a_warning_of_its_own() -> None:
 def test_a_warning_that_was_put_away_does_not_come_back_with_each_count() -> None:
     one, other = (warnings(snapshot(postponed={"looks": count}))[0].key for count in (5, 6))
     assert one == other
+
+
+@pytest.mark.parametrize(
+    ("before_ns", "ends"), [(1_000_000_000, "(1 s)"), (2**70, ")"), (-(2**70), "(0 s)")]
+)
+def test_the_report_says_when_counting_began_as_a_clock_does(before_ns: int, ends: str) -> None:
+    now_ns = snapshot().message.now_ns
+    told = dict(report(snapshot(began_ns=now_ns - before_ns)))
+    ((_, text),) = told["counts since"]
+    assert text.endswith(ends)
+    assert len(text) < 40

@@ -16,7 +16,7 @@ import pytest
 from fake_publisher import PATIENCE_S
 
 from pbmon_client import cli, options
-from pbmon_client.tui import kill, names, start
+from pbmon_client.tui import display, kill, names, start
 from pbmon_client.tui.app import App
 from pbmon_client.tui.names import Names
 from pbmon_client.tui.session.settings import Settings
@@ -252,3 +252,19 @@ def test_urwid_is_not_loaded_before_the_daemon_was_asked() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert "urwid" not in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("environment", "shows"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, True),
+        ({"TERM": "linux"}, False),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ({}, False),
+    ],
+)
+def test_the_environment_says_whether_a_terminal_shows_256_colours(
+    environment: dict[str, str], shows: bool
+) -> None:
+    assert display.shows_256(environment) is shows

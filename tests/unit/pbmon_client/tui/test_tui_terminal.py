@@ -47,6 +47,15 @@ class Tmux:
     def type(self, *keys: str) -> None:
         self.run("send-keys", *keys)
 
+    def mouse(self, button: int, column: int, line: int) -> None:
+        """Send a press and a release in the way that the program asked for, from (1, 1) on."""
+        if self.run("display-message", "-p", "#{mouse_sgr_flag}").strip() == "1":
+            self.type("-l", "".join(f"\x1b[<{button};{column};{line}{end}" for end in "Mm"))
+        else:
+            self.type("-l", "".join(
+                f"\x1b[M{chr(32 + what)}{chr(32 + column)}{chr(32 + line)}" for what in (button, 3)
+            ))  # fmt: skip
+
     def command(self, *arguments: str) -> None:
         """Run a command in the shell, which then says how it ended."""
         self.type("-l", f"{shlex.join(arguments)}; echo ended with $?\n")
@@ -127,14 +136,14 @@ def test_clicks_the_wheel_and_the_clipboard_work_in_a_terminal(tmux: Start) -> N
     window.command(*demo())
     shown = window.until("── backup 28700", "kthreadd").splitlines()
     line = next(at for at, row in enumerate(shown, 1) if " redis-server " in row)
-    window.type("-l", f"\x1b[<0;20;{line}M\x1b[<0;20;{line}m")  # SGR: a press and a release
+    window.mouse(0, 20, line)
     window.until("── redis-server 2512")
     title = next(at for at, row in enumerate(shown, 1) if "PID USER" in row)
     column = shown[title - 1].index("NAME") + 1
-    window.type("-l", f"\x1b[<0;{column};{title}M\x1b[<0;{column};{title}m")
+    window.mouse(0, column, title)
     window.until("▲ name")
     window.type("Home")
-    window.type("-l", f"\x1b[<65;20;{line}M")
+    window.mouse(65, 20, line)
     window.until("── git 31502")
     window.type("y")
     window.until("copied the row")

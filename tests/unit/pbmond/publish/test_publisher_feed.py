@@ -15,8 +15,10 @@ from pbmond.publish.channel import Demand, FeedError, pack_demand, unpack_demand
 from pbmond.wire import Topic
 
 UIDS = st.integers(0, (1 << 32) - 1)
-TOPICS = st.builds(Topic, st.none() | UIDS, st.just("processes")) | st.builds(
-    Topic, st.none() | UIDS, st.just("flows"), st.none() | UIDS
+TOPICS = (
+    st.builds(Topic, st.none() | UIDS, st.just("processes"))
+    | st.builds(Topic, st.none() | UIDS, st.just("flows"), st.none() | UIDS)
+    | st.just(Topic(None, "moved"))
 )
 
 
@@ -46,7 +48,8 @@ def test_any_record_is_canonical_or_a_feed_error(record: bytes) -> None:
     [
         channel.RECORD.pack(2, 0, 0, 0, 0, 0),
         channel.RECORD.pack(1, 2, 0, 0, 0, 0),
-        channel.RECORD.pack(1, 0, 3, 0, 0, 0),
+        channel.RECORD.pack(1, 0, 4, 0, 0, 0),
+        channel.RECORD.pack(1, 1, 2, 0, 5, 0),  # what moved, in the scope of a user
         channel.RECORD.pack(1, 0, 0, 1, 0, 0),
         channel.RECORD.pack(1, 0, 0, 0, 5, 0),  # a uid in scope all
         channel.RECORD.pack(1, 0, 1, 0, 0, 5),  # a pid on a topic without one

@@ -105,7 +105,7 @@ def test_a_connection_that_leaves_takes_its_grants_and_no_others() -> None:
 def test_one_user_has_every_table_and_hundreds_of_single_processes() -> None:
     book = grants()
     tables = [book.subscribe(text, ADMIN, A) for text in (b"all/processes", b"all/flows",
-              b"uid/0/processes", b"uid/0/flows")]  # fmt: skip
+              b"uid/0/processes", b"uid/0/flows", b"all/moved")]  # fmt: skip
     single = [book.subscribe(b"all/flows/%d" % pid, ADMIN, A) for pid in range(256)]
     assert all(isinstance(answer, Topic) for answer in tables + single)
 

@@ -225,7 +225,8 @@ def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None
     assert loaded == {
         *("pbmond", "pbmond.bounds", "pbmond.fields", "pbmond.wire"),
         *("pbmond.system", "pbmond.system.privileges"),
-        *("pbmond.system.rights", "pbmond.system.seccomp", "pbmond.system.syscalls"),
+        *("pbmond.system.rights", "pbmond.system.seccomp", "pbmond.system.subordinates"),
+        "pbmond.system.syscalls",
         *("pbmond.publish", "pbmond.publish.admission", "pbmond.publish.channel"),
         *("pbmond.publish.complaints", "pbmond.publish.grants", "pbmond.publish.membership"),
         *("pbmond.publish.peers", "pbmond.publish.publisher", "pbmond.publish.shares"),

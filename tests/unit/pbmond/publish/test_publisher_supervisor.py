@@ -26,6 +26,7 @@ from pbmond.publish.channel import (
 from pbmond.publish.supervisor import (
     ATTEMPTS,
     HUNG_NS,
+    RECORDS_PER_S,
     RESTART_EVERY_NS,
     PublisherError,
     Supervisor,
@@ -139,6 +140,28 @@ def test_a_publisher_that_sends_nonsense_is_replaced(nursery: Nursery, record: b
     assert nursery.supervisor.receive() == []
     assert nursery.children[0].killed
     assert nursery.supervisor.fd is None
+
+
+@pytest.mark.parametrize("record", [BEAT, pack_demand(DEMAND)])
+def test_a_publisher_that_never_stops_talking_is_replaced(nursery: Nursery, record: bytes) -> None:
+    """One that others took over could have kept the collector busy for ever."""
+    supervisor = nursery.supervisor
+    said = 0
+    while supervisor.ensure(said) or not nursery.children[0].killed:
+        nursery.children[0].feed.send(record)
+        supervisor.receive()
+        said += 1
+    assert said == RECORDS_PER_S + 1
+    assert supervisor.fd is None
+
+
+def test_a_publisher_may_say_so_much_in_every_second(nursery: Nursery) -> None:
+    for second in range(3):
+        nursery.supervisor.ensure(second * 1_000_000_000)
+        for _ in range(RECORDS_PER_S):
+            nursery.children[0].feed.send(pack_demand(DEMAND))
+            assert nursery.supervisor.receive() == [DEMAND]
+    assert len(nursery.children) == 1
 
 
 def test_a_publisher_that_gives_no_sign_of_life_is_replaced_without_any_viewer(

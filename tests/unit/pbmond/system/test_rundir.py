@@ -26,7 +26,7 @@ def test_it_is_made_so_that_everybody_can_enter_and_connect(tmp_path: Path) -> N
     with umask(0o077), hold(run_dir):
         modes = [mode(path) for path in (run_dir.parent, run_dir, run_dir / SOCKET)]
         assert modes == [0o755, 0o755, 0o666]
-        assert mode(run_dir / PID_FILE) == 0o644
+        assert mode(run_dir / PID_FILE) == 0o600
         assert os.umask(0o077) == 0o077
 
 

@@ -1,0 +1,207 @@
+"""Blocks: some buckets of a tier as bytes, self-contained, by column and compressed.
+
+A block is a header, a directory and the sections that it lists; ``packaging/doc/history.md`` has
+the format. Readers of another version know columns by their names.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+
+from pbmon_client.history.buckets import Bucket, Handles, HandlesByTable
+from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
+from pbmon_client.history.packing import Ints, pack, starts
+
+MAGIC: Final = b"pbmH"
+VERSION: Final = 1
+# Magic, version, tier, buckets; directory and body bytes; slots; ticks; covered; two checksums.
+_HEADER: Final = struct.Struct("<4sHBxIIIqqQQqqqII")
+HEADER_BYTES: Final = _HEADER.size
+HOST: Final = "host"
+
+
+def labels_of(table: str) -> str:
+    """Return the name of the section with a table's other columns."""
+    return f"{table}.labels"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHeader:
+    """The header of a block: slots are ``begin`` to ``end`` (s), ticks ``first`` to ``last``.
+
+    Both ends are exclusive. All ticks before ``last`` are in the tier's blocks up to this one.
+    """
+
+    version: int
+    tier: int
+    buckets: int
+    directory_bytes: int
+    body_bytes: int
+    begin: int
+    end: int
+    first: int
+    last: int
+    since_ns: int
+    time_ns: int
+    covered_ns: int
+    directory_crc: int
+
+    @property
+    def size(self) -> int:
+        """How many bytes the whole block has."""
+        return HEADER_BYTES + self.directory_bytes + self.body_bytes
+
+
+def parse_header(data: bytes | memoryview, at: int = 0) -> BlockHeader | None:
+    """Return the header at a place, None if there is no whole and sound one."""
+    if len(data) - at < HEADER_BYTES:
+        return None
+    magic, *values, crc = _HEADER.unpack_from(data, at)
+    if magic != MAGIC or zlib.crc32(data[at : at + HEADER_BYTES - 4]) != crc:
+        return None
+    return BlockHeader(*values)
+
+
+def encode_block(
+    tier: int, width: int, buckets: Sequence[Bucket], handles: HandlesByTable, level: int = 6
+) -> bytes:
+    """Encode the buckets of one tier, in the order of their ticks. There is at least one."""
+    begin = min(bucket.slot for bucket in buckets)
+    since_ns = min(bucket.since_ns for bucket in buckets)
+    sections = {HOST: _host(buckets, begin, since_ns)}
+    for table in LAYOUTS:
+        sections[table], sections[labels_of(table)] = _table(table, buckets, handles[table])
+    directory: dict[str, tuple[int, int, int]] = {}
+    body = []
+    for name, section in sections.items():
+        raw = msgpack.packb(section)
+        body.append(zlib.compress(raw, level))
+        directory[name] = (len(body[-1]), len(raw), zlib.crc32(body[-1]))
+    listed = msgpack.packb(directory)
+    head = _HEADER.pack(
+        *(MAGIC, VERSION, tier, len(buckets), len(listed), sum(map(len, body))),
+        *(begin, max(bucket.slot for bucket in buckets) + width),
+        *(buckets[0].first, buckets[-1].end, since_ns),
+        *(max(bucket.time_ns for bucket in buckets), sum(bucket.covered_ns for bucket in buckets)),
+        *(zlib.crc32(listed), 0),
+    )[:-4]
+    return b"".join((head, struct.pack("<I", zlib.crc32(head)), listed, *body))
+
+
+def _host(buckets: Sequence[Bucket], begin: int, since_ns: int) -> dict[str, Any]:
+    texts = _Texts()
+    totals = np.array([bucket.totals for bucket in buckets])
+    return {
+        "columns": {
+            "slot": pack([bucket.slot - begin for bucket in buckets]),
+            "first": pack([bucket.first - buckets[0].first for bucket in buckets]),
+            "since_ns": pack([bucket.since_ns - since_ns for bucket in buckets]),
+            "time_ns": pack([bucket.time_ns - since_ns for bucket in buckets]),
+            "now_ns": pack([bucket.now_ns for bucket in buckets]),
+            "covered_ns": pack([bucket.covered_ns for bucket in buckets]),
+            "host": pack([texts.number(bucket.host.encode()) for bucket in buckets]),
+            "boot_id": pack([texts.number(bucket.boot_id.encode()) for bucket in buckets]),
+            "epoch": pack([texts.number(bucket.epoch.encode()) for bucket in buckets]),
+        },
+        "counters": {name: pack(column) for name, column in zip(TOTALS, totals.T, strict=True)},
+        "cumulative": cumulative_of(buckets[-1]),
+        "texts": texts.every,
+    }
+
+
+def cumulative_of(bucket: Bucket) -> dict[str, int] | None:
+    """Return the cumulative totals of a bucket's last tick by name, without those that are 0."""
+    if bucket.cumulative is None:
+        return None
+    named = zip(TOTALS, bucket.cumulative.tolist(), strict=True)
+    return {name: value for name, value in named if value}
+
+
+class _Texts:
+    """Texts of a section, each once."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes | None, int] = {}
+
+    def number(self, text: bytes | None) -> int:
+        return self._numbers.setdefault(text, len(self._numbers))
+
+    @property
+    def every(self) -> list[bytes | None]:
+        return list(self._numbers)
+
+
+def _table(
+    table: str, buckets: Sequence[Bucket], handles: Handles
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a table's section of identities and counters, and the one of its other columns."""
+    layout = LAYOUTS[table]
+    cells = [bucket.tables[table] for bucket in buckets]
+    owners = np.concatenate([each.handles for each in cells])
+    ordinals = np.repeat(np.arange(len(buckets)), [len(each.keys) for each in cells])
+    rows, row_of = _ordered(owners, handles)
+    entries = row_of * len(buckets) + ordinals
+    values = np.concatenate([each.values for each in cells])
+    numbers = np.concatenate([each.counters for each in cells])
+    order = np.argsort(entries, kind="stable")
+    entries, values, numbers = entries[order], values[order], numbers[order]
+    section = {
+        **_columns(layout.identity, rows, layout.texts, layout.place),
+        **_runs(entries, numbers, len(rows), len(buckets)),
+        "counters": {
+            name: pack(values[numbers == number]) for number, name in enumerate(layout.counters)
+        },
+    }
+    others = [name for name in layout.columns if name not in layout.identity]
+    return section, _columns(others, rows, layout.texts, layout.place)
+
+
+def _ordered(owners: Ints, handles: Handles) -> tuple[list[KeptRow], Ints]:
+    """Return the rows in the order of their identity, and the row of each cell."""
+    layout = handles.layout
+    places = [layout.place[name] for name in layout.identity]
+    used = np.unique(owners)
+    rows = [handles.row(handle) for handle in used.tolist()]
+    order = sorted(range(len(rows)), key=lambda each: [rows[each][place] for place in places])
+    position = np.empty(len(rows), np.int64)
+    position[order] = np.arange(len(rows))
+    return [rows[each] for each in order], position[np.searchsorted(used, owners)]
+
+
+def _columns(
+    names: Sequence[str],
+    rows: Sequence[KeptRow],
+    are_texts: frozenset[str],
+    place: Mapping[str, int],
+) -> dict[str, Any]:
+    texts = _Texts()
+    columns = {}
+    for name in names:
+        values = [row[place[name]] for row in rows]
+        if name in are_texts:
+            values = [texts.number(value) for value in values]
+        columns[name] = pack(np.array(values, np.uint64))
+    return {"columns": columns, "are_texts": sorted(are_texts & {*names}), "texts": texts.every}
+
+
+def _runs(entries: Ints, numbers: Ints, rows: int, buckets: int) -> dict[str, Any]:
+    """Return how many entries each row has, the steps between their buckets, and their counters."""
+    first = starts(entries)
+    masks = np.bitwise_or.reduceat(1 << numbers, first) if len(first) else entries
+    row, ordinal = np.divmod(entries[first], buckets)
+    steps = np.diff(ordinal, prepend=0)
+    begins = starts(row)
+    steps[begins] = ordinal[begins]
+    return {
+        "rows": rows,
+        "count": pack(np.bincount(row, minlength=rows)),
+        "step": pack(steps),
+        "mask": pack(masks),
+    }

@@ -1,0 +1,125 @@
+"""The cascade: ticks are summed to buckets of each tier, and buckets become blocks. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final
+
+from pbmon_client.history.block import encode_block
+from pbmon_client.history.buckets import Bucket, HandlesByTable, joined
+from pbmon_client.history.folding import folded
+from pbmon_client.history.tiers import HANDED_ON, TIERS, Tier
+
+#: So many parts of an open bucket are summed early, for the memory.
+_PARTS: Final = 12
+#: Unused handles are forgotten once there are so many more than after the last time.
+_SPARE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBlock:
+    """An encoded block; it belongs to the file of ``tier`` that has second ``begin``."""
+
+    tier: int
+    begin: int
+    last: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class _OpenTier:
+    """What is open of a tier: the parts of a bucket, the buckets of a block.
+
+    ``sealed`` is the first tick that is in no block.
+    """
+
+    tier: Tier
+    sealed: int = 0
+    parts: list[Bucket] = field(default_factory=list)
+    buckets: list[Bucket] = field(default_factory=list)
+
+    def is_over(self, second: int) -> bool:
+        """Whether the open bucket ends with a tick at this second, which may be an earlier one."""
+        width = self.tier.width
+        return bool(self.parts) and self.parts[0].slot // width != second // width
+
+    def is_full(self, second: int) -> bool:
+        block = self.tier.block
+        return bool(self.buckets) and self.buckets[0].slot // block != second // block
+
+
+class Cascade:
+    """Sums buckets upward. ``sealed`` has the first tick of each tier that is in no block yet."""
+
+    def __init__(self, handles: HandlesByTable, sealed: Sequence[int]) -> None:
+        self._handles: Final = handles
+        self._open: Final = [
+            _OpenTier(tier, first) for tier, first in zip(TIERS, sealed, strict=True)
+        ]
+        self._many = _SPARE
+
+    def add(self, bucket: Bucket, number: int = 0) -> list[SealedBlock]:
+        """Add a bucket of the tier below tier ``number`` (for tier 0: a tick).
+
+        Returns the blocks that were completed by that, the finest tier's first. All tiers from
+        ``number`` on close what is over: where one ends, the finer ones do as well.
+        """
+        blocks = []
+        for place in range(number, len(self._open)):
+            each = self._open[place]
+            if each.is_over(bucket.slot):
+                self._close(place)
+            if each.is_full(bucket.slot):
+                blocks.append(self._seal(place))
+        self._put(number, bucket)
+        return blocks
+
+    def finish(self) -> list[SealedBlock]:
+        """Close and seal everything: what comes later in the same slot becomes other buckets."""
+        for place in range(len(self._open)):
+            self._close(place)
+        return [self._seal(place) for place, each in enumerate(self._open) if each.buckets]
+
+    def _put(self, place: int, bucket: Bucket) -> None:
+        each = self._open[place]
+        if bucket.end <= each.sealed:
+            return  # found twice, after damage
+        each.parts.append(bucket)
+        if len(each.parts) >= _PARTS:
+            self._join(each)
+
+    def _join(self, each: _OpenTier) -> None:
+        width = each.tier.width
+        bucket = joined(each.parts, each.parts[0].slot // width * width)
+        each.parts[:] = [folded(bucket, self._handles, *HANDED_ON)]
+
+    def _close(self, place: int) -> None:
+        """End the open bucket of a tier: it waits for its block, and is part of the next tier's."""
+        each = self._open[place]
+        if not each.parts:
+            return
+        self._join(each)
+        whole = each.parts.pop()
+        each.buckets.append(folded(whole, self._handles, each.tier.processes, each.tier.flows))
+        if place + 1 < len(self._open):
+            self._put(place + 1, whole)
+
+    def _seal(self, place: int) -> SealedBlock:
+        each = self._open[place]
+        buckets, each.buckets = each.buckets, []
+        each.sealed = buckets[-1].end
+        data = encode_block(place, each.tier.width, buckets, self._handles)
+        return SealedBlock(place, buckets[0].slot, each.sealed, data)
+
+    def forget(self, *others: Bucket) -> None:
+        """Forget the rows that no open bucket has and none of the others, if they are many."""
+        if sum(map(len, self._handles.values())) <= self._many:
+            return
+        for table, handles in self._handles.items():
+            used: set[int] = set()
+            for bucket in chain(others, *(chain(each.parts, each.buckets) for each in self._open)):
+                used.update(bucket.tables[table].handles.tolist())
+            handles.keep(used)
+        self._many = 2 * sum(map(len, self._handles.values())) + _SPARE

@@ -1,0 +1,162 @@
+"""Finding: the buckets of a range in the blocks of a store, and their rows."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from pbmon_client.history.block import BlockHeader
+from pbmon_client.history.index import Index, TailBlock
+from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
+from pbmon_client.history.packing import Chosen
+from pbmon_client.history.plan import Piece
+from pbmon_client.history.rows import Part
+from pbmon_client.history.sections import TableSection
+from pbmon_client.history.segments import BlockAt, Missing
+from pbmon_client.history.spans import TimeSpan
+
+_BLOCKS: Final = 32  # that stay decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The buckets of a block that belong to a piece of a range."""
+
+    block: LoadedBlock
+    chosen: Chosen
+
+
+@dataclass(slots=True)
+class FoundBuckets:
+    """What a query read: buckets, and what it could not read."""
+
+    selected: list[Selected] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+    def covered(self) -> tuple[int, int]:
+        """Return the sum of the lengths of the ticks in ns, and how many they are."""
+        covered_ns = ticks = 0
+        for each in self.selected:
+            host = each.block.host
+            covered_ns += int(host.covered_ns[each.chosen].sum())
+            ticks += int(np.diff(host.first, append=each.block.header.last)[each.chosen].sum())
+        return covered_ns, ticks
+
+    def spans(self) -> list[TimeSpan]:
+        """Return the time that the buckets span."""
+        return [
+            TimeSpan(since_ns, until_ns)
+            for each in self.selected
+            for since_ns, until_ns in zip(
+                each.block.host.since_ns[each.chosen].tolist(),
+                each.block.host.time_ns[each.chosen].tolist(),
+                strict=True,
+            )
+        ]
+
+
+class Finder:
+    """Finds in an index what a user may see; ``uid`` None is everybody's."""
+
+    def __init__(self, index: Index, uid: int | None) -> None:
+        self.index = index
+        self._uid = uid
+        self._loaded: OrderedDict[BlockAt | TailBlock, LoadedBlock] = OrderedDict()
+
+    def blocks(self, tier: int) -> Iterator[BlockAt | TailBlock]:
+        """Yield the blocks of a tier, in the order of their ticks; the tail is the last."""
+        yield from self.index.blocks[tier]
+        if tier == 0 and self.index.tail is not None:
+            yield self.index.tail
+
+    def load(self, block: BlockAt | TailBlock) -> LoadedBlock | Missing:
+        """Return a block, or why it cannot be read."""
+        loaded = self._loaded.get(block)
+        if loaded is None:
+            try:
+                loaded = block.load() if isinstance(block, TailBlock) else load(block)
+                loaded.host.totals()  # damage of the host's section shows here
+            except DAMAGE as error:
+                return unreadable(block.header, error)
+            self._loaded[block] = loaded
+            if len(self._loaded) > _BLOCKS:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(block)
+        return loaded
+
+    def find(self, wanted: Iterable[Piece]) -> FoundBuckets:
+        """Return the buckets of some pieces of a range."""
+        found = FoundBuckets()
+        for piece in wanted:
+            found.missing += [
+                each
+                for each in self.index.missing
+                if each.tier == piece.tier
+                and each.begin < piece.end
+                and piece.begin < each.end
+                and each.last > piece.first
+            ]
+            for each in self.blocks(piece.tier):
+                header = each.header
+                outside = header.begin >= piece.end or header.end <= piece.begin
+                if outside or header.last <= piece.first:
+                    continue
+                block = self.load(each)
+                if isinstance(block, Missing):
+                    found.missing.append(block)
+                    continue
+                host = block.host
+                chosen = (host.slots >= piece.begin) & (host.slots < piece.end)
+                chosen &= host.first >= piece.first
+                if chosen.any():
+                    found.selected.append(Selected(block, chosen))
+        found.selected.sort(key=lambda each: each.block.header.first)
+        return found
+
+    def parts(self, found: FoundBuckets, table: str, pids: Any) -> list[Part]:  # noqa: ANN401
+        """Return the rows of a table; ``pids`` None is those of all processes."""
+        parts = []
+        for each in list(found.selected):
+            try:
+                section = each.block.table(table)
+                if section is not None:
+                    parts.append(self._part(section, each, pids))
+            except DAMAGE as error:
+                found.missing.append(unreadable(each.block.header, error))
+        return parts
+
+    def _part(self, section: TableSection, each: Selected, pids: Any) -> Part:  # noqa: ANN401
+        sums, bucket = section.sums(None if each.chosen.all() else each.chosen)
+        last = np.where(bucket < 0, -1, each.block.host.time_ns[bucket])
+        if self._uid is not None:
+            last[~equal(section, "uid", self._uid)] = -1
+        if pids is not None:
+            own = section.columns("pid").numbers("pid")
+            last[~np.isin(np.zeros(1) if own is None else own, pids)] = -1
+        return Part(section, sums, last)
+
+
+def equal(section: TableSection, name: str, value: Any) -> Chosen:  # noqa: ANN401
+    """Return which rows have a value. Without the column, none has."""
+    columns = section.columns(name)
+    if name in section.layout.texts:
+        found = columns.texts(name)
+        if found is None or value not in found[1]:
+            return np.zeros(section.rows, np.bool_)
+        equal: Chosen = found[0] == list(found[1]).index(value)
+        return equal
+    numbers = columns.numbers(name)
+    if numbers is None:
+        return np.zeros(section.rows, np.bool_)
+    same: Chosen = numbers == np.uint64(value)
+    return same
+
+
+def unreadable(header: BlockHeader, error: BaseException) -> Missing:
+    """Return what is missing because of an error."""
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return Missing(header.tier, header.begin, header.end, why or "damaged", header.last)

@@ -1,0 +1,144 @@
+"""What is kept of a row: its columns and counters, by the table of fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, Final
+
+from pbmond.fields import COUNTERS, IDENTITY, TABLES
+
+#: Columns that change while a row lives: the newest value is kept, and the row stays the same.
+_CHANGING: Final = frozenset(("state", "exited_ns", "tcp_state", "rtt_us"))
+#: What is left of a process that was folded. The container goes with the unit.
+_FOLDED: Final = (
+    frozenset(("uid", "unit", "name", "container", "container_name", "image", "pod", "namespace")),
+    frozenset(("uid", "unit")),
+    frozenset(("uid",)),
+)
+_NO_ADDRESS: Final = bytes(16)
+#: A row: the values of its columns, as the wire has them.
+KeptRow = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of one table that are kept.
+
+    ``key`` tells rows apart; ``latest`` are the columns that change. ``identity`` are those of the
+    key by which rows of several blocks are joined. A connection or file has the ``uid`` of its
+    process, so that a reader can tell whose it is.
+    """
+
+    table: str
+    key: tuple[str, ...]
+    latest: tuple[str, ...]
+    identity: tuple[str, ...]
+    counters: tuple[str, ...]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of a row, in the order of its values."""
+        return self.key + self.latest
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Where each column is in a row."""
+        return {name: place for place, name in enumerate(self.columns)}
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The columns that are bytes or None."""
+        return frozenset(name for name in self.columns if _wire(self.table, name) in _TEXTS)
+
+    @cached_property
+    def blank(self) -> KeptRow:
+        """A row of which nothing is known."""
+        return tuple(blank_value(self.table, name) for name in self.columns)
+
+    @cached_property
+    def traffic(self) -> tuple[bool, ...]:
+        """For each counter, whether it counts bytes of traffic."""
+        return tuple(TABLES[self.table][name].is_traffic for name in self.counters)
+
+
+_TEXTS: Final = ("text", "16s")
+
+
+def _wire(table: str, name: str) -> str | None:
+    return "u4" if name == "uid" else TABLES[table][name].wire
+
+
+def blank_value(table: str, name: str) -> Any:  # noqa: ANN401 - a number or bytes
+    """Return what a column of the wire says when nothing is known."""
+    wire = _wire(table, name)
+    if wire in _TEXTS:
+        return _NO_ADDRESS if wire == "16s" else None
+    return TABLES[table][name].null or 0 if name in TABLES[table] else 0
+
+
+def _layout(table: str) -> Layout:
+    named = TABLES[table]
+    described = tuple(
+        name for name, field in named.items() if field.wire and field.kind in ("identity", "label")
+    )
+    changing = tuple(name for name in named if name in _CHANGING)
+    whose = () if "uid" in named else ("uid",)
+    more = ("uid",) if table == "processes" else ("uid", "class")
+    return Layout(
+        table,
+        (*(name for name in described if name not in changing), *whose),
+        changing,
+        (*IDENTITY[table], *more),
+        tuple(name for name, field in named.items() if field.kind == "counter"),
+    )
+
+
+PROCESSES: Final = "processes"
+FLOWS: Final = ("connections", "files")
+#: By table. The counters of a table are numbered in the order of its layout.
+LAYOUTS: Final = {table: _layout(table) for table in (PROCESSES, *FLOWS)}
+#: What says whose a connection or file is; and its class.
+OWNER: Final = ("pid", "start_ns", "uid")
+_OWNER_PLACES: Final = {
+    table: [LAYOUTS[table].place[name] for name in (*OWNER, "class")] for table in FLOWS
+}
+#: The host's totals are the counters of a process.
+TOTALS: Final = COUNTERS
+#: How often a process can be folded: to user, unit and name; to user and unit; to its user.
+LEVELS: Final = len(_FOLDED)
+
+
+def folded_process(row: KeptRow, level: int) -> KeptRow:
+    """Return the row that stands for all processes that differ only in what folding drops.
+
+    It has process id 0. Its start time is a number made from what it keeps, because process id and
+    start time together say whose a connection is.
+    """
+    layout = LAYOUTS[PROCESSES]
+    kept = [
+        value if name in _FOLDED[level] else blank
+        for name, value, blank in zip(layout.columns, row, layout.blank, strict=True)
+    ]
+    kept[layout.place["start_ns"]] = _number(kept)
+    return tuple(kept)
+
+
+def owner_of(row: KeptRow, table: str) -> KeptRow:
+    """Return what says whose a flow is, and its class: rows that fold to one have the same."""
+    return tuple([row[place] for place in _OWNER_PLACES[table]])
+
+
+def folded_flow(owner: KeptRow, table: str) -> KeptRow:
+    """Return the row for all flows with the same ``owner_of``."""
+    kept = list(LAYOUTS[table].blank)
+    for place, value in zip(_OWNER_PLACES[table], owner, strict=True):
+        kept[place] = value
+    return tuple(kept)
+
+
+def _number(kept: list[Any]) -> int:
+    """Return 40 bits that differ for different rows: as a time, the first 18 minutes of a boot."""
+    text = b"\0".join(b"" if value is None else str(value).encode() for value in kept)
+    return int.from_bytes(blake2b(text, digest_size=5).digest(), "little")

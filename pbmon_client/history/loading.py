@@ -1,0 +1,123 @@
+"""A block as it is read from its file, and turned back into the buckets that it was made of."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+
+from pbmon_client.history.block import HEADER_BYTES, HOST, BlockHeader, labels_of
+from pbmon_client.history.buckets import (
+    COUNTER_BITS,
+    NO_CELLS,
+    Bucket,
+    Cells,
+    Handles,
+    HandlesByTable,
+)
+from pbmon_client.history.layout import LAYOUTS, KeptRow
+from pbmon_client.history.packing import MalformedError, summed
+from pbmon_client.history.sections import (
+    HostSection,
+    TableSection,
+    parse_directory,
+    parse_section,
+)
+from pbmon_client.history.segments import BlockAt
+
+#: What reading damaged bytes may raise, here and in ``sections``.
+DAMAGE: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+
+
+class LoadedBlock:
+    """The bytes of a block. Properties and methods raise one of DAMAGE if they are not sound."""
+
+    def __init__(self, header: BlockHeader, data: bytes) -> None:
+        self.header: Final = header
+        self._data = data
+        at = HEADER_BYTES + header.directory_bytes
+        self._directory = parse_directory(data[HEADER_BYTES:at], header)
+        self._body = at
+
+    @cached_property
+    def host(self) -> HostSection:
+        """The block's buckets."""
+        return HostSection(self._section(HOST), self.header)
+
+    def table(self, name: str) -> TableSection | None:
+        """Return the rows of a table; None if the block has no such table."""
+        if name not in self._directory:
+            return None
+        return TableSection(name, self._section(name), lambda: self._section(labels_of(name)))
+
+    def _section(self, name: str) -> dict[str, Any]:
+        at, size, inflated, crc = self._directory[name]
+        begin = self._body + at
+        return parse_section(self._data[begin : begin + size], inflated, crc)
+
+
+def load(block: BlockAt) -> LoadedBlock:
+    """Read a block. One of DAMAGE if it is not there or not sound."""
+    with block.path.open("rb", buffering=0) as file:
+        data = os.pread(file.fileno(), block.header.size, block.at)
+    if len(data) != block.header.size:
+        raise MalformedError("a block is not whole")
+    return LoadedBlock(block.header, data)
+
+
+def rows_of(section: TableSection) -> list[KeptRow]:
+    """Return every row of a section, by the layout's columns."""
+    layout = section.layout
+    columns: list[list[Any]] = []
+    for name, blank in zip(layout.columns, layout.blank, strict=True):
+        if name in layout.texts:
+            found = section.columns(name).texts(name)
+            texts = None if found is None else [found[1][place] for place in found[0].tolist()]
+            columns.append([blank] * section.rows if texts is None else texts)
+        else:
+            numbers = section.columns(name).numbers(name)
+            columns.append([blank] * section.rows if numbers is None else numbers.tolist())
+    return list(zip(*columns, strict=True))
+
+
+def buckets_of(block: LoadedBlock, handles: HandlesByTable) -> list[Bucket]:
+    """Return the buckets of a block, in the order of their ticks."""
+    host = block.host
+    tables = {table: _cells(block, table, handles[table]) for table in LAYOUTS}
+    totals = host.totals()
+    ends = [*host.first[1:].tolist(), block.header.last]
+    return [
+        Bucket(
+            slot=int(host.slots[place]),
+            first=int(host.first[place]),
+            end=ends[place],
+            since_ns=int(host.since_ns[place]),
+            time_ns=int(host.time_ns[place]),
+            now_ns=int(host.now_ns[place]),
+            covered_ns=int(host.covered_ns[place]),
+            host=host.text("host", place),
+            boot_id=host.text("boot_id", place),
+            epoch=host.text("epoch", place),
+            totals=totals[place],
+            tables={table: tables[table][place] for table in LAYOUTS},
+            cumulative=host.cumulative() if place == len(ends) - 1 else None,
+        )
+        for place in range(len(host.slots))
+    ]
+
+
+def _cells(block: LoadedBlock, table: str, handles: Handles) -> list[Cells]:
+    """Return the cells of each bucket."""
+    count = len(block.host.slots)
+    section = block.table(table)
+    if section is None:
+        return [NO_CELLS] * count
+    numbers = np.array([handles.of(row) for row in rows_of(section)], np.int64)
+    buckets, rows, counters, values = section.cells()
+    keys = numbers[rows] << COUNTER_BITS | counters
+    return [
+        Cells(*summed(keys[buckets == bucket], values[buckets == bucket]))
+        for bucket in range(count)
+    ]

@@ -1,0 +1,54 @@
+"""Arrays of integers: sums by key, and byte planes for the file."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Unsigned = npt.NDArray[np.uint64]
+Chosen = npt.NDArray[np.bool_]
+_WORD: Final = np.dtype("<u8")
+
+
+class MalformedError(ValueError):
+    """Bytes of a file are not what the format says."""
+
+
+def pack(values: Any) -> bytes:  # noqa: ANN401 - anything that makes an array
+    """Return the byte planes of integers below 2**64: their width in bytes, then each plane.
+
+    The lowest bytes of all values come first. The high ones are mostly equal, so they compress.
+    """
+    array = np.ascontiguousarray(values, _WORD)
+    width = max(1, (int(array.max(initial=0)).bit_length() + 7) // 8)
+    planes = array.view(np.uint8).reshape(-1, 8)[:, :width]
+    return bytes([width]) + planes.T.tobytes()
+
+
+def unpack(packed: bytes) -> Unsigned:
+    """Return the integers of ``pack``. MalformedError unless the bytes are whole."""
+    width = packed[0] if packed else 0
+    if not 1 <= width <= 8 or (len(packed) - 1) % width:
+        raise MalformedError("a column is not whole")
+    planes = np.frombuffer(packed, np.uint8, offset=1).reshape(width, -1)
+    words = np.zeros((planes.shape[1], 8), np.uint8)
+    words[:, :width] = planes.T
+    return words.view(_WORD)[:, 0].astype(np.uint64, copy=False)
+
+
+def starts(ordered: npt.NDArray[Any]) -> Ints:
+    """Return where each run of equal values begins."""
+    if not len(ordered):
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+
+
+def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
+    """Return the keys, each once and in order, and the sums of their values."""
+    order = np.argsort(keys, kind="stable")
+    keys, values = keys[order], values[order]
+    first = starts(keys)
+    return keys[first], (np.add.reduceat(values, first) if len(first) else values)

@@ -1,0 +1,281 @@
+"""The reader of a store: what moved in a range, as a message; series; and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pbmon_client.history.finding import Finder, FoundBuckets, Selected, equal, unreadable
+from pbmon_client.history.index import Indexer, TailBlock
+from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS
+from pbmon_client.history.loading import DAMAGE, LoadedBlock
+from pbmon_client.history.message import RangeSums, message_of
+from pbmon_client.history.packing import Ints
+from pbmon_client.history.plan import pieces, reach, rounded, width_at
+from pbmon_client.history.rows import SummedRows
+from pbmon_client.history.segments import BlockAt, Missing
+from pbmon_client.history.spans import TimeSpan, gaps_between, has_gap
+from pbmon_client.history.tiers import TIERS
+from pbmond.wire import Message
+
+_SECOND: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A counter for each step: ``begins`` are seconds, ``sums`` steps by ``counters``."""
+
+    step: int
+    begins: Ints
+    sums: Ints
+    counters: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTier:
+    """What is kept of a tier: its width in seconds, its files' bytes, and its first and last ns."""
+
+    width: int
+    size: int
+    span: TimeSpan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a store has: its tiers, the gaps in what was recorded, and what cannot be read."""
+
+    tiers: tuple[KeptTier, ...]
+    gaps: tuple[TimeSpan, ...]
+    missing: tuple[Missing, ...]
+
+
+class Past:
+    """Reads the store in a directory, also while it is written. Times are seconds of the epoch.
+
+    ``uid`` is whose rows may be seen; None is everybody's. What is damaged or missing never raises:
+    the message's health and the series' reasons say it. OSError if there is no such directory.
+    """
+
+    def __init__(self, directory: Path, uid: int | None = None) -> None:
+        self._indexer = Indexer(directory)
+        self._uid = uid
+        self._finder: Final = Finder(self._indexer.read(), uid)
+
+    def refresh(self) -> None:
+        """Take note of what was recorded since. OSError if the directory is gone."""
+        self._finder.index = self._indexer.read()
+
+    # --- what moved -------------------------------------------------------------------------------
+
+    def message(
+        self,
+        since: int,
+        until: int,
+        *,
+        flows: bool = True,
+        top: int | None = None,
+        by: Sequence[str] | None = None,
+    ) -> Message:
+        """Return what moved from ``since`` to ``until`` (exclusive).
+
+        The range is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``.
+        ``top`` keeps so many processes, and of connections and files so many each, that moved most
+        by the sum of the counters ``by`` (None: all traffic). ValueError unless since < until.
+        """
+        if since >= until:
+            raise ValueError("the range is empty")
+        begin, end = rounded(since, until, reach(self._finder.index.kept))
+        found = self._finder.find(pieces(begin, end, self._finder.index.kept))
+        tables, rest = self._rows(found, flows=flows, top=top, by=by)
+        totals, retired = self._totals(found, rest)
+        return message_of(
+            RangeSums(
+                begin * _SECOND,
+                end * _SECOND,
+                totals=totals,
+                retired=retired,
+                tables=tables,
+                reasons=_reasons(found, begin, self._before_now(end)),
+                **_newest(found, end * _SECOND),
+            )
+        )
+
+    def _rows(
+        self, found: FoundBuckets, *, flows: bool, top: int | None, by: Sequence[str] | None
+    ) -> tuple[dict[str, SummedRows], Ints]:
+        """Return the tables, and the sums of all processes."""
+        rows = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
+        every = rows.sums.sum(axis=0)
+        owners = None
+        if top is not None:
+            rows = rows.take(_busiest(rows, top, by))
+            owners = rows.numbers("pid")
+        tables = {PROCESSES: rows}
+        for table in FLOWS if flows else ():
+            some = SummedRows(LAYOUTS[table], self._finder.parts(found, table, owners))
+            tables[table] = some if top is None else some.take(_busiest(some, top, by))
+        return tables, every
+
+    def _totals(self, found: FoundBuckets, processes: Ints) -> tuple[Ints, Ints]:
+        """Return the totals of the range, and what of them no process has."""
+        if self._uid is not None:
+            return processes, np.zeros_like(processes)
+        totals = np.zeros(len(TOTALS), np.int64)
+        for each in found.selected:
+            totals += each.block.host.totals()[each.chosen].sum(axis=0)
+        return totals, np.maximum(totals - processes, 0)
+
+    def _before_now(self, end: int) -> int:
+        """Return the end of a range, or of what is recorded yet."""
+        newest = [kept.time_ns for kept in self._finder.index.kept]
+        return min(end, max(newest) // _SECOND)
+
+    def frame(self, at: int) -> Message:
+        """Return the interval of the finest tier that ends next after second ``at``.
+
+        Where nothing was recorded, the message has no rows, and its health says so.
+        """
+        moment = at * _SECOND
+        for place, tier in enumerate(TIERS):
+            blocks: list[LoadedBlock] = []
+            for each in self._finder.blocks(place):
+                if each.header.since_ns <= moment < each.header.time_ns:
+                    block = self._finder.load(each)
+                    blocks += [] if isinstance(block, Missing) else [block]
+            for block in blocks:
+                covering = (block.host.since_ns <= moment) & (block.host.time_ns > moment)
+                if covering.any():
+                    slot = int(block.host.slots[covering][0])
+                    return self.message(slot, slot + tier.width)
+        return self.message(at, at + 1)
+
+    def series(
+        self,
+        since: int,
+        until: int,
+        step: int,
+        where: Mapping[str, Any] | None = None,
+        table: str = PROCESSES,
+    ) -> Series:
+        """Return what moved in each step: the host's totals, or those of the rows ``where``.
+
+        ``where`` has values of the wire by column, such as ``{"unit": b"ssh.service"}``. Range and
+        step are rounded up to the buckets that are kept. ValueError for an empty range or step.
+        """
+        if since >= until or step <= 0:
+            raise ValueError("the range is empty")
+        width = width_at(since, reach(self._finder.index.kept))
+        step = -(-step // width) * width
+        begin = since // width * width
+        end = begin + -(-(until - begin) // step) * step
+        found = self._finder.find(pieces(begin, end, self._finder.index.kept, within=step))
+        counters = TOTALS if where is None else LAYOUTS[table].counters
+        sums = np.zeros(((end - begin) // step, len(counters)), np.int64)
+        for each in list(found.selected):
+            steps = (each.block.host.slots - begin) // step
+            try:
+                if where is None and self._uid is None:
+                    totals = each.block.host.totals()[each.chosen]
+                    np.add.at(sums, steps[each.chosen], totals)
+                else:
+                    self._add_rows(sums, each, steps, where or {}, table)
+            except DAMAGE as error:
+                found.missing.append(unreadable(each.block.header, error))
+        begins = np.arange(begin, end, step)
+        return Series(
+            step, begins, sums, counters, tuple(_reasons(found, begin, self._before_now(end)))
+        )
+
+    def _add_rows(
+        self, sums: Ints, each: Selected, steps: Ints, where: Mapping[str, Any], table: str
+    ) -> None:
+        section = each.block.table(table)
+        if section is None:
+            return
+        wanted = dict(where) if self._uid is None else {**where, "uid": self._uid}
+        matches = np.ones(section.rows, np.bool_)
+        for name, value in wanted.items():
+            matches &= equal(section, name, value)
+            if not matches.any():
+                return
+        buckets, rows, counters, values = section.cells()
+        taken = matches[rows] & each.chosen[buckets]
+        np.add.at(sums, (steps[buckets[taken]], counters[taken]), values[taken])
+
+    # --- what is kept -----------------------------------------------------------------------------
+
+    def kept(self) -> Kept:
+        """Return what the store has."""
+        tiers = []
+        for place, tier in enumerate(TIERS):
+            headers = [each.header for each in self._finder.blocks(place)]
+            span = None
+            if headers:
+                span = TimeSpan(
+                    min(header.since_ns for header in headers),
+                    max(header.time_ns for header in headers),
+                )
+            size = sum(file.size for file in self._finder.index.files if file.tier == place)
+            tiers.append(KeptTier(tier.width, size, span))
+        return Kept(tuple(tiers), tuple(self._gaps()), self._finder.index.missing)
+
+    def _gaps(self) -> list[TimeSpan]:
+        """Return the gaps, by the finest tier that goes back to each time."""
+        spans: list[TimeSpan] = []
+        until: float = float("inf")
+        for place, kept in enumerate(self._finder.index.kept):
+            for each in self._finder.blocks(place):
+                header = each.header
+                if header.first < until:
+                    spans += self._recorded(each)
+            until = min(until, kept.oldest if kept.last else until)
+        return gaps_between(spans)
+
+    def _recorded(self, block: BlockAt | TailBlock) -> list[TimeSpan]:
+        header = block.header
+        if has_gap(header.since_ns, header.time_ns, header.covered_ns):
+            loaded = self._finder.load(block)
+            if not isinstance(loaded, Missing):
+                whole = Selected(loaded, np.ones(header.buckets, np.bool_))
+                return FoundBuckets([whole]).spans()
+        return [TimeSpan(header.since_ns, header.time_ns)]
+
+
+def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
+    layout = rows.layout
+    wanted = np.array(layout.traffic if by is None else [name in by for name in layout.counters])
+    return np.argsort(-rows.sums[:, wanted].sum(axis=1), kind="stable")[:top]
+
+
+def _newest(found: FoundBuckets, until_ns: int) -> dict[str, Any]:
+    """Return the words of the newest tick that was found."""
+    if not found.selected:
+        return {"now_ns": 0, "number": 0, "host": "", "boot_id": "", "epoch": ""}
+    newest = found.selected[-1]
+    host = newest.block.host
+    place = int(np.flatnonzero(newest.chosen)[-1])
+    return {
+        "now_ns": max(0, int(host.now_ns[place]) + until_ns - int(host.time_ns[place])),
+        "number": int(host.first[place]),
+        **{name: host.text(name, place) for name in ("host", "boot_id", "epoch")},
+    }
+
+
+def _reasons(found: FoundBuckets, begin: int, end: int) -> list[str]:
+    """Say what is missing of a range that ends before or at the newest tick."""
+    covered_ns, ticks = found.covered()
+    reasons = []
+    if not ticks:
+        reasons.append("history: nothing was recorded")
+    else:
+        # The intervals of the first and the last tick reach beyond the range.
+        missing_ns = (end - begin) * _SECOND - covered_ns
+        if missing_ns > 2 * covered_ns // ticks + _SECOND:
+            reasons.append(f"history: about {missing_ns / _SECOND:.0f} s were not recorded")
+    lost = dict.fromkeys((each.tier, each.why) for each in found.missing)
+    return reasons + [f"history: {why} ({TIERS[tier].width} s)" for tier, why in lost]

@@ -1,0 +1,207 @@
+"""The sections of a block, decoded: its buckets, and the rows of its tables.
+
+Files may come from somebody else: whatever is in them, an error is MalformedError, ValueError,
+LookupError or TypeError.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+
+from pbmon_client.history.block import BlockHeader
+from pbmon_client.history.layout import LAYOUTS, TOTALS
+from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, starts, unpack
+
+#: A section that claims to be larger is not inflated.
+_MOST: Final = 64 << 20
+#: Place, bytes, inflated bytes and checksum by section.
+Directory = Mapping[str, tuple[int, int, int, int]]
+
+
+def parse_directory(listed: bytes, header: BlockHeader) -> Directory:
+    """Return where each section is, and its checksum. MalformedError if damaged."""
+    if zlib.crc32(listed) != header.directory_crc:
+        raise MalformedError("the directory is damaged")
+    found = {}
+    at = 0
+    for name, (size, inflated, crc) in _unpacked(listed).items():
+        found[name] = (at, size, inflated, crc)
+        at += size
+    return found
+
+
+def parse_section(data: bytes, inflated: int, crc: int) -> dict[str, Any]:
+    """Return a section. MalformedError if it is damaged."""
+    if zlib.crc32(data) != crc or inflated > _MOST:
+        raise MalformedError("a section is damaged")
+    inflater = zlib.decompressobj()
+    try:
+        raw = inflater.decompress(data, inflated)
+    except zlib.error as error:
+        raise MalformedError(f"a section is not compressed: {error}") from None
+    if len(raw) != inflated:
+        raise MalformedError("a section is not whole")
+    return _unpacked(raw)
+
+
+def _unpacked(raw: bytes) -> dict[str, Any]:
+    try:
+        value = msgpack.unpackb(raw, raw=False, strict_map_key=True)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise MalformedError(f"not msgpack: {error}") from None
+    if not isinstance(value, dict):
+        raise MalformedError("a section is not a map")
+    return value
+
+
+class SectionColumns:
+    """SectionColumns of a section, by name. A column that the writer did not know is None."""
+
+    def __init__(self, section: Mapping[str, Any], rows: int) -> None:
+        self._packed: Final[Mapping[str, bytes]] = section["columns"]
+        self._texts: Final[Sequence[bytes | None]] = section["texts"]
+        self._rows = rows
+        self._made: dict[str, Unsigned] = {}
+
+    def numbers(self, name: str) -> Unsigned | None:
+        """Return the values of a column of numbers."""
+        made = self._made.get(name)
+        if made is None and name in self._packed:
+            made = self._made[name] = unpack(self._packed[name])
+            if len(made) != self._rows:
+                raise MalformedError(f"the column {name} is not whole")
+        return made
+
+    def texts(self, name: str) -> tuple[Unsigned, Sequence[bytes | None]] | None:
+        """Return the values of a column of texts: places in the list that follows."""
+        places = self.numbers(name)
+        if places is not None and len(places) and places.max() >= len(self._texts):
+            raise MalformedError(f"the column {name} has no such text")
+        return None if places is None else (places, self._texts)
+
+
+class HostSection:
+    """The buckets of a block, and the host's totals."""
+
+    def __init__(self, section: Mapping[str, Any], header: BlockHeader) -> None:
+        self._section = section
+        self._columns = SectionColumns(section, header.buckets)
+        self.slots: Final = self._offset("slot", header.begin)
+        self.first: Final = self._offset("first", header.first)
+        self.since_ns: Final = self._offset("since_ns", header.since_ns)
+        self.time_ns: Final = self._offset("time_ns", header.since_ns)
+        self.now_ns: Final = self._offset("now_ns", 0)
+        self.covered_ns: Final = self._offset("covered_ns", 0)
+
+    def _offset(self, name: str, base: int) -> Ints:
+        values = self._columns.numbers(name)
+        if values is None:
+            raise MalformedError(f"a block has no {name}")
+        return values.astype(np.int64) + base
+
+    def text(self, name: str, bucket: int) -> str:
+        """Return the host, boot_id or epoch of a bucket."""
+        found = self._columns.texts(name)
+        return "" if found is None else (found[1][int(found[0][bucket])] or b"").decode()
+
+    def cumulative(self) -> Ints | None:
+        """Return the cumulative totals at the block's end, by ``TOTALS``."""
+        return named_totals(self._section.get("cumulative"))
+
+    def totals(self) -> Ints:
+        """Return the host's totals, buckets by ``TOTALS``."""
+        return _by_name(self._section["counters"], TOTALS, len(self.slots))
+
+
+def named_totals(values: Mapping[str, int] | None) -> Ints | None:
+    """Return totals by ``TOTALS`` from those by name; those that are not there are 0."""
+    return None if values is None else np.array([values.get(name, 0) for name in TOTALS], np.int64)
+
+
+def _by_name(packed: Mapping[str, bytes], names: Sequence[str], rows: int) -> Ints:
+    result = np.zeros((rows, len(names)), np.int64)
+    for place, name in enumerate(names):
+        if name in packed:
+            result[:, place] = unpack(packed[name]).astype(np.int64)
+    return result
+
+
+class TableSection:
+    """The rows of a table in a block, and what each moved in each bucket."""
+
+    def __init__(
+        self, table: str, section: Mapping[str, Any], labels: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        self.layout: Final = LAYOUTS[table]
+        self.rows: Final[int] = section["rows"]
+        self._section = section
+        self._own = SectionColumns(section, self.rows)
+        self._load = labels
+        for name in self.layout.identity:  # damage shows here, not later
+            (self._own.texts if name in self.layout.texts else self._own.numbers)(name)
+
+    @cached_property
+    def _labels(self) -> SectionColumns:
+        return SectionColumns(self._load(), self.rows)
+
+    def columns(self, name: str) -> SectionColumns:
+        """Return the columns in which ``name`` is. Those of the identity are sound."""
+        return self._own if name in self.layout.identity else self._labels
+
+    def sums(self, chosen: Chosen | None) -> tuple[Ints, Ints]:
+        """Return each row's sums over the ``chosen`` buckets (None: all), and its last bucket.
+
+        The sums are rows by the layout's counters. The last bucket is -1 for a row with none.
+        """
+        row, bucket = self._entries()
+        taken = np.ones(len(row), np.bool_) if chosen is None else chosen[bucket]
+        last = np.full(self.rows, -1)
+        last[row[taken]] = bucket[taken]  # a row's buckets are in order: the newest stays
+        result = np.zeros((self.rows, len(self.layout.counters)), np.int64)
+        for place, entries, values in self._counted(len(row)):
+            chosen_entries = taken[entries]
+            rows = row[entries[chosen_entries]]
+            first = starts(rows)
+            if len(first):
+                result[rows[first], place] = np.add.reduceat(values[chosen_entries], first)
+        return result, last
+
+    def cells(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return bucket, row, counter and value of each number that is not 0."""
+        row, bucket = self._entries()
+        found = [
+            (bucket[entries], row[entries], np.full(len(entries), place), values)
+            for place, entries, values in self._counted(len(row))
+        ]
+        empty = np.zeros(0, np.int64)
+        parts = [[empty], [empty], [empty], [empty]] if not found else zip(*found, strict=True)
+        buckets, rows, counters, values = (np.concatenate([*part]) for part in parts)
+        return buckets, rows, counters, values
+
+    def _entries(self) -> tuple[Ints, Ints]:
+        """Return row and bucket of each entry, in order."""
+        count = unpack(self._section["count"]).astype(np.int64)
+        step = unpack(self._section["step"]).astype(np.int64)
+        if len(count) != self.rows or count.sum() != len(step):
+            raise MalformedError("the rows of a table do not add up")
+        row = np.repeat(np.arange(self.rows), count)
+        steps = np.concatenate(([0], np.cumsum(step)))
+        bucket = steps[1:] - np.repeat(steps[np.cumsum(count) - count], count)
+        return row, bucket
+
+    def _counted(self, entries: int) -> Iterator[tuple[int, Ints, Ints]]:
+        """Yield each counter that we know, the entries that have it, and their values."""
+        mask = unpack(self._section["mask"])
+        if len(mask) != entries:
+            raise MalformedError("the rows of a table do not add up")
+        places = {name: place for place, name in enumerate(self.layout.counters)}
+        for bit, (name, packed) in enumerate(self._section["counters"].items()):
+            if name in places:
+                has = np.flatnonzero((mask >> np.uint64(bit)) & np.uint64(1))
+                yield places[name], has, unpack(packed).astype(np.int64)

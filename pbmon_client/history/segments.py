@@ -1,0 +1,178 @@
+"""Segment files: the directory of a store, and the blocks in its files.
+
+A file holds the blocks of one tier and span of time, as they were appended. Its name says both.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+from typing import Final
+
+from pbmon_client.history.block import HEADER_BYTES, MAGIC, VERSION, BlockHeader, parse_header
+from pbmon_client.history.tiers import TIERS
+
+TAIL: Final = "tail"
+LOCK: Final = "lock"
+_NAME: Final = re.compile(r"([0-9])-([0-9]{11})\.pbh")
+_STRIDE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFile:
+    """A file of the directory; ``begin`` is the first second of its span."""
+
+    path: Path
+    tier: int
+    begin: int
+    inode: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The second at which its span ends."""
+        return self.begin + TIERS[self.tier].span
+
+
+def file_name(tier: int, second: int) -> str:
+    """Return the name of the file that has the blocks of a tier and second."""
+    return f"{tier}-{second // TIERS[tier].span * TIERS[tier].span:011d}.pbh"
+
+
+def files_of(directory: Path) -> list[SegmentFile]:
+    """Return the segment files of a directory, by tier and time."""
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            match = _NAME.fullmatch(entry.name)
+            if match is None or int(match[1]) >= len(TIERS):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # evicted just now
+                continue
+            path = Path(entry.path)
+            found.append(
+                SegmentFile(path, int(match[1]), int(match[2]), status.st_ino, status.st_size)
+            )
+    return sorted(found, key=lambda each: (each.tier, each.begin))
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAt:
+    """A block, and where it begins in its file."""
+
+    path: Path
+    at: int
+    header: BlockHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Ticks of a tier between two seconds that cannot be read, and why.
+
+    All of them are before ``last``, if that is known.
+    """
+
+    tier: int
+    begin: int
+    end: int
+    why: str
+    last: float = inf
+
+
+@dataclass(slots=True)
+class Scanned:
+    """What a file has: sound blocks up to byte ``end``, and what is damaged."""
+
+    inode: int
+    blocks: list[BlockAt] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    end: int = 0
+
+
+def scan(file: SegmentFile, known: Scanned | None = None) -> Scanned:
+    """Read the headers of a file. OSError if it cannot be read.
+
+    ``known`` is what an earlier scan found: only what was appended since is read. A block that is
+    not whole at the end of the file is being written, or was when the writer was killed; its
+    ticks are in the finer tier or in the tail. What is damaged is stepped over.
+    """
+    found = known if known is not None and known.inode == file.inode else Scanned(file.inode)
+    if found.end == file.size:
+        return found
+    with file.path.open("rb", buffering=0) as stream:
+        at = found.end
+        while at + HEADER_BYTES <= file.size:
+            header = parse_header(os.pread(stream.fileno(), HEADER_BYTES, at))
+            if header is None:
+                to = _next_block(stream.fileno(), at + 1, file.size)
+                if to is None:
+                    _damaged(found, file, None)
+                    break
+                _damaged(found, file, to[1])
+                at = to[0]
+            elif at + header.size > file.size:
+                break
+            else:
+                _take(found, file, at, header)
+                at += header.size
+                found.end = at
+    return found
+
+
+def _take(found: Scanned, file: SegmentFile, at: int, header: BlockHeader) -> None:
+    if header.version > VERSION:
+        why = f"written by a newer version of pbmon ({header.version})"
+        found.missing.append(Missing(file.tier, header.begin, header.end, why, header.last))
+    elif header.tier == file.tier and header.buckets:
+        found.blocks.append(BlockAt(file.path, at, header))
+
+
+def _damaged(found: Scanned, file: SegmentFile, following: BlockHeader | None) -> None:
+    begin = found.blocks[-1].header.end if found.blocks else file.begin
+    end = file.end if following is None else following.begin
+    why = f"{file.path.name} is damaged"
+    last = inf if following is None else following.first
+    missing = Missing(file.tier, min(begin, end), max(begin, end), why, last)
+    if missing not in found.missing:
+        found.missing.append(missing)
+
+
+def _next_block(descriptor: int, at: int, size: int) -> tuple[int, BlockHeader] | None:
+    """Return the next sound block at or after a place."""
+    while at < size:
+        data = os.pread(descriptor, _STRIDE + HEADER_BYTES, at)
+        for place in _places(data):
+            header = parse_header(data, place)
+            if header is not None and at + place + header.size <= size:
+                return at + place, header
+        at += _STRIDE
+    return None
+
+
+def _places(data: bytes) -> Iterator[int]:
+    place = data.find(MAGIC)
+    while 0 <= place < _STRIDE:
+        yield place
+        place = data.find(MAGIC, place + 1)
+
+
+def holes(blocks: list[BlockAt], tier: int) -> list[Missing]:
+    """Return what is missing between blocks of a tier, which are in the order of their ticks."""
+    return [
+        Missing(
+            tier,
+            min(before.header.end, after.header.begin),
+            max(before.header.end, after.header.begin),
+            "blocks are missing",
+            after.header.first,
+        )
+        for before, after in pairwise(blocks)
+        if before.header.last < after.header.first
+    ]

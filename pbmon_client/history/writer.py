@@ -1,0 +1,189 @@
+"""The writer of a store: ticks in, files out, and nothing lost when it is killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Self
+
+from pbmon_client.history.buckets import Bucket, Tick, bucket_of, check, joined, missed, new_handles
+from pbmon_client.history.cascade import Cascade, SealedBlock
+from pbmon_client.history.folding import folded
+from pbmon_client.history.loading import DAMAGE, buckets_of, load
+from pbmon_client.history.retention import DEFAULT_SIZE
+from pbmon_client.history.segments import BlockAt, scan
+from pbmon_client.history.storage import Storage
+from pbmon_client.history.tail import TailWriter, buckets_of_tail, frames_of
+from pbmon_client.history.tiers import HANDED_ON, TIERS
+
+_HOUR_NS: Final = 3600 * 10**9
+#: The clock was set if it and CLOCK_BOOTTIME differ by so much more or less than before.
+_STEP_NS: Final = 60 * 10**9
+
+
+class HistoryWriter:
+    """Writes a store. ``HeldError`` if somebody else does, OSError if it cannot be opened.
+
+    If a file cannot be written later, ``paused`` says why. Ticks are then summed in memory, and
+    recorded as one when the next tick can be written.
+    """
+
+    def __init__(self, directory: Path, size: int = DEFAULT_SIZE, *, sync: bool = True) -> None:
+        self._handles = new_handles()
+        self._told = TailWriter()
+        self._unwritten: list[SealedBlock] = []
+        self._sealed = False
+        self._frame: Bucket | None = None
+        self._waiting: Bucket | None = None
+        self._last: Bucket | None = None
+        self._clock = _SteadyClock()
+        self.paused: str | None = None
+        self._storage = Storage(directory, size, sync=sync)
+        try:
+            self._cascade, self._number = self._recovered()
+        except BaseException:
+            self._storage.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def next_tick(self) -> int:
+        """The number that the next tick gets. The first of a store is 1."""
+        return self._number
+
+    def close(self) -> None:
+        """Let another writer in. The open blocks stay in the tail, as after a crash."""
+        self._storage.close()
+
+    def tick(self, tick: Tick) -> None:
+        """Record one tick, and before it what was missed. ValueError if it is not one."""
+        check(tick)
+        before = missed(tick, self._last)
+        if before is not None:
+            self._record(before)
+        self._record(tick)
+
+    def _record(self, tick: Tick) -> None:
+        bucket = bucket_of(tick, self._number, self._handles)
+        settled = self._clock.settled(tick)
+        self._last = bucket
+        if self.paused is not None:
+            bucket = self._after(bucket)
+            if not self._write():
+                self._waiting = bucket
+                self._cascade.forget(*filter(None, (bucket, self._frame)))
+                return
+            self._waiting = None
+        self._number += 1
+        blocks = self._cascade.add(bucket)
+        self._unwritten += blocks
+        self._frame = bucket
+        self._cascade.forget(bucket)
+        if self._write() and blocks and settled:
+            self._evict(bucket.slot)
+
+    def _after(self, bucket: Bucket) -> Bucket:
+        """Return the bucket with what waits; the clock says its slot."""
+        if self._waiting is None:
+            return bucket
+        both = joined([self._waiting, bucket], bucket.slot)
+        return folded(replace(both, first=bucket.first), self._handles, *HANDED_ON)
+
+    def _write(self) -> bool:
+        """Write what is not written yet: blocks, then the frame of the tick that ended them."""
+        try:
+            while self._unwritten:
+                self._storage.append(self._unwritten[0])
+                self._sealed |= self._unwritten.pop(0).tier == 0
+            if self._sealed:  # what the tail has is in a block now
+                self._storage.truncate_tail()
+                self._told.emptied()
+                self._sealed = False
+            if self._frame is not None:
+                self._storage.append_tail(self._told.frame(self._frame, self._handles))
+                self._told.written()
+                self._frame = None
+        except OSError as error:
+            self.paused = f"{self._storage.directory}: {error.strerror or error}"
+            return False
+        self.paused = None
+        return True
+
+    def _evict(self, now: int) -> None:
+        try:
+            self._storage.evict_old(now)
+        except OSError as error:
+            self.paused = f"{self._storage.directory}: {error.strerror or error}"
+
+    def _recovered(self) -> tuple[Cascade, int]:
+        """Take up what an earlier writer left: open buckets from finer tiers, and from the tail."""
+        tiers = self._sealed_blocks()
+        sealed = [max((each.header.last for each in blocks), default=0) for blocks in tiers]
+        cascade = Cascade(self._handles, sealed)
+        for place in reversed(range(1, len(TIERS))):
+            for block in tiers[place - 1]:
+                if block.header.last > sealed[place]:
+                    self._add_again(cascade, block, place)
+        self._last = self._newest(tiers[0])
+        data = self._storage.read_tail()
+        frames, _damaged = frames_of(data)
+        for bucket in buckets_of_tail(data, frames, self._handles):
+            if bucket.first >= sealed[0]:
+                self._last = bucket
+                self._append(cascade.add(bucket))
+                cascade.forget()
+        self._storage.truncate_tail(frames[-1].end if frames else 0)
+        return cascade, max((1, *sealed, *(frame.last for frame in frames)))
+
+    def _newest(self, blocks: list[BlockAt]) -> Bucket | None:
+        """Return the newest bucket that is in a block."""
+        try:
+            return buckets_of(load(blocks[-1]), self._handles)[-1] if blocks else None
+        except DAMAGE:
+            return None
+
+    def _sealed_blocks(self) -> list[list[BlockAt]]:
+        """Return the blocks of each tier, in the order of their ticks; mend torn files."""
+        tiers: list[list[BlockAt]] = [[] for _ in TIERS]
+        for file in self._storage.files():
+            found = scan(file)
+            if found.end < file.size:
+                self._storage.truncate(file, found.end)
+            tiers[file.tier] += found.blocks
+        return [sorted(blocks, key=lambda each: each.header.first) for blocks in tiers]
+
+    def _add_again(self, cascade: Cascade, block: BlockAt, place: int) -> None:
+        try:
+            buckets = buckets_of(load(block), self._handles)
+        except DAMAGE:
+            return  # readers are told by the hole in the coarser tier
+        for bucket in buckets:
+            self._append(cascade.add(bucket, place))
+
+    def _append(self, blocks: list[SealedBlock]) -> None:
+        for block in blocks:
+            self._storage.append(block)
+
+
+class _SteadyClock:
+    """Knows whether the wall clock ran for an hour without being set.
+
+    Until then nothing is evicted by age: a clock that is wrong after a boot must not erase the
+    past.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns: int | None = None
+        self._since_ns = 0
+
+    def settled(self, tick: Tick) -> bool:
+        offset_ns = tick.time_ns - tick.now_ns
+        if self._offset_ns is None or abs(offset_ns - self._offset_ns) > _STEP_NS:
+            self._since_ns = tick.now_ns
+        self._offset_ns = offset_ns
+        return tick.now_ns - self._since_ns >= _HOUR_NS

@@ -1,0 +1,99 @@
+"""The recorder's loop: takes what moved from the daemon, and has it written."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+import numpy as np
+
+from pbmon_client.data.moved import Happened, MovedReader
+from pbmon_client.data.text import safe_text
+from pbmon_client.history.buckets import RowsMoved, Tick
+from pbmon_client.history.layout import LAYOUTS
+from pbmon_client.history.writer import HistoryWriter
+from pbmon_client.record.options import RecordOptions
+from pbmon_client.subscription import (
+    Subscription,
+    connect_problem,
+    silence_words,
+    woken_by_signals,
+)
+from pbmond.moved_wire import decode_moved
+
+#: A daemon is called silent after its first message is so late, or after some of its intervals.
+_FIRST_S: Final = 2.0
+_SILENT_INTERVALS: Final = 3
+_NS: Final = 1e9
+
+
+def run(chosen: RecordOptions) -> None:
+    """Record until a signal ends it.
+
+    Errors are those of Subscription; OSError if the directory cannot be used, or if another
+    recorder has it.
+    """
+    with (
+        HistoryWriter(chosen.directory, chosen.size) as writer,
+        woken_by_signals() as signal_fd,
+        Subscription(chosen.socket, os.geteuid(), "moved", signal_fd=signal_fd) as source,
+    ):
+        recorder = _Recorder(chosen.socket, source, writer)
+        while True:
+            recorder.step()
+
+
+def tick_of(happened: Happened) -> Tick:
+    """Return what the writer takes; it knows by ``cumulative`` what was missed before."""
+    return Tick(
+        time_ns=happened.time_ns,
+        interval_ns=happened.interval_ns,
+        now_ns=happened.now_ns,
+        host=happened.host,
+        boot_id=happened.boot_id,
+        epoch=happened.position.epoch,
+        totals=happened.totals,
+        tables={
+            name: RowsMoved(table.rows, table.counters)
+            for name, table in happened.tables.items()
+            if name in LAYOUTS
+        },
+        cumulative=np.array(happened.position.totals, np.int64),
+        running_ns=max(0, happened.now_ns - happened.began_ns),
+    )
+
+
+class _Recorder:
+    """Records, and says once what is wrong, and once that it is over."""
+
+    def __init__(self, path: str, source: Subscription, writer: HistoryWriter) -> None:
+        self._path = path
+        self._source = source
+        self._writer = writer
+        self._reader = MovedReader({name: each.columns for name, each in LAYOUTS.items()})
+        self._patience_s = _FIRST_S
+        self._trouble = ""
+
+    def step(self) -> None:
+        """Record the next message, or say that there is none."""
+        frame = self._source.receive_frame(self._patience_s)
+        if frame is None:
+            self._source.start_over()
+            problem = connect_problem(self._path)
+            self._say(silence_words(self._path, problem, breaks_off=self._source.breaks_off))
+            return
+        for happened in self._reader.take(decode_moved(frame)):
+            self._writer.tick(tick_of(happened))
+            self._patience_s = _FIRST_S + _SILENT_INTERVALS * happened.interval_ns / _NS
+        paused = self._writer.paused
+        self._say("" if paused is None else f"cannot write: {paused}; recording is paused")
+
+    def _say(self, trouble: str) -> None:
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        text = f"{trouble}; trying again" if trouble else "recording again"
+        if sys.stderr is not None:
+            sys.stderr.write(f"pbmon-client: {safe_text(text)}\n")
+            sys.stderr.flush()
