@@ -149,12 +149,15 @@ class Collector:
         *,
         host: Host,
         containers: NameLookup,
+        children: Callable[[], Iterable[tuple[str, int]]] = list,
         proc_time_ns: int = PROC_TIME_NS,
     ) -> None:
+        """``children`` returns role and process id of each other process of the daemon."""
         self._kernel = kernel
         self._proc = proc
         self._host = host
         self._containers = containers
+        self._children = children
         self._store = store
         self._identity = identity
         self._clock = clock
@@ -211,9 +214,10 @@ class Collector:
         self._cgroups_ns += self._clock.effort() - began
         return replace(event, cgroup=found)
 
-    def tick(self, publisher_pid: int | None) -> None:
+    def tick(self) -> None:
         """Read everything once and make it the current snapshot."""
         store, kernel = self._store, self._kernel
+        self._current = None  # its memory is needed for the next one
         time_left_ns, self._cgroups_ns = self._proc_time_ns - self._cgroups_ns, 0
         began = self._clock.effort()
         # Known to have ended before this reading, which therefore has their last bytes.
@@ -231,7 +235,7 @@ class Collector:
         store.apply_proc(known, looks.late)
         self._containers.see(store.cgroups(), self._clock.monotonic())
         self.take_names()
-        health = self._health.tick(reading.lost, kernel.usage(), self._cost(publisher_pid, looks))
+        health = self._health.tick(reading.lost, kernel.usage(), self._cost(looks))
         self._seq += 1
         who = self._identity
         meta = Meta(who.host, who.boot_id, who.epoch, self._seq, health, self._containers.names())
@@ -338,15 +342,11 @@ class Collector:
         self._store.name([event for event in self._events if isinstance(event, FileSeen)])
         self._events = [event for event in self._events if not isinstance(event, FileSeen)]
 
-    def _cost(self, publisher_pid: int | None, looks: Looks) -> Cost:
+    def _cost(self, looks: Looks) -> Cost:
         now = self._clock.monotonic()
         processes = []
-        for role, pid in (
-            ("collector", self._identity.pid),
-            ("publisher", publisher_pid),
-            ("names", self._containers.pid),
-        ):
-            used = None if pid is None else self._proc.used(pid)
-            if pid is not None and used is not None:
+        for role, pid in (("collector", self._identity.pid), *self._children()):
+            used = self._proc.used(pid)
+            if used is not None:
                 processes.append(ProcessCost(role, pid, used.cpu_ns, used.rss_bytes))
         return Cost(now, processes, self._kernel.runs(), looks, self._names)

@@ -38,7 +38,9 @@ def serve(config: Config, attaching: Attaching, starter: Starter, signals: Signa
         supervisor.ensure(clock.monotonic())  # starts while the programs are being loaded
         kernel = attaching.finish()
         try:
-            collector = _collector(config, kernel, proc, host, clock, containers=containers)
+            collector = _collector(
+                *(config, kernel, proc, host, clock), containers=containers, starter=starter
+            )
             interval_ns = round(config.interval_s * 1e9)
             manager = ServiceManager(interval_ns)
             confine_collector()
@@ -67,6 +69,7 @@ def _collector(
     clock: Clock,
     *,
     containers: NameLookup,
+    starter: Starter,
 ) -> Collector:
     began = host.read(clock.monotonic())  # first of all: the programs are counting already
     began_ns = clock.boot()
@@ -87,6 +90,7 @@ def _collector(
         *(kernel, proc, store, identity, clock),
         host=host,
         containers=containers,
+        children=starter.processes,
         proc_time_ns=config.proc_time_ns,
     )
 

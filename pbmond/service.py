@@ -39,10 +39,6 @@ class Feed(Protocol):
     def fd(self) -> int | None:
         """What to poll; None while there is no publisher."""
 
-    @property
-    def pid(self) -> int | None:
-        """The publisher's process id; None while there is none."""
-
     def ensure(self, now_ns: int) -> bool:
         """Start a publisher if none runs; True if it did."""
 
@@ -157,7 +153,7 @@ class Service:
 
     def _tick(self) -> None:
         began = self._clock.monotonic()
-        self._collector.tick(self._feed.pid)
+        self._collector.tick()
         if self._feed.fd is not None:
             self._served()
         self._budget_ns = round(self._interval_ns * SENDING_SHARE)

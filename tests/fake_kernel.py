@@ -110,7 +110,7 @@ class FakeProc:
         self.open_inodes: frozenset[tuple[int, int]] | None = None  # of each
         self.work: Callable[[], None] = lambda: None  # what a look costs
         self.gone: set[int] = set()  # pids of processes that a sample no longer finds
-        self.cpu_ns = {1: 0, 99: 0}  # by pid: collector, publisher
+        self.cpu_ns = {1: 0, 98: 0, 99: 0}  # by pid: collector, forker, publisher
 
     def pids(self) -> list[int]:
         self.scans += 1

@@ -24,7 +24,6 @@ class FakeFeed:
 
     def __init__(self) -> None:
         self.fd: int | None = None
-        self.pid: int | None = 99
         self.starting = True
         self.demands: list[Demand] = []
         self.frames: list[bytes] = []
@@ -82,6 +81,7 @@ class World:
             *(self.kernel, self.proc, store, identity, clock),
             host=self.host,
             containers=NameLookup(None, log),
+            children=lambda: [("forker", 98), ("publisher", 99)],
         )
         self.service = Service(self.collector, self.feed, SECOND, clock, log)
         self.service.start()

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,20 @@ _PACKAGE_ROOT: Final = Path(__file__).resolve().parents[2]
 _ANSWER_S: Final = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class _ChildKind:
+    """A kind of child: the ``role`` that its cost is published under, and its name in the log."""
+
+    role: str
+    name: str
+
+
+_KINDS: Final = {
+    PUBLISHER: _ChildKind("publisher", "publisher"),
+    NAMES: _ChildKind("names", "reader of container names"),
+}
+
+
 class ForkerError(Exception):
     """No child can be started any more; the message is one line."""
 
@@ -29,8 +44,9 @@ class ForkerError(Exception):
 class ForkedProcess:
     """A process that the forker started. It has what the daemon needs of subprocess.Popen."""
 
-    def __init__(self, starter: Starter, pid: int, pidfd: int, words: ErrorPipe) -> None:
+    def __init__(self, starter: Starter, role: str, pid: int, pidfd: int, words: ErrorPipe) -> None:
         self.pid = pid
+        self.role = role
         self.words = words
         self._starter = starter
         self._pidfd = pidfd
@@ -78,7 +94,7 @@ class Starter:
         self._log = log
         self._children: dict[int, ForkedProcess] = {}
         self._started: tuple[int, int] | None = None  # pid and pidfd of a child just asked for
-        self._budgets = {PUBLISHER: Budget(), NAMES: Budget()}
+        self._budgets = {kind: Budget() for kind in _KINDS}
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             fds = (theirs.fileno(), listener.fileno())
@@ -112,13 +128,17 @@ class Starter:
         """The forker's process id."""
         return self._process.pid
 
+    def processes(self) -> list[tuple[str, int]]:
+        """Return role and process id of the forker and of each child; a role may come twice."""
+        return [("forker", self.pid), *((each.role, each.pid) for each in self._children.values())]
+
     def publisher(self, feed: socket.socket) -> ForkedProcess:
         """Start a publisher of the frames from ``feed``. Raises OSError and ForkerError."""
-        return self._start(PUBLISHER, "publisher", feed)
+        return self._start(PUBLISHER, feed)
 
     def names_reader(self, asked: socket.socket) -> ForkedProcess:
         """Start a reader of container names that answers on ``asked``; raises as ``publisher``."""
-        return self._start(NAMES, "reader of container names", asked)
+        return self._start(NAMES, asked)
 
     def take_words(self, now_ns: int) -> None:
         """Log what children have said. Times are CLOCK_MONOTONIC ns."""
@@ -158,14 +178,14 @@ class Starter:
             self._started = pid, fds[0]
         return True
 
-    def _start(self, kind: bytes, name: str, sock: socket.socket) -> ForkedProcess:
-        words = ErrorPipe(name, self._log, self._budgets[kind])
+    def _start(self, kind: bytes, sock: socket.socket) -> ForkedProcess:
+        words = ErrorPipe(_KINDS[kind].name, self._log, self._budgets[kind])
         try:
             pid, pidfd = self._ask(kind, sock, words)
         except BaseException:
             words.close(time.monotonic_ns())
             raise
-        child = self._children[pid] = ForkedProcess(self, pid, pidfd, words)
+        child = self._children[pid] = ForkedProcess(self, _KINDS[kind].role, pid, pidfd, words)
         return child
 
     def _ask(self, kind: bytes, sock: socket.socket, words: ErrorPipe) -> tuple[int, int]:

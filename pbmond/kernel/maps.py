@@ -106,7 +106,7 @@ class MappedTable:
 
     def _cover(self, high: int) -> None:
         if high > len(self._slots):
-            self._slots = self._map(max(high, 2 * len(self._slots)))
+            self._slots = self._map(high + high // 8)
 
     def unlink(self, rows: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Delete the keys of rows, so that new bytes start new rows. Return their slots."""

@@ -12,7 +12,7 @@ from pbmond.store.process_index import ProcessKey
 
 @dataclass(frozen=True, slots=True)
 class ProcessCost:
-    """What a process of the daemon has used so far; ``role``: "collector" or "publisher"."""
+    """What a process of the daemon has used so far; ``role`` as in the JSON contract."""
 
     role: str
     pid: int

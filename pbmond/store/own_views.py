@@ -9,14 +9,14 @@ before. While nothing is known for certain, nothing is shown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.fields import NO_UID
-from pbmond.store.process_counters import ProcessCounters, resized
+from pbmond.store.process_counters import IN_PLACE, ProcessCounters, SlotOrder, reordered, resized
 from pbmond.store.rows import RowState
 from pbmond.store.values import VALUES, values_of
 
@@ -149,9 +149,15 @@ class OwnViews:
         self._tick = 0
         self._sure = 0  # of processes since this tick, the kernel's first word may be lost
 
-    def resize(self, capacity: int) -> None:
-        """Make room for ``capacity`` slots."""
-        self._views = {name: resized(each, capacity) for name, each in self._views.items()}
+    def resize(self, capacity: int, order: SlotOrder = IN_PLACE) -> None:
+        """Make room for ``capacity`` slots: those of ``order``, and free ones."""
+        self._views = {name: resized(each, capacity, order) for name, each in self._views.items()}
+
+    def reorder(self, order: NDArray[np.intp], places: NDArray[np.int32]) -> None:
+        """Keep what was before the views of slots ``order``; ``places`` are their new numbers."""
+        self._before = reordered(self._before, order.tolist())
+        self._flows = replace(self._flows, slots=places[self._flows.slots])
+        self._files = replace(self._files, slots=places[self._files.slots])
 
     def begin(self, tick: int) -> None:
         """Start a tick."""

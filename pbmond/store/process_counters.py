@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,24 @@ DISK = slice(COUNTERS.index("disk_read_bytes"), COUNTERS.index("disk_write_bytes
 _BY_CALLS = [[COUNTERS.index(counter_names(name)[way]) for name in CLASSES] for way in range(2)]
 
 
-def resized(array: NDArray[Any], capacity: int) -> NDArray[Any]:
-    """Copy ``array`` with its last axis cut at ``capacity``, or filled up to it by zeros."""
+#: The slots that an array keeps, in their new order.
+SlotOrder = NDArray[np.intp] | slice
+IN_PLACE: Final = slice(None)
+
+_T = TypeVar("_T")
+
+
+def resized(array: NDArray[Any], capacity: int, order: SlotOrder = IN_PLACE) -> NDArray[Any]:
+    """Copy the elements ``order`` of the last axis, filled up to ``capacity`` by zeros."""
+    kept = array[..., order]
     made = np.zeros((*array.shape[:-1], capacity), array.dtype)
-    kept = min(capacity, array.shape[-1])
-    made[..., :kept] = array[..., :kept]
+    made[..., : kept.shape[-1]] = kept
     return made
+
+
+def reordered(values: dict[int, _T], order: list[int]) -> dict[int, _T]:
+    """Return the values of the slots ``order``, by their places in it."""
+    return {place: values[slot] for place, slot in enumerate(order) if slot in values}
 
 
 class ProcessCounters:
@@ -35,11 +47,11 @@ class ProcessCounters:
         #: By slot: something but disk bytes moved in this tick.
         self.active = np.zeros(capacity, np.bool_)
 
-    def resize(self, capacity: int) -> None:
-        """Make room for ``capacity`` slots; those beyond are free."""
-        self._now = resized(self._now, capacity)
-        self._before = resized(self._before, capacity)
-        self.active = resized(self.active, capacity)
+    def resize(self, capacity: int, order: SlotOrder = IN_PLACE) -> None:
+        """Make room for ``capacity`` slots: those of ``order``, and free ones."""
+        self._now = resized(self._now, capacity, order)
+        self._before = resized(self._before, capacity, order)
+        self.active = resized(self.active, capacity, order)
 
     def begin(self, high: int) -> None:
         """Start a tick; no slot from ``high`` on is in use."""

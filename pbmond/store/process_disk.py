@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.kernel.records import DiskBytes
-from pbmond.store.process_counters import resized
+from pbmond.store.process_counters import IN_PLACE, SlotOrder, resized
 
 Bytes = tuple[int, int]  # read, written
 
@@ -46,10 +46,10 @@ class ProcessDisk:
         #: By slot, the seconds that the bytes counted in this tick took; NaN: unknown.
         self.elapsed_s = np.zeros(capacity)
 
-    def resize(self, capacity: int) -> None:
-        """Make room for ``capacity`` slots; those beyond are free."""
-        self._state = resized(self._state, capacity)
-        self.elapsed_s = resized(self.elapsed_s, capacity)
+    def resize(self, capacity: int, order: SlotOrder = IN_PLACE) -> None:
+        """Make room for ``capacity`` slots: those of ``order``, and free ones."""
+        self._state = resized(self._state, capacity, order)
+        self.elapsed_s = resized(self.elapsed_s, capacity, order)
 
     def begin(self, now_ns: int, interval_ns: int) -> None:
         """Start a tick."""

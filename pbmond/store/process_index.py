@@ -21,6 +21,9 @@ class ProcessIndex:
         self._is_free: set[int] = set()
         self.high = 0  # one past the highest slot in use
 
+    def __len__(self) -> int:
+        return len(self._slots)
+
     def exact(self, pid: int, start_ns: int) -> int | None:
         """Return the slot of the process that is known by exactly this start."""
         return self._slots.get((pid, start_ns))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pbmond.fields import COUNTERS
+from pbmond.store.process_counters import reordered
 from pbmond.store.process_texts import Place
 from pbmond.store.retired import OTHER
 
@@ -32,6 +33,10 @@ class ProcessPlaces:
         if len(left) > MAX_PLACES:
             oldest = next(each for each in left if each != (OTHER, None))
             left[OTHER, None] = left.get((OTHER, None), np.uint64(0)) + left.pop(oldest)
+
+    def reorder(self, order: list[int]) -> None:
+        """Keep the slots ``order`` only, in that order."""
+        self._left, self._until = reordered(self._left, order), reordered(self._until, order)
 
     def divide(self, slot: int, place: Place, counters: Sums) -> list[tuple[Place, Sums]]:
         """Forget a slot; return its final ``counters`` by place, with the last ``place`` first."""

@@ -43,6 +43,12 @@ class ProcessTexts:
         for column in self._columns.values():
             del column[high:]
 
+    def reorder(self, order: list[int]) -> None:
+        """Keep the slots ``order`` only, in that order."""
+        self._columns = {
+            name: [column[slot] for slot in order] for name, column in self._columns.items()
+        }
+
     def name(self, slot: int) -> bytes:
         """Return the name, UNKNOWN_NAME if there is none."""
         return self._columns["name"][slot] or UNKNOWN_NAME

@@ -23,7 +23,7 @@ from pbmond.kernel.records import (
     ProcSample,
 )
 from pbmond.store.own_views import OwnRows, OwnViews, Word
-from pbmond.store.process_counters import ProcessCounters, resized
+from pbmond.store.process_counters import IN_PLACE, ProcessCounters, SlotOrder, resized
 from pbmond.store.process_disk import Bytes, ProcessDisk
 from pbmond.store.process_index import ProcessIndex
 from pbmond.store.process_places import ProcessPlaces, Sums
@@ -40,8 +40,8 @@ EXITED = STATES.index("exited")
 FREE = 255
 
 _CAPACITY = 256  # slots at first, and at least
-#: Memory for slots is given back when so long no more than a quarter of it was in use.
-ROOMY_NS = 60_000_000_000
+#: Memory for slots is given back when it was so long that most of it was free.
+ROOMY_NS = 10_000_000_000
 
 BEFORE = tuple(name for name in TABLES["processes"] if name.startswith("before_"))
 INFO = np.dtype(
@@ -80,6 +80,13 @@ class ProcessRows:
     own: OwnRows
 
 
+def places_of(order: NDArray[np.intp], slots: int) -> NDArray[np.int32]:
+    """Return the place in ``order`` of each of so many slots; -1: none, and so is the last."""
+    places = np.full(slots + 1, -1, np.int32)
+    places[order] = np.arange(len(order))
+    return places
+
+
 def _set_before(info: np.void, values: Sequence[int]) -> None:
     for name, value in zip(BEFORE, values, strict=True):
         info[name] = value
@@ -96,7 +103,7 @@ class ProcessTable:
         self._tick = 0
         self._unknown_until_exit: list[int] = []  # slots, in this tick
         self.now_ns = 0
-        self._crowded_ns = 0  # when more than a quarter of the slots was in use last
+        self._crowded_ns = 0  # when the slots were in use last
         self.counters = ProcessCounters(_CAPACITY)
         self.disk = ProcessDisk(_CAPACITY, started_ns)
         self.views = OwnViews(_CAPACITY)
@@ -109,7 +116,6 @@ class ProcessTable:
         """Start a tick: what is counted from here on is its delta."""
         self._tick, self.now_ns = tick, now_ns
         self._unknown_until_exit.clear()
-        self._give_back()
         self.counters.begin(self._index.high)
         self.disk.begin(now_ns, interval_ns)
         self.views.begin(tick)
@@ -158,21 +164,35 @@ class ProcessTable:
             self._exit(other if other_ns < start_ns else slot, self.now_ns)
         return slot
 
-    def _resize(self, capacity: int) -> None:
-        used = len(self.info)
-        self.info = resized(self.info, capacity)
+    def _resize(self, capacity: int, order: SlotOrder = IN_PLACE) -> None:
+        used = len(self.info[order])
+        self.info = resized(self.info, capacity, order)
         self.info["state"][used:] = FREE
-        self.counters.resize(capacity)
-        self.disk.resize(capacity)
-        self.views.resize(capacity)
+        self.counters.resize(capacity, order)
+        self.disk.resize(capacity, order)
+        self.views.resize(capacity, order)
 
-    def _give_back(self) -> None:
-        """Halve the arrays if most of them has been free for a while."""
-        capacity = len(self.info)
-        if capacity == _CAPACITY or 4 * self._index.high > capacity:
+    def compact(self) -> NDArray[np.intp] | None:
+        """If most slots have been free for a while, move the processes to the first ones.
+
+        Call it right after ``begin``. Returns which slot each of them had, None if they stay.
+        """
+        capacity, used = len(self.info), len(self._index)
+        roomy = 2 * used <= self._index.high or 4 * used <= capacity
+        if capacity == _CAPACITY or not roomy:
             self._crowded_ns = self.now_ns
-        elif self.now_ns - self._crowded_ns >= ROOMY_NS:
-            self._resize(max(_CAPACITY, capacity // 2))
+            return None
+        if self.now_ns - self._crowded_ns < ROOMY_NS:
+            return None
+        order = np.flatnonzero(self.info["state"] != FREE)
+        self.views.reorder(order, places_of(order, capacity))
+        self._resize(max(_CAPACITY, 2 * used), order)
+        self._texts.reorder(order.tolist())
+        self._places.reorder(order.tolist())
+        self._index = ProcessIndex()
+        for process in self.info[["pid", "start_ns"]][:used].tolist():
+            self._index.add(*process)
+        return order
 
     def free(self, slot: int) -> list[tuple[Group, NDArray[np.uint64]]]:
         """Forget a process; return its final counters by group, the one it ended in first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,22 @@ class History:
             self._planes.pop()
         self._planes.append(plane)
 
+    def reorder(self, order: NDArray[np.intp]) -> None:
+        """Keep the slots ``order`` only, in that order."""
+        planes = [_reordered(plane, order) for plane in self._planes]
+        self._planes = deque(planes, self._planes.maxlen)
+
     def planes(self) -> tuple[Plane, ...]:
         """Return the planes, oldest first; they never change."""
         return tuple(self._planes)
+
+
+def _reordered(plane: Plane, order: NDArray[np.intp]) -> Plane:
+    # Slots that came later are missing from it.
+    inside = order < plane.processes.shape[1]
+    processes = np.full((len(plane.processes), len(order)), np.nan, plane.processes.dtype)
+    processes[:, inside] = plane.processes[:, order[inside]]
+    return replace(plane, processes=processes)
 
 
 def host_samples(planes: Sequence[Plane]) -> dict[str, list[float | None]]:

@@ -19,6 +19,8 @@ CLOSED, OPEN, OPEN_UNKNOWN = (fields.OPEN.index(each) for each in (False, True, 
 NO_SLOT = -1
 #: At most so many keys of a map are retired in one tick: each costs 1 to 2 us.
 RETIRE_MAX = 50_000
+#: How many more names than twice the rows are kept, so that they are rarely sorted out.
+_NAMES_SPARE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,6 @@ class RowTable:
         self._retiring = np.zeros(0, np.intp)
         self.names: dict[int, Any] = {}
         self._names_before = 0  # how many of them are older than this tick
-        self._names_limit = 1024
 
     # --- a tick -------------------------------------------------------------------------------
 
@@ -235,6 +236,10 @@ class RowTable:
             everyone[index] = slots
             self.state = replace(self.state, slots=everyone)
 
+    def renumber(self, places: NDArray[np.int32]) -> None:
+        """Give each row the new place of its slot; the last of ``places`` is NO_SLOT."""
+        self.state = replace(self.state, slots=places[self.state.slots])
+
     # --- retiring -----------------------------------------------------------------------------
 
     def retire(self, finished: NDArray[np.bool_], leave: Leave) -> NDArray[np.uint64]:
@@ -291,10 +296,9 @@ class RowTable:
 
     def _prune_names(self) -> None:
         """Forget names of rows that left, rarely, in a new dict: snapshots keep the old one."""
-        if len(self.names) > self._names_limit:
+        if len(self.names) > 2 * len(self.state) + _NAMES_SPARE:
             ids = np.fromiter(self.names, np.uint64, len(self.names))
             keep = self._ids.find(ids) >= 0
-            self._names_limit = 2 * int(keep.sum()) + 1024
             keep[self._names_before :] = True  # their rows may not have been read yet
             pairs = zip(self.names.items(), keep.tolist(), strict=True)
             self.names = dict(item for item, kept in pairs if kept)

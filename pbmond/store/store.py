@@ -42,7 +42,7 @@ from pbmond.store.process_choices import (
     running,
 )
 from pbmond.store.process_index import ProcessKey
-from pbmond.store.processes import ProcessTable
+from pbmond.store.processes import ProcessTable, places_of
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
 from pbmond.store.rows import ANY_DEVICE, Leave, Moved, Opened, RowState, RowTable
@@ -136,6 +136,7 @@ class Store:
         self._moved = Movements()
         self._unread = np.zeros(len(COUNTERS), np.uint64)
         self._processes.begin(self._tick, reading.time_ns, self._interval_ns)
+        self._compact()
         self._free_finished()
         self._note_lost(reading.lost)
         self._apply_events(reading.events)
@@ -151,6 +152,15 @@ class Store:
         self._take_before()
         self._drop(self._processes.empty_at_exit())
         return self._retire()
+
+    def _compact(self) -> None:
+        slots = len(self._processes.info)
+        order = self._processes.compact()
+        if order is not None:
+            places = places_of(order, slots)
+            for table in (self._flows, self._files, self._overflow):
+                table.renumber(places)
+            self._history.reorder(order)
 
     def _note_lost(self, lost: Mapping[str, int]) -> None:
         events = lost.get("events", 0)

@@ -8,7 +8,6 @@ in short.
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,69 +16,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import zmq
-
 from pbmond.selftest.private_daemon import Daemon
+from tests.churn import Visitors, memory_mb
 
 #: Starts processes that move a few bytes and end, at a steady rate, until standard input ends.
 _CHURN = """
 import os, select, sys, time
-pause, due = 1 / float(sys.argv[1]), time.monotonic()
+pause, due, made = 1 / float(sys.argv[1]), time.monotonic(), 0
 while True:
     due = max(due + pause, time.monotonic() - 1)
     if select.select([0], [], [], max(0, due - time.monotonic()))[0]:
-        sys.exit()
+        sys.exit(print(made))
+    made += 1
     os.waitpid(os.posix_spawn("/bin/head", ["head", "-c", "10", "/dev/zero"], {},
                               file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", 1, 0)]), 0)
 """
-#: How many viewers are there at once; the oldest leaves when another comes.
-_AT_ONCE = 25
-
-
-def rss_mb(pid: int) -> float:
-    """Return the memory of a process in MB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 @contextmanager
 def churn(per_second: float) -> Iterator[None]:
     """Start and end so many processes a second."""
     command = [sys.executable, "-I", "-S", "-c", _CHURN, str(per_second)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as made:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as made:
         try:
             yield
         finally:
-            assert made.stdin is not None
-            made.stdin.close()
-
-
-class Visitors:
-    """Viewers that come, ask for everything, and go."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self._address = daemon.address
-        self._context = zmq.Context()
-        self._here: list[zmq.Socket[bytes]] = []
-
-    def come_and_go(self, seconds: float, per_second: float) -> None:
-        """Spend so much time with ``per_second`` viewers coming."""
-        began = time.monotonic()
-        for number in range(round(seconds * per_second)):
-            time.sleep(max(0.0, began + number / per_second - time.monotonic()))
-            one = self._context.socket(zmq.SUB)
-            one.setsockopt(zmq.RCVHWM, 2)
-            one.setsockopt(zmq.SUBSCRIBE, (b"all/processes", b"all/flows")[number % 2])
-            one.connect(self._address)
-            self._here.append(one)
-            if len(self._here) > _AT_ONCE:
-                self._here.pop(0).close(0)
-
-    def leave(self) -> None:
-        """End them all."""
-        while self._here:
-            self._here.pop().close(0)
-        self._context.term()
+            said, _ = made.communicate()
+            print(f"{int(said)} processes")
 
 
 def main() -> int:
@@ -96,10 +59,17 @@ def main() -> int:
     ):
 
         def say(what: str) -> None:
-            rows = daemon.snapshot().processes.length
-            collector, publisher = rss_mb(daemon.process.pid), rss_mb(daemon.publisher())
-            figures = f"collector {collector:6.1f} MB, publisher {publisher:6.1f} MB, {rows} rows"
-            print(f"{what:9} {figures}", flush=True)
+            message = daemon.snapshot()
+            memory = memory_mb(daemon.process.pid)
+            parts = ", ".join(f"{name} {memory[name]:.1f}" for name in ("own", "files", "tables"))
+            used = {name: each["used"] for name, each in message.health["maps"].items()}
+            print(
+                f"{what:9} collector {memory['rss']:6.1f} MB ({parts}),",
+                f"publisher {memory_mb(daemon.publisher())['rss']:5.1f} MB,",
+                f"{message.processes.length} processes, {used['flows']} flows,",
+                f"{used['files']} files",
+                flush=True,
+            )
 
         say("start")
         visitors = Visitors(daemon)

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from processes import run_python
+from waiting import snapshot_when
 
+from pbmond import wire
 from pbmond.loader import bpf
 from pbmond.patience import patient
 from pbmond.probes.measure import attachments
@@ -122,10 +124,15 @@ def test_health_has_the_probes_figures_while_they_are_measured(daemon: Daemon) -
     probes_while(daemon, work)
     assert costs[-1]["probe_ns_per_call"] > 0
     assert costs[-1]["probe_calls_per_s"] > 0
-    pids = {each["role"]: each["pid"] for each in costs[-1]["processes"]}
-    pids.pop("names", None)  # it runs while the host has containers
-    assert pids == {"collector": daemon.process.pid, "publisher": daemon.publisher()}
     assert all(each["rss_bytes"] > 0 for each in costs[-1]["processes"])
+
+
+def test_health_has_the_cost_of_all_processes_of_the_daemon(daemon: Daemon) -> None:
+    def missing(message: wire.Message) -> set[int]:
+        pids = {each["pid"] for each in message.health["cost"]["processes"]}
+        return pids ^ {daemon.process.pid, *daemon.children()}
+
+    snapshot_when(daemon, missing)
 
 
 def test_the_statistics_end_with_the_command(daemon: Daemon) -> None:

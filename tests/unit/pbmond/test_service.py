@@ -211,7 +211,7 @@ def test_keys_of_an_exited_process_are_deleted_without_losing_a_byte(world: Worl
 def test_health_has_losses_modes_maps_and_cost(world: World) -> None:
     world.step()
     world.kernel.losses = {"events": 2}
-    world.proc.cpu_ns = {1: SECOND // 100, 99: SECOND // 50}
+    world.proc.cpu_ns = {1: SECOND // 100, 98: 0, 99: SECOND // 50}
     world.kernel.probes = ProbeRuns(time_ns=50_000, calls=200)
     world.step(SECOND)
     health = world.message().health
@@ -222,9 +222,10 @@ def test_health_has_losses_modes_maps_and_cost(world: World) -> None:
     assert health["maps"] == {"flows": {"used": 0, "capacity": 100}}
     assert health["cost"] == {
         "daemon_cpu_percent": 3.0,
-        "daemon_rss_bytes": 100_000,
+        "daemon_rss_bytes": 198_000,
         "processes": [
             {"role": "collector", "pid": 1, "cpu_percent": 1.0, "rss_bytes": 1000},
+            {"role": "forker", "pid": 98, "cpu_percent": 0.0, "rss_bytes": 98_000},
             {"role": "publisher", "pid": 99, "cpu_percent": 2.0, "rss_bytes": 99_000},
         ],
         "probe_ns_per_call": 250.0,
@@ -244,8 +245,8 @@ def test_a_publisher_that_is_gone_costs_nothing(world: World) -> None:
     del world.proc.cpu_ns[99]
     world.step(SECOND)
     cost = world.message().health["cost"]
-    assert [process["role"] for process in cost["processes"]] == ["collector"]
-    assert (cost["daemon_cpu_percent"], cost["daemon_rss_bytes"]) == (0.0, 1000)
+    assert [process["role"] for process in cost["processes"]] == ["collector", "forker"]
+    assert (cost["daemon_cpu_percent"], cost["daemon_rss_bytes"]) == (0.0, 99_000)
 
 
 # --- publishing -------------------------------------------------------------------------------
