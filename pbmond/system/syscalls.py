@@ -41,9 +41,10 @@ _THREADS: Final = (
     *("set_robust_list", "rseq", "set_tid_address", "arch_prctl", "rt_sigaction", "sigaltstack"),
     *("rt_sigprocmask", "rt_sigreturn", "tgkill"),  # tgkill: abort(3)
 )
-#: On sockets that a process has; making one is another matter.
+#: On sockets that a process has; making one is another matter. No shutdown(2): it would close the
+#: listening socket for every publisher to come.
 _SOCKETS: Final = (
-    *("recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmsg", "sendmmsg", "shutdown"),
+    *("recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmsg", "sendmmsg"),
     *("getsockopt", "setsockopt", "getsockname", "getpeername"),
 )
 #: Threads, but no processes. (clone3 hides its flags from filters; libc then falls back to clone.)
