@@ -134,6 +134,7 @@ def test_it_is_restarted_and_watched_and_dies_last() -> None:
     )
     assert settings["Type"] == "notify"
     assert settings["Restart"] == "always"
+    assert settings["KillMode"] == "mixed"  # not to the forker, without which the daemon fails
     assert int(settings["WatchdogSec"]) > 0
     assert int(settings["OOMScoreAdjust"]) < 0
     assert settings["OOMPolicy"] == "continue"  # a publisher that dies so must not end the unit
