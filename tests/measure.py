@@ -6,6 +6,9 @@ packaging/check lays a .pth file beside the packages of .venv, which calls ``sta
 
 from __future__ import annotations
 
+import resource
+import select
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -16,6 +19,8 @@ import coverage
 
 #: The self-test counts every byte of a workload, and would find those of a coverage file.
 _WORKLOADS: Final = "pbmond.selftest.workloads.run"
+#: It may write no file, and a measured one needs to.
+_NAMES_READER: Final = "pbmond.containers.helper"
 _ENDING_S: Final = 3
 
 
@@ -37,16 +42,37 @@ def start(directory: str, root: str) -> None:
     ).start()
     if any(Path(argument).name == "pbmond" for argument in sys.orig_argv):
         _let_children_end()
+    if _NAMES_READER in sys.orig_argv:
+        _let_files_be_written()
+
+
+def _let_files_be_written() -> None:
+    limit = resource.setrlimit
+
+    def limit_others(what: int, limits: tuple[int, int]) -> None:
+        if what != resource.RLIMIT_FSIZE:
+            limit(what, limits)
+
+    resource.setrlimit = limit_others
 
 
 def _let_children_end() -> None:
-    """Give loader and publisher, whose socket the collector closes first, time to leave a file."""
-    kill = subprocess.Popen.kill
+    """Give forker, publisher, names reader and loader time to leave a file before they are killed.
+
+    The collector closes their sockets first, so they end by themselves; a hanging one is killed
+    after that time. Nothing but this process's own calls changes, and only while it is measured.
+    """
+    kill, send_signal = subprocess.Popen.kill, signal.pidfd_send_signal
 
     def end_or_kill(child: subprocess.Popen[bytes]) -> None:
         with suppress(subprocess.TimeoutExpired):
             child.wait(_ENDING_S)
         kill(child)
 
-    # Nothing but this process's children, and only while it is measured.
+    def end_or_signal(pidfd: int, number: int, *_: object) -> None:
+        if number == signal.SIGKILL:
+            select.select([pidfd], [], [], _ENDING_S)
+        send_signal(pidfd, number)
+
     subprocess.Popen.kill = end_or_kill  # type: ignore[assignment, method-assign]
+    signal.pidfd_send_signal = end_or_signal

@@ -17,10 +17,12 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pbmond.loader import bpf
 from pbmond.system import rights
@@ -28,6 +30,8 @@ from pbmond.system import rights
 _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 _UNITS: Final = _CHECKOUT / "packaging/systemd"
 _UNIT: Final = "pbmond.service"
+_WEB: Final = "pbmon-web.service"
+_ADDRESS: Final = "http://127.0.0.1:8484/api/v1/processes?top=5"
 _PATIENCE: Final = 10  # emulation is some twenty times slower than the machine
 _WAIT_S: Final = 900.0
 _WATCHDOG_S: Final = 20
@@ -70,18 +74,18 @@ def main(arguments: list[str]) -> int:
     """Look at everything; return the exit status."""
     job, claims = Path(arguments[0]), Claims()
     say(f"systemd is process 1 on Linux {os.uname().release}: {Path('/proc/1/comm').read_text()}")
-    try:
-        install()
-        start(claims)
-        counts(claims)
-        replaces_a_publisher(claims)
-        restarts_after_a_kill(claims)
-        restarts_what_is_stopped(claims)
-        stops(claims)
-    except (TimeoutError, OSError, subprocess.SubprocessError, ValueError) as error:
-        claims.holds(f"the next step: {error!r}", true=False)
-    log = run("journalctl", "--no-pager", "--output=short-monotonic", "--unit", _UNIT, check=False)
-    (job / "journal").write_text(log)
+    install()
+    for step in (
+        *(start, counts, replaces_a_publisher, restarts_after_a_kill, restarts_what_is_stopped),
+        *(serves_the_web, stops),
+    ):
+        try:
+            step(claims)
+        except (OSError, subprocess.SubprocessError, ValueError, LookupError) as error:
+            claims.holds(f"{step.__name__}: {error!r}", true=False)
+    journal = ("journalctl", "--no-pager", "--output=short-monotonic", "--unit")
+    for unit in (_UNIT, _WEB):
+        (job / f"{unit}.log").write_text(run(*journal, unit, check=False))
     (job / "systemd.json").write_text(json.dumps(claims.__dict__, indent=1))
     return 1 if claims.failed else 0
 
@@ -92,9 +96,10 @@ def install() -> None:
         shutil.copy(_UNITS / f"pbmond.{kind}.conf", f"/usr/lib/{kind}.d/pbmond.conf")
     run("systemd-sysusers", "/usr/lib/sysusers.d/pbmond.conf")
     run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/pbmond.conf")
-    unit = (_UNITS / _UNIT).read_text()
-    started = f"ExecStart={_CHECKOUT}/.venv/bin/pbmond\n"
-    Path("/run/systemd/system", _UNIT).write_text(unit.replace("ExecStart=pbmond\n", started))
+    for unit in (_UNIT, _WEB):
+        text = (_UNITS / unit).read_text()
+        text = text.replace("\nExecStart=", f"\nExecStart={_CHECKOUT}/.venv/bin/")
+        Path("/run/systemd/system", unit).write_text(text)
     drop_in = Path(f"/run/systemd/system/{_UNIT}.d/emulation.conf")
     drop_in.parent.mkdir()
     drop_in.write_text(_DROP_IN)
@@ -125,6 +130,26 @@ def counts(claims: Claims) -> None:
     moved = (row["unix_tx_bytes"], row["device_write_bytes"])
     claims.measured["moved"] = moved
     claims.holds("what a program moved is exact", moved == (331, 1237))
+
+
+def serves_the_web(claims: Claims) -> None:
+    """The web server, as a user of its own, answers whoever has its token, and nobody else."""
+    began = time.monotonic()
+    run("systemctl", "start", _WEB)
+    until(lambda: asked("").status == 401 or int(show("NRestarts", _WEB)))
+    claims.holds("the web server serves", show("NRestarts", _WEB) == "0")
+    claims.measured["web_s"] = round(time.monotonic() - began, 1)
+    process = status_of(int(show("MainPID", _WEB)))
+    user = {int(each) for each in process["Uid"].split()}
+    claims.measured["web_user"] = sorted(user)
+    claims.holds("the web server is a user of its own", min(user) > 0)
+    claims.holds("it has no capability", int(process["CapPrm"], 16) == 0)
+    answer = asked(Path("/var/lib/pbmon-web/token").read_text().strip())
+    claims.holds("it answers who has its token", answer.status == 200)
+    users = claims.measured["web_shows"] = [row["uid"] for row in answer.body["processes"]]
+    claims.holds("it shows its own processes at most", set(users) <= user)
+    run("systemctl", "stop", _WEB)
+    claims.holds("it ends well", show("Result", _WEB) == "success")
 
 
 def replaces_a_publisher(claims: Claims) -> None:
@@ -192,8 +217,26 @@ def run(*command: str, check: bool = True) -> str:
     return done.stdout
 
 
-def show(what: str) -> str:
-    return run("systemctl", "show", "--value", "--property", what, _UNIT).strip()
+def show(what: str, unit: str = _UNIT) -> str:
+    return run("systemctl", "show", "--value", "--property", what, unit).strip()
+
+
+class Answer(NamedTuple):
+    """What the web server says. ``status``: 0: nothing."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def asked(token: str) -> Answer:
+    request = urllib.request.Request(_ADDRESS, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=_WAIT_S) as answer:
+            return Answer(answer.status, json.load(answer))
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, {})
+    except OSError:
+        return Answer(0, {})
 
 
 def main_pid() -> int:
