@@ -11,6 +11,7 @@ from typing import Final
 
 _CLONE_THREAD: Final = 0x00010000  # linux/sched.h
 _PR_SET_NAME: Final = 15  # linux/prctl.h
+_NS_GET_OWNER_UID: Final = 0xB704  # linux/nsfs.h
 # asm-generic/ioctls.h: TCGETS, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX.
 _IOCTLS: Final = (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)
 
@@ -87,5 +88,8 @@ COLLECTOR: Final = Calls(
     _COMMON
     | {"bpf", "sched_setscheduler", "memfd_create", "pidfd_send_signal", "socketpair"}
     | {"bind", "connect", "fchmod", "wait4", "waitid"},
-    (*_EQUAL, ("socket", 0, socket.AF_UNIX), ("socket", 0, socket.AF_NETLINK)),
+    (
+        *(*_EQUAL, ("ioctl", 1, _NS_GET_OWNER_UID)),  # whose a user namespace is
+        *(("socket", 0, socket.AF_UNIX), ("socket", 0, socket.AF_NETLINK)),
+    ),
 )

@@ -88,6 +88,11 @@ read(secret); become(user, user, user)
 code = open(tools).read() + "work()"
 os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", code])
 """,
+    "a drop and a user namespace, whose owner only /proc tells": """
+read(secret); become(user, user, user); dumpable(1)
+assert libc.unshare(0x10000000) == 0  # CLONE_NEWUSER
+dumpable(1); work()
+""",
     "a drop of a forked child": """
 read(secret)
 if os.fork():
