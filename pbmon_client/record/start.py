@@ -26,14 +26,14 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     try:
         recorder.run(chosen)
-    except (SubscriptionError, WireError, OSError) as error:
+    except (SubscriptionError, SubscriptionRefused, WireError, OSError) as error:
         return _failed(_words(error))
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _words(error: SubscriptionError | WireError | OSError) -> str:
+def _words(error: SubscriptionError | SubscriptionRefused | WireError | OSError) -> str:
     if isinstance(error, SubscriptionRefused):
         return f"{error}: only root and the group that sees everybody can record"
     if isinstance(error, WireError):

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from pbmond.fields import COUNTERS, NO_UID
 from pbmond.kernel.records import (
     FILE_KEY,
-    FLAG_OTHER_DEVICE,
     FLOW_KEY,
     OVERFLOW_KEY,
     Baseline,
@@ -32,6 +31,7 @@ from pbmond.store.before import Before
 from pbmond.store.coverage import Coverage
 from pbmond.store.movement import Movements
 from pbmond.store.naming import Naming
+from pbmond.store.openness import set_open
 from pbmond.store.process_choices import (
     Due,
     Quiet,
@@ -45,7 +45,7 @@ from pbmond.store.process_index import ProcessKey
 from pbmond.store.processes import ProcessTable, places_of
 from pbmond.store.recent_rates import RATE_INDEXES, History, Plane
 from pbmond.store.retired import Group, Retired
-from pbmond.store.rows import ANY_DEVICE, Leave, Moved, Opened, RowState, RowTable
+from pbmond.store.rows import Leave, Moved, RowState, RowTable
 from pbmond.store.snapshot import StoreSnapshot, process_rates, sum_rates
 from pbmond.store.values import ROWS, values_of
 
@@ -343,39 +343,9 @@ class Store:
             listed.append(slot)
             opened.extend((slot, inode, device) for device, inode in sample.open_inodes)
         if listed or unlisted:
-            self._set_open(listed, unlisted, np.array(opened, np.uint64).reshape(-1, 3))
-
-    def _set_open(self, listed: list[int], unlisted: list[int], opened: NDArray[np.uint64]) -> None:
-        """Tell each row whether it is open; ``opened`` has (slot, inode, device)."""
-        flows, files = self._flows.state, self._files.state
-        # Sockets have one device, and their rows only numbers below it.
-        is_socket = opened[:, 2] == self._options.socket_device
-        unsure = (files.counters["flags"] & FLAG_OTHER_DEVICE) != 0
-        for table, inodes, devices, entries in (
-            (
-                self._flows,
-                flows.counters["detail"],
-                np.full(len(flows.counters), self._options.socket_device, np.uint32),
-                opened[is_socket],
-            ),
-            (
-                self._files,
-                files.keys["inode"],
-                np.where(unsure, ANY_DEVICE, files.counters["device"]),
-                opened[~is_socket],
-            ),
-        ):
-            slots, numbers, of = entries.T
-            table.set_open(
-                inodes.astype(np.uint64),
-                devices,
-                Opened(
-                    np.array(listed, np.int32),
-                    np.array(unlisted, np.int32),
-                    slots.astype(np.int32),
-                    numbers,
-                    of.astype(np.uint32),
-                ),
+            found = np.array(opened, np.uint64).reshape(-1, 3)
+            set_open(
+                self._flows, self._files, (listed, unlisted, found), self._options.socket_device
             )
 
     # --- out ----------------------------------------------------------------------------------
