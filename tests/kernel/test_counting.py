@@ -37,20 +37,22 @@ OPTIONAL = frozenset(
 
 
 _AS_FROM_7_0 = f"""#!/usr/bin/python3
-# Runs the loader ($2 $3) as on a kernel that may preempt the programs of raw tracepoints.
+# Runs the loader ($3 $4) as on a kernel that may preempt the programs of raw tracepoints.
 import runpy, sys
 sys.path.append({str(Path(__file__).parents[2])!r})
 from pbmond.loader import offsets, preemption
 offsets.raw_is_preemptible = preemption.raw_is_preemptible = lambda _btf: True
 preemption.of_kernel = lambda: "for the test"
-sys.argv = sys.argv[2:]
+sys.argv = sys.argv[3:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 def by_perf(directory: Path) -> Path:
     """Return an interpreter under which the loader takes tracepoints by way of perf."""
-    path = directory / "python"
+    folder = directory / "bin"  # of its own: what lies beside a script could be imported
+    folder.mkdir()
+    path = folder / "python"
     path.write_text(_AS_FROM_7_0)
     path.chmod(0o755)
     return path
