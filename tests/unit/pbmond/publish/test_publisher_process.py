@@ -219,7 +219,10 @@ def test_it_has_no_privileges_left(stage: Stage) -> None:
 
 
 def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None:
-    code = "import sys, pbmond.publish.publisher; print(*sys.modules)"
+    code = (
+        "import sys; before = {*sys.modules}; import pbmond.publish.publisher; "
+        "print(*(sys.modules.keys() - before))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     loaded = {name for name in out.stdout.split() if name.split(".")[0] in ("numpy", "pbmond")}
     assert loaded == {
