@@ -26,6 +26,7 @@ class Stream:
         self._user = user
         self._scope = ""
         self._last: Message | None = None
+        self._usual_ns = 0  # between messages; 0: not known yet
         self._shown: Message | None = None  # as it came, with the daemon's own rates
         self._reasons: list[str] = []  # why snapshots since then were incomplete
 
@@ -37,9 +38,9 @@ class Stream:
     @property
     def patience_s(self) -> float:
         """How long to wait for the next message before the daemon is called silent."""
-        if self._last is None or not self._last.interval_ns:
+        if not self._usual_ns:
             return _SILENT_FIRST_S
-        after_s = _SILENT_S + _SILENT_INTERVALS * self._last.interval_ns / 1e9
+        after_s = _SILENT_S + _SILENT_INTERVALS * self._usual_ns / 1e9
         return min(after_s, _SILENT_LAST_S)
 
     def take(self, message: Message, scope: str, interval_s: float | None) -> model.Snapshot | None:
@@ -49,6 +50,9 @@ class Stream:
             self._scope = scope
         if not rates.newer(message, self._last):
             return None
+        # The shorter of two: the one after a pause of the daemon says nothing about the next.
+        before_ns = 0 if self._last is None else self._last.interval_ns
+        self._usual_ns = min(before_ns or message.interval_ns, message.interval_ns)
         self._last = message
         every = dict.fromkeys([*self._reasons, *message.health.get("reasons", [])])
         self._reasons = list(every)[:_MOST_REASONS]
