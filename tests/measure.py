@@ -6,7 +6,6 @@ packaging/check lays a .pth file beside the packages of .venv, which calls ``sta
 
 from __future__ import annotations
 
-import os
 import resource
 import select
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import coverage
+import coverage.sqldata
 
 #: The self-test counts every byte of a workload, and would find those of a coverage file.
 _WORKLOADS: Final = "pbmond.selftest.workloads.run"
@@ -32,7 +32,8 @@ def start(directory: str, root: str) -> None:
     Python of .venv: then the loader runs under that, and is measured as well.
     """
     sys.path.append(f"{directory}/modules")
-    if _WORKLOADS in sys.orig_argv:
+    # In a virtual environment, .pth files are read twice.
+    if _WORKLOADS in sys.orig_argv or coverage.Coverage.current() is not None:
         return
     coverage.Coverage(
         data_file=f"{directory}/data/coverage",
@@ -45,19 +46,19 @@ def start(directory: str, root: str) -> None:
         _let_children_end()
     if not _CONFINED.isdisjoint(sys.orig_argv):
         _let_files_be_written()
-    if any(Path(argument).name.startswith("pbmond") for argument in sys.orig_argv):
-        _let_names_stay()
+    _let_names_stay()
 
 
 def _let_names_stay() -> None:
-    """A filter of system calls forbids to rename; under its first name the file is as good."""
-    rename = os.rename
+    """A filter of system calls may forbid to rename; under its first name the file is as good."""
+    calls = coverage.sqldata.os  # type: ignore[attr-defined]  # coverage's own copy of the module
+    rename = calls.rename
 
     def rename_if_allowed(old: str, new: str) -> None:
         with suppress(PermissionError):
             rename(old, new)
 
-    os.rename = rename_if_allowed  # type: ignore[assignment]
+    calls.rename = rename_if_allowed  # type: ignore[attr-defined]
 
 
 def _let_files_be_written() -> None:

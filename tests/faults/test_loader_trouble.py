@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from one_line import refusal_of
 from waiting import wait_until
 
 from pbmond.kernel import loading
-from pbmond.patience import patient
 from pbmond.selftest.private_daemon import switches
 
 _PBMOND = [sys.executable, "-s", "-P", "-m", "pbmond"]
@@ -24,19 +24,8 @@ def refused(directory: Path, *prefix: str, **settings: str) -> str:
     config = directory / "pbmond.toml"
     config.write_text("".join(f'{key} = "{value}"\n' for key, value in said.items()))
     options = ("--config", str(config), "--log-file", str(directory / "log"), *switches())
-    ended = subprocess.run(
-        [*prefix, *_PBMOND, *options],
-        cwd=_ROOT,
-        env={"PYTHONPATH": str(_ROOT), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=patient(60),
-    )
-    assert ended.returncode == 1, ended.stderr
-    assert ended.stderr.count("\n") == 1, ended.stderr
-    assert ended.stderr.startswith("pbmond: ")
-    return ended.stderr
+    environment = {"PYTHONPATH": str(_ROOT), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    return refusal_of([*prefix, *_PBMOND, *options], cwd=_ROOT, env=environment)
 
 
 def script(directory: Path, text: str) -> str:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from one_line import refusal_of
 
 from pbmond.children.starter import Starter
 from pbmond.patience import patient
@@ -106,20 +107,8 @@ def exchanging(one: Path, other: Path) -> Iterator[bool]:
 
 def refused(*arguments: str, prefix: tuple[str, ...] = ()) -> str:
     """Start pbmond, which must end in one line and status 1; return the line."""
-    ended = subprocess.run(
-        [*prefix, sys.executable, "-s", "-P", "-m", "pbmond", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=patient(60),
-    )
-    # What measures coverage cannot rename its file under a filter, and says so.
-    said = ended.stderr.partition("Exception ignored in atexit callback: <bound method Coverage.")[
-        0
-    ]
-    assert (ended.returncode, said.count("\n")) == (1, 1), ended.stderr
-    return said
+    command = [*prefix, sys.executable, "-s", "-P", "-m", "pbmond", *arguments]
+    return refusal_of(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 # --- the directory is exchanged ---------------------------------------------------------------

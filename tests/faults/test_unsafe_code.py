@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from one_line import refusal_of
 
 from pbmond.patience import patient
 from pbmond.selftest.private_daemon import switches
@@ -44,17 +45,7 @@ def command(code: Path, *options: str, bcc_python: str = "") -> list[str]:
 
 def refused(code: Path, *options: str, bcc_python: str = "") -> str:
     """Start the daemon, which must end with one line and status 1; return the line."""
-    ended = subprocess.run(
-        command(code, *options, bcc_python=bcc_python),
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=patient(60),
-    )
-    assert ended.returncode == 1, ended.stderr
-    assert ended.stderr.count("\n") == 1, ended.stderr
-    assert ended.stderr.startswith("pbmond: ")
-    return ended.stderr
+    return refusal_of(command(code, *options, bcc_python=bcc_python))
 
 
 Change = Callable[[Path], None]
