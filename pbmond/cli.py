@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import grp
 import logging
 import os
 import sys
@@ -218,16 +217,19 @@ def _publisher_account(config: Config) -> tuple[int, int]:
 def _check_access_group(config: Config) -> None:
     """Accept the default if there is no such group: then only root sees every process."""
     try:
-        grp.getgrnam(config.access_group)
-    except KeyError:
-        if config.access_group != Config().access_group:
-            raise StartError(
-                f"access_group: there is no group {config.access_group!r}; create it "
-                f"(groupadd --system {config.access_group}), or name another"
-            ) from None
-        logging.getLogger("pbmond").info(
-            "there is no group %s: only root sees every process", config.access_group
+        found = accounts.group(config.access_group)
+    except accounts.AccountsError as error:
+        raise StartError(str(error)) from None
+    if found is not None:
+        return
+    if config.access_group != Config().access_group:
+        raise StartError(
+            f"access_group: there is no group {config.access_group!r}; create it "
+            f"(groupadd --system {config.access_group}), or name another"
         )
+    logging.getLogger("pbmond").info(
+        "there is no group %s: only root sees every process", config.access_group
+    )
 
 
 def _check_rights(*, allow_unsafe_code: bool) -> None:

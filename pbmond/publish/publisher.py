@@ -52,8 +52,6 @@ _LIMITS: Final = {
 _OTHER_DESCRIPTORS: Final = 24 + 2 * LOOKUPS
 #: How often the collector hears that the publisher is alive.
 BEAT_NS: Final = 1_000_000_000
-#: How many may wait at the door; the kernel allows net.core.somaxconn, by default 4096.
-BACKLOG: Final = 4096
 
 _FRAMES: Final = 16  # in one turn
 #: The least time between two flushes of records, and for each record besides: viewers who come and
@@ -163,7 +161,6 @@ def main(arguments: list[str]) -> int:
     Path("/proc/self/comm").write_bytes(NAME)
     limit_resources(_LIMITS)
     listening = socket.socket(fileno=listen_fd)
-    listening.listen(BACKLOG)
     try:
         become(uid, gid, PUBLISHER_RIGHTS)
     except OSError:

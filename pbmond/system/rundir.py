@@ -19,8 +19,9 @@ from pbmond.system.safe_paths import UnsafePathError, Walk, open_own, umask
 
 PID_FILE: Final = "pbmond.pid"
 SOCKET: Final = "pbmond.sock"
-#: Viewers that may wait for a publisher, for example while another one starts.
-BACKLOG: Final = 1024
+#: Viewers that may wait for a publisher, for example while another one starts. The kernel allows
+#: net.core.somaxconn, by default 4096.
+BACKLOG: Final = 4096
 
 _MAX_SOCKET_PATH: Final = 107  # sizeof(sockaddr_un.sun_path) - 1
 

@@ -33,12 +33,9 @@ def databases(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
 
 def told(sees_all: Membership, uid: int) -> bool:
-    """Ask, and ask again once the answer has come."""
-    answer = sees_all.ask(uid)
-    if answer is None:
+    """Ask, and ask again whenever an answer has come, until it is the one about this user."""
+    while (answer := sees_all.ask(uid)) is None:
         heard(sees_all)
-        answer = sees_all.ask(uid)
-    assert answer is not None
     return answer
 
 

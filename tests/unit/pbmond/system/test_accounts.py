@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import pwd
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pbmond.system import accounts
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     goes_on = threading.Event()
     monkeypatch.setattr(pwd, "getpwnam", lambda _: goes_on.wait(60))
+    monkeypatch.setattr(grp, "getgrnam", lambda _: goes_on.wait(60))
     monkeypatch.setattr(accounts, "LIMIT_S", 0.05)
     yield
     goes_on.set()
@@ -28,12 +30,18 @@ def test_a_user_is_found_and_a_missing_one_is_none() -> None:
     assert root.pw_uid == 0
     assert accounts.user("no such user") is None
     assert accounts.user("nul\0l") is None
+    group = accounts.group("root")
+    assert group is not None
+    assert group.gr_gid == 0
+    assert accounts.group("no such group") is None
 
 
 @pytest.mark.usefixtures("hanging")
 def test_a_database_that_hangs_is_an_error_of_one_line() -> None:
     with pytest.raises(accounts.AccountsError, match=r"does not say within 0\.05 s who 'pbmon' is"):
         accounts.user("pbmon")
+    with pytest.raises(accounts.AccountsError, match=r"the group database .* who is in 'pbmon'"):
+        accounts.group("pbmon")
 
 
 @pytest.mark.usefixtures("hanging")
