@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal
 
+from pbmon_client.command_line import CommandParser, add_help, add_socket, version
 from pbmon_client.data.model import Filter, Selection
-from pbmon_client.data.text import safe_text
 from pbmon_client.data.users import user_id
 from pbmond import wire
 from pbmond.fields import CLASSES, FIELDS, SHOWN, SOCKET_CLASSES
 
-DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
 DEFAULT_WAIT_S: Final = 2.0
 #: The views of the interface, in its order; named here so that --help need not load them.
 VIEW_NAMES: Final = (
@@ -115,11 +113,6 @@ class Options:
     demo: Path | None
 
 
-class _OptionParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {safe_text(message)}; see {self.prog} --help\n")
-
-
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read a command line (None: the program's own); a mistake in it is SystemExit 2."""
     parser = _parser()
@@ -145,7 +138,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
             busiest_first=output in ("screen", "table"),
             flows=given.flows,
         ),
-        socket=_socket(parser, given.socket),
+        socket=parser.socket_of(given),
         wait_s=given.wait,
         view=given.view or ("connections" if given.flows else None),
         filter_text=given.filter,
@@ -176,45 +169,20 @@ def _sort(parser: argparse.ArgumentParser, name: str | None, *, flows: bool) -> 
     return name
 
 
-def _socket(parser: argparse.ArgumentParser, text: str | None) -> str:
-    path = text or os.environ.get("PBMON_SOCKET") or DEFAULT_SOCKET
-    path = path.removeprefix("ipc://")
-    if "://" in path or not path:
-        parser.error(f"--socket: {path!r} is not the path of a socket")
-    return path
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _OptionParser(
-        prog="pbmon-client",
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "pbmon-client",
+        _INTRO,
+        _epilog(),
         usage="pbmon-client [--json | --ndjson | --csv | --once] [options]\n"
         "       pbmon-client web [options]\n"
         "       pbmon-client export --otlp URL [options]\n"
         "       pbmon-client record [options]",
-        description=_INTRO,
-        epilog=_epilog(),
-        formatter_class=_wide_help,
-        allow_abbrev=False,
-        add_help=False,
     )
     _add_output(parser.add_argument_group("output"))
     _add_rows(parser.add_argument_group("rows (each option narrows further)"))
     _add_connection(parser.add_argument_group("connection and help"))
     return parser
-
-
-def _wide_help(prog: str) -> argparse.HelpFormatter:
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=80)
-
-
-def version() -> str:
-    """Look up the version of pbmon that is installed."""
-    from importlib import metadata  # noqa: PLC0415 - slow to import
-
-    try:
-        return metadata.version("pbmon")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 class _Version(argparse.Action):
@@ -290,15 +258,13 @@ def _add_rows(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_connection(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--socket", metavar="PATH", help=f"the daemon's socket (default: {DEFAULT_SOCKET})"
-    )
+    add_socket(group)
     group.add_argument(
         "--wait", type=_seconds, default=DEFAULT_WAIT_S, metavar="SECONDS",
         help=f"give up without a first snapshot after SECONDS (default: {DEFAULT_WAIT_S:g})",
     )  # fmt: skip
     group.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    group.add_argument("-h", "--help", action="help", help="show this help and exit")
+    add_help(group)
 
 
 def _epilog() -> str:

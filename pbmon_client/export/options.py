@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from pbmon_client.data.text import safe_text
+from pbmon_client.command_line import CommandParser, add_help, add_socket
 from pbmon_client.metrics import options as metrics_options
 from pbmon_client.metrics.meter import MeterOptions
-from pbmon_client.options import DEFAULT_SOCKET
 
 DEFAULT_INTERVAL_S: Final = 15.0
 _LONGEST_S: Final = 86_400.0
@@ -53,40 +51,21 @@ class ExportOptions:
     metering: MeterOptions
 
 
-class _ExportParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {safe_text(message)}; see {self.prog} --help\n")
-
-
 def parse(arguments: Sequence[str]) -> ExportOptions:
     """Read what follows ``pbmon-client export``; a mistake in it is SystemExit 2."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    socket = (given.socket or os.environ.get("PBMON_SOCKET") or DEFAULT_SOCKET).removeprefix(
-        "ipc://"
-    )
-    if "://" in socket or not socket:
-        parser.error(f"--socket: {socket!r} is not the path of a socket")
     return ExportOptions(
         url=given.otlp,
         interval_s=given.interval,
         count=given.count,
-        socket=socket,
+        socket=parser.socket_of(given),
         metering=metrics_options.chosen(given),
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _ExportParser(
-        prog="pbmon-client export",
-        description=_INTRO,
-        epilog=_EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=24, width=80
-        ),
-        allow_abbrev=False,
-        add_help=False,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("pbmon-client export", _INTRO, _EPILOG)
     group = parser.add_argument_group("where to, and how often")
     group.add_argument(
         "--otlp", type=_url, required=True, metavar="URL",
@@ -101,10 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     metrics_options.add_options(parser.add_argument_group("what"))
     rest = parser.add_argument_group("access and help")
-    rest.add_argument(
-        "--socket", metavar="PATH", help=f"the daemon's socket (default: {DEFAULT_SOCKET})"
-    )
-    rest.add_argument("-h", "--help", action="help", help="show this help and exit")
+    add_socket(rest)
+    add_help(rest)
     return parser
 
 

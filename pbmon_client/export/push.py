@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Final
 
+from pbmon_client.command_line import version
 from pbmon_client.data.model import Selection
 from pbmon_client.data.stream import Stream
 from pbmon_client.data.text import safe_text
@@ -14,7 +15,6 @@ from pbmon_client.export.options import ExportOptions
 from pbmon_client.export.otlp import OtlpExporter, metrics_data
 from pbmon_client.metrics.families import measured
 from pbmon_client.metrics.meter import Meter
-from pbmon_client.options import version
 from pbmon_client.subscription import (
     Subscription,
     connect_problem,

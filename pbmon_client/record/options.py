@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from pbmon_client.data.text import safe_text
-from pbmon_client.options import DEFAULT_SOCKET
+from pbmon_client.command_line import CommandParser, add_help, add_socket
 
 DEFAULT_DIRECTORY: Final = "/var/lib/pbmon/history"
 DEFAULT_SIZE: Final = "200M"
@@ -45,34 +43,15 @@ class RecordOptions:
     socket: str
 
 
-class _RecordParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {safe_text(message)}; see {self.prog} --help\n")
-
-
 def parse(arguments: Sequence[str]) -> RecordOptions:
     """Read what follows ``pbmon-client record``; a mistake in it is SystemExit 2."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    socket = (given.socket or os.environ.get("PBMON_SOCKET") or DEFAULT_SOCKET).removeprefix(
-        "ipc://"
-    )
-    if "://" in socket or not socket:
-        parser.error(f"--socket: {socket!r} is not the path of a socket")
-    return RecordOptions(given.directory, given.size, socket)
+    return RecordOptions(given.directory, given.size, parser.socket_of(given))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _RecordParser(
-        prog="pbmon-client record",
-        description=_INTRO,
-        epilog=_EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=24, width=80
-        ),
-        allow_abbrev=False,
-        add_help=False,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("pbmon-client record", _INTRO, _EPILOG)
     group = parser.add_argument_group("where to, and how much")
     group.add_argument(
         "--directory", type=_directory, default=Path(DEFAULT_DIRECTORY), metavar="DIR",
@@ -84,10 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         "the oldest of each kind go first",
     )  # fmt: skip
     rest = parser.add_argument_group("access and help")
-    rest.add_argument(
-        "--socket", metavar="PATH", help=f"the daemon's socket (default: {DEFAULT_SOCKET})"
-    )
-    rest.add_argument("-h", "--help", action="help", help="show this help and exit")
+    add_socket(rest)
+    add_help(rest)
     return parser
 
 

@@ -17,10 +17,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
+from pbmon_client.command_line import version
 from pbmon_client.data.model import Snapshot
 from pbmon_client.metrics.families import FilledFamily, measured
 from pbmon_client.metrics.meter import Meter, MeterOptions
-from pbmon_client.options import version
 from pbmon_client.web.house import House
 from pbmon_client.web.problems import ProblemError
 

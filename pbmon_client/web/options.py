@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from pbmon_client.data.text import safe_text
+from pbmon_client.command_line import CommandParser, add_help, add_socket
 from pbmon_client.metrics import options as metrics_options
 from pbmon_client.metrics.meter import MeterOptions
-from pbmon_client.options import DEFAULT_SOCKET
 from pbmon_client.web import origins
 from pbmon_client.web.origins import Origin
 
@@ -60,11 +58,6 @@ class WebOptions:
     metering: MeterOptions
 
 
-class _WebParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {safe_text(message)}; see {self.prog} --help\n")
-
-
 def parse(arguments: Sequence[str]) -> WebOptions:
     """Read what follows ``pbmon-client web``; a mistake in it is SystemExit 2."""
     parser = _parser()
@@ -79,7 +72,7 @@ def parse(arguments: Sequence[str]) -> WebOptions:
         parser.error("--tls-cert is not for --unix")
     _check_reach(parser, given, host, secure=tls is not None)
     return WebOptions(
-        socket=_socket(parser, given.socket),
+        socket=parser.socket_of(given),
         host=host,
         port=port,
         unix=given.unix,
@@ -113,22 +106,8 @@ def _check_reach(
         parser.error(f"--listen {host} needs --origin, the address in the browser")
 
 
-def _socket(parser: argparse.ArgumentParser, text: str | None) -> str:
-    path = (text or os.environ.get("PBMON_SOCKET") or DEFAULT_SOCKET).removeprefix("ipc://")
-    if "://" in path or not path:
-        parser.error(f"--socket: {path!r} is not the path of a socket")
-    return path
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _WebParser(
-        prog="pbmon-client web",
-        description=_INTRO,
-        epilog=_EPILOG,
-        formatter_class=_wide_help,
-        allow_abbrev=False,
-        add_help=False,
-    )
+def _parser() -> CommandParser:
+    parser = CommandParser("pbmon-client web", _INTRO, _EPILOG)
     _add_listening(parser.add_argument_group("where to listen"))
     metrics_options.add_options(parser.add_argument_group("/metrics"), "metrics-")
     _add_access(parser.add_argument_group("access and help"))
@@ -169,14 +148,8 @@ def _add_access(group: argparse._ArgumentGroup) -> None:
              "token if there is none (default: a new token each time)",
     )  # fmt: skip
     group.add_argument("--open", action="store_true", help="open a browser")
-    group.add_argument(
-        "--socket", metavar="PATH", help=f"the daemon's socket (default: {DEFAULT_SOCKET})"
-    )
-    group.add_argument("-h", "--help", action="help", help="show this help and exit")
-
-
-def _wide_help(prog: str) -> argparse.HelpFormatter:
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=80)
+    add_socket(group)
+    add_help(group)
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-Entry = TypeVar("Entry", pwd.struct_passwd, grp.struct_group)
+DatabaseEntry = TypeVar("DatabaseEntry", pwd.struct_passwd, grp.struct_group)
 
 #: How long an answer is waited for when the daemon starts.
 LIMIT_S: Final = 10.0
@@ -28,9 +28,11 @@ def group(name: str) -> grp.struct_group | None:
     return _entry(lambda: grp.getgrnam(name), "group", f"who is in {name!r}")
 
 
-def _entry(look_up: Callable[[], Entry], database: str, question: str) -> Entry | None:
+def _entry(
+    look_up: Callable[[], DatabaseEntry], database: str, question: str
+) -> DatabaseEntry | None:
     """Return what a database finds, None if nothing; AccountsError names database and question."""
-    found: list[Entry | None] = []
+    found: list[DatabaseEntry | None] = []
 
     def ask() -> None:
         try:

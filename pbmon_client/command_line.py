@@ -1,0 +1,64 @@
+"""What the command lines of pbmon-client and of its commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Final, NoReturn
+
+from pbmon_client.data.text import safe_text
+
+DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line and exit status 2. It has no options to begin with."""
+
+    def __init__(self, prog: str, intro: str, epilog: str, usage: str | None = None) -> None:
+        super().__init__(
+            prog=prog,
+            usage=usage,
+            description=intro,
+            epilog=epilog,
+            formatter_class=_wide_help,
+            allow_abbrev=False,
+            add_help=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without the whole usage."""
+        self.exit(2, f"{self.prog}: {safe_text(message)}; see {self.prog} --help\n")
+
+    def socket_of(self, given: argparse.Namespace) -> str:
+        """Return the path of the daemon's socket, by ``--socket``, PBMON_SOCKET or default."""
+        path: str = given.socket or os.environ.get("PBMON_SOCKET") or DEFAULT_SOCKET
+        path = path.removeprefix("ipc://")
+        if "://" in path or not path:
+            self.error(f"--socket: {path!r} is not the path of a socket")
+        return path
+
+
+def add_socket(group: argparse._ArgumentGroup) -> None:
+    """Add ``--socket``, which ``socket_of`` reads."""
+    group.add_argument(
+        "--socket", metavar="PATH", help=f"the daemon's socket (default: {DEFAULT_SOCKET})"
+    )
+
+
+def add_help(group: argparse._ArgumentGroup) -> None:
+    """Add ``--help``."""
+    group.add_argument("-h", "--help", action="help", help="show this help and exit")
+
+
+def version() -> str:
+    """Look up the version of pbmon that is installed."""
+    from importlib import metadata  # noqa: PLC0415 - slow to import
+
+    try:
+        return metadata.version("pbmon")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _wide_help(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=80)
