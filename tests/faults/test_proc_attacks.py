@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuse import SERVE
 from processes import row_of
 from waiting import snapshot_when, wait_until
 
@@ -115,7 +116,8 @@ def test_many_descriptors_of_one_user_cost_a_tick_no_more_than_its_budget(daemon
 
 #: A FUSE server that answers until it is told to stop; then everything that asks it hangs. Its
 #: client has a file of it open, runs one, and works in its folder, and moves a byte elsewhere.
-_HUNG = """
+_HUNG = (
+    """
 import ctypes, json, os, signal, struct, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 top, program = sys.argv[1], open("/bin/sleep", "rb").read()
@@ -142,16 +144,9 @@ def answer(opcode, node, body):
         start, size = struct.unpack_from("=8xQI", body)
         return program[start : start + size]
     return b"" if opcode in (18, 25, 29) else None  # RELEASE, FLUSH, RELEASEDIR
-server = os.fork()
-if not server:
-    while True:
-        request = os.read(device, 1 << 18)
-        _, opcode, unique, node = struct.unpack_from("=2I2Q", request)
-        if opcode not in (2, 42):  # FORGET and BATCH_FORGET
-            found = answer(opcode, node, request[40:])
-            error = -38 if found is None else 0
-            found = found or b""
-            os.write(device, struct.pack("=IiQ", 16 + len(found), error, unique) + found)
+"""
+    + SERVE
+    + """
 os.close(device)  # the server alone has it: its end is the end of all that waits
 os.chdir(top)
 kept = os.open(top + "/file", os.O_RDONLY)
@@ -180,6 +175,7 @@ os.kill(runs, 9)
 os.kill(waits, 9)
 os._exit(0)
 """
+)
 
 
 @pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="no FUSE")

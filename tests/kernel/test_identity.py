@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuse import SERVE
 from processes import Row
 
 from pbmond.fields import OPEN
@@ -176,7 +177,8 @@ def test_a_file_and_its_copy_in_a_btrfs_snapshot_are_two(daemon: Daemon, tmp_pat
 
 
 #: A FUSE server that gives the files of its folder, nodes 2 and 3, one inode number.
-_FUSE = """
+_FUSE = (
+    """
 device = os.open("/dev/fuse", os.O_RDWR)
 owner = OWNER
 data = f"fd={device},rootmode=40000,user_id={owner},group_id={owner}"
@@ -198,21 +200,15 @@ def answer(opcode, node, body):
     if opcode == 15:  # READ
         return bytes(struct.unpack_from("=QQI", body)[2])
     return b"" if opcode in (18, 25) else None  # RELEASE, FLUSH
-server = os.fork()
-if not server:
-    while True:
-        request = os.read(device, 1 << 18)
-        _, opcode, unique, node = struct.unpack_from("=2I2Q", request)
-        if opcode not in (2, 42):  # FORGET and BATCH_FORGET
-            found = answer(opcode, node, request[40:])
-            error = -38 if found is None else 0
-            found = found or b""
-            os.write(device, struct.pack("=IiQ", 16 + len(found), error, unique) + found)
+"""
+    + SERVE
+    + """
 os.setresgid(owner, owner, owner)
 os.setresuid(owner, owner, owner)
 kept = read("m/one", 5000)
 os.close(read("m/two", 7000))
 """
+)
 _STOP_SERVER = """
 os.close(kept)
 os.kill(server, 9)
