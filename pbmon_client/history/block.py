@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import msgpack
@@ -168,8 +169,9 @@ def _ordered(owners: Ints, handles: Handles) -> tuple[list[KeptRow], Ints]:
     layout = handles.layout
     places = [layout.place[name] for name in layout.identity]
     used = np.unique(owners)
-    rows = [handles.row(handle) for handle in used.tolist()]
-    order = sorted(range(len(rows)), key=lambda each: [rows[each][place] for place in places])
+    rows = handles.rows(used.tolist())
+    identities = [*map(itemgetter(*places), rows)]
+    order = sorted(range(len(rows)), key=identities.__getitem__)
     position = np.empty(len(rows), np.int64)
     position[order] = np.arange(len(rows))
     return [rows[each] for each in order], position[np.searchsorted(used, owners)]

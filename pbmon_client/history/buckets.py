@@ -50,7 +50,7 @@ class Tick:
 
 def check(tick: Tick) -> None:
     """Raise ValueError unless the tick has the layouts' columns and counts that only grow."""
-    if tick.totals.shape != (len(TOTALS),) or min(tick.totals, default=0) < 0:
+    if tick.totals.shape != (len(TOTALS),) or tick.totals.min() < 0:
         raise ValueError("the host's totals are not its counters' increase")
     if tick.time_ns < 0 or tick.interval_ns < 0:
         raise ValueError("a tick has no time")
@@ -62,7 +62,7 @@ def check(tick: Tick) -> None:
             raise ValueError(f"{table}: the deltas are not rows by counters")
         if moved.deltas.dtype != np.int64 or moved.deltas.min(initial=0) < 0:
             raise ValueError(f"{table}: a delta is not a positive integer")
-        if any(len(row) != len(layout.columns) for row in moved.rows):
+        if {*map(len, moved.rows)} - {len(layout.columns)}:
             raise ValueError(f"{table}: a row does not have the layout's columns")
 
 
@@ -93,9 +93,13 @@ class Handles:
         """Return a row by its handle."""
         return self._rows[handle]
 
+    def rows(self, handles: Sequence[int]) -> list[KeptRow]:
+        """Return rows by their handles."""
+        return [*map(self._rows.__getitem__, handles)]
+
     def keep(self, used: set[int]) -> None:
         """Forget every other handle. Their numbers are not used again."""
-        self._rows = {handle: row for handle, row in self._rows.items() if handle in used}
+        self._rows = {handle: self._rows[handle] for handle in used}
         self._handles = {row[: self._keys]: handle for handle, row in self._rows.items()}
 
 
@@ -150,6 +154,11 @@ class Bucket:
     totals: Ints
     tables: Mapping[str, Cells]
     cumulative: Ints | None = None
+
+    @property
+    def cells(self) -> int:
+        """How many numbers it has."""
+        return sum(len(cells.keys) for cells in self.tables.values())
 
 
 def missed(tick: Tick, last: Bucket | None) -> Tick | None:

@@ -12,10 +12,10 @@ from pbmon_client.history.buckets import Bucket, HandlesByTable, joined
 from pbmon_client.history.folding import folded
 from pbmon_client.history.tiers import HANDED_ON, TIERS, Tier
 
-#: So many parts of an open bucket are summed early, for the memory.
-_PARTS: Final = 12
-#: Unused handles are forgotten once there are so many more than after the last time.
-_SPARE: Final = 4096
+#: The parts of an open bucket are summed early once they have so many cells, for the memory.
+_CELLS: Final = 1 << 14
+#: Unused handles are forgotten once there are so many more than after the last time, and a quarter.
+_SPARE: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Cascade:
         if bucket.end <= each.sealed:
             return  # found twice, after damage
         each.parts.append(bucket)
-        if len(each.parts) >= _PARTS:
+        if len(each.parts) > 1 and sum(part.cells for part in each.parts) > _CELLS:
             self._join(each)
 
     def _join(self, each: _OpenTier) -> None:
@@ -122,4 +122,4 @@ class Cascade:
             for bucket in chain(others, *(chain(each.parts, each.buckets) for each in self._open)):
                 used.update(bucket.tables[table].handles.tolist())
             handles.keep(used)
-        self._many = 2 * sum(map(len, self._handles.values())) + _SPARE
+        self._many = sum(map(len, self._handles.values())) * 5 // 4 + _SPARE

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,12 +13,13 @@ from pbmon_client.history.layout import (
     FLOWS,
     LAYOUTS,
     LEVELS,
-    OWNER,
     PROCESSES,
     KeptRow,
     folded_flow,
     folded_process,
+    kept_of_folded,
     owner_of,
+    whose,
 )
 from pbmon_client.history.packing import Ints, starts, summed
 
@@ -34,7 +35,10 @@ def folded(bucket: Bucket, handles: HandlesByTable, processes: int, flows: int) 
     """
     cells, went = _fewer_processes(bucket.tables[PROCESSES], handles[PROCESSES], processes)
     row_of = handles[PROCESSES].row
-    owners = {_whose(row_of(row)): _whose(row_of(target)) for row, target in went.items()}
+    owners = {
+        whose(row_of(row), PROCESSES): whose(row_of(target), PROCESSES)
+        for row, target in went.items()
+    }
     tables = {PROCESSES: cells}
     for table in FLOWS:
         followed = _follow(bucket.tables[table], handles[table], table, owners)
@@ -56,27 +60,32 @@ def _quiet(cells: Cells, table: str, most: int) -> list[int]:
 
 
 def _targets(rows: list[int], handles: Handles, level: int) -> dict[int, int]:
-    return {row: handles.of(folded_process(handles.row(row), level)) for row in rows}
+    made: dict[Any, int] = {}  # many have the same
+    to: dict[int, int] = {}
+    for handle, row in zip(rows, handles.rows(rows), strict=True):
+        kept = kept_of_folded(row, level)
+        target = made.get(kept)
+        if target is None:
+            target = made[kept] = handles.of(folded_process(row, level))
+        to[handle] = target
+    return to
 
 
 def _flow_targets(
-    rows: Iterable[int], handles: Handles, table: str, owners: Mapping[KeptRow, KeptRow]
+    rows: list[int], handles: Handles, table: str, owners: Mapping[KeptRow, KeptRow]
 ) -> dict[int, int]:
     """Return the folded row of each flow; ``owners`` says where folded processes went."""
     made: dict[KeptRow, int] = {}  # many have the same
     to: dict[int, int] = {}
-    for row in rows:
-        *whose, class_ = owner_of(handles.row(row), table)
-        owner = (*owners.get(tuple(whose), whose), class_)
+    for handle, row in zip(rows, handles.rows(rows), strict=True):
+        owner = owner_of(row, table)
         target = made.get(owner)
         if target is None:
-            target = made[owner] = handles.of(folded_flow(owner, table))
-        to[row] = target
+            process = owner[:-1]
+            folded_to = (*owners.get(process, process), owner[-1])
+            target = made[owner] = handles.of(folded_flow(folded_to, table))
+        to[handle] = target
     return to
-
-
-def _whose(process: KeptRow) -> KeptRow:
-    return tuple(process[LAYOUTS[PROCESSES].place[name]] for name in OWNER)
 
 
 def _fewer_processes(cells: Cells, handles: Handles, most: int) -> tuple[Cells, dict[int, int]]:
@@ -117,9 +126,7 @@ def _follow(cells: Cells, handles: Handles, table: str, owners: Mapping[KeptRow,
     """Fold the flows of processes that were folded."""
     if not owners:
         return cells
-    rows = [
-        row
-        for row in cells.handles[starts(cells.handles)].tolist()
-        if owner_of(handles.row(row), table)[: len(OWNER)] in owners
-    ]
-    return _moved(cells, _flow_targets(rows, handles, table, owners))
+    moved = cells.handles[starts(cells.handles)].tolist()
+    rows = zip(moved, handles.rows(moved), strict=True)
+    folded_ = [handle for handle, row in rows if whose(row, table) in owners]
+    return _moved(cells, _flow_targets(folded_, handles, table, owners))

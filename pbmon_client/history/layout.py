@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Any, Final
 
 from pbmond.fields import COUNTERS, IDENTITY, TABLES
@@ -104,6 +105,13 @@ OWNER: Final = ("pid", "start_ns", "uid")
 _OWNER_PLACES: Final = {
     table: [LAYOUTS[table].place[name] for name in (*OWNER, "class")] for table in FLOWS
 }
+_OWNERS: Final = {table: itemgetter(*places) for table, places in _OWNER_PLACES.items()}
+_WHOSE: Final = {
+    table: itemgetter(*(layout.place[name] for name in OWNER)) for table, layout in LAYOUTS.items()
+}
+_KEPT: Final = [
+    itemgetter(*(LAYOUTS[PROCESSES].place[name] for name in sorted(names))) for names in _FOLDED
+]
 #: The host's totals are the counters of a process.
 TOTALS: Final = COUNTERS
 #: How often a process can be folded: to user, unit and name; to user and unit; to its user.
@@ -127,7 +135,19 @@ def folded_process(row: KeptRow, level: int) -> KeptRow:
 
 def owner_of(row: KeptRow, table: str) -> KeptRow:
     """Return what says whose a flow is, and its class: rows that fold to one have the same."""
-    return tuple([row[place] for place in _OWNER_PLACES[table]])
+    owner: KeptRow = _OWNERS[table](row)
+    return owner
+
+
+def whose(row: KeptRow, table: str) -> KeptRow:
+    """Return what of a row says which process it is, or is of: ``OWNER``."""
+    process: KeptRow = _WHOSE[table](row)
+    return process
+
+
+def kept_of_folded(row: KeptRow, level: int) -> Any:  # noqa: ANN401 - a value, or a tuple of them
+    """Return what processes have in common that fold to one row."""
+    return _KEPT[level](row)
 
 
 def folded_flow(owner: KeptRow, table: str) -> KeptRow:

@@ -69,8 +69,9 @@ class TailWriter:
     def _table(self, table: str, cells: Cells, handles: Handles) -> dict[str, Any]:
         told = self._told[table]
         owners = cells.handles
-        rows = {handle: handles.row(handle) for handle in owners[starts(owners)].tolist()}
-        new = [(handle, row) for handle, row in rows.items() if told.get(handle) != row]
+        moved = owners[starts(owners)].tolist()
+        rows = zip(moved, handles.rows(moved), strict=True)
+        new = [(handle, row) for handle, row in rows if told.get(handle) != row]
         self._new[table] = new
         return {
             "columns": handles.layout.columns,

@@ -34,4 +34,4 @@ TIERS: Final = (
     Tier(_HOUR, 6 * _HOUR, 30 * _DAY, 366 * _DAY, 0.05, 400, 150),
 )
 #: What a bucket hands to the next tier: more rows than are written, so that few fold early.
-HANDED_ON: Final = (1000, 2000)
+HANDED_ON: Final = (600, 400)
