@@ -33,6 +33,8 @@ def unpack(packed: bytes) -> Unsigned:
     width = packed[0] if packed else 0
     if not 1 <= width <= 8 or (len(packed) - 1) % width:
         raise MalformedError("a column is not whole")
+    if width == 1:
+        return np.frombuffer(packed, np.uint8, offset=1).astype(np.uint64)
     planes = np.frombuffer(packed, np.uint8, offset=1).reshape(width, -1)
     words = np.zeros((planes.shape[1], 8), np.uint8)
     words[:, :width] = planes.T

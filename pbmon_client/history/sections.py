@@ -200,8 +200,11 @@ class TableSection:
         mask = unpack(self._section["mask"])
         if len(mask) != entries:
             raise MalformedError("the rows of a table do not add up")
+        some = int(np.bitwise_or.reduce(mask, initial=0))
         places = {name: place for place, name in enumerate(self.layout.counters)}
         for bit, (name, packed) in enumerate(self._section["counters"].items()):
+            if bit < 64 and not some >> bit & 1 and len(packed) == 1:
+                continue  # a width and no value: no entry has it
             if name in places:
                 has = np.flatnonzero((mask >> np.uint64(bit)) & np.uint64(1))
                 yield places[name], has, unpack(packed).astype(np.int64)
