@@ -164,11 +164,15 @@ class KeptAnswer(BaseModel):
 
 
 class SeriesAnswer(BaseModel):
-    """What moved in each step of ``step`` seconds, from ``since``; null is a gap."""
+    """What moved in each step of ``step`` seconds, from ``since``; null is a gap.
+
+    What is recorded yet ends at ``recorded_until``.
+    """
 
     since: int
     until: int
     step: int
+    recorded_until: int
     sums: dict[str, list[int | None]]
     reasons: list[str]
 

@@ -103,6 +103,7 @@ def _series(found: KnownSeries, names: frozenset[str]) -> dict[str, Any]:
         "since": found.since,
         "until": found.since + count * found.step,
         "step": found.step,
+        "recorded_until": found.newest,
         "sums": sums,
         "reasons": found.reasons,
     }

@@ -53,10 +53,14 @@ class Whose:
 
 @dataclass(frozen=True, slots=True)
 class KnownSeries:
-    """What moved in each step; None in steps in which nothing was recorded."""
+    """What moved in each step; None in steps in which nothing was recorded.
+
+    ``newest`` is the end of what is recorded yet.
+    """
 
     since: int
     step: int
+    newest: int
     sums: Mapping[str, list[int | None]]
     reasons: tuple[str, ...]
 
@@ -176,7 +180,8 @@ class PastReader:
             ]
             for place, counter in enumerate(found.counters)
         }
-        return KnownSeries(begins[0], found.step, sums, found.reasons)
+        newest = span_of(self._known)[1]
+        return KnownSeries(begins[0], found.step, newest, sums, found.reasons)
 
 
 def span_of(kept: Kept) -> tuple[int, int]:
