@@ -69,7 +69,7 @@ def _tick(time_s: int, width: int, now_s: int) -> Tick:
     return Tick(
         time_ns=time_s * SECOND,
         interval_ns=width * SECOND,
-        now_ns=demo_world.BOOT_NS + (time_s - now_s) * SECOND + 10**9 * SECOND,
+        now_ns=demo_world.BOOT_NS + (time_s - now_s) * SECOND + 700_000 * SECOND,
         host="web-1",
         boot_id="boot",
         epoch="past",

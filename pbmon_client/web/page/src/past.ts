@@ -35,6 +35,13 @@ function middle(): number | null {
   return "at" in time ? time.at : (time.since + time.until) / 2;
 }
 
+/** The time that is shown, or was asked for; null is now. */
+export const shown = computed<Span | null>(() => {
+  const { time } = state.place.value;
+  if (time === null) return null;
+  return "at" in time ? { from: time.at, to: time.at + 1 } : { from: time.since, to: time.until };
+});
+
 /** So much time around the middle, up to now; it moves in steps, so that scrubbing asks little. */
 function around(span: number): Span {
   const now = newest.value;
@@ -61,8 +68,12 @@ export const chartSpan = computed<Span | null>(() => {
   const { time } = state.place.value;
   const { chart } = state.settings.value;
   if (kept.value === null || (chart === 0 && time === null)) return null;
-  const least = time !== null && "since" in time ? (time.until - time.since) * 1.25 : 0;
-  return around(Math.max(chart || MINUTES, least));
+  const range = time !== null && "since" in time ? time : null;
+  const span = chart || MINUTES;
+  if (range === null || range.until - range.since <= span / 4) return around(span);
+  const beside = Math.max(span - (range.until - range.since), (range.until - range.since) / 4) / 2;
+  const to = Math.min(newest.value, range.until + beside);
+  return { from: Math.floor(range.since - beside), to: Math.ceil(to) };
 });
 
 function stepOf(span: Span, most: number): number {

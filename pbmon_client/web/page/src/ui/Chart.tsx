@@ -14,13 +14,13 @@ import {
 import { useEffect, useRef } from "preact/hooks";
 import { change } from "../actions";
 import { clock, rate, stamp } from "../format";
-import { chartSpan, kept, type Span } from "../past";
+import { chartSpan, kept, shown, type Span } from "../past";
 import { SERIES, type SeriesName } from "../protocol";
 import { SPANS } from "../settings";
 import { settings } from "../state";
 import { axisTimes, gaps, SPAN_MS, type Curves, type Sample } from "../series";
 import { colours } from "../theme";
-import { CROSSHAIR, GAPS } from "./marks";
+import { CROSSHAIR, GAPS, SHOWN } from "./marks";
 
 Canvas.register(Filler, LinearScale, LineController, LineElement, PointElement, Tooltip);
 
@@ -93,7 +93,7 @@ function made(canvas: HTMLCanvasElement, writing: { current: Writing }): LineCan
   return new Canvas<"line", Sample[]>(canvas, {
     type: "line",
     data: { datasets: SERIES.map(dataset) },
-    plugins: [GAPS, CROSSHAIR],
+    plugins: [GAPS, SHOWN, CROSSHAIR],
     options: {
       animation: false,
       parsing: false,
@@ -155,6 +155,7 @@ function paint(chart: LineCanvas, place: HTMLElement): void {
     colourOf(place, property),
   ) as [string, string, string, string];
   options.color = dim;
+  options.borderColor = colourOf(place, "--past");
   for (const name of ["x", "y"] as const) {
     const scale = options.scales?.[name];
     if (scale?.ticks) scale.ticks.color = dim;
@@ -258,12 +259,12 @@ export function Chart({ curves, hidden, what, bits, binary }: ChartProps) {
     const place = canvas.current?.parentElement;
     if (chart.current && place) paint(chart.current, place);
   }, [theme]);
-  const [samples, out, span] = [curves.value, hidden.value, chartSpan.value];
+  const [samples, out, span, time] = [curves.value, hidden.value, chartSpan.value, shown.value];
   useEffect(() => {
     if (chart.current === null) return;
     fill(chart.current, samples, out, span);
     chart.current.update("none");
-  }, [samples, out, span, theme, bits, binary]);
+  }, [samples, out, span, time, theme, bits, binary]);
   return <canvas ref={canvas} role="img" aria-label={spoken(what, samples, writing.current, span)} />;
 }
 

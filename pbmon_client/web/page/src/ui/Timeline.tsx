@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { act, change } from "../actions";
 import { rate, stamp } from "../format";
-import { kept, line, lineCurves, newest } from "../past";
+import { kept, line, lineCurves, newest, shown } from "../past";
 import { SPANS } from "../settings";
 import * as state from "../state";
 import { colours } from "../theme";
@@ -13,13 +13,6 @@ import { draw, totals } from "./strip";
 /** A key moves by such a part of the timeline. */
 const PARTS = 200;
 const BY_KEY: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
-
-/** The time that is shown, or is being asked for. */
-function shown(): { from: number; to: number } | null {
-  const { time } = state.place.value;
-  if (time === null) return null;
-  return "at" in time ? { from: time.at, to: time.at + 1 } : { from: time.since, to: time.until };
-}
 
 function spoken(): string {
   const { time } = state.place.value;
@@ -47,7 +40,7 @@ function Line() {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [room, setRoom] = useState(0);
   const theme = colours.value;
-  const [span, curves, store, time] = [line.value, lineCurves.value, kept.value, shown()];
+  const [span, curves, store, time] = [line.value, lineCurves.value, kept.value, shown.value];
   useEffect(() => {
     if (canvas.current === null) return undefined;
     const watch = new ResizeObserver(([entry]) => setRoom(entry?.contentRect.width ?? 0));
@@ -60,7 +53,7 @@ function Line() {
     const of = (property: string): string => colourOf(place, property);
     draw(canvas.current, {
       span, curves, kept: store, shown: time,
-      colours: { area: of("--line-area"), edge: of("--accent"), dim: of("--dim"), rule: of("--rule"), cursor: of("--past"), band: of("--past") },
+      colours: { area: of("--line-area"), edge: of("--accent"), dim: of("--dim"), rule: of("--rule"), cursor: of("--past") },
     });
   }, [span, curves, store, time?.from, time?.to, theme, room]);
   function timeAt(event: PointerEvent): number {
@@ -80,7 +73,7 @@ function Line() {
   }
   return (
     <div
-      class="line"
+      class="strip"
       role="slider"
       tabIndex={0}
       aria-label="Time"

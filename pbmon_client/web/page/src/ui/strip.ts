@@ -8,7 +8,7 @@ export interface Strip {
   curves: Curves;
   kept: Kept;
   shown: Span | null;
-  colours: Record<"area" | "edge" | "dim" | "rule" | "cursor" | "band", string>;
+  colours: Record<"area" | "edge" | "dim" | "rule" | "cursor", string>;
 }
 
 const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric" });
