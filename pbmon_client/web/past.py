@@ -172,7 +172,10 @@ class PastReader:
             PROCESSES if whose is None else whose.table,
         )
         begins = found.begins.tolist()
-        unknown = _unknown(self._known, begins, found.step)
+        # The tick at whose end a gap begins is of the second that begins then.
+        moved = found.sums.any(axis=1).tolist()
+        empty = _unknown(self._known, begins, found.step)
+        unknown = [gap and not some for gap, some in zip(empty, moved, strict=True)]
         sums = {
             counter: [
                 None if gap else value
