@@ -32,7 +32,7 @@ MOST_ROWS: Final = 20_000
 MOST_STEPS: Final = 5_000
 #: Steps are made of whole buckets of the coarsest tier that fits, which bounds what is read.
 _ROUND_STEPS: Final = (3600, 60, 10)
-Found = TypeVar("Found")
+WasRead = TypeVar("WasRead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class PastReader:
 
     # --- in the thread ----------------------------------------------------------------------------
 
-    def _read(self, read: Callable[[PastSource], Found]) -> Found:
+    def _read(self, read: Callable[[PastSource], WasRead]) -> WasRead:
         """Read from the past as it is now; after a failure it is opened again."""
         try:
             return read(self._opened())
@@ -173,7 +173,7 @@ class PastReader:
         )
         begins = found.begins.tolist()
         # The tick at whose end a gap begins is of the second that begins then.
-        moved = found.sums.any(axis=1).tolist()
+        moved = [bool(sums.any()) for sums in found.sums]
         empty = _unknown(self._known, begins, found.step)
         unknown = [gap and not some for gap, some in zip(empty, moved, strict=True)]
         sums = {

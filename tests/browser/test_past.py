@@ -15,8 +15,15 @@ from pbmon_client.history.past import Past
 from tests.browser import past_world
 from tests.browser.conftest import Visit
 from tests.browser.live_world import World
-from tests.browser.page_reader import choose, column, pane, pass_ticks, press, serious_findings
-from tests.browser.page_reader import settle
+from tests.browser.page_reader import (
+    choose,
+    column,
+    pane,
+    pass_ticks,
+    press,
+    serious_findings,
+    settle,
+)
 from tests.browser.page_server import Server
 
 HOST_CHART = ".host-chart canvas"

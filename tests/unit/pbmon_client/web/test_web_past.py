@@ -41,8 +41,10 @@ def recorded(tmp_path: Path, ticks: Sequence[Tick]) -> Sequence[Tick]:
 
 def total(ticks: Sequence[Tick], since: int, until: int) -> dict[str, int]:
     """Return the host's bytes in a range of seconds after the start."""
-    inside = [tick.totals for tick in ticks if since <= tick.time_ns // make.SECOND - START < until]
-    sums = np.sum(inside, axis=0, dtype=np.int64) if inside else np.zeros(len(TOTALS), np.int64)
+    sums = np.zeros(len(TOTALS), np.int64)
+    for tick in ticks:
+        if since <= tick.time_ns // make.SECOND - START < until:
+            sums += tick.totals
     return dict(zip(TOTALS, sums.tolist(), strict=True))
 
 
