@@ -163,6 +163,13 @@ class KeptAnswer(BaseModel):
     missing: list[MissingAnswer]
 
 
+class StateAnswer(BaseModel):
+    """What is kept of the past, or why none can be read."""
+
+    kept: KeptAnswer | None
+    why: str | None
+
+
 class SeriesAnswer(BaseModel):
     """What moved in each step of ``step`` seconds, from ``since``; null is a gap.
 

@@ -45,6 +45,15 @@ def add(router: APIRouter, house: House) -> None:
         kept = await house.of_past(house.past.kept())
         return _json(_kept(kept))
 
+    @router.get("/history/state", response_model=answers.StateAnswer)
+    async def state(_asked: Annotated[parameters.NoParameters, Query()]) -> Response:
+        """Return the same, or why no history can be read, without that being a problem."""
+        try:
+            kept = await house.of_past(house.past.kept())
+        except ProblemError as error:
+            return _json({"kept": None, "why": error.detail})
+        return _json({"kept": _kept(kept), "why": None})
+
     @router.get("/history/series", response_model=answers.SeriesAnswer)
     async def series(asked: Annotated[parameters.SeriesParameters, Query()]) -> Response:
         """Return what moved in each step: in all, or of some processes, or of a view's row."""

@@ -54,4 +54,4 @@ def test_every_answer_is_as_described(tmp_path: Path) -> None:
 
             with suppress(Unsatisfiable):  # nothing can be wrong about no parameters
                 check()
-    assert len(asked) == 11
+    assert len(asked) == 12

@@ -170,10 +170,10 @@ function ofRow(): { parts: Record<string, string>; table: string } | null {
 }
 
 async function askKept(): Promise<void> {
-  const found = await ask<Kept>("history");
-  if (typeof found === "string") unkept.value = found;
-  else unkept.value = null;
-  kept.value = typeof found === "string" ? null : found;
+  const found = await ask<{ kept: Kept | null; why: string | null }>("history/state");
+  if (typeof found === "string") return; // the server is away: what is known stays
+  unkept.value = found.why;
+  kept.value = found.kept;
 }
 
 export function start(): void {

@@ -167,7 +167,7 @@ export type Message =
   | AwayMessage
   | NoPastMessage;
 
-/** What is kept of the past, of `api/v1/history`. */
+/** What is kept of the past, of `api/v1/history/state`. */
 export interface Kept {
   since: number;
   until: number;

@@ -153,6 +153,7 @@ def test_a_series_of_a_flow_or_host_has_its_bytes(
 
 def test_what_is_kept_is_told(client: TestClient, recorded: Sequence[Tick]) -> None:
     kept = client.get("/api/v1/history").json()
+    assert client.get("/api/v1/history/state").json() == {"kept": kept, "why": None}
     assert (kept["since"], kept["until"]) == (START, START + 300)
     assert [tier["step"] for tier in kept["tiers"]] == [1, 10, 60, 3600]
     assert kept["gaps"] == [
@@ -206,6 +207,8 @@ def test_without_a_history_the_past_is_a_problem_and_the_present_is_not(
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert "cannot read the history" in answer.json()["detail"]
+    state = client.get("/api/v1/history/state").json()
+    assert state == {"kept": None, "why": answer.json()["detail"]}
     assert client.get("/api/v1/processes").status_code == 200
 
 
