@@ -38,7 +38,23 @@ _COLUMNS_OF: Final[Mapping[str, Callable[[Any], Mapping[str, Any]]]] = {
 
 def add(router: APIRouter, house: House) -> None:
     """Add the routes."""
+    _add_kept(router, house)
+    _add_series(router, house)
 
+    @router.get("/history/moment", response_model=answers.MomentAnswer)
+    async def read_time(asked: Annotated[parameters.MomentParameters, Query()]) -> Response:
+        """Read a time as people write it; without a zone in it, it is one of ``zone``."""
+        try:
+            zone = None if asked.zone is None else ZoneInfo(asked.zone)
+        except (ValueError, OSError, KeyError):
+            raise ProblemError(400, "there is no such time zone", parameter="zone") from None
+        try:
+            return _json({"at": moment(asked.text, time.time(), zone)})
+        except ValueError as error:
+            raise ProblemError(400, str(error), parameter="text") from None
+
+
+def _add_kept(router: APIRouter, house: House) -> None:
     @router.get("/history", response_model=answers.KeptAnswer)
     async def history(_asked: Annotated[parameters.NoParameters, Query()]) -> Response:
         """Return what is kept of the past: the spans of its tiers, gaps, and what is missing."""
@@ -54,6 +70,8 @@ def add(router: APIRouter, house: House) -> None:
             return _json({"kept": None, "why": error.detail})
         return _json({"kept": _kept(kept), "why": None})
 
+
+def _add_series(router: APIRouter, house: House) -> None:
     @router.get("/history/series", response_model=answers.SeriesAnswer)
     async def series(asked: Annotated[parameters.SeriesParameters, Query()]) -> Response:
         """Return what moved in each step: in all, or of some processes, or of a view's row."""
@@ -65,18 +83,6 @@ def add(router: APIRouter, house: House) -> None:
             words = f"{min(unknown)} is no counter of these rows"
             raise ProblemError(400, words, parameter="fields")
         return _json(_series(await house.of_past(house.past.series(when, step, whose)), names))
-
-    @router.get("/history/moment", response_model=answers.MomentAnswer)
-    async def read_time(asked: Annotated[parameters.MomentParameters, Query()]) -> Response:
-        """Read a time as people write it; without a zone in it, it is one of ``zone``."""
-        try:
-            zone = None if asked.zone is None else ZoneInfo(asked.zone)
-        except (ValueError, OSError, KeyError):
-            raise ProblemError(400, "there is no such time zone", parameter="zone") from None
-        try:
-            return _json({"at": moment(asked.text, time.time(), zone)})
-        except ValueError as error:
-            raise ProblemError(400, str(error), parameter="text") from None
 
 
 def _json(document: Mapping[str, Any]) -> Response:
