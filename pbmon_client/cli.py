@@ -36,21 +36,39 @@ class _FailureError(Exception):
     """Nothing can be shown; the message is for the user."""
 
 
+def _web(arguments: Sequence[str]) -> int:
+    from pbmon_client.web import start  # noqa: PLC0415 - only this command needs it
+
+    return start.main(arguments)
+
+
+def _export(arguments: Sequence[str]) -> int:
+    from pbmon_client.export import start  # noqa: PLC0415 - likewise
+
+    return start.main(arguments)
+
+
+def _record(arguments: Sequence[str]) -> int:
+    from pbmon_client.record import start  # noqa: PLC0415 - likewise
+
+    return start.main(arguments)
+
+
+def _history(arguments: Sequence[str]) -> int:
+    from pbmon_client.past import start  # noqa: PLC0415 - likewise
+
+    return start.main(arguments)
+
+
+#: What the first argument may be instead of an option.
+_COMMANDS: Final = {"web": _web, "export": _export, "record": _record, "history": _history}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status; mistakes in ``arguments`` are SystemExit 2."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given and given[0] == "web":
-        from pbmon_client.web import start  # noqa: PLC0415 - only this command needs it
-
-        return start.main(given[1:])
-    if given and given[0] == "export":
-        from pbmon_client.export import start as export  # noqa: PLC0415 - likewise
-
-        return export.main(given[1:])
-    if given and given[0] == "record":
-        from pbmon_client.record import start as record  # noqa: PLC0415 - likewise
-
-        return record.main(given[1:])
+    if given and given[0] in _COMMANDS:
+        return _COMMANDS[given[0]](given[1:])
     try:
         chosen = options.parse(arguments)
         if sys.stdout is None:
