@@ -101,9 +101,8 @@ def pushed_down(question: Question) -> tuple[int | None, tuple[str, ...] | None]
     """
     chosen = question.selection
     narrowed = (chosen.pids, chosen.uids, chosen.names, chosen.filter, chosen.active)
-    if chosen.top is None or any(narrowed) or question.flows:
-        return None, None
-    if question.view is not PROCESSES or chosen.reverse:
+    other = question.flows or question.view is not PROCESSES or question.asked.at is not None
+    if chosen.top is None or any(narrowed) or chosen.reverse or other:
         return None, None
     if chosen.sort is None:
         return chosen.top + 1, None
