@@ -156,8 +156,13 @@ def _print_past(chosen: options.Options, asked: PastOptions) -> None:
         raise _FailureError("the interface does not show the past; --once prints it")
     if asked.at is None and asked.since is None:
         raise _FailureError("--history: say which time with --at or --since")
-    from pbmon_client.asking import answers  # noqa: PLC0415 - loads numpy
-    from pbmon_client.history.source import PastError, open_past  # noqa: PLC0415 - likewise
+    try:
+        from pbmon_client.asking import answers  # noqa: PLC0415 - loads numpy
+        from pbmon_client.history.source import PastError, open_past  # noqa: PLC0415 - likewise
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        raise _FailureError("the past needs numpy: install python3-numpy, with pip numpy") from None
     from pbmon_client.output.once import view_of  # noqa: PLC0415 - likewise
 
     question = answers.Question(

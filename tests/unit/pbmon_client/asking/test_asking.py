@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -330,6 +332,18 @@ def test_without_a_history_one_line_says_so(
     assert out == b""
     assert err.count(b"\n") == 1
     assert b"cannot read the history in" in err
+
+
+def test_without_numpy_one_line_says_what_to_install() -> None:
+    code = (
+        "import sys\nsys.modules['numpy'] = None\nfrom pbmon_client import cli\n"
+        "sys.exit(cli.main(['--json', '--at', '-1h']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "pbmon-client: the past needs numpy: install python3-numpy, with pip numpy\n"
+    )
 
 
 def test_what_is_no_terminal_gets_a_table_of_the_range(run: Run) -> None:
