@@ -28,8 +28,9 @@ _CLIENT: Final = ".venv/bin/pbmon-client"
 _SELFTEST_S: Final = 3600
 _SNAPSHOT_S: Final = 600
 _STOP_S: Final = 180
-#: Every limit of pbmon's own, times this: emulation is some twenty times slower than the machine.
-_PATIENCE: Final = "10"
+#: Every limit of pbmon's own, times this: emulation is some twenty times slower than
+#: the machine, which may be busy.
+_PATIENCE: Final = "40"
 
 
 @dataclass(frozen=True, slots=True)
