@@ -79,7 +79,7 @@ class Finder:
         if loaded is None:
             try:
                 loaded = block.load() if isinstance(block, TailBlock) else load(block)
-                loaded.host.totals()  # damage of the host's section shows here
+                loaded.host.check()  # damage of the host's section shows here
             except DAMAGE as error:
                 return unreadable(block.header, error)
             self._loaded[block] = loaded

@@ -1,0 +1,163 @@
+"""A bundle has its range to the byte, no names if asked, and does no harm whoever made it."""
+
+from __future__ import annotations
+
+import os
+import random
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_history_exact import sums_of, sums_of_ticks
+
+from pbmon_client.history.buckets import Tick
+from pbmon_client.history.bundle import BUNDLE_HEADER_BYTES, BundleHeader
+from pbmon_client.history.exporting import NothingError, export, unpack_bundle
+from pbmon_client.history.packing import MalformedError
+from pbmon_client.history.past import Past
+from pbmon_client.history.source import PastError, open_past
+from pbmon_client.history.writer import HistoryWriter
+from tests import past_host as make
+
+SECOND = make.SECOND
+BEGAN = make.MONDAY + 3 * 3600
+SECONDS = 1300
+
+
+@pytest.fixture(scope="module")
+def ticks() -> list[Tick]:
+    chance = np.random.default_rng(5)
+    return [make.random_tick(chance, (BEGAN + at) * SECOND) for at in range(SECONDS)]
+
+
+@pytest.fixture(scope="module")
+def store(ticks: list[Tick], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("store")
+    with HistoryWriter(directory, sync=False) as writer:
+        for tick in ticks:
+            writer.tick(tick)
+    return directory
+
+
+@pytest.mark.parametrize("redact", [False, True])
+@pytest.mark.parametrize(("since", "until"), [(0, 5000), (55, 731), (600, 601), (1290, 1300)])
+def test_a_bundle_and_what_is_made_of_it_have_exactly_their_range(
+    store: Path, ticks: list[Tick], tmp_path: Path, since: int, until: int, redact: bool
+) -> None:
+    file = tmp_path / "bundle"
+    export(store, file, BEGAN + since, BEGAN + until, redact=redact)
+    assert file.stat().st_mode & 0o777 == 0o600
+    unpack_bundle(file, tmp_path / "made")
+    wanted = sums_of_ticks(ticks, BEGAN + since, BEGAN + until)
+    for place in (file, tmp_path / "made"):
+        past = open_past(place)
+        assert sums_of(past.message(BEGAN - 9000, BEGAN + 9000)) == wanted
+        middle = (since + min(until, SECONDS)) // 2
+        half = past.message(BEGAN + middle, BEGAN + 9000)
+        assert sums_of(half) == sums_of_ticks(ticks, BEGAN + middle, BEGAN + until)
+        assert not past.kept().missing
+
+
+def test_a_redacted_bundle_has_no_name_and_its_rows_still_join(
+    store: Path, ticks: list[Tick], tmp_path: Path
+) -> None:
+    export(store, tmp_path / "plain")
+    export(store, tmp_path / "bundle", redact=True)
+    names = {
+        value
+        for tick in ticks
+        for moved in tick.tables.values()
+        for row in moved.rows
+        for value in row
+        if isinstance(value, bytes) and len(value.rstrip(b"\0")) >= 4
+    }
+    assert any(name in inflated(tmp_path / "plain") for name in names)
+    content = inflated(tmp_path / "bundle")
+    assert not [name for name in names if name in content]
+    plain, redacted = (
+        Past(tmp_path / name).message(BEGAN, BEGAN + SECONDS) for name in ("plain", "bundle")
+    )
+    assert redacted.host.startswith("host-")
+    for column in ("unit", "name", "uid", "cmdline"):
+        before = plain.processes.columns[column]
+        after = redacted.processes.columns[column]
+        assert len({*before}) == len({*after})
+    owners = {*zip(redacted.processes.columns["pid"], redacted.processes.columns["start_ns"],
+                   strict=True)}  # fmt: skip
+    for table in (redacted.connections, redacted.files):
+        assert table is not None
+        assert {*zip(table.columns["pid"], table.columns["start_ns"], strict=True)} <= owners
+
+
+def inflated(file: Path) -> bytes:
+    """Return every zlib stream of a file, inflated, and what is between."""
+    data, found, at = file.read_bytes(), [], 0
+    while at < len(data):
+        inflater = zlib.decompressobj()
+        try:
+            found.append(inflater.decompress(data[at:]))
+        except zlib.error:
+            found.append(data[at : at + 1])
+            at += 1
+            continue
+        whole = inflater.eof
+        at = len(data) - len(inflater.unused_data) if whole else at + 1
+    return b"".join(found)
+
+
+def test_nothing_is_written_over_without_force(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bundle"
+    file.write_text("mine")
+    with pytest.raises(FileExistsError):
+        export(store, file)
+    assert file.read_text() == "mine"
+    export(store, file, force=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(FileExistsError):
+        unpack_bundle(file, tmp_path / "full")
+    with pytest.raises(NothingError):
+        export(store, tmp_path / "nothing", BEGAN + 5000, BEGAN + 6000)
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "full"]
+
+
+def test_what_is_no_bundle_is_said_in_a_line(store: Path, tmp_path: Path) -> None:
+    export(store, tmp_path / "bundle", BEGAN, BEGAN + 70)
+    whole = (tmp_path / "bundle").read_bytes()
+    newer = bytearray(whole[: BUNDLE_HEADER_BYTES - 4])
+    newer[4] = 2
+    newer += zlib.crc32(newer).to_bytes(4, "little")
+    for data, words in (
+        (b"", "no bundle"),
+        (b"something else entirely, and long enough for a header", "no bundle"),
+        (whole[:-1], "not whole"),
+        (whole + b"x", "not whole"),
+        (bytes(newer) + whole[BUNDLE_HEADER_BYTES:], "newer version"),
+        (BundleHeader(0, 1, 1 << 20, 0, redacted=False).packed(), "not sound"),
+        (BundleHeader(0, 1, 5, 0, redacted=False).packed(), "damaged"),
+    ):
+        (tmp_path / "other").write_bytes(data)
+        with pytest.raises(PastError, match=words):
+            open_past(tmp_path / "other")
+        with pytest.raises(MalformedError, match=words):
+            unpack_bundle(tmp_path / "other", tmp_path / "made")
+        assert not (tmp_path / "made").exists()
+
+
+def test_flipped_bits_of_a_bundle_are_refused_or_said(
+    store: Path, ticks: list[Tick], tmp_path: Path
+) -> None:
+    export(store, tmp_path / "bundle", BEGAN, BEGAN + 130)
+    whole = (tmp_path / "bundle").read_bytes()
+    wanted = sums_of_ticks(ticks, BEGAN, BEGAN + 130)
+    chance = random.Random(3)
+    for _ in range(100):
+        data = bytearray(whole)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        (tmp_path / "other").write_bytes(data)
+        try:
+            message = open_past(tmp_path / "other").message(BEGAN, BEGAN + 130)
+        except PastError:
+            continue
+        assert message.health["reasons"] or sums_of(message) == wanted
