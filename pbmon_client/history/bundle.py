@@ -133,9 +133,7 @@ class BundleIndexer:
                     tiers[header.tier].append(block)
                     continue
                 why = f"written by a newer version of pbmon ({header.version})"
-                missing.append(
-                    Missing(header.tier, header.begin, header.end, why, header.last)
-                )
+                missing.append(Missing(header.tier, header.begin, header.end, why, header.last))
         files = [
             SegmentFile(self._path, tier, blocks[0].header.begin, 0, _size(blocks))
             for tier, blocks in enumerate(tiers)

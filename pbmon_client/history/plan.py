@@ -99,9 +99,7 @@ def _cut(kept: Sequence[TierKept], usable: Sequence[int], wanted: Piece) -> Iter
     if not finer:  # of the finest tier, what is missing is told
         yield inside
     elif wanted.first < sealed and oldest < wanted.last:
-        yield replace(
-            inside, first=max(wanted.first, oldest), last=min(wanted.last, sealed)
-        )
+        yield replace(inside, first=max(wanted.first, oldest), last=min(wanted.last, sealed))
     yield from _cut(kept, finer, replace(wanted, end=start))
     # What this tier has no more, and what is in none of its blocks yet.
     yield from _cut(kept, finer, replace(inside, last=min(wanted.last, oldest)))

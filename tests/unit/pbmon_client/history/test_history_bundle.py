@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
+import struct
 import zlib
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
-from test_history_exact import sums_of, sums_of_ticks
 
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.bundle import BUNDLE_HEADER_BYTES, BundleHeader
@@ -19,6 +19,7 @@ from pbmon_client.history.past import Past
 from pbmon_client.history.source import PastError, open_past
 from pbmon_client.history.writer import HistoryWriter
 from tests import past_host as make
+from tests.past_host import sums_of, sums_of_ticks
 
 SECOND = make.SECOND
 BEGAN = make.MONDAY + 3 * 3600
@@ -41,10 +42,11 @@ def store(ticks: list[Tick], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("redact", [False, True])
-@pytest.mark.parametrize(("since", "until"), [(0, 5000), (55, 731), (600, 601), (1290, 1300)])
+@pytest.mark.parametrize("span", [(0, 5000), (55, 731), (600, 601), (1290, 1300)])
 def test_a_bundle_and_what_is_made_of_it_have_exactly_their_range(
-    store: Path, ticks: list[Tick], tmp_path: Path, since: int, until: int, redact: bool
+    store: Path, ticks: list[Tick], tmp_path: Path, span: tuple[int, int], redact: bool
 ) -> None:
+    since, until = span
     file = tmp_path / "bundle"
     export(store, file, BEGAN + since, BEGAN + until, redact=redact)
     assert file.stat().st_mode & 0o777 == 0o600
@@ -119,7 +121,7 @@ def test_nothing_is_written_over_without_force(store: Path, tmp_path: Path) -> N
         unpack_bundle(file, tmp_path / "full")
     with pytest.raises(NothingError):
         export(store, tmp_path / "nothing", BEGAN + 5000, BEGAN + 6000)
-    assert sorted(os.listdir(tmp_path)) == ["bundle", "full"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["bundle", "full"]
 
 
 def test_what_is_no_bundle_is_said_in_a_line(store: Path, tmp_path: Path) -> None:
@@ -161,3 +163,47 @@ def test_flipped_bits_of_a_bundle_are_refused_or_said(
         except PastError:
             continue
         assert message.health["reasons"] or sums_of(message) == wanted
+
+
+def hostile(tmp_path: Path, tier: int, sections: dict[str, bytes], claims: dict[str, int]) -> Path:
+    """Write a bundle of one block with these sections, inflated; ``claims``: inflated bytes."""
+    packed = {name: zlib.compress(raw, 9) for name, raw in sections.items()}
+    listed = msgpack.packb(
+        {
+            name: [len(data), claims.get(name, len(sections[name])), zlib.crc32(data)]
+            for name, data in packed.items()
+        }
+    )
+    body = b"".join(packed.values())
+    head = struct.pack(
+        "<4sHBxIIIqqQQqqqI",
+        *(b"pbmH", 1, tier, 1, len(listed), len(body), BEGAN, BEGAN + 1, 1, 2),
+        *((BEGAN - 1) * SECOND, BEGAN * SECOND, SECOND, zlib.crc32(listed)),
+    )
+    block = head + struct.pack("<I", zlib.crc32(head)) + listed + body
+    header = BundleHeader(BEGAN, BEGAN + 1, 1, len(block), redacted=False)
+    file = tmp_path / "hostile"
+    file.write_bytes(header.packed() + block)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("raw", "claim"),
+    [
+        (bytes(200 << 20), 1000),  # inflates to more than it claims
+        (b"\xdd" + (50 << 20).to_bytes(4, "big") + b"\x90" * (50 << 20), 0),  # 50 million lists
+        (b"\xdf\xff\xff\xff\xff", 0),
+        (b"\x91" * 100_000, 0),
+    ],
+)
+def test_a_bomb_is_told_and_does_not_go_off(tmp_path: Path, raw: bytes, claim: int) -> None:
+    file = hostile(tmp_path, 0, {"host": raw}, {"host": claim} if claim else {})
+    message = open_past(file).message(BEGAN, BEGAN + 1)
+    assert message.health["status"] == "incomplete"
+    assert not message.processes.length
+
+
+def test_a_bundle_that_says_it_inflates_to_too_much_is_refused(tmp_path: Path) -> None:
+    file = hostile(tmp_path, 0, {"host": b"\x80"}, {"host": 1 << 40})
+    with pytest.raises(PastError, match="inflates"):
+        open_past(file)
