@@ -76,8 +76,7 @@ def pieces(
         if kept[place].last
         and (within is None or (within % tier.width == 0 and since % tier.width == 0))
     ]
-    oldest = min((each.oldest for each in kept if each.last), default=0)
-    yield from _cut(kept, usable, Piece(0, since, until, oldest))
+    yield from _cut(kept, usable, Piece(0, since, until, 0))
 
 
 def _cut(kept: Sequence[TierKept], usable: Sequence[int], wanted: Piece) -> Iterator[Piece]:

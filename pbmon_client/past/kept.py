@@ -14,7 +14,7 @@ from pbmon_client.history.past import Kept, Past
 from pbmon_client.history.segments import LOCK
 from pbmon_client.history.source import DEFAULT_DIRECTORY, PastSource, open_past
 from pbmon_client.history.tiers import TIERS
-from pbmon_client.past.kept_options import ExportOptions, ImportOptions, KeptOptions
+from pbmon_client.past.kept_options import BundleOptions, ImportOptions, KeptOptions
 
 _SECOND: Final = 1_000_000_000
 _SHOWN: Final = 20
@@ -137,7 +137,7 @@ def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def exported_text(chosen: ExportOptions) -> str:
+def exported_text(chosen: BundleOptions) -> str:
     """Write a bundle, and return what is to be said. OSError or ValueError if it cannot be."""
     place = DEFAULT_DIRECTORY if chosen.place is None else chosen.place
     made = export(

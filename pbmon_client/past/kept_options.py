@@ -39,7 +39,7 @@ class KeptOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportOptions:
+class BundleOptions:
     """A checked command line of ``history export``; times are seconds of the epoch."""
 
     file: Path
@@ -65,13 +65,13 @@ def parse_kept(arguments: Sequence[str]) -> KeptOptions:
     return KeptOptions(given.history, given.json)
 
 
-def parse_export(arguments: Sequence[str]) -> ExportOptions:
+def parse_export(arguments: Sequence[str]) -> BundleOptions:
     """Read what follows ``history export``; a mistake in it is SystemExit 2."""
     parser = export_parser()
     given = parser.parse_args(arguments)
     if given.since is not None and given.until is not None and given.since >= given.until:
         parser.error("--since is not before --until")
-    return ExportOptions(
+    return BundleOptions(
         given.FILE, given.history, given.since, given.until, given.redact, given.force
     )
 

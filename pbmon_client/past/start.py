@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _about_kept(arguments: Sequence[str]) -> int:
     word, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
-    chosen: kept_options.KeptOptions | kept_options.ExportOptions | kept_options.ImportOptions
+    chosen: kept_options.KeptOptions | kept_options.BundleOptions | kept_options.ImportOptions
     if word == "export":
         chosen = kept_options.parse_export(rest)
     elif word == "import":
@@ -35,13 +35,13 @@ def _about_kept(arguments: Sequence[str]) -> int:
 
 
 def _said(
-    chosen: kept_options.KeptOptions | kept_options.ExportOptions | kept_options.ImportOptions,
+    chosen: kept_options.KeptOptions | kept_options.BundleOptions | kept_options.ImportOptions,
 ) -> int:
     from pbmon_client.history.source import PastError  # noqa: PLC0415 - loads numpy
     from pbmon_client.past import kept  # noqa: PLC0415 - likewise
 
     try:
-        if isinstance(chosen, kept_options.ExportOptions):
+        if isinstance(chosen, kept_options.BundleOptions):
             text = kept.exported_text(chosen)
         elif isinstance(chosen, kept_options.ImportOptions):
             text = kept.imported_text(chosen)

@@ -64,6 +64,6 @@ def with_section(which: bytes, raw: bytes) -> bytes:
     head = bytearray(block[: HEADER_BYTES - 4])
     struct.pack_into("<II", head, 12, len(listed), len(body))
     struct.pack_into("<I", head, HEADER_BYTES - 8, zlib.crc32(listed))
-    made = bytes(head) + struct.pack("<I", zlib.crc32(head)) + listed + body
+    made = b"".join((head, struct.pack("<I", zlib.crc32(head)), listed, body))
     begin = past_host.MONDAY
-    return BundleHeader(begin, begin + 3, 1, len(made), redacted=False).packed() + made
+    return b"".join((BundleHeader(begin, begin + 3, 1, len(made), redacted=False).packed(), made))
