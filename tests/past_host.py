@@ -10,6 +10,7 @@ import numpy as np
 from pbmon_client.history.buckets import RowsMoved, Tick
 from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS, KeptRow
 from pbmon_client.history.packing import Ints
+from pbmond.wire import Message
 
 SECOND = 1_000_000_000
 #: Monday, 2026-09-21, 00:00 UTC.
@@ -101,3 +102,27 @@ def random_tick(
         rows[table] = [rows[table][place] for place in keep]
         deltas[table] = deltas[table][keep]
     return tick(time_ns, rows, deltas, **values)
+
+
+def sums_of(message: Message) -> dict[str, list[int]]:
+    """Return the sums of every counter of a message's tables, and its totals."""
+    tables = {name: getattr(message, name) for name in LAYOUTS}
+    sums = {
+        name: [sum(table.columns[counter]) for counter in LAYOUTS[name].counters]
+        for name, table in tables.items()
+    }
+    return sums | {"totals": [message.totals[name] for name in TOTALS]}
+
+
+def sums_of_ticks(ticks: Sequence[Tick], since: int, until: int) -> dict[str, list[int]]:
+    """Return the same of a plain list of ticks."""
+    inside = [tick for tick in ticks if since <= tick.time_ns // SECOND < until]
+    sums = {
+        name: sum(
+            (tick.tables[name].deltas.sum(axis=0) for tick in inside),
+            np.zeros(len(layout.counters), np.int64),
+        ).tolist()
+        for name, layout in LAYOUTS.items()
+    }
+    totals = sum((tick.totals for tick in inside), np.zeros(len(TOTALS), np.int64))
+    return sums | {"totals": totals.tolist()}

@@ -79,7 +79,7 @@ class Finder:
         if loaded is None:
             try:
                 loaded = block.load() if isinstance(block, TailBlock) else load(block)
-                loaded.host.totals()  # damage of the host's section shows here
+                loaded.host.check()  # damage of the host's section shows here
             except DAMAGE as error:
                 return unreadable(block.header, error)
             self._loaded[block] = loaded
@@ -103,7 +103,7 @@ class Finder:
             for each in self.blocks(piece.tier):
                 header = each.header
                 outside = header.begin >= piece.end or header.end <= piece.begin
-                if outside or header.last <= piece.first:
+                if outside or header.last <= piece.first or header.first >= piece.last:
                     continue
                 block = self.load(each)
                 if isinstance(block, Missing):
@@ -111,7 +111,7 @@ class Finder:
                     continue
                 host = block.host
                 chosen = (host.slots >= piece.begin) & (host.slots < piece.end)
-                chosen &= host.first >= piece.first
+                chosen &= (host.first >= piece.first) & (host.first < piece.last)
                 if chosen.any():
                     found.selected.append(Selected(block, chosen))
         found.selected.sort(key=lambda each: each.block.header.first)

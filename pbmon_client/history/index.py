@@ -131,13 +131,9 @@ class Indexer:
             tiers[file.tier] += found.blocks
             missing += found.missing
         self._scanned = scanned
-        tiers = [_once(blocks) for blocks in tiers]
-        tail = self._parsed_tail(tail_bytes, tiers[0][-1].header.last if tiers[0] else 0)
-        for place, blocks in enumerate(tiers):
-            missing += holes(blocks, place)
-        missing += _torn(tiers[0], tail, damaged_tail=self._torn)
-        kept = [_kept(blocks, tail if not place else None) for place, blocks in enumerate(tiers)]
-        return Index(tuple(files), tuple(map(tuple, tiers)), tuple(missing), tail, tuple(kept))
+        sealed = max((block.header.last for block in tiers[0]), default=0)
+        tail = self._parsed_tail(tail_bytes, sealed)
+        return index_of(files, tiers, missing, tail, damaged_tail=self._torn)
 
     def _parsed_tail(self, data: bytes, sealed: int) -> TailBlock | None:
         if (data, sealed) != (self._tail_bytes, self._sealed):
@@ -146,6 +142,24 @@ class Indexer:
             self._tail = TailBlock(data, frames, sealed) if some else None
             self._tail_bytes, self._sealed = data, sealed
         return self._tail
+
+
+def index_of(
+    files: Sequence[SegmentFile],
+    found: Sequence[list[BlockAt]],
+    missing: Sequence[Missing],
+    tail: TailBlock | None = None,
+    *,
+    damaged_tail: bool = False,
+) -> Index:
+    """Return the index of the blocks that were ``found``, by tier and in any order."""
+    tiers = [_once(blocks) for blocks in found]
+    every = [*missing]
+    for place, blocks in enumerate(tiers):
+        every += holes(blocks, place)
+    every += _torn(tiers[0], tail, damaged_tail=damaged_tail)
+    kept = [_kept(blocks, tail if not place else None) for place, blocks in enumerate(tiers)]
+    return Index(tuple(files), tuple(map(tuple, tiers)), tuple(every), tail, tuple(kept))
 
 
 def _once(blocks: list[BlockAt]) -> list[BlockAt]:

@@ -36,7 +36,8 @@ class LoadedBlock:
 
     def __init__(self, header: BlockHeader, data: bytes) -> None:
         self.header: Final = header
-        self._data = data
+        #: The block's bytes, header and all.
+        self.data: Final = data
         at = HEADER_BYTES + header.directory_bytes
         self._directory = parse_directory(data[HEADER_BYTES:at], header)
         self._body = at
@@ -55,7 +56,7 @@ class LoadedBlock:
     def _section(self, name: str) -> dict[str, Any]:
         at, size, inflated, crc = self._directory[name]
         begin = self._body + at
-        return parse_section(self._data[begin : begin + size], inflated, crc)
+        return parse_section(self.data[begin : begin + size], inflated, crc)
 
 
 def load(block: BlockAt) -> LoadedBlock:

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from pbmon_client.history.bundle import indexer_of
 from pbmon_client.history.finding import Finder, FoundBuckets, Selected, equal, unreadable
-from pbmon_client.history.index import Indexer, TailBlock
+from pbmon_client.history.index import TailBlock
 from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS
 from pbmon_client.history.loading import DAMAGE, LoadedBlock
 from pbmon_client.history.message import RangeSums, message_of
@@ -55,14 +56,17 @@ class Kept:
 
 
 class Past:
-    """Reads the store in a directory, also while it is written. Times are seconds of the epoch.
+    """Reads the store in a directory, also while it is written, or a bundle.
+
+    Times are seconds of the epoch.
 
     ``uid`` is whose rows may be seen; None is everybody's. What is damaged or missing never raises:
-    the message's health and the series' reasons say it. OSError if there is no such directory.
+    the message's health and the series' reasons say it. OSError if there is no such directory,
+    MalformedError if a file is no bundle.
     """
 
-    def __init__(self, directory: Path, uid: int | None = None) -> None:
-        self._indexer = Indexer(directory)
+    def __init__(self, place: Path, uid: int | None = None) -> None:
+        self._indexer = indexer_of(place)
         self._uid = uid
         self._finder: Final = Finder(self._indexer.read(), uid)
 

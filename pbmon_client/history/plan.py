@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 from pbmon_client.history.tiers import TIERS
 
@@ -27,12 +27,16 @@ class TierKept:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The buckets of ``tier`` in slots from ``begin`` to ``end``, of ticks from ``first`` on."""
+    """The buckets of ``tier`` in slots from ``begin`` to ``end``, of ticks ``first`` to ``last``.
+
+    Both ends are exclusive.
+    """
 
     tier: int
     begin: int
     end: int
     first: int
+    last: float = inf
 
 
 def reach(kept: Sequence[TierKept]) -> list[float]:
@@ -72,30 +76,31 @@ def pieces(
         if kept[place].last
         and (within is None or (within % tier.width == 0 and since % tier.width == 0))
     ]
-    yield from _cut(_KeptTiers(kept, reach(kept)), usable, Piece(0, since, until, 0))
+    yield from _cut(kept, usable, Piece(0, since, until, 0))
 
 
-class _KeptTiers(NamedTuple):
-    tiers: Sequence[TierKept]
-    reaches: Sequence[float]
+def _cut(kept: Sequence[TierKept], usable: Sequence[int], wanted: Piece) -> Iterator[Piece]:
+    """Cut a piece, whose own tier says nothing, into pieces of the usable tiers.
 
-
-def _cut(kept: _KeptTiers, usable: Sequence[int], wanted: Piece) -> Iterator[Piece]:
-    """Cut a piece, whose own tier says nothing, into pieces of the usable tiers."""
-    if wanted.begin >= wanted.end or not usable:
+    Which ticks a tier has is known by their numbers, not by their times: the clock may have been
+    set back.
+    """
+    if wanted.begin >= wanted.end or wanted.first >= wanted.last or not usable:
         return
     *finer, place = usable
     width = TIERS[place].width
-    goes_back = min(kept.reaches[place], wanted.end)
-    start = int(max(wanted.begin, goes_back))
-    start, stop = -(-start // width) * width, wanted.end // width * width
+    start, stop = -(-wanted.begin // width) * width, wanted.end // width * width
     if start >= stop:
         yield from _cut(kept, finer, wanted)
         return
+    inside = replace(wanted, tier=place, begin=start, end=stop)
+    oldest, sealed = kept[place].oldest, kept[place].last
+    if not finer:  # of the finest tier, what is missing is told
+        yield inside
+    elif wanted.first < sealed and oldest < wanted.last:
+        yield replace(inside, first=max(wanted.first, oldest), last=min(wanted.last, sealed))
     yield from _cut(kept, finer, replace(wanted, end=start))
-    sealed = kept.tiers[place].last
-    if wanted.first < sealed or not finer:  # of the finest tier, what is missing is told
-        yield Piece(place, start, stop, wanted.first)
-    # What is in no block of this tier yet.
-    yield from _cut(kept, finer, Piece(place, start, stop, max(wanted.first, sealed)))
+    # What this tier has no more, and what is in none of its blocks yet.
+    yield from _cut(kept, finer, replace(inside, last=min(wanted.last, oldest)))
+    yield from _cut(kept, finer, replace(inside, first=max(wanted.first, sealed)))
     yield from _cut(kept, finer, replace(wanted, begin=stop))

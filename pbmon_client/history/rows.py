@@ -10,7 +10,7 @@ import numpy as np
 
 from pbmon_client.history.layout import Layout
 from pbmon_client.history.loading import DAMAGE
-from pbmon_client.history.packing import Chosen, Ints, Unsigned
+from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned
 from pbmon_client.history.sections import TableSection
 
 
@@ -106,6 +106,9 @@ class SummedRows:
                 return np.full(section.rows, blank, object)
             values = np.empty(len(found[1]), object)
             values[:] = found[1]
+            used = {found[1][place] for place in np.unique(found[0]).tolist()}
+            if blank is not None and any(text is None or len(text) != len(blank) for text in used):
+                raise MalformedError("what should be an address is none")
             return values[found[0]]
 
         result = np.full(len(self), blank, object)

@@ -20,6 +20,12 @@ from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned,
 
 #: A section that claims to be larger is not inflated.
 _MOST: Final = 64 << 20
+#: Bounds of what msgpack makes of a section: values of a list, keys of a map, lists and maps.
+_MOST_VALUES: Final = 1 << 20
+_MOST_KEYS: Final = 1 << 10
+_MOST_CONTAINERS: Final = 32
+#: Times in ns are below; sums of a few are still numbers of 64 bits.
+_LATEST_NS: Final = 1 << 62
 #: Place, bytes, inflated bytes and checksum by section.
 Directory = Mapping[str, tuple[int, int, int, int]]
 
@@ -30,7 +36,10 @@ def parse_directory(listed: bytes, header: BlockHeader) -> Directory:
         raise MalformedError("the directory is damaged")
     found = {}
     at = 0
-    for name, (size, inflated, crc) in _unpacked(listed).items():
+    for name, numbers in _unpacked(listed).items():
+        if not _are_counts(numbers) or len(numbers) != 3:
+            raise MalformedError("the directory is not sound")
+        size, inflated, crc = numbers
         found[name] = (at, size, inflated, crc)
         at += size
     return found
@@ -50,9 +59,28 @@ def parse_section(data: bytes, inflated: int, crc: int) -> dict[str, Any]:
     return _unpacked(raw)
 
 
+def _are_counts(numbers: Any) -> bool:  # noqa: ANN401 - whatever the file has
+    return isinstance(numbers, list) and all(type(each) is int and each >= 0 for each in numbers)
+
+
 def _unpacked(raw: bytes) -> dict[str, Any]:
+    left = iter(range(_MOST_CONTAINERS))
+
+    def counted(container: Any) -> Any:  # noqa: ANN401 - a list or a map
+        if next(left, None) is None:
+            raise MalformedError("a section has too many parts")
+        return container
+
     try:
-        value = msgpack.unpackb(raw, raw=False, strict_map_key=True)
+        value = msgpack.unpackb(
+            raw,
+            raw=False,
+            strict_map_key=True,
+            max_array_len=_MOST_VALUES,
+            max_map_len=_MOST_KEYS,
+            list_hook=counted,
+            object_hook=counted,
+        )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise MalformedError(f"not msgpack: {error}") from None
     if not isinstance(value, dict):
@@ -66,6 +94,8 @@ class SectionColumns:
     def __init__(self, section: Mapping[str, Any], rows: int) -> None:
         self._packed: Final[Mapping[str, bytes]] = section["columns"]
         self._texts: Final[Sequence[bytes | None]] = section["texts"]
+        if not {*map(type, self._texts)} <= {bytes, type(None)}:
+            raise MalformedError("a text is no text")
         self._rows = rows
         self._made: dict[str, Unsigned] = {}
 
@@ -91,6 +121,7 @@ class HostSection:
 
     def __init__(self, section: Mapping[str, Any], header: BlockHeader) -> None:
         self._section = section
+        self._header = header
         self._columns = SectionColumns(section, header.buckets)
         self.slots: Final = self._offset("slot", header.begin)
         self.first: Final = self._offset("first", header.first)
@@ -104,6 +135,27 @@ class HostSection:
         if values is None:
             raise MalformedError(f"a block has no {name}")
         return values.astype(np.int64) + base
+
+    def check(self) -> None:
+        """Raise one of DAMAGE unless the buckets are what the block's header says."""
+        header = self._header
+        bounds = (
+            (self.slots, header.begin, header.end - 1),
+            (self.first, header.first, header.last - 1),
+            (self.since_ns, header.since_ns, header.time_ns),
+            (self.time_ns, header.since_ns, header.time_ns),
+            (self.now_ns, 0, _LATEST_NS),
+            (self.covered_ns, 0, _LATEST_NS),
+        )
+        if any((values < least).any() or (values > most).any() for values, least, most in bounds):
+            raise MalformedError("the buckets of a block are not sound")
+        if (np.diff(self.first) < 0).any():
+            raise MalformedError("the buckets of a block are not in order")
+        self.totals()
+        for name in ("host", "boot_id", "epoch"):
+            found = self._columns.texts(name)
+            for text in () if found is None else found[1]:
+                (text or b"").decode()
 
     def text(self, name: str, bucket: int) -> str:
         """Return the host, boot_id or epoch of a bucket."""
@@ -128,7 +180,10 @@ def _by_name(packed: Mapping[str, bytes], names: Sequence[str], rows: int) -> In
     result = np.zeros((rows, len(names)), np.int64)
     for place, name in enumerate(names):
         if name in packed:
-            result[:, place] = unpack(packed[name]).astype(np.int64)
+            values = unpack(packed[name])
+            if len(values) != rows:
+                raise MalformedError("the host's totals are not whole")
+            result[:, place] = values.astype(np.int64)
     return result
 
 
@@ -188,7 +243,9 @@ class TableSection:
         """Return row and bucket of each entry, in order."""
         count = unpack(self._section["count"]).astype(np.int64)
         step = unpack(self._section["step"]).astype(np.int64)
-        if len(count) != self.rows or count.sum() != len(step):
+        # Each count first: their sum may wrap.
+        fit = bool(((count >= 0) & (count <= len(step))).all())
+        if len(count) != self.rows or not fit or count.sum() != len(step):
             raise MalformedError("the rows of a table do not add up")
         row = np.repeat(np.arange(self.rows), count)
         steps = np.concatenate(([0], np.cumsum(step)))

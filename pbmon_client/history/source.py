@@ -1,4 +1,4 @@
-"""Where the past is read from, whatever it is: the directory of a store."""
+"""Where the past is read from, whatever it is: the directory of a store, or a bundle."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from pbmon_client.history.layout import PROCESSES
+from pbmon_client.history.packing import MalformedError
 from pbmon_client.history.past import Kept, Past, Series
 from pbmond.wire import Message
 
@@ -64,3 +65,5 @@ def open_past(given: Path | None = None) -> PastSource:
             f"cannot read the history in {directory}: {error.strerror}; "
             "`pbmon-client record` writes one"
         ) from None
+    except MalformedError as error:
+        raise PastError(f"cannot read {directory}: {error}") from None

@@ -32,7 +32,7 @@ class Storage:
         self._size = size
         self._sync = sync
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self._lock = _locked(directory / LOCK)
+        self._lock = _locked(directory / LOCK, size)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._tail = os.open(directory / TAIL, flags, _MODE)
         self._tail_size = os.fstat(self._tail).st_size
@@ -131,13 +131,17 @@ def _append(descriptor: int, data: bytes, size: int, *, sync: bool) -> None:
         raise
 
 
-def _locked(path: Path) -> int:
-    """Lock a file. HeldError if another process has it."""
+def _locked(path: Path, size: int) -> int:
+    """Lock a file, which says by whom, and the store's size.
+
+    HeldError if another process has it.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        said = os.pread(descriptor, 100, 0).decode("ascii", "replace").split()
+        holder = said[0] if said else ""
         os.close(descriptor)
         whose = f"process {holder}" if holder.isdigit() else "another process"
         raise HeldError(errno.EWOULDBLOCK, f"{path.parent} is being written by {whose}") from None
@@ -146,5 +150,5 @@ def _locked(path: Path) -> int:
         raise
     with suppress(OSError):  # a full disk: whose lock it is stays unsaid
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n{size}\n".encode(), 0)
     return descriptor

@@ -1,5 +1,5 @@
-"""The command `pbmon-client history`: serves what is recorded to those who may see it.
+"""The command `pbmon-client history`: says what is kept, exports, imports, and serves it.
 
 Offers: start.
-Imports: pbmon_client.command_line.
+Imports: pbmon_client.command_line, pbmon_client.data, pbmon_client.history.
 """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
-from pbmon_client.past import options
+from pbmon_client.data.text import safe_text
+from pbmon_client.past import kept_options, options
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -12,4 +15,53 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "serve":
         options.parse_serve(arguments[1:])
         return 0
-    return options.nothing_else(arguments)
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in ("export", "import"):
+        options.nothing_else(arguments)
+    return _about_kept(arguments)
+
+
+def _about_kept(arguments: Sequence[str]) -> int:
+    word, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
+    chosen: kept_options.KeptOptions | kept_options.BundleOptions | kept_options.ImportOptions
+    if word == "export":
+        chosen = kept_options.parse_export(rest)
+    elif word == "import":
+        chosen = kept_options.parse_import(rest)
+    else:
+        chosen = kept_options.parse_kept(arguments)
+    if find_spec("numpy") is None:
+        return _failed("history needs numpy: install python3-numpy, or pip install 'pbmon[daemon]'")
+    return _said(chosen)
+
+
+def _said(
+    chosen: kept_options.KeptOptions | kept_options.BundleOptions | kept_options.ImportOptions,
+) -> int:
+    from pbmon_client.history.source import PastError  # noqa: PLC0415 - loads numpy
+    from pbmon_client.past import kept  # noqa: PLC0415 - likewise
+
+    try:
+        if isinstance(chosen, kept_options.BundleOptions):
+            text = kept.exported_text(chosen)
+        elif isinstance(chosen, kept_options.ImportOptions):
+            text = kept.imported_text(chosen)
+        else:
+            text = kept.kept_text(chosen)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = None
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _failed(f"{where}{error.strerror or error}")
+    except (PastError, ValueError) as error:
+        return _failed(str(error))
+    return 0
+
+
+def _failed(words: str) -> int:
+    if sys.stderr is not None:
+        sys.stderr.write(f"pbmon-client: {safe_text(words)}\n")
+    return 1

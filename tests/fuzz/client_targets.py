@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 import struct
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import client_messages as make
@@ -18,10 +20,13 @@ import msgpack
 
 from pbmon_client.data import filters, text
 from pbmon_client.data.model import Selection, snapshot_of
+from pbmon_client.history.source import PastError, open_past
 from pbmon_client.output import jsonout
 from pbmon_client.tui.session import settings
 from pbmond import wire
 from pbmond.wire import Message, Topic, WireError
+from tests import past_host
+from tests.fuzz import bundles
 from tests.fuzz.targets import Target
 
 # --- frames -------------------------------------------------------------------------------------
@@ -194,7 +199,37 @@ def settings_seeds() -> Iterator[bytes]:
     yield b'[sort]\nprocesses = "-pid"\n[hidden]\nprocesses = ["uid"]\n'
 
 
+# --- bundles of the past ------------------------------------------------------------------------
+
+
+def check_bundle(data: bytes) -> None:
+    """A bundle is refused, or can be shown whole; a section of any content is told to be missing.
+
+    Checksums are made right, or nothing would get through: the first byte says which block's
+    section is replaced by the rest.
+    """
+    with tempfile.TemporaryDirectory(prefix="pbmon-bundle-") as name:
+        file = Path(name, "bundle")
+        for content in (data, bundles.with_section(data[:1], data[1:])):
+            file.write_bytes(content)
+            with suppress(PastError):
+                past = open_past(file)
+                message = past.message(past_host.MONDAY - 10, past_host.MONDAY + 7200)
+                shown = snapshot_of(message, Selection(flows=True), 1000, "all", str)
+                json.loads(jsonout.render(shown, row_a_line=True))
+                past.series(past_host.MONDAY, past_host.MONDAY + 60, 1)
+                past.kept()
+
+
+def bundle_seeds() -> Iterator[bytes]:
+    """Yield a bundle, and its sections."""
+    yield bundles.whole()
+    for number, raw in enumerate(bundles.sections()):
+        yield bytes([number]) + raw
+
+
 TARGETS: Final = (
+    Target("bundle", check_bundle, bundle_seeds),
     Target("wire", check_frame, frame_seeds),
     Target("wire-values", check_value, value_seeds),
     Target("outputs", check_outputs, outputs_seeds),

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pbmon_client.history.buckets import Tick
-from pbmon_client.history.layout import LAYOUTS, PROCESSES, TOTALS
+from pbmon_client.history.layout import LAYOUTS, PROCESSES
 from pbmon_client.history.past import Past
 from pbmon_client.history.writer import HistoryWriter
 from pbmond.wire import Message
 from tests import past_host as make
+from tests.past_host import sums_of, sums_of_ticks
 
 SECOND = make.SECOND
 START_NS = make.MONDAY * SECOND + 17 * SECOND + 5
@@ -24,30 +25,6 @@ START_NS = make.MONDAY * SECOND + 17 * SECOND + 5
 STEPS_NS = [SECOND, SECOND, SECOND, SECOND // 2, 7 * SECOND, 61 * SECOND, 700 * SECOND]
 STEPS_NS += [5_000 * SECOND, 90_000 * SECOND]
 BACK_NS = [-SECOND, -90 * SECOND, -4_000 * SECOND]
-
-
-def sums_of(message: Message) -> dict[str, list[int]]:
-    """Return the sums of every counter of a message's tables, and its totals."""
-    tables = {name: getattr(message, name) for name in LAYOUTS}
-    sums = {
-        name: [sum(table.columns[counter]) for counter in LAYOUTS[name].counters]
-        for name, table in tables.items()
-    }
-    return sums | {"totals": [message.totals[name] for name in TOTALS]}
-
-
-def sums_of_ticks(ticks: Sequence[Tick], since: int, until: int) -> dict[str, list[int]]:
-    """Return the same of a plain list of ticks."""
-    inside = [tick for tick in ticks if since <= tick.time_ns // SECOND < until]
-    sums = {
-        name: sum(
-            (tick.tables[name].deltas.sum(axis=0) for tick in inside),
-            np.zeros(len(layout.counters), np.int64),
-        ).tolist()
-        for name, layout in LAYOUTS.items()
-    }
-    totals = sum((tick.totals for tick in inside), np.zeros(len(TOTALS), np.int64))
-    return sums | {"totals": totals.tolist()}
 
 
 def span_of(message: Message) -> tuple[int, int]:

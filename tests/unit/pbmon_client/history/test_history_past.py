@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 
 from pbmon_client.data.filters import parse
 from pbmon_client.data.model import Selection, snapshot_of
+from pbmon_client.history.block import HEADER_BYTES, parse_header
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.layout import LAYOUTS, PROCESSES, KeptRow
 from pbmon_client.history.packing import pack, unpack
 from pbmon_client.history.past import Past
 from pbmon_client.history.retention import too_large, too_old
-from pbmon_client.history.segments import SegmentFile
+from pbmon_client.history.segments import SegmentFile, files_of, scan
 from pbmon_client.history.spans import TimeSpan
 from pbmon_client.history.tiers import TIERS
 from pbmon_client.history.writer import HistoryWriter
@@ -260,6 +262,50 @@ def test_a_clock_that_is_wrong_for_a_moment_erases_nothing(tmp_path: Path) -> No
     assert past.message(START, START + 300 * 60).totals["net_rx_bytes"] == 281
     later = past.message(START + 10**9, START + 10**9 + 300 * 60)
     assert later.totals["net_rx_bytes"] == 19
+
+
+@pytest.mark.parametrize("ticks_after", [30, 700, 4000])
+def test_a_clock_that_is_set_back_behind_what_a_tier_keeps_hides_nothing(
+    tmp_path: Path, ticks_after: int
+) -> None:
+    rows = [make.process(1)]
+    forward = [simple(START + second, rows, 1) for second in range(8000)]
+    back = [simple(START + 20 + second, rows, 100) for second in range(ticks_after)]
+    past = record(tmp_path, [*forward, *back])
+    for path in tmp_path.glob("[01]-*.pbh"):  # only the newest ticks of these two are left
+        blocks = scan(next(each for each in files_of(tmp_path) if each.path == path)).blocks
+        if blocks[-1].header.last < 7000:
+            path.unlink()
+    past.refresh()
+    message = past.message(START, START + 9000)
+    assert message.totals["net_rx_bytes"] == 8000 + 100 * ticks_after
+
+
+def test_a_block_of_a_newer_version_is_said_to_be_missing(tmp_path: Path) -> None:
+    past = record(tmp_path, [simple(START + second, [make.process(1)], 1) for second in range(200)])
+    file = next(tmp_path.glob("0-*.pbh"))
+    data = bytearray(file.read_bytes())
+    header = parse_header(bytes(data))
+    assert header is not None
+    data[4] = 9
+    data[HEADER_BYTES - 4 : HEADER_BYTES] = zlib.crc32(data[: HEADER_BYTES - 4]).to_bytes(
+        4, "little"
+    )
+    file.write_bytes(data)
+    past = Past(tmp_path)
+    message = past.message(START, START + 200)
+    assert message.totals["net_rx_bytes"] == 200 - 60
+    assert any("newer version of pbmon (9)" in each for each in message.health["reasons"])
+    assert "newer version" in past.kept().missing[0].why
+
+
+def test_the_size_is_never_exceeded(tmp_path: Path) -> None:
+    size, chance = 600_000, np.random.default_rng(2)
+    with HistoryWriter(tmp_path, size, sync=False) as writer:
+        for number in range(600):
+            writer.tick(make.random_tick(chance, (START + 10 * number) * SECOND, 30))
+            assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= size
+    assert Path(tmp_path / "lock").read_text().split()[1] == str(size)
 
 
 def test_old_files_of_each_tier_go_but_not_one_that_is_written(tmp_path: Path) -> None:

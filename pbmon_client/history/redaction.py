@@ -1,0 +1,80 @@
+"""Redaction: names and addresses become pseudonyms, each the same everywhere in a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from pbmon_client.history.buckets import Bucket, Handles, HandlesByTable
+from pbmon_client.history.layout import LAYOUTS, KeptRow
+from pbmond.fields import NO_UID
+
+_ADDRESSES: Final = ("local", "remote")
+_IPV6: Final = 10
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_DOCUMENTATION: Final = bytes.fromhex("20010db8")
+#: Reserved IPv4 addresses, 240.0.0.0/4: they are nobody's.
+_RESERVED: Final = 240 << 24
+#: Users of a bundle are no users of whoever opens it.
+_USERS: Final = 4_000_000_000
+
+
+class Pseudonyms:
+    """Gives pseudonyms, numbered in the order in which their originals come."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, Any], int] = {}
+        self._counts: dict[str, int] = {}
+
+    def number(self, kind: str, original: Any) -> int:  # noqa: ANN401 - whatever can be a key
+        """Return the number of an original; the first of a kind is 1."""
+        key = (kind, original)
+        if key not in self._numbers:
+            self._counts[kind] = self._numbers[key] = self._counts.get(kind, 0) + 1
+        return self._numbers[key]
+
+    def bucket(self, bucket: Bucket) -> Bucket:
+        """Return a bucket whose own words are pseudonyms."""
+        words = ("host", "boot_id", "epoch")
+        made = {name: f"{name}-{self.number(name, getattr(bucket, name))}" for name in words}
+        return replace(bucket, host=made["host"], boot_id=made["boot_id"], epoch=made["epoch"])
+
+    def handles(self) -> HandlesByTable:
+        """Return empty handles that take rows and keep them redacted."""
+        return {table: _RedactedHandles(table, self) for table in LAYOUTS}
+
+    def row(self, table: str, row: KeptRow) -> KeptRow:
+        """Return a row without names and addresses. Rows that differ still differ."""
+        layout = LAYOUTS[table]
+        values = dict(zip(layout.columns, row, strict=True))
+        for name in layout.texts:
+            if name in _ADDRESSES:
+                values[name] = self._address(values[name], values["family"])
+            elif values[name]:
+                values[name] = b"%s-%d" % (name.encode(), self.number(name, values[name]))
+        if values["uid"] not in (0, NO_UID):
+            values["uid"] = _USERS + self.number("uid", values["uid"])
+        if not values["pid"]:  # the start time of a folded process is a hash of its names
+            values["start_ns"] = self.number("start_ns", values["start_ns"])
+        return tuple(values[name] for name in layout.columns)
+
+    def _address(self, address: bytes, family: int) -> bytes:
+        if not any(address):
+            return address
+        if family == _IPV6 and not address.startswith(_MAPPED):
+            return _DOCUMENTATION + self.number("IPv6", address).to_bytes(12, "big")
+        mapped = family == _IPV6
+        original = address[12:] if mapped else address
+        number = self.number("IPv4", original.rstrip(b"\0"))
+        made = (_RESERVED + number).to_bytes(4, "big")
+        return _MAPPED + made if mapped else made + bytes(12)
+
+
+class _RedactedHandles(Handles):
+    def __init__(self, table: str, pseudonyms: Pseudonyms) -> None:
+        super().__init__(LAYOUTS[table])
+        self._table, self._pseudonyms = table, pseudonyms
+
+    def of(self, row: KeptRow) -> int:
+        """Return the handle of a row, of which only pseudonyms are kept."""
+        return super().of(self._pseudonyms.row(self._table, row))

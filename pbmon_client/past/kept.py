@@ -1,0 +1,159 @@
+"""What is kept of the past, in words and as JSON; and bundles made and unpacked."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pbmon_client.data.text import safe_text
+from pbmon_client.history.exporting import export, unpack_bundle
+from pbmon_client.history.past import Kept, Past
+from pbmon_client.history.segments import LOCK
+from pbmon_client.history.source import DEFAULT_DIRECTORY, PastSource, open_past
+from pbmon_client.history.tiers import TIERS
+from pbmon_client.past.kept_options import BundleOptions, ImportOptions, KeptOptions
+
+_SECOND: Final = 1_000_000_000
+_SHOWN: Final = 20
+
+
+def kept_text(chosen: KeptOptions) -> str:
+    """Return what ``pbmon-client history`` prints. PastError if nothing can be read."""
+    source = open_past(chosen.place)
+    said = kept_of(source, DEFAULT_DIRECTORY if chosen.place is None else chosen.place)
+    return json.dumps(said, indent=1) + "\n" if chosen.json else _words(said)
+
+
+def kept_of(source: PastSource, place: Path) -> dict[str, Any]:
+    """Return what the command says, as the JSON contract has it."""
+    kept: Kept = source.kept()
+    directory = isinstance(source, Past) and place.is_dir()
+    size, recorder, cap = sum(tier.size for tier in kept.tiers), None, None
+    if directory:
+        size = sum(entry.stat().st_size for entry in os.scandir(place) if entry.is_file())
+        recorder, cap = _recorder(place / LOCK)
+    return {
+        "schema": "pbmon-history/1",
+        "read_from": safe_text(str(place)),
+        "recorder": recorder,
+        "bytes": size,
+        "cap_bytes": cap,
+        "tiers": [
+            {
+                "interval_s": tier.width,
+                "bytes": tier.size,
+                "since_ns": None if tier.span is None else tier.span.since_ns,
+                "until_ns": None if tier.span is None else tier.span.until_ns,
+            }
+            for tier in kept.tiers
+        ],
+        "gaps": [{"since_ns": since, "until_ns": until} for since, until in kept.gaps],
+        "missing": [
+            {
+                "interval_s": TIERS[each.tier].width,
+                "since_ns": each.begin * _SECOND,
+                "until_ns": each.end * _SECOND,
+                "why": safe_text(each.why),
+            }
+            for each in kept.missing
+        ],
+    }
+
+
+def _recorder(lock: Path) -> tuple[dict[str, Any] | None, int | None]:
+    """Return whether a recorder runs, and the size that it keeps to; None: that is not known."""
+    try:
+        inode = lock.stat().st_ino
+        words = lock.read_text("ascii", "replace").split()
+        locks = Path("/proc/locks").read_text("ascii")
+    except FileNotFoundError:
+        return {"running": False, "pid": None}, None
+    except OSError:
+        return None, None
+    pid = int(words[0]) if words and words[0].isdigit() else None
+    cap = int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+    # Trying the lock would keep out a recorder that starts at that moment.
+    running = any(
+        line.split()[1] == "FLOCK" and line.split()[5].endswith(f":{inode}")
+        for line in locks.splitlines()
+    )
+    return {"running": running, "pid": pid if running else None}, cap
+
+
+def _words(said: dict[str, Any]) -> str:
+    lines = [f"history in {said['read_from']}: {_size(said['bytes'])}{_share(said)}"]
+    lines += [_recorder_words(said["recorder"]), ""]
+    for tier in said["tiers"]:
+        span = "nothing"
+        if tier["since_ns"] is not None:
+            span = f"{_time(tier['since_ns'])} to {_time(tier['until_ns'])}"
+        lines.append(f"{tier['interval_s']:>5} s  {_size(tier['bytes']):>9}  {span}")
+    lines += ["", *_spans("not recorded", said["gaps"])]
+    damaged = [
+        f"{_time(each['since_ns'])} to {_time(each['until_ns'])}, {each['interval_s']} s: "
+        f"{each['why']}"
+        for each in said["missing"]
+    ]
+    lines += [f"missing: {each}" for each in damaged] or ["nothing is damaged"]
+    return "\n".join(lines) + "\n"
+
+
+def _share(said: dict[str, Any]) -> str:
+    cap = said["cap_bytes"]
+    return f" of {_size(cap)} ({said['bytes'] / cap:.0%})" if cap else ""
+
+
+def _recorder_words(recorder: dict[str, Any] | None) -> str:
+    if recorder is None:
+        return "whether it is being recorded is not known"
+    if not recorder["running"]:
+        return "no recorder runs"
+    return "recorded by " + (
+        "a process" if recorder["pid"] is None else f"process {recorder['pid']}"
+    )
+
+
+def _spans(what: str, spans: list[dict[str, int]]) -> list[str]:
+    lines = [
+        f"{what}: {_time(each['since_ns'])} to {_time(each['until_ns'])}"
+        for each in spans[-_SHOWN:]
+    ]
+    if len(spans) > _SHOWN:
+        lines.insert(0, f"{what}: {len(spans) - _SHOWN} earlier gaps")
+    return lines or ["no gaps"]
+
+
+def _time(time_ns: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(time_ns // _SECOND).astimezone():%Y-%m-%d %H:%M:%S %z}"
+    except (ValueError, OverflowError, OSError):
+        return f"@{time_ns // _SECOND}"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def exported_text(chosen: BundleOptions) -> str:
+    """Write a bundle, and return what is to be said. OSError or ValueError if it cannot be."""
+    place = DEFAULT_DIRECTORY if chosen.place is None else chosen.place
+    made = export(
+        place, chosen.file, chosen.since, chosen.until, redact=chosen.redact, force=chosen.force
+    )
+    lines = [
+        f"{chosen.file}: {_time(made.since * _SECOND)} to {_time(made.until * _SECOND)}, "
+        f"{_size(made.size)}"
+    ]
+    lines += dict.fromkeys(
+        f"missing: {each.why} ({TIERS[each.tier].width} s)" for each in made.missing
+    )
+    return "".join(f"{safe_text(line)}\n" for line in lines)
+
+
+def imported_text(chosen: ImportOptions) -> str:
+    """Unpack a bundle, and return what is to be said. OSError or ValueError if it cannot be."""
+    blocks = unpack_bundle(chosen.file, chosen.directory)
+    return f"{safe_text(str(chosen.directory))}: {blocks} blocks\n"

@@ -1,0 +1,145 @@
+"""The command lines of ``pbmon-client history``, its ``export`` and its ``import``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pbmon_client.command_line import CommandParser, add_help
+from pbmon_client.data.times import moment
+
+_KEPT: Final = """\
+Say what is kept of the past: how far back, how large it is, what is missing,
+and whether it is being recorded. `pbmon-client history serve`, `export` and
+`import` have their own --help.
+"""
+_EXPORT: Final = """\
+Write a range of the past to one file, to send it to somebody. They look at it
+with --history FILE. FILE is one that does not exist yet.
+"""
+_IMPORT: Final = """\
+Make a directory of what `pbmon-client history export` wrote. The directory is
+made, and is a history like any other.
+"""
+_EPILOG: Final = """\
+packaging/doc/history.md describes the files.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOptions:
+    """A checked command line of ``history``; ``place`` None is the host's own."""
+
+    place: Path | None
+    json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BundleOptions:
+    """A checked command line of ``history export``; times are seconds of the epoch."""
+
+    file: Path
+    place: Path | None
+    since: int | None
+    until: int | None
+    redact: bool
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """A checked command line of ``history import``."""
+
+    file: Path
+    directory: Path
+
+
+def parse_kept(arguments: Sequence[str]) -> KeptOptions:
+    """Read what follows ``pbmon-client history``; a mistake in it is SystemExit 2."""
+    parser = kept_parser()
+    given = parser.parse_args(arguments)
+    return KeptOptions(given.history, given.json)
+
+
+def parse_export(arguments: Sequence[str]) -> BundleOptions:
+    """Read what follows ``history export``; a mistake in it is SystemExit 2."""
+    parser = export_parser()
+    given = parser.parse_args(arguments)
+    if given.since is not None and given.until is not None and given.since >= given.until:
+        parser.error("--since is not before --until")
+    return BundleOptions(
+        given.FILE, given.history, given.since, given.until, given.redact, given.force
+    )
+
+
+def parse_import(arguments: Sequence[str]) -> ImportOptions:
+    """Read what follows ``history import``; a mistake in it is SystemExit 2."""
+    given = import_parser().parse_args(arguments)
+    return ImportOptions(given.FILE, given.DIR)
+
+
+def kept_parser() -> CommandParser:
+    """Return the parser of ``pbmon-client history``."""
+    parser = CommandParser("pbmon-client history", _KEPT, _EPILOG)
+    group = parser.add_argument_group("what, and how")
+    _add_history(group)
+    group.add_argument("--json", action="store_true", help="print one JSON object")
+    add_help(parser.add_argument_group("help"))
+    return parser
+
+
+def export_parser() -> CommandParser:
+    """Return the parser of ``pbmon-client history export``."""
+    parser = CommandParser("pbmon-client history export", _EXPORT, _EPILOG)
+    parser.add_argument("FILE", type=_path, help="the file to write")
+    group = parser.add_argument_group("what, and how")
+    _add_history(group)
+    group.add_argument(
+        "--since", type=_moment, metavar="TIME",
+        help="where the range begins (default: where the history does)",
+    )  # fmt: skip
+    group.add_argument(
+        "--until", type=_moment, metavar="TIME",
+        help="where the range ends (default: where the history does)",
+    )  # fmt: skip
+    group.add_argument(
+        "--redact", action="store_true",
+        help="write pseudonyms for names, command lines, paths, users, units, containers, "
+        "addresses and the host; numbers stay",
+    )  # fmt: skip
+    group.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    add_help(parser.add_argument_group("help"))
+    return parser
+
+
+def import_parser() -> CommandParser:
+    """Return the parser of ``pbmon-client history import``."""
+    parser = CommandParser("pbmon-client history import", _IMPORT, _EPILOG)
+    parser.add_argument("FILE", type=_path, help="what was exported")
+    parser.add_argument("DIR", type=_path, help="the directory to make")
+    add_help(parser.add_argument_group("help"))
+    return parser
+
+
+def _add_history(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--history", type=_path, metavar="PATH",
+        help="another history: a directory, or a file that was exported",
+    )  # fmt: skip
+
+
+def _moment(text: str) -> int:
+    try:
+        return moment(text, time.time())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no path")
+    return Path(text)

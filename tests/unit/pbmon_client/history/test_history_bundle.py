@@ -1,0 +1,218 @@
+"""A bundle has its range to the byte, no names if asked, and does no harm whoever made it."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+
+from pbmon_client.history.buckets import Tick
+from pbmon_client.history.bundle import BUNDLE_HEADER_BYTES, BundleHeader
+from pbmon_client.history.exporting import NothingError, export, unpack_bundle
+from pbmon_client.history.layout import LAYOUTS
+from pbmon_client.history.packing import MalformedError
+from pbmon_client.history.past import Past
+from pbmon_client.history.source import PastError, open_past
+from pbmon_client.history.writer import HistoryWriter
+from tests import past_host as make
+from tests.past_host import sums_of, sums_of_ticks
+
+SECOND = make.SECOND
+BEGAN = make.MONDAY + 3 * 3600
+SECONDS = 1300
+
+
+@pytest.fixture(scope="module")
+def ticks() -> list[Tick]:
+    chance = np.random.default_rng(5)
+    return [make.random_tick(chance, (BEGAN + at) * SECOND) for at in range(SECONDS)]
+
+
+@pytest.fixture(scope="module")
+def store(ticks: list[Tick], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("store")
+    with HistoryWriter(directory, sync=False) as writer:
+        for tick in ticks:
+            writer.tick(tick)
+    return directory
+
+
+@pytest.mark.parametrize("redact", [False, True])
+@pytest.mark.parametrize("span", [(0, 5000), (55, 731), (600, 601), (1290, 1300)])
+def test_a_bundle_and_what_is_made_of_it_have_exactly_their_range(
+    store: Path, ticks: list[Tick], tmp_path: Path, span: tuple[int, int], redact: bool
+) -> None:
+    since, until = span
+    file = tmp_path / "bundle"
+    export(store, file, BEGAN + since, BEGAN + until, redact=redact)
+    assert file.stat().st_mode & 0o777 == 0o600
+    unpack_bundle(file, tmp_path / "made")
+    wanted = sums_of_ticks(ticks, BEGAN + since, BEGAN + until)
+    for place in (file, tmp_path / "made"):
+        past = open_past(place)
+        assert sums_of(past.message(BEGAN - 9000, BEGAN + 9000)) == wanted
+        middle = (since + min(until, SECONDS)) // 2
+        half = past.message(BEGAN + middle, BEGAN + 9000)
+        assert sums_of(half) == sums_of_ticks(ticks, BEGAN + middle, BEGAN + until)
+        assert not past.kept().missing
+
+
+def test_a_redacted_bundle_has_no_name_and_its_rows_still_join(
+    store: Path, ticks: list[Tick], tmp_path: Path
+) -> None:
+    export(store, tmp_path / "plain")
+    export(store, tmp_path / "bundle", redact=True)
+    texts = {
+        row[LAYOUTS[table].place[name]]
+        for tick in ticks
+        for table, moved in tick.tables.items()
+        for name in LAYOUTS[table].texts
+        for row in moved.rows
+    }
+    # An address of few bytes that are not 0 may be a number's bytes as well.
+    names = {each for each in texts if each is not None and each[-4:] != bytes(4)}
+    before = inflated(tmp_path / "plain")
+    assert all(name in before for name in names)
+    content = inflated(tmp_path / "bundle")
+    assert not [name for name in names if name in content]
+    plain, redacted = (
+        Past(tmp_path / name).message(BEGAN, BEGAN + SECONDS) for name in ("plain", "bundle")
+    )
+    assert redacted.host.startswith("host-")
+    for column in ("unit", "name", "uid", "cmdline"):
+        originals = {*plain.processes.columns[column]}
+        assert len({*redacted.processes.columns[column]}) == len(originals)
+    assert plain.connections is not None
+    assert redacted.connections is not None
+    for column in ("local", "remote"):
+        originals = {*plain.connections.columns[column]}
+        pseudonyms = {*redacted.connections.columns[column]}
+        assert len(originals) == len(pseudonyms)
+        assert originals & pseudonyms <= {bytes(16)}  # the unspecified address is everybody's
+    owners = {*zip(redacted.processes.columns["pid"], redacted.processes.columns["start_ns"],
+                   strict=True)}  # fmt: skip
+    for table in (redacted.connections, redacted.files):
+        assert table is not None
+        assert {*zip(table.columns["pid"], table.columns["start_ns"], strict=True)} <= owners
+
+
+def inflated(file: Path) -> bytes:
+    """Return every zlib stream of a file, inflated, and what is between."""
+    data, found, at = file.read_bytes(), [], 0
+    while at < len(data):
+        inflater = zlib.decompressobj()
+        try:
+            found.append(inflater.decompress(data[at:]))
+        except zlib.error:
+            found.append(data[at : at + 1])
+            at += 1
+            continue
+        whole = inflater.eof
+        at = len(data) - len(inflater.unused_data) if whole else at + 1
+    return b"".join(found)
+
+
+def test_nothing_is_written_over_without_force(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bundle"
+    file.write_text("mine")
+    with pytest.raises(FileExistsError):
+        export(store, file)
+    assert file.read_text() == "mine"
+    export(store, file, force=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(FileExistsError):
+        unpack_bundle(file, tmp_path / "full")
+    with pytest.raises(NothingError):
+        export(store, tmp_path / "nothing", BEGAN + 5000, BEGAN + 6000)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["bundle", "full"]
+
+
+def test_what_is_no_bundle_is_said_in_a_line(store: Path, tmp_path: Path) -> None:
+    export(store, tmp_path / "bundle", BEGAN, BEGAN + 70)
+    whole = (tmp_path / "bundle").read_bytes()
+    newer = bytearray(whole[: BUNDLE_HEADER_BYTES - 4])
+    newer[4] = 2
+    newer += zlib.crc32(newer).to_bytes(4, "little")
+    for data, words in (
+        (b"", "no bundle"),
+        (b"something else entirely, and long enough for a header", "no bundle"),
+        (whole[:-1], "not whole"),
+        (whole + b"x", "not whole"),
+        (bytes(newer) + whole[BUNDLE_HEADER_BYTES:], "newer version"),
+        (BundleHeader(0, 1, 1 << 20, 0, redacted=False).packed(), "not sound"),
+        (BundleHeader(0, 1, 5, 0, redacted=False).packed(), "damaged"),
+    ):
+        (tmp_path / "other").write_bytes(data)
+        with pytest.raises(PastError, match=words):
+            open_past(tmp_path / "other")
+        with pytest.raises(MalformedError, match=words):
+            unpack_bundle(tmp_path / "other", tmp_path / "made")
+        assert not (tmp_path / "made").exists()
+
+
+def test_flipped_bits_of_a_bundle_are_refused_or_said(
+    store: Path, ticks: list[Tick], tmp_path: Path
+) -> None:
+    export(store, tmp_path / "bundle", BEGAN, BEGAN + 130)
+    whole = (tmp_path / "bundle").read_bytes()
+    wanted = sums_of_ticks(ticks, BEGAN, BEGAN + 130)
+    chance = random.Random(3)
+    for _ in range(100):
+        data = bytearray(whole)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        (tmp_path / "other").write_bytes(data)
+        try:
+            message = open_past(tmp_path / "other").message(BEGAN, BEGAN + 130)
+        except PastError:
+            continue
+        assert message.health["reasons"] or sums_of(message) == wanted
+
+
+def hostile(tmp_path: Path, tier: int, sections: dict[str, bytes], claims: dict[str, int]) -> Path:
+    """Write a bundle of one block with these sections, inflated; ``claims``: inflated bytes."""
+    packed = {name: zlib.compress(raw, 9) for name, raw in sections.items()}
+    listed = msgpack.packb(
+        {
+            name: [len(data), claims.get(name, len(sections[name])), zlib.crc32(data)]
+            for name, data in packed.items()
+        }
+    )
+    body = b"".join(packed.values())
+    head = struct.pack(
+        "<4sHBxIIIqqQQqqqI",
+        *(b"pbmH", 1, tier, 1, len(listed), len(body), BEGAN, BEGAN + 1, 1, 2),
+        *((BEGAN - 1) * SECOND, BEGAN * SECOND, SECOND, zlib.crc32(listed)),
+    )
+    block = head + struct.pack("<I", zlib.crc32(head)) + listed + body
+    header = BundleHeader(BEGAN, BEGAN + 1, 1, len(block), redacted=False)
+    file = tmp_path / "hostile"
+    file.write_bytes(header.packed() + block)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("raw", "claim"),
+    [
+        (bytes(200 << 20), 1000),  # inflates to more than it claims
+        (b"\xdd" + (50 << 20).to_bytes(4, "big") + b"\x90" * (50 << 20), 0),  # 50 million lists
+        (b"\xdf\xff\xff\xff\xff", 0),
+        (b"\x91" * 100_000, 0),
+    ],
+)
+def test_a_bomb_is_told_and_does_not_go_off(tmp_path: Path, raw: bytes, claim: int) -> None:
+    file = hostile(tmp_path, 0, {"host": raw}, {"host": claim} if claim else {})
+    message = open_past(file).message(BEGAN, BEGAN + 1)
+    assert message.health["status"] == "incomplete"
+    assert not message.processes.length
+
+
+def test_a_bundle_that_says_it_inflates_to_too_much_is_refused(tmp_path: Path) -> None:
+    file = hostile(tmp_path, 0, {"host": b"\x80"}, {"host": 1 << 40})
+    with pytest.raises(PastError, match="inflates"):
+        open_past(file)

@@ -1,0 +1,89 @@
+"""``pbmon-client history`` says what is kept and by whom, and its mistakes are one line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pbmon_client.history.writer import HistoryWriter
+from pbmon_client.past import start
+from tests import past_host as make
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    with HistoryWriter(tmp_path / "store", 10_000_000, sync=False) as writer:
+        for second in (*range(100), *range(200, 300)):
+            row = [make.process(1)]
+            deltas = np.ones((1, 32), np.int64)
+            at_ns = (make.MONDAY + second) * make.SECOND
+            writer.tick(make.tick(at_ns, {"processes": row}, {"processes": deltas}))
+    return tmp_path / "store"
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert start.main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_what_is_kept_is_said(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = json.loads(said(capsys, "--json", "--history", str(store)))
+    size = sum(each.stat().st_size for each in store.iterdir())
+    assert (kept["bytes"], kept["cap_bytes"]) == (size, 10_000_000)
+    assert kept["recorder"] == {"running": False, "pid": None}
+    assert kept["read_from"] == str(store)
+    assert [each["interval_s"] for each in kept["tiers"]] == [1, 10, 60, 3600]
+    begin = make.MONDAY * make.SECOND
+    assert kept["tiers"][0]["since_ns"] == begin - make.SECOND
+    gap = {"since_ns": begin + 99 * make.SECOND, "until_ns": begin + 199 * make.SECOND}
+    assert (kept["gaps"], kept["missing"]) == ([gap], [])
+    words = said(capsys, "--history", str(store))
+    assert "no recorder runs" in words
+    assert words.count("not recorded: ") == 1
+    with HistoryWriter(store, sync=False):
+        assert f"process {os.getpid()}" in said(capsys, "--history", str(store))
+
+
+def test_a_range_goes_through_a_file(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, made = str(tmp_path / "file"), str(tmp_path / "made")
+    since, until = (f"@{make.MONDAY + second}" for second in (10, 20))
+    said(capsys, "export", file, "--history", str(store), "--since", since, "--until", until)
+    said(capsys, "import", file, made)
+    for place in (file, made):
+        kept = json.loads(said(capsys, "--json", "--history", place))
+        assert kept["tiers"][0]["until_ns"] == (make.MONDAY + 19) * make.SECOND
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["bogus"], 2),
+        (["--bogus"], 2),
+        (["export"], 2),
+        (["export", "a", "--since", "nonsense"], 2),
+        (["export", "a", "--since", "@20", "--until", "@10"], 2),
+        (["import", "a"], 2),
+        (["import", "/nonexistent/a", "/nonexistent/b"], 1),
+        (["--history", "/nonexistent"], 1),
+        (["export", "/nonexistent/a", "--history", "/nonexistent"], 1),
+        (["--history", "/etc/passwd"], 1),
+        (["--history", "a\nb"], 1),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        ended: object = start.main(arguments)
+    except SystemExit as end:
+        ended = end.code
+    assert ended == status
+    written = capsys.readouterr()
+    assert written.err.count("\n") == 1
+    assert not written.out
