@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pbmon_client.options import Options
 from pbmon_client.present.row_lines import column_for
@@ -15,10 +15,14 @@ from pbmon_client.present.search import understand
 from pbmon_client.present.views import BY_NAME
 from pbmon_client.tui.app import App
 from pbmon_client.tui.feed.messages import SnapshotSource
+from pbmon_client.tui.feed.past import PastFeed
 from pbmon_client.tui.feed.receiver import DaemonFeed
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.names import Names
 from pbmon_client.tui.session.settings import Settings, SettingsError, default_path, load
+
+if TYPE_CHECKING:
+    from pbmon_client.history.source import PastSource
 
 
 def run(chosen: Options) -> str:
@@ -53,6 +57,16 @@ def run(chosen: Options) -> str:
 
 
 def _source(chosen: Options, priority: RenderPriority) -> SnapshotSource:
+    return PastFeed(_live(chosen, priority), _open_past, chosen.selection, priority)
+
+
+def _open_past() -> PastSource:
+    from pbmon_client.history.source import open_past  # noqa: PLC0415 - it loads numpy
+
+    return open_past()
+
+
+def _live(chosen: Options, priority: RenderPriority) -> SnapshotSource:
     if chosen.demo is None:
         return DaemonFeed(chosen.socket, chosen.selection, priority)
     from pbmon_client.tui.feed.demo import Demo  # noqa: PLC0415 - only this option needs it

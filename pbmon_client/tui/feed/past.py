@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pbmon_client.data import model
 from pbmon_client.data.users import user_name
-from pbmon_client.history.layout import LAYOUTS, PROCESSES, TOTALS
+from pbmon_client.history.layout import LAYOUTS, PROCESSES
 from pbmon_client.present.arrange import ViewQuery
 from pbmon_client.tui.feed.messages import (
     Crashed,
@@ -325,11 +325,12 @@ def _curves(source: PastSource, kept: _Kept, shown: PastShown, past: PastRequest
 
     host = rates(source.series(max(0, since), until, step), HISTORY)
     row = past.row
+    centre = CENTRE if past.until is None else None
     if row is None:
-        return PastCurves(host)
+        return PastCurves(host, centre=centre)
     where, table = dict(row.where), row.view.table
     of_row = rates(source.series(max(0, since), until, step, where, table), _names(row))
-    return PastCurves(host, row, of_row)
+    return PastCurves(host, row, of_row, centre)
 
 
 def _names(row: RowPast) -> tuple[str, ...]:

@@ -11,8 +11,17 @@ from typing import Any, Final
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.listing import RowKey
-from pbmon_client.present.views import CONNECTIONS, FILES, HOSTS, PROCESSES, PROGRAMS, TREE
-from pbmon_client.present.views import UNITS, USERS, View
+from pbmon_client.present.views import (
+    CONNECTIONS,
+    FILES,
+    HOSTS,
+    PROCESSES,
+    PROGRAMS,
+    TREE,
+    UNITS,
+    USERS,
+    View,
+)
 from pbmon_client.tui.session.curves import Sample, curve_names
 from pbmond.fields import HISTORY, IDENTITY
 
@@ -114,11 +123,7 @@ class PastCurves:
     of_host: Sequence[Sequence[Sample]] = ()
     row: RowPast | None = None
     of_row: Sequence[Sequence[Sample]] = ()
-
-    @property
-    def centre(self) -> int:
-        """The sample of the cursor."""
-        return CENTRE
+    centre: int | None = CENTRE  # None for a range, whose curves are those of the whole of it
 
     def host(self) -> list[list[Sample]]:
         """Return the curves of the host's totals; see ``Curves``."""
@@ -201,6 +206,15 @@ class PastScene:
         place = SPANS.index(self.span)
         self.span = SPANS[max(0, min(len(SPANS) - 1, place + by))]
         self._place()
+
+    def show_range(self) -> None:
+        """Let the timeline span the whole range that is marked."""
+        marked = self.range
+        if marked is not None:
+            begin, end = marked
+            self.span = next((span for span in SPANS if span > end - begin), SPANS[-1])
+            middle = begin + (end - begin) // 2
+            self.left = max(0, min(middle - self.span // 2, self.now - self.span))
 
     def switch_mark(self) -> None:
         """Begin a range at what is shown, or end the one there is."""
