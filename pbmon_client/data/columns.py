@@ -71,7 +71,9 @@ def _source(field: Field) -> ColumnSource:
 
 
 def _users(columns: Mapping[str, Any], user: UserName) -> Sequence[Any]:
-    return [None if uid == NO_UID else user(uid) for uid in columns["uid"]]
+    uids = columns["uid"]
+    names = {uid: None if uid == NO_UID else user(uid) for uid in set(uids)}
+    return [names[uid] for uid in uids]
 
 
 def _end(side: str, convert: Callable[[int, bytes, bytes | None], str | None]) -> ColumnSource:

@@ -1,7 +1,8 @@
 """Times and durations as people write them: 03:12, 2h ago, yesterday 14:00, 2026-11-25 03:12.
 
-Its own small grammar rather than a library: dateutil and dateparser guess where a text has several
-meanings, know no "the last time it was 03:12", and take longer to import than the client to start.
+Its own small grammar rather than a library. dateparser takes 23:59 for one that is yet to come, "3"
+and "may" for days of some month, and half a second for its first text; dateutil knows neither "2h
+ago" nor "yesterday", and takes "monday 8:00" for the next one.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pbmon_client.data.model import Rows, Selection, Snapshot
 from pbmon_client.output import jsonout
 from pbmon_client.present.arrange import ViewQuery
 from pbmon_client.present.completeness import report
+from pbmon_client.present.grouped import group_fields
 from pbmon_client.present.search import EVERYTHING, Search
 from pbmon_client.present.selected import selected
 from pbmon_client.present.views import BUSIEST, BY_NAME, VIEWS, View
@@ -158,7 +159,7 @@ def _add_groups(router: APIRouter, house: House) -> None:
     ) -> Response:
         """List groups of processes or connections, with the sums of their numbers."""
         grouping = BY_NAME[view]
-        names = groups.names_of(grouping)
+        names = group_fields(grouping)
         if asked.sort is not None and asked.sort not in names:
             raise ProblemError(400, f"sort is one of {', '.join(names)}", parameter="sort")
         expression = asked.expression

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import resource
@@ -33,6 +34,8 @@ _UNSENT_BYTES: Final = 131_072
 _GRACE_S: Final = 2
 #: Connections, the daemon's socket, and what Python keeps open.
 _DESCRIPTORS: Final = 2048
+#: New objects between two looks for cycles. A snapshot makes tens of thousands, and no cycle.
+_NEW_OBJECTS: Final = 50_000
 
 
 #: What uvicorn reports of peers that break the protocol; anybody can, and fill a log.
@@ -60,6 +63,8 @@ def run(chosen: WebOptions) -> None:
             secure=all(name.scheme == "https" for name in names),
         )
         config = _config(chosen, access, names)
+        gc.freeze()  # what is loaded stays
+        gc.set_threshold(_NEW_OBJECTS)
         _announce(chosen, names[0], token)
         try:
             uvicorn.Server(config).run(sockets=[listener])

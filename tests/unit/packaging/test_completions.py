@@ -82,9 +82,9 @@ class Zsh:
         os.write(self._ours, setup.encode())
         self._until("ready> ")
 
-    def _until(self, mark: str) -> str:
+    def _until(self, pattern: str) -> str:
         seen, end = "", time.monotonic() + patient(30)
-        while mark not in seen:
+        while not re.search(pattern, seen, re.DOTALL):
             assert time.monotonic() < end, seen
             if select.select([self._ours], [], [], 0.2)[0]:
                 seen += os.read(self._ours, 65536).decode(errors="replace")
@@ -93,9 +93,10 @@ class Zsh:
     def offers(self, line: str) -> set[str]:
         """Return the options in the list that zsh shows for a line."""
         os.write(self._ours, line.encode() + b"\x04")  # lists what could stand there
-        time_mark = f"end{len(line)}"
         os.write(self._ours, b"\x15" + f"echo e''nd{len(line)}\n".encode())
-        return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", self._until(time_mark)))
+        # Up to the next prompt: what is typed before it would be the terminal's to edit.
+        listed = self._until(f"end{len(line)}.*ready> ")
+        return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", listed))
 
     def close(self) -> None:
         """End the shell."""
