@@ -217,7 +217,7 @@ class App:
             interval_s=state.interval_s,
             query=state.query(),
             typed=None if state.typed is None else named(state.typed),
-            past=time_travel.request(state, flows=flows or process is not None),
+            past=time_travel.request(state, flows=flows or state.opened or state.settings.detail),
         )
 
     # --- keys -------------------------------------------------------------------------------------

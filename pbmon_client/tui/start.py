@@ -13,6 +13,7 @@ from pbmon_client.options import Options
 from pbmon_client.present.row_lines import column_for
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import BY_NAME
+from pbmon_client.tui import time_travel
 from pbmon_client.tui.app import App
 from pbmon_client.tui.feed.messages import SnapshotSource
 from pbmon_client.tui.feed.past import PastFeed
@@ -57,13 +58,14 @@ def run(chosen: Options) -> str:
 
 
 def _source(chosen: Options, priority: RenderPriority) -> SnapshotSource:
-    return PastFeed(_live(chosen, priority), _open_past, chosen.selection, priority)
+    def opened() -> PastSource:
+        from pbmon_client.history.source import PastError, open_past  # noqa: PLC0415 - loads numpy
 
+        if chosen.demo is not None:
+            raise PastError("what --demo plays has no past")
+        return open_past(None if chosen.past is None else chosen.past.history)
 
-def _open_past() -> PastSource:
-    from pbmon_client.history.source import open_past  # noqa: PLC0415 - it loads numpy
-
-    return open_past()
+    return PastFeed(_live(chosen, priority), opened, chosen.selection, priority)
 
 
 def _live(chosen: Options, priority: RenderPriority) -> SnapshotSource:
@@ -91,6 +93,11 @@ def apply(app: App, chosen: Options) -> None:
         state.position.view = BY_NAME[chosen.view]
     state.search = understand(chosen.filter_text or "")
     state.interval_s = chosen.interval_s
+    past = chosen.past
+    if past is not None and past.since is not None:
+        time_travel.go(state, past.since, past.now if past.until is None else past.until)
+    elif past is not None:
+        time_travel.go(state, past.now if past.at is None else past.at)
     selection = chosen.selection
     if selection.active:
         state.settings.active = True

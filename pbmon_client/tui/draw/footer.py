@@ -13,6 +13,7 @@ from pbmon_client.tui.session.state import State
 
 _PROMPT = " filter: "
 _TIME = " time: "
+_TYPED = 18  # cells that are left for it beside what it means
 
 
 def footer(
@@ -74,19 +75,23 @@ def _asking(state: State, typed: str, width: int) -> tuple[Line, int | None]:
         with suppress(ValueError):
             local = datetime.fromtimestamp(times.moment(typed, state.wall())).astimezone()
             words, role = f"{local:%a %d %b %Y %H:%M:%S}", "text"
-    return _line(_TIME, typed, state.cursor, [(role, clean(words))], width)
+    words = cell(clean(words), min(cells_of(words), max(0, width - len(_TIME) - _TYPED)))
+    return _line(_TIME, typed, state.cursor, [(role, words)], width)
 
 
 def _typing(state: State, count: str, width: int) -> tuple[Line, int | None]:
     typed = state.typed or ""
     error = state.search.error
-    right: Line = [("warn", f" {clean(error)} ")] if error else [("dim", f" matches:{count}")]
+    words = clean(error) if error else ""
+    right: Line = [("dim", f" matches:{count}")]
+    if words:
+        right = [("warn", cell(f" {words} ", min(cells_of(words) + 2, width // 2)))]
     return _line(_PROMPT, typed, state.cursor, right, width)
 
 
 def _line(prompt: str, typed: str, cursor: int, right: Line, width: int) -> tuple[Line, int | None]:
-    """Draw a line being typed; words on the ``right`` get at most half of the width."""
-    room = max(10, width - len(prompt) - min(line_cells(right), width // 2) - 1)
+    """Draw a line being typed, with words on its ``right``."""
+    room = max(10, width - len(prompt) - line_cells(right) - 1)
     # A long line is scrolled so that the cursor is visible.
     start = 0
     while cells_of(typed[start:cursor]) >= room:

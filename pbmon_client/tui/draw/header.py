@@ -25,6 +25,8 @@ _CURVES: Final = (
 _LONGEST_GRAPH: Final = 60
 _HOST_CELLS: Final = 24
 _JITTERY_S: Final = 0.8
+#: From this width on, the line of the past has room for how complete it is.
+_WITH_STATUS: Final = 40
 _SCOPES: Final = {"all": "every user", "own": "your processes only"}
 
 
@@ -112,12 +114,12 @@ def _past_title(state: State, past: PastScene, shown: PastShown, width: int) -> 
     snapshot = shown.snapshot
     role, word = status(snapshot)
     right: Line = [("past", " reading " if not past.answered else " ")]
-    if role != "good":
+    if role != "good" and width >= _WITH_STATUS:
         right += [(role, clean(word)), ("past", " ")]
     time = "nothing recorded " * shown.gap + timeline.when(shown)
     room = width - line_cells(right) - len("  PAST  ")
     if cells_of(time) > room:
-        time = timeline.short(shown)
+        time = timeline.short(shown, room)
     host = clean(snapshot.host)
     parts: list[tuple[int, Line]] = [
         (0, [("past", "PAST")]),

@@ -31,9 +31,10 @@ def when(shown: PastShown) -> str:
     return f"{begin:%a %d %b %H:%M:%S} to {end:{pattern}}"
 
 
-def short(shown: PastShown) -> str:
+def short(shown: PastShown, cells: int) -> str:
     """Write the same where there is little room."""
-    return f"{_local(shown.begin):%d %b %H:%M:%S}"
+    text = f"{_local(shown.begin):%d %b %H:%M:%S}"
+    return text if len(text) <= cells else text.rsplit(" ", 1)[-1]
 
 
 def ago(state: State, shown: PastShown) -> str:

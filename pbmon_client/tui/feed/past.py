@@ -51,6 +51,8 @@ _JOIN_S: Final = 2.0
 _REFRESH_S: Final = 1.0
 #: Where ticks are longer than a second, so many seconds are tried for the one before.
 _TRIES: Final = 120
+#: Of the curves of a range, so many are in it: as many as a narrow screen shows.
+_RANGE_SAMPLES: Final = 16
 
 
 class PastFeed:
@@ -152,7 +154,7 @@ class _Reader:
     def _forget(self) -> None:
         self._source: PastSource | None = None
         self._refreshed_s = -_REFRESH_S
-        self._kept: _Kept | None = None
+        self._kept: _Bounds | None = None
         self._what: tuple[object, ...] = ()
         self._query: ViewQuery | None = None
         self._shown: PastShown | None = None
@@ -161,8 +163,13 @@ class _Reader:
 
     def read(self, request: FeedRequest, past: PastRequest) -> None:
         """Read what changed since the last request, until there is a newer one."""
-        from pbmon_client.history.source import PastError  # noqa: PLC0415 - it loads numpy
-
+        try:
+            from pbmon_client.history.source import PastError  # noqa: PLC0415 - it loads numpy
+        except ModuleNotFoundError as error:
+            if error.name != "numpy":
+                raise
+            self._put(PastFailed("the past needs numpy: install python3-numpy, with pip numpy"))
+            return
         try:
             self._read(request, past)
         except (PastError, OSError) as error:
@@ -195,7 +202,7 @@ class _Reader:
             self._curves = curves
             self._put(PastCurvesReady(_curves(source, kept, shown, past)))
 
-    def _newest(self) -> tuple[PastSource, _Kept | None]:
+    def _newest(self) -> tuple[PastSource, _Bounds | None]:
         """Return the source, and what it has by now."""
         if self._source is None:
             self._source = self._open()
@@ -204,7 +211,7 @@ class _Reader:
         else:
             return self._source, self._kept
         self._refreshed_s = time.monotonic()
-        self._kept = _kept(self._source)
+        self._kept = _bounds_of(self._source)
         return self._source, self._kept
 
 
@@ -212,7 +219,7 @@ def _words(error: OSError) -> str:
     return f"cannot read the history any more: {error.strerror or error}"
 
 
-class _Kept(NamedTuple):
+class _Bounds(NamedTuple):
     """The first and the last second of what is kept, and the (begin, end) of its gaps."""
 
     oldest: int
@@ -220,7 +227,7 @@ class _Kept(NamedTuple):
     gaps: tuple[tuple[int, int], ...]
 
 
-def _kept(source: PastSource) -> _Kept | None:
+def _bounds_of(source: PastSource) -> _Bounds | None:
     kept = source.kept()
     spans = [tier.span for tier in kept.tiers if tier.span is not None]
     if not spans:
@@ -229,14 +236,14 @@ def _kept(source: PastSource) -> _Kept | None:
     newest = (max(span.until_ns for span in spans) - 1) // _SECOND
     # A second belongs to the interval that ends in it.
     gaps = [(gap.since_ns // _SECOND + 1, gap.until_ns // _SECOND + 1) for gap in kept.gaps]
-    return _Kept(oldest, max(oldest, newest), tuple(gaps))
+    return _Bounds(oldest, max(oldest, newest), tuple(gaps))
 
 
 # --- what moved -----------------------------------------------------------------------------------
 
 
 def _shown(
-    source: PastSource, kept: _Kept, past: PastRequest, selection: model.Selection
+    source: PastSource, kept: _Bounds, past: PastRequest, selection: model.Selection
 ) -> tuple[PastShown, bool]:
     """Return what moved at that time, and whether that is elsewhere than was asked for."""
     at = max(kept.oldest, min(past.at, kept.newest))
@@ -262,7 +269,7 @@ def _shown(
     return PastShown(snapshot, begin, end, width, gap=bool(around)), moved
 
 
-def _interval(source: PastSource, kept: _Kept, at: int, past: PastRequest) -> Message:
+def _interval(source: PastSource, kept: _Bounds, at: int, past: PastRequest) -> Message:
     """Return the interval with a time in it, or of a step, the next one in its direction.
 
     An interval is kept by the second in which it ends, so several times may be of the same one.
@@ -290,7 +297,7 @@ def _bounds(message: Message) -> tuple[int, int]:
 # --- timeline and curves --------------------------------------------------------------------------
 
 
-def _timeline(source: PastSource, kept: _Kept, past: PastRequest) -> Timeline:
+def _timeline(source: PastSource, kept: _Bounds, past: PastRequest) -> Timeline:
     """Read the bytes of what is kept of the timeline's span."""
     begin, end = max(past.left, kept.oldest), min(past.left + past.span, kept.newest + 1)
     if begin >= end:
@@ -305,13 +312,13 @@ def _timeline(source: PastSource, kept: _Kept, past: PastRequest) -> Timeline:
     return Timeline(first, series.step, tuple(rates), kept.gaps, kept.oldest, kept.newest)
 
 
-def _curves(source: PastSource, kept: _Kept, shown: PastShown, past: PastRequest) -> PastCurves:
+def _curves(source: PastSource, kept: _Bounds, shown: PastShown, past: PastRequest) -> PastCurves:
     """Read the curves around the cursor; of a range, those of the range."""
     step = shown.width
     since = shown.begin - CENTRE * step
-    if past.until is not None:
-        step = max(1, -(-shown.width // (2 * CENTRE)))
-        since = shown.begin
+    if past.until is not None:  # the whole of it, and what was around
+        step = max(1, -(-shown.width // _RANGE_SAMPLES))
+        since = (shown.begin + shown.end) // 2 - CENTRE * step
     elif shown.gap:
         since = past.at - CENTRE * step
     until = since + (2 * CENTRE + 1) * step
@@ -325,19 +332,18 @@ def _curves(source: PastSource, kept: _Kept, shown: PastShown, past: PastRequest
 
     host = rates(source.series(max(0, since), until, step), HISTORY)
     row = past.row
-    centre = CENTRE if past.until is None else None
     if row is None:
-        return PastCurves(host, centre=centre)
+        return PastCurves(host)
     where, table = dict(row.where), row.view.table
     of_row = rates(source.series(max(0, since), until, step, where, table), _names(row))
-    return PastCurves(host, row, of_row, centre)
+    return PastCurves(host, row, of_row)
 
 
 def _names(row: RowPast) -> tuple[str, ...]:
     return curve_names(row.view.table)
 
 
-def _row_at(series: Series, at: int, kept: _Kept) -> int | None:
+def _row_at(series: Series, at: int, kept: _Bounds) -> int | None:
     """Return the step of a series at a time; None where nothing was recorded."""
     if not kept.oldest <= at <= kept.newest or any(a <= at < b for a, b in kept.gaps):
         return None

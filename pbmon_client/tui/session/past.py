@@ -123,7 +123,7 @@ class PastCurves:
     of_host: Sequence[Sequence[Sample]] = ()
     row: RowPast | None = None
     of_row: Sequence[Sequence[Sample]] = ()
-    centre: int | None = CENTRE  # None for a range, whose curves are those of the whole of it
+    centre: int = CENTRE
 
     def host(self) -> list[list[Sample]]:
         """Return the curves of the host's totals; see ``Curves``."""
@@ -156,6 +156,7 @@ class PastScene:
     answered: bool = False
     timeline: Timeline | None = None
     curves: PastCurves = field(default_factory=PastCurves)
+    _read: tuple[object, ...] = ()  # what ``shown`` answers
 
     def __post_init__(self) -> None:
         self._place()
@@ -189,9 +190,11 @@ class PastScene:
         if shown is None or not self.answered or self.mark is not None:
             self.go(self.at + count * self.width)
         elif count > 0:
-            self.go(shown.end + (count - 1) * self.width, after=shown.end)
+            after = shown.end + (count - 1) * self.width
+            self.go(after, after=after)
         else:
-            self.go(shown.begin - 1 + (count + 1) * self.width, before=shown.begin)
+            before = shown.begin + (count + 1) * self.width
+            self.go(before - 1, before=before)
 
     def scrub(self, count: int, cells: int) -> None:
         """Move by so many cells of the timeline, or at least by so many intervals."""
@@ -232,7 +235,7 @@ class PastScene:
         """Say what is to be read."""
         marked = self.range
         begin, until = (self.at, None) if marked is None else marked
-        return PastRequest(
+        made = PastRequest(
             at=begin,
             until=until,
             width=int(interval_s) if interval_s and interval_s >= 1 else None,
@@ -244,10 +247,13 @@ class PastScene:
             step=max(1, -(-self.span // max(_FEWEST_CELLS, cells))),
             row=row,
         )
+        self.answered = self._read == made.what
+        return made
 
     def take(self, request: PastRequest, shown: PastShown) -> None:
         """Show what was read."""
         self.shown = shown
+        self._read = request.what
         if request.until is None:
             self.width = shown.width
         wanted = self.range or (self.at, None)
