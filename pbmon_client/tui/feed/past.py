@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pbmon_client.data import model
 from pbmon_client.data.users import user_name
 from pbmon_client.history.layout import LAYOUTS, PROCESSES
-from pbmon_client.present.arrange import ViewQuery
+from pbmon_client.present.arrange import ViewQuery, arrange
 from pbmon_client.tui.feed.messages import (
     Crashed,
     FeedRequest,
@@ -26,7 +26,7 @@ from pbmon_client.tui.feed.messages import (
     SnapshotSource,
     TimelineReady,
 )
-from pbmon_client.tui.feed.prefetch import prepared
+from pbmon_client.tui.feed.prefetch import prepare_view
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.session.curves import Sample, curve_names
 from pbmon_client.tui.session.past import (
@@ -189,8 +189,12 @@ class _Reader:
             if shown is None or past.what != self._what:
                 shown, moved = _shown(source, kept, past, self._selection)
             self._shown, self._what, self._query = shown, past.what, request.query
-            ready = prepared(shown.snapshot, request, self._priority.yield_to_screen)
-            if not self._put(PastReady(past, shown, ready.query, ready.rows, moved=moved)):
+            rows = None
+            if request.query is not None:
+                pause = self._priority.yield_to_screen
+                prepare_view(shown.snapshot, request.query, request.typed, pause)
+                rows = arrange(shown.snapshot, request.query)
+            if not self._put(PastReady(past, shown, request.query, rows, moved=moved)):
                 return
         line = (*past.line, kept)
         if line != self._line:
