@@ -21,10 +21,12 @@ from pbmon_client.data import model
 from pbmon_client.history.layout import LAYOUTS, PROCESSES
 from pbmon_client.history.source import PastSource, open_past
 from pbmon_client.history.writer import HistoryWriter
+from pbmon_client.options import parse
 from pbmon_client.tui.draw import timeline
 from pbmon_client.tui.feed.messages import PastReady
 from pbmon_client.tui.feed.past import PastFeed
 from pbmon_client.tui.session.past import PastScene
+from pbmon_client.tui.start import apply
 from pbmon_client.tui.time_travel import understand
 from tests import past_host
 
@@ -501,3 +503,20 @@ def test_an_answer_that_comes_late_does_not_move_the_cursor(start: Start) -> Non
     driver.app.receive(late, driver.now_s)
     assert not past.answered
     assert past.cursor == BEGIN + 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--at", "@1789949000"], "00:03:20"),
+        (["--since", "@1789948860", "--until", "@1789948870"], "00:01:00 to 00:01:10"),
+    ],
+)
+def test_the_command_line_opens_the_interface_in_the_past(
+    start: Start, arguments: list[str], shown: str
+) -> None:
+    driver = start()
+    apply(driver.app, parse(arguments))
+    driver.settle()
+    assert driver.lines()[0].startswith(" PAST")
+    assert shown in driver.lines()[0]
