@@ -60,7 +60,7 @@ _pbmon_client() {
 _pbmon_client_web() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-        --unix | --tls-cert | --tls-key | --token-file | --socket)
+        --unix | --tls-cert | --tls-key | --token-file | --socket | --history)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -69,7 +69,7 @@ _pbmon_client_web() {
         *)
             choices='
                 --listen --unix --tls-cert --tls-key --origin --behind-proxy --root-path
-                --metrics-top --metrics-programs --token-file --open --socket --help
+                --metrics-top --metrics-programs --token-file --open --socket --history --help
             '
             ;;
     esac

@@ -65,6 +65,7 @@ complete -c pbmon-client -n "$web" -l metrics-programs -d 'series of programs, b
 complete -c pbmon-client -n "$web" -l token-file -r -F -d 'take the token from FILE, which only its owner may use'
 complete -c pbmon-client -n "$web" -l open -d 'open a browser'
 complete -c pbmon-client -n "$web" -l socket -r -F -d 'the daemon\'s socket'
+complete -c pbmon-client -n "$web" -l history -r -F -d 'what to read the past from'
 complete -c pbmon-client -n "$web" -s h -l help -d 'show this help and exit'
 complete -c pbmon-client -n "$export" -l otlp -x -d 'the receiver'
 complete -c pbmon-client -n "$export" -l interval -x -d 'how often to push'

@@ -22,6 +22,7 @@ from pbmon_client.web import origins
 from pbmon_client.web.access import Access, TokenError, new_token, token_of
 from pbmon_client.web.app import guarded
 from pbmon_client.web.feed import SnapshotFeed
+from pbmon_client.web.house import House
 from pbmon_client.web.options import WebOptions
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.transport import HttpConnection, WebSocketConnection
@@ -78,8 +79,9 @@ def _config(chosen: WebOptions, access: Access, names: tuple[Origin, ...]) -> uv
         lambda record: not record.getMessage().startswith(_BROKEN)
     )
     certificate, key = chosen.tls or (None, None)
+    house = House(SnapshotFeed(chosen.socket), chosen.history)
     return uvicorn.Config(
-        guarded(SnapshotFeed(chosen.socket), access, names, chosen.root_path, chosen.metering),
+        guarded(house, access, names, chosen.root_path, chosen.metering),
         http=HttpConnection,
         ws=WebSocketConnection,
         ws_max_size=MOST_BYTES,
