@@ -88,14 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: options.Options) -> None:
-    if chosen.past is not None:
-        _print_past(chosen, chosen.past)
-        return
     if chosen.output == "screen" and _is_screen():
         from pbmon_client.tui import start  # noqa: PLC0415 - loads more than all the rest
 
         if failure := start.run(chosen):
             raise _FailureError(failure)
+        return
+    if chosen.past is not None:
+        _print_past(chosen, chosen.past)
         return
     if chosen.demo is not None:
         _print_demo(chosen)
@@ -152,8 +152,6 @@ def _print_demo(chosen: options.Options) -> None:
 
 def _print_past(chosen: options.Options, asked: PastOptions) -> None:
     """Print what was asked of the past."""
-    if chosen.output == "screen" and _is_screen():
-        raise _FailureError("the interface does not show the past; --once prints it")
     if asked.at is None and asked.since is None:
         raise _FailureError("--history: say which time with --at or --since")
     try:

@@ -39,7 +39,7 @@ _LONGEST: Final = 4096  # characters looked at to fill a line; a name may have a
 _ASCII: Final = str.maketrans(
     {
         **dict(zip("▁▂▃▄▅▆▇█", "__..--=#", strict=True)),
-        **dict(zip("…─│┌┐└┘├▲▼·•→←↑↓", "~-|++++|^v.*><^v", strict=True)),
+        **dict(zip("…─│┃╵┌┐└┘├▲▼·•→←↑↓", "~-|!'++++|^v.*><^v", strict=True)),
         TIMES: "x",
         DASH: "-",
         CRUMB: ">",

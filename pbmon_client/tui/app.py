@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,12 +12,19 @@ from pbmon_client.present.listing import RowKey
 from pbmon_client.present.search import named, understand
 from pbmon_client.present.view_columns import NameOf, ServiceOf
 from pbmon_client.present.views import BY_NAME
-from pbmon_client.tui import actions
+from pbmon_client.tui import actions, time_travel
 from pbmon_client.tui.draw import popups, screen
 from pbmon_client.tui.draw.grid import Hit
 from pbmon_client.tui.draw.header import open_warnings
-from pbmon_client.tui.feed.messages import Crashed, Failed, FeedRequest, News, SnapshotReady
-from pbmon_client.tui.session.keys import ACTIONS
+from pbmon_client.tui.feed.messages import (
+    Crashed,
+    Failed,
+    FeedRequest,
+    News,
+    PastNews,
+    SnapshotReady,
+)
+from pbmon_client.tui.session.keys import ACTIONS, PAST_ACTIONS
 from pbmon_client.tui.session.settings import Settings
 from pbmon_client.tui.session.state import Frozen, ProcessDetail, State, begin
 from pbmon_client.tui.typing_line import edit
@@ -66,16 +75,19 @@ class App:
         name_of: NameOf | None = None,
         service_of: ServiceOf | None = None,
         ascii_only: bool = False,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.state: Final[State] = begin(settings)
         self.state.name_of = name_of
         self.state.service_of = service_of
         self.state.ascii_only = ascii_only
+        self.state.wall = wall
         self._popup: popups.Popup | None = None
         self._hits: list[Hit] = []
         self._clicked: tuple[float, RowKey] | None = None
         self._before_typing = ""
         self._typed_unread = False  # typed text that was not parsed yet
+        self._dragging = False  # the button was pressed on the timeline
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -92,13 +104,16 @@ class App:
                 state.frozen = replace(state.frozen, detail=news)
         elif isinstance(news, SnapshotReady):
             self._show(news, now_s)
+        elif isinstance(news, PastNews):
+            self._say(time_travel.receive(state, news), now_s)
         else:
             state.silence = news.words
         return []
 
     def _show(self, news: SnapshotReady, now_s: float) -> None:
         state = self.state
-        if state.newest and state.newest.message.epoch != news.snapshot.message.epoch:
+        restarted = state.newest and state.newest.message.epoch != news.snapshot.message.epoch
+        if restarted and state.past is None:
             self.notify("the daemon restarted: its counters start from zero", now_s)
         state.newest = news.snapshot
         state.received_s = now_s
@@ -113,8 +128,12 @@ class App:
             return self._popup_key(key)
         if self.state.typed is not None and self._typing_key(key):
             return []
+        if self.state.asked is not None and time_travel.typing_key(self.state, key):
+            return []
         self._read_typed()  # keys typed together act on the result of those before them
         action = ACTIONS.get(key)
+        if self.state.past is not None:
+            action = PAST_ACTIONS.get(key, action)
         return [] if action is None else self._act(action, now_s)
 
     def click(self, x: int, y: int, now_s: float) -> None:
@@ -128,12 +147,24 @@ class App:
             return
         if hit.what == "view":
             self.state.show_view(BY_NAME[str(hit.value)])
+        elif hit.what == "time":
+            self._dragging = True
+            time_travel.click(self.state, x)
         elif hit.what == "sort":
             actions.sort_by(self.state, str(hit.value))
         elif actions.select(self.state, hit.value):
             before, self._clicked = self._clicked, (now_s, hit.value)
             if before and before[1] == hit.value and now_s - before[0] <= _DOUBLE_CLICK_S:
                 actions.open_row(self.state)
+
+    def drag(self, x: int) -> None:
+        """Take a move of the mouse with its button pressed, which scrubs the timeline."""
+        if self._dragging and self._popup is None:
+            time_travel.click(self.state, x)
+
+    def release(self) -> None:
+        """Take the end of a drag."""
+        self._dragging = False
 
     def wheel(self, direction: int) -> None:
         """Take one step of the wheel: -1 is up."""
@@ -147,6 +178,10 @@ class App:
         """Show a line at the bottom for a while."""
         self.state.notice = text
         self.state.notice_until_s = now_s + _NOTICE_S
+
+    def _say(self, words: str, now_s: float) -> None:
+        if words:
+            self.notify(words, now_s)
 
     # --- drawing ----------------------------------------------------------------------------------
 
@@ -163,6 +198,8 @@ class App:
         if state.notice and now_s >= state.notice_until_s:
             state.notice = ""
             return True
+        if state.past is not None:  # how long ago it is
+            return True
         return state.frozen is not None or state.stale_s(now_s) is not None
 
     def request(self) -> FeedRequest:
@@ -170,7 +207,7 @@ class App:
         self._read_typed()
         state = self.state
         process = None
-        if state.opened or state.settings.detail:
+        if state.past_shown is None and (state.opened or state.settings.detail):
             process = state.selected_process()
         grouped = state.position.view.grouping is not None and state.settings.detail
         flows = state.needs_flows or grouped
@@ -180,6 +217,7 @@ class App:
             interval_s=state.interval_s,
             query=state.query(),
             typed=None if state.typed is None else named(state.typed),
+            past=time_travel.request(state, flows=flows or state.opened or state.settings.detail),
         )
 
     # --- keys -------------------------------------------------------------------------------------
@@ -188,6 +226,10 @@ class App:
         change = actions.ACTIONS.get(action)
         if change is not None:
             change(self.state)
+            return []
+        words = time_travel.act(self.state, action)
+        if words is not None:
+            self._say(words, now_s)
             return []
         if action == "quit":
             return [Quit()]

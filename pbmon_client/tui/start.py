@@ -7,18 +7,23 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pbmon_client.options import Options
 from pbmon_client.present.row_lines import column_for
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import BY_NAME
+from pbmon_client.tui import time_travel
 from pbmon_client.tui.app import App
 from pbmon_client.tui.feed.messages import SnapshotSource
+from pbmon_client.tui.feed.past import PastFeed
 from pbmon_client.tui.feed.receiver import DaemonFeed
 from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.names import Names
 from pbmon_client.tui.session.settings import Settings, SettingsError, default_path, load
+
+if TYPE_CHECKING:
+    from pbmon_client.history.source import PastSource
 
 
 def run(chosen: Options) -> str:
@@ -53,6 +58,17 @@ def run(chosen: Options) -> str:
 
 
 def _source(chosen: Options, priority: RenderPriority) -> SnapshotSource:
+    def opened() -> PastSource:
+        from pbmon_client.history.source import PastError, open_past  # noqa: PLC0415 - loads numpy
+
+        if chosen.demo is not None:
+            raise PastError("what --demo plays has no past")
+        return open_past(None if chosen.past is None else chosen.past.history)
+
+    return PastFeed(_live(chosen, priority), opened, chosen.selection, priority)
+
+
+def _live(chosen: Options, priority: RenderPriority) -> SnapshotSource:
     if chosen.demo is None:
         return DaemonFeed(chosen.socket, chosen.selection, priority)
     from pbmon_client.tui.feed.demo import Demo  # noqa: PLC0415 - only this option needs it
@@ -77,6 +93,11 @@ def apply(app: App, chosen: Options) -> None:
         state.position.view = BY_NAME[chosen.view]
     state.search = understand(chosen.filter_text or "")
     state.interval_s = chosen.interval_s
+    past = chosen.past
+    if past is not None and past.since is not None:
+        time_travel.go(state, past.since, past.now if past.until is None else past.until)
+    elif past is not None:
+        time_travel.go(state, past.now if past.at is None else past.at)
     selection = chosen.selection
     if selection.active:
         state.settings.active = True

@@ -118,10 +118,14 @@ class Window(urwid.Widget):
         row: int,
         focus: bool,  # noqa: ARG002, FBT001
     ) -> bool:
-        """Hand over a click or a step of the wheel."""
-        if event != "mouse press":
+        """Hand over a click, a drag, or a step of the wheel."""
+        if event == "mouse drag":
+            self._app.drag(col)
+        elif event == "mouse release":
+            self._app.release()
+        elif event != "mouse press":
             return False
-        if button in _WHEEL:
+        elif button in _WHEEL:
             self._app.wheel(_WHEEL[button])
         elif button == 1:
             self._app.click(col, row, self._clock())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import select
 import sys
 import tempfile
 import time
@@ -20,8 +21,14 @@ from typing import Any
 import numpy as np
 from history_host import Host
 
+from pbmon_client.data.model import Selection
 from pbmon_client.history.past import Past
 from pbmon_client.history.writer import HistoryWriter
+from pbmon_client.tui import time_travel
+from pbmon_client.tui.app import App
+from pbmon_client.tui.feed.messages import FeedRequest, MailboxSource
+from pbmon_client.tui.feed.past import PastFeed
+from pbmon_client.tui.session.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -97,8 +104,51 @@ def main() -> None:
         timed("a frame of 10 s", directory, lambda p: p.frame(middle))
         timed("a frame of 1 s", directory, lambda p: p.frame(end - 4000))
         timed("what is kept", directory, lambda p: p.kept())
+        print_steps(directory, {"of 1 s": end - 4000, "of 10 s": middle})
         _began, costs = recorded(Path(name) / "build", Host(build=True), options.build_minutes * 60)
         print(f"\nbuild server: a tick costs {np.mean(costs) * 1e3:.2f} ms of CPU")
+
+
+class Present(MailboxSource):
+    """A present in which nothing happens."""
+
+    def request(self, request: FeedRequest) -> None:
+        """Need nothing."""
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        self._mailbox.close()
+
+
+def steps(directory: Path, at: int, key: str = "]", times: int = 30) -> list[float]:
+    """Return the seconds from a key press to the drawn step, in the terminal interface."""
+    app = App(Settings(), wall=lambda: float(at + DAY))
+    feed = PastFeed(Present(), lambda: Past(directory), Selection())
+    time_travel.go(app.state, at)
+    costs = []
+    for number in range(times + 1):
+        start = time.perf_counter()
+        if number:
+            app.key(key, start)
+        app.draw(200, 50, start)
+        feed.request(app.request())
+        before = app.state.past_shown
+        while app.state.past_shown is before:
+            select.select([feed.fd], [], [])
+            for news in feed.news():
+                app.receive(news, start)
+        app.draw(200, 50, start)
+        costs.append(time.perf_counter() - start)
+    feed.close()
+    return sorted(costs[1:])  # the first opens the store
+
+
+def print_steps(directory: Path, places: dict[str, int]) -> None:
+    """Print how long a step of the terminal interface takes, in Markdown."""
+    print("\n| step of the interface, 200 x 50 | median, ms | longest of 30, ms |\n|---|---:|---:|")
+    for name, at in places.items():
+        costs = steps(directory, at)
+        print(f"| {name} | {costs[len(costs) // 2] * 1e3:.1f} | {costs[-1] * 1e3:.1f} |")
 
 
 def rss() -> float:

@@ -13,7 +13,7 @@ from pbmon_client.present.listing import RowKey
 from pbmon_client.present.views import PROCESSES, View
 from pbmon_client.tui.draw.facts import facts, listed
 from pbmon_client.tui.draw.flow_list import flow_list
-from pbmon_client.tui.draw.graphs import area, peak, spark
+from pbmon_client.tui.draw.graphs import area, around, marked, peak, spark_line
 from pbmon_client.tui.session.curves import Sample, curve_names
 from pbmon_client.tui.session.state import State
 from pbmond.fields import FIELDS
@@ -123,7 +123,7 @@ def _rule(title: str, width: int) -> Line:
 
 
 def _now(curve: Sequence[Sample], about: Subject, name: str) -> Sample:
-    value = about.value(name)
+    value = about.value(name)  # a row always has it, a group perhaps not
     return value if value is not None else (curve[-1] if curve else None)
 
 
@@ -146,7 +146,8 @@ def _small(about: Subject, state: State, width: int) -> list[Line]:
             words = FIELDS[name].title
             number = state.units.write(_now(curve, about, name)).rjust(state.units.cells)
             run: Line = [("dim", f"{words:<11}"), ("text", number + " ")]
-            line += fill([*run, (_role(name), spark(curve, max(0, half - label), top))], half)
+            graph = spark_line(curve, state.curves.centre, max(0, half - label), top, _role(name))
+            line += fill([*run, *graph], half)
         lines.append(fill(line, width))
     return lines
 
@@ -161,9 +162,10 @@ def _large(about: Subject, state: State, width: int, height: int) -> list[Line]:
     for at, (name, curve) in enumerate(zip(names, about.curves, strict=True)):
         pair = about.curves[at - at % 2 : at - at % 2 + 2]
         lines[0].extend(fill(_label(about, state, name, curve, cells), each))
-        drawn = area(curve, cells, rows, peak(*pair), ascii_only=state.ascii_only)
+        shown, cursor = around(curve, state.curves.centre, cells)
+        drawn = area(shown, cells, rows, peak(*pair), ascii_only=state.ascii_only)
         for line, text in zip(lines[1:], drawn, strict=True):
-            line.extend(fill([(_role(name), text)], each))
+            line.extend(fill(marked(_role(name), text, cursor), each))
     return [fill(line, width) for line in lines]
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
+
+from pbmon_client.data import times
 from pbmon_client.present.arrange import Arranged
 from pbmon_client.present.cells import Line, cell, cells_of, clean, line_cells, spread
 from pbmon_client.tui.session.keys import Scene, hints
 from pbmon_client.tui.session.state import State
 
 _PROMPT = " filter: "
+_TIME = " time: "
+_TYPED = 18  # cells that are left for it beside what it means
 
 
 def footer(
@@ -17,6 +23,8 @@ def footer(
     count = _count(rows)
     if state.typed is not None:
         return _typing(state, count, width)
+    if state.asked is not None:
+        return _asking(state, state.asked, width)
     if state.notice and now_s < state.notice_until_s:
         words = cell(f" {clean(state.notice)}", max(0, width - len(count)))
         return spread([("warn", words)], [("dim", count)], width), None
@@ -34,6 +42,9 @@ def footer(
 
 def _hints(state: State) -> list[tuple[str, str]]:
     found = hints(_scene(state))
+    if state.past_shown is not None:
+        past = hints("past")
+        return past + [each for each in found if each not in past and each[1] != "pause"]
     if state.frozen is None:
         return found
     return [(key, "resume" if word == "pause" else word) for key, word in found]
@@ -56,15 +67,35 @@ def _count(rows: Arranged | None) -> str:
     return " 1 row " if shown == 1 else f" {shown:,} rows "
 
 
+def _asking(state: State, typed: str, width: int) -> tuple[Line, int | None]:
+    """Draw the line in which a time is typed, with what it means."""
+    words, role = state.asked_problem, "warn"
+    if not words:
+        words, role = f"times: {times.FORMS}", "dim"
+        with suppress(ValueError):
+            local = datetime.fromtimestamp(times.moment(typed, state.wall())).astimezone()
+            words, role = f"{local:%a %d %b %Y %H:%M:%S}", "text"
+    words = cell(clean(words), min(cells_of(words), max(0, width - len(_TIME) - _TYPED)))
+    return _line(_TIME, typed, state.cursor, [(role, words)], width)
+
+
 def _typing(state: State, count: str, width: int) -> tuple[Line, int | None]:
     typed = state.typed or ""
     error = state.search.error
-    right: Line = [("warn", f" {clean(error)} ")] if error else [("dim", f" matches:{count}")]
-    room = max(10, width - len(_PROMPT) - min(line_cells(right), width // 2) - 1)
+    words = clean(error) if error else ""
+    right: Line = [("dim", f" matches:{count}")]
+    if words:
+        right = [("warn", cell(f" {words} ", min(cells_of(words) + 2, width // 2)))]
+    return _line(_PROMPT, typed, state.cursor, right, width)
+
+
+def _line(prompt: str, typed: str, cursor: int, right: Line, width: int) -> tuple[Line, int | None]:
+    """Draw a line being typed, with words on its ``right``."""
+    room = max(10, width - len(prompt) - line_cells(right) - 1)
     # A long line is scrolled so that the cursor is visible.
     start = 0
-    while cells_of(typed[start : state.cursor]) >= room:
+    while cells_of(typed[start:cursor]) >= room:
         start += 1
     shown = cell(clean(typed[start:]), room)
-    at = len(_PROMPT) + cells_of(typed[start : state.cursor])
-    return spread([("key", _PROMPT), ("input", shown)], right, width), min(at, width - 1)
+    at = len(prompt) + cells_of(typed[start:cursor])
+    return spread([("key", prompt), ("input", shown)], right, width), min(at, width - 1)

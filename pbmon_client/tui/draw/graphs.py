@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from pbmon_client.present.cells import Line
 from pbmon_client.tui.session.curves import Sample
 
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -25,6 +26,36 @@ def spark(samples: Sequence[Sample], cells: int, top: float) -> str:
     shown = samples[-cells:] if cells > 0 else ()
     text = "".join(_block(value, top) for value in shown)
     return text.rjust(cells)
+
+
+def around(
+    samples: Sequence[Sample], centre: int | None, count: int
+) -> tuple[Sequence[Sample], int | None]:
+    """Return ``count`` samples with the one at ``centre`` in their middle, and where that is then.
+
+    Without a centre, all of them.
+    """
+    if centre is None or count <= 0:
+        return samples, None
+    start = max(0, min(centre - count // 2, len(samples) - count))
+    return samples[start : start + count], centre - start
+
+
+def marked(role: str, text: str, at: int | None) -> Line:
+    """Return a line of a graph whose cell ``at`` is the cursor's; None marks none."""
+    if at is None or not 0 <= at < len(text):
+        return [(role, text)]
+    runs = [(role, text[:at]), ("cursor", text[at]), (role, text[at + 1 :])]
+    return [run for run in runs if run[1]]
+
+
+def spark_line(
+    samples: Sequence[Sample], centre: int | None, cells: int, top: float, role: str
+) -> Line:
+    """Draw one line around a centre, or, without one, up to the newest sample."""
+    shown, at = around(samples, centre, cells)
+    text = spark(shown, cells, top)
+    return marked(role, text, None if at is None else at + len(text) - len(shown))
 
 
 def _block(value: Sample, top: float) -> str:

@@ -16,7 +16,10 @@ from pbmon_client.tui.session.state import State
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A place on the screen that can be clicked: a "view" or "sort" by name, a "row" by key."""
+    """A place on the screen that can be clicked: a "view" or "sort" by name, a "row" by key.
+
+    Or the "time"line, where the cell says what is meant.
+    """
 
     line: int
     start: int
@@ -107,6 +110,8 @@ def body(
 def _nothing(state: State, rows: Arranged, width: int, room: int) -> list[Line]:
     if state.search.text or state.position.within:
         words = f"none of {rows.count} rows match"
+    elif state.past_shown is not None:
+        words = "nothing was recorded" if state.past_shown.gap else "nothing moved"
     elif state.settings.active:
         words = "nothing is moving (o shows idle rows)"
     else:

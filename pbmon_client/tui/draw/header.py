@@ -11,8 +11,10 @@ from pbmon_client.present.cells import Line, cell, cells_of, clean, fill, line_c
 from pbmon_client.present.completeness import Notice, status, warnings
 from pbmon_client.present.numbers import clock, duration
 from pbmon_client.present.views import BUSIEST
-from pbmon_client.tui.draw.graphs import peak, spark
+from pbmon_client.tui.draw import timeline
+from pbmon_client.tui.draw.graphs import peak, spark_line
 from pbmon_client.tui.session.curves import Sample
+from pbmon_client.tui.session.past import PastScene, PastShown
 from pbmon_client.tui.session.state import State
 from pbmond.fields import HISTORY
 
@@ -23,11 +25,13 @@ _CURVES: Final = (
 _LONGEST_GRAPH: Final = 60
 _HOST_CELLS: Final = 24
 _JITTERY_S: Final = 0.8
+#: From this width on, the line of the past has room for how complete it is.
+_WITH_STATUS: Final = 40
 _SCOPES: Final = {"all": "every user", "own": "your processes only"}
 
 
 def header(state: State, width: int, now_s: float, *, graphs: bool) -> list[Line]:
-    """Draw the top lines: two, or with ``graphs`` four."""
+    """Draw the top lines of the present: two, or with ``graphs`` four."""
     lines = [_title(state, width, now_s)]
     snapshot = state.snapshot
     if snapshot is None:
@@ -37,6 +41,22 @@ def header(state: State, width: int, now_s: float, *, graphs: bool) -> list[Line
     curves = _host_curves(state, snapshot)
     lines += [_totals(state, snapshot, curves, at, width) for at in range(len(_CURVES))]
     return [*lines, _coverage(state, snapshot, width)]
+
+
+def past_header(
+    state: State, past: PastScene, shown: PastShown, width: int, *, graphs: bool, room: int
+) -> tuple[list[Line], int | None]:
+    """Draw the top lines of the past, at most ``room`` of them; and which is the timeline's."""
+    lines = [_past_title(state, past, shown, width)]
+    if graphs:
+        curves = _host_curves(state, shown.snapshot)
+        lines += [_totals(state, shown.snapshot, curves, at, width) for at in range(len(_CURVES))]
+    else:
+        lines.append(_in_a_line(state, shown.snapshot, width))
+    if len(lines) >= room:
+        return lines, None
+    at = len(lines)
+    return lines + timeline.timeline(state, past, width, 2 if graphs else 1), at
 
 
 def open_warnings(state: State) -> list[Notice]:
@@ -50,7 +70,7 @@ def open_warnings(state: State) -> list[Notice]:
 def warning_lines(state: State, width: int, most: int) -> list[Line]:
     """Draw why nothing arrives, and the warnings, each on a line, at most ``most`` of them."""
     lines = []
-    if state.silence and state.frozen is None:
+    if state.silence and state.frozen is None and state.past_shown is None:
         words = clean(f"{state.silence}; to start it: sudo systemctl start pbmond")
         lines.append(
             fill([("text", " "), ("alert", cell(words, min(cells_of(words), width - 1)))], width)
@@ -87,6 +107,34 @@ def _title(state: State, width: int, now_s: float) -> Line:
     if state.settings.active:
         parts.append((5, [("text", "active only")]))
     return spread(_as_fits(parts, width - line_cells(right)), right, width)
+
+
+def _past_title(state: State, past: PastScene, shown: PastShown, width: int) -> Line:
+    """Draw the first line all in the colour of the past, so that nobody takes it for now."""
+    snapshot = shown.snapshot
+    role, word = status(snapshot)
+    right: Line = [("past", " reading " if not past.answered else " ")]
+    if role != "good" and width >= _WITH_STATUS:
+        right += [(role, clean(word)), ("past", " ")]
+    time = "nothing recorded " * shown.gap + timeline.when(shown)
+    room = width - line_cells(right) - len("  PAST  ")
+    if cells_of(time) > room:
+        time = timeline.short(shown, room)
+    host = clean(snapshot.host)
+    parts: list[tuple[int, Line]] = [
+        (0, [("past", "PAST")]),
+        (1, [("past", time)]),
+        (2, [("past", timeline.ago(state, shown))]),
+        (3, [("past", cell(host, min(cells_of(host), _HOST_CELLS)))]),
+        (4, [("past", state.units.words)]),
+        (5, [("past", _sorting(state))]),
+    ]
+    if state.settings.active:
+        parts.append((6, [("past", "active only")]))
+    line = _as_fits(parts, width - line_cells(right))
+    left = [("past", text) for _role, text in line]
+    blank = max(0, width - line_cells(left) - line_cells(right))
+    return fill([*left, ("past", " " * blank), *right], width, "past")
 
 
 def _steady(seconds: float) -> float:
@@ -163,8 +211,8 @@ def _totals(
     line: Line = [("dim", f" {name:<5}")]
     for (word, role, rate), curve in zip(ways, mine, strict=True):
         number = _total(state, snapshot, rate)
-        graph = spark(curve, max(0, half - label), top)
-        run: Line = [("dim", f"{word:<6}"), ("strong", number), ("text", " "), (role, graph)]
+        graph = spark_line(curve, state.curves.centre, max(0, half - label), top, role)
+        run: Line = [("dim", f"{word:<6}"), ("strong", number), ("text", " "), *graph]
         line += fill(run, half)
     return fill(line, width)
 

@@ -10,13 +10,14 @@ from pbmon_client.present.cells import Line, fill, line_cells, overlay, recolour
 from pbmon_client.tui.draw import detail, grid
 from pbmon_client.tui.draw.footer import footer
 from pbmon_client.tui.draw.grid import Hit
-from pbmon_client.tui.draw.header import centre, header, waiting, warning_lines
+from pbmon_client.tui.draw.header import centre, header, past_header, waiting, warning_lines
 from pbmon_client.tui.draw.popups import Popup
 from pbmon_client.tui.session.state import State
 
 #: The optional parts appear from these heights on.
 _GRAPHS_LINES: Final = 18
 _DETAIL_LINES: Final = 22
+_TIMELINE_LINES: Final = 8
 _LONE_LINES: Final = 9
 _LEAST: Final = (20, 5)
 
@@ -49,7 +50,7 @@ def draw(state: State, popup: Popup | None, width: int, height: int, now_s: floa
 
 
 def _drawn(state: State, width: int, height: int, now_s: float) -> DrawnScreen:
-    lines = header(state, width, now_s, graphs=height >= _GRAPHS_LINES)
+    lines, hits = _top(state, width, height, now_s)
     if state.snapshot is None:
         middle = waiting(state, width, height - len(lines) - 1, "waiting for the daemon")
         bottom, _cursor = footer(state, None, width, now_s)
@@ -59,16 +60,29 @@ def _drawn(state: State, width: int, height: int, now_s: float) -> DrawnScreen:
     rows = state.reselect()
     bottom, cursor = footer(state, rows, width, now_s)
     room = height - len(lines) - 1
-    hits: list[Hit] = []
     if state.opened and rows is not None and rows.order:
         lines += detail.pane(state, width, room)
     else:
         below = _detail_lines(state, height, room)
-        hits = _table(state, lines, width, room - below)
+        hits += _table(state, lines, width, room - below)
         if below:
             lines += detail.pane(state, width, below)
     at = None if cursor is None else (cursor, height - 1)
     return DrawnScreen([*lines, bottom], hits, at)
+
+
+def _top(state: State, width: int, height: int, now_s: float) -> tuple[list[Line], list[Hit]]:
+    """Draw the header, of the present or of the past with its timeline."""
+    state.width = width
+    graphs = height >= _GRAPHS_LINES
+    past, shown = state.past, state.past_shown
+    if past is None or shown is None:
+        return header(state, width, now_s, graphs=graphs), []
+    room = 2 if height < _TIMELINE_LINES else height
+    lines, at = past_header(state, past, shown, width, graphs=graphs, room=room)
+    return lines, [] if at is None else [
+        Hit(line, 0, width, "time", None) for line in range(at, len(lines))
+    ]
 
 
 def _detail_lines(state: State, height: int, room: int) -> int:
@@ -106,7 +120,9 @@ def _table(state: State, lines: list[Line], width: int, room: int) -> list[Hit]:
 def _coming(state: State, width: int, space: int) -> Sequence[Line]:
     blank: Line = fill([], width)
     words = f"{state.position.view.table} arrive with the next snapshot"
-    if state.frozen is not None:
+    if state.past_shown is not None:
+        words = f"{state.position.view.table} are being read"
+    elif state.frozen is not None:
         words = f"paused before {state.position.view.table} arrived (Space resumes)"
     lines = [blank] * (space // 3) + [centre(words, width)]
     return [*lines, *[blank] * (space - len(lines))][:space]

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, ViewQuery
 from pbmon_client.tui.session.curves import CurvePoints
+from pbmon_client.tui.session.past import PastCurves, PastRequest, PastShown, Timeline
 from pbmon_client.tui.session.state import ProcessDetail
 
 
@@ -26,6 +27,7 @@ class FeedRequest:
     interval_s: float | None = None
     query: ViewQuery | None = None
     typed: frozenset[str] | None = None
+    past: PastRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,40 @@ class Crashed:
     error: Exception
 
 
-News = SnapshotReady | ProcessDetail | Silent | Failed | Crashed
+@dataclass(frozen=True, slots=True)
+class PastReady:
+    """What moved at the time asked for, or, if ``moved``, at the nearest one that is kept."""
+
+    request: PastRequest
+    shown: PastShown
+    query: ViewQuery | None
+    rows: Arranged | None
+    moved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineReady:
+    """The timeline asked for."""
+
+    timeline: Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class PastCurvesReady:
+    """The curves around the cursor."""
+
+    curves: PastCurves
+
+
+@dataclass(frozen=True, slots=True)
+class PastFailed:
+    """The past cannot be read; ``words`` say why."""
+
+    words: str
+
+
+PastNews = PastReady | TimelineReady | PastCurvesReady | PastFailed
+News = SnapshotReady | ProcessDetail | Silent | Failed | Crashed | PastNews
 
 
 class SnapshotSource(Protocol):

@@ -67,6 +67,8 @@ def points_of(snapshot: Snapshot, view: View, pause: Pause = lambda: None) -> Cu
 class Curves:
     """Keeps the last points; ``key``s are those of the views' listings."""
 
+    centre: Final = None  # they end now
+
     def __init__(self) -> None:
         self._points: deque[CurvePoints] = deque(maxlen=LENGTH)
 

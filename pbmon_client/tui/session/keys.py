@@ -18,18 +18,21 @@ _NAMES: Final = {
     "esc": "Esc",
     "tab": "Tab",
     "shift tab": "Shift-Tab",
+    "shift left": "Shift-←",
+    "shift right": "Shift-→",
     " ": "Space",
     "backspace": "Backspace",
 }
 
 
 #: What the screen shows: a view of everything, the members of a group, one row's details, or
-#: nothing yet.
-Scene = Literal["view", "members", "opened", "waiting"]
+#: nothing yet. "past" comes with one of the first three.
+Scene = Literal["view", "members", "opened", "waiting", "past"]
 _ROWS: Final[tuple[Scene, ...]] = ("view", "members")
 _BACK: Final[tuple[Scene, ...]] = ("members", "opened")
 _DATA: Final[tuple[Scene, ...]] = ("view", "members", "opened")
 _ALL: Final[tuple[Scene, ...]] = ("view", "members", "opened", "waiting")
+_PAST: Final[tuple[Scene, ...]] = ("past",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,16 @@ class Section:
     bindings: tuple[Binding, ...]
 
 
+#: These keys do this only while the past shows, and may do something else in the present.
+IN_PAST: Final = (
+    Binding(("left",), "scrub back", "in the past: back on the timeline, by a cell"),
+    Binding(("right",), "scrub forth", "in the past: forth on the timeline"),
+    Binding(("shift left",), "scrubs back", "in the past: back by ten cells"),
+    Binding(("shift right",), "scrubs forth", "in the past: forth by ten cells"),
+    Binding(("m",), "mark", "in the past: sum up a range from here, and off", "range", 3, _PAST),
+    Binding(("z",), "zoom in", "in the past: a shorter timeline", "zoom", 4, _PAST),
+    Binding(("Z",), "zoom out", "in the past: a longer timeline"),
+)
 SECTIONS: Final = (
     Section("Moving", (
         Binding(("up", "k", "ctrl p"), "up", "row up", "scroll", 1, ("opened",)),
@@ -84,6 +97,16 @@ SECTIONS: Final = (
         Binding(("+", "="), "slower", "update less often"),
         Binding(("-",), "faster", "update more often"),
     )),
+    Section("The past", (
+        Binding(("@",), "time", "ask for a time: 03:12, 2h ago, 03:10 to 03:15", "past", 10,
+                ("view", "waiting", "past")),
+        Binding(("[", ","), "step back", "one interval back", "back", 1, _PAST),
+        Binding(("]", "."), "step forth", "one interval forth", "forth", 2, _PAST),
+        Binding(("{",), "steps back", "ten intervals back"),
+        Binding(("}",), "steps forth", "ten intervals forth"),
+        Binding(("L",), "live", "return to the present", "live", 0, _PAST),
+        *IN_PAST,
+    )),
     Section("Numbers and columns", (
         Binding(("a",), "totals", "totals or rates", "totals", 5, _DATA),
         Binding(("b",), "bits", "bits or bytes"),
@@ -109,13 +132,16 @@ MOUSE: Final = (
     ("click", "select a row, sort by a title, change view"),
     ("double click", "open"),
     ("wheel", "scroll"),
+    ("timeline", "click goes to that time, drag follows"),
 )
 ACTIONS: Final = {
     key: binding.action
     for section in SECTIONS
     for binding in section.bindings
+    if binding not in IN_PAST
     for key in binding.keys
 }
+PAST_ACTIONS: Final = {key: binding.action for binding in IN_PAST for key in binding.keys}
 
 
 def key_name(key: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -15,6 +16,7 @@ from pbmon_client.present.search import EVERYTHING, Search
 from pbmon_client.present.view_columns import NameOf, ServiceOf, Style
 from pbmon_client.present.views import BUSIEST, BY_NAME, TREE, View
 from pbmon_client.tui.session.curves import Curves, Sample
+from pbmon_client.tui.session.past import PastCurves, PastScene, PastShown
 from pbmon_client.tui.session.settings import Settings
 from pbmond.fields import HISTORY
 
@@ -65,12 +67,16 @@ class State:
     back: list[ViewPosition] = field(default_factory=list)
     search: Search = EVERYTHING
     typed: str | None = None  # the filter line while it is being typed
-    cursor: int = 0
+    asked: str | None = None  # a time while it is being typed
+    asked_problem: str = ""
+    cursor: int = 0  # in the line that is being typed
     pinned: dict[str, tuple[RowKey, ...]] = field(default_factory=dict)
     interval_s: float | None = None
     newest: Snapshot | None = None
     newest_detail: ProcessDetail | None = None
     frozen: Frozen | None = None
+    past: PastScene | None = None
+    wall: Callable[[], float] = time.time
     received_s: float | None = None
     silence: str = ""
     notice: str = ""
@@ -90,11 +96,20 @@ class State:
     @property
     def snapshot(self) -> Snapshot | None:
         """The snapshot on the screen."""
+        if self.past_shown is not None:
+            return self.past_shown.snapshot
         return self.newest if self.frozen is None else self.frozen.snapshot
 
     @property
-    def curves(self) -> Curves:
+    def past_shown(self) -> PastShown | None:
+        """What the screen shows of the past; None while it shows the present."""
+        return None if self.past is None else self.past.shown
+
+    @property
+    def curves(self) -> Curves | PastCurves:
         """The curves on the screen."""
+        if self.past is not None and self.past.shown is not None:
+            return self.past.curves
         return self.newest_curves if self.frozen is None else self.frozen.curves
 
     @property
@@ -183,7 +198,9 @@ class State:
         at = rows.index_of(position.selected)
         if at is None:
             at = min(position.at, len(rows.order) - 1)
-            position.selected = rows.key_at(at)
+            # In the past, a row is there only when it moves: it is selected when it does again.
+            if self.past_shown is None:
+                position.selected = rows.key_at(at)
         position.at = at
         return rows
 
@@ -236,12 +253,15 @@ class State:
         return curves if any(curves) else None
 
     def _detail_of(self, pid: int) -> Snapshot | None:
+        if self.past_shown is not None:
+            return None
         detail = self.newest_detail if self.frozen is None else self.frozen.detail
         return None if detail is None or detail.pid != pid else detail.snapshot
 
     def stale_s(self, now_s: float) -> float | None:
         """Return the age of the screen in seconds if it is out of date, else None."""
-        if self.newest is None or self.received_s is None or self.frozen is not None:
+        still = self.frozen is not None or self.past_shown is not None
+        if self.newest is None or self.received_s is None or still:
             return None
         interval_s = max((self.newest.message.interval_ns or 10**9) / 1e9, self.interval_s or 0)
         age_s = now_s - self.received_s

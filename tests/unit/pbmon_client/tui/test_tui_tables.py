@@ -9,11 +9,22 @@ import pytest
 from pbmon_client.options import VIEW_NAMES
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.view_columns import fitting
-from pbmon_client.present.views import VIEWS, View
-from pbmon_client.tui import actions
+from pbmon_client.present.views import PROCESSES, VIEWS, View
+from pbmon_client.tui import actions, time_travel
 from pbmon_client.tui.draw.popups import HelpPage
 from pbmon_client.tui.session import palette
-from pbmon_client.tui.session.keys import ACTIONS, SECTIONS, help_entries, hints, key_name
+from pbmon_client.tui.session.keys import (
+    ACTIONS,
+    IN_PAST,
+    PAST_ACTIONS,
+    SECTIONS,
+    help_entries,
+    hints,
+    key_name,
+)
+from pbmon_client.tui.session.past import PastScene
+from pbmon_client.tui.session.settings import Settings
+from pbmon_client.tui.session.state import State, ViewPosition
 from pbmond.fields import CLASSES, SHOWN, byte_columns
 
 #: Done by the interface itself, not by a change of its state alone.
@@ -25,12 +36,21 @@ BY_VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 
 
 def test_no_key_does_two_things() -> None:
-    keys = Counter(k for section in SECTIONS for b in section.bindings for k in b.keys)
-    assert not [key for key, count in keys.items() if count > 1]
+    bindings = [each for section in SECTIONS for each in section.bindings]
+    for some in ([each for each in bindings if each not in IN_PAST], IN_PAST):
+        keys = Counter(key for binding in some for key in binding.keys)
+        assert not [key for key, count in keys.items() if count > 1]
 
 
 def test_every_action_is_implemented_and_every_implementation_has_a_key() -> None:
-    assert set(ACTIONS.values()) == actions.ACTIONS.keys() | SPECIAL
+    past = {binding.action for section in SECTIONS for binding in section.bindings
+            if section.title == "The past"}  # fmt: skip
+    assert set(ACTIONS.values()) - past == actions.ACTIONS.keys() | SPECIAL
+    for action in past:
+        scene = PastScene(1_790_000_000, 1_790_000_100)
+        state = State(Settings(), ViewPosition(PROCESSES), past=scene)
+        assert time_travel.act(state, action) is not None, action
+    assert set(PAST_ACTIONS.values()) < past
 
 
 @pytest.mark.parametrize(
@@ -59,7 +79,8 @@ def test_the_hints_are_of_what_the_screen_shows() -> None:
     assert hints("members")[0] == ("Esc", "back")
     assert dict(hints("opened")).keys() >= {"Esc", "↑", "Space", "K", "y"}
     assert not {"s", "/", "Enter", "C"} & dict(hints("opened")).keys()
-    assert dict(hints("waiting")).keys() == {"?", "q"}
+    assert dict(hints("waiting")).keys() == {"?", "q", "@"}
+    assert hints("past")[0] == ("L", "live")
 
 
 def test_the_views_of_the_command_line_are_those_of_the_interface() -> None:
