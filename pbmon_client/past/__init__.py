@@ -1,4 +1,4 @@
-"""The command `pbmon-client history`: serves what is recorded to those who may see it.
+"""The command `pbmon-client history`: what is recorded, and what is done with it.
 
 Offers: start.
 Imports: pbmon_client.command_line.

@@ -11,5 +11,4 @@ def main(arguments: Sequence[str]) -> int:
     """Do what is asked and return the exit status; mistakes in ``arguments`` are SystemExit 2."""
     if arguments and arguments[0] == "serve":
         options.parse_serve(arguments[1:])
-        return 0
     return options.nothing_else(arguments)
