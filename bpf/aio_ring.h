@@ -62,8 +62,8 @@ INLINE void take_passed(struct aio_work *aio, u32 item)
 		return;
 	if (take_remembered(aio))
 		aio->result = event.result;
-	else
-		map_delete(MAP(AIO_TAKEN), &aio->key);
+	else if (map_delete(MAP(AIO_TAKEN), &aio->key))
+		aio->lost++; /* that thread found the mark, and has left the result to this one */
 }
 
 /* See how far the head has moved without a call, if one thread makes all calls on the ring. */
@@ -93,9 +93,19 @@ INLINE void look_at_ring(struct aio_work *aio, u32 handed_out)
 		if (aio->passed > AIO_PASSED)
 			aio->passed = AIO_PASSED;
 	}
+	if (known) { /* in place: another thread may be writing MANY */
+		known->head = ring.head;
+		known->taken_unseen = aio->taken_unseen;
+		return;
+	}
 	seen.head = ring.head;
-	seen.taken_unseen = aio->taken_unseen;
-	map_update(MAP(AIO_RINGS), &aio->key, &seen, 0);
+	/* Two threads may make the first two calls at once. */
+	if (map_update(MAP(AIO_RINGS), &aio->key, &seen, BPF_NOEXIST)) {
+		aio->shared = 1;
+		known = map_lookup(MAP(AIO_RINGS), &aio->key);
+		if (known)
+			known->thread = MANY;
+	}
 }
 
 #endif

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pbmon_client import options
+from pbmon_client.asking.options import PastOptions
 from pbmon_client.data.model import Snapshot
 from pbmon_client.data.stream import Stream
 from pbmon_client.data.text import safe_text
@@ -87,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: options.Options) -> None:
+    if chosen.past is not None:
+        _print_past(chosen, chosen.past)
+        return
     if chosen.output == "screen" and _is_screen():
         from pbmon_client.tui import start  # noqa: PLC0415 - loads more than all the rest
 
@@ -126,7 +130,7 @@ def _run(chosen: options.Options) -> None:
 
 def _needs_flows(chosen: options.Options) -> bool:
     """Whether connections and files are needed, if only to choose processes."""
-    if chosen.output != "once":
+    if chosen.view is None:
         return chosen.selection.needs_flows
     from pbmon_client.output import once  # noqa: PLC0415 - only this option needs it
 
@@ -144,6 +148,40 @@ def _print_demo(chosen: options.Options) -> None:
     except recording.RecordingError as error:
         raise _FailureError(str(error)) from None
     _write(_once(chosen)(shown, ""))
+
+
+def _print_past(chosen: options.Options, asked: PastOptions) -> None:
+    """Print what was asked of the past."""
+    if chosen.output == "screen" and _is_screen():
+        raise _FailureError("the interface does not show the past; --once prints it")
+    if asked.at is None and asked.since is None:
+        raise _FailureError("--history: say which time with --at or --since")
+    try:
+        from pbmon_client.asking import answers  # noqa: PLC0415 - loads numpy
+        from pbmon_client.history.source import PastError, open_past  # noqa: PLC0415 - likewise
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        raise _FailureError("the past needs numpy: install python3-numpy, with pip numpy") from None
+    from pbmon_client.output.once import view_of  # noqa: PLC0415 - likewise
+
+    question = answers.Question(
+        asked,
+        chosen.selection,
+        view_of(chosen.view),
+        flows=_needs_flows(chosen),
+        replay=chosen.output == "ndjson",
+        uid=os.geteuid(),
+    )
+    whole = answers.pushed_down(question)[0] is None
+    render = _renderer(chosen, screen=False, whole=whole)
+    one_object = chosen.output == "json" and asked.step is not None
+    try:
+        source = open_past(asked.history)
+        for text in answers.printed(source, question, render, one_object=one_object):
+            _write(text)
+    except PastError as error:
+        raise _FailureError(str(error)) from None
 
 
 class _Viewer:
@@ -209,10 +247,12 @@ def _no_data(path: str, wait_s: float, problem: OSError | None) -> str:
 # --- output -------------------------------------------------------------------------------------
 
 
-def _renderer(chosen: options.Options, *, screen: bool) -> Render:
+def _renderer(chosen: options.Options, *, screen: bool, whole: bool = True) -> Render:
     """Make the function that writes snapshots; each form is imported only when it is used."""
     if chosen.output == "once":
-        return _once(chosen)
+        return _once(chosen, whole=whole)
+    if chosen.view in options.GROUP_VIEWS and chosen.output in ("json", "ndjson", "csv"):
+        return _groups_writer(chosen, chosen.view)
     from pbmon_client.present.selected import selected  # noqa: PLC0415
 
     write = _rows_writer(chosen, screen=screen)
@@ -230,6 +270,26 @@ def _rows_writer(chosen: options.Options, *, screen: bool) -> Render:
 
         return csvout.Writer(flows=chosen.selection.flows).render
     return _table_on_screen() if screen else _table_on_paper()
+
+
+def _groups_writer(chosen: options.Options, name: str) -> Render:
+    from pbmon_client.present.grouped import group_fields, grouped  # noqa: PLC0415
+    from pbmon_client.present.views import BY_NAME  # noqa: PLC0415
+
+    view = BY_NAME[name]
+    if chosen.output == "csv":
+        from pbmon_client.output import csvout  # noqa: PLC0415
+
+        writer = csvout.Writer(flows=False, groups=group_fields(view))
+        return lambda snapshot, _notice: writer.render_groups(
+            snapshot, name, grouped(snapshot, view, chosen.selection)
+        )
+    from pbmon_client.output import jsonout  # noqa: PLC0415
+
+    row_a_line = chosen.output == "json"
+    return lambda snapshot, _notice: jsonout.render_groups(
+        snapshot, name, grouped(snapshot, view, chosen.selection), row_a_line=row_a_line
+    )
 
 
 def _table_on_screen() -> Render:
@@ -250,11 +310,11 @@ def _table_on_paper() -> Render:
     return lambda snapshot, notice: _encoded(table.render(snapshot, width, notice=notice) + "\n")
 
 
-def _once(chosen: options.Options) -> Render:
+def _once(chosen: options.Options, *, whole: bool = True) -> Render:
     from pbmon_client.output import once  # noqa: PLC0415
 
     return lambda snapshot, _notice: _encoded(
-        once.render(snapshot, chosen.view, chosen.selection, _paper_width())
+        once.render(snapshot, chosen.view, chosen.selection, _paper_width(), whole=whole)
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from pbmon_client.asking.options import PastOptions, add_past, asked_of, with_values
 from pbmon_client.command_line import CommandParser, add_help, add_socket, version
 from pbmon_client.data.model import Filter, Selection
 from pbmon_client.data.users import user_id
@@ -22,6 +24,9 @@ VIEW_NAMES: Final = (
     *("processes", "programs", "users", "units"),
     *("connections", "hosts", "ports", "files", "tree"),
 )
+
+#: Those whose rows are groups, which JSON and CSV have too.
+GROUP_VIEWS: Final = ("programs", "users", "units", "hosts", "ports")
 
 _FLOW_VIEWS: Final = ("connections", "hosts", "ports", "files")
 
@@ -64,6 +69,10 @@ coverage (JSON; each counter since the daemon began, and as COUNTER_interval):
   attributed   {attributed}, of the processes you see
                {host}
 
+times (of the local zone, unless Z or +01:00 follows) and durations:
+  03:12, 03:12:30, yesterday 14:00, monday 8:00, 2026-11-25 03:12 (each the last
+  one before now), 2h ago, -1d, @1790000000, now; and 90s, 10m, 1h30m, 2d
+
 filters:
   FIELD = VALUE, also != < <= > >=
   FIELD ~ REGEX                 matches anywhere in the text; case matters
@@ -83,6 +92,8 @@ examples:
   pbmon-client --flows -p 4711                  what 4711 reads and sends
   pbmon-client --json | jq '.processes[] | select(.net_tx_bytes > 1e9) | .name'
   pbmon-client --ndjson -d 10 > traffic.ndjson  a record every ten seconds
+  pbmon-client --once --since 03:10 --until 03:15 --top 20
+  pbmon-client --json --since -1d --view units --step 1h
   pbmon-client --csv -n 2 -d 60 --top 20 --sort disk_write_bytes_per_s
   pbmon-client --filter 'net_tx_bytes_per_s > 1M and not user in (root, backup)'
   pbmon-client --flows --filter 'remote_address in 192.0.2.0/24 or path ~ ^/srv'
@@ -100,7 +111,10 @@ exit status:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """A checked command line. ``count`` 0 is without end; ``interval_s`` None every snapshot."""
+    """A checked command line. ``count`` 0 is without end; ``interval_s`` None every snapshot.
+
+    ``past`` None is the present.
+    """
 
     output: Output
     count: int
@@ -111,17 +125,18 @@ class Options:
     view: str | None
     filter_text: str | None
     demo: Path | None
+    past: PastOptions | None
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """Read a command line (None: the program's own); a mistake in it is SystemExit 2."""
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given = parser.parse_args([*with_values(sys.argv[1:] if arguments is None else arguments)])
     output: Output = given.output or ("screen" if given.count is None else "table")
     if given.demo is not None and output not in ("screen", "once"):
         parser.error("--demo is for the interface and for --once")
-    if given.view is not None and output not in ("screen", "once"):
-        parser.error("--view is for the interface and for --once")
+    if given.view not in (None, *GROUP_VIEWS) and output not in ("screen", "once"):
+        parser.error(f"--view {given.view} is for the interface and for --once")
     return Options(
         output=output,
         count=given.count if given.count is not None else int(output in ("json", "csv", "once")),
@@ -139,10 +154,11 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
             flows=given.flows,
         ),
         socket=parser.socket_of(given),
-        wait_s=given.wait,
+        wait_s=DEFAULT_WAIT_S if given.wait is None else given.wait,
         view=given.view or ("connections" if given.flows else None),
         filter_text=given.filter,
         demo=given.demo,
+        past=asked_of(parser, given, time.time(), printed=output != "screen"),
     )
 
 
@@ -180,6 +196,7 @@ def _parser() -> CommandParser:
         "       pbmon-client record [options]",
     )
     _add_output(parser.add_argument_group("output"))
+    add_past(parser.add_argument_group("the past (see times below)"))
     _add_rows(parser.add_argument_group("rows (each option narrows further)"))
     _add_connection(parser.add_argument_group("connection and help"))
     return parser
@@ -208,7 +225,8 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
         one.add_argument(f"--{name}", dest="output", action="store_const", const=name, help=text)
     group.add_argument(
         "--view", choices=VIEW_NAMES, metavar="VIEW",
-        help=f"what the interface starts with, or what --once prints: {', '.join(VIEW_NAMES)}",
+        help=f"what the interface starts with, or what --once prints: {', '.join(VIEW_NAMES)}. "
+             "--json, --ndjson and --csv print the groups of one that has groups",
     )  # fmt: skip
     group.add_argument(
         "--demo", type=Path, metavar="FILE",
@@ -260,7 +278,7 @@ def _add_rows(group: argparse._ArgumentGroup) -> None:
 def _add_connection(group: argparse._ArgumentGroup) -> None:
     add_socket(group)
     group.add_argument(
-        "--wait", type=_seconds, default=DEFAULT_WAIT_S, metavar="SECONDS",
+        "--wait", type=_seconds, metavar="SECONDS",
         help=f"give up without a first snapshot after SECONDS (default: {DEFAULT_WAIT_S:g})",
     )  # fmt: skip
     group.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")

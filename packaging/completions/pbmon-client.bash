@@ -33,7 +33,7 @@ _pbmon_client() {
         esac
     fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-        --demo | --socket)
+        --demo | --history | --socket)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -43,14 +43,14 @@ _pbmon_client() {
             return
             ;;
         --view) choices='processes programs users units connections hosts ports files tree' ;;
-        -n | --count | -d | --interval | --name | --filter | --top | --wait) choices='' ;;
+        -n | --count | -d | --interval | --at | --since | --until | --step | --name | --filter | --top | --wait) choices='' ;;
         -p | --pid) choices=$(cd /proc && echo [0-9]*) ;;
         --sort) choices=$_pbmon_client_fields ;;
         *)
             choices='
                 web export record --json --ndjson --csv --once --view --demo --count --interval
-                --flows --pid --user --name --filter --active --sort --reverse --top --socket
-                --wait --version --help
+                --flows --at --since --until --step --history --pid --user --name --filter
+                --active --sort --reverse --top --socket --wait --version --help
             '
             ;;
     esac
@@ -60,7 +60,7 @@ _pbmon_client() {
 _pbmon_client_web() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
     case ${COMP_WORDS[COMP_CWORD - 1]} in
-        --unix | --tls-cert | --tls-key | --token-file | --socket)
+        --unix | --tls-cert | --tls-key | --token-file | --socket | --history)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -69,7 +69,7 @@ _pbmon_client_web() {
         *)
             choices='
                 --listen --unix --tls-cert --tls-key --origin --behind-proxy --root-path
-                --metrics-top --metrics-programs --token-file --open --socket --help
+                --metrics-top --metrics-programs --token-file --open --socket --history --help
             '
             ;;
     esac

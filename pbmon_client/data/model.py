@@ -171,7 +171,8 @@ class Rows:
 class Snapshot:
     """One message joined and made safe. ``scope`` is "all" or "own"; a table may be None.
 
-    ``health`` and ``coverage`` are the contract's objects, and ``host`` is a name.
+    ``health`` and ``coverage`` are the contract's objects, and ``host`` is a name. Of the ``past``,
+    counters are what moved in the interval rather than since the daemon began.
     """
 
     message: Message
@@ -185,6 +186,7 @@ class Snapshot:
     processes: Rows
     connections: Rows | None
     files: Rows | None
+    past: bool = False
 
 
 def snapshot_of(

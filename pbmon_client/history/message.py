@@ -29,7 +29,8 @@ class RangeSums:
     """What moved in a range of ``since_ns`` to ``until_ns``, and the newest tick's words.
 
     ``totals`` are by ``TOTALS``; ``retired`` is what of it no row has. ``tables`` without
-    connections and files is a message of processes only. ``reasons`` say what is missing.
+    connections and files is a message of processes only; ``flows`` has all of theirs, also those
+    that are not in ``tables``. ``reasons`` say what is missing.
     """
 
     since_ns: int
@@ -42,6 +43,7 @@ class RangeSums:
     totals: Ints
     retired: Ints
     tables: Mapping[str, SummedRows]
+    flows: Mapping[str, SummedRows]
     reasons: Sequence[str]
 
 
@@ -107,7 +109,7 @@ def _table(name: str, sums: RangeSums, seconds: float) -> Table:
     last_ns = np.maximum(rows.last - sums.until_ns + sums.now_ns, 0)
     made: dict[str, Any] = {"last_ns": last_ns, "open": np.full(len(rows), _OPEN_UNKNOWN)}
     if name == PROCESSES:
-        made |= {flow: _counts(rows, sums.tables[flow]) for flow in FLOWS if flow in sums.tables}
+        made |= {flow: _counts(rows, sums.flows[flow]) for flow in FLOWS if flow in sums.flows}
     columns: dict[str, Any] = {}
     for column, field in TABLES[name].items():
         if field.wire is None:

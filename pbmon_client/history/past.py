@@ -91,35 +91,34 @@ class Past:
             raise ValueError("the range is empty")
         begin, end = rounded(since, until, reach(self._finder.index.kept))
         found = self._finder.find(pieces(begin, end, self._finder.index.kept))
-        tables, rest = self._rows(found, flows=flows, top=top, by=by)
-        totals, retired = self._totals(found, rest)
+        processes = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
+        totals, retired = self._totals(found, processes.sums.sum(axis=0))
+        if top is not None:
+            processes = processes.take(_busiest(processes, top, by))
+        theirs = self._flows(found, processes if top is not None else None) if flows else {}
+        shown = theirs
+        if top is not None:
+            shown = {name: each.take(_busiest(each, top, by)) for name, each in theirs.items()}
         return message_of(
             RangeSums(
                 begin * _SECOND,
                 end * _SECOND,
                 totals=totals,
                 retired=retired,
-                tables=tables,
+                tables={PROCESSES: processes, **shown},
+                flows=theirs,
                 reasons=_reasons(found, begin, self._before_now(end)),
                 **_newest(found, end * _SECOND),
             )
         )
 
-    def _rows(
-        self, found: FoundBuckets, *, flows: bool, top: int | None, by: Sequence[str] | None
-    ) -> tuple[dict[str, SummedRows], Ints]:
-        """Return the tables, and the sums of all processes."""
-        rows = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
-        every = rows.sums.sum(axis=0)
-        owners = None
-        if top is not None:
-            rows = rows.take(_busiest(rows, top, by))
-            owners = rows.numbers("pid")
-        tables = {PROCESSES: rows}
-        for table in FLOWS if flows else ():
-            some = SummedRows(LAYOUTS[table], self._finder.parts(found, table, owners))
-            tables[table] = some if top is None else some.take(_busiest(some, top, by))
-        return tables, every
+    def _flows(self, found: FoundBuckets, owners: SummedRows | None) -> dict[str, SummedRows]:
+        """Return the connections and files of some processes, or of all."""
+        pids = None if owners is None else owners.numbers("pid")
+        return {
+            table: SummedRows(LAYOUTS[table], self._finder.parts(found, table, pids))
+            for table in FLOWS
+        }
 
     def _totals(self, found: FoundBuckets, processes: Ints) -> tuple[Ints, Ints]:
         """Return the totals of the range, and what of them no process has."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pbmon_client.data.model import Rows, Snapshot
@@ -22,11 +22,15 @@ _FORMULA: Final = re.compile("(^|;)(?=[-=+@'\uff1d\uff0b\uff0d\uff20])")
 
 
 class Writer:
-    """Writes snapshots one after another; with ``flows`` the columns of all three tables."""
+    """Writes snapshots one after another; with ``flows`` the columns of all three tables.
 
-    def __init__(self, *, flows: bool) -> None:
+    With ``groups``, the fields of a view's groups, it writes those instead of rows.
+    """
+
+    def __init__(self, *, flows: bool, groups: Sequence[str] = ()) -> None:
         names: dict[str, None] = dict.fromkeys(_LEADING)
-        for table in _TRAFFIC if flows else _TRAFFIC[:1]:
+        names.update(dict.fromkeys(groups))
+        for table in () if groups else _TRAFFIC if flows else _TRAFFIC[:1]:
             names.update(dict.fromkeys(SHOWN[table]))
         self.fields: Final = tuple(names)
         self._started = False
@@ -36,20 +40,43 @@ class Writer:
 
         Text that a spreadsheet would run as a formula gets a ``'`` before it. Numbers never do.
         """
+        tables: list[list[Sequence[Any]]] = []
+        for table in _TRAFFIC:
+            rows: Rows | None = getattr(view, table)
+            if rows is not None:
+                tables.append(_columns(rows, self.fields, _leading(view, table)))
+        return self._written(tables)
+
+    def render_groups(
+        self, view: Snapshot, name: str, groups: Mapping[str, Sequence[Any]]
+    ) -> bytes:
+        """Write the groups of the view ``name``, which are columns of values, likewise."""
+        count = len(next(iter(groups.values())))
+        leading = [[value] * count for value in _leading(view, name).values()]
+        cells = [
+            [_cell(value) if isinstance(value, str) else value for value in column]
+            for column in groups.values()
+        ]
+        return self._written([[*leading, *cells]])
+
+    def _written(self, tables: Sequence[Sequence[Sequence[Any]]]) -> bytes:
+        """Write tables of columns."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         if not self._started:
             writer.writerow(self.fields)
             self._started = True
-        message = view.message
-        status = _cell(str(view.health.get("status", "")))
-        leading = (iso_time(message.time_ns), _cell(safe_text(message.epoch)), message.seq, status)
-        for table in _TRAFFIC:
-            rows: Rows | None = getattr(view, table)
-            if rows is not None:
-                constant = dict(zip(_LEADING, (*leading, table), strict=True))
-                writer.writerows(zip(*_columns(rows, self.fields, constant), strict=True))
+        for columns in tables:
+            writer.writerows(zip(*columns, strict=True))
         return out.getvalue().encode()
+
+
+def _leading(view: Snapshot, table: str) -> dict[str, Any]:
+    """Return what is the same in all rows of a table."""
+    message = view.message
+    status = _cell(str(view.health.get("status", "")))
+    moment = (iso_time(message.time_ns), _cell(safe_text(message.epoch)), message.seq, status)
+    return dict(zip(_LEADING, (*moment, table), strict=True))
 
 
 def _columns(rows: Rows, names: Sequence[str], constant: dict[str, Any]) -> list[Sequence[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from json.encoder import encode_basestring
 from typing import Any, Final
@@ -15,22 +15,48 @@ from pbmond.fields import SHOWN
 
 def render(view: Snapshot, *, row_a_line: bool) -> bytes:
     """Encode a snapshot as UTF-8; with ``row_a_line`` each row is on a line of its own."""
-    between = ",\n" if row_a_line else ","
-    head = {
+    tables = {
+        name: getattr(view, name) for name in ("retired", "processes", "connections", "files")
+    }
+    rows = {name: encoded(table) for name, table in tables.items() if table is not None}
+    return _object(_head(view), rows, row_a_line=row_a_line)
+
+
+def render_groups(
+    view: Snapshot, name: str, groups: Mapping[str, Sequence[Any]], *, row_a_line: bool
+) -> bytes:
+    """Encode a snapshot with the groups of the view ``name``, by field, instead of its rows."""
+    rows = (
+        _dumped(dict(zip(groups, values, strict=True)))
+        for values in zip(*groups.values(), strict=True)
+    )
+    return _object({**_head(view), "view": name}, {"groups": rows}, row_a_line=row_a_line)
+
+
+def _head(view: Snapshot) -> dict[str, Any]:
+    return {
         **identity(view),
         "health": view.health,
         "coverage": view.coverage,
         "totals": view.totals,
     }
-    parts = [json.dumps(head, ensure_ascii=False, separators=(",", ":"))[:-1]]
-    for name in ("retired", "processes", "connections", "files"):
-        rows: Rows | None = getattr(view, name)
-        if rows is not None:
-            body = between.join(encoded(rows))
-            opening = "\n" if row_a_line and body else ""
-            parts.append(f',"{name}":[{opening}{body}]')
+
+
+def _object(
+    head: Mapping[str, Any], tables: Mapping[str, Iterable[str]], *, row_a_line: bool
+) -> bytes:
+    between = ",\n" if row_a_line else ","
+    parts = [_dumped(head)[:-1]]
+    for name, rows in tables.items():
+        body = between.join(rows)
+        opening = "\n" if row_a_line and body else ""
+        parts.append(f',"{name}":[{opening}{body}]')
     parts.append("}\n")
     return "".join(parts).encode()
+
+
+def _dumped(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def identity(view: Snapshot) -> dict[str, Any]:
@@ -46,6 +72,7 @@ def identity(view: Snapshot) -> dict[str, Any]:
         "time_ns": message.time_ns,
         "interval_ns": message.interval_ns,
         "viewer": {"uid": view.uid, "scope": view.scope},
+        **({"past": True} if view.past else {}),
     }
 
 

@@ -9,14 +9,21 @@ from pbmon_client.present.arrange import ViewQuery, arrange
 from pbmon_client.present.cells import plain
 from pbmon_client.present.numbers import Units
 from pbmon_client.present.search import Search
+from pbmon_client.present.view_columns import ViewColumn
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, View
 
 
-def render(snapshot: Snapshot, name: str | None, selection: Selection, width: int) -> str:
-    """Write a heading, the titles, and every row (or the ``top`` ones) of a view."""
+def render(
+    snapshot: Snapshot, name: str | None, selection: Selection, width: int, *, whole: bool = True
+) -> str:
+    """Write a heading, the titles, and every row (or the ``top`` ones) of a view.
+
+    The numbers are rates, unless it is the past or ``sort`` says otherwise. If the snapshot is not
+    ``whole``, there are more rows than it has.
+    """
     view = view_of(name)
     column = None if selection.sort is None else row_lines.column_for(view, selection.sort)
-    units = Units(totals=column is not None and selection.sort == column.counter)
+    units = Units(totals=_totals(snapshot, column, selection.sort))
     query = ViewQuery(
         view,
         search=Search(filter=selection.filter),
@@ -34,9 +41,17 @@ def render(snapshot: Snapshot, name: str | None, selection: Selection, width: in
     lines = [row_lines.title_line(columns, width, sorts, reverse=selection.reverse)]
     lines += row_lines.row_lines(rows, shown, columns, table.style_of(snapshot, units), width)
     if len(shown) < len(rows.order):
-        lines.append([("dim", f" … and {len(rows.order) - len(shown)} more")])
+        number = f"{len(rows.order) - len(shown)} " if whole else ""
+        lines.append([("dim", f" … and {number}more")])
     body = "\n".join(map(plain, lines))
     return f"{table.heading(snapshot, width)}{body}\n"
+
+
+def _totals(snapshot: Snapshot, column: ViewColumn | None, sort: str | None) -> bool:
+    """Whether the bytes that moved are shown, rather than rates."""
+    if column is None or column.counter is None:
+        return snapshot.past
+    return sort == column.counter
 
 
 def view_of(name: str | None) -> View:

@@ -12,10 +12,11 @@ from pbmon_client.present import row_lines
 from pbmon_client.present.arrange import ViewQuery, arrange
 from pbmon_client.present.cells import plain
 from pbmon_client.present.completeness import status, warnings
-from pbmon_client.present.numbers import Units
+from pbmon_client.present.numbers import Units, duration
 from pbmon_client.present.view_columns import Style
 from pbmon_client.present.views import CONNECTIONS, FILES, PROCESSES, View
 
+_STAMP: Final = "%Y-%m-%d %H:%M:%S"
 #: The columns are those of the interface's views. ``once`` prints one view alone.
 _SECTIONS: Final = (PROCESSES, CONNECTIONS, FILES)
 
@@ -49,6 +50,9 @@ def heading(snapshot: Snapshot, width: int) -> str:
 def _heading(snapshot: Snapshot, width: int, notice: str) -> list[str]:
     lines = [_title(snapshot, width)]
     words = [notice] if notice else []
+    if snapshot.past:
+        until_ns = snapshot.message.time_ns
+        words.append(f"moved {_range(until_ns - snapshot.message.interval_ns, until_ns)}")
     words += [warning.text for warning in warnings(snapshot)]
     lines += [fit(line, width).rstrip() for line in words]
     covered = shares.line(snapshot.coverage, snapshot.message.interval_ns, width)
@@ -56,20 +60,36 @@ def _heading(snapshot: Snapshot, width: int, notice: str) -> list[str]:
 
 
 def _title(snapshot: Snapshot, width: int) -> str:
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot.message.time_ns // 10**9))
-    every = f"{snapshot.message.interval_ns / 1e9:.1f} s"
+    message = snapshot.message
+    stamp = time.strftime(_STAMP, time.localtime(message.time_ns // 10**9))
+    every = f"{message.interval_ns / 1e9:.1f} s"
+    when = "THE PAST" if snapshot.past else f"{stamp}  last {every}"
     scope = "every user" if snapshot.scope == "all" else "only your processes"
     words = safe_text(status(snapshot)[1].strip())
-    return fit(f"pbmon  {snapshot.host}  {stamp}  last {every}  {scope}  {words}", width).rstrip()
+    return fit(f"pbmon  {snapshot.host}  {when}  {scope}  {words}", width).rstrip()
+
+
+def _range(since_ns: int, until_ns: int) -> str:
+    """Write a range in local time: ``from 2026-11-25 03:10:00 to 03:15:00 CET, 5 m``."""
+    since, until = (time.localtime(ns // 10**9) for ns in (since_ns, until_ns))
+    same_day = since[:3] == until[:3] and since.tm_zone == until.tm_zone
+    before = "" if since.tm_zone == until.tm_zone else f" {since.tm_zone}"
+    end = time.strftime("%H:%M:%S" if same_day else _STAMP, until)
+    passed = duration((until_ns - since_ns) / 1e9)
+    return f"from {time.strftime(_STAMP, since)}{before} to {end} {until.tm_zone}, {passed}"
 
 
 def _total(snapshot: Snapshot, width: int) -> str:
+    """Write the rates of the host, of the past what it moved."""
+    past = snapshot.past
+
     def pair(into: str, out: str) -> str:
-        rates = (snapshot.totals.get(f"{name}_bytes_per_s") for name in (into, out))
-        return "/".join(human(rate) for rate in rates)
+        names = (f"{name}_bytes" if past else f"{name}_bytes_per_s" for name in (into, out))
+        return "/".join(human(snapshot.totals.get(name)) for name in names)
 
     text = (
-        f"total/s  net {pair('net_rx', 'net_tx')}  lo {pair('loopback_rx', 'loopback_tx')}"
+        f"{'total' if past else 'total/s'}  net {pair('net_rx', 'net_tx')}"
+        f"  lo {pair('loopback_rx', 'loopback_tx')}"
         f"  unix {pair('unix_rx', 'unix_tx')}  file {pair('file_read', 'file_write')}"
         f"  disk {pair('disk_read', 'disk_write')}"
     )
@@ -78,7 +98,7 @@ def _total(snapshot: Snapshot, width: int) -> str:
 
 def _section(snapshot: Snapshot, view: View, width: int, room: int | None) -> list[str]:
     """Write the titles and the rows that fit; the last line says how many did not."""
-    units = Units()
+    units = Units(totals=snapshot.past)
     rows = arrange(snapshot, ViewQuery(view, sort=None))
     count = 0 if rows is None else len(rows.order)
     shown = range(count)

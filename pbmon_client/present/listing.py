@@ -7,6 +7,7 @@ rows cost little.
 from __future__ import annotations
 
 import weakref
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,8 @@ def table_sums(rows: Rows, names: tuple[str, ...]) -> Sequence[float]:
 
 
 def _without_nan(values: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(values, array) and values.typecode != "d":
+        return values
     # One sum shows whether any value is NaN, at a fraction of the cost of checking each.
     return [0.0 if isnan(value) else value for value in values] if isnan(sum(values)) else values
 

@@ -131,6 +131,65 @@ class HealthAnswer(SnapshotAnswer):
     report: list[ReportPart]
 
 
+class SpanAnswer(BaseModel):
+    """A span of time, in ns of the epoch; null where there is none."""
+
+    since_ns: int | None
+    until_ns: int | None
+
+
+class TierAnswer(SpanAnswer):
+    """What is kept in steps of so many seconds, and the size of its files."""
+
+    step: int
+    bytes: int
+
+
+class MissingAnswer(BaseModel):
+    """A span in seconds of which something cannot be read, and why."""
+
+    since: int
+    until: int
+    why: str
+
+
+class KeptAnswer(BaseModel):
+    """What is kept of the past, from ``since`` to ``until`` in seconds of the epoch."""
+
+    since: int
+    until: int
+    tiers: list[TierAnswer]
+    gaps: list[SpanAnswer]
+    missing: list[MissingAnswer]
+
+
+class StateAnswer(BaseModel):
+    """What is kept of the past, or why none can be read."""
+
+    kept: KeptAnswer | None
+    why: str | None
+
+
+class SeriesAnswer(BaseModel):
+    """What moved in each step of ``step`` seconds, from ``since``; null is a gap.
+
+    What is recorded yet ends at ``recorded_until``.
+    """
+
+    since: int
+    until: int
+    step: int
+    recorded_until: int
+    sums: dict[str, list[int | None]]
+    reasons: list[str]
+
+
+class MomentAnswer(BaseModel):
+    """A time in seconds of the epoch."""
+
+    at: int
+
+
 class FieldOf(BaseModel):
     """One field of a table."""
 

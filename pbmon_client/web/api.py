@@ -15,10 +15,11 @@ from pbmon_client.data.model import Rows, Selection, Snapshot
 from pbmon_client.output import jsonout
 from pbmon_client.present.arrange import ViewQuery
 from pbmon_client.present.completeness import report
+from pbmon_client.present.grouped import group_fields
 from pbmon_client.present.search import EVERYTHING, Search
 from pbmon_client.present.selected import selected
 from pbmon_client.present.views import BUSIEST, BY_NAME, VIEWS, View
-from pbmon_client.web import answers, groups, parameters, streams
+from pbmon_client.web import answers, groups, history_routes, parameters, streams
 from pbmon_client.web.columns import described
 from pbmon_client.web.house import House
 from pbmon_client.web.problems import Problem, ProblemError
@@ -34,7 +35,7 @@ _PROBLEMS: Final[_Described] = {
     for status, text in (
         (400, "A parameter is wrong; for a filter, with its own message and place"),
         (401, "No token"),
-        (503, "No daemon answers, or there are too many requests"),
+        (503, "No daemon answers, no history can be read, or there are too many requests"),
     )
 }
 
@@ -46,6 +47,7 @@ def routes(house: House) -> APIRouter:
     _add_process(router, house)
     _add_groups(router, house)
     _add_host(router, house)
+    history_routes.add(router, house)
     _add_streams(router, house)
     return router
 
@@ -56,8 +58,8 @@ def _add_tables(router: APIRouter, house: House) -> None:
     ) -> Response:
         selection = asked.selection(tables, flows=flows)
         names = asked.names(tables)
-        snapshot = await house.snapshot(flows=selection.needs_flows)
-        return await house.json(lambda: _tables(snapshot, selection, names, tables))
+        snapshot, desk = await house.shown(asked.when(), flows=selection.needs_flows)
+        return await house.json(lambda: _tables(snapshot, selection, names, tables), desk)
 
     @router.get("/processes", response_model=answers.ProcessesAnswer)
     async def processes(asked: Annotated[parameters.ProcessParameters, Query()]) -> Response:
@@ -154,11 +156,11 @@ def _process(snapshot: Snapshot, row: int) -> str:
 def _add_groups(router: APIRouter, house: House) -> None:
     @router.get("/groups/{view}", response_model=answers.GroupsAnswer)
     async def grouped(
-        view: GroupName, asked: Annotated[parameters.ListParameters, Query()]
+        view: GroupName, asked: Annotated[parameters.GroupParameters, Query()]
     ) -> Response:
         """List groups of processes or connections, with the sums of their numbers."""
         grouping = BY_NAME[view]
-        names = groups.names_of(grouping)
+        names = group_fields(grouping)
         if asked.sort is not None and asked.sort not in names:
             raise ProblemError(400, f"sort is one of {', '.join(names)}", parameter="sort")
         expression = asked.expression
@@ -170,16 +172,16 @@ def _add_groups(router: APIRouter, house: House) -> None:
             reverse=asked.reverse,
         )
         needs = grouping.needs_flows or query.search.needs_flows
-        snapshot = await house.snapshot(flows=needs)
-        return await house.json(lambda: groups.encoded(house.desk, snapshot, query, asked.top))
+        snapshot, desk = await house.shown(asked.when(), flows=needs)
+        return await house.json(lambda: groups.encoded(desk, snapshot, query, asked.top), desk)
 
 
 def _add_host(router: APIRouter, house: House) -> None:
     @router.get("/overview", response_model=answers.OverviewAnswer)
-    async def overview(_asked: Annotated[parameters.NoParameters, Query()]) -> Response:
+    async def overview(asked: Annotated[parameters.TimeParameters, Query()]) -> Response:
         """Return the totals, what has been retired, health, coverage and the host's history."""
-        snapshot = await house.snapshot()
-        return await house.json(lambda: _overview(snapshot))
+        snapshot, desk = await house.shown(asked.when())
+        return await house.json(lambda: _overview(snapshot), desk)
 
     @router.get("/health", response_model=answers.HealthAnswer)
     async def health(_asked: Annotated[parameters.NoParameters, Query()]) -> Response:

@@ -16,7 +16,6 @@ from pbmon_client.metrics.meter import MeterOptions
 from pbmon_client.web import api, parameters, problems, streams
 from pbmon_client.web.access import Access
 from pbmon_client.web.assets import Assets
-from pbmon_client.web.feed import SnapshotFeed
 from pbmon_client.web.guard import Guard
 from pbmon_client.web.house import House
 from pbmon_client.web.metrics import MetricsPage
@@ -29,14 +28,14 @@ _TRY_LATER = 1013
 
 
 def guarded(
-    feed: SnapshotFeed,
+    house: House,
     access: Access,
     origins: Sequence[Origin],
     root_path: str = "",
     metering: MeterOptions | None = None,
 ) -> ASGIApp:
     """Make the application; nothing in it answers before the guard has let the request pass."""
-    return Guard(application(House(feed), metering=metering), access, origins, root_path)
+    return Guard(application(house, metering=metering), access, origins, root_path)
 
 
 def application(
@@ -52,6 +51,7 @@ def application(
         finally:
             house.feed.stop()
             house.desk.close()
+            house.past.close()
 
     app = FastAPI(
         title="pbmon",
@@ -78,7 +78,7 @@ def _add_sockets(app: FastAPI, house: House) -> None:
                 await socket.accept()
                 await socket.close(_TRY_LATER, "too many pages are open")
                 return
-            await PageViewer(socket, house.feed, house.desk, house.pauses).run()
+            await PageViewer(socket, house).run()
 
     @app.websocket("/api/v1/ws")
     async def rows(socket: WebSocket) -> None:

@@ -27,7 +27,10 @@ class BusyError(Exception):
 class Desk:
     """Does work one after another, off the event loop; ``once`` and ``arranged`` are for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_waiting: int = _MOST_WAITING, *, one_clock: bool = True) -> None:
+        """``one_clock``: a snapshot with a smaller number is older, and of no more use."""
+        self._most_waiting = most_waiting
+        self._one_clock = one_clock
         self._pool = ThreadPoolExecutor(1, "desk")
         self._first: deque[_Task] = deque()
         self._then: deque[_Task] = deque()
@@ -39,7 +42,7 @@ class Desk:
 
         ``first`` is for what somebody waits for; a tick of many pages may take a tenth of a second.
         """
-        if len(self._first) + len(self._then) >= _MOST_WAITING:
+        if len(self._first) + len(self._then) >= self._most_waiting:
             raise BusyError
         done: Future[Done] = Future()
         (self._first if first else self._then).append((work, done))
@@ -62,7 +65,8 @@ class Desk:
     def once(self, snapshot: Snapshot, key: Hashable, make: Callable[[], Done]) -> Done:
         """Return what is made of a snapshot, made only once for each key."""
         if id(snapshot) not in self._kept:
-            self._forget_before(snapshot.message.seq)
+            if self._one_clock:
+                self._forget_before(snapshot.message.seq)
             self._kept[id(snapshot)] = (snapshot, OrderedDict())
             while len(self._kept) > _SNAPSHOTS:
                 self._kept.popitem(last=False)

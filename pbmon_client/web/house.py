@@ -1,16 +1,20 @@
-"""What the routes are served from: the feed, the desk, and seats for those who stay."""
+"""What the routes are served from: the feed, the past, a desk for each, and seats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, TypeVar
 
 from starlette.responses import Response
 
 from pbmon_client.data.model import Snapshot
+from pbmon_client.data.text import safe_text
+from pbmon_client.history.source import PastError
 from pbmon_client.web.desk import BusyError, Desk
 from pbmon_client.web.feed import FeedDemand, SnapshotFeed
+from pbmon_client.web.past import PastReader, When
 from pbmon_client.web.pauses import Pauses
 from pbmon_client.web.problems import ProblemError
 
@@ -24,9 +28,11 @@ Worked = TypeVar("Worked")
 class House:
     """The parts that all routes share, for as long as the server runs."""
 
-    def __init__(self, feed: SnapshotFeed) -> None:
+    def __init__(self, feed: SnapshotFeed, history: Path | None = None) -> None:
+        """``history`` is where the past is read from; None is the host's own."""
         self.feed: Final = feed
         self.desk: Final = Desk()
+        self.past: Final = PastReader(history)
         self.pauses: Final = Pauses()
         self._seats = 0
 
@@ -40,17 +46,32 @@ class House:
         finally:
             self._seats -= free
 
-    async def do(self, work: Callable[[], Worked]) -> Worked:
-        """Do some work at the desk; ProblemError 503 if too much waits there."""
+    async def do(self, work: Callable[[], Worked], desk: Desk | None = None) -> Worked:
+        """Do some work at a desk; ProblemError 503 if too much waits there."""
         try:
-            return await self.desk.do(work)
+            return await (desk or self.desk).do(work)
         except BusyError:
-            raise ProblemError(503, "too many requests at once") from None
+            raise _too_many() from None
 
-    async def json(self, work: Callable[[], str]) -> Response:
-        """Answer with JSON that is written at the desk."""
-        body = await self.do(lambda: work().encode())
+    async def json(self, work: Callable[[], str], desk: Desk | None = None) -> Response:
+        """Answer with JSON that is written at a desk."""
+        body = await self.do(lambda: work().encode(), desk)
         return Response(body, media_type="application/json")
+
+    async def shown(self, when: When | None, *, flows: bool = False) -> tuple[Snapshot, Desk]:
+        """Return the newest snapshot, or one of the past, and the desk for it."""
+        if when is None:
+            return await self.snapshot(flows=flows), self.desk
+        return await self.of_past(self.past.snapshot(when, flows=flows)), self.past.desk
+
+    async def of_past(self, answer: Awaitable[Worked]) -> Worked:
+        """Return what the past says; ProblemError 503 where there is none."""
+        try:
+            return await answer
+        except PastError as error:
+            raise ProblemError(503, safe_text(str(error))) from None
+        except BusyError:
+            raise _too_many() from None
 
     async def snapshot(self, *, flows: bool = False) -> Snapshot:
         """Return the newest snapshot; ProblemError 503 while no daemon answers."""
@@ -82,3 +103,7 @@ class House:
             raise ProblemError(503, feed.silence.words)
         if not arrived:
             raise ProblemError(503, "pbmond has not sent this yet")
+
+
+def _too_many() -> ProblemError:
+    return ProblemError(503, "too many requests at once")

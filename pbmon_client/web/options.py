@@ -56,6 +56,7 @@ class WebOptions:
     token_file: Path | None
     open: bool
     metering: MeterOptions
+    history: Path | None
 
 
 def parse(arguments: Sequence[str]) -> WebOptions:
@@ -83,6 +84,7 @@ def parse(arguments: Sequence[str]) -> WebOptions:
         token_file=given.token_file,
         open=given.open,
         metering=metrics_options.chosen(given),
+        history=given.history,
     )
 
 
@@ -149,6 +151,10 @@ def _add_access(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument("--open", action="store_true", help="open a browser")
     add_socket(group)
+    group.add_argument(
+        "--history", type=_history, metavar="PATH",
+        help="what to read the past from (default: this host's own history)",
+    )  # fmt: skip
     add_help(group)
 
 
@@ -165,6 +171,12 @@ def _address(text: str) -> tuple[str, int]:
             f"{text!r} is no address and port, such as 8080, 192.0.2.1:8080 or [::1]:8080"
         )
     return host, port
+
+
+def _history(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no path")
+    return Path(text)
 
 
 def _origin(text: str) -> Origin:

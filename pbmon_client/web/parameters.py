@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pbmon_client.data.filters import Expression, FilterError
 from pbmon_client.data.model import Selection
 from pbmon_client.data.nearest import unknown_field
+from pbmon_client.data.times import moment
+from pbmon_client.web.past import When
 from pbmon_client.web.patterns import filter_of
 from pbmon_client.web.problems import ProblemError
 from pbmond.fields import FIELDS, SHOWN
 
 _MOST_ROWS: Final = 1_000_000
+_MOST_CHARACTERS: Final = 100
+_WHOSE: Final = ("unit", "user", "pid", "view")
+SeriesView = Literal[
+    "processes", "programs", "users", "units", "connections", "hosts", "files", "tree"
+]
+_TIME_WORDS: Final = "such as 03:12, 2h ago, yesterday 14:00, ISO 8601, or seconds of the epoch"
+
+
+def _time(meaning: str) -> Any:  # noqa: ANN401 - as pydantic's own Field
+    return Field(max_length=_MOST_CHARACTERS, description=f"{meaning}, {_TIME_WORDS}")
+
+
+def time_of(name: str, text: str, *, after: int | None = None) -> int:
+    """Read a time; ProblemError 400 with the parser's own message."""
+    try:
+        return moment(text, time.time(), after=after)
+    except ValueError as error:
+        raise ProblemError(400, str(error), parameter=name) from None
+
+
+class RangeParameters(BaseModel):
+    """A range of the past. Other parameters are mistakes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Annotated[str | None, _time("What moved from this time on")] = None
+    until: Annotated[str | None, _time("To this time; else to now")] = None
+
+    def range(self) -> When | None:
+        """Return the range that is asked for; ProblemError 400 says what is wrong."""
+        if self.since is None:
+            if self.until is not None:
+                raise ProblemError(400, "until needs since", parameter="until")
+            return None
+        since = time_of("since", self.since)
+        until = time_of("until", self.until or "now", after=since)
+        if since >= until:
+            raise ProblemError(400, "the range is empty: since is not before until")
+        return When(since, until)
+
+
+class TimeParameters(RangeParameters):
+    """A moment or a range of the past; without them, it is about now."""
+
+    at: Annotated[str | None, _time("What moved at this time")] = None
+
+    def when(self) -> When | None:
+        """Return the time that is asked for; ProblemError 400 says what is wrong."""
+        if self.at is None:
+            return self.range()
+        if self.since is not None or self.until is not None:
+            raise ProblemError(400, "at excludes since and until", parameter="at")
+        return When(time_of("at", self.at))
 
 
 class ListParameters(BaseModel):
@@ -55,7 +111,11 @@ class ListParameters(BaseModel):
         )
 
 
-class RowParameters(ListParameters):
+class GroupParameters(ListParameters, TimeParameters):
+    """What a list of groups takes."""
+
+
+class RowParameters(ListParameters, TimeParameters):
     """What a list of a table's rows takes."""
 
     fields: Annotated[str | None, Field(description="Names with commas between; else all")] = None
@@ -89,6 +149,53 @@ class WhichProcess(BaseModel):
 
     start_ns: Annotated[
         int | None, Field(ge=0, lt=1 << 64, description="The one that began then; else the newest")
+    ] = None
+
+
+class SeriesParameters(RangeParameters):
+    """What a series takes: whose it is, in one way at most."""
+
+    step: Annotated[
+        str, Field(max_length=_MOST_CHARACTERS, description="A duration, such as 10s or 1h")
+    ] = "1m"
+    unit: Annotated[str | None, Field(description="Of the processes of this unit")] = None
+    user: Annotated[str | None, Field(description="Of the processes of this user")] = None
+    pid: Annotated[
+        int | None, Field(ge=0, lt=1 << 32, description="Of the processes with this pid")
+    ] = None
+    start_ns: Annotated[
+        int | None, Field(ge=0, lt=1 << 64, description="With pid: of the one that began then")
+    ] = None
+    view: Annotated[SeriesView | None, Field(description="Of a row of this view, by its key")] = (
+        None
+    )
+    key: Annotated[str | None, Field(description="The row's key")] = None
+    fields: Annotated[str | None, Field(description="Names with commas between; else all")] = None
+
+    def names(self) -> frozenset[str]:
+        """Return the counters that are asked for; none is all of them."""
+        return frozenset() if self.fields is None else frozenset(self.fields.split(","))
+
+    def chosen(self) -> str | None:
+        """Return by what rows are chosen; ProblemError 400 unless in one way, and whole."""
+        given = [name for name in _WHOSE if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ProblemError(400, f"{given[0]} excludes {given[1]}", parameter=given[1])
+        for name, other in (("start_ns", "pid"), ("key", "view"), ("view", "key")):
+            if getattr(self, name) is not None and getattr(self, other) is None:
+                raise ProblemError(400, f"{name} needs {other}", parameter=name)
+        return given[0] if given else None
+
+
+class MomentParameters(BaseModel):
+    """A time as people write it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Annotated[str, Field(max_length=_MOST_CHARACTERS, description="03:12, 2h ago, …")]
+    zone: Annotated[
+        str | None,
+        Field(max_length=_MOST_CHARACTERS, description="Such as Europe/Berlin; else the server's"),
     ] = None
 
 

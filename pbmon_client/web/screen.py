@@ -22,6 +22,7 @@ from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.web import keys
 from pbmon_client.web.columns import described
 from pbmon_client.web.desk import Desk
+from pbmon_client.web.past import When
 from pbmon_client.web.wishes import RowWindow, Wish
 from pbmond.fields import HISTORY, RATES, rate_name
 
@@ -60,7 +61,20 @@ def view_message(desk: Desk, snapshot: Snapshot, wish: Wish) -> Object:
         **desk.once(snapshot, ("host", wish.units), lambda: _host(snapshot, wish.units)),
     }
     made["time_ms"] = message.time_ns // 10**6
+    if wish.when is not None:
+        made["past"] = _past(snapshot, wish.when)
     return made | ({"waiting": True} if found is None else {})
+
+
+def _past(snapshot: Snapshot, when: When) -> Object:
+    """Say which time is shown, and what moved in it, to the byte."""
+    message = snapshot.message
+    return {
+        "since_ms": (message.time_ns - message.interval_ns) // 10**6,
+        "until_ms": message.time_ns // 10**6,
+        "range": when.until is not None,
+        "sums": {name: snapshot.totals.get(f"{name}_bytes") for name in SERIES},
+    }
 
 
 def head(snapshot: Snapshot) -> Object:
@@ -190,11 +204,14 @@ def _host(snapshot: Snapshot, units: Units) -> Object:
         name.removesuffix("_bytes_per_s"): _number(snapshot.totals.get(name)) for name in RATES
     }
     shown = Units(bits=units.bits, binary=units.binary, exact=units.exact)
+    written = rates
+    if units.totals:
+        written = {name: _number(snapshot.totals.get(f"{name}_bytes")) for name in rates}
     role, text = status(snapshot)
     coverage = shares.line(snapshot.coverage, snapshot.message.interval_ns, _COVERAGE_CELLS)
     return {
         "totals": rates,
-        "totals_text": {name: shown.write(value) for name, value in rates.items()},
+        "totals_text": {name: shown.write(value) for name, value in written.items()},
         "point": {"t_ms": snapshot.message.time_ns // 10**6, **{n: rates[n] for n in SERIES}},
         "health": {
             "tone": role,

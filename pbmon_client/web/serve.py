@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import resource
@@ -21,6 +22,7 @@ from pbmon_client.web import origins
 from pbmon_client.web.access import Access, TokenError, new_token, token_of
 from pbmon_client.web.app import guarded
 from pbmon_client.web.feed import SnapshotFeed
+from pbmon_client.web.house import House
 from pbmon_client.web.options import WebOptions
 from pbmon_client.web.origins import Origin
 from pbmon_client.web.transport import HttpConnection, WebSocketConnection
@@ -33,6 +35,8 @@ _UNSENT_BYTES: Final = 131_072
 _GRACE_S: Final = 2
 #: Connections, the daemon's socket, and what Python keeps open.
 _DESCRIPTORS: Final = 2048
+#: New objects between two looks for cycles. A snapshot makes tens of thousands, and no cycle.
+_NEW_OBJECTS: Final = 50_000
 
 
 #: What uvicorn reports of peers that break the protocol; anybody can, and fill a log.
@@ -60,6 +64,8 @@ def run(chosen: WebOptions) -> None:
             secure=all(name.scheme == "https" for name in names),
         )
         config = _config(chosen, access, names)
+        gc.freeze()  # what is loaded stays
+        gc.set_threshold(_NEW_OBJECTS)
         _announce(chosen, names[0], token)
         try:
             uvicorn.Server(config).run(sockets=[listener])
@@ -73,8 +79,9 @@ def _config(chosen: WebOptions, access: Access, names: tuple[Origin, ...]) -> uv
         lambda record: not record.getMessage().startswith(_BROKEN)
     )
     certificate, key = chosen.tls or (None, None)
+    house = House(SnapshotFeed(chosen.socket), chosen.history)
     return uvicorn.Config(
-        guarded(SnapshotFeed(chosen.socket), access, names, chosen.root_path, chosen.metering),
+        guarded(house, access, names, chosen.root_path, chosen.metering),
         http=HttpConnection,
         ws=WebSocketConnection,
         ws_max_size=MOST_BYTES,

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Final
 
 #: What the extra pbmon[web] brings.
-_NEEDED: Final = ("fastapi", "uvicorn", "websockets", "re2", "prometheus_client")
+_NEEDED: Final = ("fastapi", "uvicorn", "websockets", "re2", "prometheus_client", "numpy")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,10 +12,13 @@ from anyio import create_task_group
 from starlette.websockets import WebSocket
 
 from pbmon_client.data.model import Snapshot
+from pbmon_client.data.text import safe_text
+from pbmon_client.history.source import PastError
 from pbmon_client.web import connections, screen
-from pbmon_client.web.desk import BusyError, Desk
-from pbmon_client.web.feed import FeedDemand, SnapshotFeed
-from pbmon_client.web.pauses import Pauses
+from pbmon_client.web.desk import BusyError
+from pbmon_client.web.feed import FeedDemand
+from pbmon_client.web.house import House
+from pbmon_client.web.past import When
 from pbmon_client.web.receiver import Silence
 from pbmon_client.web.wishes import NotAWishError, Wish, WishError, read
 
@@ -24,6 +27,8 @@ MOST_BYTES: Final = 65_536
 _RATE: Final = 20.0
 _BURST: Final = 40.0
 _NOT_A_WISH: Final = 1008
+#: Before the past is asked again, if too much waited there.
+_BUSY_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,12 @@ class PageViewer:
     A page that reads slowly gets fewer messages, always of the newest snapshot.
     """
 
-    def __init__(self, socket: WebSocket, feed: SnapshotFeed, desk: Desk, pauses: Pauses) -> None:
+    def __init__(self, socket: WebSocket, house: House) -> None:
         self._socket = socket
-        self._feed = feed
-        self._desk = desk
-        self._pauses = pauses
+        self._feed = house.feed
+        self._desk = house.desk
+        self._past = house.past
+        self._pauses = house.pauses
         self._changed = asyncio.Event()
         self._wish: Wish | None = None
         self._answered: Wish | None = None
@@ -89,7 +95,9 @@ class PageViewer:
             self._changed.set()
 
     def _change_demand(self, wish: Wish) -> None:
-        demand = FeedDemand(wish.needs_flows, wish.pid)
+        demand = FeedDemand()
+        if wish.when is None:
+            demand = FeedDemand(wish.needs_flows, wish.pid)
         if demand != self._demand:
             self._feed.want(demand)
             self._feed.unwant(self._demand)
@@ -125,8 +133,31 @@ class PageViewer:
         if self._tokens < 0:
             await asyncio.sleep(-self._tokens / _RATE)
 
+    async def _show_past(self, wish: Wish, when: When) -> None:
+        """Send what a wish shows of the past, once: that does not change."""
+        self._away = None  # it is told again when the page comes back
+        self._histories.clear()
+        flows = wish.needs_flows or wish.scope is not None
+        try:
+            snapshot = await self._past.snapshot(when, flows=flows)
+            parts = _Parts(view=True, selected=wish.selected is not None)
+            texts = await self._past.desk.do(lambda: self._texts(snapshot, wish, None, parts))
+        except PastError as error:
+            words = safe_text(str(error))
+            texts = [_written({"type": "no_past", "wish": wish.number, "message": words})]
+        except BusyError:
+            await asyncio.sleep(_BUSY_S)
+            self._changed.set()
+            raise
+        for text in texts:
+            await connections.send(self._socket, text)
+
     async def _show(self, wish: Wish) -> None:
         """Send what a wish shows now, if there is anything new."""
+        if wish.when is not None:
+            if wish is not self._answered:
+                await self._show_past(wish, wish.when)
+            return
         silence = self._feed.silence
         if silence != self._away:
             self._away = silence
@@ -173,18 +204,20 @@ class PageViewer:
     def _texts(
         self, snapshot: Snapshot, wish: Wish, detail: Snapshot | None, parts: _Parts
     ) -> list[str]:
-        """Make the messages of a tick, at the desk."""
+        """Make the messages of a tick, at the desk of its snapshots."""
+        desk = self._desk if wish.when is None else self._past.desk
         messages = []
         if parts.view:
-            messages.append(screen.view_message(self._desk, snapshot, wish))
+            messages.append(screen.view_message(desk, snapshot, wish))
             self._skip_known(messages[0], "view")
         if parts.selected:
-            message = screen.selected_message(self._desk, snapshot, wish, detail)
+            message = screen.selected_message(desk, snapshot, wish, detail)
             for name in ("connections", "files"):
                 if message[name] is not None:
                     self._skip_known(message[name], name)
             messages.append(message)
-        messages += self._new_histories(snapshot, wish, detail)
+        if wish.when is None:
+            messages += self._new_histories(snapshot, wish, detail)
         return [_written(message) for message in messages]
 
     def _skip_known(self, message: dict[str, Any], name: str) -> None:

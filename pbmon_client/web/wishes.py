@@ -16,6 +16,7 @@ from pbmon_client.present.view_columns import CLASSES, ViewColumn
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, View
 from pbmon_client.web import keys
 from pbmon_client.web.columns import column_of
+from pbmon_client.web.past import When
 from pbmon_client.web.patterns import search_of
 
 MOST_ROWS: Final = 500
@@ -24,6 +25,8 @@ _MOST_PINNED: Final = 50
 _MOST_WITHIN: Final = 4
 _MOST_COLUMNS: Final = 200
 _LARGEST: Final = 1 << 53
+#: Seconds of the epoch, at the end of the year 9999.
+_END: Final = 253_402_300_800
 #: A key that no row has, in place of one that cannot be read.
 _NOBODY: Final = -1
 Decoded = TypeVar("Decoded")
@@ -54,7 +57,7 @@ class RowWindow:
 class Wish:
     """A checked wish. ``selected`` is the text of a key, ``key`` what it stands for.
 
-    ``detail`` None: no connections and files of the selection.
+    ``detail`` None: no connections and files of the selection. ``when`` None: now.
     """
 
     number: int = 0
@@ -73,6 +76,7 @@ class Wish:
     pinned: tuple[RowKey, ...] = ()
     paused: bool = False
     detail: RowWindow | None = RowWindow(0, 50)
+    when: When | None = None
 
     @property
     def query(self) -> ViewQuery:
@@ -151,6 +155,7 @@ def read(frame: str | bytes) -> Wish:
         pinned=_known(wish.texts("pinned", _MOST_PINNED), lambda text: keys.decode(text, view)),
         paused=wish.flag("paused"),
         detail=_detail(given, wish),
+        when=_when(number, wish),
     )
 
 
@@ -195,6 +200,17 @@ def _detail(given: Mapping[str, Any], wish: _Members) -> RowWindow | None:
     return _window(wish.mapping("detail"), 50, MOST_FLOWS)
 
 
+def _when(number: int, wish: _Members) -> When | None:
+    at, since, until = (
+        wish.whole(name, 0, _END) if wish.has(name) else None for name in ("at", "since", "until")
+    )
+    if since is None and until is None:
+        return None if at is None else When(at)
+    if at is not None or since is None or until is None or since >= until:
+        raise WishError(number, "a time is one moment, or a range with a beginning and an end")
+    return When(since, until)
+
+
 def _scope(given: _Members) -> GroupScope:
     view = BY_NAME.get(given.text("view", "") or "")
     if view is None:
@@ -217,11 +233,11 @@ class _Members:
         """Whether a member is there and is not null."""
         return self._given.get(name) is not None
 
-    def whole(self, name: str, least: int) -> int:
+    def whole(self, name: str, least: int, most: int = _LARGEST) -> int:
         value = self._given.get(name)
         if not isinstance(value, int) or isinstance(value, bool):
             raise NotAWishError(f"{name}: not a whole number")
-        if not least <= value <= _LARGEST:
+        if not least <= value <= most:
             raise NotAWishError(f"{name}: out of range")
         return value
 

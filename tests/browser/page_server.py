@@ -41,13 +41,14 @@ class Server:
     def __init__(
         self, socket_path: Path, folder: Path, start: Sequence[str] = ("-m", "pbmon_client")
     ) -> None:
-        """``folder`` gets its token; ``start`` is what Python runs."""
+        """``folder`` gets its token, and may have a ``history``; ``start`` is what Python runs."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._command = [
             *(sys.executable, *start, "web", "--socket", str(socket_path)),
             *("--listen", f"127.0.0.1:{self.port}", "--token-file", str(folder / "token")),
+            *("--history", str(folder / "history")),
         ]
         self.origin = f"http://127.0.0.1:{self.port}"
         self.start()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from publisher_stage import Stage, stage
@@ -26,15 +27,18 @@ from pbmond.system import rights
 
 KILLS = int(os.environ.get("PBMON_KILLS", "4"))
 _PATIENCE_S = patient(30.0)
+_Found = TypeVar("_Found")
 #: At what part of a start the daemon is killed; a start takes about a second.
 _MOMENTS = [step / KILLS * 1.2 for step in range(KILLS)]
 
 
-def until(true: Callable[[], object]) -> None:
+def until(true: Callable[[], _Found]) -> _Found:
+    """Ask again and again until the answer is true; return it."""
     end = time.monotonic() + _PATIENCE_S
-    while not true():
+    while not (found := true()):
         assert time.monotonic() < end, "in vain"
         time.sleep(0.01)
+    return found
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -110,8 +114,7 @@ def test_a_loader_that_is_killed_is_one_line_and_leaves_nothing(tmp_path: Path) 
                     return pid
         return 0
 
-    until(loader)
-    os.kill(loader(), signal.SIGKILL)
+    os.kill(until(loader), signal.SIGKILL)
     assert process.wait(_PATIENCE_S) == 1
     lines = (tmp_path / "log").read_text().splitlines()
     assert "the loader was killed" in lines[-1]
@@ -122,7 +125,7 @@ def test_a_loader_that_is_killed_is_one_line_and_leaves_nothing(tmp_path: Path) 
 def test_a_publisher_that_is_killed_again_and_again_is_replaced(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
         for _ in range(KILLS):
-            publisher = named(daemon, rights.PUBLISHER_RIGHTS.name)
+            publisher = until(lambda: named(daemon, rights.PUBLISHER_RIGHTS.name))
             os.kill(publisher, signal.SIGKILL)
             until(lambda: is_replaced(daemon, publisher))  # noqa: B023 - called at once
             assert not is_alive(publisher)
@@ -135,7 +138,7 @@ def test_a_forker_that_is_killed_ends_the_daemon_with_one_line_for_the_superviso
 ) -> None:
     with Daemon(tmp_path) as daemon:
         found, programs = daemon.children(), programs_of(daemon.process.pid)
-        os.kill(named(daemon, rights.FORKER_RIGHTS.name), signal.SIGKILL)
+        os.kill(until(lambda: named(daemon, rights.FORKER_RIGHTS.name)), signal.SIGKILL)
         assert daemon.process.wait(_PATIENCE_S) == 1
         until(lambda: not any(is_alive(pid) for pid in found))
         words = daemon.log.read_text()

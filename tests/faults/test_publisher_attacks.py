@@ -159,11 +159,11 @@ def test_a_stopped_publisher_without_viewers_is_replaced(
 ) -> None:
     monkeypatch.setattr("pbmond.publish.supervisor.HUNG_NS", 4_000_000_000)
     until(lambda: staged.supervisor.pid)
-    stopped = staged.supervisor.pid
+    stopped, starts = staged.supervisor.pid, staged.starts
     assert stopped is not None
     os.kill(stopped, signal.SIGSTOP)
     until(lambda: staged.supervisor.pid not in (None, stopped))
-    assert staged.starts == 2
+    assert staged.starts > starts
     staged.subscriber(ALL).recv()
 
 

@@ -53,9 +53,10 @@ print(os.getpid())
 """
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with Daemon(tmp_path) as running:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon for all tests that do not end it."""
+    with Daemon(tmp_path_factory.mktemp("daemon")) as running:
         yield running
 
 
@@ -82,15 +83,16 @@ def test_sighup_neither_ends_it_nor_reloads_anything(daemon: Daemon) -> None:
     assert "the configuration is read only at the start" in daemon.log.read_text()
 
 
-def test_a_killed_collector_leaves_neither_program_nor_publisher(daemon: Daemon) -> None:
-    programs, publisher = programs_of(daemon.process.pid), daemon.publisher()
-    daemon.process.kill()
-    daemon.process.wait()
-    assert_gone(programs)
-    deadline = time.monotonic() + _PATIENCE_S
-    while Path(f"/proc/{publisher}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_a_killed_collector_leaves_neither_program_nor_publisher(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        programs, publisher = programs_of(daemon.process.pid), daemon.publisher()
+        daemon.process.kill()
+        daemon.process.wait()
+        assert_gone(programs)
+        deadline = time.monotonic() + _PATIENCE_S
+        while Path(f"/proc/{publisher}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_a_killed_publisher_comes_back_and_nothing_is_lost(daemon: Daemon) -> None:

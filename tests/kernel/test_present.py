@@ -65,9 +65,9 @@ class Actor:
         self._running.stdout.close()
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with Daemon(tmp_path, exited_linger_s=_LINGER_S) as running:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("daemon"), exited_linger_s=_LINGER_S) as running:
         yield running
 
 

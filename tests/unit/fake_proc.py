@@ -94,11 +94,6 @@ def identity_of(file: Path | os.stat_result) -> tuple[int, int]:
     return os.major(status.st_dev) << 20 | os.minor(status.st_dev), status.st_ino
 
 
-def open_descriptors() -> int:
-    """Count this process's own."""
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def gone(pid: int, start_ns: int) -> ProcSample:
     return ProcSample(pid, start_ns, None, None, None, gone=True)
 

@@ -6,11 +6,17 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 
-def imports(package: Path) -> Iterator[tuple[str, str]]:
-    """Yield (file, module) for each import below ``package``, at whatever place in the file."""
+@cache
+def imports(package: Path) -> tuple[tuple[str, str], ...]:
+    """Return (file, module) for each import below ``package``, at whatever place in the file."""
+    return tuple(_imports(package))
+
+
+def _imports(package: Path) -> Iterator[tuple[str, str]]:
     for path in package.rglob("*.py"):
         name = str(path.relative_to(package))
         for node in ast.walk(ast.parse(path.read_text())):

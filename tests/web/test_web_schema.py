@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from web_client import BASE, BEARER, MESSAGES, StillFeed, guarded, snapshot
 
 from pbmon_client.web.house import House
 from pbmon_client.web.receiver import Arrived
+from tests.browser import past_world
 
 HOST = BASE.removeprefix("http://")
 # What a filter's text, or the name of a field, may be is more than a schema can say: 400 answers
@@ -32,7 +34,8 @@ def test_every_answer_is_as_described(tmp_path: Path) -> None:
     """Not by schemathesis's plugin, which knows other versions of pytest."""
     feed = StillFeed()
     feed.take(Arrived(None, snapshot(MESSAGES[1])))
-    app = guarded(House(feed), tmp_path)
+    past_world.write(tmp_path / "history", int(time.time()), [(600, 0, 10)])
+    app = guarded(House(feed, tmp_path / "history"), tmp_path)
     headers = {**BEARER, "Host": HOST}
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, headers=headers, config=CONFIG)
     asked = []
@@ -51,4 +54,4 @@ def test_every_answer_is_as_described(tmp_path: Path) -> None:
 
             with suppress(Unsatisfiable):  # nothing can be wrong about no parameters
                 check()
-    assert len(asked) == 8
+    assert len(asked) == 12

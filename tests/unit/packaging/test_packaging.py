@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -243,3 +244,10 @@ def test_quickstart_describes_its_options(scripts: Path) -> None:
     assert set(re.findall(r"^  (--[a-z-]+)", ran.stdout, re.MULTILINE)) == {
         "--prefix", "--setup-only", "--dev", "--stop", "--uninstall", "--help"
     }  # fmt: skip
+
+
+def test_check_runs_every_room_of_tests() -> None:
+    rooms = tomllib.loads((PACKAGING.parent / "pyproject.toml").read_text())
+    paths = set(rooms["tool"]["pytest"]["ini_options"]["testpaths"])
+    both = (PACKAGING / "check").read_text().partition("\nrun_all_tests() {")[2].partition("\n}")[0]
+    assert set(re.findall(r"tests/\w+(?![\w/])", both)) == paths

@@ -2,6 +2,7 @@
 import { batch } from "@preact/signals";
 import { HOME, isView, membersOf, read, VIEWS, write, type Place, type ViewName } from "./address";
 import type { Key, Row } from "./protocol";
+import { TRAVEL } from "./travel";
 import { toggled, save, type Settings, type Theme } from "./settings";
 import * as state from "./state";
 
@@ -253,5 +254,5 @@ const BY_ACTION: Record<string, (key: string) => void> = {
 };
 
 export function act(action: string, key = ""): void {
-  BY_ACTION[action]?.(key);
+  (BY_ACTION[action] ?? TRAVEL[action])?.(key);
 }

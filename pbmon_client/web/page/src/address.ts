@@ -38,7 +38,11 @@ export interface Place extends Units {
   sort: string | null;
   reverse: boolean;
   selected: Key | null;
+  time: Time;
 }
+
+/** Which time is shown, in whole seconds of the epoch; null is now. */
+export type Time = { at: number } | { since: number; until: number } | null;
 
 export const HOME: Readonly<Place> = {
   view: "processes",
@@ -48,6 +52,7 @@ export const HOME: Readonly<Place> = {
   sort: null,
   reverse: false,
   selected: null,
+  time: null,
   totals: false,
   bits: false,
   binary: false,
@@ -74,7 +79,24 @@ export function write(place: Place): string {
   if (place.reverse) parts.set("reverse", "1");
   for (const flag of FLAGS) if (place[flag]) parts.set(flag, "1");
   if (place.selected !== null) parts.set("selected", place.selected);
+  for (const [name, seconds] of Object.entries(place.time ?? {})) parts.set(name, written(seconds));
   return `#${parts}`;
+}
+
+function written(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
+}
+
+/** Seconds of the epoch at the end of the year 9999; the server knows no later times. */
+const END = 253_402_300_799;
+
+function readTime(parts: URLSearchParams): Time {
+  const [at, since, until] = ["at", "since", "until"].map((name) => {
+    const seconds = Math.floor(Date.parse(parts.get(name) ?? "") / 1000);
+    return seconds <= END ? seconds : NaN;
+  }) as [number, number, number];
+  if (at >= 0) return { at };
+  return since >= 0 && until > since ? { since, until } : null;
 }
 
 /** Read a fragment; whatever makes no sense is as usual. */
@@ -89,6 +111,7 @@ export function read(fragment: string): Place {
     sort: parts.get("sort"),
     reverse: parts.get("reverse") === "1",
     selected: parts.get("selected"),
+    time: readTime(parts),
   };
   for (const flag of FLAGS) place[flag] = parts.get(flag) === "1";
   if (isView(group) && key !== null) {

@@ -28,6 +28,20 @@ export function clock(timeMs: number): string {
   return new Date(timeMs).toLocaleTimeString("en-GB");
 }
 
+const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short" });
+
+/** A time with its day, such as "Mon, 21 Sept 03:12:00". */
+export function stamp(timeMs: number): string {
+  return `${DAY.format(timeMs)} ${clock(timeMs)}`;
+}
+
+/** Write bytes in the unit chosen, or with every digit. */
+export function bytes(value: number | null, units: Units): string {
+  if (value === null) return "?";
+  const scaled = units.bits ? value * 8 : value;
+  return units.exact ? count(scaled) : rate(value, units);
+}
+
 /** Write a duration in at most two units: "12 s", "3 m 20 s", "2 h 5 m". */
 export function duration(ms: number): string {
   const whole = Math.max(0, Math.floor(ms / 1000));

@@ -50,6 +50,20 @@ export const SECTIONS: readonly Section[] = [
     ],
   },
   {
+    title: "The past",
+    bindings: [
+      bind("@", "time", "ask for a time: 03:12, 2h ago"),
+      bind("[ ,", "step back", "one interval back"),
+      bind("] .", "step forth", "one interval forth"),
+      bind("{", "steps back", "ten intervals back"),
+      bind("}", "steps forth", "ten intervals forth"),
+      bind("m", "mark", "sum up a range from here, and off"),
+      bind("z", "zoom in", "a shorter timeline"),
+      bind("Z", "zoom out", "a longer timeline"),
+      bind("L", "live", "return to the present"),
+    ],
+  },
+  {
     title: "Numbers and columns",
     bindings: [
       bind("a", "totals", "totals or rates"),

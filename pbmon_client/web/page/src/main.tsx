@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { followAddress } from "./actions";
 import { listen } from "./keyboard";
+import { start as past } from "./past";
 import { start as receive } from "./receive";
 import { start as theme } from "./theme";
 import { App } from "./ui/App";
@@ -12,3 +13,4 @@ if (root !== null) render(<App />, root);
 listen();
 addEventListener("popstate", followAddress);
 receive();
+past();

@@ -35,6 +35,10 @@ export interface Wish {
   selected: Key | null;
   pinned: Key[];
   paused: boolean;
+  /** A moment, or a range: whole seconds of the epoch; null, all of them: now. */
+  at: number | null;
+  since: number | null;
+  until: number | null;
   detail: { first: number; count: number } | null;
 }
 
@@ -94,6 +98,21 @@ export interface ViewMessage {
   point: Point | null;
   health: { tone: Tone; text: string; warnings: Warning[]; coverage: string };
   waiting?: boolean;
+  past?: Past;
+}
+
+/** The time that is shown, and what the host moved in it, in bytes. */
+export interface Past {
+  since_ms: number;
+  until_ms: number;
+  range: boolean;
+  sums: Record<SeriesName, number | null>;
+}
+
+export interface NoPastMessage {
+  type: "no_past";
+  wish: number;
+  message: string;
 }
 
 export interface FlowTable {
@@ -140,7 +159,29 @@ export interface AwayMessage {
   message: string;
 }
 
-export type Message = ViewMessage | SelectedMessage | HistoryMessage | ErrorMessage | AwayMessage;
+export type Message =
+  | ViewMessage
+  | SelectedMessage
+  | HistoryMessage
+  | ErrorMessage
+  | AwayMessage
+  | NoPastMessage;
+
+/** What is kept of the past, of `api/v1/history/state`. */
+export interface Kept {
+  since: number;
+  until: number;
+  gaps: { since_ns: number; until_ns: number }[];
+}
+
+/** What moved in each step, of `api/v1/history/series`; null is a gap. */
+export interface SeriesAnswer {
+  since: number;
+  until: number;
+  step: number;
+  recorded_until: number;
+  sums: Record<string, (number | null)[]>;
+}
 
 /** A field of the contract, as `api/v1/fields` has it; of a table, or of its rows' process. */
 export interface Field {

@@ -22,7 +22,7 @@ function takeView(message: ViewMessage): void {
     message.rows,
     message.count,
   );
-  if (message.point !== null) {
+  if (message.point !== null && message.past === undefined) {
     const curves = state.hostCurves.value;
     state.hostCurves.value = continued(curves, message.point, message.interval_ms, state.pausedMs.value);
   }
@@ -32,6 +32,7 @@ function takeView(message: ViewMessage): void {
     state.goodFilter.value = filter;
   }
   state.away.value = null;
+  state.noPast.value = null;
   if (state.paused.value) state.pausedMs.value = message.time_ms;
   state.view.value = message;
   rowsArrived(message.wish === number);
@@ -45,7 +46,7 @@ function takeSelected(message: SelectedMessage): void {
     if (made !== undefined) tables[name] = made;
   }
   state.flowColumns.value = tables;
-  if (message.point !== null) {
+  if (message.point !== null && state.place.value.time === null) {
     const interval = state.view.value?.interval_ms ?? 1000;
     const curves = state.rowCurves.value;
     state.rowCurves.value = continued(curves, message.point, interval, state.pausedMs.value);
@@ -72,7 +73,9 @@ function take(message: Message): void {
     else if (message.type === "error" && message.wish === number) {
       state.mistake.value = message.message;
       state.refused.value = state.place.value.filter;
-    } else if (message.type === "away") {
+    } else if (message.type === "no_past") {
+      if (message.wish === number) state.noPast.value = message.message;
+    } else if (message.type === "away" && state.place.value.time === null) {
       state.away.value = { sinceMs: message.since_ms, message: message.message };
     }
   });

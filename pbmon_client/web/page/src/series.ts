@@ -1,6 +1,6 @@
 // The curves of the host or of a row: filled from the daemon's history, continued live. Where
 // nothing is known there is a null, which the chart shows as a gap.
-import { SERIES, type HistoryMessage, type Point, type SeriesName } from "./protocol";
+import { SERIES, type HistoryMessage, type Point, type SeriesAnswer, type SeriesName } from "./protocol";
 
 /** What a chart shows at most. */
 export const SPAN_MS = 10 * 60 * 1000;
@@ -86,13 +86,43 @@ export function gaps(curves: Curves): Gap[] {
 }
 
 /** What may lie between two times on an axis, and how many there are at most. */
-const STEPS_MS = [15_000, 30_000, 60_000, 120_000, 300_000];
+const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000];
+const STEPS_MS = [
+  ...[15_000, 30_000, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE],
+  ...[HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY],
+];
 const MOST_TIMES = 5;
 
-/** Whole minutes, or parts of one, between two times. */
-export function axisTimes(from: number, to: number): number[] {
-  const step = STEPS_MS.find((each) => (to - from) / each <= MOST_TIMES) ?? to - from;
+/** Whole minutes, hours or days by the local clock, or parts of one, between two times. */
+export function axisTimes(from: number, to: number, most = MOST_TIMES): number[] {
+  const step = STEPS_MS.find((each) => (to - from) / each <= most) ?? to - from;
   const times: number[] = [];
-  for (let at = Math.ceil(from / step) * step; at <= to; at += step) times.push(at);
+  for (let at = Math.ceil(from / step) * step - step; at <= to + step; at += step) {
+    // Hours and days begin with the local clock's, whatever the season.
+    const shift = step >= HOUR ? (new Date(at).getTimezoneOffset() * MINUTE) % step : 0;
+    const time = at + shift;
+    if (time >= from && time <= to && time !== times.at(-1)) times.push(time);
+  }
   return times;
+}
+
+/** The curves of a series: each point in the middle of its step, as bytes/s. The newest step is
+ * left out while it is being recorded. `names` are the counters by the curves' names. */
+export function fromSeries(
+  answer: SeriesAnswer,
+  names: Readonly<Record<SeriesName, string | null>>,
+): Curves {
+  const made = {} as Record<SeriesName, Sample[]>;
+  for (const name of SERIES) {
+    const counter = names[name];
+    const sums = counter === null ? [] : (answer.sums[counter] ?? []);
+    const steps = (answer.until - answer.since) / answer.step;
+    made[name] = Array.from({ length: steps }, (_, at) => {
+      const begin = answer.since + at * answer.step;
+      const whole = begin + answer.step <= answer.recorded_until;
+      const sum = whole ? (sums[at] ?? null) : null;
+      return { x: (begin + answer.step / 2) * 1000, y: sum === null ? null : sum / answer.step };
+    });
+  }
+  return made;
 }

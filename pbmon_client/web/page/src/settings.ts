@@ -4,6 +4,9 @@ export type Theme = "system" | "dark" | "light";
 export interface Settings {
   theme: Theme;
   detail: boolean;
+  /** How much the timeline and the charts show, in seconds; 0 is the last minutes, live. */
+  line: number;
+  chart: number;
   /** Classes of bytes that are not shown. */
   classes: string[];
   /** Columns that are not shown, by view. */
@@ -14,9 +17,20 @@ export interface Settings {
   seen: string[];
 }
 
+/** What the timeline can span, in seconds; the charts all but the last. */
+export const SPANS: readonly (readonly [number, string, string])[] = [
+  [3600, "1 h", "1 hour"],
+  [21_600, "6 h", "6 hours"],
+  [86_400, "1 d", "1 day"],
+  [604_800, "1 w", "1 week"],
+  [2_592_000, "30 d", "30 days"],
+];
+
 export const USUAL: Readonly<Settings> = {
   theme: "system",
   detail: true,
+  line: 86_400,
+  chart: 0,
   classes: [],
   hidden: {},
   added: {},
@@ -47,6 +61,8 @@ export function parse(stored: string | null): Settings {
   return {
     theme: value.theme === "dark" || value.theme === "light" ? value.theme : "system",
     detail: value.detail !== false,
+    line: SPANS.some(([span]) => span === value.line) ? (value.line as number) : USUAL.line,
+    chart: SPANS.some(([span]) => span === value.chart) ? (value.chart as number) : USUAL.chart,
     classes: texts(value.classes),
     hidden: lists(value.hidden),
     added: lists(value.added),

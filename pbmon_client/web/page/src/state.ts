@@ -27,7 +27,7 @@ export const pausedMs = signal<number | null>(null);
 export const range = signal({ first: 0, count: 60 });
 /** The width of the table, in px. */
 export const width = signal(0);
-export type DialogName = "help" | "columns" | "health";
+export type DialogName = "help" | "columns" | "health" | "time";
 /** For a moment after the address was copied. */
 export const copied = signal(false);
 export const dialog = signal<DialogName | null>(null);
@@ -122,13 +122,18 @@ const arranged = computed(() => ({
   columns: wanted.value.map((column) => column.name),
   units: units.value,
   pinned: pinned.value,
+  at: null as number | null,
+  since: null as number | null,
+  until: null as number | null,
+  ...place.value.time,
 }));
 
 export const arrangement = computed(() => JSON.stringify(arranged.value));
 
 /** Whether other rows than those that are known were asked for, and will come. */
 export const busy = computed(() => {
-  if (mistake.value !== null || away.value !== null) return false;
+  if (mistake.value !== null || noPast.value !== null) return false;
+  if (away.value !== null) return false;
   return known.value.arrangement !== arrangement.value || view.value?.waiting === true;
 });
 
@@ -146,6 +151,13 @@ export const wish = computed<Omit<Wish, "wish"> | null>(() => {
     detail: shown ? { first: 0, count: FLOWS_SHOWN } : null,
   };
 });
+
+/** The time that is shown, if it is not now. */
+export const past = computed(() =>
+  place.value.time === null ? null : (view.value?.past ?? null),
+);
+/** Why the past that was asked for cannot be shown. */
+export const noPast = signal<string | null>(null);
 
 export const notices = computed(
   () => view.value?.health.warnings.filter(({ key }) => !settings.value.seen.includes(key)) ?? [],

@@ -198,7 +198,7 @@ def test_sorting_by_a_total_prints_totals(capfdbinary: pytest.CaptureFixture[byt
 def test_a_view_and_a_recording_are_for_screens_and_for_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for arguments in (["--json", "--view", "hosts"], ["--csv", "--demo", "x"], ["--view", "none"]):
+    for arguments in (["--json", "--view", "tree"], ["--csv", "--demo", "x"], ["--view", "none"]):
         with pytest.raises(SystemExit) as caught:
             options.parse(arguments)
         assert caught.value.code == 2

@@ -32,8 +32,9 @@ def feed() -> StillFeed:
 
 
 @pytest.fixture
-def house(feed: StillFeed) -> House:
-    return House(feed)
+def house(feed: StillFeed, tmp_path: Path) -> House:
+    """There is no history in its folder, unless a test records one."""
+    return House(feed, tmp_path / "history")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from descriptors import descriptors
 from fake_proc import (
     START_NS,
     FakeProc,
@@ -15,7 +16,6 @@ from fake_proc import (
     gone,
     identity_of,
     io_text,
-    open_descriptors,
     stat_line,
     unknown,
 )
@@ -243,15 +243,14 @@ def test_a_process_may_vanish_or_be_refused_at_every_single_call(
         root.listening,
     )
     for ask in asks:
-        descriptors = open_descriptors()
+        before = descriptors()
         with failing(10**6, error) as made:
             ask()
         assert len(made) >= 3
         for nth in range(len(made)):
             with failing(nth, error, once=once):
                 ask()  # whatever it says, it must say it
-            # Those of earlier tests may be collected meanwhile.
-            assert open_descriptors() <= descriptors
+            assert descriptors() <= before
 
 
 def test_a_sample_cut_short_has_none_for_what_is_missing(proc: FakeProc, tmp_path: Path) -> None:

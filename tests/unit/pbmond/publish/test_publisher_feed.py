@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 import pytest
+from descriptors import descriptors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,10 +20,6 @@ TOPICS = (
     | st.builds(Topic, st.none() | UIDS, st.just("flows"), st.none() | UIDS)
     | st.just(Topic(None, "moved"))
 )
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @given(st.builds(Demand, TOPICS, st.booleans()))
@@ -109,7 +105,7 @@ def test_no_descriptor_is_leaked() -> None:
     with pytest.raises(OSError):
         channel.send_frame(ours, b"frame")
     # The descriptors in flight are dropped with the sockets.
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_the_end_of_the_collector_is_none_and_a_packet_without_a_frame_an_error() -> None:
@@ -133,7 +129,7 @@ def test_several_descriptors_in_one_packet_are_all_closed() -> None:
         got = channel.receive_frame(theirs)
         assert got is not None
         got.close()
-        assert descriptors() == before
+        assert descriptors() <= before
 
 
 def test_the_collectors_end_never_waits_and_the_publishers_does() -> None:

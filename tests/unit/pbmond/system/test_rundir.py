@@ -8,13 +8,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from descriptors import descriptors
 
 from pbmond.system.rundir import PID_FILE, SOCKET, RunDirError, hold, holder
 from pbmond.system.safe_paths import umask
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def mode(path: Path) -> int:
@@ -63,7 +60,7 @@ def test_it_can_be_held_again_after_any_end(tmp_path: Path) -> None:
     assert not (tmp_path / SOCKET).exists()
     with hold(tmp_path):
         pass
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_stale_pid_file_and_socket_do_not_matter(tmp_path: Path) -> None:
@@ -107,7 +104,7 @@ def test_what_is_no_pid_file_and_no_socket_is_left_alone(
     target = tmp_path / "target"
     assert (target.read_text(), mode(target)) == ("precious", 0o600)
     assert not (tmp_path / "nothing").exists()
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_second_daemon_leaves_the_socket_of_the_first(tmp_path: Path) -> None:

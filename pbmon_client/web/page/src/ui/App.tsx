@@ -1,5 +1,5 @@
 // The whole page: what is where.
-import { away, opened, paused, selected, settings } from "../state";
+import { away, opened, paused, place, selected, settings } from "../state";
 import { AwayBanner, Notices } from "./Banners";
 import { Chooser } from "./Chooser";
 import { Detail } from "./Detail";
@@ -7,6 +7,8 @@ import { Grid } from "./Grid";
 import { Health } from "./Health";
 import { Help } from "./Help";
 import { Host } from "./Host";
+import { PastBanner, TimeDialog } from "./Times";
+import { Timeline } from "./Timeline";
 import { Tabs } from "./Tabs";
 import { Toolbar } from "./Toolbar";
 import { Top } from "./Top";
@@ -15,8 +17,10 @@ export function App() {
   const detail = selected.value !== null && (settings.value.detail || opened.value);
   const stale = away.value !== null || paused.value;
   return (
-    <div class={`app${stale ? " stale" : ""}${opened.value ? " opened" : ""}`}>
+    <div class={`app${stale ? " stale" : ""}${place.value.time !== null ? " in-past" : ""}${opened.value ? " opened" : ""}`}>
       <Top />
+      <Timeline />
+      <PastBanner />
       <AwayBanner />
       <Notices />
       <Host />
@@ -26,6 +30,7 @@ export function App() {
         <Grid />
         {detail && <Detail />}
       </main>
+      <TimeDialog />
       <Help />
       <Chooser />
       <Health />

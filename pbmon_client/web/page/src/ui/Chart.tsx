@@ -12,11 +12,15 @@ import {
   type ScriptableContext,
 } from "chart.js";
 import { useEffect, useRef } from "preact/hooks";
-import { clock, rate } from "../format";
+import { change } from "../actions";
+import { clock, rate, stamp } from "../format";
+import { chartSpan, kept, shown, type Span } from "../past";
 import { SERIES, type SeriesName } from "../protocol";
+import { SPANS } from "../settings";
+import { settings } from "../state";
 import { axisTimes, gaps, SPAN_MS, type Curves, type Sample } from "../series";
 import { colours } from "../theme";
-import { CROSSHAIR, GAPS } from "./marks";
+import { CROSSHAIR, GAPS, SHOWN } from "./marks";
 
 Canvas.register(Filler, LinearScale, LineController, LineElement, PointElement, Tooltip);
 
@@ -32,7 +36,7 @@ const SHORTEST_SPAN_MS = 60_000;
 type LineCanvas = Canvas<"line", Sample[]>;
 
 /** What a custom property's colour is now; the canvas knows no custom properties. */
-function colourOf(place: HTMLElement, property: string): string {
+export function colourOf(place: HTMLElement, property: string): string {
   const probe = document.createElement("span");
   probe.style.color = `var(${property})`;
   place.append(probe);
@@ -67,6 +71,17 @@ function dataset(name: SeriesName): ChartDataset<"line", Sample[]> {
   };
 }
 
+/** A day at its midnight, else the time. */
+function axisWords(time: number): string {
+  const words = clock(time).replace(/:00$/, "");
+  return words === "00:00" ? stamp(time).split(" ").slice(0, 2).join(" ").replace(",", "") : words;
+}
+
+/** A time, with its day if it is not one of the last hours. */
+function when(time: number): string {
+  return Math.abs(Date.now() - time) < 43_200_000 ? clock(time) : stamp(time);
+}
+
 interface Writing {
   bits: boolean;
   binary: boolean;
@@ -78,7 +93,7 @@ function made(canvas: HTMLCanvasElement, writing: { current: Writing }): LineCan
   return new Canvas<"line", Sample[]>(canvas, {
     type: "line",
     data: { datasets: SERIES.map(dataset) },
-    plugins: [GAPS, CROSSHAIR],
+    plugins: [GAPS, SHOWN, CROSSHAIR],
     options: {
       animation: false,
       parsing: false,
@@ -99,7 +114,7 @@ function made(canvas: HTMLCanvasElement, writing: { current: Writing }): LineCan
           ticks: {
             maxRotation: 0,
             font: { size: 10.5 },
-            callback: (value) => clock(Number(value)).replace(/:00$/, ""),
+            callback: (value) => axisWords(Number(value)),
           },
         },
         y: {
@@ -125,7 +140,7 @@ function made(canvas: HTMLCanvasElement, writing: { current: Writing }): LineCan
           cornerRadius: 8,
           borderWidth: 1,
           callbacks: {
-            title: (items) => (items[0] === undefined ? "" : clock(items[0].parsed.x ?? 0)),
+            title: (items) => (items[0] === undefined ? "" : when(items[0].parsed.x ?? 0)),
             label: (item) => `${item.dataset.label}  ${written(item.parsed.y)} ${unit()}`,
           },
         },
@@ -140,6 +155,7 @@ function paint(chart: LineCanvas, place: HTMLElement): void {
     colourOf(place, property),
   ) as [string, string, string, string];
   options.color = dim;
+  options.borderColor = colourOf(place, "--past");
   for (const name of ["x", "y"] as const) {
     const scale = options.scales?.[name];
     if (scale?.ticks) scale.ticks.color = dim;
@@ -163,7 +179,7 @@ function paint(chart: LineCanvas, place: HTMLElement): void {
   });
 }
 
-function fill(chart: LineCanvas, curves: Curves, hidden: ReadonlySet<SeriesName>): void {
+function fill(chart: LineCanvas, curves: Curves, hidden: ReadonlySet<SeriesName>, span: Span | null): void {
   SERIES.forEach((name, at) => {
     const set = chart.data.datasets[at];
     if (set) Object.assign(set, { data: curves[name], hidden: hidden.has(name) });
@@ -171,13 +187,17 @@ function fill(chart: LineCanvas, curves: Curves, hidden: ReadonlySet<SeriesName>
   const first = curves.net_rx[0]?.x;
   const last = curves.net_rx.at(-1)?.x;
   const x = chart.options.scales?.x;
-  if (x && first !== undefined && last !== undefined) {
+  if (x && span !== null) {
+    x.min = span.from * 1000;
+    x.max = span.to * 1000;
+  } else if (x && first !== undefined && last !== undefined) {
     x.max = last;
     x.min = Math.max(last - SPAN_MS, Math.min(first, last - SHORTEST_SPAN_MS));
   }
 }
 
-function spoken(what: string, curves: Curves, writing: Writing): string {
+function spoken(what: string, curves: Curves, writing: Writing, span: Span | null): string {
+  if (span !== null) return spokenPast(what, curves, writing, span);
   const now = SERIES.map((name) => {
     const value = curves[name].at(-1)?.y ?? null;
     const words = value === null ? "not known" : `${rate(value, writing)} ${writing.bits ? "bits" : "bytes"} per second`;
@@ -190,6 +210,31 @@ function spoken(what: string, curves: Curves, writing: Writing): string {
   );
   const when = `from ${clock(first.x)} to ${clock(last.x)}`;
   return `${what} ${when}. Now: ${now.join(", ")}.${without.join("")}`;
+}
+
+function spokenPast(what: string, curves: Curves, writing: Writing, span: Span): string {
+  const most = SERIES.map((name) => {
+    const value = curves[name].reduce<number | null>((top, { y }) => (y === null ? top : Math.max(top ?? 0, y)), null);
+    return `${SERIES_WORDS[name].toLowerCase()} ${value === null ? "not known" : `${rate(value, writing)} ${writing.bits ? "bits" : "bytes"} per second`}`;
+  });
+  const without = gaps(curves).map(({ from, to }) => ` No data from ${stamp(from)} to ${stamp(to)}.`);
+  return `${what} from ${stamp(span.from * 1000)} to ${stamp(span.to * 1000)}. At most: ${most.join(", ")}.${without.join("")}`;
+}
+
+const CHART_SPANS = [[0, "Live", "The last minutes"] as const, ...SPANS.slice(0, 4)];
+
+/** How much time the charts show. */
+export function ChartSpan() {
+  if (kept.value === null) return null;
+  return (
+    <div class="pair spans" role="group" aria-label="The charts show">
+      {CHART_SPANS.map(([seconds, word, words]) => (
+        <button key={seconds} type="button" title={words} aria-pressed={settings.value.chart === seconds} onClick={() => change({ chart: seconds })}>
+          {seconds === 0 && chartSpan.value !== null && settings.value.chart === 0 ? "10 m" : word}
+        </button>
+      ))}
+    </div>
+  );
 }
 
 interface ChartProps extends Writing {
@@ -214,13 +259,13 @@ export function Chart({ curves, hidden, what, bits, binary }: ChartProps) {
     const place = canvas.current?.parentElement;
     if (chart.current && place) paint(chart.current, place);
   }, [theme]);
-  const [samples, out] = [curves.value, hidden.value];
+  const [samples, out, span, time] = [curves.value, hidden.value, chartSpan.value, shown.value];
   useEffect(() => {
     if (chart.current === null) return;
-    fill(chart.current, samples, out);
+    fill(chart.current, samples, out, span);
     chart.current.update("none");
-  }, [samples, out, theme, bits, binary]);
-  return <canvas ref={canvas} role="img" aria-label={spoken(what, samples, writing.current)} />;
+  }, [samples, out, span, time, theme, bits, binary]);
+  return <canvas ref={canvas} role="img" aria-label={spoken(what, samples, writing.current, span)} />;
 }
 
 interface LegendProps {

@@ -4,6 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { change, pin, showMembers, table } from "../actions";
 import { membersOf } from "../address";
 import { count, rate, unitOf } from "../format";
+import { rowCurves } from "../past";
 import type { Column, FlowTable, Row, SeriesName } from "../protocol";
 import * as state from "../state";
 import { Chart, Legend } from "./Chart";
@@ -129,7 +130,7 @@ export function Detail() {
         </button>
       </header>
       <div class="row-chart">
-        <Chart curves={state.rowCurves} hidden={hidden} what={about.title} bits={bits} binary={binary} />
+        <Chart curves={rowCurves} hidden={hidden} what={about.title} bits={bits} binary={binary} />
       </div>
       <Legend
         class="small"

@@ -1,5 +1,6 @@
 // The daemon's report on itself: how it counts, what it lost, cannot see, and costs.
 import { useEffect, useState } from "preact/hooks";
+import { unkept } from "../past";
 import type { Report } from "../protocol";
 import { view } from "../state";
 import { Dialog } from "./Dialog";
@@ -60,6 +61,12 @@ export function Health() {
         </p>
       )}
       <Sections />
+      {unkept.value !== null && (
+        <section>
+          <h3>History</h3>
+          <p class="quiet">{unkept.value}</p>
+        </section>
+      )}
     </Dialog>
   );
 }

@@ -1,8 +1,9 @@
 // The host: its four rates in large numbers, which are its chart's legend, and the chart.
 import { useSignal } from "@preact/signals";
-import { hostCurves, place, units, view } from "../state";
+import { hostCurves } from "../past";
+import { place, units, view } from "../state";
 import { unitOf } from "../format";
-import { Chart, Legend } from "./Chart";
+import { Chart, ChartSpan, Legend } from "./Chart";
 import type { SeriesName } from "../protocol";
 
 /** Beside a unit a dot, which stands for nothing in a table, would be lost. */
@@ -22,6 +23,7 @@ export function Host() {
         unit={unitOf(units.value)}
       />
       <div class="host-chart">
+        <ChartSpan />
         <Chart
           curves={hostCurves}
           hidden={hidden}

@@ -2,7 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { act, change, THEMES } from "../actions";
 import { clock } from "../format";
-import { dialog, paused, settings, view } from "../state";
+import { dialog, paused, place, settings, view } from "../state";
 import type { Theme } from "../settings";
 
 const THEME_WORDS: Record<Theme, string> = { system: "Auto", dark: "Dark", light: "Light" };
@@ -35,7 +35,7 @@ export function Top() {
         </p>
       )}
       <span class="spring" />
-      {now !== null && (
+      {now !== null && place.value.time === null && (
         <time class={`clock${paused.value ? " paused" : ""}`}>
           {paused.value && "paused "}
           {clock(now.time_ms)}

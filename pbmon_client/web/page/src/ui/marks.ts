@@ -1,5 +1,6 @@
 // What a chart shows beside its curves: where nothing is known, and where the tooltip is.
 import type { Chart, Plugin } from "chart.js";
+import { shown } from "../past";
 import { SERIES } from "../protocol";
 import { gaps, type Curves, type Sample } from "../series";
 
@@ -32,6 +33,27 @@ export const GAPS: Plugin<"line"> = {
       if (ctx.measureText(word).width + ROOM_PX > to - from) continue;
       ctx.fillText(word, (from + to) / 2, (area.top + area.bottom) / 2 + 4);
     }
+    ctx.restore();
+  },
+};
+
+/** The moment or range of the past that the table shows; the colour is the option `borderColor`. */
+export const SHOWN: Plugin<"line"> = {
+  id: "shown",
+  afterDatasetsDraw(chart) {
+    const { ctx, chartArea: area, scales } = chart;
+    const span = shown.peek();
+    if (span === null || scales.x === undefined) return;
+    const [left, right] = [span.from, span.to].map((time) => scales.x?.getPixelForValue(time * 1000) ?? 0) as [number, number];
+    if (right < area.left || left > area.right) return;
+    ctx.save();
+    ctx.fillStyle = String(chart.options.borderColor);
+    const from = Math.max(area.left, left);
+    const to = Math.min(area.right, right);
+    ctx.globalAlpha = 0.2;
+    if (to - from > 3) ctx.fillRect(from, area.top, to - from, area.bottom - area.top);
+    ctx.globalAlpha = 1;
+    for (const x of to - from > 3 ? [from, to] : [from]) ctx.fillRect(x - 0.75, area.top, 1.5, area.bottom - area.top);
     ctx.restore();
   },
 };

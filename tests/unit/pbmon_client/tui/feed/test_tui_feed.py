@@ -15,6 +15,7 @@ from typing import Any
 import demo_world
 import pytest
 from client_messages import flow, message, process, received
+from descriptors import descriptors
 from fake_publisher import PATIENCE_S, Publisher
 
 from pbmon_client import subscription
@@ -255,7 +256,7 @@ def test_closing_ends_the_thread_at_once(feed: DaemonFeed) -> None:
 
 @pytest.mark.parametrize("played", [False, True])
 def test_closing_leaves_no_descriptor_open(played: bool, path: Path) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors()
     source = (
         Demo(demo_world.FILE, model.Selection())
         if played
@@ -263,7 +264,7 @@ def test_closing_leaves_no_descriptor_open(played: bool, path: Path) -> None:
     )
     first(source, lambda _news: True)
     source.close()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert descriptors() <= before
     source.wake()  # a name that was found too late
     source.close()
 

@@ -1,0 +1,169 @@
+"""What was asked of the past as snapshots like those of the present, and as they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from pbmon_client.asking.options import PastOptions
+from pbmon_client.data.model import Selection, Snapshot, snapshot_of
+from pbmon_client.data.users import user_name
+from pbmon_client.history.source import PastSource
+from pbmon_client.history.spans import TimeSpan
+from pbmon_client.present.views import PROCESSES, View
+from pbmond.fields import FIELDS
+from pbmond.wire import SCHEMA, Message
+
+_SECOND: Final = 1_000_000_000
+
+
+class Range(NamedTuple):
+    """From ``begin`` to ``end``, which it does not include, in seconds of the epoch.
+
+    ``silent`` is known to be a gap in what was recorded, or before or after it.
+    """
+
+    begin: int
+    end: int
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the past, of which rows, and in which view.
+
+    ``replay`` asks for a snapshot of each interval that is kept, ``flows`` for the connections and
+    files too. ``uid`` is the viewer's.
+    """
+
+    asked: PastOptions
+    selection: Selection
+    view: View
+    flows: bool
+    replay: bool
+    uid: int
+
+    @property
+    def since(self) -> int:
+        """When the range begins."""
+        return self.asked.since or 0
+
+    @property
+    def until(self) -> int:
+        """When the range ends."""
+        return self.asked.now if self.asked.until is None else self.asked.until
+
+
+def snapshots(source: PastSource, question: Question) -> Iterator[Snapshot]:
+    """Yield the answer, of the oldest first. PastError if the past cannot be read."""
+    asked = question.asked
+    if asked.at is not None:
+        yield _snapshot(source, source.frame(asked.at), question)
+        return
+    top, by = pushed_down(question)
+    for each in _ranges(source, question):
+        message = source.message(each.begin, each.end, top=top, by=by)
+        if _is_replay(question) and not message.epoch and not each.silent:
+            continue  # the next tick's interval covers it
+        yield _snapshot(source, message, question)
+
+
+def printed(
+    source: PastSource,
+    question: Question,
+    render: Callable[[Snapshot, str], bytes],
+    *,
+    one_object: bool,
+) -> Iterator[bytes]:
+    """Yield the answer as ``render`` writes it; ``one_object`` joins the steps of a range.
+
+    PastError if the past cannot be read.
+    """
+    texts = (render(snapshot, "") for snapshot in snapshots(source, question))
+    return _in_one_object(texts) if one_object else texts
+
+
+def _in_one_object(texts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield one JSON object whose ``steps`` are snapshots that are written as JSON."""
+    yield f'{{"schema":"{SCHEMA}","past":true,"steps":['.encode()
+    between = b"\n"
+    for text in texts:
+        yield between + text.rstrip(b"\n")
+        between = b",\n"
+    yield b"]}\n"
+
+
+def pushed_down(question: Question) -> tuple[int | None, tuple[str, ...] | None]:
+    """Return how many rows the source need return, and by which counters; None is all, and any.
+
+    It is one row more than is shown, so that it is known whether there are more.
+    """
+    chosen = question.selection
+    narrowed = (chosen.pids, chosen.uids, chosen.names, chosen.filter, chosen.active)
+    other = question.flows or question.view is not PROCESSES or question.asked.at is not None
+    if chosen.top is None or any(narrowed) or chosen.reverse or other:
+        return None, None
+    if chosen.sort is None:
+        return chosen.top + 1, None
+    counter = FIELDS[chosen.sort].rate_of or chosen.sort
+    return (chosen.top + 1, (counter,)) if FIELDS[counter].is_traffic else (None, None)
+
+
+def _snapshot(source: PastSource, message: Message, question: Question) -> Snapshot:
+    scope = getattr(source, "scope", "all")
+    made = snapshot_of(message, question.selection, question.uid, scope, user_name)
+    return replace(made, past=True)
+
+
+# --- ranges ---------------------------------------------------------------------------------------
+
+
+def _is_replay(question: Question) -> bool:
+    return question.replay and question.asked.step is None
+
+
+def _ranges(source: PastSource, question: Question) -> Iterable[Range]:
+    step, whole = question.asked.step, Range(question.since, question.until)
+    if step is not None:
+        return _steps(source, whole, step)
+    if not question.replay:
+        return [whole]
+    kept = source.kept()
+    spans = [tier.span for tier in kept.tiers if tier.span is not None]
+    if not spans:
+        return [whole]
+    first, last = min(span.since_ns for span in spans), max(span.until_ns for span in spans)
+    until = question.until
+    if question.asked.until is None:  # what is recorded yet
+        until = max(question.since + 1, min(until, last // _SECOND + 1))
+    silent = [TimeSpan(0, first), *kept.gaps, TimeSpan(last, until * _SECOND)]
+    return _joined(_steps(source, Range(question.since, until), 1), silent)
+
+
+def _steps(source: PastSource, whole: Range, step: int) -> Iterator[Range]:
+    """Yield the steps of a range, of which no interval that is kept belongs to two."""
+    kept = source.series(whole.begin, whole.begin + 1, step)  # one, rounded to what is kept
+    begin, step = int(kept.begins[0]), kept.step
+    for each in range(begin, whole.end, step):
+        yield Range(each, min(each + step, whole.end))
+
+
+def _joined(ranges: Iterable[Range], silent: list[TimeSpan]) -> Iterator[Range]:
+    """Yield ranges, those in a row in which nothing was recorded as one."""
+    spans = iter(sorted(silent))
+    span = next(spans, None)
+    silence: Range | None = None
+    for each in ranges:
+        while span is not None and span.until_ns < each.end * _SECOND:
+            span = next(spans, None)
+        # A tick counts when it ends, which is where the silence begins.
+        if span is not None and span.since_ns < each.begin * _SECOND:
+            silence = Range((silence or each).begin, each.end, silent=True)
+            continue
+        if silence is not None:
+            yield silence
+            silence = None
+        yield each
+    if silence is not None:
+        yield silence

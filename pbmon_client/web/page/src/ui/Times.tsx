@@ -1,0 +1,80 @@
+// What says that it is not now, and the question for a time.
+import { useState } from "preact/hooks";
+import { act, table } from "../actions";
+import { bytes, duration, stamp } from "../format";
+import { readTime } from "../past";
+import { SERIES } from "../protocol";
+import * as state from "../state";
+import { visit } from "../travel";
+import { SERIES_WORDS } from "./Chart";
+import { Dialog } from "./Dialog";
+
+function Sums() {
+  const shown = state.past.value;
+  if (shown === null || !shown.range) return null;
+  const units = state.units.value;
+  return (
+    <span class="sums">
+      {SERIES.map((name) => (
+        <span key={name} class={name}>
+          {SERIES_WORDS[name]} <strong title={`${shown.sums[name]} bytes`}>{bytes(shown.sums[name], units)}</strong> {units.bits ? "bit" : "B"}
+        </span>
+      ))}
+    </span>
+  );
+}
+
+export function PastBanner() {
+  const { time } = state.place.value;
+  const [shown, wrong] = [state.past.value, state.noPast.value];
+  const [from, to] = shown === null ? [0, 0] : [shown.since_ms, shown.until_ms];
+  const words = to - from < 1500 ? stamp(from) : `${stamp(from)} to ${stamp(to).split(" ").slice(stamp(to).slice(0, -8) === stamp(from).slice(0, -8) ? -1 : 0).join(" ")}`;
+  return (
+    <div role="status" class="banners">
+      {time !== null && (
+        <p class="banner past">
+          <span class="not-now">Not now</span>
+          {wrong !== null ? <span class="why">{wrong}</span> : <strong>{words}</strong>}
+          {wrong === null && to - from >= 1500 && <span>({duration(to - from)})</span>}
+          <Sums />
+          <button type="button" class="toggle" onClick={() => act("live")}>
+            Back to live
+          </button>
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Question() {
+  const [text, setText] = useState("");
+  const [wrong, setWrong] = useState<string | null>(null);
+  async function answer(event: Event): Promise<void> {
+    event.preventDefault();
+    const found = await readTime(text);
+    if (typeof found === "string") setWrong(found);
+    else {
+      state.dialog.value = null;
+      visit(found, true);
+      table.focus();
+    }
+  }
+  return (
+    <form class="when" onSubmit={(event) => void answer(event)}>
+      <label for="when">Go to a time, such as 03:12, 2h ago, yesterday 14:00, 2026-11-25 03:12</label>
+      <div>
+        <input id="when" type="text" autocomplete="off" spellcheck={false} maxLength={100} autofocus value={text} aria-invalid={wrong !== null} aria-describedby="when-mistake" onInput={(event) => setText(event.currentTarget.value)} />
+        <button type="submit" class="toggle">Go</button>
+      </div>
+      <p id="when-mistake" role="alert" class="alert">{wrong}</p>
+    </form>
+  );
+}
+
+export function TimeDialog() {
+  return (
+    <Dialog name="time" title="Go to a time">
+      <Question />
+    </Dialog>
+  );
+}

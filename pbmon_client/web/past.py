@@ -1,0 +1,222 @@
+"""The past as routes and pages ask for it: read in a thread of its own, one after another."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pbmon_client.data.model import Selection, Snapshot, snapshot_of
+from pbmon_client.data.users import user_name
+from pbmon_client.history.layout import LAYOUTS, PROCESSES
+from pbmon_client.history.past import Kept
+from pbmon_client.history.source import PastError, PastSource, open_past
+from pbmon_client.web.desk import Desk
+from pbmond.wire import Message
+
+_SECOND: Final = 1_000_000_000
+#: What was recorded since is looked for so often.
+_FRESH_S: Final = 1.0
+#: Snapshots that stay; a page asks again for the one it shows whenever it scrolls.
+_SNAPSHOTS: Final = 4
+#: So much may wait for the thread.
+_MOST_WAITING: Final = 40
+#: The busiest rows of each table that an answer is made of.
+MOST_ROWS: Final = 20_000
+#: Steps of a series.
+MOST_STEPS: Final = 5_000
+#: Steps are made of whole buckets of the coarsest tier that fits, which bounds what is read.
+_ROUND_STEPS: Final = (3600, 60, 10)
+WasRead = TypeVar("WasRead")
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A moment of the past, or a range of it without its end, in seconds of the epoch."""
+
+    since: int
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """The rows of a table that a series sums up, by values of the wire."""
+
+    table: str
+    where: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSeries:
+    """What moved in each step; None in steps in which nothing was recorded.
+
+    ``newest`` is the end of what is recorded yet.
+    """
+
+    since: int
+    step: int
+    newest: int
+    sums: Mapping[str, list[int | None]]
+    reasons: tuple[str, ...]
+
+
+class PastReader:
+    """Answers about the past. PastError where none can be read, BusyError if too much waits."""
+
+    def __init__(
+        self,
+        given: Path | None = None,
+        opener: Callable[[Path | None], PastSource] = open_past,
+    ) -> None:
+        #: Where what it answers is arranged, too.
+        self.desk: Final = Desk(_MOST_WAITING, one_clock=False)
+        self._given = given
+        self._opener = opener
+        self._source: PastSource | None = None
+        self._kept: Kept | None = None
+        self._refreshed_s = 0.0
+        self._snapshots: OrderedDict[tuple[When, bool], Snapshot] = OrderedDict()
+
+    async def snapshot(self, when: When, *, flows: bool) -> Snapshot:
+        """Return what moved then; of a moment, in the shortest interval kept around it."""
+        return await self.desk.do(lambda: self._read(lambda it: self._shown(it, when, flows=flows)))
+
+    async def kept(self) -> Kept:
+        """Return what there is."""
+        return await self.desk.do(lambda: self._read(lambda _source: self._known))
+
+    async def series(self, when: When, step: int, whose: Whose | None) -> KnownSeries:
+        """Return what moved in each step of a range: of all processes, or of some rows."""
+        return await self.desk.do(
+            lambda: self._read(lambda it: self._series(it, when, step, whose))
+        )
+
+    def close(self) -> None:
+        """End the thread."""
+        self.desk.close()
+
+    # --- in the thread ----------------------------------------------------------------------------
+
+    def _read(self, read: Callable[[PastSource], WasRead]) -> WasRead:
+        """Read from the past as it is now; after a failure it is opened again."""
+        try:
+            return read(self._opened())
+        except OSError as error:
+            self._source = None
+            raise PastError(f"cannot read the history: {error.strerror or error}") from None
+        except PastError:
+            self._source = None
+            raise
+
+    def _opened(self) -> PastSource:
+        now_s = time.monotonic()
+        source = self._source
+        if source is None:
+            source = self._opener(self._given)
+        elif now_s < self._refreshed_s + _FRESH_S:
+            return source
+        else:
+            source.refresh()
+        self._kept = source.kept()
+        if not any(tier.span for tier in self._kept.tiers):
+            raise PastError("nothing is recorded yet")
+        self._source, self._refreshed_s = source, now_s
+        return source
+
+    @property
+    def _known(self) -> Kept:
+        if self._kept is None:
+            raise PastError("nothing is recorded yet")
+        return self._kept
+
+    def _shown(self, source: PastSource, when: When, *, flows: bool) -> Snapshot:
+        _since, newest = span_of(self._known)
+        key = (when, flows or when.until is None)  # a moment has all tables
+        found = self._snapshots.get(key)
+        if found is None:
+            found = _snapshot(source, self._message(source, when, newest, flows=flows))
+            if (when.since + 1 if when.until is None else when.until) > newest:
+                return found  # more of it is being recorded
+            self._snapshots[key] = found
+            if len(self._snapshots) > _SNAPSHOTS:
+                self._snapshots.popitem(last=False)
+        self._snapshots.move_to_end(key)
+        return found
+
+    def _message(self, source: PastSource, when: When, newest: int, *, flows: bool) -> Message:
+        if when.until is None:
+            return source.frame(min(when.since, newest - 1))
+        message = source.message(when.since, when.until, flows=flows, top=MOST_ROWS)
+        tables = (message.processes, message.connections, message.files)
+        if all(table is None or table.length < MOST_ROWS for table in tables):
+            return message
+        reasons = [*message.health["reasons"], f"history: the {MOST_ROWS:,} busiest rows only"]
+        return replace(message, health={"status": "incomplete", "reasons": reasons})
+
+    def _series(
+        self, source: PastSource, when: When, step: int, whose: Whose | None
+    ) -> KnownSeries:
+        least = next((each for each in _ROUND_STEPS if step >= each), 1)
+        step = -(-step // least) * least
+        until = when.since + 1 if when.until is None else when.until
+        found = source.series(
+            when.since // step * step,
+            until,
+            step,
+            None if whose is None else whose.where,
+            PROCESSES if whose is None else whose.table,
+        )
+        begins = found.begins.tolist()
+        # The tick at whose end a gap begins is of the second that begins then.
+        moved = [bool(sums.any()) for sums in found.sums]
+        empty = _unknown(self._known, begins, found.step)
+        unknown = [gap and not some for gap, some in zip(empty, moved, strict=True)]
+        sums = {
+            counter: [
+                None if gap else value
+                for gap, value in zip(unknown, found.sums[:, place].tolist(), strict=True)
+            ]
+            for place, counter in enumerate(found.counters)
+        }
+        newest = span_of(self._known)[1]
+        return KnownSeries(begins[0], found.step, newest, sums, found.reasons)
+
+
+def span_of(kept: Kept) -> tuple[int, int]:
+    """Return the first and the last second of what is kept."""
+    spans = [tier.span for tier in kept.tiers if tier.span is not None]
+    since_ns = min(span.since_ns for span in spans)
+    return since_ns // _SECOND, max(span.until_ns for span in spans) // _SECOND
+
+
+def _snapshot(source: PastSource, message: Message) -> Snapshot:
+    scope = getattr(source, "scope", "all")
+    return snapshot_of(message, Selection(flows=True), os.geteuid(), scope, user_name)
+
+
+def _unknown(kept: Kept, begins: list[int], step: int) -> list[bool]:
+    """Return in which steps nothing was recorded."""
+    since, until = span_of(kept)
+    gaps: list[tuple[float, float]] = [(-inf, since), (until, inf)]
+    gaps += [(gap.since_ns / _SECOND, gap.until_ns / _SECOND) for gap in kept.gaps]
+    return [
+        any(from_s <= begin and begin + step <= to_s for from_s, to_s in gaps) for begin in begins
+    ]
+
+
+def whose_of(table: str, where: Mapping[str, Any]) -> Whose | None:
+    """Check values of the wire by column; None if no row can have them."""
+    layout = LAYOUTS[table]
+    for name, value in where.items():
+        if name in layout.texts:
+            fits = value is None or isinstance(value, bytes)
+        else:
+            fits = isinstance(value, int) and 0 <= value < 1 << 64
+        if not fits:
+            return None
+    return Whose(table, where)
