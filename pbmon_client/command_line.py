@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import Final, NoReturn
 
 from pbmon_client.data.text import safe_text
+from pbmond.history_settings import (
+    DEFAULT_GROUP,
+    HistorySettings,
+    HistorySettingsError,
+    read_settings,
+)
 
 DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
 
@@ -37,12 +44,29 @@ class CommandParser(argparse.ArgumentParser):
             self.error(f"--socket: {path!r} is not the path of a socket")
         return path
 
+    def settings_of(self, given: argparse.Namespace) -> tuple[HistorySettings, str]:
+        """Return the table [history] of ``--config``, and the group that sees everybody."""
+        if given.config is None:
+            return HistorySettings(), DEFAULT_GROUP
+        try:
+            return read_settings(given.config)
+        except HistorySettingsError as error:
+            self.error(str(error))
+
 
 def add_socket(group: argparse._ArgumentGroup) -> None:
     """Add ``--socket``, which ``socket_of`` reads."""
     group.add_argument(
         "--socket", metavar="PATH", help=f"the daemon's socket (default: {DEFAULT_SOCKET})"
     )
+
+
+def add_settings(group: argparse._ArgumentGroup) -> None:
+    """Add ``--config``, which ``settings_of`` reads."""
+    group.add_argument(
+        "--config", type=Path, metavar="FILE",
+        help="read [history] and access_group of pbmond's configuration",
+    )  # fmt: skip
 
 
 def add_help(group: argparse._ArgumentGroup) -> None:

@@ -16,6 +16,13 @@ from typing import Any, Final
 
 from pbmond.fields import CLASSES
 from pbmond.given_file import read_given
+from pbmond.history_settings import (
+    FILE_BYTES,
+    SETTINGS,
+    TABLE,
+    HistorySettings,
+    HistorySettingsError,
+)
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 SOCKET_MODES: Final = ("auto", "tracepoint", "fexit", "syscall-exit", "off")
@@ -40,7 +47,9 @@ MOST_CAPACITY: Final = 1_048_576
 _ENTRY_BYTES: Final = {"flows": 320, "files": 260, "overflow": 280}
 #: Of the host's memory, the most that the tables may take: one part in so many.
 _MEMORY_PART: Final = 4
-_FILE_BYTES: Final = 1 << 20
+
+
+_USUAL_HISTORY: Final = HistorySettings()
 
 
 class ConfigError(Exception):
@@ -73,7 +82,8 @@ class Config:
 
     The defaults are those of a host with 4 to 32 GiB of memory, see ``for_memory``.
     ``bcc_python`` None: find an interpreter that has bcc. ``log_file`` None: log to standard
-    error. ``proc_time_s`` is per snapshot, see ``proc_time_ns``.
+    error. ``proc_time_s`` is per snapshot, see ``proc_time_ns``. ``history`` is for the recorder
+    and its server: the daemon only checks it.
     """
 
     interval_s: float = 1.0
@@ -97,6 +107,7 @@ class Config:
     proc_time_s: float = 0.1
     log_level: str = "info"
     log_file: Path | None = None
+    history: HistorySettings = _USUAL_HISTORY
 
     @classmethod
     def for_memory(cls, memory_bytes: int, processes: int = 0) -> Config:
@@ -259,6 +270,10 @@ KEYS: Final[Mapping[str, _TomlKey]] = {
     "maps.files": _capacity("files_capacity"),
     "maps.overflow": _capacity("overflow_capacity"),  # and see check_capacities
     **{
+        f"{TABLE}.{name}": _TomlKey(f"{TABLE}.{name}", setting.read, setting.allowed)
+        for name, setting in SETTINGS.items()
+    },
+    **{
         f"{side}.{what}": _TomlKey(f"{side}.{what}", _list_of(item), f"a list of {words}")
         for side in ("include", "exclude")
         for what, item, words in (
@@ -294,6 +309,7 @@ def parse(text: str, file: str, uid_of: UidOf, defaults: Config = _USUAL) -> Con
         values[key.field] = read if read != "" else None
     for side in ("include", "exclude"):
         values[side] = _selection(side, values, file, uid_of)
+    values["history"] = _history(values, file)
     return replace(defaults, **values)
 
 
@@ -305,7 +321,7 @@ def load(
     ``roots_own``: a file that others than root may write is not read.
     """
     try:
-        text = read_given(path, _FILE_BYTES, roots_own=roots_own).decode()
+        text = read_given(path, FILE_BYTES, roots_own=roots_own).decode()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -330,6 +346,16 @@ def _known(path: str) -> str:
     keys = [key for key in KEYS if key.rpartition(".")[0] == table]
     tables = [] if dot else [f"[{name}]" for name in sorted(_TABLES)]
     return "allowed are " + ", ".join(keys + tables)
+
+
+def _history(values: dict[str, Any], file: str) -> HistorySettings:
+    names = [name for name in values if name.startswith(f"{TABLE}.")]
+    settings = HistorySettings(**{name.partition(".")[2]: values.pop(name) for name in names})
+    try:
+        settings.check()
+    except HistorySettingsError as error:
+        raise ConfigError(f"{file}: key {error}") from None
+    return settings
 
 
 def _selection(side: str, values: dict[str, Any], file: str, uid_of: UidOf) -> ProcessMatcher:

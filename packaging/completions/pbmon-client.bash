@@ -102,7 +102,7 @@ _pbmon_client_record() {
             mapfile -t COMPREPLY < <(compgen -d -- "$word")
             return
             ;;
-        --socket)
+        --config | --socket)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -110,7 +110,7 @@ _pbmon_client_record() {
         --size) choices='' ;;
         *)
             choices='
-                --directory --size --socket --help
+                --directory --size --config --socket --help
             '
             ;;
     esac

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from pbmon_client.history.segments import SegmentFile
-from pbmon_client.history.tiers import TIERS
+from pbmon_client.history.tiers import KEEPS, TIERS
 
 #: The default size of a store, in bytes.
 DEFAULT_SIZE: Final = 200 << 20
 
 
-def too_old(files: Iterable[SegmentFile], writing: Collection[str], now: int) -> list[SegmentFile]:
-    """Return the files that are older than their tier keeps, but none that is being written."""
+def too_old(
+    files: Iterable[SegmentFile], writing: Collection[str], now: int, keeps: Sequence[int] = KEEPS
+) -> list[SegmentFile]:
+    """Return the files that are older than ``keeps`` (s, by tier); none that is being written."""
     return [
         each
         for each in files
-        if each.path.name not in writing and each.end < now - TIERS[each.tier].keep
+        if each.path.name not in writing and each.end < now - keeps[each.tier]
     ]
 
 

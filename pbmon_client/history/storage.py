@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -12,6 +13,7 @@ from typing import Final, Self
 from pbmon_client.history.cascade import SealedBlock
 from pbmon_client.history.retention import too_large, too_old
 from pbmon_client.history.segments import LOCK, TAIL, SegmentFile, file_name, files_of
+from pbmon_client.history.tiers import KEEPS
 
 _MODE: Final = 0o640
 
@@ -23,13 +25,17 @@ class HeldError(OSError):
 class Storage:
     """A directory that nobody else writes to. Every method may raise OSError.
 
-    ``size`` is the most bytes that all files have together. ``sync`` waits for the disk whenever a
+    ``size`` is the most bytes that all files have together, ``keeps`` how many seconds
+    each tier is kept. ``sync`` waits for the disk whenever a
     block was written.
     """
 
-    def __init__(self, directory: Path, size: int, *, sync: bool = True) -> None:
+    def __init__(
+        self, directory: Path, size: int, keeps: Sequence[int] = KEEPS, *, sync: bool = True
+    ) -> None:
         self.directory: Final = directory
         self._size = size
+        self._keeps = keeps
         self._sync = sync
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._lock = _locked(directory / LOCK, size)
@@ -97,7 +103,7 @@ class Storage:
 
     def evict_old(self, now: int) -> None:
         """Remove what is older than its tier keeps."""
-        self._remove(too_old(self.files(), self._writing.values(), now))
+        self._remove(too_old(self.files(), self._writing.values(), now, self._keeps))
 
     def _make_room(self, more: int) -> None:
         # The lock has less than a hundred bytes.

@@ -33,5 +33,7 @@ TIERS: Final = (
     Tier(_MINUTE, _HOUR, _DAY, 30 * _DAY, 0.2, 160, 24),
     Tier(_HOUR, 6 * _HOUR, 30 * _DAY, 366 * _DAY, 0.05, 400, 150),
 )
+#: How old the files of each tier become, unless the configuration says otherwise.
+KEEPS: Final = tuple(tier.keep for tier in TIERS)
 #: What a bucket hands to the next tier: more rows than are written, so that few fold early.
 HANDED_ON: Final = (600, 400)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
@@ -14,7 +15,7 @@ from pbmon_client.history.retention import DEFAULT_SIZE
 from pbmon_client.history.segments import BlockAt, scan
 from pbmon_client.history.storage import Storage
 from pbmon_client.history.tail import TailWriter, buckets_of_tail, frames_of
-from pbmon_client.history.tiers import HANDED_ON, TIERS
+from pbmon_client.history.tiers import HANDED_ON, KEEPS, TIERS
 
 _HOUR_NS: Final = 3600 * 10**9
 #: The clock was set if it and CLOCK_BOOTTIME differ by so much more or less than before.
@@ -28,7 +29,14 @@ class HistoryWriter:
     recorded as one when the next tick can be written.
     """
 
-    def __init__(self, directory: Path, size: int = DEFAULT_SIZE, *, sync: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        size: int = DEFAULT_SIZE,
+        keeps: Sequence[int] = KEEPS,
+        *,
+        sync: bool = True,
+    ) -> None:
         self._handles = new_handles()
         self._told = TailWriter()
         self._unwritten: list[SealedBlock] = []
@@ -38,7 +46,7 @@ class HistoryWriter:
         self._last: Bucket | None = None
         self._clock = _SteadyClock()
         self.paused: str | None = None
-        self._storage = Storage(directory, size, sync=sync)
+        self._storage = Storage(directory, size, keeps, sync=sync)
         try:
             self._cascade, self._number = self._recovered()
         except BaseException:

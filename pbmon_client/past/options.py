@@ -1,57 +1,24 @@
-"""The command line of ``pbmon-client history serve``: which store, and on which socket."""
+"""What ``pbmon-client history`` does not know: one line, and exit status 2."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
-from pbmon_client.command_line import CommandParser, add_help
+from pbmon_client.command_line import CommandParser
 
-DEFAULT_SOCKET: Final = "/run/pbmon-history/history.sock"
-_INTRO: Final = """\
-Answer other users about the past: group pbmon and root see everything, others
-what was recorded of themselves.
-"""
-_EPILOG: Final = """\
-packaging/doc/history.md says how to ask without pbmon-client.
-"""
+_INTRO = "Say what is kept of the past."
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """A checked command line."""
-
-    directory: Path
-    socket: Path
-
-
-def parse_serve(arguments: Sequence[str]) -> ServeOptions:
-    """Read what follows ``pbmon-client history serve``; a mistake in it is SystemExit 2."""
-    parser = CommandParser("pbmon-client history serve", _INTRO, _EPILOG)
-    group = parser.add_argument_group("what, and where")
-    group.add_argument(
-        "--directory", type=_path, default=Path("/var/lib/pbmon/history"), metavar="DIR",
-        help="where the files are (default: /var/lib/pbmon/history)",
-    )  # fmt: skip
-    group.add_argument(
-        "--listen-unix", type=_path, default=Path(DEFAULT_SOCKET), metavar="PATH",
-        help=f"the socket to answer on (default: {DEFAULT_SOCKET})",
-    )  # fmt: skip
-    add_help(parser.add_argument_group("help"))
-    given = parser.parse_args(arguments)
-    return ServeOptions(given.directory, given.listen_unix)
+def parse_serve(arguments: Sequence[str]) -> NoReturn:
+    """SystemExit 2: members of the group read the files themselves, nothing serves others yet."""
+    CommandParser("pbmon-client history serve", _INTRO, "").error(
+        "this version does not serve the past; name a directory with --history"
+        + (f" (given: {' '.join(arguments)})" if arguments else "")
+    )
 
 
 def nothing_else(arguments: Sequence[str]) -> NoReturn:
-    """SystemExit 2, because nothing else can be asked yet."""
-    parser = CommandParser("pbmon-client history", _INTRO, _EPILOG)
-    parser.error(f"{arguments[0]}: no such command" if arguments else "what? serve")
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no path")
-    return Path(text)
+    """SystemExit 2, because there is no such command."""
+    parser = CommandParser("pbmon-client history", _INTRO, "")
+    parser.error(f"{arguments[0]}: no such command" if arguments else "what is to be done?")

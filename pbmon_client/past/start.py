@@ -13,8 +13,7 @@ from pbmon_client.past import kept_options, options
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked and return the exit status; mistakes in ``arguments`` are SystemExit 2."""
     if arguments and arguments[0] == "serve":
-        options.parse_serve(arguments[1:])
-        return 0
+        return options.parse_serve(arguments[1:])
     if arguments and not arguments[0].startswith("-") and arguments[0] not in ("export", "import"):
         options.nothing_else(arguments)
     return _about_kept(arguments)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from pbmon_client.command_line import CommandParser, add_help, add_socket
+from pbmon_client.command_line import CommandParser, add_help, add_settings, add_socket
+from pbmond.history_settings import SIZE_WORDS, HistorySettings, size_of
 
 DEFAULT_DIRECTORY: Final = "/var/lib/pbmon/history"
 DEFAULT_SIZE: Final = "200M"
-_UNITS: Final = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-#: Less than that has no room for an hour and what is being written.
-_LEAST: Final = 8 << 20
-_MOST: Final = 1 << 40
 
 _INTRO: Final = """\
 Write down what every process, connection and file moves, tick by tick, until
@@ -36,10 +32,11 @@ packaging/doc/history.md says what is kept.
 
 @dataclass(frozen=True, slots=True)
 class RecordOptions:
-    """A checked command line; ``size`` are bytes."""
+    """A checked command line; ``settings`` are those of ``config`` with its changes."""
 
     directory: Path
-    size: int
+    settings: HistorySettings
+    config: Path | None
     socket: str
 
 
@@ -47,7 +44,10 @@ def parse(arguments: Sequence[str]) -> RecordOptions:
     """Read what follows ``pbmon-client record``; a mistake in it is SystemExit 2."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    return RecordOptions(given.directory, given.size, parser.socket_of(given))
+    settings, _group = parser.settings_of(given)
+    if given.size is not None:
+        settings = replace(settings, size=given.size)
+    return RecordOptions(given.directory, settings, given.config, parser.socket_of(given))
 
 
 def _parser() -> CommandParser:
@@ -58,10 +58,11 @@ def _parser() -> CommandParser:
         help=f"where the files are, made if it is missing (default: {DEFAULT_DIRECTORY})",
     )  # fmt: skip
     group.add_argument(
-        "--size", type=_size, default=_size(DEFAULT_SIZE), metavar="SIZE",
+        "--size", type=_size, metavar="SIZE",
         help=f"the most that all files have together (default: {DEFAULT_SIZE}); "
         "the oldest of each kind go first",
     )  # fmt: skip
+    add_settings(group)
     rest = parser.add_argument_group("access and help")
     add_socket(rest)
     add_help(rest)
@@ -75,8 +76,7 @@ def _directory(text: str) -> Path:
 
 
 def _size(text: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,12})([KMG]?)", text)
-    size = int(found[1]) * _UNITS.get(found[2], 1) if found else 0
-    if not _LEAST <= size <= _MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size from 8M to 1024G")
+    size = size_of(text)
+    if size is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {SIZE_WORDS}")
     return size

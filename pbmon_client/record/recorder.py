@@ -35,7 +35,7 @@ def run(chosen: RecordOptions) -> None:
     recorder has it.
     """
     with (
-        HistoryWriter(chosen.directory, chosen.size) as writer,
+        HistoryWriter(chosen.directory, chosen.settings.size, chosen.settings.keeps) as writer,
         woken_by_signals() as signal_fd,
         Subscription(chosen.socket, os.geteuid(), "moved", signal_fd=signal_fd) as source,
     ):

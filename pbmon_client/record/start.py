@@ -18,6 +18,8 @@ from pbmond.wire import WireError
 def main(arguments: Sequence[str]) -> int:
     """Record until the end; return the exit status. Mistakes in ``arguments`` are SystemExit 2."""
     chosen = options.parse(arguments)
+    if not chosen.settings.record:
+        return _said(f"recording is off: {chosen.config} says [history] record = false", 0)
     if find_spec("numpy") is None:
         return _failed("record needs numpy: install python3-numpy, or pip install 'pbmon[daemon]'")
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts a thread per core, with buffers
@@ -49,6 +51,10 @@ def _end(_signal: int, _frame: object) -> NoReturn:
 
 
 def _failed(words: str) -> int:
+    return _said(words, 1)
+
+
+def _said(words: str, status: int) -> int:
     if sys.stderr is not None:
         sys.stderr.write(f"pbmon-client: {safe_text(words)}\n")
-    return 1
+    return status

@@ -5,15 +5,14 @@ An answer is used while a newer one is on its way. Only a user of whom nothing i
 
 from __future__ import annotations
 
-import ctypes
-import grp
 import os
-import pwd
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+
+from pbmond.group_members import is_member
 
 #: How often the user and group databases are reread, for each user that asks.
 REREAD_NS: Final = 10_000_000_000
@@ -21,29 +20,6 @@ REREAD_NS: Final = 10_000_000_000
 LOOKUPS: Final = 8
 #: The most users that are remembered; beyond that, those that were asked about first are forgotten.
 _REMEMBERED: Final = 4096
-
-
-def look_up(group: str, uid: int) -> bool:
-    """Return what the user and group databases say. This may take as long as they like."""
-    try:
-        gid = grp.getgrnam(group).gr_gid
-        user = pwd.getpwuid(uid)
-        return gid in group_list(user.pw_name, user.pw_gid)
-    except (KeyError, OSError):
-        return False
-
-
-def group_list(name: str, gid: int) -> list[int]:
-    """Do as os.getgrouplist, which would stop every thread meanwhile (getgrouplist(3))."""
-    libc = ctypes.CDLL(None)  # of CDLL, not PyDLL: a call does not hold the interpreter's lock
-    room = 64
-    while True:
-        groups = (ctypes.c_uint32 * room)()
-        count = ctypes.c_int(room)
-        user = os.fsencode(name), ctypes.c_uint32(gid)
-        if libc.getgrouplist(*user, groups, ctypes.byref(count)) >= 0:
-            return groups[: count.value]
-        room = max(2 * room, count.value)
 
 
 class Membership:
@@ -100,5 +76,5 @@ class Membership:
         self._asked.add(uid)
 
     def _run(self, uid: int) -> None:
-        self._answers.append((uid, look_up(self._group, uid)))
+        self._answers.append((uid, is_member(self._group, uid)))
         os.eventfd_write(self._bell, 1)

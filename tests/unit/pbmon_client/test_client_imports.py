@@ -13,11 +13,13 @@ PACKAGE = Path(pbmon_client.__file__).parent
 
 def test_of_the_daemon_only_the_wire_and_its_fields_are_imported() -> None:
     daemons = {module for _name, module in imports(PACKAGE) if module.split(".")[0] == "pbmond"}
-    assert {".".join(module.split(".")[:2]) for module in daemons} <= {
-        *("pbmond", "pbmond.fields", "pbmond.given_file", "pbmond.moved_wire", "pbmond.wire")
+    shared = {
+        *("pbmond.fields", "pbmond.given_file"),
+        *("pbmond.history_settings", "pbmond.moved_wire", "pbmond.wire"),
     }
+    assert {".".join(module.split(".")[:2]) for module in daemons} <= {"pbmond", *shared}
     names = {module for module in daemons if module.count(".") == 1}
-    assert names == {"pbmond.fields", "pbmond.given_file", "pbmond.moved_wire", "pbmond.wire"}
+    assert names == shared
 
 
 def test_only_filters_need_the_parser() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pbmond.config import KEYS, Config, ConfigError, ProcessMatcher, check_capacities, load, parse
+from pbmond.history_settings import HistorySettings
 
 SHIPPED = Path(__file__).resolve().parents[3] / "packaging" / "pbmond.toml"
 USERS = {"alice": 1000, "www-data": 33}
@@ -18,7 +19,7 @@ def read(text: str) -> Config:
 
 
 def uncommented() -> str:
-    return re.sub(r"^#(?=[a-z_]+ = )", "", SHIPPED.read_text(), flags=re.M)
+    return re.sub(r"^#(?=[a-z0-9_]+ = )", "", SHIPPED.read_text(), flags=re.M)
 
 
 def test_the_shipped_file_is_exactly_the_defaults() -> None:
@@ -32,7 +33,7 @@ def test_the_shipped_file_names_every_key_and_changes_nothing_by_itself() -> Non
     for line in SHIPPED.read_text().splitlines():
         if header := re.fullmatch(r"\[(\w+)\]", line):
             table = header[1] + "."
-        elif key := re.match(r"#([a-z_]+) = ", line):
+        elif key := re.match(r"#([a-z0-9_]+) = ", line):
             named.add(table + key[1])
         else:
             assert not line or line.startswith("# "), line
@@ -88,6 +89,7 @@ def test_every_key_arrives() -> None:
         linger = { exited = 0, idle = 1.5 }
         maps = { flows = 256, files = 4194304, overflow = 1000 }
         include = { pids = [1, 2], names = ["sshd", "kworker/*"], users = ["alice", 0] }
+        history = { record = false, serve = false, size = "1G", keep_1s = "2h", keep_10s = "8d" }
         [exclude]
         users = ["www-data"]
         """
@@ -111,6 +113,9 @@ def test_every_key_arrives() -> None:
         baseline=True,
         log_level="debug",
         log_file=Path("/var/log/pbmond.log"),
+        history=HistorySettings(
+            record=False, serve=False, size=1 << 30, keep_1s=7200, keep_10s=691_200
+        ),
     )
 
 
@@ -147,6 +152,14 @@ def test_every_key_arrives() -> None:
         ("[exclude]\nusers = [-1]", "exclude.users", "user names or uids"),
         ("[exclude]\nusers = [true]", "exclude.users", "user names or uids"),
         ('[exclude]\nusers = ["bob"]', "exclude.users", "no user 'bob'"),
+        ("[history]\nrecord = 1", "history.record", "true or false"),
+        ('[history]\nsize = "7M"', "history.size", "8M to 1024G"),
+        ("[history]\nsize = 200", "history.size", "8M to 1024G"),
+        ('[history]\nkeep_1s = "59m"', "history.keep_1s", '"1h" to "10y"'),
+        ('[history]\nkeep_1h = "11y"', "history.keep_1h", '"30d" to "10y"'),
+        ('[history]\nkeep_10s = "31d"', "history.keep_1min", "at least history.keep_10s"),
+        ("[history]\nrecrd = true", "history.recrd", "allowed are history.record"),
+        ("history = true", "history", "allowed are history.record"),
         ("intervall = 1", "intervall", "allowed are interval"),
         ("[linger]\nidel = 1", "linger.idel", "allowed are linger.exited, linger.idle"),
         ("[probes]\nx = 1", "probes", "[linger]"),

@@ -18,6 +18,7 @@ from kernel_model import Model, Tick, run
 import pbmon_client
 from pbmon_client.history.past import Past
 from pbmon_client.record import options
+from pbmon_client.record import start as command
 from pbmond import wire
 from pbmond.moved_wire import TOPIC
 from pbmond.publish.moved_log import MovedLog
@@ -196,7 +197,7 @@ def test_a_daemon_that_is_not_there_is_waited_for(start: Start, directory: Path)
     ("text", "size"), [("8M", 8 << 20), ("200M", 200 << 20), ("1G", 1 << 30), ("10000000", 10**7)]
 )
 def test_sizes(text: str, size: int) -> None:
-    assert options.parse(["--size", text]).size == size
+    assert options.parse(["--size", text]).settings.size == size
 
 
 @pytest.mark.parametrize("text", ["", "7M", "1T", "-1", "2000G", "9" * 40, "8 M", "1.5G"])
@@ -205,3 +206,23 @@ def test_what_is_no_size_is_refused(text: str, capsys: pytest.CaptureFixture[str
         options.parse(["--size", text])
     assert end.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_configuration_says_how_much_is_kept_and_the_command_line_overrides(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "pbmond.toml"
+    file.write_text('[history]\nsize = "1G"\nkeep_1s = "12h"\n')
+    assert options.parse(["--config", str(file)]).settings.size == 1 << 30
+    chosen = options.parse(["--config", str(file), "--size", "8M"])
+    assert (chosen.settings.size, chosen.settings.keeps[0]) == (8 << 20, 12 * 3600)
+
+
+def test_a_configuration_that_turns_it_off_ends_the_recorder_without_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pbmond.toml"
+    file.write_text("[history]\nrecord = false\n")
+    assert command.main(["--config", str(file), "--directory", str(tmp_path / "none")]) == 0
+    assert not (tmp_path / "none").exists()
+    assert "record = false" in capsys.readouterr().err

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from pbmond import group_members
 from pbmond.patience import patient
-from pbmond.publish import membership
 from pbmond.publish.membership import LOOKUPS, REREAD_NS, Membership
 
 SECOND = 1_000_000_000
@@ -28,7 +28,7 @@ def databases(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     monkeypatch.setattr(
         pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name=USERS[uid][0], pw_gid=USERS[uid][1])
     )
-    monkeypatch.setattr(membership, "group_list", lambda name, gid: lists[name])
+    monkeypatch.setattr(group_members, "group_list", lambda name, gid: lists[name])
     return lists
 
 
@@ -105,5 +105,5 @@ def test_databases_that_hang_hold_up_nobody_whose_answer_is_known(
 
 def test_the_groups_of_a_user_are_those_of_the_database() -> None:
     root = pwd.getpwuid(0)
-    found = membership.group_list(root.pw_name, root.pw_gid)
+    found = group_members.group_list(root.pw_name, root.pw_gid)
     assert found == os.getgrouplist(root.pw_name, root.pw_gid)
