@@ -15,7 +15,7 @@ from pbmon_client.history.past import Kept, Series
 from pbmon_client.history.queries import LENGTH, pack_query
 from pbmon_client.history.replies import (
     REPLY_BYTES,
-    RefusedError,
+    QueryRefusedError,
     Reply,
     kept_in,
     message_in,
@@ -86,7 +86,7 @@ class RemotePast:
     def _ask(self, method: str, **arguments: Any) -> Reply:  # noqa: ANN401 - of the method
         try:
             reply = parse_reply(self._exchange(pack_query(method, arguments)))
-        except RefusedError as error:
+        except QueryRefusedError as error:
             raise PastError(f"the history server at {self.path} says: {error}") from None
         except WireError as error:
             raise self._nonsense(error) from None

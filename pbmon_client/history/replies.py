@@ -60,7 +60,7 @@ class Reply:
     value: Any
 
 
-class RefusedError(Exception):
+class QueryRefusedError(Exception):
     """The server does not answer a query; the message says why."""
 
 
@@ -140,12 +140,12 @@ def _sent_kept(kept: Kept) -> dict[str, Any]:
 
 
 def parse_reply(body: bytes) -> Reply:
-    """Return the reply in some bytes, without their length. RefusedError if it says why not."""
+    """Return the reply in some bytes, without their length. QueryRefusedError if it says why not."""
     value = unpack(memoryview(body))
     if type(value) is not dict or value.get("version") != VERSION:
         raise WireError(f"this client reads version {VERSION}")
     if value.keys() == {"version", "error"} and type(value["error"]) is str:
-        raise RefusedError(value["error"][:_TEXT])
+        raise QueryRefusedError(value["error"][:_TEXT])
     if value.keys() != {"version", "scope", "value"} or value["scope"] not in _SCOPES:
         raise WireError("it has other members than a reply")
     return Reply(value["scope"], value["value"])

@@ -8,12 +8,12 @@ from pathlib import Path
 from pbmon_client.history.past import Kept, Past, Series
 from pbmon_client.history.queries import Query, parse_query
 from pbmon_client.history.replies import pack_refusal, pack_reply
-from pbmon_client.past.budget import Outcome
+from pbmon_client.past.budget import QueryOutcome
 from pbmond.group_members import is_member
 from pbmond.wire import Message
 
 
-def answer(directory: Path, group: str, uid: int, body: bytes) -> tuple[Outcome, bytes]:
+def answer(directory: Path, group: str, uid: int, body: bytes) -> tuple[QueryOutcome, bytes]:
     """Return whose rows a user sees, and the reply to the bytes that the user sent.
 
     Root, our own user and the group see everything, others what was recorded of their own.
@@ -30,7 +30,7 @@ def answer(directory: Path, group: str, uid: int, body: bytes) -> tuple[Outcome,
         reply = pack_refusal(str(error))
     except MemoryError:
         reply = pack_refusal("that needs too much memory: ask for a shorter range")
-    return Outcome.ALL if sees_all else Outcome.OWN, reply
+    return QueryOutcome.ALL if sees_all else QueryOutcome.OWN, reply
 
 
 def _value(past: Past, query: Query) -> Message | Series | Kept | None:

@@ -23,7 +23,7 @@ class QueryBudget:
     answer: int = 129 << 20
 
 
-class Outcome(IntEnum):
+class QueryOutcome(IntEnum):
     """How a query ended: with an answer to somebody who sees their own or all, or without."""
 
     OWN = 0
@@ -44,17 +44,21 @@ class RunningQuery:
         """Let it end soon."""
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
-    def ended(self) -> Outcome:
+    def ended(self) -> QueryOutcome:
         """Return how it ended, once ``pidfd`` is readable; ``answer`` is the caller's to close."""
         _pid, status = os.waitpid(self.pid, 0)
         os.close(self.pidfd)
         code = os.waitstatus_to_exitcode(status)
         if code in (-signal.SIGXCPU, -signal.SIGKILL, -signal.SIGALRM):
-            return Outcome.TOO_LONG
-        return Outcome(code) if code in (Outcome.OWN, Outcome.ALL) else Outcome.FAILED
+            return QueryOutcome.TOO_LONG
+        return (
+            QueryOutcome(code)
+            if code in (QueryOutcome.OWN, QueryOutcome.ALL)
+            else QueryOutcome.FAILED
+        )
 
 
-def start(compute: Callable[[], tuple[Outcome, bytes]], budget: QueryBudget) -> RunningQuery:
+def start(compute: Callable[[], tuple[QueryOutcome, bytes]], budget: QueryBudget) -> RunningQuery:
     """Run ``compute`` in a child that has no other descriptor of ours. OSError if there is none."""
     answer = os.memfd_create("answer", os.MFD_CLOEXEC)
     # A handler of the parent's must not run in the child.
@@ -77,9 +81,9 @@ def start(compute: Callable[[], tuple[Outcome, bytes]], budget: QueryBudget) -> 
 
 
 def _run(
-    compute: Callable[[], tuple[Outcome, bytes]], budget: QueryBudget, answer: int
+    compute: Callable[[], tuple[QueryOutcome, bytes]], budget: QueryBudget, answer: int
 ) -> NoReturn:
-    outcome = Outcome.FAILED
+    outcome = QueryOutcome.FAILED
     try:
         _confine(budget, answer)
         ended, data = compute()

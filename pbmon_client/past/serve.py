@@ -14,8 +14,8 @@ from pbmon_client.past.server import HistoryServer
 
 def run(chosen: ServeOptions) -> NoReturn:
     """Serve. OSError or OccupiedError if it cannot listen; SystemExit at SIGTERM."""
-    signal.signal(signal.SIGTERM, _end)
     with listening(chosen.listen) as listener:
+        signal.signal(signal.SIGTERM, _end)
         HistoryServer(listener, partial(answer, chosen.directory, chosen.group)).run()
     raise SystemExit(0)
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from pbmon_client.history.queries import LENGTH, QUERY_BYTES
 from pbmon_client.history.replies import pack_refusal
-from pbmon_client.past.budget import Outcome, QueryBudget, RunningQuery, start
+from pbmon_client.past.budget import QueryOutcome, QueryBudget, RunningQuery, start
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _TICK_S: Final = 0.5
@@ -27,7 +27,7 @@ _ACCEPTED: Final = 32  # at a time
 _PIECE: Final = 1 << 20
 
 #: Computes the reply to a user's query, in a child.
-Answer = Callable[[int, bytes], tuple[Outcome, bytes]]
+Answer = Callable[[int, bytes], tuple[QueryOutcome, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +207,13 @@ class HistoryServer:
         if asker.gone:
             os.close(running.answer)
             self._drop(asker)
-        elif outcome in (Outcome.ALL, Outcome.OWN):
-            (self._known.add if outcome is Outcome.ALL else self._known.discard)(asker.uid)
+        elif outcome in (QueryOutcome.ALL, QueryOutcome.OWN):
+            (self._known.add if outcome is QueryOutcome.ALL else self._known.discard)(asker.uid)
             self._send_later(asker, running.answer)
         else:
             os.close(running.answer)
             why = "that took too long: ask for a shorter range"
-            if outcome is Outcome.FAILED:
+            if outcome is QueryOutcome.FAILED:
                 why = "the server failed at that question"
             self._reply(asker, pack_refusal(why))
 
