@@ -140,7 +140,7 @@ def _sent_kept(kept: Kept) -> dict[str, Any]:
 
 
 def parse_reply(body: bytes) -> Reply:
-    """Return the reply in some bytes, without their length. QueryRefusedError if it says why not."""
+    """Return the reply in some bytes, without length. QueryRefusedError if it says why not."""
     value = unpack(memoryview(body))
     if type(value) is not dict or value.get("version") != VERSION:
         raise WireError(f"this client reads version {VERSION}")

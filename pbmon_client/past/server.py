@@ -19,7 +19,7 @@ from typing import Final
 
 from pbmon_client.history.queries import LENGTH, QUERY_BYTES
 from pbmon_client.history.replies import pack_refusal
-from pbmon_client.past.budget import QueryOutcome, QueryBudget, RunningQuery, start
+from pbmon_client.past.budget import QueryBudget, QueryOutcome, RunningQuery, start
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _TICK_S: Final = 0.5
