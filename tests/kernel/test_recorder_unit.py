@@ -75,8 +75,8 @@ def recorder(place: Path, user: str, group: str) -> subprocess.Popen[str]:
     """Start one in a network of its own, which has nothing but what is in the file system."""
     process = subprocess.Popen(
         [
-            *("unshare", "--net", "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups"),
-            *("--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
+            *("unshare", "--net", "setpriv", f"--reuid={user}", f"--regid={group}"),
+            *("--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"),
             *(sys.executable, "-c", _UNDER_FILTER, "record", "--directory", str(place / "history")),
             *("--socket", str(place / "run/pbmond.sock")),
         ],
