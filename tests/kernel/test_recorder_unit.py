@@ -92,7 +92,8 @@ def recorder(place: Path, user: str, group: str) -> subprocess.Popen[str]:
 
 def recorded(history: Path) -> bool:
     now = int(time.time())
-    return Past(history).message(now - 3600, now + 60, flows=False).totals["file_read_bytes"] > 0
+    message = Past(history).message(now - 3600, now + 60, flows=False)
+    return bool(message.totals["file_read_bytes"])
 
 
 def test_the_publishers_user_records_what_its_group_may_read(place: Path) -> None:
