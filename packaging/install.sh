@@ -113,16 +113,18 @@ version_run_by() {
     echo "${program%%/*}"
 }
 
-# Removes the versions that neither are in use nor run as the daemon PID, if one is given.
+# Removes the versions that neither are in use nor run as one of the PIDs.
 remove_old_versions() {
-    local place name used run=
+    local place name used pid run=
     used=$(used_version) || return 0
-    if [[ -n ${1-} ]]; then
-        run=$(version_run_by "$1") || true
-    fi
+    for pid in "$@"; do
+        if [[ -n $pid ]]; then
+            run+=" $(version_run_by "$pid" || true) "
+        fi
+    done
     for place in "$PREFIX"/*/; do
         name=$(basename "$place")
-        if [[ ! -L ${place%/} && $name != "$used" && $name != "$run" ]]; then
+        if [[ ! -L ${place%/} && $name != "$used" && $run != *" $name "* ]]; then
             rm -rf "${place%/}"
         fi
     done
@@ -135,9 +137,13 @@ remove_installation() {
         say "nothing is installed in $PREFIX"
         return
     fi
+    if pid=$(running_recorder) && version_run_by "$pid" >/dev/null; then
+        stop_recorder
+    fi
     if pid=$(running_daemon) && version_run_by "$pid" >/dev/null; then
         stop_daemon
     fi
     rm -rf "$PREFIX"
-    say "removed $PREFIX; the user and group $PUBLISHER_USER, $LOG and the distribution's packages stay"
+    say "removed $PREFIX; the user and group $PUBLISHER_USER, $LOG, $STATE_DIR and the distribution's" \
+        "packages stay"
 }

@@ -310,6 +310,8 @@ class Collector:
         # Events before counters: once an exit was seen, the counters of that process are final.
         self.drain()
         events, self._events = tuple(self._events), []
+        # Also before counters: what moved until then is in them, however long reading them takes.
+        time_ns, wall_ns = self._clock.boot(), self._clock.wall()
         flows, files, overflow = self._kernel.read()
         self.drain()  # a process whose last bytes were read may have become another user's
         # Right after the counters that it is compared with.
@@ -317,8 +319,8 @@ class Collector:
         lost = self._kernel.lost()
         self._lost_events = lost["events"]
         return Reading(
-            time_ns=self._clock.boot(),
-            wall_ns=self._clock.wall(),
+            time_ns=time_ns,
+            wall_ns=wall_ns,
             flows=flows,
             files=files,
             overflow=overflow,

@@ -78,11 +78,11 @@ class Table:
 class Message:
     """One published snapshot, or the part of it that a topic carries.
 
-    ``time_ns`` is CLOCK_REALTIME, ``now_ns`` is CLOCK_BOOTTIME, ``interval_ns`` is the real time
-    since the previous snapshot (0 for the first). ``totals`` maps every counter to an integer and
-    every rate to a float or None. ``health`` and ``coverage`` are the contract's objects.
-    ``history`` maps each name in HISTORY to its samples (bytes/s or None), oldest first. A table
-    that the topic does not carry is None.
+    ``time_ns`` is CLOCK_REALTIME, ``now_ns`` is CLOCK_BOOTTIME: what moved until then is counted.
+    ``interval_ns`` is the real time since the previous snapshot (0 for the first). ``totals`` maps
+    every counter to an integer and every rate to a float or None. ``health`` and ``coverage`` are
+    the contract's objects. ``history`` maps each name in HISTORY to its samples (bytes/s or None),
+    oldest first. A table that the topic does not carry is None.
     """
 
     host: str

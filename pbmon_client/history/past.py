@@ -84,10 +84,12 @@ class Past:
         flows: bool = True,
         top: int | None = None,
         by: Sequence[str] | None = None,
+        whole_ticks: bool = False,
     ) -> Message:
         """Return what moved from ``since`` to ``until`` (exclusive).
 
-        The range is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``.
+        The range is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``. With
+        ``whole_ticks`` it begins where its first tick did, which may have been a long one.
         ``top`` keeps so many processes, and of connections and files so many each, that moved most
         by the sum of the counters ``by`` (None: all traffic). ValueError unless since < until.
         """
@@ -105,7 +107,7 @@ class Past:
             shown = {name: each.take(_busiest(each, top, by)) for name, each in theirs.items()}
         return message_of(
             RangeSums(
-                begin * _SECOND,
+                _since_ns(found, begin) if whole_ticks else begin * _SECOND,
                 end * _SECOND,
                 totals=totals,
                 retired=retired,
@@ -154,7 +156,7 @@ class Past:
                 covering = (block.host.since_ns <= moment) & (block.host.time_ns > moment)
                 if covering.any():
                     slot = int(block.host.slots[covering][0])
-                    return self.message(slot, slot + tier.width)
+                    return self.message(slot, slot + tier.width, whole_ticks=True)
         return self.message(at, at + 1)
 
     def series(
@@ -253,6 +255,13 @@ def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
     layout = rows.layout
     wanted = np.array(layout.traffic if by is None else [name in by for name in layout.counters])
     return np.argsort(-rows.sums[:, wanted].sum(axis=1), kind="stable")[:top]
+
+
+def _since_ns(found: FoundBuckets, begin: int) -> int:
+    """Return when a range begins: before ``begin`` if its first tick took more than a second."""
+    begins = [int(each.block.host.since_ns[each.chosen].min()) for each in found.selected]
+    earliest = min(begins, default=begin * _SECOND)
+    return earliest if earliest < (begin - 1) * _SECOND else begin * _SECOND
 
 
 def _newest(found: FoundBuckets, until_ns: int) -> dict[str, Any]:

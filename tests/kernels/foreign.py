@@ -77,7 +77,8 @@ def _python(root: Path) -> str:
 def _set_up(place: Path, architecture: str, python: str) -> None:
     """Make the virtualenv that quickstart would make, unless it has what pbmon needs now."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    environment, wanted = place / ".venv", "\n".join(project["dependencies"])
+    needed = [*project["dependencies"], *project["optional-dependencies"]["daemon"]]
+    environment, wanted = place / ".venv", "\n".join(needed)
     mark = environment / "made-for"
     if mark.exists() and mark.read_text() == wanted:
         return
@@ -101,6 +102,6 @@ def _set_up(place: Path, architecture: str, python: str) -> None:
         *(sys.executable, "-m", "pip", "install", "--target", str(packages)),
         *("--only-binary=:all:", f"--python-version={python}", "--implementation=cp"),
         *(f"--platform={platform}" for platform in _PLATFORMS[architecture]),
-        *project["dependencies"],
+        *needed,
     )
     mark.write_text(wanted)

@@ -19,7 +19,7 @@ from tests.packages.debian_root import SUITES, Root
 
 ROOTS = pytest.mark.parametrize("root", SUITES, indirect=True)
 CONFIG = "etc/pbmond.toml"
-WANTED = "etc/systemd/system/multi-user.target.wants/pbmond.service"
+WANTS = "etc/systemd/system/multi-user.target.wants"
 DEMO = Path(__file__).resolve().parents[1] / "data/demo.ndjson"
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
@@ -65,7 +65,8 @@ def test_what_is_installed_counts_is_upgraded_removed_and_purged(
     before = root.files_named("*pbmon*")
     root.install(*root.take(*(older(deb, tmp_path) for deb in debs)))
     assert installed_version(root, "pbmond") == "0.0.9"
-    assert (root.place / WANTED).is_symlink()
+    for unit in ("pbmond", "pbmon-record"):
+        assert (root.place / WANTS / f"{unit}.service").is_symlink()
     assert "nologin" in root.run("getent", "passwd", "pbmon")
     assert (root.place / "run/pbmon").is_dir()
 

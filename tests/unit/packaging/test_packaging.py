@@ -212,7 +212,7 @@ def scripts() -> Iterator[Path]:
         Path(directory).chmod(0o755)
         copies = Path(directory) / "packaging"
         copies.mkdir(mode=0o755)
-        for name in ("quickstart", "check", "common.sh", "page.sh", "install.sh"):
+        for name in ("quickstart", "check", "common.sh", "page.sh", "install.sh", "recorder.sh"):
             shutil.copy(PACKAGING / name, copies)
         yield copies
 
@@ -242,7 +242,7 @@ def test_quickstart_describes_its_options(scripts: Path) -> None:
     ran = run(scripts / "quickstart", "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert set(re.findall(r"^  (--[a-z-]+)", ran.stdout, re.MULTILINE)) == {
-        "--prefix", "--setup-only", "--dev", "--stop", "--uninstall", "--help"
+        "--prefix", "--no-history", "--setup-only", "--dev", "--stop", "--uninstall", "--help"
     }  # fmt: skip
 
 

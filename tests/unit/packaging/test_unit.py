@@ -1,4 +1,4 @@
-"""Claims about the unit: systemd understands it, and it has the rights that the daemon uses."""
+"""Claims about the units: systemd understands them, and they have the rights that are used."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pbmond.system.syscalls import COLLECTOR, EXPENDABLE, PUBLISHER, Calls
 
 _SYSTEMD = Path(__file__).parents[3] / "packaging/systemd"
 _UNIT = (_SYSTEMD / "pbmond.service").read_text()
-#: What systemd-analyze security may count against it, in tenths. The rest is explained in the unit.
-_EXPOSED_MOST = 25
+#: What systemd-analyze security may count against each, in tenths. Each unit explains what is left.
+_EXPOSED_MOST = {"pbmond": 25, "pbmon-web": 13, "pbmon-record": 2, "pbmon-history": 4}
 #: Runs the client; its standard input has the system calls that it may make.
 _UNDER_FILTER = """
 import sys
@@ -33,11 +33,14 @@ _ASK = (
 )
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """Return the unit as it is installed, but for the manual, which systemd would look up."""
-    path = tmp_path / "pbmond.service"
-    installed = _UNIT.replace("ExecStart=pbmond", f"ExecStart={sys.executable} -m pbmond")
+@pytest.fixture(params=_EXPOSED_MOST)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a unit as it is installed, but for the manual, which systemd would look up."""
+    path = tmp_path / f"{request.param}.service"
+    text = (_SYSTEMD / path.name).read_text()
+    installed = re.sub(
+        r"^ExecStart=pbmon\S+", f"ExecStart={sys.executable}", text, flags=re.MULTILINE
+    )
     path.write_text(re.sub(r"^Documentation=.*\n", "", installed, flags=re.MULTILINE))
     return path
 
@@ -55,9 +58,13 @@ def test_systemd_understands_every_line(unit: Path) -> None:
 
 
 def test_it_is_not_more_exposed_than_explained(unit: Path) -> None:
-    most = f"--threshold={_EXPOSED_MOST}"
+    most = f"--threshold={_EXPOSED_MOST[unit.stem]}"
     done = analyze("security", "--offline=true", "--no-pager", most, str(unit))
     assert done.returncode == 0, done.stdout
+
+
+def test_every_unit_is_held_to_its_exposure() -> None:
+    assert {path.stem for path in _SYSTEMD.glob("*.service")} == _EXPOSED_MOST.keys()
 
 
 def test_its_bounding_set_is_what_the_daemon_starts_with() -> None:
@@ -128,10 +135,27 @@ def test_the_web_server_answers_under_the_filter_of_its_unit(tmp_path: Path) -> 
     assert (answer[:13], server.returncode) == (b"HTTP/1.1 503 ", -signal.SIGTERM), said + rest
 
 
+def settings_of(unit: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in unit.splitlines() if re.match(r"[A-Z]\w+=", line))
+
+
+@pytest.mark.parametrize("name", ["pbmon-record", "pbmon-history"])
+def test_what_keeps_the_past_stays_off_when_the_configuration_says_so(name: str) -> None:
+    """It ends with 0 then, and with 2 for a configuration that is wrong."""
+    settings = settings_of((_SYSTEMD / f"{name}.service").read_text())
+    assert (settings["Restart"], settings["RestartPreventExitStatus"]) == ("on-failure", "2")
+    assert (settings["User"], settings["Group"]) == ("pbmon", "pbmon")
+    assert (settings["CapabilityBoundingSet"], settings["PrivateNetwork"]) == ("", "yes")
+    assert settings["RestrictAddressFamilies"] == "AF_UNIX"
+
+
+def test_the_server_of_the_past_sees_the_uids_of_its_peers() -> None:
+    """In a user namespace of its own every other user would be the same one (SO_PEERCRED)."""
+    assert "PrivateUsers" not in settings_of((_SYSTEMD / "pbmon-history.service").read_text())
+
+
 def test_it_is_restarted_and_watched_and_dies_last() -> None:
-    settings = dict(
-        line.split("=", 1) for line in _UNIT.splitlines() if re.match(r"[A-Z]\w+=", line)
-    )
+    settings = settings_of(_UNIT)
     assert settings["Type"] == "notify"
     assert settings["Restart"] == "always"
     assert settings["KillMode"] == "mixed"  # not to the forker, without which the daemon fails

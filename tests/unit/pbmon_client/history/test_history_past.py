@@ -164,7 +164,11 @@ def test_a_frame_is_the_interval_that_covers_a_moment(tmp_path: Path) -> None:
     ]  # fmt: skip
     past = record(tmp_path, ticks)
     for second in (30, 31, 32):
-        assert past.frame(START + second).totals["net_rx_bytes"] == 11
+        frame = past.frame(START + second)
+        assert frame.totals["net_rx_bytes"] == 11
+        # Its rates are those of the whole interval, although its slot is one second.
+        assert frame.interval_ns >= 3 * SECOND
+        assert frame.totals["net_rx_bytes_per_s"] <= 11 / 3
     nothing = past.frame(START - 100)
     assert nothing.processes.length == 0
     assert nothing.health["reasons"] == ["history: nothing was recorded"]
