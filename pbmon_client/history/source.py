@@ -1,4 +1,4 @@
-"""Where the past is read from, whatever it is: the directory of a store, or a bundle."""
+"""Where the past is read from, whatever it is: a server, the directory of a store, or a bundle."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from pbmon_client.history.errors import PastError as PastError  # noqa: PLC0414 - it offers it
 from pbmon_client.history.layout import PROCESSES
 from pbmon_client.history.packing import MalformedError
 from pbmon_client.history.past import Kept, Past, Series
+from pbmon_client.history.remote import RemotePast
 from pbmond.wire import Message
 
 DEFAULT_DIRECTORY: Final = Path("/var/lib/pbmon/history")
-
-
-class PastError(Exception):
-    """The past cannot be read; the message says why, and what to do."""
+DEFAULT_SOCKET: Final = Path("/run/pbmon-history/history.sock")
 
 
 class PastSource(Protocol):
@@ -56,14 +55,30 @@ class PastSource(Protocol):
 
 
 def open_past(given: Path | None = None) -> PastSource:
-    """Open the past that a user named, or the host's own. PastError if there is none."""
-    directory = DEFAULT_DIRECTORY if given is None else given
+    """Open the past that a user named, or the host's own. PastError if there is none.
+
+    The host's own is asked of its server; where none answers, its files are read.
+    """
+    if given is not None:
+        return RemotePast(given) if given.is_socket() else _read(given)
+    if not DEFAULT_SOCKET.is_socket():
+        return _read(DEFAULT_DIRECTORY)
     try:
-        return Past(directory)
+        return RemotePast(DEFAULT_SOCKET)
+    except PastError as unanswered:
+        try:
+            return _read(DEFAULT_DIRECTORY)
+        except PastError:
+            raise unanswered from None
+
+
+def _read(place: Path) -> Past:
+    try:
+        return Past(place)
     except OSError as error:
         raise PastError(
-            f"cannot read the history in {directory}: {error.strerror}; "
+            f"cannot read the history in {place}: {error.strerror}; "
             "`pbmon-client record` writes one"
         ) from None
     except MalformedError as error:
-        raise PastError(f"cannot read {directory}: {error}") from None
+        raise PastError(f"cannot read {place}: {error}") from None

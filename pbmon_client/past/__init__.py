@@ -1,5 +1,6 @@
-"""The command `pbmon-client history`: what is kept, and bundles of it.
+"""The command `pbmon-client history`: what is kept, bundles of it, and a server that answers.
 
 Offers: start.
-Imports: pbmon_client.command_line, pbmon_client.data, pbmon_client.history.
+Imports: pbmon_client.command_line, pbmon_client.data, pbmon_client.history, pbmond.group_members,
+pbmond.wire.
 """

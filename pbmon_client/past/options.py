@@ -10,14 +10,6 @@ from pbmon_client.command_line import CommandParser
 _INTRO = "Say what is kept of the past."
 
 
-def parse_serve(arguments: Sequence[str]) -> NoReturn:
-    """SystemExit 2: members of the group read the files themselves, nothing serves others yet."""
-    CommandParser("pbmon-client history serve", _INTRO, "").error(
-        "this version does not serve the past; name a directory with --history"
-        + (f" (given: {' '.join(arguments)})" if arguments else "")
-    )
-
-
 def nothing_else(arguments: Sequence[str]) -> NoReturn:
     """SystemExit 2, because there is no such command."""
     parser = CommandParser("pbmon-client history", _INTRO, "")

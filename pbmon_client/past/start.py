@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Final
 
 from pbmon_client.data.text import safe_text
-from pbmon_client.past import kept_options, options
+from pbmon_client.past import kept_options, options, serve_options
+
+_NO_NUMPY: Final = "history needs numpy: install python3-numpy, or pip install 'pbmon[daemon]'"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked and return the exit status; mistakes in ``arguments`` are SystemExit 2."""
     if arguments and arguments[0] == "serve":
-        return options.parse_serve(arguments[1:])
+        return _serve(arguments[1:])
     if arguments and not arguments[0].startswith("-") and arguments[0] not in ("export", "import"):
         options.nothing_else(arguments)
     return _about_kept(arguments)
+
+
+def _serve(arguments: Sequence[str]) -> int:
+    chosen = serve_options.parse(arguments)
+    if not chosen.serve:
+        sys.stderr.write(
+            f"pbmon-client: serving is off: {safe_text(str(chosen.config))} says "
+            "[history] serve = false\n"
+        )
+        return 0
+    if find_spec("numpy") is None:
+        return _failed(_NO_NUMPY)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process with threads cannot fork safely
+    from pbmon_client.past import listening, serve  # noqa: PLC0415 - loads numpy
+
+    try:
+        serve.run(chosen)
+    except listening.OccupiedError as error:
+        return _failed(str(error))
+    except OSError as error:
+        return _failed(f"cannot listen at {chosen.listen}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        return 130
 
 
 def _about_kept(arguments: Sequence[str]) -> int:
@@ -29,7 +56,7 @@ def _about_kept(arguments: Sequence[str]) -> int:
     else:
         chosen = kept_options.parse_kept(arguments)
     if find_spec("numpy") is None:
-        return _failed("history needs numpy: install python3-numpy, or pip install 'pbmon[daemon]'")
+        return _failed(_NO_NUMPY)
     return _said(chosen)
 
 
