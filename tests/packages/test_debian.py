@@ -65,7 +65,7 @@ def test_what_is_installed_counts_is_upgraded_removed_and_purged(
     before = root.files_named("*pbmon*")
     root.install(*root.take(*(older(deb, tmp_path) for deb in debs)))
     assert installed_version(root, "pbmond") == "0.0.9"
-    for unit in ("pbmond", "pbmon-record"):
+    for unit in ("pbmond", "pbmon-record", "pbmon-history"):
         assert (root.place / WANTS / f"{unit}.service").is_symlink()
     assert "nologin" in root.run("getent", "passwd", "pbmon")
     assert (root.place / "run/pbmon").is_dir()
