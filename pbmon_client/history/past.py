@@ -90,28 +90,30 @@ class Past:
 
         The range is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``. With
         ``whole_ticks`` it begins where its first tick did, which may have been a long one.
-        ``top`` keeps so many processes, and of connections and files so many each, that moved most
-        by the sum of the counters ``by`` (None: all traffic). ValueError unless since < until.
+        ``top`` keeps so many rows of each table that moved most by the sum of the counters ``by``
+        (None: all traffic). ValueError unless since < until.
         """
         if since >= until:
             raise ValueError("the range is empty")
-        begin, end = rounded(since, until, reach(self._finder.index.kept))
-        found = self._finder.find(pieces(begin, end, self._finder.index.kept))
+        kept = self._finder.index.kept
+        begin, end = rounded(since, until, reach(kept))
+        found = self._finder.find(pieces(begin, end, kept))
         processes = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
         totals, retired = self._totals(found, processes.sums.sum(axis=0))
         if top is not None:
             processes = processes.take(_busiest(processes, top, by))
         theirs = self._flows(found, processes if top is not None else None) if flows else {}
-        shown = theirs
-        if top is not None:
-            shown = {name: each.take(_busiest(each, top, by)) for name, each in theirs.items()}
+        busiest = {
+            name: rows if top is None else rows.take(_busiest(rows, top, by))
+            for name, rows in theirs.items()
+        }
         return message_of(
             RangeSums(
                 _since_ns(found, begin) if whole_ticks else begin * _SECOND,
                 end * _SECOND,
                 totals=totals,
                 retired=retired,
-                tables={PROCESSES: processes, **shown},
+                tables={PROCESSES: processes, **busiest},
                 flows=theirs,
                 reasons=_reasons(found, begin, self._before_now(end)),
                 **_newest(found, end * _SECOND),

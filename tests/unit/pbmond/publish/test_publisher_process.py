@@ -226,7 +226,7 @@ def test_it_loads_neither_numpy_nor_the_rest_of_the_daemon(stage: Stage) -> None
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     loaded = {name for name in out.stdout.split() if name.split(".")[0] in ("numpy", "pbmond")}
     assert loaded == {
-        *("pbmond", "pbmond.bounds", "pbmond.fields", "pbmond.wire"),
+        *("pbmond", "pbmond.bounds", "pbmond.fields", "pbmond.group_members", "pbmond.wire"),
         *("pbmond.system", "pbmond.system.privileges"),
         *("pbmond.system.rights", "pbmond.system.seccomp", "pbmond.system.subordinates"),
         "pbmond.system.syscalls",
