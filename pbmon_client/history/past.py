@@ -88,16 +88,12 @@ class Past:
     ) -> Message:
         """Return what moved from ``since`` to ``until`` (exclusive).
 
-        The range is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``. With
-        ``whole_ticks`` it begins where its first tick did, which may have been a long one.
+        It is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``; with
+        ``whole_ticks`` to where its first tick began.
         ``top`` keeps so many rows of each table that moved most by the sum of the counters ``by``
         (None: all traffic). ValueError unless since < until.
         """
-        if since >= until:
-            raise ValueError("the range is empty")
-        kept = self._finder.index.kept
-        begin, end = rounded(since, until, reach(kept))
-        found = self._finder.find(pieces(begin, end, kept))
+        begin, end, found = self._found(since, until)
         processes = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
         totals, retired = self._totals(found, processes.sums.sum(axis=0))
         if top is not None:
@@ -119,6 +115,14 @@ class Past:
                 **_newest(found, end * _SECOND),
             )
         )
+
+    def _found(self, since: int, until: int) -> tuple[int, int, FoundBuckets]:
+        """Return the rounded range and its buckets."""
+        if since >= until:
+            raise ValueError("the range is empty")
+        kept = self._finder.index.kept
+        begin, end = rounded(since, until, reach(kept))
+        return begin, end, self._finder.find(pieces(begin, end, kept))
 
     def _flows(self, found: FoundBuckets, owners: SummedRows | None) -> dict[str, SummedRows]:
         """Return the connections and files of some processes, or of all."""
