@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pbmon_client import options as client
 from pbmon_client.export import options as export
+from pbmon_client.past import kept_options as history
 from pbmon_client.record import options as record
 from pbmon_client.web import options as web
 from pbmond import cli as daemon
@@ -107,6 +108,7 @@ COMMANDS: Final = (
     _command("pbmon-client", "web", "show the same in a browser", web._parser()),
     _command("pbmon-client", "export", "push metrics", export._parser()),
     _command("pbmon-client", "record", "write down what moves", record._parser()),
+    _command("pbmon-client", "history", "say what is kept of the past", history.kept_parser()),
 )
 PROGRAMS: Final = ("pbmond", "pbmon-client")
 

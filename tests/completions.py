@@ -201,14 +201,14 @@ def fish(program: str) -> str:
         _MADE.format(program),
         f"complete -c {program} -f",
         f"set -l own 'not __fish_seen_subcommand_from {seen}'",
-        *(f"set -l {each.word} '__fish_seen_subcommand_from {each.word}'" for each in commands),
+        *(f"set -l in_{each.word} '__fish_seen_subcommand_from {each.word}'" for each in commands),
     ]
     if _has_fields(program):
         parts += ["set -l fields '", _fields(), "'"]
     for command in commands:
         parts.append(f"complete -c {program} -n \"$own\" -a {command.word} -d '{command.about}'")
     for command in (own, *commands):
-        whose = command.word or "own"
+        whose = f"in_{command.word}" if command.word else "own"  # $history is fish's
         parts += [_fish_option(option, program, whose) for option in command.options]
     return "\n".join([*parts, ""])
 

@@ -26,7 +26,7 @@ _pbmon_client() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
     if ((COMP_CWORD > 1)); then
         case ${COMP_WORDS[1]} in
-            web | export | record)
+            web | export | record | history)
                 "_pbmon_client_${COMP_WORDS[1]}"
                 return
                 ;;
@@ -48,9 +48,9 @@ _pbmon_client() {
         --sort) choices=$_pbmon_client_fields ;;
         *)
             choices='
-                web export record --json --ndjson --csv --once --view --demo --count --interval
-                --flows --at --since --until --step --history --pid --user --name --filter
-                --active --sort --reverse --top --socket --wait --version --help
+                web export record history --json --ndjson --csv --once --view --demo --count
+                --interval --flows --at --since --until --step --history --pid --user --name
+                --filter --active --sort --reverse --top --socket --wait --version --help
             '
             ;;
     esac
@@ -111,6 +111,23 @@ _pbmon_client_record() {
         *)
             choices='
                 --directory --size --config --socket --help
+            '
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+_pbmon_client_history() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --history)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        *)
+            choices='
+                --history --json --help
             '
             ;;
     esac

@@ -43,6 +43,10 @@ def record(arguments: list[str]) -> int:
     return client(["record", *arguments])
 
 
+def history(arguments: list[str]) -> int:
+    return client(["history", *arguments])
+
+
 PROGRAMS = pytest.mark.parametrize(
     ("name", "program", "section"),
     [
@@ -53,6 +57,7 @@ PROGRAMS = pytest.mark.parametrize(
         ("pbmon-client-web", web, 1),
         ("pbmon-client-export", export, 1),
         ("pbmon-client-record", record, 1),
+        ("pbmon-client-history", history, 1),
     ],
 )
 
