@@ -107,7 +107,7 @@ def test_the_fish_completion_offers_exactly_the_options(
 ) -> None:
     command, *words = words_of(name)
     text = (PACKAGING / "completions" / f"{command}.fish").read_text()
-    whose = words[0] if words else "own"
+    whose = f"in_{words[0]}" if words else "own"
     condition = f'complete -c {command} -n "${whose}" '
     lines = [line for line in text.splitlines() if line.startswith(condition)]
     offered = {f"--{option}" for line in lines for option in re.findall(r" -l (\S+)", line)}
