@@ -39,7 +39,8 @@ def parse(arguments: Sequence[str]) -> ServeOptions:
     parser = serve_parser()
     given = parser.parse_args(arguments)
     settings, group = parser.settings_of(given)
-    return ServeOptions(given.directory, given.listen, given.config, group, settings.serve)
+    serve = given.config is None or settings.serve  # who names no configuration means it
+    return ServeOptions(given.directory, given.listen, given.config, group, serve)
 
 
 def serve_parser() -> CommandParser:
