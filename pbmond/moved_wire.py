@@ -130,7 +130,7 @@ def encode_tick(tick: MovedTick) -> bytes:
         }
         for name, table in tick.tables.items()
     }
-    return bytes(pack(body))
+    return pack(body)
 
 
 def decode_moved(frame: Frame) -> MovedMessage:

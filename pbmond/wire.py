@@ -180,15 +180,16 @@ def encode(topic: Topic, message: Message) -> bytes:
 
 def frame_of(topic: Topic, body: Mapping[str, Any]) -> bytes:
     """Return the frame of a topic with a body."""
-    return b"".join((str(topic).encode(), b"\0", pack(body)))
-
-
-def pack(value: Any) -> memoryview:  # noqa: ANN401 - anything that msgpack can hold
-    """Return a value as msgpack."""
-    # Without autoreset the packed bytes are copied only once. Large hosts have megabytes.
+    # Without autoreset the packed bytes are copied only once. Large hosts have megabytes. Up to
+    # msgpack 1.0.3 the buffer does not keep its packer, whose end frees it.
     packer = msgpack.Packer(autoreset=False)
-    packer.pack(value)
-    packed: memoryview = packer.getbuffer()
+    packer.pack(body)
+    return b"".join((str(topic).encode(), b"\0", packer.getbuffer()))
+
+
+def pack(value: Any) -> bytes:  # noqa: ANN401 - anything that msgpack can hold
+    """Return a value as msgpack."""
+    packed: bytes = msgpack.packb(value)
     return packed
 
 

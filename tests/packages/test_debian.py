@@ -55,6 +55,7 @@ def counts(root: Root) -> None:
     finally:
         daemon.send_signal(signal.SIGTERM)
         _, said = daemon.communicate(timeout=patient(30))
+        print(said)  # shown if a client failed
     assert daemon.returncode == 0, said
 
 
