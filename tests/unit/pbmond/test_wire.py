@@ -104,6 +104,35 @@ def test_every_column_comes_out_as_it_went_in(length: int) -> None:
     assert got.schema == "pbmon/2"
 
 
+class DyingPacker:
+    """A packer as of msgpack 1.0.3, whose buffer is gone with it."""
+
+    real = msgpack.Packer
+
+    def __init__(self, **how: Any) -> None:
+        self._packed = bytearray()
+
+    def pack(self, value: object) -> bytes:
+        packed: bytes = self.real().pack(value)
+        self._packed = bytearray(packed)
+        return packed
+
+    def getbuffer(self) -> memoryview:
+        return memoryview(self._packed)
+
+    def __del__(self) -> None:
+        self._packed[:] = bytes(len(self._packed))
+
+
+def test_a_frame_is_whole_where_a_packer_takes_its_buffer_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sound = wire.encode(Topic(None, "processes"), message())
+    monkeypatch.setattr(msgpack, "Packer", DyingPacker)
+    assert wire.encode(Topic(None, "processes"), message()) == sound
+    assert msgpack.unpackb(wire.pack({"a": 1})) == {"a": 1}
+
+
 def test_what_the_host_does_not_tell_is_null_in_coverage() -> None:
     silent = coverage(
         interfaces=None, disks=None, **counts(wire.HOST_COUNTERS), elsewhere=counts(
