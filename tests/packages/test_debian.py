@@ -108,4 +108,4 @@ def test_the_client_is_installed_without_daemon_bcc_and_numpy(root: Root, debs: 
     assert said.count("\n") == 1
     assert "systemctl start pbmond" in said
     said = root.run("pbmon-client", "web", status=1)
-    assert re.fullmatch(r"pbmon-client: web needs fastapi .*\n", said)
+    assert re.fullmatch(r"pbmon-client: web needs fastapi, .*: pip install 'pbmon\[web\]'\n", said)
