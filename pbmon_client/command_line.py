@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -72,6 +73,20 @@ def add_settings(group: argparse._ArgumentGroup) -> None:
 def add_help(group: argparse._ArgumentGroup) -> None:
     """Add ``--help``."""
     group.add_argument("-h", "--help", action="help", help="show this help and exit")
+
+
+def path_of(text: str) -> Path:
+    """Read the path of an option; for argparse."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no path")
+    return Path(text)
+
+
+def complain(words: str, status: int = 1) -> int:
+    """Say in one line on standard error what is wrong; return the exit status."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"pbmon-client: {safe_text(words)}\n")
+    return status
 
 
 def version() -> str:

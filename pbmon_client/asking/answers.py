@@ -111,8 +111,7 @@ def pushed_down(question: Question) -> tuple[int | None, tuple[str, ...] | None]
 
 
 def _snapshot(source: PastSource, message: Message, question: Question) -> Snapshot:
-    scope = getattr(source, "scope", "all")
-    made = snapshot_of(message, question.selection, question.uid, scope, user_name)
+    made = snapshot_of(message, question.selection, question.uid, source.scope, user_name)
     return replace(made, past=True)
 
 
@@ -130,10 +129,9 @@ def _ranges(source: PastSource, question: Question) -> Iterable[Range]:
     if not question.replay:
         return [whole]
     kept = source.kept()
-    spans = [tier.span for tier in kept.tiers if tier.span is not None]
-    if not spans:
+    if kept.span is None:
         return [whole]
-    first, last = min(span.since_ns for span in spans), max(span.until_ns for span in spans)
+    first, last = kept.span
     until = question.until
     if question.asked.until is None:  # what is recorded yet
         until = max(question.since + 1, min(until, last // _SECOND + 1))

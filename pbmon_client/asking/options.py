@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pbmon_client.command_line import path_of
 from pbmon_client.data import times
 
 _TIMES: Final = ("--at", "--since", "--until")
@@ -58,7 +59,7 @@ def add_past(group: argparse._ArgumentGroup) -> None:
              '"steps" are the snapshots',
     )  # fmt: skip
     group.add_argument(
-        "--history", type=_path, metavar="PATH",
+        "--history", type=path_of, metavar="PATH",
         help="where the past is read from (default: what this host's recorder writes)",
     )  # fmt: skip
 
@@ -132,9 +133,3 @@ def _told(option: str, read: Callable[[], int]) -> int:
         return read()
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from None
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no path")
-    return Path(text)

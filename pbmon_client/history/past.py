@@ -54,6 +54,14 @@ class Kept:
     gaps: tuple[TimeSpan, ...]
     missing: tuple[Missing, ...]
 
+    @property
+    def span(self) -> TimeSpan | None:
+        """From the first to the last ns of all tiers; None if nothing is kept."""
+        spans = [tier.span for tier in self.tiers if tier.span is not None]
+        if not spans:
+            return None
+        return TimeSpan(min(each.since_ns for each in spans), max(each.until_ns for each in spans))
+
 
 class Past:
     """Reads the store in a directory, also while it is written, or a bundle.
@@ -69,6 +77,11 @@ class Past:
         self._indexer = indexer_of(place)
         self._uid = uid
         self._finder: Final = Finder(self._indexer.read(), uid)
+
+    @property
+    def scope(self) -> str:
+        """Whose rows it shows: "all", or "own"."""
+        return "all" if self._uid is None else "own"
 
     def refresh(self) -> None:
         """Take note of what was recorded since. OSError if the directory is gone."""

@@ -35,7 +35,7 @@ class Query:
 
 def pack_query(method: str, arguments: Mapping[str, Any]) -> bytes:
     """Return a query as a client sends it, with its length."""
-    body = bytes(pack({"version": VERSION, "method": method, "arguments": dict(arguments)}))
+    body = pack({"version": VERSION, "method": method, "arguments": dict(arguments)})
     return LENGTH.pack(len(body)) + body
 
 

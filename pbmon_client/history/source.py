@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from pbmon_client.history.errors import PastError as PastError  # noqa: PLC0414 - it offers it
 from pbmon_client.history.layout import PROCESSES
 from pbmon_client.history.packing import MalformedError
 from pbmon_client.history.past import Kept, Past, Series
+from pbmon_client.history.places import DEFAULT_DIRECTORY, DEFAULT_SOCKET
 from pbmon_client.history.remote import RemotePast
 from pbmond.wire import Message
-
-DEFAULT_DIRECTORY: Final = Path("/var/lib/pbmon/history")
-DEFAULT_SOCKET: Final = Path("/run/pbmon-history/history.sock")
 
 
 class PastSource(Protocol):
@@ -22,6 +20,10 @@ class PastSource(Protocol):
 
     PastError if it cannot be read any more.
     """
+
+    @property
+    def scope(self) -> str:
+        """Whose rows it shows: "all", or "own"."""
 
     def refresh(self) -> None:
         """Take note of what was recorded since."""

@@ -11,8 +11,9 @@ from typing import Any, Final
 from pbmon_client.data.text import safe_text
 from pbmon_client.history.exporting import export, unpack_bundle
 from pbmon_client.history.past import Kept, Past
+from pbmon_client.history.places import DEFAULT_DIRECTORY
 from pbmon_client.history.segments import LOCK
-from pbmon_client.history.source import DEFAULT_DIRECTORY, PastSource, open_past
+from pbmon_client.history.source import PastSource, open_past
 from pbmon_client.history.tiers import TIERS
 from pbmon_client.past.kept_options import BundleOptions, ImportOptions, KeptOptions
 

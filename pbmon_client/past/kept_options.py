@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pbmon_client.command_line import CommandParser, add_help
+from pbmon_client.command_line import CommandParser, add_help, path_of
 from pbmon_client.data.times import moment
 
 _KEPT: Final = """\
@@ -95,7 +95,7 @@ def kept_parser() -> CommandParser:
 def export_parser() -> CommandParser:
     """Return the parser of ``pbmon-client history export``."""
     parser = CommandParser("pbmon-client history export", _EXPORT, _EPILOG)
-    parser.add_argument("FILE", type=_path, help="the file to write")
+    parser.add_argument("FILE", type=path_of, help="the file to write")
     group = parser.add_argument_group("what, and how")
     _add_history(group)
     group.add_argument(
@@ -119,15 +119,15 @@ def export_parser() -> CommandParser:
 def import_parser() -> CommandParser:
     """Return the parser of ``pbmon-client history import``."""
     parser = CommandParser("pbmon-client history import", _IMPORT, _EPILOG)
-    parser.add_argument("FILE", type=_path, help="what was exported")
-    parser.add_argument("DIR", type=_path, help="the directory to make")
+    parser.add_argument("FILE", type=path_of, help="what was exported")
+    parser.add_argument("DIR", type=path_of, help="the directory to make")
     add_help(parser.add_argument_group("help"))
     return parser
 
 
 def _add_history(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--history", type=_path, metavar="PATH",
+        "--history", type=path_of, metavar="PATH",
         help="another history: a directory, or a file that was exported",
     )  # fmt: skip
 
@@ -137,9 +137,3 @@ def _moment(text: str) -> int:
         return moment(text, time.time())
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no path")
-    return Path(text)

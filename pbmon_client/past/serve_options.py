@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pbmon_client.command_line import CommandParser, add_help, add_settings
-
-DEFAULT_DIRECTORY: Final = "/var/lib/pbmon/history"
-DEFAULT_LISTEN: Final = "/run/pbmon-history/history.sock"
+from pbmon_client.command_line import CommandParser, add_help, add_settings, path_of
+from pbmon_client.history.places import DEFAULT_DIRECTORY, DEFAULT_SOCKET
 
 _INTRO: Final = """\
 Answer every user of this host about the past, on a socket, until interrupted.
@@ -48,19 +45,13 @@ def serve_parser() -> CommandParser:
     parser = CommandParser("pbmon-client history serve", _INTRO, _EPILOG)
     group = parser.add_argument_group("what, and where")
     group.add_argument(
-        "--directory", type=_path, default=Path(DEFAULT_DIRECTORY), metavar="DIR",
+        "--directory", type=path_of, default=DEFAULT_DIRECTORY, metavar="DIR",
         help=f"what `pbmon-client record` writes (default: {DEFAULT_DIRECTORY})",
     )  # fmt: skip
     group.add_argument(
-        "--listen", type=_path, default=Path(DEFAULT_LISTEN), metavar="PATH",
-        help=f"the socket to make, in a directory that exists (default: {DEFAULT_LISTEN})",
+        "--listen", type=path_of, default=DEFAULT_SOCKET, metavar="PATH",
+        help=f"the socket to make, in a directory that exists (default: {DEFAULT_SOCKET})",
     )  # fmt: skip
     add_settings(group)
     add_help(parser.add_argument_group("help"))
     return parser
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no path")
-    return Path(text)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
 
-from pbmon_client.data.text import safe_text
-from pbmon_client.past import kept_options, options, serve_options
+from pbmon_client.command_line import complain
+from pbmon_client.past import kept_options, serve_options
 
 _NO_NUMPY: Final = "history needs numpy: install python3-numpy, or pip install 'pbmon[daemon]'"
 
@@ -19,29 +19,25 @@ def main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "serve":
         return _serve(arguments[1:])
     if arguments and not arguments[0].startswith("-") and arguments[0] not in ("export", "import"):
-        options.nothing_else(arguments)
+        kept_options.kept_parser().error(f"{arguments[0]}: no such command")
     return _about_kept(arguments)
 
 
 def _serve(arguments: Sequence[str]) -> int:
     chosen = serve_options.parse(arguments)
     if not chosen.serve:
-        sys.stderr.write(
-            f"pbmon-client: serving is off: {safe_text(str(chosen.config))} says "
-            "[history] serve = false\n"
-        )
-        return 0
+        return complain(f"serving is off: {chosen.config} says [history] serve = false", 0)
     if find_spec("numpy") is None:
-        return _failed(_NO_NUMPY)
+        return complain(_NO_NUMPY)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process with threads cannot fork safely
     from pbmon_client.past import listening, serve  # noqa: PLC0415 - loads numpy
 
     try:
         serve.run(chosen)
     except listening.OccupiedError as error:
-        return _failed(str(error))
+        return complain(str(error))
     except OSError as error:
-        return _failed(f"cannot listen at {chosen.listen}: {error.strerror or error}")
+        return complain(f"cannot listen at {chosen.listen}: {error.strerror or error}")
     except KeyboardInterrupt:
         return 130
 
@@ -56,7 +52,7 @@ def _about_kept(arguments: Sequence[str]) -> int:
     else:
         chosen = kept_options.parse_kept(arguments)
     if find_spec("numpy") is None:
-        return _failed(_NO_NUMPY)
+        return complain(_NO_NUMPY)
     return _said(chosen)
 
 
@@ -81,13 +77,7 @@ def _said(
         return 130
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
-        return _failed(f"{where}{error.strerror or error}")
+        return complain(f"{where}{error.strerror or error}")
     except (PastError, ValueError) as error:
-        return _failed(str(error))
+        return complain(str(error))
     return 0
-
-
-def _failed(words: str) -> int:
-    if sys.stderr is not None:
-        sys.stderr.write(f"pbmon-client: {safe_text(words)}\n")
-    return 1

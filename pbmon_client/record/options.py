@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from pbmon_client.command_line import CommandParser, add_help, add_settings, add_socket
+from pbmon_client.history.places import DEFAULT_DIRECTORY
 from pbmond.history_settings import SIZE_WORDS, HistorySettings, size_of
 
-DEFAULT_DIRECTORY: Final = "/var/lib/pbmon/history"
 DEFAULT_SIZE: Final = "200M"
 
 _INTRO: Final = """\
@@ -54,7 +54,7 @@ def _parser() -> CommandParser:
     parser = CommandParser("pbmon-client record", _INTRO, _EPILOG)
     group = parser.add_argument_group("where to, and how much")
     group.add_argument(
-        "--directory", type=_directory, default=Path(DEFAULT_DIRECTORY), metavar="DIR",
+        "--directory", type=_directory, default=DEFAULT_DIRECTORY, metavar="DIR",
         help=f"where the files are, made if it is missing (default: {DEFAULT_DIRECTORY})",
     )  # fmt: skip
     group.add_argument(

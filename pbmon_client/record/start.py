@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import NoReturn
 
-from pbmon_client.data.text import safe_text
+from pbmon_client.command_line import complain
 from pbmon_client.record import options
 from pbmon_client.subscription import SubscriptionError, SubscriptionRefused, wrong_schema_words
 from pbmond.wire import WireError
@@ -19,9 +18,9 @@ def main(arguments: Sequence[str]) -> int:
     """Record until the end; return the exit status. Mistakes in ``arguments`` are SystemExit 2."""
     chosen = options.parse(arguments)
     if not chosen.settings.record:
-        return _said(f"recording is off: {chosen.config} says [history] record = false", 0)
+        return complain(f"recording is off: {chosen.config} says [history] record = false", 0)
     if find_spec("numpy") is None:
-        return _failed("record needs numpy: install python3-numpy, or pip install 'pbmon[daemon]'")
+        return complain("record needs numpy: install python3-numpy, or pip install 'pbmon[daemon]'")
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts a thread per core, with buffers
     from pbmon_client.record import recorder  # noqa: PLC0415 - loads numpy
 
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         recorder.run(chosen)
     except (SubscriptionError, SubscriptionRefused, WireError, OSError) as error:
-        return _failed(_words(error))
+        return complain(_words(error))
     except KeyboardInterrupt:
         return 130
     return 0
@@ -48,13 +47,3 @@ def _words(error: SubscriptionError | SubscriptionRefused | WireError | OSError)
 
 def _end(_signal: int, _frame: object) -> NoReturn:
     raise SystemExit(0)
-
-
-def _failed(words: str) -> int:
-    return _said(words, 1)
-
-
-def _said(words: str, status: int) -> int:
-    if sys.stderr is not None:
-        sys.stderr.write(f"pbmon-client: {safe_text(words)}\n")
-    return status

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pbmon_client.command_line import CommandParser, add_help, add_socket
+from pbmon_client.command_line import CommandParser, add_help, add_socket, path_of
 from pbmon_client.metrics import options as metrics_options
 from pbmon_client.metrics.meter import MeterOptions
 from pbmon_client.web import origins
@@ -152,7 +152,7 @@ def _add_access(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--open", action="store_true", help="open a browser")
     add_socket(group)
     group.add_argument(
-        "--history", type=_history, metavar="PATH",
+        "--history", type=path_of, metavar="PATH",
         help="what to read the past from (default: this host's own history)",
     )  # fmt: skip
     add_help(group)
@@ -171,12 +171,6 @@ def _address(text: str) -> tuple[str, int]:
             f"{text!r} is no address and port, such as 8080, 192.0.2.1:8080 or [::1]:8080"
         )
     return host, port
-
-
-def _history(text: str) -> Path:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no path")
-    return Path(text)
 
 
 def _origin(text: str) -> Origin:

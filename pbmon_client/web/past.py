@@ -20,6 +20,7 @@ from pbmon_client.web.desk import Desk
 from pbmond.wire import Message
 
 _SECOND: Final = 1_000_000_000
+_NOTHING: Final = "nothing is recorded yet"
 #: What was recorded since is looked for so often.
 _FRESH_S: Final = 1.0
 #: Snapshots that stay; a page asks again for the one it shows whenever it scrolls.
@@ -123,15 +124,15 @@ class PastReader:
         else:
             source.refresh()
         self._kept = source.kept()
-        if not any(tier.span for tier in self._kept.tiers):
-            raise PastError("nothing is recorded yet")
+        if self._kept.span is None:
+            raise PastError(_NOTHING)
         self._source, self._refreshed_s = source, now_s
         return source
 
     @property
     def _known(self) -> Kept:
         if self._kept is None:
-            raise PastError("nothing is recorded yet")
+            raise PastError(_NOTHING)
         return self._kept
 
     def _shown(self, source: PastSource, when: When, *, flows: bool) -> Snapshot:
@@ -189,14 +190,13 @@ class PastReader:
 
 def span_of(kept: Kept) -> tuple[int, int]:
     """Return the first and the last second of what is kept."""
-    spans = [tier.span for tier in kept.tiers if tier.span is not None]
-    since_ns = min(span.since_ns for span in spans)
-    return since_ns // _SECOND, max(span.until_ns for span in spans) // _SECOND
+    if kept.span is None:
+        raise PastError(_NOTHING)
+    return kept.span.since_ns // _SECOND, kept.span.until_ns // _SECOND
 
 
 def _snapshot(source: PastSource, message: Message) -> Snapshot:
-    scope = getattr(source, "scope", "all")
-    return snapshot_of(message, Selection(flows=True), os.geteuid(), scope, user_name)
+    return snapshot_of(message, Selection(flows=True), os.geteuid(), source.scope, user_name)
 
 
 def _unknown(kept: Kept, begins: list[int], step: int) -> list[bool]:

@@ -233,11 +233,10 @@ class _Bounds(NamedTuple):
 
 def _bounds_of(source: PastSource) -> _Bounds | None:
     kept = source.kept()
-    spans = [tier.span for tier in kept.tiers if tier.span is not None]
-    if not spans:
+    if kept.span is None:
         return None
-    oldest = -(-min(span.since_ns for span in spans) // _SECOND)
-    newest = (max(span.until_ns for span in spans) - 1) // _SECOND
+    oldest = -(-kept.span.since_ns // _SECOND)
+    newest = (kept.span.until_ns - 1) // _SECOND
     # A second belongs to the interval that ends in it.
     gaps = [(gap.since_ns // _SECOND + 1, gap.until_ns // _SECOND + 1) for gap in kept.gaps]
     return _Bounds(oldest, max(oldest, newest), tuple(gaps))
@@ -263,7 +262,7 @@ def _shown(
     around = [gap for gap in kept.gaps if gap[0] <= begin and end <= gap[1]]
     if around and past.until is None:
         begin, end = around[0]
-    snapshot = model.snapshot_of(message, selection, os.geteuid(), "all", user_name)
+    snapshot = model.snapshot_of(message, selection, os.geteuid(), source.scope, user_name)
     if past.before is not None:
         moved = begin >= past.before
     elif past.after is not None:
