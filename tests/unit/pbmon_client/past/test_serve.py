@@ -165,8 +165,7 @@ def test_another_user_sees_only_their_rows_and_totals(place: Path) -> None:
     assert said["received"] == said["steps"] == own.totals["net_rx_bytes"] > 0
     assert said["received"] < Past(place / "store").message(SINCE, UNTIL).totals["net_rx_bytes"]
     assert said["retired"] == 0
-    mine = Past(place / "store", 1001).series(SINCE, UNTIL, 60)
-    assert said["of_others"] == mine.sums.sum()  # nobody else's, whoever is asked for
+    assert said["of_others"] == 0
 
 
 @pytest.mark.parametrize(
