@@ -77,7 +77,7 @@ def asked(sock: Path, *words: str, **as_user: Any) -> str:
         command, cwd="/", capture_output=True, text=True, timeout=LIMIT_S, check=False, **as_user
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def paths(answer: dict[str, Any], pid: int) -> set[str]:
