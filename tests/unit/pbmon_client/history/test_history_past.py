@@ -250,6 +250,25 @@ def test_time_without_the_daemon_is_a_gap_and_said(tmp_path: Path) -> None:
     assert past.message(START, START + 90).epoch == "first"
 
 
+@pytest.mark.parametrize("late_ns", [-1, 0, 1, 300_000_000])
+def test_the_second_in_which_a_gap_begins_has_the_tick_that_ends_then(
+    tmp_path: Path, late_ns: int
+) -> None:
+    rows = [make.process(1)]
+    times = [(START + second) * SECOND + late_ns for second in (*range(10), *range(60, 70))]
+    deltas = {PROCESSES: moved(rows, net_rx_bytes=1)}
+    past = record(tmp_path, [make.tick(each, {PROCESSES: rows}, deltas) for each in times])
+    (gap,) = past.kept().gaps
+    silent = [at for at in range(80) if gap.is_silent(START + at, START + at + 1)]
+    ended = {each // SECOND - START for each in times}
+    # The second before the last one is that of the interval that ends next.
+    until = (times[10] - SECOND) // SECOND - START
+    assert silent == [at for at in range(until) if at > times[9] // SECOND - START]
+    assert not {*silent} & ended
+    assert past.frame(START + silent[0]).totals["net_rx_bytes"] == 0
+    assert past.frame(START + silent[0] - 1).totals["net_rx_bytes"] == 1
+
+
 def counting(second: int, epoch: str, running: int) -> Tick:
     """Return a tick of a daemon that has counted 10 bytes a second for ``running`` seconds."""
     cumulative = moved([()], net_rx_bytes=10 * running)[0]
