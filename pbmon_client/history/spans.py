@@ -16,7 +16,6 @@ class TimeSpan(NamedTuple):
     since_ns: int
     until_ns: int
 
-
     def is_silent(self, begin: int, end: int) -> bool:
         """Whether a gap has all of the seconds from ``begin`` to ``end`` (exclusive).
 
