@@ -52,7 +52,7 @@ def check(tick: Tick) -> None:
     """Raise ValueError unless the tick has the layouts' columns and counts that only grow."""
     if tick.totals.shape != (len(TOTALS),) or tick.totals.min() < 0:
         raise ValueError("the host's totals are not its counters' increase")
-    if tick.time_ns < 0 or tick.interval_ns < 0:
+    if min(tick.time_ns, tick.interval_ns, tick.now_ns) < 0:
         raise ValueError("a tick has no time")
     if tick.cumulative is not None and tick.cumulative.shape != tick.totals.shape:
         raise ValueError("the cumulative totals are not the host's counters")

@@ -7,7 +7,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,6 +14,7 @@ from pbmon_client.data.model import Selection, Snapshot, snapshot_of
 from pbmon_client.data.users import user_name
 from pbmon_client.history.errors import PastError
 from pbmon_client.history.layout import LAYOUTS, PROCESSES
+from pbmon_client.history.spans import TimeSpan
 from pbmon_client.web.desk import Desk
 from pbmond.wire import Message
 
@@ -176,10 +176,7 @@ class PastReader:
             PROCESSES if whose is None else whose.table,
         )
         begins = found.begins.tolist()
-        # The tick at whose end a gap begins is of the second that begins then.
-        moved = [bool(sums.any()) for sums in found.sums]
-        empty = _unknown(self._known, begins, found.step)
-        unknown = [gap and not some for gap, some in zip(empty, moved, strict=True)]
+        unknown = _unknown(self._known, begins, found.step)
         sums = {
             counter: [
                 None if gap else value
@@ -211,12 +208,11 @@ def _snapshot(source: PastSource, message: Message) -> Snapshot:
 
 def _unknown(kept: Kept, begins: list[int], step: int) -> list[bool]:
     """Return in which steps nothing was recorded."""
-    since, until = span_of(kept)
-    gaps: list[tuple[float, float]] = [(-inf, since), (until, inf)]
-    gaps += [(gap.since_ns / _SECOND, gap.until_ns / _SECOND) for gap in kept.gaps]
-    return [
-        any(from_s <= begin and begin + step <= to_s for from_s, to_s in gaps) for begin in begins
-    ]
+    if kept.span is None:
+        raise PastError(_NOTHING)
+    around = (TimeSpan(-1, kept.span.since_ns), TimeSpan(kept.span.until_ns, 1 << 63))
+    gaps = [*around, *kept.gaps]
+    return [any(gap.is_silent(begin, begin + step) for gap in gaps) for begin in begins]
 
 
 def whose_of(table: str, where: Mapping[str, Any]) -> Whose | None:
