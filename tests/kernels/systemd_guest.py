@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,6 +57,8 @@ _WEB: Final = "pbmon-web.service"
 #: Of the machine that is emulated (asm/unistd_64.h).
 _SETHOSTNAME: Final = 170
 _ADDRESS: Final = "http://127.0.0.1:8484/api/v1/processes?top=5"
+_ADDED: Final = "192.0.2.9/32"
+_SENT: Final = 100_000
 _PATIENCE: Final = 10  # emulation is some twenty times slower than the machine
 _WATCHDOG_S: Final = 20
 _BACK_S: Final = 5.0  # from the end of a daemon to the start of the next
@@ -63,6 +66,7 @@ _BACK_S: Final = 5.0  # from the end of a daemon to the start of the next
 _PATIENT: Final = f"""[Service]
 Environment=PBMON_PATIENCE={_PATIENCE}
 """
+_SOCKET: Final = "pbmond.socket"
 _DROP_INS: Final = {
     UNIT: f"{_PATIENT}TimeoutStartSec={WAIT_S:g}\nWatchdogSec={_WATCHDOG_S}\n",
     _WEB: "",
@@ -78,17 +82,7 @@ def main(arguments: list[str]) -> int:
     job, claims = Path(arguments[0]), Claims()
     say(f"systemd is process 1 on Linux {os.uname().release}: {Path('/proc/1/comm').read_text()}")
     install()
-    for step in (
-        *(start, counts, records, serves_the_past, replaces_a_publisher, restarts_after_a_kill),
-        *(
-            restarts_what_is_stopped,
-            outlives_the_daemon,
-            ends,
-            serves_the_web,
-            stops,
-            is_refused_no_call,
-        ),
-    ):
+    for step in _STEPS:
         try:
             step(claims)
         except (OSError, subprocess.SubprocessError, ValueError, LookupError) as error:
@@ -106,6 +100,7 @@ def install() -> None:
         shutil.copy(_UNITS / f"pbmond.{kind}.conf", f"/usr/lib/{kind}.d/pbmond.conf")
     run("systemd-sysusers", "/usr/lib/sysusers.d/pbmond.conf")
     run("systemd-tmpfiles", "--create", "/usr/lib/tmpfiles.d/pbmond.conf")
+    shutil.copy(_UNITS / _SOCKET, "/run/systemd/system")
     for unit, drop_in in _DROP_INS.items():
         text = (_UNITS / unit).read_text()
         text = text.replace("\nExecStart=", f"\nExecStart={CHECKOUT}/.venv/bin/")
@@ -133,6 +128,28 @@ def counts(claims: Claims) -> None:
     with moving() as pid:
         found = claims.measured["moved"] = moved(snapshot(wait=2), pid)
     claims.holds("what a program moved is exact", found == MOVED)
+
+
+def sees_the_hosts_network(claims: Claims) -> None:
+    """Its own has nothing: systemd's two sockets and the files of process 1 tell."""
+    for pid, name in processes():
+        claims.holds(f"{name} is in a network of its own", network(pid) != network(1))
+    before = loopback()
+    run("ip", "address", "add", _ADDED, "dev", "lo")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        server.accept()[0] as other,
+    ):
+        client.sendall(bytes(_SENT))
+        other.recv(_SENT, socket.MSG_WAITALL)
+        after = loopback(wait=2)
+    run("ip", "address", "delete", _ADDED, "dev", "lo")
+    claims.measured["loopback"] = before, after
+    claims.holds("a new address is seen", after["addresses"] == before["addresses"] + 1)
+    for what in ("rx_bytes", "tx_bytes", "payload_rx_bytes", "payload_tx_bytes"):
+        claims.holds(f"{what} of the host's lo", after[what] - before[what] >= _SENT)
+    claims.holds("and no address is left", loopback(wait=2)["addresses"] == before["addresses"])
 
 
 def serves_the_web(claims: Claims) -> None:
@@ -208,6 +225,10 @@ def stops(claims: Claims) -> None:
     left = [*Path("/tmp").glob("*pbmon*"), *Path("/var/tmp").glob("*pbmon*")]
     claims.holds(f"no scratch directory is left: {left}", not left)
     claims.holds("no socket is left", not Path("/run/pbmon/pbmond.sock").exists())
+    until(lambda: show("ActiveState", _SOCKET) == "inactive")
+    run("ip", "address", "add", _ADDED, "dev", "lo")
+    time.sleep(5)
+    claims.holds("what changes then does not start it", show("ActiveState") == "inactive")
 
 
 def is_refused_no_call(claims: Claims) -> None:
@@ -228,6 +249,15 @@ def is_refused_no_call(claims: Claims) -> None:
 # --- asking -------------------------------------------------------------------------------------
 
 
+def network(pid: int) -> int:
+    return Path(f"/proc/{pid}/ns/net").stat().st_ino
+
+
+def loopback(wait: int = 0) -> dict[str, int]:
+    interfaces = snapshot(wait)["coverage"]["interfaces"]
+    return next((each for each in interfaces if each["name"] == "lo"), {})
+
+
 class Answer(NamedTuple):
     """What the web server says. ``status``: 0: nothing."""
 
@@ -245,6 +275,12 @@ def asked(token: str) -> Answer:
     except OSError:
         return Answer(0, {})
 
+
+_STEPS: Final = (
+    *(start, counts, sees_the_hosts_network, records, serves_the_past, replaces_a_publisher),
+    *(restarts_after_a_kill, restarts_what_is_stopped, outlives_the_daemon, ends),
+    *(serves_the_web, stops, is_refused_no_call),
+)
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
