@@ -142,7 +142,8 @@ def parse_names(dump: bytes) -> dict[bytes, int]:
             _, _, number, _, _ = _LINK.unpack_from(body)
             told = attributes(body[_LINK.size :])
             name = next((value for each, value in told if each == _IFLA_IFNAME), b"")
-            found[name.partition(b"\0")[0]] = number
+            if name:
+                found[name.partition(b"\0")[0]] = number
     return found
 
 
