@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -56,6 +57,9 @@ _UNITS: Final = CHECKOUT / "packaging/systemd"
 _WEB: Final = "pbmon-web.service"
 #: Of the machine that is emulated (asm/unistd_64.h).
 _SETHOSTNAME: Final = 170
+#: What a filter refuses and the caller does otherwise: mbind, by which OpenBLAS advises on its
+#: memory (@resources), and clone3, which hides its flags from RestrictNamespaces=: libc takes clone.
+_NOT_MISSED: Final = {237, 435}
 _ADDRESS: Final = "http://127.0.0.1:8484/api/v1/processes?top=5"
 _ADDED: Final = "192.0.2.9/32"
 _SENT: Final = 100_000
@@ -240,10 +244,10 @@ def is_refused_no_call(claims: Claims) -> None:
     run("systemd-run", "--wait", *filtered, sys.executable, "-c", _REFUSED, check=False)
     said = run("journalctl", "--no-pager").splitlines()
     lines = [line for line in said if "type=1326" in line or " SECCOMP " in line]
-    others = [line for line in lines if f"syscall={_SETHOSTNAME}" not in line]
-    claims.measured["refused"] = others
-    claims.holds("what a filter refuses is logged", len(lines) > len(others))
-    claims.holds("no unit of ours is refused a call", not others)
+    calls = {int(call) for line in lines for call in re.findall(r" syscall=(\d+)", line)}
+    claims.measured["refused"] = sorted(calls)
+    claims.holds("what a filter refuses is logged", _SETHOSTNAME in calls)
+    claims.holds("no unit of ours misses a call", calls <= {_SETHOSTNAME, *_NOT_MISSED})
 
 
 # --- asking -------------------------------------------------------------------------------------
