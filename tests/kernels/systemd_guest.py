@@ -57,8 +57,8 @@ _UNITS: Final = CHECKOUT / "packaging/systemd"
 _WEB: Final = "pbmon-web.service"
 #: Of the machine that is emulated (asm/unistd_64.h).
 _SETHOSTNAME: Final = 170
-#: What a filter refuses and the caller does otherwise: mbind, by which OpenBLAS advises on its
-#: memory (@resources), and clone3, which hides its flags from RestrictNamespaces=: libc takes clone.
+#: What a filter refuses and the caller does without: mbind, a library's advice on its memory
+#: (@resources), and clone3, whose flags RestrictNamespaces= cannot see: libc takes clone.
 _NOT_MISSED: Final = {237, 435}
 _ADDRESS: Final = "http://127.0.0.1:8484/api/v1/processes?top=5"
 _ADDED: Final = "192.0.2.9/32"
