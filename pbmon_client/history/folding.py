@@ -126,7 +126,7 @@ def _follow(cells: Cells, handles: Handles, table: str, owners: Mapping[KeptRow,
     """Fold the flows of processes that were folded."""
     if not owners:
         return cells
-    moved = cells.handles[starts(cells.handles)].tolist()
+    moved = cells.rows
     rows = zip(moved, handles.rows(moved), strict=True)
     folded_ = [handle for handle, row in rows if whose(row, table) in owners]
     return _moved(cells, _flow_targets(folded_, handles, table, owners))
