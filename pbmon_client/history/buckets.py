@@ -75,6 +75,8 @@ class Handles:
         self._next = 1
         self._handles: dict[KeptRow, int] = {}
         self._rows: dict[int, KeptRow] = {}
+        #: The handles of folded flows, by their process and class: a look-up without the row.
+        self.folded: Final[dict[KeptRow, int]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -101,6 +103,7 @@ class Handles:
         """Forget every other handle. Their numbers are not used again."""
         for handle in self._rows.keys() - used:
             del self._handles[self._rows.pop(handle)[: self._keys]]
+        self.folded.clear()
 
 
 HandlesByTable = Mapping[str, Handles]
