@@ -131,6 +131,6 @@ class Cascade:
         for table, handles in self._handles.items():
             used: set[int] = set()
             for bucket in chain(others, *(chain(each.parts, each.buckets) for each in self._open)):
-                used.update(bucket.tables[table].handles.tolist())
+                used.update(bucket.tables[table].rows)
             handles.keep(used)
         self._many = sum(map(len, self._handles.values())) * 5 // 4 + _SPARE
