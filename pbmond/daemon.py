@@ -50,16 +50,15 @@ def serve(
                 *(config, kernel, proc, host, clock), containers=containers, starter=starter
             )
             interval_ns = round(config.interval_s * 1e9)
-            manager = ServiceManager(interval_ns)
-            confine_collector()
-            signals.serve()
-            service = Service(
-                *(collector, supervisor, interval_ns, clock, log),
-                give_back=give_back,
-                children_say=starter.take_words,
-                served=manager.served,
-            )
-            with closing(manager):
+            with closing(ServiceManager(interval_ns)) as manager:
+                confine_collector()
+                signals.serve()
+                service = Service(
+                    *(collector, supervisor, interval_ns, clock, log),
+                    give_back=give_back,
+                    children_say=starter.take_words,
+                    served=manager.served,
+                )
                 service.run(kernel.events_fd, signals)
         finally:
             kernel.close()

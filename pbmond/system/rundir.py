@@ -10,6 +10,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ SOCKET: Final = "pbmond.sock"
 #: net.core.somaxconn, by default 4096.
 BACKLOG: Final = 4096
 
+#: How long a daemon that starts may take from locking the pid file to writing it.
+_WRITING_S: Final = 1.0
 _MAX_SOCKET_PATH: Final = 107  # sizeof(sockaddr_un.sun_path) - 1
 
 
@@ -108,13 +111,22 @@ def _lock(fd: int, run_dir: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
         raise RunDirError(
-            f"already running: process {holder} holds {run_dir}; "
+            f"already running: process {_written(fd) or 'unknown'} holds {run_dir}; "
             "stop it first, or choose another --run-dir"
         ) from None
     os.ftruncate(fd, 0)
     os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+
+
+def _written(fd: int) -> str:
+    """Return the id in the pid file, which its holder writes right after it locked it."""
+    until_s = time.monotonic() + _WRITING_S
+    while True:
+        text = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        if text or time.monotonic() > until_s:
+            return text
+        time.sleep(0.01)
 
 
 def _listening(folder: int) -> socket.socket:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,17 @@ def test_the_second_holder_is_told_of_the_first(tmp_path: Path) -> None:
         with pytest.raises(RunDirError, match=f"process {os.getpid()} holds"), hold(tmp_path):
             pass
         assert (tmp_path / PID_FILE).read_text() == f"{os.getpid()}\n"
+
+
+def test_a_holder_that_has_not_written_its_id_yet_is_waited_for(tmp_path: Path) -> None:
+    pid_file = tmp_path / PID_FILE
+    with pid_file.open("wb", buffering=0) as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        writing = threading.Timer(0.1, locked.write, [b"4321\n"])
+        writing.start()
+        with pytest.raises(RunDirError, match="process 4321 holds"), hold(tmp_path):
+            pass
+        writing.join()
 
 
 def test_it_can_be_held_again_after_any_end(tmp_path: Path) -> None:
