@@ -137,6 +137,9 @@ remove_installation() {
         say "nothing is installed in $PREFIX"
         return
     fi
+    if pid=$(running_server) && version_run_by "$pid" >/dev/null; then
+        stop_server
+    fi
     if pid=$(running_recorder) && version_run_by "$pid" >/dev/null; then
         stop_recorder
     fi

@@ -28,9 +28,9 @@ _DEPTH: Final = 8
 _WORD_BYTES: Final = 255
 _SAMPLES: Final = 600  # of a history, by the configuration
 _ENTRIES: Final = 1000  # of a list or map in ``health``
-#: Nanoseconds of a clock: until the year 2262. Longer intervals than a year are no intervals.
+#: Nanoseconds of a clock: until the year 2262. A range of the past may begin with the epoch.
 _CLOCK_NS: Final = 1 << 63
-_INTERVAL_NS: Final = 366 * 86_400 * 10**9
+_INTERVAL_NS: Final = 100 * 366 * 86_400 * 10**9
 _COUNT: Final = 1 << 64
 #: Bytes per second. A 64-bit counter that fills up in one interval of a second reaches half of it.
 _RATE: Final = 2.0**65

@@ -22,7 +22,7 @@ from pbmond.loader import ownership, refusals, trials
 from pbmond.loader.refusals import Refused
 from pbmond.patience import PatienceError, factor
 from pbmond.publish.supervisor import PublisherError
-from pbmond.system import accounts
+from pbmond.system import accounts, given_sockets
 from pbmond.system.logfile import Log
 from pbmond.system.memory import give_large_blocks_back, total_bytes
 from pbmond.system.one_line import one_line
@@ -253,6 +253,7 @@ def _check_rights(*, allow_unsafe_code: bool) -> None:
 
 
 def _serve(config: Config, files: Log, *, allow_unsafe_code: bool) -> None:
+    given = given_sockets.take()
     _check_rights(allow_unsafe_code=allow_unsafe_code)
     _confine()
     account = _publisher_account(config)
@@ -276,7 +277,7 @@ def _serve(config: Config, files: Log, *, allow_unsafe_code: bool) -> None:
             attaching = Attaching(config, log, allow_unsafe_code=allow_unsafe_code)
             from pbmond.daemon import serve  # noqa: PLC0415 - numpy, while the loader runs
 
-            serve(config, attaching, starter, signals)
+            serve(config, attaching, starter, signals, given)
         except (AttachError, PublisherError) as error:
             raise StartError(str(error)) from None
 

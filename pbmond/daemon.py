@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
+from collections.abc import Sequence
 from contextlib import closing
 
 from pbmond.children.starter import Starter
@@ -25,13 +27,19 @@ from pbmond.system.privileges import confine_collector
 from pbmond.system.signals import Signals
 
 
-def serve(config: Config, attaching: Attaching, starter: Starter, signals: Signals) -> None:
-    """Count and publish until a signal ends it.
+def serve(
+    config: Config,
+    attaching: Attaching,
+    starter: Starter,
+    signals: Signals,
+    given: Sequence[socket.socket] = (),
+) -> None:
+    """Count and publish until a signal ends it. ``given``: as of ``HostCounters``.
 
     Raises AttachError, PublisherError and ForkerError.
     """
     log = logging.getLogger("pbmond")
-    clock, proc, host = Clock(), Procfs(), HostCounters()
+    clock, proc, host = Clock(), Procfs(), HostCounters(given=given)
     supervisor = Supervisor(starter.publisher, log)
     containers = NameLookup(starter.names_reader if config.container_names else None, log)
     try:

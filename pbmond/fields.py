@@ -335,8 +335,10 @@ IDENTITY: Final = {
 
 #: Gauges that describe a row as its labels do, and gauges that may be others in every tick.
 _DESCRIBING, _CHANGING = ("exited_ns",), ("rtt_us",)
+_VIEWER: Final = Field("viewer", "label", "u4", "user who may see it", shown=False, null=NO_UID)
 #: What ``all/moved`` says of a row of traffic beside its counters. A description is said again only
-#: if it has changed; of a connection or file it has the user of the process as well.
+#: if it has changed; of a connection or file it has the user of the process as well. ``viewer`` is
+#: who, besides root and the access group, may see what the row moved in that tick.
 DESCRIPTION: Final[dict[str, dict[str, Field]]] = {
     table: {
         **{
@@ -345,6 +347,7 @@ DESCRIPTION: Final[dict[str, dict[str, Field]]] = {
             if field.wire and (field.kind in ("identity", "label") or name in _DESCRIBING)
         },
         "uid": TABLES["processes"]["uid"],
+        "viewer": _VIEWER,
     }
     for table in ("processes", "connections", "files")
 }

@@ -34,7 +34,7 @@ class HistorySettings:
     """
 
     record: bool = True
-    serve: bool = False
+    serve: bool = True
     size: int = 200 << 20
     keep_1s: int = 6 * _HOUR
     keep_10s: int = 7 * _DAY

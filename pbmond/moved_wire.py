@@ -112,6 +112,12 @@ class MovedMessage:
         return self.seq - len(self.ticks) + 1
 
 
+# fields() is slow, and a tick asks several times.
+_OF_TABLE: Final = frozenset(item.name for item in fields(MovedTable))
+_OF_TICK: Final = frozenset(item.name for item in fields(MovedTick))
+_OF_MESSAGE: Final = frozenset(item.name for item in fields(MovedMessage))
+
+
 def encode_moved(message: MovedMessage) -> bytes:
     """Encode one frame."""
     return frame_of(TOPIC, {item.name: getattr(message, item.name) for item in fields(message)})
@@ -138,7 +144,7 @@ def decode_moved(frame: Frame) -> MovedMessage:
     topic, body = split(frame)
     if topic != TOPIC:
         raise WireError(f"a message of {topic}")
-    value = _map("the body", unpack(body), {item.name for item in fields(MovedMessage)})
+    value = _map("the body", unpack(body), _OF_MESSAGE)
     if value["schema"] != SCHEMA:
         raise WireError(f"schema {value['schema']!r:.40}, this client reads {SCHEMA}")
     check_words(value)
@@ -154,7 +160,7 @@ def decode_moved(frame: Frame) -> MovedMessage:
 
 def decode_tick(packed: bytes) -> MovedTick:
     """Decode one tick. Any bytes may be passed."""
-    value = _map("a tick", unpack(memoryview(packed)), {item.name for item in fields(MovedTick)})
+    value = _map("a tick", unpack(memoryview(packed)), _OF_TICK)
     check_times(value)
     lost = value["lost"]
     if type(lost) is not dict or len(lost) > _LOSSES or {*map(type, lost)} - {str}:
@@ -171,7 +177,7 @@ def decode_tick(packed: bytes) -> MovedTick:
 
 
 def _table(name: str, value: Any) -> MovedTable:  # noqa: ANN401 - anything that msgpack can hold
-    parts = _map(name, value, {item.name for item in fields(MovedTable)})
+    parts = _map(name, value, _OF_TABLE)
     rows = unpack_table(name, parts["rows"], MOVED[name])
     masks = rows.columns["mask"]
     if max(masks, default=0) >> len(ROW_COUNTERS[name]):

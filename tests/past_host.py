@@ -18,11 +18,12 @@ MONDAY = 1_789_948_800
 
 
 def row(table: str, **values: Any) -> KeptRow:
-    """Return a row of a table; what is not said is not known."""
+    """Return a row of a table; what is not said is not known. Its user may see it."""
     layout = LAYOUTS[table]
     blanks = dict(zip(layout.columns, layout.blank, strict=True))
     assert values.keys() <= blanks.keys(), values.keys() - blanks.keys()
-    return tuple((blanks | values).values())
+    whose = {"viewer": values["uid"]} if "uid" in values else {}
+    return tuple((blanks | whose | values).values())
 
 
 def process(pid: int, **values: Any) -> KeptRow:

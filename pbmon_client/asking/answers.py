@@ -155,8 +155,7 @@ def _joined(ranges: Iterable[Range], silent: list[TimeSpan]) -> Iterator[Range]:
     for each in ranges:
         while span is not None and span.until_ns < each.end * _SECOND:
             span = next(spans, None)
-        # A tick counts when it ends, which is where the silence begins.
-        if span is not None and span.since_ns < each.begin * _SECOND:
+        if span is not None and span.is_silent(each.begin, each.end):
             silence = Range((silence or each).begin, each.end, silent=True)
             continue
         if silence is not None:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow, Layout
-from pbmon_client.history.packing import Ints, summed
+from pbmon_client.history.packing import Ints, starts, summed
 
 #: Counters of a table are numbered below this. A cell's key is its row's handle and that number.
 COUNTER_BITS: Final = 6
@@ -52,7 +52,7 @@ def check(tick: Tick) -> None:
     """Raise ValueError unless the tick has the layouts' columns and counts that only grow."""
     if tick.totals.shape != (len(TOTALS),) or tick.totals.min() < 0:
         raise ValueError("the host's totals are not its counters' increase")
-    if tick.time_ns < 0 or tick.interval_ns < 0:
+    if min(tick.time_ns, tick.interval_ns, tick.now_ns) < 0:
         raise ValueError("a tick has no time")
     if tick.cumulative is not None and tick.cumulative.shape != tick.totals.shape:
         raise ValueError("the cumulative totals are not the host's counters")
@@ -75,6 +75,8 @@ class Handles:
         self._next = 1
         self._handles: dict[KeptRow, int] = {}
         self._rows: dict[int, KeptRow] = {}
+        #: The handles of folded flows, by their process and class: a look-up without the row.
+        self.folded: Final[dict[KeptRow, int]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -99,8 +101,9 @@ class Handles:
 
     def keep(self, used: set[int]) -> None:
         """Forget every other handle. Their numbers are not used again."""
-        self._rows = {handle: self._rows[handle] for handle in used}
-        self._handles = {row[: self._keys]: handle for handle, row in self._rows.items()}
+        for handle in self._rows.keys() - used:
+            del self._handles[self._rows.pop(handle)[: self._keys]]
+        self.folded.clear()
 
 
 HandlesByTable = Mapping[str, Handles]
@@ -122,6 +125,13 @@ class Cells:
     def handles(self) -> Ints:
         """The row of each cell."""
         return self.keys >> COUNTER_BITS
+
+    @property
+    def rows(self) -> list[int]:
+        """The handle of each row, once and in order."""
+        handles = self.handles
+        rows: list[int] = handles[starts(handles)].tolist()
+        return rows
 
     @property
     def counters(self) -> Ints:

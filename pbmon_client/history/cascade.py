@@ -40,6 +40,12 @@ class _OpenTier:
     parts: list[Bucket] = field(default_factory=list)
     buckets: list[Bucket] = field(default_factory=list)
 
+    @property
+    def next(self) -> int:
+        """The first tick that it has not."""
+        newest = self.parts or self.buckets
+        return newest[-1].end if newest else self.sealed
+
     def is_over(self, second: int) -> bool:
         """Whether the open bucket ends with a tick at this second, which may be an earlier one."""
         width = self.tier.width
@@ -64,9 +70,10 @@ class Cascade:
         """Add a bucket of the tier below tier ``number`` (for tier 0: a tick).
 
         Returns the blocks that were completed by that, the finest tier's first. All tiers from
-        ``number`` on close what is over: where one ends, the finer ones do as well.
+        ``number`` on close what is over: where one ends, the finer ones do as well. Where ticks are
+        missing, blocks end in all of them, so that readers can tell.
         """
-        blocks = []
+        blocks = self.finish(number) if self._open[number].next < bucket.first else []
         for place in range(number, len(self._open)):
             each = self._open[place]
             if each.is_over(bucket.slot):
@@ -76,11 +83,15 @@ class Cascade:
         self._put(number, bucket)
         return blocks
 
-    def finish(self) -> list[SealedBlock]:
-        """Close and seal everything: what comes later in the same slot becomes other buckets."""
-        for place in range(len(self._open)):
+    def finish(self, number: int = 0) -> list[SealedBlock]:
+        """Close and seal what is open from tier ``number`` on, which are all.
+
+        What comes later in the same slot becomes other buckets.
+        """
+        places = range(number, len(self._open))
+        for place in places:
             self._close(place)
-        return [self._seal(place) for place, each in enumerate(self._open) if each.buckets]
+        return [self._seal(place) for place in places if self._open[place].buckets]
 
     def _put(self, place: int, bucket: Bucket) -> None:
         each = self._open[place]
@@ -120,6 +131,6 @@ class Cascade:
         for table, handles in self._handles.items():
             used: set[int] = set()
             for bucket in chain(others, *(chain(each.parts, each.buckets) for each in self._open)):
-                used.update(bucket.tables[table].handles.tolist())
+                used.update(bucket.tables[table].rows)
             handles.keep(used)
         self._many = sum(map(len, self._handles.values())) * 5 // 4 + _SPARE

@@ -133,7 +133,7 @@ class Finder:
         sums, bucket = section.sums(None if each.chosen.all() else each.chosen)
         last = np.where(bucket < 0, -1, each.block.host.time_ns[bucket])
         if self._uid is not None:
-            last[~equal(section, "uid", self._uid)] = -1
+            last[~equal(section, "viewer", self._uid)] = -1
         if pids is not None:
             own = section.columns("pid").numbers("pid")
             last[~np.isin(np.zeros(1) if own is None else own, pids)] = -1

@@ -42,13 +42,15 @@ def folded(bucket: Bucket, handles: HandlesByTable, processes: int, flows: int) 
     tables = {PROCESSES: cells}
     for table in FLOWS:
         followed = _follow(bucket.tables[table], handles[table], table, owners)
-        rest = _quiet(followed, table, flows)
-        tables[table] = _moved(followed, _flow_targets(rest, handles[table], table, owners))
+        rest = _quiet(followed, table, flows)  # none is of a folded process any more
+        tables[table] = _moved(followed, _flow_targets(rest, handles[table], table, {}))
     return replace(bucket, tables=tables)
 
 
 def _quiet(cells: Cells, table: str, most: int) -> list[int]:
     """Return the rows beyond the ``most`` busiest."""
+    if len(cells.keys) <= most:
+        return []  # a row has a cell at least
     handles = cells.handles
     first = starts(handles)
     if len(first) <= most:
@@ -83,7 +85,10 @@ def _flow_targets(
         if target is None:
             process = owner[:-1]
             folded_to = (*owners.get(process, process), owner[-1])
-            target = made[owner] = handles.of(folded_flow(folded_to, table))
+            target = handles.folded.get(folded_to)
+            if target is None:
+                target = handles.folded[folded_to] = handles.of(folded_flow(folded_to, table))
+            made[owner] = target
         to[handle] = target
     return to
 
@@ -126,7 +131,7 @@ def _follow(cells: Cells, handles: Handles, table: str, owners: Mapping[KeptRow,
     """Fold the flows of processes that were folded."""
     if not owners:
         return cells
-    moved = cells.handles[starts(cells.handles)].tolist()
+    moved = cells.rows
     rows = zip(moved, handles.rows(moved), strict=True)
     folded_ = [handle for handle, row in rows if whose(row, table) in owners]
     return _moved(cells, _flow_targets(folded_, handles, table, owners))

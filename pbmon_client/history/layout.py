@@ -8,16 +8,13 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Final
 
-from pbmond.fields import COUNTERS, IDENTITY, TABLES
+from pbmond.fields import COUNTERS, DESCRIPTION, IDENTITY, TABLES, Field
 
 #: Columns that change while a row lives: the newest value is kept, and the row stays the same.
 _CHANGING: Final = frozenset(("state", "exited_ns", "tcp_state", "rtt_us"))
+_WORDS: Final = ("unit", "name", "container", "container_name", "image", "pod", "namespace")
 #: What is left of a process that was folded. The container goes with the unit.
-_FOLDED: Final = (
-    frozenset(("uid", "unit", "name", "container", "container_name", "image", "pod", "namespace")),
-    frozenset(("uid", "unit")),
-    frozenset(("uid",)),
-)
+_FOLDED: Final = tuple(frozenset(("uid", "viewer", *more)) for more in (_WORDS, ("unit",), ()))
 _NO_ADDRESS: Final = bytes(16)
 #: A row: the values of its columns, as the wire has them.
 KeptRow = tuple[Any, ...]
@@ -29,7 +26,8 @@ class Layout:
 
     ``key`` tells rows apart; ``latest`` are the columns that change. ``identity`` are those of the
     key by which rows of several blocks are joined. A connection or file has the ``uid`` of its
-    process, so that a reader can tell whose it is.
+    process, so that a reader can tell whose it is. ``viewer`` of a row is who may see what it
+    moved: rows of one process with different ones are never added up where they are kept.
     """
 
     table: str
@@ -51,7 +49,7 @@ class Layout:
     @cached_property
     def texts(self) -> frozenset[str]:
         """The columns that are bytes or None."""
-        return frozenset(name for name in self.columns if _wire(self.table, name) in _TEXTS)
+        return frozenset(name for name in self.columns if _field(self.table, name).wire in _TEXTS)
 
     @cached_property
     def blank(self) -> KeptRow:
@@ -67,29 +65,25 @@ class Layout:
 _TEXTS: Final = ("text", "16s")
 
 
-def _wire(table: str, name: str) -> str | None:
-    return "u4" if name == "uid" else TABLES[table][name].wire
+def _field(table: str, name: str) -> Field:
+    return DESCRIPTION[table].get(name) or TABLES[table][name]
 
 
 def blank_value(table: str, name: str) -> Any:  # noqa: ANN401 - a number or bytes
     """Return what a column of the wire says when nothing is known."""
-    wire = _wire(table, name)
-    if wire in _TEXTS:
-        return _NO_ADDRESS if wire == "16s" else None
-    return TABLES[table][name].null or 0 if name in TABLES[table] else 0
+    field = _field(table, name)
+    if field.wire in _TEXTS:
+        return _NO_ADDRESS if field.wire == "16s" else None
+    return field.null or 0
 
 
 def _layout(table: str) -> Layout:
     named = TABLES[table]
-    described = tuple(
-        name for name, field in named.items() if field.wire and field.kind in ("identity", "label")
-    )
     changing = tuple(name for name in named if name in _CHANGING)
-    whose = () if "uid" in named else ("uid",)
     more = ("uid",) if table == "processes" else ("uid", "class")
     return Layout(
         table,
-        (*(name for name in described if name not in changing), *whose),
+        tuple(name for name in DESCRIPTION[table] if name not in changing),
         changing,
         (*IDENTITY[table], *more),
         tuple(name for name, field in named.items() if field.kind == "counter"),
@@ -101,7 +95,7 @@ FLOWS: Final = ("connections", "files")
 #: By table. The counters of a table are numbered in the order of its layout.
 LAYOUTS: Final = {table: _layout(table) for table in (PROCESSES, *FLOWS)}
 #: What says whose a connection or file is; and its class.
-OWNER: Final = ("pid", "start_ns", "uid")
+OWNER: Final = ("pid", "start_ns", "uid", "viewer")
 _OWNER_PLACES: Final = {
     table: [LAYOUTS[table].place[name] for name in (*OWNER, "class")] for table in FLOWS
 }

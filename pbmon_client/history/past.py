@@ -221,7 +221,7 @@ class Past:
         section = each.block.table(table)
         if section is None:
             return
-        wanted = dict(where) if self._uid is None else {**where, "uid": self._uid}
+        wanted = dict(where) if self._uid is None else {**where, "viewer": self._uid}
         matches = np.ones(section.rows, np.bool_)
         for name, value in wanted.items():
             matches &= equal(section, name, value)

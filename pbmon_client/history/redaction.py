@@ -52,8 +52,9 @@ class Pseudonyms:
                 values[name] = self._address(values[name], values["family"])
             elif values[name]:
                 values[name] = b"%s-%d" % (name.encode(), self.number(name, values[name]))
-        if values["uid"] not in (0, NO_UID):
-            values["uid"] = _USERS + self.number("uid", values["uid"])
+        for name in ("uid", "viewer"):
+            if values[name] not in (0, NO_UID):
+                values[name] = _USERS + self.number("uid", values[name])
         if not values["pid"]:  # the start time of a folded process is a hash of its names
             values["start_ns"] = self.number("start_ns", values["start_ns"])
         return tuple(values[name] for name in layout.columns)

@@ -95,6 +95,11 @@ class Scanned:
     missing: list[Missing] = field(default_factory=list)
     end: int = 0
 
+    @property
+    def ends_damaged(self) -> bool:
+        """Whether there is something behind ``end`` that is not a block being written."""
+        return bool(self.missing) and self.missing[-1].last == inf
+
 
 def scan(file: SegmentFile, known: Scanned | None = None) -> Scanned:
     """Read the headers of a file. OSError if it cannot be read.
@@ -164,15 +169,15 @@ def _places(data: bytes) -> Iterator[int]:
 
 
 def holes(blocks: list[BlockAt], tier: int) -> list[Missing]:
-    """Return what is missing between blocks of a tier, which are in the order of their ticks."""
-    return [
-        Missing(
-            tier,
-            min(before.header.end, after.header.begin),
-            max(before.header.end, after.header.begin),
-            "blocks are missing",
-            after.header.first,
-        )
-        for before, after in pairwise(blocks)
-        if before.header.last < after.header.first
-    ]
+    """Return what is missing between blocks of a tier, which are in the order of their ticks.
+
+    The slots beside a hole may have lost some of their ticks.
+    """
+    width = TIERS[tier].width
+    found = []
+    for before, after in pairwise(blocks):
+        if before.header.last < after.header.first:
+            times = sorted((before.header.end, after.header.begin))
+            missing = (times[0] - width, times[1] + width, "blocks are missing", after.header.first)
+            found.append(Missing(tier, *missing))
+    return found

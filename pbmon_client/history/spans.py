@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 #: Ticks follow each other; less than this is no gap but the clock being slewed.
 _TOLERANCE_NS: Final = 500_000_000
+_SECOND: Final = 1_000_000_000
 
 
 class TimeSpan(NamedTuple):
@@ -14,6 +15,14 @@ class TimeSpan(NamedTuple):
 
     since_ns: int
     until_ns: int
+
+    def is_silent(self, begin: int, end: int) -> bool:
+        """Whether a gap has all of the seconds from ``begin`` to ``end`` (exclusive).
+
+        A tick counts in the second in which it ends, even where it ends with that second's
+        beginning: then the second in which a gap begins is not silent.
+        """
+        return self.since_ns < begin * _SECOND and end * _SECOND <= self.until_ns
 
 
 def gaps_between(recorded: Iterable[TimeSpan]) -> list[TimeSpan]:

@@ -25,7 +25,7 @@ from pbmon_client.history.buckets import (
     HandlesByTable,
 )
 from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
-from pbmon_client.history.packing import Ints, MalformedError, pack, starts, summed, unpack
+from pbmon_client.history.packing import Ints, MalformedError, pack, summed, unpack
 from pbmon_client.history.sections import named_totals
 
 MAGIC: Final = b"pbmT"
@@ -45,8 +45,9 @@ class TailWriter:
     """Encodes the frames of a tail; knows which rows it has told already."""
 
     def __init__(self) -> None:
+        # Only what changes of a row: a row itself may be forgotten before the tail is emptied.
         self._told: dict[str, dict[int, KeptRow]] = {table: {} for table in LAYOUTS}
-        self._new: dict[str, list[tuple[int, KeptRow]]] = {}
+        self._new: dict[str, dict[int, KeptRow]] = {}
 
     def frame(self, bucket: Bucket, handles: HandlesByTable) -> bytes:
         """Return the frame of a bucket. Its rows count as told once ``written`` is called."""
@@ -68,11 +69,11 @@ class TailWriter:
 
     def _table(self, table: str, cells: Cells, handles: Handles) -> dict[str, Any]:
         told = self._told[table]
-        owners = cells.handles
-        moved = owners[starts(owners)].tolist()
+        moved = cells.rows
+        key = len(handles.layout.key)
         rows = zip(moved, handles.rows(moved), strict=True)
-        new = [(handle, row) for handle, row in rows if told.get(handle) != row]
-        self._new[table] = new
+        new = [(handle, row) for handle, row in rows if told.get(handle) != row[key:]]
+        self._new[table] = {handle: row[key:] for handle, row in new}
         return {
             "columns": handles.layout.columns,
             "counters": handles.layout.counters,

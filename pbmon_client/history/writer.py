@@ -7,7 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
-from pbmon_client.history.buckets import Bucket, Tick, bucket_of, check, joined, missed, new_handles
+from pbmon_client.history.buckets import (
+    NO_CELLS,
+    Bucket,
+    Tick,
+    bucket_of,
+    check,
+    joined,
+    missed,
+    new_handles,
+)
 from pbmon_client.history.cascade import Cascade, SealedBlock
 from pbmon_client.history.folding import folded
 from pbmon_client.history.loading import DAMAGE, buckets_of, load
@@ -44,6 +53,7 @@ class HistoryWriter:
         self._frame: Bucket | None = None
         self._waiting: Bucket | None = None
         self._last: Bucket | None = None
+        self._ends_damaged = False  # the finest tier, before it was mended
         self._clock = _SteadyClock()
         self.paused: str | None = None
         self._storage = Storage(directory, size, keeps, sync=sync)
@@ -139,14 +149,18 @@ class HistoryWriter:
                     self._add_again(cascade, block, place)
         self._last = self._newest(tiers[0])
         data = self._storage.read_tail()
-        frames, _damaged = frames_of(data)
+        frames, damaged = frames_of(data)
         for bucket in buckets_of_tail(data, frames, self._handles):
             if bucket.first >= sealed[0]:
                 self._last = bucket
                 self._append(cascade.add(bucket))
                 cascade.forget()
+        number = max((1, *sealed, *(frame.last for frame in frames)))
+        if (damaged or (self._ends_damaged and not frames)) and self._last is not None:
+            self._append(_after_loss(cascade, self._last, number + 1))
+            number, frames = number + 2, []
         self._storage.truncate_tail(frames[-1].end if frames else 0)
-        return cascade, max((1, *sealed, *(frame.last for frame in frames)))
+        return cascade, number
 
     def _newest(self, blocks: list[BlockAt]) -> Bucket | None:
         """Return the newest bucket that is in a block."""
@@ -160,6 +174,8 @@ class HistoryWriter:
         tiers: list[list[BlockAt]] = [[] for _ in TIERS]
         for file in self._storage.files():
             found = scan(file)
+            if file.tier == 0:
+                self._ends_damaged |= found.ends_damaged
             if found.end < file.size:
                 self._storage.truncate(file, found.end)
             tiers[file.tier] += found.blocks
@@ -176,6 +192,23 @@ class HistoryWriter:
     def _append(self, blocks: list[SealedBlock]) -> None:
         for block in blocks:
             self._storage.append(block)
+
+
+def _after_loss(cascade: Cascade, last: Bucket, number: int) -> list[SealedBlock]:
+    """Return blocks that say that ticks are missing before tick ``number``: it moved nothing.
+
+    What the host has counted since ``last`` is the next tick's to say.
+    """
+    nothing = replace(
+        last,
+        first=number,
+        end=number + 1,
+        since_ns=last.time_ns,
+        covered_ns=0,
+        totals=last.totals * 0,
+        tables=dict.fromkeys(last.tables, NO_CELLS),
+    )
+    return cascade.add(nothing) + cascade.finish()
 
 
 class _SteadyClock:

@@ -13,7 +13,7 @@ from pbmon_client.history.places import DEFAULT_DIRECTORY, DEFAULT_SOCKET
 _INTRO: Final = """\
 Answer every user of this host about the past, on a socket, until interrupted.
 Root, its own user and the group that sees everybody are shown everything,
-others what was recorded of their own processes. It only reads the files.
+others what they could see when it was recorded. It only reads the files.
 """
 _EPILOG: Final = """\
 packaging/doc/history.md describes questions and answers.
@@ -36,8 +36,7 @@ def parse(arguments: Sequence[str]) -> ServeOptions:
     parser = serve_parser()
     given = parser.parse_args(arguments)
     settings, group = parser.settings_of(given)
-    serve = given.config is None or settings.serve  # who names no configuration means it
-    return ServeOptions(given.directory, given.listen, given.config, group, serve)
+    return ServeOptions(given.directory, given.listen, given.config, group, settings.serve)
 
 
 def serve_parser() -> CommandParser:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,16 +14,23 @@ from pbmon_client.data.model import Snapshot
 from pbmon_client.present.arrange import Arranged, ViewQuery, arrange
 
 Done = TypeVar("Done")
-_Task = tuple[Callable[[], Any], Future[Any]]
+_Task = tuple[Callable[[], Any], Future[Any], object]
 #: What was made of the last snapshots is kept for others who ask the same.
 _SNAPSHOTS: Final = 2
 _RESULTS: Final = 256
 #: So much may wait for the thread; more would only wait for each other.
 _MOST_WAITING: Final = 200
+#: Between two tasks the event loop may run, which otherwise gets Python's lock for a moment at a
+#: time only: a tick of thirty pages is a tenth of a second of work.
+_BREATH_S: Final = 0.0005
 
 
 class BusyError(Exception):
     """Too much is asked for at once."""
+
+
+class WithdrawnError(Exception):
+    """The work is not wanted any more, and was not done."""
 
 
 class Desk:
@@ -34,29 +43,42 @@ class Desk:
         self._pool = ThreadPoolExecutor(1, "desk")
         self._first: deque[_Task] = deque()
         self._then: deque[_Task] = deque()
+        self._lock = threading.Lock()  # of taking a task, or withdrawing it
         # The snapshots are kept with the results, so that their ids cannot be reused.
         self._kept: OrderedDict[int, tuple[Snapshot, OrderedDict[Hashable, object]]] = OrderedDict()
 
-    async def do(self, work: Callable[[], Done], *, first: bool = False) -> Done:
+    async def do(
+        self, work: Callable[[], Done], *, first: bool = False, owner: object = None
+    ) -> Done:
         """Do some work when its turn comes; BusyError if too much waits already.
 
         ``first`` is for what somebody waits for; a tick of many pages may take a tenth of a second.
+        WithdrawnError if the ``owner`` withdrew it before its turn came.
         """
         if len(self._first) + len(self._then) >= self._most_waiting:
             raise BusyError
         done: Future[Done] = Future()
-        (self._first if first else self._then).append((work, done))
+        (self._first if first else self._then).append((work, done, owner))
         self._pool.submit(self._next)
         return await asyncio.wrap_future(done)
 
+    def withdraw(self, owner: object) -> None:
+        """Do not do what waits for an owner; whoever awaits it goes on at once."""
+        with self._lock:
+            for _work, done, whose in (*self._first, *self._then):
+                if whose is owner and not done.done():
+                    done.set_exception(WithdrawnError())
+
     def _next(self) -> None:
-        work, done = (self._first or self._then).popleft()  # as many as there are calls
-        if not done.set_running_or_notify_cancel():
-            return
+        with self._lock:
+            work, done, _owner = (self._first or self._then).popleft()  # one for each call
+            if done.done() or not done.set_running_or_notify_cancel():
+                return
         try:
             done.set_result(work())
         except Exception as error:  # noqa: BLE001 - for whoever awaits it
             done.set_exception(error)
+        time.sleep(_BREATH_S)
 
     def close(self) -> None:
         """End the thread."""

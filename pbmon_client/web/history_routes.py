@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Response
@@ -14,7 +14,6 @@ from fastapi import APIRouter, Query, Response
 from pbmon_client.data.times import duration, moment
 from pbmon_client.data.users import user_id
 from pbmon_client.history.layout import LAYOUTS, PROCESSES
-from pbmon_client.history.past import Kept
 from pbmon_client.present.views import BY_NAME, View
 from pbmon_client.present.views import PROCESSES as PROCESS_VIEW
 from pbmon_client.web import answers, keys, parameters
@@ -22,6 +21,9 @@ from pbmon_client.web.house import House
 from pbmon_client.web.past import MOST_STEPS, KnownSeries, When, Whose, span_of, whose_of
 from pbmon_client.web.problems import ProblemError
 from pbmond.fields import IDENTITY
+
+if TYPE_CHECKING:
+    from pbmon_client.history.past import Kept
 
 #: What the rows of a view have in common, as columns of the wire, by their key.
 _COLUMNS_OF: Final[Mapping[str, Callable[[Any], Mapping[str, Any]]]] = {

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.data.text import safe_text
-from pbmon_client.history.source import PastError
+from pbmon_client.history.errors import PastError
 from pbmon_client.web.desk import BusyError, Desk
 from pbmon_client.web.feed import FeedDemand, SnapshotFeed
 from pbmon_client.web.past import PastReader, When

@@ -7,17 +7,20 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pbmon_client.data.model import Selection, Snapshot, snapshot_of
 from pbmon_client.data.users import user_name
+from pbmon_client.history.errors import PastError
 from pbmon_client.history.layout import LAYOUTS, PROCESSES
-from pbmon_client.history.past import Kept
-from pbmon_client.history.source import PastError, PastSource, open_past
+from pbmon_client.history.spans import TimeSpan
 from pbmon_client.web.desk import Desk
 from pbmond.wire import Message
+
+if TYPE_CHECKING:
+    from pbmon_client.history.past import Kept
+    from pbmon_client.history.source import PastSource
 
 _SECOND: Final = 1_000_000_000
 _NOTHING: Final = "nothing is recorded yet"
@@ -72,7 +75,7 @@ class PastReader:
     def __init__(
         self,
         given: Path | None = None,
-        opener: Callable[[Path | None], PastSource] = open_past,
+        opener: Callable[[Path | None], PastSource] | None = None,
     ) -> None:
         #: Where what it answers is arranged, too.
         self.desk: Final = Desk(_MOST_WAITING, one_clock=False)
@@ -118,7 +121,7 @@ class PastReader:
         now_s = time.monotonic()
         source = self._source
         if source is None:
-            source = self._opener(self._given)
+            source = (self._opener or _open)(self._given)
         elif now_s < self._refreshed_s + _FRESH_S:
             return source
         else:
@@ -173,10 +176,7 @@ class PastReader:
             PROCESSES if whose is None else whose.table,
         )
         begins = found.begins.tolist()
-        # The tick at whose end a gap begins is of the second that begins then.
-        moved = [bool(sums.any()) for sums in found.sums]
-        empty = _unknown(self._known, begins, found.step)
-        unknown = [gap and not some for gap, some in zip(empty, moved, strict=True)]
+        unknown = _unknown(self._known, begins, found.step)
         sums = {
             counter: [
                 None if gap else value
@@ -186,6 +186,13 @@ class PastReader:
         }
         newest = span_of(self._known)[1]
         return KnownSeries(begins[0], found.step, newest, sums, found.reasons)
+
+
+def _open(given: Path | None) -> PastSource:
+    """Open the past; numpy, which takes ten megabytes, is loaded when it is first asked for."""
+    from pbmon_client.history.source import open_past  # noqa: PLC0415 - it loads numpy
+
+    return open_past(given)
 
 
 def span_of(kept: Kept) -> tuple[int, int]:
@@ -201,12 +208,11 @@ def _snapshot(source: PastSource, message: Message) -> Snapshot:
 
 def _unknown(kept: Kept, begins: list[int], step: int) -> list[bool]:
     """Return in which steps nothing was recorded."""
-    since, until = span_of(kept)
-    gaps: list[tuple[float, float]] = [(-inf, since), (until, inf)]
-    gaps += [(gap.since_ns / _SECOND, gap.until_ns / _SECOND) for gap in kept.gaps]
-    return [
-        any(from_s <= begin and begin + step <= to_s for from_s, to_s in gaps) for begin in begins
-    ]
+    if kept.span is None:
+        raise PastError(_NOTHING)
+    around = (TimeSpan(-1, kept.span.since_ns), TimeSpan(kept.span.until_ns, 1 << 63))
+    gaps = [*around, *kept.gaps]
+    return [any(gap.is_silent(begin, begin + step) for gap in gaps) for begin in begins]
 
 
 def whose_of(table: str, where: Mapping[str, Any]) -> Whose | None:

@@ -13,9 +13,9 @@ from starlette.websockets import WebSocket
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.data.text import safe_text
-from pbmon_client.history.source import PastError
+from pbmon_client.history.errors import PastError
 from pbmon_client.web import connections, screen
-from pbmon_client.web.desk import BusyError
+from pbmon_client.web.desk import BusyError, WithdrawnError
 from pbmon_client.web.feed import FeedDemand
 from pbmon_client.web.house import House
 from pbmon_client.web.past import When
@@ -92,6 +92,7 @@ class PageViewer:
             else:
                 self._wish, self._mistake = wish, None
                 self._change_demand(wish)
+                self._desk.withdraw(self)  # the tick of a wish that is none any more
             self._changed.set()
 
     def _change_demand(self, wish: Wish) -> None:
@@ -120,7 +121,7 @@ class PageViewer:
                 wish = self._wish or wish
             try:
                 await self._show(wish)
-            except BusyError:  # at the next tick, then
+            except (BusyError, WithdrawnError):  # at the next tick, or for the newer wish
                 continue
             self._answered = wish
 
@@ -182,7 +183,9 @@ class PageViewer:
             selected=wish.selected is not None and (is_new or detailed or (ticked and not apart)),
         )
         texts = await self._desk.do(
-            lambda: self._texts(snapshot, wish, detail, parts), first=is_new
+            lambda: self._texts(snapshot, wish, detail, parts),
+            first=is_new,
+            owner=None if is_new else self,
         )
         for text in texts:
             await connections.send(self._socket, text)

@@ -1,13 +1,14 @@
 """The host's own counters: interfaces and their addresses, disks, TCP and IP.
 
-They belong to the network namespace that the daemon runs in. What could not be read is None;
-nothing here raises.
+They belong to the network namespace that the daemon runs in or, where it was given sockets of
+another, to that of process 1. What could not be read is None; nothing here raises.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,7 +19,7 @@ from pbmond.host.counter_files import (
     parse_interfaces,
     parse_retransmitted,
 )
-from pbmond.host.rtnetlink import AddressChanges, addresses_of, interface_numbers
+from pbmond.host.rtnetlink import Interfaces
 from pbmond.kernel.records import HostReading
 
 #: How often sysfs is asked which disks are built on others. New disks are looked up at once.
@@ -30,19 +31,26 @@ T = TypeVar("T")
 class HostCounters:
     """Reads four files at each tick, which stay open, and the rest only after a change."""
 
-    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        sys: Path = Path("/sys"),
+        given: Sequence[socket.socket] = (),
+    ) -> None:
+        """``given``: what process 1 made to ask the kernel about its interfaces, if it did."""
+        own = proc / ("1" if given else "self")
         self._block = sys / "block"
         self._files = {
-            name: KernelFile(proc / path)
+            name: KernelFile(path)
             for name, path in (
-                ("dev", "self/net/dev"),
-                ("disks", "diskstats"),
-                ("snmp", "self/net/snmp"),
-                ("snmp6", "self/net/snmp6"),
+                ("dev", own / "net/dev"),
+                ("disks", proc / "diskstats"),
+                ("snmp", own / "net/snmp"),
+                ("snmp6", own / "net/snmp6"),
             )
         }
-        self._netns = _none_on_error(lambda: (proc / "self/ns/net").stat().st_ino)
-        self._changes = AddressChanges()
+        self._netns = _none_on_error(lambda: (own / "ns/net").stat().st_ino)
+        self._asked = Interfaces(given)
         self._addresses: Mapping[bytes, frozenset[bytes]] | None = None
         self._numbers: Mapping[bytes, int] | None = None
         self._stale = True  # both of them
@@ -73,10 +81,10 @@ class HostCounters:
 
     def _read_interfaces(self) -> dict[bytes, tuple[int, int, int, int]] | None:
         """Read the counters, and once more if what they are of has changed meanwhile."""
-        self._stale |= self._changes.any()
+        self._stale |= self._asked.changed()
         self._update_addresses()
         found = _parsed(parse_interfaces, self._files["dev"].read())
-        if self._changes.any():
+        if self._asked.changed():
             self._stale = True
             self._update_addresses()
             found = _parsed(parse_interfaces, self._files["dev"].read())
@@ -85,8 +93,8 @@ class HostCounters:
     def _update_addresses(self) -> None:
         if not self._stale:
             return
-        numbers = _none_on_error(interface_numbers)
-        found = None if numbers is None else _none_on_error(lambda: addresses_of(numbers))
+        numbers = _none_on_error(self._asked.numbers)
+        found = None if numbers is None else _none_on_error(lambda: self._asked.addresses(numbers))
         if found is not None:
             self._numbers, self._addresses, self._stale = numbers, found, False
 
@@ -103,7 +111,7 @@ class HostCounters:
         """Close what stays open."""
         for file in self._files.values():
             file.close()
-        self._changes.close()
+        self._asked.close()
 
 
 def _is_stacked(disk: Path) -> bool:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -20,31 +19,46 @@ from pbmond.host.netlink import (
     messages,
 )
 
-# linux/rtnetlink.h, linux/if_addr.h
-_RTM_NEWADDR, _RTM_GETADDR = 20, 22
+# linux/rtnetlink.h, linux/if_addr.h, linux/if_link.h
+_RTM_NEWLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_GETADDR = 16, 18, 20, 22
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFLA_IFNAME, _IFLA_EXT_MASK, _SKIP_STATS = 3, 29, 8
 _GROUPS: Final = 1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 _ADDRESS: Final = struct.Struct("=BBBBI")  # family, prefix, flags, scope, interface
+_LINK: Final = struct.Struct("=BxHiII")  # family, type, interface, flags, changed
+_WITHOUT_STATS: Final = struct.pack("=HHI", 8, _IFLA_EXT_MASK, _SKIP_STATS)
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _CHUNK: Final = 1 << 16
 
 
-class AddressChanges:
-    """Tells whether an interface or address was added, removed or changed since the last call."""
+class Interfaces:
+    """Two sockets of a network namespace: one is told of changes, the other asks for lists.
 
-    def __init__(self) -> None:
-        """Ask to be notified; where that is refused, ``any`` always returns True."""
-        self._socket: socket.socket | None = None
-        with suppress(OSError):
-            self._socket = _listener()
+    They are opened once: afterwards a process may do without the right to make any.
+    """
 
-    def any(self) -> bool:
-        """Return whether there was a change, or may have been."""
-        if self._socket is None:
+    def __init__(self, given: Sequence[socket.socket] = ()) -> None:
+        """Take those of ``given`` that are such sockets, or else open them in our own namespace.
+
+        Where that is refused, nothing is known of interfaces.
+        """
+        self._told = next((sock for sock in given if _is_told(sock)), None)
+        self._asking = next((sock for sock in given if sock is not self._told), None)
+        if not given:
+            with suppress(OSError):
+                self._told = _told()
+            with suppress(OSError):
+                self._asking = _netlink()
+        if self._told is not None:
+            self._told.settimeout(0)
+
+    def changed(self) -> bool:
+        """Return whether there was a change since the last call, or may have been."""
+        if self._told is None:
             return True  # we are not notified: better to ask too often
         changed = False
         try:
-            while self._socket.recv(_CHUNK):
+            while self._told.recv(_CHUNK):
                 changed = True
         except BlockingIOError:
             return changed
@@ -52,21 +66,64 @@ class AddressChanges:
             return error.errno == errno.ENOBUFS or changed  # too many changes for the queue
         return changed
 
+    def numbers(self) -> dict[bytes, int]:
+        """Return the number of each interface; raises OSError or ValueError."""
+        request = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _WITHOUT_STATS
+        return parse_names(self._list(_RTM_GETLINK, request))
+
+    def addresses(self, numbers: Mapping[bytes, int]) -> dict[bytes, frozenset[bytes]]:
+        """Return the addresses of each interface that has any; raises OSError or ValueError."""
+        names = {number: name for name, number in numbers.items()}
+        found: dict[bytes, set[bytes]] = {}
+        dump = self._list(_RTM_GETADDR, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
+        for number, address in parse_addresses(dump):
+            if number in names:
+                found.setdefault(names[number], set()).add(address)
+        return {name: frozenset(each) for name, each in found.items()}
+
     def close(self) -> None:
-        """Close the socket."""
-        if self._socket is not None:
-            self._socket.close()
+        """Close the sockets."""
+        for sock in (self._told, self._asking):
+            if sock is not None:
+                sock.close()
+
+    def _list(self, kind: int, request: bytes) -> bytes:
+        if self._asking is None:
+            raise PermissionError(errno.EPERM, "netlink is refused")
+        _empty(self._asking)
+        self._asking.settimeout(TIMEOUT_S)
+        self._asking.sendto(dump_request(kind, request), (0, 0))
+        dump = chunk = b""
+        while not any(each in (NLMSG_DONE, NLMSG_ERROR) for each, _, _ in messages(chunk)):
+            chunk = self._asking.recv(_CHUNK)  # whole messages
+            dump += chunk
+        return dump
 
 
-def _listener() -> socket.socket:
-    listener = _netlink()
+def _empty(sock: socket.socket) -> None:
+    """Read what is left of an earlier list: the kernel makes none while another is not read.
+
+    Whoever began it may have ended, if the socket was given to us.
+    """
+    sock.settimeout(0)
+    with suppress(BlockingIOError):
+        while sock.recv(_CHUNK):
+            pass
+
+
+def _is_told(sock: socket.socket) -> bool:
+    _, groups = sock.getsockname()
+    return bool(groups)
+
+
+def _told() -> socket.socket:
+    told = _netlink()
     try:
-        listener.bind((0, _GROUPS))
+        told.bind((0, _GROUPS))
     except OSError:
-        listener.close()
+        told.close()
         raise
-    listener.settimeout(0)
-    return listener
+    return told
 
 
 def _netlink() -> socket.socket:
@@ -75,26 +132,19 @@ def _netlink() -> socket.socket:
     )
 
 
-def interface_numbers() -> dict[bytes, int]:
-    """Return the number of each interface; raises OSError."""
-    return {os.fsencode(name): number for number, name in socket.if_nameindex()}
-
-
-def addresses_of(numbers: Mapping[bytes, int]) -> dict[bytes, frozenset[bytes]]:
-    """Return the addresses of each interface that has any; raises OSError or ValueError."""
-    request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-    dump = b""
-    with _netlink() as asking:
-        asking.settimeout(TIMEOUT_S)
-        asking.sendto(dump_request(_RTM_GETADDR, request), (0, 0))
-        while not any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _, _ in messages(dump)):
-            dump += asking.recv(_CHUNK)
-    names = {number: name for name, number in numbers.items()}
-    found: dict[bytes, set[bytes]] = {}
-    for number, address in parse_addresses(dump):
-        if number in names:
-            found.setdefault(names[number], set()).add(address)
-    return {name: frozenset(each) for name, each in found.items()}
+def parse_names(dump: bytes) -> dict[bytes, int]:
+    """Parse RTM_NEWLINK messages to the numbers of interfaces by name; raises as below."""
+    found = {}
+    for kind, flags, body in messages(dump):
+        if kind == NLMSG_ERROR or flags & NLM_F_DUMP_INTR:
+            raise ValueError("no whole list of interfaces")
+        if kind == _RTM_NEWLINK and len(body) >= _LINK.size:
+            _, _, number, _, _ = _LINK.unpack_from(body)
+            told = attributes(body[_LINK.size :])
+            name = next((value for each, value in told if each == _IFLA_IFNAME), b"")
+            if name:
+                found[name.partition(b"\0")[0]] = number
+    return found
 
 
 def parse_addresses(dump: bytes) -> list[tuple[int, bytes]]:

@@ -51,7 +51,10 @@ def moved_processes(messages: Messages) -> MovedColumns:
     """Return the processes that moved, but those that the configuration hides."""
     processes = messages.snapshot.processes
     slots = np.flatnonzero(processes.deltas.any(axis=0) & processes.info["visible"])
-    described = messages.describe_processes(slots)
+    described = {
+        **messages.describe_processes(slots),
+        "viewer": processes.own.shown_to[slots],
+    }
     # A slot becomes that of another process in a later tick at the earliest.
     ids = processes.info["born"][slots] << np.uint64(_SLOT_BITS) | slots.astype(np.uint64)
     return MovedColumns(
@@ -68,14 +71,15 @@ def moved_flows(messages: Messages, table: str) -> MovedColumns:
     A row that left has what it moved until then.
     """
     kept, makers = _FLOWS[table]
-    info = messages.snapshot.processes.info
+    processes = messages.snapshot.processes
+    owners = {"uid": processes.info["uid"], "viewer": processes.own.shown_to}
     movement: Movement = getattr(messages.snapshot, f"{kept}_moved")
     view: RowView = getattr(messages.snapshot, kept)
     state, increases = movement.rows()
-    shown = np.flatnonzero(info["visible"][state.slots])
+    shown = np.flatnonzero(processes.info["visible"][state.slots])
     chosen = messages.chosen(RowView(state, view.names), shown)
     columns = {
-        name: makers[name](chosen) if name in makers else info[name][state.slots[shown]]
+        name: makers[name](chosen) if name in makers else owners[name][state.slots[shown]]
         for name in (*CHANGING[table], *DESCRIPTION[table])
     }
     return MovedColumns(

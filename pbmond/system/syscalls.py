@@ -83,13 +83,13 @@ PUBLISHER: Final = Calls(
     _COMMON | {"accept", "accept4", "connect"},
     (*_EQUAL, ("socket", 0, socket.AF_UNIX)),
 )
-#: It reads maps, /proc and netlink, and asks the forker for its children.
+#: It reads maps, /proc and netlink (by sockets that it has), and asks the forker for its children.
 COLLECTOR: Final = Calls(
     _COMMON
     | {"bpf", "sched_setscheduler", "memfd_create", "pidfd_send_signal", "socketpair"}
     | {"bind", "connect", "fchmod", "wait4", "waitid"},
     (
         *(*_EQUAL, ("ioctl", 1, _NS_GET_OWNER_UID)),  # whose a user namespace is
-        *(("socket", 0, socket.AF_UNIX), ("socket", 0, socket.AF_NETLINK)),
+        ("socket", 0, socket.AF_UNIX),
     ),
 )

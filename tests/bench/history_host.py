@@ -52,7 +52,8 @@ class Host:
         start = now * SECOND + int(self.random.integers(0, SECOND))
         arguments = b"\0--worker\0--config=/etc/%s/main.conf\0--slot=%d" % (name, self.next % 8)
         return {
-            "pid": self.next, "start_ns": start, "ppid": 1, "uid": 900 + unit, "name": name,
+            "pid": self.next, "start_ns": start, "ppid": 1, "uid": 900 + unit,
+            "viewer": 900 + unit, "name": name,
             "exe": b"/usr/sbin/" + name, "cmdline": b"/usr/sbin/" + name + arguments,
             "cgroup": b"/system.slice/app-%02d.service" % unit,
             "unit": b"app-%02d.service" % unit, "netns": 4026531840,
@@ -64,7 +65,7 @@ class Host:
 
     def flow(self, owner: dict[str, Any], kind: str, now: int, path: bytes) -> tuple[str, KeptRow]:
         numbers = self.random.integers(0, 1 << 30, 4).tolist()
-        whose = {name: owner[name] for name in ("pid", "start_ns", "uid")}
+        whose = {name: owner[name] for name in ("pid", "start_ns", "uid", "viewer")}
         whose |= {"class": CODES[kind], "inode": numbers[0]}
         whose["first_ns"] = now * SECOND + numbers[1] % SECOND
         if kind == "file":

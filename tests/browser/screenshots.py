@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
 from playwright.sync_api import sync_playwright
 
+from tests.browser import past_world
 from tests.browser.live_world import USERS, World
 from tests.browser.page_reader import choose, drawn, pass_ticks
 from tests.browser.page_server import ARGUMENTS, ROOT, Server, browser_path
@@ -34,6 +36,7 @@ def main() -> None:
     """Write the files."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         socket = Path(folder) / "socket"
+        past_world.write(Path(folder) / "history", int(time.time()), past_world.WEEK)
         world = World(socket, age=_HISTORY, more=())
         server = Server(socket, Path(folder), start=("-c", _START))
         browser = playwright.chromium.launch(executable_path=browser_path(), args=[*ARGUMENTS])
@@ -46,6 +49,7 @@ def main() -> None:
                 page.goto(server.entrance)
                 choose(page, "backup")
                 page.mouse.move(0, 0)
+                page.get_by_role("slider").wait_for()
                 pass_ticks(page)
                 assert drawn(page) > 0
                 charts = page.get_by_role("img").all()

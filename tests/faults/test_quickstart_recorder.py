@@ -1,4 +1,4 @@
-"""quickstart's recorder: who it is, when it is replaced, and which process is never signalled."""
+"""quickstart's recorder and server: who they are, when replaced, and what is left alone."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ source {packaging}/install.sh
 source {packaging}/recorder.sh
 PUBLISHER_USER=pbmon STATE_DIR={place}/state PREFIX={place}/prefix
 HISTORY=$STATE_DIR/history RECORDER_LOG=$STATE_DIR/record.log
+SERVER_DIR={place}/run SERVER_LOG=$STATE_DIR/history.log
 START_SECONDS=$((30 * PATIENCE)) STOP_SECONDS=$((30 * PATIENCE))
 running_daemon() {{ echo {daemon}; }}
 {command}
@@ -46,6 +47,16 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 os.pwrite(lock, b"%d\\n200\\n" % os.getpid(), 0)
 print("held", flush=True)
 time.sleep(1000)
+"""
+_LISTEN = """
+import os, socket, sys
+sock = socket.socket(socket.AF_UNIX)
+sock.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o666)
+sock.listen()
+print("held", flush=True)
+while True:
+    sock.accept()[0].close()
 """
 
 
@@ -105,6 +116,15 @@ def recorder(place: Path, daemon: int) -> Iterator[int]:
     quickstart(place, daemon, "stop_recorder")
 
 
+@pytest.fixture
+def server(place: Path, daemon: int, recorder: int) -> Iterator[int]:
+    """A server that quickstart has started beside its recorder."""
+    said = quickstart(place, daemon, "start_server")
+    assert "every user can ask for the past of their own processes" in said
+    yield int(quickstart(place, daemon, "running_server"))
+    quickstart(place, daemon, "stop_server")
+
+
 def wait_until_ended(pid: int) -> None:
     """It has let the lock go before it is gone, and who takes its status in is not our affair."""
     deadline = time.monotonic() + patient(20.0)
@@ -114,16 +134,20 @@ def wait_until_ended(pid: int) -> None:
         time.sleep(0.05)
 
 
-def test_it_is_the_publishers_user_with_no_right_at_all(place: Path, recorder: int) -> None:
+@pytest.mark.parametrize("service", ["recorder", "server"])
+def test_they_are_the_publishers_user_with_no_right_at_all(
+    place: Path, server: int, recorder: int, service: str
+) -> None:
+    pid = server if service == "server" else recorder
     status = dict(
-        line.split(":\t", 1) for line in Path(f"/proc/{recorder}/status").read_text().splitlines()
+        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )
     user = pwd.getpwnam(PUBLISHER)
     assert status["Uid"].split() == [str(user.pw_uid)] * 4
     assert status["Gid"].split() == [str(user.pw_gid)] * 4
     assert (status["Groups"].strip(), status["NoNewPrivs"]) == ("", "1")
     assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
-    assert Path(f"/proc/{recorder}/cwd").readlink() == Path("/")
+    assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
     assert {path.owner() for path in (place / "state/history").iterdir()} == {PUBLISHER}
     assert (place / "state").owner() == "root"
 
@@ -135,6 +159,38 @@ def test_a_second_start_changes_nothing_and_a_stop_ends_it(
     assert f"stopped the recorder (pid {recorder})" in quickstart(place, daemon, "stop_recorder")
     wait_until_ended(recorder)
     assert quickstart(place, daemon, "stop_recorder") == ""
+
+
+def test_of_the_server_too(place: Path, daemon: int, server: int) -> None:
+    assert f"already running (pid {server})" in quickstart(place, daemon, "start_server")
+    (place / "prefix/bin").unlink()
+    (place / "prefix/bin").symlink_to("v2/bin")
+    said = quickstart(place, daemon, "start_server")
+    assert f"stopped the server (pid {server})" in said
+    wait_until_ended(server)
+    now = quickstart(place, daemon, 'version_run_by "$(running_server)"')
+    assert now == "v2\n"
+    assert "stopped the server" in quickstart(place, daemon, "stop_server")
+    assert quickstart(place, daemon, "stop_server") == ""
+    assert not (place / "run/history.sock").exists()
+
+
+def test_without_a_recorder_there_is_no_server(place: Path, daemon: int) -> None:
+    assert quickstart(place, daemon, "start_server") == ""
+    assert not (place / "run").exists()
+
+
+def test_a_process_of_another_user_that_listens_in_its_place_is_left_alone(
+    place: Path, daemon: int
+) -> None:
+    (place / "run").mkdir()
+    sock = place / "run/history.sock"
+    with process(sys.executable, "-c", _LISTEN, str(sock)) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        said = quickstart(place, daemon, "stop_server")
+        assert f"process {holder.pid} serves {place}/run and is not pbmon's: it is left" in said
+        assert holder.poll() is None
 
 
 def test_another_version_replaces_it(place: Path, daemon: int, recorder: int) -> None:

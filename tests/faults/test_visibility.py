@@ -8,152 +8,37 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from pbmond.patience import patient
-from pbmond.selftest.private_daemon import Daemon
-
-_USER = 65534
-_SECRET_BYTES = 64 << 20
-_LIMIT_S = patient(60.0)
-_CLIENT = Path(sys.executable).with_name("pbmon-client")
-
-Process = subprocess.Popen[str]
-
-#: What makes a process of user 65534 from its first byte on.
-_AS_USER: dict[str, Any] = {"user": _USER, "group": _USER, "extra_groups": []}
-
-_TOOLS = """
-import ctypes, os, sys, threading, time
-libc = ctypes.CDLL(None, use_errno=True)
-secret, ordinary = os.environ["SECRET"], os.environ["ORDINARY"]  # anybody may read arguments
-user, tools = int(os.environ["UID_TO_BE"]), os.environ["TOOLS"]
-def read(path):
-    fd = os.open(path, os.O_RDONLY)
-    while os.read(fd, 1 << 20):
-        pass
-    os.close(fd)
-def dumpable(value):
-    assert libc.prctl(4, value, 0, 0, 0) == 0
-def become(real, effective, saved):
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(real, effective, saved)
-def work():
-    print(os.getpid(), flush=True)
-    while True:
-        read(ordinary)
-        time.sleep(0.02)
-"""
-
-#: Never the viewer's, though it may be dumped.
-_HIDDEN = {
-    "the effective uid alone": "read(secret); become(0, user, 0); dumpable(1); work()",
-    "all but the saved uid": "read(secret); become(user, user, 0); dumpable(1); work()",
-    "all but the real uid": "read(secret); become(0, user, user); dumpable(1); work()",
-    "a drop, which makes it undumpable": "read(secret); become(user, user, user); work()",
-    "one thread's drop": """
-def root():
-    while True:
-        read(secret)
-        time.sleep(0.02)
-read(secret)
-threading.Thread(target=root, daemon=True).start()
-os.setgroups([])
-os.setresgid(user, user, user)
-assert libc.syscall(117, user, user, user) == 0  # setresuid of this thread only
-dumpable(1)
-work()
-""",
-}
-
-#: The viewer's from some moment on, and shown from then on.
-_SHOWN = {
-    "a drop of what then lets itself be dumped": """
-read(secret); become(user, user, user); dumpable(1); work()
-""",
-    "exec after a drop": """
-read(secret); become(user, user, user)
-code = open(tools).read() + "work()"
-os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", code])
-""",
-    "a drop and a user namespace, whose owner only /proc tells": """
-read(secret); become(user, user, user); dumpable(1)
-assert libc.unshare(0x10000000) == 0  # CLONE_NEWUSER
-dumpable(1); work()
-""",
-    "a drop of a forked child": """
-read(secret)
-if os.fork():
-    time.sleep(1000)
-read(secret); become(user, user, user); dumpable(1); work()
-""",
-}
-
-
-@dataclass(frozen=True)
-class World:
-    """A daemon, and a directory with a secret, an ordinary file, and a set-uid reader."""
-
-    daemon: Daemon
-    top: Path
-
-    @property
-    def secret(self) -> Path:
-        return self.top / "secret"
-
-    @property
-    def ordinary(self) -> Path:
-        return self.top / "ordinary"
+from visibility_stage import (
+    AS_USER,
+    CLIENT,
+    HIDDEN,
+    LIMIT_S,
+    SECRET_BYTES,
+    SHOWN,
+    USER,
+    Process,
+    World,
+    attack,
+    new_world,
+    pid_of,
+    rows_of,
+    running,
+)
 
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    # pytest's own directories are closed to other users.
-    with tempfile.TemporaryDirectory() as name:
-        top = Path(name)
-        top.chmod(0o755)
-        run = top / "run"
-        run.mkdir()
-        for path, size in ((top / "secret", _SECRET_BYTES), (top / "ordinary", 1000)):
-            path.touch()
-            os.truncate(path, size)
-        (top / "secret").chmod(0o600)
-        (top / "tools.py").write_text(_TOOLS)
-        shutil.copy(shutil.which("dd") or "/bin/dd", top / "reader")
-        (top / "reader").chmod(0o4755)
-        with Daemon(run) as daemon:
-            yield World(daemon, top)
-
-
-def attack(world: World, code: str, **more: Any) -> AbstractContextManager[Process]:
-    paths = {"SECRET": world.secret, "ORDINARY": world.ordinary, "TOOLS": world.top / "tools.py"}
-    environment = {name: str(path) for name, path in paths.items()}
-    words = [sys.executable, "-I", "-S", "-c", _TOOLS + code]
-    return running(words, env=environment | {"UID_TO_BE": str(_USER)}, **more)
-
-
-@contextmanager
-def running(words: list[str], **more: Any) -> Iterator[Process]:
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, text=True, start_new_session=True, **more
-    ) as process:
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+    with new_world() as made:
+        yield made
 
 
 class Viewer:
@@ -174,7 +59,7 @@ class Viewer:
         return self.snapshots[-1]
 
     def follow_until(self, done: Any) -> dict[str, Any]:
-        deadline = time.monotonic() + _LIMIT_S
+        deadline = time.monotonic() + LIMIT_S
         while not done(snapshot := self.follow()):
             assert time.monotonic() < deadline
         return snapshot
@@ -183,30 +68,25 @@ class Viewer:
         """No path, no byte and no rate of what was read before shows in any snapshot."""
         assert not [line for line in self.lines if str(secret) in line]
         for each in self.snapshots:
-            assert each["totals"]["file_read_bytes"] < _SECRET_BYTES
-            assert all(row["file_read_bytes"] < _SECRET_BYTES for row in each["processes"])
-            assert all(row["file_read_bytes"] < _SECRET_BYTES for row in each["retired"])
-            assert (each["totals"]["file_read_bytes_per_s"] or 0) < _SECRET_BYTES
+            assert each["totals"]["file_read_bytes"] < SECRET_BYTES
+            assert all(row["file_read_bytes"] < SECRET_BYTES for row in each["processes"])
+            assert all(row["file_read_bytes"] < SECRET_BYTES for row in each["retired"])
+            assert (each["totals"]["file_read_bytes_per_s"] or 0) < SECRET_BYTES
 
 
 @contextmanager
 def watching(world: World) -> Iterator[Viewer]:
     words = [
-        str(_CLIENT),
+        str(CLIENT),
         "--ndjson",
         "--flows",
         "--socket",
         f"{world.daemon.directory}/pbmond.sock",
     ]
-    with running(words, cwd="/", **_AS_USER) as process:
+    with running(words, cwd="/", **AS_USER) as process:
         viewer = Viewer(process)
         viewer.follow()
         yield viewer
-
-
-def rows_of(snapshot: dict[str, Any], pid: int) -> list[dict[str, Any]]:
-    tables = ("processes", "connections", "files")
-    return [row for table in tables for row in snapshot[table] if row["pid"] == pid]
 
 
 def root_reads(world: World, pid: int) -> dict[str, int]:
@@ -220,12 +100,7 @@ def root_reads(world: World, pid: int) -> dict[str, int]:
     }
 
 
-def pid_of(process: Process) -> int:
-    assert process.stdout is not None
-    return int(process.stdout.readline())
-
-
-@pytest.mark.parametrize("code", _HIDDEN.values(), ids=list(_HIDDEN))
+@pytest.mark.parametrize("code", HIDDEN.values(), ids=list(HIDDEN))
 def test_a_process_that_is_not_the_viewers_alone_shows_nowhere(world: World, code: str) -> None:
     with watching(world) as viewer, attack(world, code) as process:
         pid = pid_of(process)
@@ -234,11 +109,11 @@ def test_a_process_that_is_not_the_viewers_alone_shows_nowhere(world: World, cod
         assert not [row for each in viewer.snapshots for row in rows_of(each, pid)]
         viewer.assert_nothing_of(world.secret)
         reads = root_reads(world, pid)
-        assert reads[str(world.secret)] >= _SECRET_BYTES
+        assert reads[str(world.secret)] >= SECRET_BYTES
         assert reads[str(world.ordinary)] > 0
 
 
-@pytest.mark.parametrize("code", _SHOWN.values(), ids=list(_SHOWN))
+@pytest.mark.parametrize("code", SHOWN.values(), ids=list(SHOWN))
 def test_a_process_that_becomes_the_viewers_shows_what_it_does_then(
     world: World, code: str
 ) -> None:
@@ -254,7 +129,7 @@ def test_a_process_that_becomes_the_viewers_shows_what_it_does_then(
         for _ in range(5):
             viewer.follow()
         viewer.assert_nothing_of(world.secret)
-        assert root_reads(world, pid)[str(world.secret)] >= _SECRET_BYTES
+        assert root_reads(world, pid)[str(world.secret)] >= SECRET_BYTES
 
 
 _HIDES = "read(ordinary); time.sleep(5); dumpable(0); read(tools); work()"
@@ -266,7 +141,7 @@ os.execv(reader, ["reader", f"if={secret}", "of=/dev/null", "bs=1M"])
 
 
 def test_what_makes_itself_undumpable_shows_no_more(world: World) -> None:
-    with watching(world) as viewer, attack(world, _HIDES, **_AS_USER) as process:
+    with watching(world) as viewer, attack(world, _HIDES, **AS_USER) as process:
         pid = pid_of(process)
         viewer.follow_until(lambda each: bool(rows_of(each, pid)))
         last = viewer.follow_until(lambda each: not rows_of(each, pid))
@@ -279,13 +154,13 @@ def test_what_makes_itself_undumpable_shows_no_more(world: World) -> None:
 def test_a_set_uid_program_that_the_viewer_executes_is_not_theirs(world: World) -> None:
     if os.statvfs(world.top).f_flag & os.ST_NOSUID:
         pytest.skip("the temporary directory ignores set-uid programs")
-    with watching(world) as viewer, attack(world, _EXECUTES, **_AS_USER) as process:
+    with watching(world) as viewer, attack(world, _EXECUTES, **AS_USER) as process:
         pid = pid_of(process)
-        assert process.wait(_LIMIT_S) == 0
+        assert process.wait(LIMIT_S) == 0
         reads = root_reads(world, pid)
         for _ in range(10):
             viewer.follow()
-        assert reads[str(world.secret)] == _SECRET_BYTES
+        assert reads[str(world.secret)] == SECRET_BYTES
         assert not rows_of(viewer.snapshots[-1], pid)
         viewer.assert_nothing_of(world.secret)
 
@@ -313,8 +188,8 @@ def test_a_hard_link_in_a_folder_of_roots_stays_unknown_when_the_users_own_is_go
     (public / "mine").write_bytes(bytes(1000))
     (private / "backup").hardlink_to(public / "mine")
     for path in (public, public / "mine"):
-        os.chown(path, _USER, _USER)
-    with watching(world) as viewer, attack(world, _UNLINKS, **_AS_USER) as process:
+        os.chown(path, USER, USER)
+    with watching(world) as viewer, attack(world, _UNLINKS, **AS_USER) as process:
         pid = pid_of(process)
         viewer.follow_until(lambda each: str(public / "mine") in paths_of(each, pid))
         viewer.follow_until(lambda _: not (public / "mine").exists())
@@ -341,7 +216,7 @@ for n in range(600):
 def test_every_byte_of_a_users_own_short_lived_processes_shows(world: World) -> None:
     """600 runs of cat, 200 a second, each reads 1,000 bytes."""
     words = [sys.executable, "-I", "-S", "-c", _SPAWN, str(world.ordinary)]
-    subprocess.run(words, check=True, **_AS_USER)
+    subprocess.run(words, check=True, **AS_USER)
 
     def cats(snapshot: dict[str, Any]) -> int:
         names = {row["pid"] for row in snapshot["processes"] if row["name"] == "cat"}

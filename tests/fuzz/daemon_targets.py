@@ -56,7 +56,9 @@ def event_seeds() -> Iterator[bytes]:
 
 
 def check_netlink(data: bytes) -> None:
-    """A dump is refused by ValueError, or gives addresses of sixteen bytes."""
+    """A dump is refused by ValueError, or gives addresses of sixteen bytes, or names."""
+    with suppress(ValueError):
+        assert not any(b"\0" in name for name in rtnetlink.parse_names(data))
     with suppress(ValueError):
         for interface, address in rtnetlink.parse_addresses(data):
             assert 0 <= interface < 1 << 32

@@ -68,6 +68,9 @@ def test_what_is_installed_counts_is_upgraded_removed_and_purged(
     assert installed_version(root, "pbmond") == "0.0.9"
     for unit in ("pbmond", "pbmon-record", "pbmon-history"):
         assert (root.place / WANTS / f"{unit}.service").is_symlink()
+    assert (root.place / "usr/lib/systemd/system/pbmond.socket").exists()
+    # The service wants it; nobody else does.
+    assert not list((root.place / "etc/systemd/system").rglob("pbmond.socket"))
     assert "nologin" in root.run("getent", "passwd", "pbmon")
     assert (root.place / "run/pbmon").is_dir()
 

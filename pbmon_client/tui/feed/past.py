@@ -259,7 +259,7 @@ def _shown(
         message = _interval(source, kept, at, past)
     begin, end = _bounds(message)
     width = end - begin
-    around = [gap for gap in kept.gaps if gap[0] <= begin and end <= gap[1]]
+    around = [gap for gap in kept.gaps if gap[0] <= begin and end <= gap[1] and not message.epoch]
     if around and past.until is None:
         begin, end = around[0]
     snapshot = model.snapshot_of(message, selection, os.geteuid(), source.scope, user_name)

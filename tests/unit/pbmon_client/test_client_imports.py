@@ -41,6 +41,10 @@ def test_starting_loads_nothing_that_only_an_option_needs() -> None:
     assert not heavy & modules
 
 
+def test_a_web_server_that_nobody_asks_about_the_past_loads_no_numpy() -> None:
+    assert "numpy" not in loaded(PACKAGE, "import pbmon_client.web.serve")
+
+
 def test_a_filter_loads_its_parser() -> None:
     assert "lark" in loaded(
         PACKAGE, "from pbmon_client import options\noptions.parse(['--filter','pid=1'])"

@@ -37,7 +37,7 @@ WRONG_HISTORIES: list[Any] = [{"else": []}, [], None]
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("interval_ns", each) for each in (-1, 2**64 - 1, 366 * 86_400 * 10**9, 1.5, True)),
+        *(("interval_ns", each) for each in (-1, 2**64 - 1, 36_600 * 86_400 * 10**9, 1.5, True)),
         *((name, each) for name in ("time_ns", "now_ns") for each in (-1, 2**63, None)),
         *(("seq", each) for each in (-1, 0.0)),
         *(("epoch", each) for each in ("x" * 256, "two\nlines", "\x1b[2J", "é", b"x")),
@@ -86,7 +86,7 @@ def test_a_rate_that_is_not_known_passes_with_either_sign(pattern: bytes) -> Non
 
 def test_the_largest_values_that_can_be_pass() -> None:
     changed = body(
-        seq=2**64 - 1, time_ns=2**63 - 1, now_ns=2**63 - 1, interval_ns=366 * 86_400 * 10**9 - 1
+        seq=2**64 - 1, time_ns=2**63 - 1, now_ns=2**63 - 1, interval_ns=36_600 * 86_400 * 10**9 - 1
     )
     every_output.show(hostile.frame_of(changed))
 

@@ -189,6 +189,23 @@ def test_a_replay_is_a_recording_that_the_demo_plays(run: Run, tmp_path: Path) -
     assert len(shown.processes) > 0
 
 
+def test_a_range_of_years_is_answered_and_played(run: Run, tmp_path: Path) -> None:
+    rows = [make.process(1)]
+    deltas = np.full((1, len(TOTALS)), 7)
+    years = [make.tick((END - days * 86_400) * make.SECOND, {PROCESSES: rows}, {PROCESSES: deltas},
+                       now_ns=10**15) for days in (1000, 700, 30)]  # fmt: skip
+    write(tmp_path / "history", years)
+    since, path = f"@{END - 1001 * 86_400}", tmp_path / "replay.ndjson"
+    shown = json.loads(run("--json", "--since", since, history=tmp_path / "history"))
+    assert shown["totals"]["net_rx_bytes"] == 21
+    path.write_text(run("--ndjson", "--since", since, history=tmp_path / "history"))
+    assert sum(each.message.totals["net_rx_bytes"] for each in recording.read(path)) == 21
+    path.write_text(
+        run("--ndjson", "--since", "@0", "--step", "800d", history=tmp_path / "history")
+    )
+    assert sum(each.message.totals["net_rx_bytes"] for each in recording.read(path)) == 21
+
+
 def test_a_replay_in_steps_has_every_step(run: Run, ticks: list[Tick]) -> None:
     times = ("--since", f"@{TWO}", "--until", f"@{END}")
     shown = [json.loads(line) for line in run("--ndjson", *times, "--step", "5m").splitlines()]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from pbmond.moved_wire import ROW_COUNTERS, decode_moved, decode_tick, encode_mo
 from pbmond.publish import moved_log
 from pbmond.publish.moved_log import MovedLog
 from pbmond.publish.topic_messages import Messages
+from pbmond.store.processes import EXCLUDED
 from pbmond.store.store import Store, StoreOptions
 from tests import factories as make
 
@@ -203,6 +205,37 @@ def test_fewer_missed_messages_than_a_message_has_ticks_lose_nothing(
         if number % (stride + 1) == 0:
             seqs += [each.position.seq for each in take(reader, frame)]
     assert seqs == list(range(1, seqs[-1] + 1))
+
+
+@settings(max_examples=60)
+@given(TICKS)
+def test_what_each_user_may_see_of_the_ticks_is_what_they_saw(ticks: list[Tick]) -> None:
+    daemon, reader = Daemon("epoch"), MovedReader(COLUMNS)
+    viewer_of = {name: COLUMNS[name].index("viewer") for name in TABLES}
+    process_of = {
+        name: [COLUMNS[name].index(each) for each in ("pid", "start_ns")] for name in TABLES
+    }
+    sums = {uid: np.zeros(len(COUNTERS), np.int64) for uid in (1000, 1001)}
+    for tick in ticks:
+        messages = daemon.tick(tick)
+        (happened,) = take(reader, daemon.log.frame(messages))
+        viewers = {}
+        for row, increases in zip(
+            happened.tables["processes"].rows, happened.tables["processes"].counters, strict=True
+        ):
+            viewer = row[viewer_of["processes"]]
+            viewers[tuple(row[each] for each in process_of["processes"])] = viewer
+            if viewer != NO_UID:
+                sums[viewer] += increases
+        for name in ("connections", "files"):
+            for row in happened.tables[name].rows:
+                process = tuple(row[each] for each in process_of[name])
+                assert row[viewer_of[name]] == viewers[process]
+        for uid, seen in sums.items():
+            live = messages.of(wire.Topic(uid, "flows"))
+            hidden = [each for each in live.retired.rows() if each["unit"] == EXCLUDED]
+            shown = [live.totals[name] - sum(each[name] for each in hidden) for name in COUNTERS]
+            assert seen.tolist() == shown
 
 
 def moving(daemon: Daemon, *, cmdline: bytes = b"curl\0x") -> Messages:

@@ -25,7 +25,7 @@ from pbmon_client.history.spans import TimeSpan
 from pbmon_client.history.tiers import TIERS
 from pbmon_client.history.writer import HistoryWriter
 from pbmond import wire
-from pbmond.fields import RATES
+from pbmond.fields import NO_UID, RATES
 from tests import past_host as make
 
 SECOND = make.SECOND
@@ -115,7 +115,9 @@ def test_a_user_sees_rows_and_totals_of_their_own(tmp_path: Path) -> None:
     series = Past(tmp_path, uid=1001).series(START, START + 1, 1)
     assert series.sums.tolist() == [sums]
     others = Past(tmp_path, uid=1001).series(START, START + 1, 1, {"uid": 1002})
-    assert others.sums.tolist() == [sums]  # the same: a user cannot ask for another
+    assert others.sums.tolist() == [[0] * len(sums)]
+    as_another = Past(tmp_path, uid=1001).series(START, START + 1, 1, {"viewer": 1002})
+    assert as_another.sums.tolist() == [sums]  # a user cannot ask as another
 
 
 def test_bytes_of_a_process_that_changes_its_user_stay_with_the_old_one(tmp_path: Path) -> None:
@@ -123,6 +125,63 @@ def test_bytes_of_a_process_that_changes_its_user_stay_with_the_old_one(tmp_path
     record(tmp_path, [simple(START, [before], 500), simple(START + 1, [after], 3)])
     assert Past(tmp_path, uid=1000).message(START, START + 2).totals["net_rx_bytes"] == 3
     assert Past(tmp_path, uid=0).message(START, START + 2).totals["net_rx_bytes"] == 500
+
+
+def test_what_moved_while_a_user_might_not_see_it_is_not_theirs_though_the_uid_is(
+    tmp_path: Path,
+) -> None:
+    """Of one process in one bucket, and of its files; names are those of the time in between."""
+    secret, mine = make.file(7, 1, uid=1000, viewer=NO_UID), make.file(7, 2, uid=1000)
+    hidden = make.process(7, uid=1000, viewer=NO_UID, cmdline=b"sudo\0secret")
+    shown = make.process(7, uid=1000, cmdline=b"curl")
+    ticks = []
+    for second, (process, file) in enumerate([(hidden, secret), (shown, mine), (hidden, secret)]):
+        rows = {PROCESSES: [process], "files": [file]}
+        sizes = {"file_read_bytes": 10**second}
+        deltas = {
+            PROCESSES: moved([process], **sizes),
+            "files": moved([file], "files", read_bytes=10**second),
+        }
+        ticks.append(make.tick((START + second) * SECOND, rows, deltas))
+    record(tmp_path, ticks)
+    own = Past(tmp_path, uid=1000)
+    message = own.message(START, START + 3)
+    assert message.files is not None
+    assert message.files.columns["path"] == [b"/var/lib/data/2"]
+    assert (message.processes.columns["cmdline"], message.totals["file_read_bytes"]) == (
+        [b"curl"],
+        10,
+    )
+    everything = Past(tmp_path).message(START, START + 3)
+    assert [*everything.processes.columns["file_read_bytes"]] == [111]
+
+
+@pytest.mark.parametrize("count", [3, 900])
+def test_folding_mixes_nothing_of_different_viewers(tmp_path: Path, count: int) -> None:
+    """Of two ticks, a user may see the first only; in the coarser tiers that folds to few rows."""
+    layout, viewers = LAYOUTS[PROCESSES], (1000, NO_UID)
+    ticks = []
+    for second, viewer in enumerate(viewers):
+        rows = {
+            PROCESSES: [make.process(pid, uid=1000, viewer=viewer) for pid in range(1, count)],
+            "files": [make.file(pid, pid, uid=1000, viewer=viewer) for pid in range(1, count)],
+        }
+        deltas = {
+            table: np.full((len(rows[table]), len(LAYOUTS[table].counters)), 1 + 99 * second)
+            for table in rows
+        }
+        ticks.append(make.tick((START + second) * SECOND, rows, deltas))
+    ticks.append(simple(START + 7200, [make.process(1)], 0))  # ends the hour
+    record(tmp_path, ticks)
+    for path in tmp_path.glob("0-*.pbh"):
+        path.unlink()
+    own = Past(tmp_path, uid=1000).message(START, START + 3600)
+    assert {own.totals[name] for name in layout.counters} == {count - 1}
+    assert own.files is not None
+    assert sum(own.files.columns["read_bytes"]) == count - 1
+    assert sum(Past(tmp_path).message(START, START + 3600).processes.columns["net_rx_bytes"]) == (
+        101 * (count - 1)
+    )
 
 
 def test_a_process_that_runs_another_program_stays_one_row_with_its_newest_name(
@@ -189,6 +248,25 @@ def test_time_without_the_daemon_is_a_gap_and_said(tmp_path: Path) -> None:
     assert past.message(START, START + 500).epoch == "second"
     assert past.message(START, START + 90).health["reasons"] == []
     assert past.message(START, START + 90).epoch == "first"
+
+
+@pytest.mark.parametrize("late_ns", [-1, 0, 1, 300_000_000])
+def test_the_second_in_which_a_gap_begins_has_the_tick_that_ends_then(
+    tmp_path: Path, late_ns: int
+) -> None:
+    rows = [make.process(1)]
+    times = [(START + second) * SECOND + late_ns for second in (*range(10), *range(60, 70))]
+    deltas = {PROCESSES: moved(rows, net_rx_bytes=1)}
+    past = record(tmp_path, [make.tick(each, {PROCESSES: rows}, deltas) for each in times])
+    (gap,) = past.kept().gaps
+    silent = [at for at in range(80) if gap.is_silent(START + at, START + at + 1)]
+    ended = {each // SECOND - START for each in times}
+    # The second before the last one is that of the interval that ends next.
+    until = (times[10] - SECOND) // SECOND - START
+    assert silent == [at for at in range(until) if at > times[9] // SECOND - START]
+    assert not {*silent} & ended
+    assert past.frame(START + silent[0]).totals["net_rx_bytes"] == 0
+    assert past.frame(START + silent[0] - 1).totals["net_rx_bytes"] == 1
 
 
 def counting(second: int, epoch: str, running: int) -> Tick:
@@ -381,5 +459,11 @@ def test_a_store_of_the_first_version_is_read(tmp_path: Path) -> None:
         assert [*map(bytes.decode, message.processes.columns["name"])] == each["names"]
         assert sum(message.connections.columns["rx_bytes"]) == each["rx_bytes"]
         assert sum(message.files.columns["read_bytes"]) == each["read_bytes"]
+        # It does not say who might see what: nobody but root and the access group.
+        users = {*message.processes.columns["uid"]} - {0, NO_UID}
+        assert users
+        for uid in (*users, 0):
+            own = Past(tmp_path / "store", uid).message(each["since"], each["until"])
+            assert (own.processes.length, own.totals["net_rx_bytes"]) == (0, 0)
     with HistoryWriter(tmp_path / "store", sync=False) as writer:
         assert writer.next_tick == 10

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from pbmon_client.web.desk import BusyError, Desk
+from pbmon_client.web.desk import BusyError, Desk, WithdrawnError
 
 
 def test_what_somebody_waits_for_is_done_before_what_waited_longer() -> None:
@@ -28,6 +28,36 @@ def test_what_somebody_waits_for_is_done_before_what_waited_longer() -> None:
 
     asyncio.run(run())
     assert done == ["wish", "tick", "tick", "tick"]
+
+
+def test_what_its_owner_withdraws_is_not_done_and_holds_up_nobody() -> None:
+    done: list[str] = []
+    gate, began = threading.Event(), threading.Event()
+    one, other = object(), object()
+
+    def hold() -> None:
+        began.set()
+        gate.wait()
+        done.append("held")
+
+    async def run() -> None:
+        desk = Desk()
+        held = asyncio.create_task(desk.do(hold, owner=one))
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        mine = asyncio.create_task(desk.do(lambda: done.append("mine"), owner=one))
+        theirs = asyncio.create_task(desk.do(lambda: done.append("theirs"), owner=other))
+        await asyncio.sleep(0)
+        desk.withdraw(one)
+        with pytest.raises(WithdrawnError):  # although the thread is busy
+            await mine
+        gate.set()
+        await asyncio.gather(held, theirs)  # what had begun is done
+        assert await desk.do(lambda: 7) == 7
+        desk.close()
+
+    asyncio.run(run())
+    assert done == ["held", "theirs"]
 
 
 def test_work_that_fails_or_is_given_up_leaves_the_desk_free() -> None:

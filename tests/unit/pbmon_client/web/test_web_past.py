@@ -110,6 +110,15 @@ def test_a_series_sums_to_the_range_and_has_gaps(
             assert value == total(recorded, 10 * at, 10 * at + 10)["net_rx_bytes"]
 
 
+def test_the_tick_at_whose_end_a_gap_begins_is_known_though_it_moved_nothing(
+    client: TestClient, recorded: Sequence[Tick]
+) -> None:
+    given = client.get(f"/api/v1/history/series?{span(118, 184)}&step=1s&user=4321").json()
+    sums = given["sums"]["net_rx_bytes"]
+    assert [value is None for value in sums] == [121 <= at < 180 for at in range(118, 184)]
+    assert {*sums} == {0, None}
+
+
 def test_a_series_is_of_whom_it_is_asked(client: TestClient, recorded: Sequence[Tick]) -> None:
     asked = f"/api/v1/history/series?{span(0, 301)}&step=1m&fields=net_rx_bytes,net_tx_bytes"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmond.host.rtnetlink import parse_addresses
+from pbmond.host.rtnetlink import parse_addresses, parse_names
 from tests import factories as make
 
 
@@ -24,6 +24,10 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 def new_address(family: int, interface: int, *attributes: bytes) -> bytes:
     return netlink(20, struct.pack("=BBBBI", family, 24, 0, 0, interface) + b"".join(attributes))
+
+
+def new_link(interface: int, *attributes: bytes, flags: int = 2) -> bytes:
+    return netlink(16, struct.pack("=BxHiII", 0, 1, interface, 0, 0) + b"".join(attributes), flags)
 
 
 DONE = netlink(3, bytes(4))
@@ -61,6 +65,28 @@ def test_messages_and_addresses_of_other_kinds_are_skipped() -> None:
 def test_an_incomplete_list_is_an_error(dump: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_addresses(dump)
+
+
+def test_names_are_whatever_bytes_the_kernel_has() -> None:
+    odd = attribute(3, b"br-\xff\x1b[m\0")
+    links = new_link(1, attribute(3, b"lo\0"), attribute(13, bytes(4))) + new_link(7, odd)
+    nameless = new_link(8) + netlink(16, b"short") + V4
+    assert parse_names(links + nameless + DONE) == {b"lo": 1, b"br-\xff\x1b[m": 7}
+
+
+@pytest.mark.parametrize(
+    "dump",
+    [
+        new_link(1, attribute(3, b"lo\0"))[:-4],
+        new_link(1, struct.pack("=HH", 40, 3)),
+        netlink(2, bytes(20)),
+        new_link(1, attribute(3, b"lo\0"), flags=0x12),
+    ],
+    ids=["cut", "too long", "an error", "interrupted"],
+)
+def test_half_a_list_of_names_is_an_error(dump: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_names(dump)
 
 
 @given(st.integers(0, len(V4 + V6) - 1), st.binary(min_size=1, max_size=4))

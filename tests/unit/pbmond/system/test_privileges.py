@@ -56,21 +56,23 @@ def test_what_is_confined_still_has_threads_files_and_its_sockets() -> None:
         "import socket, threading\n"
         "from pbmond.system.privileges import confine_collector, confine_daemon\n"
         "confine_daemon()\n"
+        "kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\n"
         "confine_collector()\n"
         "thread = threading.Thread(target=lambda: print('thread'))\n"
         "thread.start()\n"
         "thread.join()\n"
-        "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0).bind((0, 0))\n"
+        "kernel.bind((0, 0))\n"
         "ours, theirs = socket.socketpair()\n"
         "ours.settimeout(1)\n"
         "ours.send(b'x')\n"
-        "for family in (socket.AF_INET, socket.AF_INET6, socket.AF_PACKET):\n"
+        "families = socket.AF_INET, socket.AF_INET6, socket.AF_PACKET, socket.AF_NETLINK\n"
+        "for family in families:\n"
         "    try:\n"
         "        socket.socket(family, socket.SOCK_DGRAM)\n"
         "    except PermissionError:\n"
         "        print('refused')\n"
     )
-    assert out.split() == ["thread", *["refused"] * 3]
+    assert out.split() == ["thread", *["refused"] * 4]
 
 
 def test_written_memory_never_becomes_code() -> None:
