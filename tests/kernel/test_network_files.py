@@ -14,7 +14,7 @@ from pbmond.loader.btf import MODULES
 from pbmond.selftest.private_daemon import Daemon
 
 _BTF = Path("/sys/kernel/btf")
-_NEEDED = {"loop", "nfs", "nfsd"}
+_NEEDED = {"nfs", "nfsd"}
 
 
 def load(name: str) -> bool:
@@ -30,7 +30,7 @@ def daemon(
 ) -> Iterator[Daemon]:
     # It knows the types of modules that are loaded when it starts. All of them make its programs
     # as long as they get.
-    found = {name for name in {*MODULES, *_NEEDED} if load(name)}
+    found = {name for name in {*MODULES, *_NEEDED, "loop"} if load(name)}
     if not found >= _NEEDED:
         pytest.skip(f"this kernel has none, or no types, of {', '.join(_NEEDED - found)}")
     with Daemon(tmp_path_factory.mktemp("run"), capacity=1 << 19, reads=request.param) as running:
