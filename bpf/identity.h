@@ -11,6 +11,15 @@
  *   lower inode stays. So the identity of that inode counts, too.
  * - FUSE: the numbers are what the server says. The kernel goes by node ids (fuse_inode_eq in
  *   fs/fuse/inode.c). NTFS and others on a disk of their own (fuseblk) number their files themselves.
+ * - NFS and SMB: the numbers are the server's, and no generation comes with them. The kernel goes by the
+ *   file handle (nfs_find_actor in fs/nfs/inode.c), and by the time of creation (cifs_find_inode in
+ *   fs/smb/client/inode.c).
+ * - Ceph never uses a number again, but a file and those in snapshots share one (ceph_ino_compare in
+ *   fs/ceph/super.h).
+ *
+ * AFS and 9P2000.L do have generations: i_generation is what the server says (afs_iget5_set in
+ * fs/afs/inode.c, v9fs_set_inode_dotl in fs/9p/vfs_inode_dotl.c). Older 9P has only a version that each
+ * write changes.
  *
  * And a device is soon that of another file system: of the next image in a loop device, or of whatever is
  * mounted next without a disk. Where generations do not tell those apart, something else does:
@@ -32,8 +41,10 @@
 #define CEPH_MAGIC 0x00c36400
 #define AFS_MAGIC 0x5346414f
 #define VBOXSF_MAGIC 0x786f4256
-#define STACK_MAX 2   /* include/linux/fs.h: FILESYSTEM_MAX_STACK_DEPTH */
-#define LAYERS_MAX 16 /* file systems below one overlayfs, as far as their devices are looked for */
+#define NFS_HANDLE_MAX 128  /* include/linux/nfs.h: NFS_MAXFHSIZE */
+#define CEPH_NOSNAP (-2ull) /* include/linux/ceph/ceph_fs.h */
+#define STACK_MAX 2         /* include/linux/fs.h: FILESYSTEM_MAX_STACK_DEPTH */
+#define LAYERS_MAX 16       /* file systems below one overlayfs, as far as their devices are looked for */
 #define DEVICE_UNKNOWN 0
 
 /* Enough of struct inode, in one read, for a key and a class. */
@@ -123,6 +134,47 @@ INLINE void *bottom_of(void *inode, struct where *it)
 	return below;
 }
 
+/* 32 bits for 64: those may be an address or a time. */
+INLINE u32 folded(u64 value)
+{
+	return value ^ value >> 32;
+}
+
+#ifdef OFFSETOF_NFS_INODE_HANDLE
+/* A hash of a file handle with its size, which stands before it. The handle is opaque (RFC 8881, 4): the
+ * server of Linux has the generation in its last bytes, or before the parent's, others have it anywhere
+ * else. So every byte counts; of those behind the handle, which are not cleared, none. */
+INLINE u32 handle_of(void *inode)
+{
+	void *handle = inode - OFFSETOF_NFS_INODE_INODE + OFFSETOF_NFS_INODE_HANDLE;
+	u64 hash = 0;
+	s32 left = 0;
+
+#pragma clang loop unroll(disable)
+	for (u32 at = 0; at < NFS_HANDLE_MAX + sizeof(u16); at += 8) {
+		u64 word = READ(u64, handle, at);
+
+		if (!at)
+			left = (u16)word + sizeof(u16);
+		if (left < 8)
+			word &= -1ull >> (64 - 8 * left & 63);
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+		hash ^= hash >> 32; /* else the last bytes of a word change few bits */
+		left -= 8;
+		if (left <= 0)
+			break;
+	}
+	return hash;
+}
+#endif
+
+#ifdef OFFSETOF_CEPH_INODE_SNAP
+INLINE u64 snapshot_of(void *inode)
+{
+	return READ(u64, inode - OFFSETOF_CEPH_INODE_INODE, OFFSETOF_CEPH_INODE_SNAP);
+}
+#endif
+
 /* What else tells apart inodes with one number, or 0; and the device of a subvolume. */
 INLINE u32 node_of(void *inode, struct where *it, u32 generation)
 {
@@ -138,11 +190,16 @@ INLINE u32 node_of(void *inode, struct where *it, u32 generation)
 	}
 #endif
 #ifdef OFFSETOF_FUSE_INODE_NODEID
-	if (it->magic == FUSE_MAGIC) {
-		u64 id = READ(u64, inode - OFFSETOF_FUSE_INODE_INODE, OFFSETOF_FUSE_INODE_NODEID);
-
-		node ^= id ^ id >> 32; /* it may be an address */
-	}
+	if (it->magic == FUSE_MAGIC)
+		node ^= folded(READ(u64, inode - OFFSETOF_FUSE_INODE_INODE, OFFSETOF_FUSE_INODE_NODEID));
+#endif
+#ifdef OFFSETOF_SMB_INODE_CREATED
+	if (it->magic == SMB_MAGIC || it->magic == SMB2_MAGIC)
+		node ^= folded(READ(u64, inode - OFFSETOF_SMB_INODE_INODE, OFFSETOF_SMB_INODE_CREATED));
+#endif
+#ifdef OFFSETOF_CEPH_INODE_SNAP
+	if (it->magic == CEPH_MAGIC)
+		node ^= folded(snapshot_of(inode));
 #endif
 	return node;
 }
@@ -164,6 +221,10 @@ INLINE void identify_file(struct file_key *key, void *inode, const struct inode_
 		key->layer = key->layer * 0x9e3779b9 ^ it.device;
 	else
 		key->device = it.device;
+#ifdef OFFSETOF_NFS_INODE_HANDLE
+	if (it.magic == NFS_MAGIC) /* last, where least else is to be kept */
+		key->layer ^= handle_of(below);
+#endif
 }
 
 /* The device that stat shows for a file of overlayfs, as ovl_map_dev_ino (fs/overlayfs/inode.c) has it:
@@ -209,6 +270,10 @@ INLINE u32 shown_device(const struct file_key *key, void *inode, u32 magic)
 #ifndef OFFSETOF_BTRFS_ROOT_ANON_DEV
 	if (magic == BTRFS_MAGIC)
 		return DEVICE_UNKNOWN;
+#endif
+#ifdef OFFSETOF_CEPH_INODE_SNAP
+	if (magic == CEPH_MAGIC && snapshot_of(inode) != CEPH_NOSNAP)
+		return DEVICE_UNKNOWN; /* a snapshot shows one of its own */
 #endif
 	return key->device;
 }

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
 #: Modules whose types the loader looks at, too, if they are loaded.
-MODULES = ("btrfs", "fuse", "overlay")
+MODULES = ("btrfs", "ceph", "cifs", "fuse", "nfs", "overlay")
 
 _LIBRARIES = ("libbpf.so.1", "libbpf.so.0", "libbcc_bpf.so.0")
 _STRUCT, _UNION, _TYPEDEF, _FUNC, _VAR = 4, 5, 8, 12, 14

@@ -156,6 +156,18 @@ _FILE_SYSTEMS: dict[str, dict[str, tuple[int, str]]] = {
         "FUSE_INODE_INODE": (INSIDE, "fuse_inode.inode"),
         "FUSE_INODE_NODEID": (U64, "fuse_inode.nodeid"),
     },
+    "nfs": {
+        "NFS_INODE_INODE": (INSIDE, "nfs_inode.vfs_inode"),
+        "NFS_INODE_HANDLE": (INSIDE, "nfs_inode.fh"),
+    },
+    "cifs": {
+        "SMB_INODE_INODE": (INSIDE, "cifsInodeInfo.netfs.inode | cifsInodeInfo.vfs_inode"),
+        "SMB_INODE_CREATED": (U64, "cifsInodeInfo.createtime"),
+    },
+    "ceph": {
+        "CEPH_INODE_INODE": (INSIDE, "ceph_inode_info.netfs.inode | ceph_inode_info.vfs_inode"),
+        "CEPH_INODE_SNAP": (U64, "ceph_inode_info.i_vino.snap"),
+    },
     "overlay": {
         "OVL_FS_XINO_MODE": (U32, "ovl_fs.xino_mode"),
         "OVL_FS_NUMFS": (U32, "ovl_fs.numfs"),
@@ -164,6 +176,8 @@ _FILE_SYSTEMS: dict[str, dict[str, tuple[int, str]]] = {
         "OVL_SB_PSEUDO_DEV": (U32, "ovl_sb.pseudo_dev"),
     },
 }
+# Those that give several files one number. (overlayfs only needs its own to say what stat shows.)
+_SHARED_NUMBERS = ("btrfs", "ceph", "cifs", "fuse", "nfs")
 # The records that tracepoints make for perf. Programs get these instead of the arguments there.
 _TRACED: dict[str, tuple[int, str]] = {
     "TRACED_SOCK": (POINTER, "trace_event_raw_sock_msg_length.sk"),
@@ -274,13 +288,13 @@ def _abilities(btf: Btf) -> dict[str, int]:
 def unseen(btf: Btf, *, sockets: bool) -> list[str]:
     """Return what this kernel does without passing a hook, or does not report, for people."""
     found = [
-        "which file it is where a network file system uses an inode number again (NFS, SMB, 9p)"
+        "which file it is where a server of 9p uses an inode number again, without generations"
     ]
-    later = [name for name in ("btrfs", "fuse") if not _inodes(btf, name)]
+    later = [name for name in _SHARED_NUMBERS if not _inodes(btf, name)]
     if later:
         found.append(
-            "which file it is where one inode number means several: no types of "
-            f"{', '.join(later)} when pbmond started"
+            "which file it is where one inode number means several, at once or in turn: no types "
+            f"of {', '.join(later)} when pbmond started"
         )
     if sockets and btf.structure("io_zcrx_ifq") is not None:
         found.append("io_uring receives without a copy (IORING_OP_RECV_ZC)")

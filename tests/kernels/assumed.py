@@ -54,6 +54,9 @@ LAYOUTS = (
     # sockets.h: a name behind its family
     Layout("sockaddr_un", "sun_family", 0, 2),
     Layout("sockaddr_un", "sun_path", 2, 108),
+    # identity.h: the handle of a file on NFS
+    Layout("nfs_fh", "size", 0, 2),
+    Layout("nfs_fh", "data", 2, 128),
     # kernel_fields.h: struct call, what a program on the exit of a system call is given
     Layout("syscall_tp_t", "syscall_nr", 8, None),
     Layout("syscall_tp_t", "ret", 16, 8),

@@ -38,10 +38,12 @@ class Plan:
     """What to run. ``only``: patterns of the self-test's paths; None: all.
 
     ``forced``: whether every mode is forced beside what the daemon takes by itself.
+    ``tests``: what pytest runs instead of the daemon and its self-test.
     """
 
     only: str | None
     forced: bool
+    tests: Sequence[str] = ()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     plan = Plan(**json.loads((job / "plan.json").read_text()))
     os.environ["PBMON_PATIENCE"] = _PATIENCE
     _say(f"booted Linux {os.uname().release}")
+    if plan.tests:
+        return _tests(job, plan.tests)
     _write(job, "facts", _facts())
     _write(job, "daemon", _daemon(job))
     report = _selftest(job, 0, {}, plan.only)
@@ -59,6 +63,12 @@ def main(arguments: Sequence[str]) -> int:
     log = subprocess.run(["dmesg"], check=False, capture_output=True)
     (job / "dmesg").write_bytes(log.stdout)
     return 0
+
+
+def _tests(job: Path, names: Sequence[str]) -> int:
+    with (job / "tests").open("wb") as said:
+        command = [sys.executable, "-m", "pytest", "-v", "-rs", *names]
+        return subprocess.run(command, check=False, stdout=said, stderr=said).returncode
 
 
 def _say(message: str) -> None:

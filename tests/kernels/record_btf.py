@@ -96,7 +96,7 @@ def _add_modules(btf: Btf, modules: Path) -> None:
     """Add the types of the file systems in a package's folder, as if they were loaded."""
     with tempfile.TemporaryDirectory() as folder:
         for name in MODULES:
-            for path in modules.glob(f"*/kernel/fs/*/{name}.ko*"):
+            for path in modules.glob(f"*/kernel/fs/**/{name}.ko*"):
                 for image in _images(path.read_bytes()):
                     if section := _section(image):
                         Path(folder, name).write_bytes(section)

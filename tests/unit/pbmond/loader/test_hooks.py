@@ -130,10 +130,13 @@ def test_programs_that_call_a_set_of_tails_are_of_one_kind(by_perf: bool) -> Non
         assert tails(programs)["tails_of_look"] == {0: "look_walker", 2: "raw_look"}
 
 
-#: What tells files of btrfs and FUSE apart.
+#: What tells files apart where the inode number does not.
 _INODES = (
     *("btrfs_inode.vfs_inode", "btrfs_inode.root", "btrfs_root.anon_dev"),
+    *("ceph_inode_info.netfs.inode", "ceph_inode_info.i_vino.snap"),
+    *("cifsInodeInfo.vfs_inode", "cifsInodeInfo.createtime"),
     *("fuse_inode.inode", "fuse_inode.nodeid"),
+    *("nfs_inode.vfs_inode", "nfs_inode.fh"),
 )
 
 
@@ -147,21 +150,21 @@ class FakeBtf:
         return 1 if name in self._names else None
 
     def member(self, structure: str, path: str) -> Member | None:
-        size = 8 if path in {"root", "nodeid"} else 4
+        size = 8 if path in {"root", "nodeid", "createtime", "i_vino.snap"} else 4
         return Member(208, size) if f"{structure}.{path}" in self._names else None
 
 
 @pytest.mark.parametrize(
     ("names", "sockets", "words"),
     [
-        (("bpf_prog_info.recursion_misses",), True, ["NFS", "btrfs, fuse"]),
-        ((), True, ["NFS", "btrfs, fuse", "5.12"]),
+        (("bpf_prog_info.recursion_misses",), True, ["9p", "btrfs, ceph, cifs, fuse, nfs"]),
+        ((), True, ["9p", "btrfs, ceph, cifs, fuse, nfs", "5.12"]),
         (
             ("bpf_prog_info.recursion_misses", "io_zcrx_ifq", *_INODES),
             True,
-            ["NFS", "RECV_ZC"],
+            ["9p", "RECV_ZC"],
         ),
-        (("bpf_prog_info.recursion_misses", "io_zcrx_ifq", *_INODES), False, ["NFS"]),
+        (("bpf_prog_info.recursion_misses", "io_zcrx_ifq", *_INODES), False, ["9p"]),
     ],
 )
 def test_what_no_hook_of_a_kernel_sees_is_reported(
