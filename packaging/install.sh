@@ -113,12 +113,12 @@ version_run_by() {
     echo "${program%%/*}"
 }
 
-# Removes the versions that neither are in use nor run as one of the PIDs.
+# Removes the versions that neither are in use nor run as one of the services.
 remove_old_versions() {
     local place name used pid run=
     used=$(used_version) || return 0
-    for pid in "$@"; do
-        if [[ -n $pid ]]; then
+    for name in server recorder daemon; do
+        if pid=$("running_$name"); then
             run+=" $(version_run_by "$pid" || true) "
         fi
     done
@@ -131,21 +131,17 @@ remove_old_versions() {
 }
 
 remove_installation() {
-    local pid
+    local name pid
     check_prefix
     if [[ ! -e $PREFIX ]]; then
         say "nothing is installed in $PREFIX"
         return
     fi
-    if pid=$(running_server) && version_run_by "$pid" >/dev/null; then
-        stop_server
-    fi
-    if pid=$(running_recorder) && version_run_by "$pid" >/dev/null; then
-        stop_recorder
-    fi
-    if pid=$(running_daemon) && version_run_by "$pid" >/dev/null; then
-        stop_daemon
-    fi
+    for name in server recorder daemon; do
+        if pid=$("running_$name") && version_run_by "$pid" >/dev/null; then
+            "stop_$name"
+        fi
+    done
     rm -rf "$PREFIX"
     say "removed $PREFIX; the user and group $PUBLISHER_USER, $LOG, $STATE_DIR and the distribution's" \
         "packages stay"

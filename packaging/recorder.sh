@@ -42,11 +42,6 @@ with socket.socket(socket.AF_UNIX) as asker:
 ' "$SERVER_DIR/history.sock" 2>/dev/null
 }
 
-running_services() {
-    running_recorder || true
-    running_server || true
-}
-
 # Starts the recorder or the server, $1, with the log $2 and the command that follows, unless it runs; fails
 # if it does not. What runs another version is replaced.
 start_service() {
@@ -54,8 +49,7 @@ start_service() {
     shift 2
     if pid=$("running_$name") && version=$(version_run_by "$pid") && [[ $version != "$(used_version)" ]]; then
         "stop_$name"
-        # shellcheck disable=SC2046 # one word for each process
-        remove_old_versions "$(running_daemon || true)" $(running_services)
+        remove_old_versions
     fi
     if pid=$("running_$name"); then
         say "the $name is already running (pid $pid)"

@@ -53,7 +53,6 @@ class HistoryWriter:
         self._frame: Bucket | None = None
         self._waiting: Bucket | None = None
         self._last: Bucket | None = None
-        self._ends_damaged = False  # the finest tier, before it was mended
         self._clock = _SteadyClock()
         self.paused: str | None = None
         self._storage = Storage(directory, size, keeps, sync=sync)
@@ -140,7 +139,7 @@ class HistoryWriter:
 
     def _recovered(self) -> tuple[Cascade, int]:
         """Take up what an earlier writer left: open buckets from finer tiers, and from the tail."""
-        tiers = self._sealed_blocks()
+        tiers, ended_damaged = self._sealed_blocks()
         sealed = [max((each.header.last for each in blocks), default=0) for blocks in tiers]
         cascade = Cascade(self._handles, sealed)
         for place in reversed(range(1, len(TIERS))):
@@ -156,7 +155,7 @@ class HistoryWriter:
                 self._append(cascade.add(bucket))
                 cascade.forget()
         number = max((1, *sealed, *(frame.last for frame in frames)))
-        if (damaged or (self._ends_damaged and not frames)) and self._last is not None:
+        if (damaged or (ended_damaged and not frames)) and self._last is not None:
             self._append(_after_loss(cascade, self._last, number + 1))
             number, frames = number + 2, []
         self._storage.truncate_tail(frames[-1].end if frames else 0)
@@ -169,17 +168,22 @@ class HistoryWriter:
         except DAMAGE:
             return None
 
-    def _sealed_blocks(self) -> list[list[BlockAt]]:
-        """Return the blocks of each tier, in the order of their ticks; mend torn files."""
+    def _sealed_blocks(self) -> tuple[list[list[BlockAt]], bool]:
+        """Mend torn files; return the blocks of each tier, in the order of their ticks.
+
+        And whether the finest tier ended with something damaged.
+        """
+        ended_damaged = False
         tiers: list[list[BlockAt]] = [[] for _ in TIERS]
         for file in self._storage.files():
             found = scan(file)
             if file.tier == 0:
-                self._ends_damaged |= found.ends_damaged
+                ended_damaged |= found.ends_damaged
             if found.end < file.size:
                 self._storage.truncate(file, found.end)
             tiers[file.tier] += found.blocks
-        return [sorted(blocks, key=lambda each: each.header.first) for blocks in tiers]
+        ordered = [sorted(blocks, key=lambda each: each.header.first) for blocks in tiers]
+        return ordered, ended_damaged
 
     def _add_again(self, cascade: Cascade, block: BlockAt, place: int) -> None:
         try:

@@ -72,15 +72,10 @@ class KnownSeries:
 class PastReader:
     """Answers about the past. PastError where none can be read, BusyError if too much waits."""
 
-    def __init__(
-        self,
-        given: Path | None = None,
-        opener: Callable[[Path | None], PastSource] | None = None,
-    ) -> None:
+    def __init__(self, given: Path | None = None) -> None:
         #: Where what it answers is arranged, too.
         self.desk: Final = Desk(_MOST_WAITING, one_clock=False)
         self._given = given
-        self._opener = opener
         self._source: PastSource | None = None
         self._kept: Kept | None = None
         self._refreshed_s = 0.0
@@ -121,14 +116,13 @@ class PastReader:
         now_s = time.monotonic()
         source = self._source
         if source is None:
-            source = (self._opener or _open)(self._given)
+            source = _open(self._given)
         elif now_s < self._refreshed_s + _FRESH_S:
             return source
         else:
             source.refresh()
         self._kept = source.kept()
-        if self._kept.span is None:
-            raise PastError(_NOTHING)
+        _span(self._kept)
         self._source, self._refreshed_s = source, now_s
         return source
 
@@ -197,9 +191,15 @@ def _open(given: Path | None) -> PastSource:
 
 def span_of(kept: Kept) -> tuple[int, int]:
     """Return the first and the last second of what is kept."""
+    span = _span(kept)
+    return span.since_ns // _SECOND, span.until_ns // _SECOND
+
+
+def _span(kept: Kept) -> TimeSpan:
+    """Return what is kept from first to last; PastError if that is nothing."""
     if kept.span is None:
         raise PastError(_NOTHING)
-    return kept.span.since_ns // _SECOND, kept.span.until_ns // _SECOND
+    return kept.span
 
 
 def _snapshot(source: PastSource, message: Message) -> Snapshot:
@@ -208,10 +208,8 @@ def _snapshot(source: PastSource, message: Message) -> Snapshot:
 
 def _unknown(kept: Kept, begins: list[int], step: int) -> list[bool]:
     """Return in which steps nothing was recorded."""
-    if kept.span is None:
-        raise PastError(_NOTHING)
-    around = (TimeSpan(-1, kept.span.since_ns), TimeSpan(kept.span.until_ns, 1 << 63))
-    gaps = [*around, *kept.gaps]
+    span = _span(kept)
+    gaps = [TimeSpan(-1, span.since_ns), *kept.gaps, TimeSpan(span.until_ns, 1 << 63)]
     return [any(gap.is_silent(begin, begin + step) for gap in gaps) for begin in begins]
 
 

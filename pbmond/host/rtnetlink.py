@@ -1,11 +1,11 @@
-"""The addresses of interfaces, and their changes, as rtnetlink tells them."""
+"""Interfaces, their addresses, and changes of both, as rtnetlink tells them."""
 
 from __future__ import annotations
 
 import errno
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -133,36 +133,42 @@ def _netlink() -> socket.socket:
 
 
 def parse_names(dump: bytes) -> dict[bytes, int]:
-    """Parse RTM_NEWLINK messages to the numbers of interfaces by name; raises as below."""
+    """Parse RTM_NEWLINK messages to the numbers of interfaces by name; raises as ``_listed``."""
     found = {}
-    for kind, flags, body in messages(dump):
-        if kind == NLMSG_ERROR or flags & NLM_F_DUMP_INTR:
-            raise ValueError("no whole list of interfaces")
-        if kind == _RTM_NEWLINK and len(body) >= _LINK.size:
-            _, _, number, _, _ = _LINK.unpack_from(body)
-            told = attributes(body[_LINK.size :])
-            name = next((value for each, value in told if each == _IFLA_IFNAME), b"")
-            if name:
-                found[name.partition(b"\0")[0]] = number
+    for body in _listed(dump, _RTM_NEWLINK, _LINK.size):
+        _, _, number, _, _ = _LINK.unpack_from(body)
+        told = attributes(body[_LINK.size :])
+        name = next((value for each, value in told if each == _IFLA_IFNAME), b"")
+        if name:
+            found[name.partition(b"\0")[0]] = number
     return found
 
 
 def parse_addresses(dump: bytes) -> list[tuple[int, bytes]]:
     """Parse RTM_NEWADDR messages to (interface number, address), IPv4 mapped into IPv6.
 
-    ValueError if the dump is cut off, or the kernel refused or was interrupted: ask again.
+    Raises as ``_listed``.
     """
     found = []
+    for body in _listed(dump, _RTM_NEWADDR, _ADDRESS.size):
+        family, _, _, _, interface = _ADDRESS.unpack_from(body)
+        told = dict(attributes(body[_ADDRESS.size :]))
+        # On a point-to-point link IFA_LOCAL is ours, and IFA_ADDRESS the other end's.
+        own = told.get(_IFA_LOCAL, told.get(_IFA_ADDRESS, b""))
+        if (family, len(own)) == (socket.AF_INET, 4):
+            found.append((interface, _MAPPED + own))
+        elif (family, len(own)) == (socket.AF_INET6, 16):
+            found.append((interface, own))
+    return found
+
+
+def _listed(dump: bytes, wanted: int, least: int) -> Iterator[bytes]:
+    """Yield the bodies of a kind of message that have at least so many bytes.
+
+    ValueError if the dump is cut off, or the kernel refused or was interrupted: ask again.
+    """
     for kind, flags, body in messages(dump):
         if kind == NLMSG_ERROR or flags & NLM_F_DUMP_INTR:
-            raise ValueError("no whole list of addresses")
-        if kind == _RTM_NEWADDR and len(body) >= _ADDRESS.size:
-            family, _, _, _, interface = _ADDRESS.unpack_from(body)
-            told = dict(attributes(body[_ADDRESS.size :]))
-            # On a point-to-point link IFA_LOCAL is ours, and IFA_ADDRESS the other end's.
-            own = told.get(_IFA_LOCAL, told.get(_IFA_ADDRESS, b""))
-            if (family, len(own)) == (socket.AF_INET, 4):
-                found.append((interface, _MAPPED + own))
-            elif (family, len(own)) == (socket.AF_INET6, 16):
-                found.append((interface, own))
-    return found
+            raise ValueError("no whole list")
+        if kind == wanted and len(body) >= least:
+            yield body

@@ -177,7 +177,7 @@ _FILE_SYSTEMS: dict[str, dict[str, tuple[int, str]]] = {
     },
 }
 # Those that give several files one number. (overlayfs only needs its own to say what stat shows.)
-_SHARED_NUMBERS = ("btrfs", "ceph", "cifs", "fuse", "nfs")
+_SHARED_NUMBERS = sorted(_FILE_SYSTEMS.keys() - {"overlay"})
 # The records that tracepoints make for perf. Programs get these instead of the arguments there.
 _TRACED: dict[str, tuple[int, str]] = {
     "TRACED_SOCK": (POINTER, "trace_event_raw_sock_msg_length.sk"),

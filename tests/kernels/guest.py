@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     job = Path(arguments[0])
     plan = Plan(**json.loads((job / "plan.json").read_text()))
     os.environ["PBMON_PATIENCE"] = _PATIENCE
-    _say(f"booted Linux {os.uname().release}")
+    say(f"booted Linux {os.uname().release}")
     if plan.tests:
         return _tests(job, plan.tests)
     _write(job, "facts", _facts())
@@ -71,7 +71,7 @@ def _tests(job: Path, names: Sequence[str]) -> int:
         return subprocess.run(command, check=False, stdout=said, stderr=said).returncode
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
     up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     print(f"pbmon-guest: {up_s:4.0f} s: {message}", flush=True)
 
@@ -112,9 +112,9 @@ def _daemon(job: Path) -> dict[str, Any]:
         status = daemon.wait()
     words = (job / "daemon.log").read_text(errors="replace").splitlines()
     if health is None:
-        _say(f"the daemon has no snapshot: {words[-1] if words else 'it says nothing'}")
+        say(f"the daemon has no snapshot: {words[-1] if words else 'it says nothing'}")
     else:
-        _say(f"the daemon's first snapshot after {took_s} s: {health['status']}")
+        say(f"the daemon's first snapshot after {took_s} s: {health['status']}")
     return {"seconds": took_s, "status": status, "health": health, "words": words}
 
 
@@ -154,10 +154,10 @@ def _selftest(
     report: dict[str, Any] | None = json.loads(said) if said else None
     _write(job, f"run-{number:02}", {"forced": name, "report": report, "words": words})
     if report is None:
-        _say(f"{name}: {(words.splitlines() or ['no result'])[-1]}")
+        say(f"{name}: {(words.splitlines() or ['no result'])[-1]}")
     else:
         counts = ", ".join(f"{n} {verdict}" for verdict, n in report["summary"].items())
-        _say(f"{name}: {counts} in {report['seconds']:.0f} s".replace("_", " "))
+        say(f"{name}: {counts} in {report['seconds']:.0f} s".replace("_", " "))
     return report
 
 

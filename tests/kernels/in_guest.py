@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import Final
+from dataclasses import asdict
+from pathlib import Path
 
-from tests.kernels import versions
-from tests.kernels.__main__ import Kind, prepared, require_tools
-from tests.kernels.cache import MatrixError, UnavailableError, directory, locked, say
+from tests.kernels.cache import say
 from tests.kernels.guest import Plan
-from tests.kernels.qemu import run
-
-_MINUTES: Final = 45.0
+from tests.kernels.one_guest import boot_one
+from tests.kernels.qemu import Guest, run
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,30 +26,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="tests.kernels.in_guest", allow_abbrev=False)
     parser.add_argument("series", help="such as 6.1")
     parser.add_argument("tests", metavar="TEST", nargs="+")
-    parser.add_argument("--minutes", type=float, default=_MINUTES, help="give up after that time")
-    options = parser.parse_args(arguments)
-    if not versions.is_series(options.series):
-        parser.error(f"{options.series}: must be one such as 6.1")
-    os.umask(0o022)
-    try:
-        kinds = [Kind(options.series)]
-        require_tools(kinds)
-        with locked(".prepare.lock", "another run prepares kernels: waiting for it"):
-            ((guest, busybox),) = prepared(kinds)
-        job = directory() / "runs" / f"{guest.kernel.build.release}-tests"
-        shutil.rmtree(job, ignore_errors=True)
-        job.mkdir(parents=True)
-        plan = Plan(None, forced=False, tests=tuple(options.tests))
-        (job / "plan.json").write_text(json.dumps(asdict(plan)))
-        failed = run(replace(guest, job=job), busybox, 60 * options.minutes, say)
-        print((job / "tests").read_text() if (job / "tests").exists() else failed)
-        return int(failed is not None)
-    except UnavailableError as error:
-        say(str(error))
-        return 3
-    except (MatrixError, versions.NoBuildError) as error:
-        say(str(error))
-        return 1
+    return boot_one(parser, arguments, "tests", _boot)
+
+
+def _boot(options: argparse.Namespace, guest: Guest, busybox: Path) -> int:
+    plan = Plan(None, forced=False, tests=tuple(options.tests))
+    (guest.job / "plan.json").write_text(json.dumps(asdict(plan)))
+    failed = run(guest, busybox, 60 * options.minutes, say)
+    said = guest.job / "tests"
+    print(said.read_text() if said.exists() else failed)
+    return int(failed is not None)
 
 
 if __name__ == "__main__":

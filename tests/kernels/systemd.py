@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.kernels import versions
-from tests.kernels.__main__ import Kind, prepared, require_tools
-from tests.kernels.cache import MatrixError, UnavailableError, directory, locked, say
+from tests.kernels.cache import say
+from tests.kernels.one_guest import boot_one
 from tests.kernels.qemu import Guest, run
 
 _SERIES: Final = "6.1"  # Debian 12's, whose systemd is what most of this was written for
-_MINUTES: Final = 45.0
 #: What a machine needs to be started and this one does not.
 _MASKED: Final = (
     *("systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udev-settle.service"),
@@ -57,43 +53,23 @@ def main(arguments: Sequence[str]) -> int:
     """Boot it; return the exit status."""
     parser = argparse.ArgumentParser(prog="packaging/check --systemd", allow_abbrev=False)
     parser.add_argument("series", nargs="?", default=_SERIES, help=f"default: {_SERIES}")
-    parser.add_argument("--minutes", type=float, default=_MINUTES, help="give up after that time")
-    options = parser.parse_args(arguments)
-    if not versions.is_series(options.series):
-        parser.error(f"{options.series}: must be one such as 6.1")
-    os.umask(0o022)
-    try:
-        kinds = [Kind(options.series)]
-        require_tools(kinds)
-        with locked(".prepare.lock", "another run prepares kernels: waiting for it"):
-            ((guest, busybox),) = prepared(kinds)
-        return _boot(guest, busybox, options.minutes)
-    except UnavailableError as error:
-        say(str(error))
-        return 3
-    except (MatrixError, versions.NoBuildError) as error:
-        say(str(error))
-        return 1
+    return boot_one(parser, arguments, "systemd", _boot)
 
 
-def _boot(found: Guest, busybox: Path, minutes: float) -> int:
-    release = f"{found.kernel.build.release}-systemd"
-    job = directory() / "runs" / release
-    guest = Guest(found.machine, found.kernel, found.root, found.checkout, job)
-    shutil.rmtree(job, ignore_errors=True)
+def _boot(options: argparse.Namespace, guest: Guest, busybox: Path) -> int:
+    job = guest.job
     _write_units(job / "units", guest.checkout)
-    say(f"{release}: booting")
-    failed = run(guest, busybox, 60 * minutes, lambda line: say(f"{release}: {line}"))
-    results = job / "systemd.json"
+    say(f"{job.name}: booting")
+    failed = run(guest, busybox, 60 * options.minutes, lambda line: say(f"{job.name}: {line}"))
     if failed is None:
-        print(json.dumps(json.loads(results.read_text()), indent=1))
+        print(json.dumps(json.loads((job / "systemd.json").read_text()), indent=1))
         return 0
-    say(f"{release}: {failed}; the guest's console and results are in {job}")
+    say(f"{job.name}: {failed}; the guest's console and results are in {job}")
     return 1
 
 
 def _write_units(place: Path, checkout: Path) -> None:
-    place.mkdir(parents=True)
+    place.mkdir()
     (place / "pbmon-guest.target").write_text(_TARGET)
     (place / "pbmon-guest.service").write_text(_SERVICE.format(checkout=checkout))
     for name in _MASKED:

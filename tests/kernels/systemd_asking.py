@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from tests.kernels.guest import say
+
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 CLIENT: Final = str(CHECKOUT / ".venv/bin/pbmon-client")
 UNIT: Final = "pbmond.service"
@@ -40,11 +42,6 @@ class Claims:
         say(f"{'yes' if true else 'NO'}: {claim}")
         if not true:
             self.failed.append(claim)
-
-
-def say(message: str) -> None:
-    up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-    print(f"pbmon-guest: {up_s:4.0f} s: {message}", flush=True)
 
 
 def run(*command: str, check: bool = True, user: str = "root") -> str:

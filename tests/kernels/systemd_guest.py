@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from pbmond.loader import bpf
 from pbmond.system import rights
+from tests.kernels.guest import say
 from tests.kernels.systemd_asking import (
     CHECKOUT,
     MOVED,
@@ -38,7 +39,6 @@ from tests.kernels.systemd_asking import (
     processes,
     programs_of,
     run,
-    say,
     show,
     snapshot,
     status_of,

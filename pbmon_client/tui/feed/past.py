@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pbmon_client.data import model
 from pbmon_client.data.users import user_name
+from pbmon_client.history.errors import PastError
 from pbmon_client.history.layout import LAYOUTS, PROCESSES
 from pbmon_client.present.arrange import ViewQuery, arrange
 from pbmon_client.tui.feed.messages import (
@@ -164,14 +165,11 @@ class _Reader:
     def read(self, request: FeedRequest, past: PastRequest) -> None:
         """Read what changed since the last request, until there is a newer one."""
         try:
-            from pbmon_client.history.source import PastError  # noqa: PLC0415 - it loads numpy
+            self._read(request, past)
         except ModuleNotFoundError as error:
             if error.name != "numpy":
                 raise
             self._put(PastFailed("the past needs numpy: install python3-numpy, with pip numpy"))
-            return
-        try:
-            self._read(request, past)
         except (PastError, OSError) as error:
             words = str(error) if isinstance(error, PastError) else _words(error)
             self._forget()  # the next request opens it again
@@ -259,7 +257,9 @@ def _shown(
         message = _interval(source, kept, at, past)
     begin, end = _bounds(message)
     width = end - begin
-    around = [gap for gap in kept.gaps if gap[0] <= begin and end <= gap[1] and not message.epoch]
+    around = [gap for gap in kept.gaps if gap[0] <= begin and end <= gap[1]]
+    if message.epoch:  # a tick ended in the second in which the gap begins
+        around = []
     if around and past.until is None:
         begin, end = around[0]
     snapshot = model.snapshot_of(message, selection, os.geteuid(), source.scope, user_name)
