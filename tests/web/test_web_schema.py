@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.result import Ok
@@ -50,6 +50,8 @@ def test_every_answer_is_as_described(tmp_path: Path) -> None:
             @given(case=operation.as_strategy(generation_mode=mode))
             @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
             def check(case: schemathesis.Case[Any]) -> None:
+                # A list of no values is not in the address: what is sent would be right.
+                assume([] not in (case.query or {}).values())
                 case.call_and_validate(headers=headers)
 
             with suppress(Unsatisfiable):  # nothing can be wrong about no parameters
