@@ -166,6 +166,14 @@ def test_it_is_restarted_and_watched_and_dies_last() -> None:
     assert settings["OOMPolicy"] == "continue"  # a publisher that dies so must not end the unit
 
 
+def test_no_mount_delays_the_daemon() -> None:
+    """A server that hangs would, and what boots meanwhile would not be counted."""
+    order = re.findall(r"^(?:After|Requires|Wants|BindsTo|RequiresMountsFor)=(.*)$", _UNIT, re.M)
+    assert {name for line in order for name in line.split()} == {"pbmond.socket"}
+    # Modules that an admin lists are loaded before it, as before every service.
+    assert "DefaultDependencies" not in _UNIT
+
+
 def test_logrotate_understands_its_file(tmp_path: Path) -> None:
     copy = tmp_path / "pbmond"
     copy.write_text((_SYSTEMD / "pbmond.logrotate").read_text())
