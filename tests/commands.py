@@ -10,6 +10,7 @@ from typing import Any, Final
 from pbmon_client import options as client
 from pbmon_client.export import options as export
 from pbmon_client.past import kept_options as history
+from pbmon_client.past import serve_options as serve
 from pbmon_client.record import options as record
 from pbmon_client.web import options as web
 from pbmond import cli as daemon
@@ -52,19 +53,37 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument that is no option; ``values`` is what it is one of."""
+
+    metavar: str
+    values: str
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """A program, or one of its commands; ``word`` "" is the program itself."""
+    """A program, or one of its commands, or one of theirs; without ``words`` the program itself."""
 
     program: str
-    word: str
+    words: tuple[str, ...]
     about: str
     section: int
     options: tuple[Option, ...]
+    arguments: tuple[Argument, ...]
 
     @property
     def name(self) -> str:
         """The name of its manual page."""
-        return "-".join(filter(None, (self.program, self.word)))
+        return "-".join((self.program, *self.words))
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        """Its own commands."""
+        return tuple(
+            each
+            for each in COMMANDS
+            if each.program == self.program and each.words and each.words[:-1] == self.words
+        )
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:
@@ -95,9 +114,16 @@ def _option(action: argparse.Action, group: str, others: list[argparse.Action]) 
     )
 
 
-def _command(program: str, word: str, about: str, parser: argparse.ArgumentParser) -> Command:
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[Argument]:
+    for action in parser._actions:
+        if not action.option_strings:
+            yield Argument(action.dest, _VALUES_OF_METAVARS[action.dest])
+
+
+def _command(program: str, words: str, about: str, parser: argparse.ArgumentParser) -> Command:
     section = 8 if program == "pbmond" else 1
-    return Command(program, word, about, section, tuple(_options(parser)))
+    options, arguments = tuple(_options(parser)), tuple(_arguments(parser))
+    return Command(program, tuple(words.split()), about, section, options, arguments)
 
 
 COMMANDS: Final = (
@@ -109,11 +135,21 @@ COMMANDS: Final = (
     _command("pbmon-client", "export", "push metrics", export._parser()),
     _command("pbmon-client", "record", "write down what moves", record._parser()),
     _command("pbmon-client", "history", "say what is kept of the past", history.kept_parser()),
-)
+    _command(
+        "pbmon-client", "history export", "write a range of the past to a file",
+        history.export_parser(),
+    ),
+    _command(
+        "pbmon-client", "history import", "make a history of such a file", history.import_parser()
+    ),
+    _command(
+        "pbmon-client", "history serve", "answer every user about the past", serve.serve_parser()
+    ),
+)  # fmt: skip
 PROGRAMS: Final = ("pbmond", "pbmon-client")
 
 
 def of_program(program: str) -> tuple[Command, tuple[Command, ...]]:
-    """Return a program itself, and its commands."""
+    """Return a program itself, and all its commands."""
     own, *commands = (each for each in COMMANDS if each.program == program)
     return own, tuple(commands)

@@ -84,17 +84,32 @@ def _bash_values(command: Command) -> list[str]:
     return lines
 
 
-def _bash_function(command: Command, commands: tuple[Command, ...]) -> str:
-    offered = [each.word for each in commands] + [option.flags[-1] for option in command.options]
+def _bash_arguments(command: Command) -> list[str]:
+    """Return the lines that complete what is no option."""
+    kinds = {_BASH_FILLS[argument.values] for argument in command.arguments}
+    if not kinds:
+        return []
+    # Files among them are completed as files: a directory is one.
+    fill = _BASH_FILLS["files"] if len(kinds) > 1 else kinds.pop()
+    return ["            if [[ $word != -* ]]; then", "                compopt -o filenames",
+            f'                mapfile -t COMPREPLY < <({fill} -- "$word")',
+            "                return", "            fi"]  # fmt: skip
+
+
+def _bash_function(command: Command) -> str:
+    commands, at = command.commands, len(command.words) + 1
+    offered = [each.words[-1] for each in commands]
+    offered += [option.flags[-1] for option in command.options]
     name = _function(command)
     lines = [f"{name}() {{", "    local word=${COMP_WORDS[COMP_CWORD]} choices"]
     if commands:
-        words = " | ".join(each.word for each in commands)
-        lines += ["    if ((COMP_CWORD > 1)); then", "        case ${COMP_WORDS[1]} in",
-                  f"            {words})", f'                "{name}_${{COMP_WORDS[1]}}"',
+        words = " | ".join(each.words[-1] for each in commands)
+        lines += [f"    if ((COMP_CWORD > {at})); then", f"        case ${{COMP_WORDS[{at}]}} in",
+                  f"            {words})", f'                "{name}_${{COMP_WORDS[{at}]}}"',
                   "                return", "                ;;", "        esac",
                   "    fi"]  # fmt: skip
     lines += ["    case ${COMP_WORDS[COMP_CWORD - 1]} in", *_bash_values(command), "        *)",
+              *_bash_arguments(command),
               "            choices='", _wrapped(offered, " " * 16), "            '",
               "            ;;", "    esac",
               '    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")', "}"]  # fmt: skip
@@ -108,9 +123,8 @@ def bash(program: str) -> str:
              _MADE.format(program), "# shellcheck shell=bash", ""]  # fmt: skip
     if _has_fields(program):
         parts += [f"{_function(own)}_fields='", _fields(), "'", ""]
-    parts += [_bash_function(own, commands), ""]
-    for command in commands:
-        parts += [_bash_function(command, ()), ""]
+    for command in (own, *commands):
+        parts += [_bash_function(command), ""]
     return "\n".join([*parts, f"complete -F {_function(own)} {program}\n"])
 
 
@@ -147,26 +161,37 @@ def _zsh_option(option: Option) -> str:
     return _quoted(f"{before}{option.flags[0]}{after}")
 
 
-def _zsh_arguments(command: Command, indent: str, commands: tuple[Command, ...] = ()) -> str:
-    specs = [_zsh_option(option) for option in command.options]
-    if commands:
-        offered = " ".join(rf'{each.word}\:"{each.about}"' for each in commands)
-        specs.insert(0, f"'1::command:(({offered}))'")
+def _zsh_arguments(command: Command, indent: str) -> str:
+    specs = [
+        _quoted(f"{place}:{argument.metavar}:{_ZSH_VALUES[argument.values]}")
+        for place, argument in enumerate(command.arguments, 1)
+    ]
+    if command.commands:
+        offered = " ".join(rf'{each.words[-1]}\:"{each.about}"' for each in command.commands)
+        specs.append(f"'1::command:(({offered}))'")
+    specs += [_zsh_option(option) for option in command.options]
     return f" \\\n{indent}    ".join([f"{indent}_arguments", *specs])
+
+
+def _zsh_branches(command: Command, indent: str) -> list[str]:
+    """Return a branch for each command of a command, with the branches of its own in it."""
+    lines = []
+    for each in command.commands:
+        lines += [f"{indent}if [[ $words[2] == {each.words[-1]} ]]; then",
+                  f"{indent}    shift words", f"{indent}    ((CURRENT--))",
+                  *_zsh_branches(each, f"{indent}    "), _zsh_arguments(each, f"{indent}    "),
+                  f"{indent}    return", f"{indent}fi", ""]  # fmt: skip
+    return lines
 
 
 def zsh(program: str) -> str:
     """Return the file for zsh."""
-    own, commands = of_program(program)
+    own, _ = of_program(program)
     parts = [f"#compdef {program}", f"# Zsh completion for {program}: in a directory of $fpath.",
-             _MADE.format(program), ""]  # fmt: skip
-    for command in commands:
-        parts += [f"if [[ $words[2] == {command.word} ]]; then",
-                  "    shift words", "    ((CURRENT--))",
-                  _zsh_arguments(command, "    "), "    return", "fi", ""]  # fmt: skip
+             _MADE.format(program), "", *_zsh_branches(own, "")]  # fmt: skip
     if _has_fields(program):
         parts += ["local -a fields=(", _fields(), ")"]
-    return "\n".join([*parts, _zsh_arguments(own, "", commands), ""])
+    return "\n".join([*parts, _zsh_arguments(own, ""), ""])
 
 
 # --- fish ---------------------------------------------------------------------------------------
@@ -192,24 +217,45 @@ def _fish_option(option: Option, program: str, whose: str) -> str:
     return " ".join([*words, "-d", f"'{about}'"])
 
 
+def _fish_is(command: Command) -> str:
+    """Return the condition that a line is of a command, and of none of its own."""
+    function = f"__{command.program.replace('-', '_')}_is"
+    parts = [f"not {function} {' '.join(each.words)}" for each in command.commands]
+    if command.words:
+        parts.insert(0, f"{function} {' '.join(command.words)}")
+    return "; and ".join(parts)
+
+
+def _fish_commands(command: Command, whose: str) -> list[str]:
+    """Return the lines that offer its commands, and those for what is no option."""
+    start = f'complete -c {command.program} -n "${whose}"'
+    lines = [f"{start} -a {each.words[-1]} -d '{each.about}'" for each in command.commands]
+    return lines + [f"{start} -F"] * bool(command.arguments)
+
+
 def fish(program: str) -> str:
     """Return the file for fish."""
     own, commands = of_program(program)
-    seen = " ".join(command.word for command in commands)
+    # What is typed after the program begins with the words of a command.
     parts = [
         f"# Fish completion for {program}: /usr/share/fish/vendor_completions.d/{program}.fish",
         _MADE.format(program),
+        f"function __{program.replace('-', '_')}_is",
+        "    set -l typed (commandline -opc)",
+        "    set -e typed[1]",
+        '    string match -q -- "$argv *" "$typed "',
+        "end",
         f"complete -c {program} -f",
-        f"set -l own 'not __fish_seen_subcommand_from {seen}'",
-        *(f"set -l in_{each.word} '__fish_seen_subcommand_from {each.word}'" for each in commands),
     ]
+    names = {command: "_".join(["in", *command.words]) for command in commands}
+    names[own] = "own"  # $history is fish's
+    parts += [f"set -l {names[each]} '{_fish_is(each)}'" for each in (own, *commands)]
     if _has_fields(program):
         parts += ["set -l fields '", _fields(), "'"]
-    for command in commands:
-        parts.append(f"complete -c {program} -n \"$own\" -a {command.word} -d '{command.about}'")
-    for command in (own, *commands):
-        whose = f"in_{command.word}" if command.word else "own"  # $history is fish's
-        parts += [_fish_option(option, program, whose) for option in command.options]
+    for each in (own, *commands):
+        parts += _fish_commands(each, names[each])
+    for each in (own, *commands):
+        parts += [_fish_option(option, program, names[each]) for option in each.options]
     return "\n".join([*parts, ""])
 
 

@@ -119,6 +119,14 @@ _pbmon_client_record() {
 
 _pbmon_client_history() {
     local word=${COMP_WORDS[COMP_CWORD]} choices
+    if ((COMP_CWORD > 2)); then
+        case ${COMP_WORDS[2]} in
+            export | import | serve)
+                "_pbmon_client_history_${COMP_WORDS[2]}"
+                return
+                ;;
+        esac
+    fi
     case ${COMP_WORDS[COMP_CWORD - 1]} in
         --history)
             compopt -o filenames
@@ -127,7 +135,69 @@ _pbmon_client_history() {
             ;;
         *)
             choices='
-                --history --json --help
+                export import serve --history --json --help
+            '
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+_pbmon_client_history_export() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --history)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --since | --until) choices='' ;;
+        *)
+            if [[ $word != -* ]]; then
+                compopt -o filenames
+                mapfile -t COMPREPLY < <(compgen -f -- "$word")
+                return
+            fi
+            choices='
+                --history --since --until --redact --force --help
+            '
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+_pbmon_client_history_import() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        *)
+            if [[ $word != -* ]]; then
+                compopt -o filenames
+                mapfile -t COMPREPLY < <(compgen -f -- "$word")
+                return
+            fi
+            choices='
+                --help
+            '
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+}
+
+_pbmon_client_history_serve() {
+    local word=${COMP_WORDS[COMP_CWORD]} choices
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        --directory)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return
+            ;;
+        --listen | --config)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        *)
+            choices='
+                --directory --listen --config --help
             '
             ;;
     esac

@@ -1,11 +1,19 @@
 # Fish completion for pbmon-client: /usr/share/fish/vendor_completions.d/pbmon-client.fish
 # Made by `python -m tests.pages` of the options of pbmon-client, not by hand.
+function __pbmon_client_is
+    set -l typed (commandline -opc)
+    set -e typed[1]
+    string match -q -- "$argv *" "$typed "
+end
 complete -c pbmon-client -f
-set -l own 'not __fish_seen_subcommand_from web export record history'
-set -l in_web '__fish_seen_subcommand_from web'
-set -l in_export '__fish_seen_subcommand_from export'
-set -l in_record '__fish_seen_subcommand_from record'
-set -l in_history '__fish_seen_subcommand_from history'
+set -l own 'not __pbmon_client_is web; and not __pbmon_client_is export; and not __pbmon_client_is record; and not __pbmon_client_is history'
+set -l in_web '__pbmon_client_is web'
+set -l in_export '__pbmon_client_is export'
+set -l in_record '__pbmon_client_is record'
+set -l in_history '__pbmon_client_is history; and not __pbmon_client_is history export; and not __pbmon_client_is history import; and not __pbmon_client_is history serve'
+set -l in_history_export '__pbmon_client_is history export'
+set -l in_history_import '__pbmon_client_is history import'
+set -l in_history_serve '__pbmon_client_is history serve'
 set -l fields '
     before_disk_read_bytes before_disk_write_bytes before_read_bytes before_rx_bytes
     before_tx_bytes before_write_bytes cgroup class cmdline connections container container_name
@@ -29,6 +37,11 @@ complete -c pbmon-client -n "$own" -a web -d 'show the same in a browser'
 complete -c pbmon-client -n "$own" -a export -d 'push metrics'
 complete -c pbmon-client -n "$own" -a record -d 'write down what moves'
 complete -c pbmon-client -n "$own" -a history -d 'say what is kept of the past'
+complete -c pbmon-client -n "$in_history" -a export -d 'write a range of the past to a file'
+complete -c pbmon-client -n "$in_history" -a import -d 'make a history of such a file'
+complete -c pbmon-client -n "$in_history" -a serve -d 'answer every user about the past'
+complete -c pbmon-client -n "$in_history_export" -F
+complete -c pbmon-client -n "$in_history_import" -F
 complete -c pbmon-client -n "$own" -l json -d 'the first snapshot to arrive, as one JSON object with a row on each line'
 complete -c pbmon-client -n "$own" -l ndjson -d 'one JSON object per line for every snapshot, without end'
 complete -c pbmon-client -n "$own" -l csv -d 'one snapshot\'s rows under a header, then exit'
@@ -84,3 +97,14 @@ complete -c pbmon-client -n "$in_record" -s h -l help -d 'show this help and exi
 complete -c pbmon-client -n "$in_history" -l history -r -F -d 'another history'
 complete -c pbmon-client -n "$in_history" -l json -d 'print one JSON object'
 complete -c pbmon-client -n "$in_history" -s h -l help -d 'show this help and exit'
+complete -c pbmon-client -n "$in_history_export" -l history -r -F -d 'another history'
+complete -c pbmon-client -n "$in_history_export" -l since -x -d 'where the range begins'
+complete -c pbmon-client -n "$in_history_export" -l until -x -d 'where the range ends'
+complete -c pbmon-client -n "$in_history_export" -l redact -d 'write pseudonyms for names, command lines, paths, users, units, containers, addresses and the host'
+complete -c pbmon-client -n "$in_history_export" -l force -d 'replace FILE if it exists'
+complete -c pbmon-client -n "$in_history_export" -s h -l help -d 'show this help and exit'
+complete -c pbmon-client -n "$in_history_import" -s h -l help -d 'show this help and exit'
+complete -c pbmon-client -n "$in_history_serve" -l directory -x -a '(__fish_complete_directories)' -d 'what `pbmon-client record` writes'
+complete -c pbmon-client -n "$in_history_serve" -l listen -r -F -d 'the socket to make, in a directory that exists'
+complete -c pbmon-client -n "$in_history_serve" -l config -r -F -d 'read [history] and access_group of pbmond\'s configuration'
+complete -c pbmon-client -n "$in_history_serve" -s h -l help -d 'show this help and exit'

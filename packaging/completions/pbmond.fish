@@ -1,9 +1,14 @@
 # Fish completion for pbmond: /usr/share/fish/vendor_completions.d/pbmond.fish
 # Made by `python -m tests.pages` of the options of pbmond, not by hand.
+function __pbmond_is
+    set -l typed (commandline -opc)
+    set -e typed[1]
+    string match -q -- "$argv *" "$typed "
+end
 complete -c pbmond -f
-set -l own 'not __fish_seen_subcommand_from probes selftest'
-set -l in_probes '__fish_seen_subcommand_from probes'
-set -l in_selftest '__fish_seen_subcommand_from selftest'
+set -l own 'not __pbmond_is probes; and not __pbmond_is selftest'
+set -l in_probes '__pbmond_is probes'
+set -l in_selftest '__pbmond_is selftest'
 complete -c pbmond -n "$own" -a probes -d 'measure what each hook costs'
 complete -c pbmond -n "$own" -a selftest -d 'prove the counting on this kernel'
 complete -c pbmond -n "$own" -s h -l help -d 'show this help message and exit'

@@ -28,7 +28,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 
 def typed(command: Command, rest: str) -> str:
-    return " ".join(filter(None, (command.program, command.word, rest)))
+    return " ".join(filter(None, (command.program, *command.words, rest)))
 
 
 def long_flags(command: Command) -> set[str]:
@@ -59,6 +59,28 @@ def test_fish_offers_commands_fields_and_choices() -> None:
     assert {*offered_by_fish("pbmon-client", "pbmon-client --sort ")} == FIELDS.keys()
     levels = offered_by_fish("pbmond", "pbmond --log-level ")
     assert {*levels} == {"debug", "info", "warning", "error"}
+
+
+@needs("fish")
+def test_fish_tells_a_command_from_one_of_the_same_name_below_another() -> None:
+    below = {*offered_by_fish("pbmon-client", "pbmon-client history ")}
+    assert {"export", "import", "serve"} <= below
+    assert "web" not in below
+    assert "export" not in {*offered_by_fish("pbmon-client", "pbmon-client history export ")}
+    above = {*offered_by_fish("pbmon-client", "pbmon-client ")}
+    assert {"web", "export", "record", "history"} <= above
+    assert not {"import", "serve"} & above
+
+
+@needs("fish")
+def test_fish_offers_files_where_the_command_takes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "night.pbmon").touch()
+    monkeypatch.chdir(tmp_path)
+    for line in ("export n", "import n", "import night.pbmon n", "export --history n"):
+        assert offered_by_fish("pbmon-client", f"pbmon-client history {line}") == ["night.pbmon"]
+    assert "night.pbmon" not in offered_by_fish("pbmon-client", "pbmon-client history n")
 
 
 # --- zsh ------------------------------------------------------------------------------------------

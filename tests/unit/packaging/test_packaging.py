@@ -47,6 +47,18 @@ def history(arguments: list[str]) -> int:
     return client(["history", *arguments])
 
 
+def history_export(arguments: list[str]) -> int:
+    return client(["history", "export", *arguments])
+
+
+def history_import(arguments: list[str]) -> int:
+    return client(["history", "import", *arguments])
+
+
+def history_serve(arguments: list[str]) -> int:
+    return client(["history", "serve", *arguments])
+
+
 PROGRAMS = pytest.mark.parametrize(
     ("name", "program", "section"),
     [
@@ -58,6 +70,9 @@ PROGRAMS = pytest.mark.parametrize(
         ("pbmon-client-export", export, 1),
         ("pbmon-client-record", record, 1),
         ("pbmon-client-history", history, 1),
+        ("pbmon-client-history-export", history_export, 1),
+        ("pbmon-client-history-import", history_import, 1),
+        ("pbmon-client-history-serve", history_serve, 1),
     ],
 )
 
@@ -107,7 +122,7 @@ def test_the_fish_completion_offers_exactly_the_options(
 ) -> None:
     command, *words = words_of(name)
     text = (PACKAGING / "completions" / f"{command}.fish").read_text()
-    whose = f"in_{words[0]}" if words else "own"
+    whose = "_".join(["in", *words]) if words else "own"
     condition = f'complete -c {command} -n "${whose}" '
     lines = [line for line in text.splitlines() if line.startswith(condition)]
     offered = {f"--{option}" for line in lines for option in re.findall(r" -l (\S+)", line)}
@@ -118,8 +133,7 @@ def test_the_fish_completion_offers_exactly_the_options(
 def words_of(name: str) -> list[str]:
     """The program and its command that a page is about; the program's files complete both."""
     program = next(each for each in ("pbmond", "pbmon-client") if name.startswith(each))
-    rest = name.removeprefix(program).removeprefix("-")
-    return [program, rest] if rest else [program]
+    return [program, *filter(None, name.removeprefix(program).split("-"))]
 
 
 @PROGRAMS
@@ -131,27 +145,41 @@ def test_the_help_fits_a_terminal(
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
-@pytest.mark.parametrize("word", ["web", "export", "record"])
+@pytest.mark.parametrize("word", ["web", "export", "record", "history"])
 def test_the_help_and_the_page_of_the_client_name_its_commands(
     word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         client(["--help"])
-    assert f"pbmon-client {word}" in capsys.readouterr().out
+    assert f"pbmon-client {word}" in " ".join(capsys.readouterr().out.split())
     assert f"pbmon-client-{word} 1" in (PACKAGING / "man" / "pbmon-client.1").read_text()
 
 
 def of_command(name: str, text: str) -> str:
-    """The part of a zsh completion that is about ``name``."""
-    branch = r"^if \[\[ \$words\[2\] == (\w+) \]\]; then\n(.*?)^fi\n"
-    commands = dict(re.findall(branch, text, re.MULTILINE | re.DOTALL))
-    outside = re.sub(branch, "", text, flags=re.MULTILINE | re.DOTALL)
-    return str(commands.get(words_of(name)[-1], outside))
+    """The part of a zsh completion that is about ``name``, without its commands."""
+    branch = r"^{0}if \[\[ \$words\[2\] == (\w+) \]\]; then\n(.*?)^{0}fi\n"
+    for depth, word in enumerate(words_of(name)[1:]):
+        found = re.findall(branch.format(" " * 4 * depth), text, re.MULTILINE | re.DOTALL)
+        text = dict(found)[word]
+    inner = branch.format(" " * 4 * len(words_of(name)[1:]))
+    return re.sub(inner, "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_bash_completes_sort_with_every_field() -> None:
     fields = completed_by_bash("pbmon-client", "--sort", "")
     assert sorted(fields) == sorted(FIELDS)
+
+
+def test_bash_offers_files_where_a_command_takes_one_and_its_own_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "night.pbmon").touch()
+    monkeypatch.chdir(tmp_path)
+    offered = set(completed_by_bash("pbmon-client", "history", ""))
+    assert {"export", "import", "serve", "--json"} <= offered
+    for words in (["export", "n"], ["import", "night.pbmon", "n"], ["export", "--history", "n"]):
+        assert completed_by_bash("pbmon-client", "history", *words) == ["night.pbmon"]
+    assert completed_by_bash("pbmon-client", "export", "n") == []
 
 
 @pytest.mark.parametrize("path", completions.files(), ids=lambda path: path.name)
