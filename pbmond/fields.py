@@ -43,8 +43,9 @@ class Field:
     ``type`` and ``unit`` are those of the value that users see.
 
     ``wire`` is the column's type on the wire: "u1" to "u8" and "f8" are little-endian numbers,
-    "16s" is sixteen raw bytes, "text" is text. If it is None, the client derives the field from
-    other columns. Fields that are not ``shown`` exist only for that.
+    "16s" is sixteen raw bytes, "text" is text. A counter is "u8" whatever the kernel's is: what
+    moved in a range of the past may be the sum of many. If it is None, the client derives the field
+    from other columns. Fields that are not ``shown`` exist only for that.
     ``store`` says where the store keeps the value: ``key.NAME`` or ``counter.NAME`` in the kernel's
     rows, ``info.NAME`` or ``texts.NAME`` in its processes. If it is empty, the value is computed
     when a message is made.
@@ -262,8 +263,7 @@ CONNECTIONS: Final = (
     *_rates(_four(("rx", "tx"))),
     Field("rtt_us", "gauge", "u4", "smoothed round-trip time of TCP, in microseconds", unit="us",
           store="counter.rtt_us", null=0, combined="most", title="round trip", short="RTT"),
-    replace(_RETRANSMITTED[0], wire="u4", needs="tcp_state"),
-    replace(_RETRANSMITTED[1], needs="tcp_state"),
+    *(replace(field, needs="tcp_state") for field in _RETRANSMITTED),
     Field("tcp_state", "label", "u1", "ESTABLISHED, CLOSE_WAIT or another state of TCP",
           type="text", store="counter.tcp_state", choices=TCP_STATES, title="state", short="STATE"),
     _before("rx", "received"),

@@ -59,6 +59,14 @@ class BlockHeader:
         """How many bytes the whole block has."""
         return HEADER_BYTES + self.directory_bytes + self.body_bytes
 
+    @property
+    def says_loss(self) -> bool:
+        """Whether it is there to say that ticks before it are lost, and has none of any length.
+
+        Where a store begins as it should, tick 1 is in its first block.
+        """
+        return self.buckets == 1 and not self.covered_ns and self.first > 1
+
 
 def parse_header(data: bytes | memoryview, at: int = 0) -> BlockHeader | None:
     """Return the header at a place, None if there is no whole and sound one."""

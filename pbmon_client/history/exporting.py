@@ -81,7 +81,8 @@ def export(
 def _range(finder: Finder, since: int | None, until: int | None) -> tuple[int, int]:
     headers = [each.header for place in range(len(TIERS)) for each in finder.blocks(place)]
     if not headers:
-        raise NothingError("nothing was recorded")
+        missing = finder.index.missing
+        raise NothingError(missing[-1].why if missing else "nothing was recorded")
     begin = min(each.begin for each in headers) if since is None else since
     end = max(each.end for each in headers) if until is None else until
     if begin >= end:

@@ -26,6 +26,7 @@ from pbmon_client.history.tail import TailFrame, buckets_of_tail, frames_of
 from pbmon_client.history.tiers import TIERS
 
 _TRIES: Final = 5
+_SECOND: Final = 1_000_000_000
 
 
 class TailBlock:
@@ -74,6 +75,14 @@ def encoded(buckets: Sequence[Bucket], handles: HandlesByTable) -> LoadedBlock:
     return LoadedBlock(header, data)
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadTail:
+    """Why what the tail has, or a part of it, cannot be read; ``until`` is when it was written."""
+
+    why: str
+    until: int
+
+
 @dataclass(frozen=True)
 class Index:
     """What a store had at one moment. ``blocks`` are by tier, in the order of their ticks.
@@ -96,7 +105,7 @@ class Indexer:
         self._scanned: dict[Path, Scanned] = {}
         self._tail_bytes = b""
         self._tail: TailBlock | None = None
-        self._torn = False
+        self._damaged = False
         self._sealed = 0
 
     def read(self) -> Index:
@@ -104,20 +113,27 @@ class Indexer:
         files = files_of(self._directory)
         for _ in range(_TRIES):
             # The tail is emptied after a block was written: if no file grew in between, they fit.
-            tail = self._read_tail()
+            tail, unread = self._read_tail()
             again = files_of(self._directory)
             if again == files:
                 break
             files = again
-        return self._index(files, tail)
+        return self._index(files, tail, unread)
 
-    def _read_tail(self) -> bytes:
+    def _read_tail(self) -> tuple[bytes | None, UnreadTail]:
+        """Return the tail, None if it cannot be read; and what is to be said in that case."""
+        path, written = self._directory / TAIL, 0
         try:
-            return (self._directory / TAIL).read_bytes()
+            written = int(path.stat().st_mtime) + 1
+            return path.read_bytes(), UnreadTail("the tail is damaged", written)
         except FileNotFoundError:  # a store that was exported
-            return b""
+            return b"", UnreadTail("", 0)
+        except OSError as error:
+            return None, UnreadTail(f"the tail: {error.strerror or error}", written)
 
-    def _index(self, files: list[SegmentFile], tail_bytes: bytes) -> Index:
+    def _index(
+        self, files: list[SegmentFile], tail_bytes: bytes | None, unread: UnreadTail
+    ) -> Index:
         tiers: list[list[BlockAt]] = [[] for _ in TIERS]
         missing: list[Missing] = []
         scanned = {}
@@ -132,12 +148,13 @@ class Indexer:
             missing += found.missing
         self._scanned = scanned
         sealed = max((block.header.last for block in tiers[0]), default=0)
-        tail = self._parsed_tail(tail_bytes, sealed)
-        return index_of(files, tiers, missing, tail, damaged_tail=self._torn)
+        tail = self._parsed_tail(tail_bytes or b"", sealed)
+        whole = tail_bytes is not None and not self._damaged
+        return index_of(files, tiers, missing, tail, None if whole else unread)
 
     def _parsed_tail(self, data: bytes, sealed: int) -> TailBlock | None:
         if (data, sealed) != (self._tail_bytes, self._sealed):
-            frames, self._torn = frames_of(data)
+            frames, self._damaged = frames_of(data)
             some = bool(frames) and frames[-1].first >= sealed
             self._tail = TailBlock(data, frames, sealed) if some else None
             self._tail_bytes, self._sealed = data, sealed
@@ -149,15 +166,17 @@ def index_of(
     found: Sequence[list[BlockAt]],
     missing: Sequence[Missing],
     tail: TailBlock | None = None,
-    *,
-    damaged_tail: bool = False,
+    unread: UnreadTail | None = None,
 ) -> Index:
     """Return the index of the blocks that were ``found``, by tier and in any order."""
     tiers = [_once(blocks) for blocks in found]
     every = [*missing]
     for place, blocks in enumerate(tiers):
         every += holes(blocks, place)
-    every += _torn(tiers[0], tail, damaged_tail=damaged_tail)
+    every += _before_tail(tiers[0], tail)
+    if unread is not None:
+        begin = tail.header.end if tail is not None else _newest(tiers)
+        every.append(Missing(0, begin, max(begin + TIERS[0].block, unread.until), unread.why))
     kept = [_kept(blocks, tail if not place else None) for place, blocks in enumerate(tiers)]
     return Index(tuple(files), tuple(map(tuple, tiers)), tuple(every), tail, tuple(kept))
 
@@ -171,17 +190,20 @@ def _once(blocks: list[BlockAt]) -> list[BlockAt]:
     return result
 
 
-def _torn(blocks: list[BlockAt], tail: TailBlock | None, *, damaged_tail: bool) -> list[Missing]:
-    """Return what is missing between the finest tier and the tail, and behind the tail."""
-    found = []
-    sealed = blocks[-1].header.end if blocks else 0
-    if tail is not None and blocks and tail.header.first > blocks[-1].header.last:
-        ends = sorted((sealed, tail.header.begin))
-        found.append(Missing(0, ends[0], ends[1], "blocks are missing", tail.header.first))
-    if damaged_tail:
-        begin = sealed if tail is None else tail.header.end
-        found.append(Missing(0, begin, begin + TIERS[0].block, "the tail is damaged"))
-    return found
+def _before_tail(blocks: list[BlockAt], tail: TailBlock | None) -> list[Missing]:
+    """Return what is missing between the finest tier and the tail."""
+    if tail is None or not blocks or tail.header.first <= blocks[-1].header.last:
+        return []
+    ends = sorted((blocks[-1].header.end, tail.header.begin))
+    return [Missing(0, ends[0], ends[1], "blocks are missing", tail.header.first)]
+
+
+def _newest(tiers: Sequence[list[BlockAt]]) -> int:
+    """Return the second after the newest tick that is in a block; 0: there is none."""
+    newest = [blocks[-1].header for blocks in tiers if blocks]
+    if not newest:
+        return 0
+    return max(newest, key=lambda header: header.last).time_ns // _SECOND + 1
 
 
 def _kept(blocks: list[BlockAt], tail: TailBlock | None) -> TierKept:

@@ -117,11 +117,10 @@ def _table(name: str, sums: RangeSums, seconds: float) -> Table:
         if column in layout.texts:
             columns[column] = rows.texts(column)
             continue
-        if column in counters:  # a sum may be larger than the wire's column
-            columns[column] = _array(counters[column], "u8")
-            continue
         values: Any
-        if field.rate_of is not None:
+        if column in counters:
+            values = counters[column]
+        elif field.rate_of is not None:
             values = counters[field.rate_of] / seconds
         elif column in layout.place:
             values = rows.numbers(column)

@@ -17,6 +17,7 @@ from pbmon_client.history.loading import DAMAGE, LoadedBlock
 from pbmon_client.history.message import RangeSums, message_of
 from pbmon_client.history.packing import Ints
 from pbmon_client.history.plan import pieces, reach, rounded, width_at
+from pbmon_client.history.recorder import NO_RECORDER, Recorder, recorder_of
 from pbmon_client.history.rows import SummedRows
 from pbmon_client.history.segments import BlockAt, Missing
 from pbmon_client.history.spans import TimeSpan, gaps_between, has_gap
@@ -48,11 +49,15 @@ class KeptTier:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a store has: its tiers, the gaps in what was recorded, and what cannot be read."""
+    """What a store has: its tiers, the gaps in what was recorded, and what cannot be read.
+
+    ``recorder`` is who writes it; None: that is not known.
+    """
 
     tiers: tuple[KeptTier, ...]
     gaps: tuple[TimeSpan, ...]
     missing: tuple[Missing, ...]
+    recorder: Recorder | None
 
     @property
     def span(self) -> TimeSpan | None:
@@ -61,6 +66,13 @@ class Kept:
         if not spans:
             return None
         return TimeSpan(min(each.since_ns for each in spans), max(each.until_ns for each in spans))
+
+    @property
+    def why_empty(self) -> str:
+        """Why nothing is kept, for people, where ``span`` is None."""
+        if self.missing:
+            return f"nothing of the history can be read: {self.missing[-1].why}"
+        return "the history has nothing yet: it was started just now"
 
 
 class Past:
@@ -75,6 +87,7 @@ class Past:
 
     def __init__(self, place: Path, uid: int | None = None) -> None:
         self._indexer = indexer_of(place)
+        self._place = place
         self._uid = uid
         self._finder: Final = Finder(self._indexer.read(), uid)
 
@@ -246,7 +259,9 @@ class Past:
                 )
             size = sum(file.size for file in self._finder.index.files if file.tier == place)
             tiers.append(KeptTier(tier.width, size, span))
-        return Kept(tuple(tiers), tuple(self._gaps()), self._finder.index.missing)
+        # Nobody writes what was exported.
+        recorder = recorder_of(self._place) if self._place.is_dir() else NO_RECORDER
+        return Kept(tuple(tiers), tuple(self._gaps()), self._finder.index.missing, recorder)
 
     def _gaps(self) -> list[TimeSpan]:
         """Return the gaps, by the finest tier that goes back to each time."""

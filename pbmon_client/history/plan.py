@@ -73,7 +73,8 @@ def pieces(
     usable = [
         place
         for place, tier in enumerate(TIERS)
-        if kept[place].last
+        # What is missing of the finest tier is told even if nothing is left of it.
+        if (kept[place].last or not place)
         and (within is None or (within % tier.width == 0 and since % tier.width == 0))
     ]
     yield from _cut(kept, usable, Piece(0, since, until, 0))

@@ -6,15 +6,16 @@ A client believes nothing. Any bytes that are no reply to its query: WireError.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from math import inf
 from typing import Any, Final
 
 import numpy as np
 
-from pbmon_client.history.layout import LAYOUTS, PROCESSES
+from pbmon_client.history.layout import PROCESSES
 from pbmon_client.history.past import Kept, KeptTier, Series
 from pbmon_client.history.queries import LENGTH, MOST_STEPS, VERSION
+from pbmon_client.history.recorder import Recorder
 from pbmon_client.history.segments import Missing
 from pbmon_client.history.spans import TimeSpan
 from pbmon_client.history.tiers import TIERS
@@ -42,14 +43,6 @@ _MOST_ENTRIES: Final = 50_000
 _MOST_WORDS: Final = 1000
 _TEXT: Final = 1000
 _SIGNED: Final = 1 << 63
-#: The tables of a message; a sum may be larger than the column of the present.
-_SCHEMAS: Final = {
-    table: {
-        name: "u8" if table in LAYOUTS and name in LAYOUTS[table].counters else kind
-        for name, kind in schema.items()
-    }
-    for table, schema in TABLES.items()
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +93,10 @@ def _sent(value: Message | Series | Kept | None) -> Any:  # noqa: ANN401 - for m
 
 
 def _sent_message(message: Message) -> dict[str, Any]:
-    # What a message of the present has no room for is beside it: an interval of years, wide sums.
+    # What a message of the present has no room for is beside it: an interval of years.
     frame = encode(_TOPIC, _without_rows(replace(message, interval_ns=0)))
     tables: dict[str, Any] = {}
-    for name, schema in _SCHEMAS.items():
+    for name, schema in TABLES.items():
         table: Table | None = getattr(message, name)
         if table is not None:
             columns = {
@@ -133,6 +126,7 @@ def _sent_kept(kept: Kept) -> dict[str, Any]:
             ]
             for each in kept.missing[-_MOST_ENTRIES:]
         ],
+        "recorder": None if kept.recorder is None else [*astuple(kept.recorder)],
     }
 
 
@@ -160,9 +154,9 @@ def message_in(value: Any) -> Message:  # noqa: ANN401 - whatever msgpack can ho
     given = value["tables"]
     if topic != _TOPIC or type(given) is not dict:
         raise WireError("a message has another topic, or no tables")
-    if not {"retired", PROCESSES} <= given.keys() <= _SCHEMAS.keys():
+    if not {"retired", PROCESSES} <= given.keys() <= TABLES.keys():
         raise WireError("a message has other tables")
-    tables = {name: unpack_table(name, each, _SCHEMAS[name]) for name, each in given.items()}
+    tables = {name: unpack_table(name, each, TABLES[name]) for name, each in given.items()}
     return replace(
         message,
         interval_ns=_number(value["interval_ns"], least=1),
@@ -195,7 +189,7 @@ def series_in(value: Any, counters: tuple[str, ...]) -> Series:  # noqa: ANN401 
 
 def kept_in(value: Any) -> Kept:  # noqa: ANN401 - likewise
     """Return what is kept, of a reply."""
-    _members(value, "tiers", "gaps", "missing")
+    _members(value, "tiers", "gaps", "missing", "recorder")
     tiers = []
     for each, tier in zip(_list(value["tiers"], len(TIERS)), TIERS, strict=True):
         width, size, span = _list(each, 3, 3)
@@ -204,7 +198,16 @@ def kept_in(value: Any) -> Kept:  # noqa: ANN401 - likewise
         tiers.append(KeptTier(tier.width, _number(size), None if span is None else _span(span)))
     gaps = tuple(_span(each) for each in _list(value["gaps"], _MOST_ENTRIES))
     missing = tuple(_missing(each) for each in _list(value["missing"], _MOST_ENTRIES))
-    return Kept(tuple(tiers), gaps, missing)
+    recorder = None if value["recorder"] is None else _recorder(value["recorder"])
+    return Kept(tuple(tiers), gaps, missing, recorder)
+
+
+def _recorder(value: Any) -> Recorder:  # noqa: ANN401 - likewise
+    running, *known = _list(value, 3, 3)
+    if type(running) is not bool:
+        raise WireError("a recorder runs or does not")
+    pid, cap = (None if each is None else _number(each) for each in known)
+    return Recorder(running, pid, cap)
 
 
 def _missing(value: Any) -> Missing:  # noqa: ANN401 - likewise

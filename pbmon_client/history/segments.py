@@ -171,10 +171,14 @@ def _places(data: bytes) -> Iterator[int]:
 def holes(blocks: list[BlockAt], tier: int) -> list[Missing]:
     """Return what is missing between blocks of a tier, which are in the order of their ticks.
 
-    The slots beside a hole may have lost some of their ticks.
+    The slots beside a hole may have lost some of their ticks. A first block of nothing says that
+    what was before it is lost.
     """
     width = TIERS[tier].width
     found = []
+    if blocks and blocks[0].header.says_loss:
+        header = blocks[0].header
+        found.append(Missing(tier, 0, header.end, "what was before is lost", header.first))
     for before, after in pairwise(blocks):
         if before.header.last < after.header.first:
             times = sorted((before.header.end, after.header.begin))

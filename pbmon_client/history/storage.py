@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,9 @@ from pbmon_client.history.segments import LOCK, TAIL, SegmentFile, file_name, fi
 from pbmon_client.history.tiers import KEEPS
 
 _MODE: Final = 0o640
+#: Whoever asks whether somebody writes has the lock for a moment (recorder.py).
+_LOCK_TRIES: Final = 100
+_LOCK_AGAIN_S: Final = 0.01
 
 
 class HeldError(OSError):
@@ -144,7 +148,7 @@ def _locked(path: Path, size: int) -> int:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
     except BlockingIOError:
         said = os.pread(descriptor, 100, 0).decode("ascii", "replace").split()
         holder = said[0] if said else ""
@@ -158,3 +162,13 @@ def _locked(path: Path, size: int) -> int:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n{size}\n".encode(), 0)
     return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file. BlockingIOError if somebody else has it, and not for a moment only."""
+    for _ in range(_LOCK_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOCK_AGAIN_S)
+    raise BlockingIOError

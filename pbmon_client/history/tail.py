@@ -127,7 +127,7 @@ def frames_of(data: bytes) -> tuple[list[TailFrame], bool]:
         slot, first, last, since_ns, time_ns, covered_ns = words
         found.append(TailFrame(slot, first, last, since_ns, time_ns, covered_ns, begin, end))
         at = end
-    return found, False
+    return found, not MAGIC.startswith(data[at : at + len(MAGIC)])
 
 
 def buckets_of_tail(

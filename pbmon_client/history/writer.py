@@ -26,9 +26,10 @@ from pbmon_client.history.storage import Storage
 from pbmon_client.history.tail import TailWriter, buckets_of_tail, frames_of
 from pbmon_client.history.tiers import HANDED_ON, KEEPS, TIERS
 
-_HOUR_NS: Final = 3600 * 10**9
+_SECOND: Final = 1_000_000_000
+_HOUR_NS: Final = 3600 * _SECOND
 #: The clock was set if it and CLOCK_BOOTTIME differ by so much more or less than before.
-_STEP_NS: Final = 60 * 10**9
+_STEP_NS: Final = 60 * _SECOND
 
 
 class HistoryWriter:
@@ -55,6 +56,7 @@ class HistoryWriter:
         self._last: Bucket | None = None
         self._clock = _SteadyClock()
         self.paused: str | None = None
+        self._lost = False
         self._storage = Storage(directory, size, keeps, sync=sync)
         try:
             self._cascade, self._number = self._recovered()
@@ -80,10 +82,24 @@ class HistoryWriter:
     def tick(self, tick: Tick) -> None:
         """Record one tick, and before it what was missed. ValueError if it is not one."""
         check(tick)
+        if self._lost:
+            self._say_loss(tick)
         before = missed(tick, self._last)
         if before is not None:
             self._record(before)
         self._record(tick)
+
+    def _say_loss(self, tick: Tick) -> None:
+        """Say in each tier that what was recorded before this tick is lost."""
+        first = bucket_of(tick, self._number, self._handles)
+        at_ns = first.since_ns
+        start = replace(
+            first, slot=at_ns // _SECOND, time_ns=at_ns, host="", boot_id="", epoch="",
+            cumulative=None,
+        )  # fmt: skip
+        self._unwritten += _after_loss(self._cascade, start, self._number)
+        self._number += 1
+        self._lost = False
 
     def _record(self, tick: Tick) -> None:
         bucket = bucket_of(tick, self._number, self._handles)
@@ -155,10 +171,15 @@ class HistoryWriter:
                 self._append(cascade.add(bucket))
                 cascade.forget()
         number = max((1, *sealed, *(frame.last for frame in frames)))
-        if (damaged or (ended_damaged and not frames)) and self._last is not None:
+        if not damaged and (frames or not ended_damaged):
+            self._storage.truncate_tail(frames[-1].end if frames else 0)
+        elif self._last is not None:
             self._append(_after_loss(cascade, self._last, number + 1))
-            number, frames = number + 2, []
-        self._storage.truncate_tail(frames[-1].end if frames else 0)
+            self._storage.truncate_tail()
+            number += 2
+        else:  # what is damaged stays until the first tick says so
+            self._lost = True
+            number += 1
         return cascade, number
 
     def _newest(self, blocks: list[BlockAt]) -> Bucket | None:
@@ -179,7 +200,8 @@ class HistoryWriter:
             found = scan(file)
             if file.tier == 0:
                 ended_damaged |= found.ends_damaged
-            if found.end < file.size:
+            # What has nothing else stays, so that readers are told.
+            if found.end < file.size and (found.blocks or not found.ends_damaged):
                 self._storage.truncate(file, found.end)
             tiers[file.tier] += found.blocks
         ordered = [sorted(blocks, key=lambda each: each.header.first) for blocks in tiers]

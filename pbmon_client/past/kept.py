@@ -12,7 +12,6 @@ from pbmon_client.data.text import safe_text
 from pbmon_client.history.exporting import export, unpack_bundle
 from pbmon_client.history.past import Kept, Past
 from pbmon_client.history.places import DEFAULT_DIRECTORY
-from pbmon_client.history.segments import LOCK
 from pbmon_client.history.source import PastSource, open_past
 from pbmon_client.history.tiers import TIERS
 from pbmon_client.past.kept_options import BundleOptions, ImportOptions, KeptOptions
@@ -31,17 +30,15 @@ def kept_text(chosen: KeptOptions) -> str:
 def kept_of(source: PastSource, place: Path) -> dict[str, Any]:
     """Return what the command says, as the JSON contract has it."""
     kept: Kept = source.kept()
-    directory = isinstance(source, Past) and place.is_dir()
-    size, recorder, cap = sum(tier.size for tier in kept.tiers), None, None
-    if directory:
+    size, recorder = sum(tier.size for tier in kept.tiers), kept.recorder
+    if isinstance(source, Past) and place.is_dir():  # with the tail
         size = sum(entry.stat().st_size for entry in os.scandir(place) if entry.is_file())
-        recorder, cap = _recorder(place / LOCK)
     return {
         "schema": "pbmon-history/1",
         "read_from": safe_text(str(place)),
-        "recorder": recorder,
+        "recorder": recorder and {"running": recorder.running, "pid": recorder.pid},
         "bytes": size,
-        "cap_bytes": cap,
+        "cap_bytes": recorder and recorder.cap,
         "tiers": [
             {
                 "interval_s": tier.width,
@@ -55,33 +52,13 @@ def kept_of(source: PastSource, place: Path) -> dict[str, Any]:
         "missing": [
             {
                 "interval_s": TIERS[each.tier].width,
-                "since_ns": each.begin * _SECOND,
+                "since_ns": each.begin * _SECOND if each.begin else None,
                 "until_ns": each.end * _SECOND,
                 "why": safe_text(each.why),
             }
             for each in kept.missing
         ],
     }
-
-
-def _recorder(lock: Path) -> tuple[dict[str, Any] | None, int | None]:
-    """Return whether a recorder runs, and the size that it keeps to; None: that is not known."""
-    try:
-        inode = lock.stat().st_ino
-        words = lock.read_text("ascii", "replace").split()
-        locks = Path("/proc/locks").read_text("ascii")
-    except FileNotFoundError:
-        return {"running": False, "pid": None}, None
-    except OSError:
-        return None, None
-    pid = int(words[0]) if words and words[0].isdigit() else None
-    cap = int(words[1]) if len(words) > 1 and words[1].isdigit() else None
-    # Trying the lock would keep out a recorder that starts at that moment.
-    running = any(
-        line.split()[1] == "FLOCK" and line.split()[5].endswith(f":{inode}")
-        for line in locks.splitlines()
-    )
-    return {"running": running, "pid": pid if running else None}, cap
 
 
 def _words(said: dict[str, Any]) -> str:
@@ -93,11 +70,7 @@ def _words(said: dict[str, Any]) -> str:
             span = f"{_time(tier['since_ns'])} to {_time(tier['until_ns'])}"
         lines.append(f"{tier['interval_s']:>5} s  {_size(tier['bytes']):>9}  {span}")
     lines += ["", *_spans("not recorded", said["gaps"])]
-    damaged = [
-        f"{_time(each['since_ns'])} to {_time(each['until_ns'])}, {each['interval_s']} s: "
-        f"{each['why']}"
-        for each in said["missing"]
-    ]
+    damaged = [f"{_range(each)}, {each['interval_s']} s: {each['why']}" for each in said["missing"]]
     lines += [f"missing: {each}" for each in damaged] or ["nothing is damaged"]
     return "\n".join(lines) + "\n"
 
@@ -111,7 +84,7 @@ def _recorder_words(recorder: dict[str, Any] | None) -> str:
     if recorder is None:
         return "whether it is being recorded is not known"
     if not recorder["running"]:
-        return "no recorder runs"
+        return "no recorder runs for it"
     return "recorded by " + (
         "a process" if recorder["pid"] is None else f"process {recorder['pid']}"
     )
@@ -125,6 +98,13 @@ def _spans(what: str, spans: list[dict[str, int]]) -> list[str]:
     if len(spans) > _SHOWN:
         lines.insert(0, f"{what}: {len(spans) - _SHOWN} earlier gaps")
     return lines or ["no gaps"]
+
+
+def _range(each: dict[str, Any]) -> str:
+    until = _time(each["until_ns"])
+    return (
+        f"before {until}" if each["since_ns"] is None else f"{_time(each['since_ns'])} to {until}"
+    )
 
 
 def _time(time_ns: int) -> str:

@@ -198,7 +198,7 @@ def span_of(kept: Kept) -> tuple[int, int]:
 def _span(kept: Kept) -> TimeSpan:
     """Return what is kept from first to last; PastError if that is nothing."""
     if kept.span is None:
-        raise PastError(_NOTHING)
+        raise PastError(kept.why_empty)
     return kept.span
 
 

@@ -48,6 +48,11 @@ def _counter(name: str) -> Make:
     return lambda rows: rows.view.state.counters[name][rows.index]
 
 
+def _sum(name: str) -> Make:
+    # The kernel's own counter may be narrower than the wire's.
+    return lambda rows: _counter(name)(rows).astype(np.uint64, copy=False)
+
+
 def _address(name: str) -> Make:
     # As bytes, because consumers do not understand the buffer format of a void array.
     return lambda rows: rows.view.state.keys[name][rows.index].view(np.uint8)
@@ -159,6 +164,8 @@ def _maker(field: Field) -> Make:
     if field.rate_of is not None:
         return _rate(0 if field.direction == "in" else 1)
     part, _, name = field.store.partition(".")
+    if field.kind == "counter":
+        return _sum(name)
     return _key(name) if part == "key" else _counter(name)
 
 

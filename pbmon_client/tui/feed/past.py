@@ -177,10 +177,6 @@ class _Reader:
 
     def _read(self, request: FeedRequest, past: PastRequest) -> None:
         source, kept = self._newest()
-        if kept is None:
-            self._forget()
-            self._put(PastFailed("the history has nothing yet: it was started just now"))
-            return
         shown = self._shown
         if shown is None or past.what != self._what or request.query != self._query:
             moved = False
@@ -204,11 +200,11 @@ class _Reader:
             self._curves = curves
             self._put(PastCurvesReady(_curves(source, kept, shown, past)))
 
-    def _newest(self) -> tuple[PastSource, _Bounds | None]:
-        """Return the source, and what it has by now."""
+    def _newest(self) -> tuple[PastSource, _Bounds]:
+        """Return the source, and what it has by now. PastError if that is nothing."""
         if self._source is None:
             self._source = self._open()
-        elif time.monotonic() - self._refreshed_s >= _REFRESH_S:
+        elif self._kept is None or time.monotonic() - self._refreshed_s >= _REFRESH_S:
             self._source.refresh()
         else:
             return self._source, self._kept
@@ -229,10 +225,10 @@ class _Bounds(NamedTuple):
     gaps: tuple[tuple[int, int], ...]
 
 
-def _bounds_of(source: PastSource) -> _Bounds | None:
+def _bounds_of(source: PastSource) -> _Bounds:
     kept = source.kept()
     if kept.span is None:
-        return None
+        raise PastError(kept.why_empty)
     oldest = -(-kept.span.since_ns // _SECOND)
     newest = (kept.span.until_ns - 1) // _SECOND
     # A second belongs to the interval that ends in it.

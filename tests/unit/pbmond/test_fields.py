@@ -58,6 +58,11 @@ def test_every_column_of_the_wire_has_a_type_that_the_codec_knows() -> None:
         assert set(columns.values()) <= {"u1", "u2", "u4", "u8", "f8", "16s", "text"}
 
 
+def test_every_counter_has_room_for_the_sum_of_a_range_of_the_past() -> None:
+    counters = [field for _table, field in EVERY if field.kind == "counter"]
+    assert {field.wire for field in counters} == {"u8"}
+
+
 def test_bytes_and_calls_go_to_their_class_and_retransmissions_to_the_process() -> None:
     assert VALUES[:2] == ("rx_bytes", "tx_bytes")
     for code, name in enumerate(fields.CLASSES):

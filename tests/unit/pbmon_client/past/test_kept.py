@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pbmon_client.history import storage
+from pbmon_client.history.past import Past
+from pbmon_client.history.recorder import Recorder, recorder_of
+from pbmon_client.history.storage import HeldError
 from pbmon_client.history.writer import HistoryWriter
 from pbmon_client.past import start
 from tests import past_host as make
@@ -46,6 +51,69 @@ def test_what_is_kept_is_said(store: Path, capsys: pytest.CaptureFixture[str]) -
     assert words.count("not recorded: ") == 1
     with HistoryWriter(store, sync=False):
         assert f"process {os.getpid()}" in said(capsys, "--history", str(store))
+
+
+def test_who_records_is_known_without_proc(store: Path) -> None:
+    """A recorder of another user or PID namespace is not in our /proc/locks."""
+    assert recorder_of(store) == Recorder(running=False, cap=10_000_000)
+    with HistoryWriter(store, 20_000_000, sync=False):
+        assert recorder_of(store) == Recorder(running=True, pid=os.getpid(), cap=20_000_000)
+    (store / "lock").write_bytes(b"\xff\xb2 -1")  # a full disk, or nonsense
+    assert recorder_of(store) == Recorder(running=False)
+    (store / "lock").unlink()
+    assert recorder_of(store) == Recorder(running=False)
+
+
+def test_what_is_no_lock_leaves_it_unknown(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (store / "lock").unlink()
+    os.mkfifo(store / "lock")
+    assert recorder_of(store) is None
+    (store / "lock").unlink()
+    (store / "lock").symlink_to("/etc/passwd")
+    assert recorder_of(store) is None
+    assert json.loads(said(capsys, "--json", "--history", str(store)))["recorder"] is None
+    assert "is not known" in said(capsys, "--history", str(store))
+
+
+def test_asking_who_records_keeps_no_recorder_out(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks has the lock for a moment; a recorder that starts just then waits."""
+    asker = os.open(store / "lock", os.O_RDONLY)
+    fcntl.flock(asker, fcntl.LOCK_SH)
+    assert recorder_of(store) == Recorder(running=False, cap=10_000_000)
+    monkeypatch.setattr(storage.time, "sleep", lambda _s: os.close(asker))
+    with HistoryWriter(store, sync=False):
+        monkeypatch.setattr(storage.time, "sleep", lambda _s: None)
+        with pytest.raises(HeldError, match=f"written by process {os.getpid()}"):
+            HistoryWriter(store, sync=False)
+
+
+def test_nobody_records_into_a_file_that_was_exported(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    said(capsys, "export", str(file), "--history", str(store))
+    assert Past(file).kept().recorder == Recorder(running=False)
+
+
+def test_a_store_of_which_nothing_can_be_read_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with HistoryWriter(tmp_path, sync=False) as writer:
+        deltas = {"processes": np.ones((1, 32), np.int64)}
+        row = {"processes": [make.process(1)]}
+        writer.tick(make.tick(make.MONDAY * make.SECOND, row, deltas))
+    (tmp_path / "tail").write_bytes(b"nonsense" * 99)
+    os.utime(tmp_path / "tail", (make.MONDAY, make.MONDAY))
+    (missing,) = json.loads(said(capsys, "--json", "--history", str(tmp_path)))["missing"]
+    assert missing["since_ns"] is None
+    assert missing["until_ns"] == (make.MONDAY + 1) * make.SECOND
+    words = said(capsys, "--history", str(tmp_path))
+    assert "missing: before 2026-09-2" in words
+    assert words.rstrip().endswith("1 s: the tail is damaged")
+    assert start.main(["export", str(tmp_path / "x"), "--history", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "pbmon-client: the tail is damaged\n"
 
 
 def test_a_range_goes_through_a_file(

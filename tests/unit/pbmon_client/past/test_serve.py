@@ -149,6 +149,23 @@ def test_what_was_recorded_since_is_in_the_next_answer(place: Path) -> None:
     assert after.until_ns > before.until_ns
 
 
+def test_who_records_and_how_much_is_what_the_server_says(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asks may be kept from the files, or not know where they are."""
+    monkeypatch.setattr(source, "DEFAULT_SOCKET", place / "sock")
+    monkeypatch.setattr(source, "DEFAULT_DIRECTORY", place / "none")
+    with Served(place):
+        assert start.main(["--json"]) == 0
+        kept = json.loads(capsys.readouterr().out)
+        assert kept["recorder"] == {"running": False, "pid": None}
+        with HistoryWriter(place / "store", 5_000_000, sync=False):
+            assert start.main(["--json"]) == 0
+            kept = json.loads(capsys.readouterr().out)
+    assert kept["recorder"] == {"running": True, "pid": os.getpid()}
+    assert kept["cap_bytes"] == 5_000_000
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
 def test_another_user_sees_only_their_rows_and_totals(place: Path) -> None:
     with Served(place) as served:
