@@ -152,6 +152,8 @@ def _print_demo(chosen: options.Options) -> None:
 
 def _print_past(chosen: options.Options, asked: PastOptions) -> None:
     """Print what was asked of the past."""
+    for remark in asked.remarks:
+        _print_error(remark)
     if asked.at is None and asked.since is None:
         raise _FailureError("--history: say which time with --at or --since")
     try:

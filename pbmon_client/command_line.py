@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -17,6 +18,8 @@ from pbmond.history_settings import (
 )
 
 DEFAULT_SOCKET: Final = "/run/pbmon/pbmond.sock"
+#: Options whose value is a time, which may begin with a dash.
+_TIMES: Final = ("--at", "--since", "--until")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -73,6 +76,23 @@ def add_settings(group: argparse._ArgumentGroup) -> None:
 def add_help(group: argparse._ArgumentGroup) -> None:
     """Add ``--help``."""
     group.add_argument("-h", "--help", action="help", help="show this help and exit")
+
+
+def with_values(arguments: Iterable[str]) -> Iterator[str]:
+    """Join ``--since -1d`` to ``--since=-1d``: what begins with a dash would be an option."""
+    waiting = None
+    for argument in arguments:
+        if waiting is not None and argument.startswith("-") and argument[1:2].isdigit():
+            yield f"{waiting}={argument}"
+            waiting = None
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = argument if argument in _TIMES else None
+        if waiting is None:
+            yield argument
+    if waiting is not None:
+        yield waiting
 
 
 def path_of(text: str) -> Path:

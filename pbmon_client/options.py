@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from pbmon_client.asking.options import PastOptions, add_past, asked_of, with_values
-from pbmon_client.command_line import CommandParser, add_help, add_socket, version
+from pbmon_client.asking.options import PastOptions, add_past, asked_of
+from pbmon_client.command_line import CommandParser, add_help, add_socket, version, with_values
 from pbmon_client.data.model import Filter, Selection
 from pbmon_client.data.users import user_id
 from pbmond import wire
@@ -40,8 +40,8 @@ and the members of group pbmon see all.
 Without an output option it opens the terminal interface (? shows its keys).
 Where there is no terminal, it prints a table for every snapshot, busiest first.
 `pbmon-client web` shows the same in a browser, `pbmon-client export` pushes
-metrics, and `pbmon-client record` writes down what moves; each has a --help of
-its own.
+metrics, `pbmon-client record` writes down what moves, and `pbmon-client
+history` says what is kept of that; each has a --help of its own.
 """
 
 _EPILOG: Final = """\
@@ -193,7 +193,8 @@ def _parser() -> CommandParser:
         usage="pbmon-client [--json | --ndjson | --csv | --once] [options]\n"
         "       pbmon-client web [options]\n"
         "       pbmon-client export --otlp URL [options]\n"
-        "       pbmon-client record [options]",
+        "       pbmon-client record [options]\n"
+        "       pbmon-client history [export | import | serve] [options]",
     )
     _add_output(parser.add_argument_group("output"))
     add_past(parser.add_argument_group("the past (see times below)"))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pbmon_client.command_line import path_of
 from pbmon_client.data import times
 
-_TIMES: Final = ("--at", "--since", "--until")
 #: What makes no sense for the past, and the option that says it.
 _LIVE_ONLY: Final = (
     ("demo", "--demo"),
@@ -19,6 +18,7 @@ _LIVE_ONLY: Final = (
     ("interval", "--interval"),
     ("wait", "--wait"),
 )
+OptionValue = TypeVar("OptionValue", int, times.Moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class PastOptions:
 
     A range goes from ``since`` to ``until`` (exclusive; None: to ``now``, when this was asked), in
     steps of ``step`` seconds if that is given. With neither ``at`` nor ``since`` only the
-    ``history`` to use is known.
+    ``history`` to use is known. ``remarks`` say how times were read that are not plain.
     """
 
     now: int
@@ -36,6 +36,7 @@ class PastOptions:
     until: int | None = None
     step: int | None = None
     history: Path | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def add_past(group: argparse._ArgumentGroup) -> None:
@@ -62,23 +63,6 @@ def add_past(group: argparse._ArgumentGroup) -> None:
         "--history", type=path_of, metavar="PATH",
         help="where the past is read from (default: what this host's recorder writes)",
     )  # fmt: skip
-
-
-def with_values(arguments: Iterable[str]) -> Iterator[str]:
-    """Join ``--since -1d`` to ``--since=-1d``: what begins with a dash would be an option."""
-    waiting = None
-    for argument in arguments:
-        if waiting is not None and argument.startswith("-") and argument[1:2].isdigit():
-            yield f"{waiting}={argument}"
-            waiting = None
-            continue
-        if waiting is not None:
-            yield waiting
-        waiting = argument if argument in _TIMES else None
-        if waiting is None:
-            yield argument
-    if waiting is not None:
-        yield waiting
 
 
 def asked_of(
@@ -110,25 +94,30 @@ def asked_of(
 
 def _read(given: argparse.Namespace, now_s: float) -> PastOptions:
     """Read the times. ValueError says which of them is wrong, and why."""
+    remarks: list[str] = []
 
-    def moment(option: str, text: str, after: int | None = None) -> int:
-        seconds = _told(option, lambda: times.moment(text, now_s, after=after))
-        if seconds > now_s and option != "--until":
+    def moment(option: str, text: str | None, after: int | None = None) -> times.Moment | None:
+        if text is None:
+            return None
+        read = _told(option, lambda: times.read(text, now_s, after=after))
+        if read.seconds > now_s and option != "--until":
             raise ValueError(f"{option}: {text!r} is yet to come")
-        return seconds
+        remarks.extend([f"{option}: {read.remark}"] if read.remark else ())
+        return read
 
-    at = None if given.at is None else moment("--at", given.at)
-    since = None if given.since is None else moment("--since", given.since)
-    until = None if given.until is None else moment("--until", given.until, since)
-    if since is not None and since >= (int(now_s) if until is None else until):
-        raise ValueError(f"--since is not before {'now' if until is None else '--until'}")
+    at, since = moment("--at", given.at), moment("--since", given.since)
+    until = moment("--until", given.until, None if since is None else since.after)
+    if since is not None and since.seconds >= (int(now_s) if until is None else until.seconds):
+        words = f"--since is not before {'now' if until is None else '--until'}"
+        raise ValueError("; ".join([words, *remarks]))
     step = None
     if given.step is not None:
         step = _told("--step", lambda: times.duration(given.step))
-    return PastOptions(int(now_s), at, since, until, step, given.history)
+    at_s, since_s, until_s = (None if each is None else each.seconds for each in (at, since, until))
+    return PastOptions(int(now_s), at_s, since_s, until_s, step, given.history, tuple(remarks))
 
 
-def _told(option: str, read: Callable[[], int]) -> int:
+def _told(option: str, read: Callable[[], OptionValue]) -> OptionValue:
     try:
         return read()
     except ValueError as error:

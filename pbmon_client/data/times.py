@@ -8,6 +8,7 @@ ago" nor "yesterday", and takes "monday 8:00" for the next one.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final
 
@@ -36,26 +37,46 @@ _CLOCK: Final = re.compile(
 _END: Final = 253_402_300_800
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time that was read, in seconds of the epoch; ``remark`` says what was not plain about it.
+
+    An end that has no date comes ``after``.
+    """
+
+    seconds: int
+    after: int
+    remark: str = ""
+
+
 def moment(text: str, now_s: float, zone: tzinfo | None = None, *, after: int | None = None) -> int:
+    """Return a time as whole seconds of the epoch: see ``read``."""
+    return read(text, now_s, zone, after=after).seconds
+
+
+def read(
+    text: str, now_s: float, zone: tzinfo | None = None, *, after: int | None = None
+) -> Moment:
     """Return a time as whole seconds of the epoch, rounded down. ``zone`` None is the local one.
 
     Without a date, 03:12 is the last time that it was 03:12; with ``after``, the first time after
     those seconds of the epoch. A day alone is its midnight, a weekday the last one. A d in "-1d" is
-    24 hours. A local time that exists twice, because clocks were put back, is the first of the two;
-    one that clocks skipped is as much later: 02:30 is then 03:30. A zone may follow (Z, +01:00).
-    ValueError with a message for people.
+    24 hours. A local time that exists twice, because clocks were put back, is the first of the two
+    (that is after ``after``); one that clocks skipped is as much later: 02:30 is then 03:30. A zone
+    may follow (Z, +01:00). ValueError with a message for people.
     """
     plain = " ".join(text.lower().split())
     try:
-        seconds = _moment(plain, now_s, zone, after) if plain.isascii() else None
+        written = _moment(plain, now_s, zone, after) if plain.isascii() else None
+        found = _settled(written, after) if isinstance(written, datetime) else written
     except (ValueError, OverflowError, OSError) as error:
         why = str(error).split(":")[0]
         raise ValueError(f"{_quoted(text)} is not a time: {why}; times: {FORMS}") from None
-    if seconds is None:
+    if found is None:
         raise ValueError(f"{_quoted(text)} is not a time; times: {FORMS}")
-    if not 0 <= seconds < _END:
+    if not 0 <= found.seconds < _END:
         raise ValueError(f"{_quoted(text)} is not a time between the years 1970 and 9999")
-    return seconds
+    return found
 
 
 def duration(text: str) -> int:
@@ -86,14 +107,17 @@ def _duration(plain: str) -> float | None:
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
-def _moment(plain: str, now_s: float, zone: tzinfo | None, after: int | None) -> int | None:
+def _moment(
+    plain: str, now_s: float, zone: tzinfo | None, after: int | None
+) -> Moment | datetime | None:
+    """Return a time, or what clocks of ``zone`` show then; None if this is neither."""
     if plain == "now":
-        return int(now_s)
+        return _plain(int(now_s))
     if re.fullmatch("@[0-9]{1,12}|[0-9]{10}", plain):
-        return int(plain.removeprefix("@"))
+        return _plain(int(plain.removeprefix("@")))
     if plain.startswith("-") or plain.endswith(" ago"):
         back = _duration(plain[1:] if plain.startswith("-") else plain.removesuffix(" ago"))
-        return None if back is None else int(now_s - back)
+        return None if back is None else _plain(int(now_s - back))
     if said := _ZONE.fullmatch(plain):
         plain, zone = said[1], _zone(said)
     return _on_calendar(plain, now_s, zone, after)
@@ -106,25 +130,27 @@ def _zone(said: re.Match[str]) -> tzinfo:
     return timezone(-offset if said[3] == "-" else offset)
 
 
-def _on_calendar(plain: str, now_s: float, zone: tzinfo | None, after: int | None) -> int | None:
+def _on_calendar(
+    plain: str, now_s: float, zone: tzinfo | None, after: int | None
+) -> datetime | None:
     found = _CLOCK.fullmatch(plain)
     if found is None:
         day = _day(plain, now_s, time(), zone)
-        return _iso(plain, zone) if day is None else _seconds(day, time(), zone)
+        return _iso(plain, zone) if day is None else datetime.combine(day, time(), zone)
     clock = time(int(found[2]), int(found[3]), int(found[4] or 0))
     if found[1] is None:
         return _nearest(clock, now_s, zone, after)
     day = _day(found[1], now_s, clock, zone)
-    return None if day is None else _seconds(day, clock, zone)
+    return None if day is None else datetime.combine(day, clock, zone)
 
 
-def _nearest(clock: time, now_s: float, zone: tzinfo | None, after: int | None) -> int:
+def _nearest(clock: time, now_s: float, zone: tzinfo | None, after: int | None) -> datetime:
     """Return the last time it was so late, or the first time after ``after``."""
-    today = _date(now_s if after is None else after, zone)
-    seconds = _seconds(today, clock, zone)
+    today = datetime.combine(_date(now_s if after is None else after, zone), clock, zone)
+    first, second = _seconds(today)
     if after is None:
-        return seconds if seconds <= now_s else _seconds(today - timedelta(1), clock, zone)
-    return seconds if seconds > after else _seconds(today + timedelta(1), clock, zone)
+        return today if first <= now_s else today - timedelta(1)
+    return today if max(first, second) > after else today + timedelta(1)
 
 
 def _day(word: str, now_s: float, clock: time, zone: tzinfo | None) -> date | None:
@@ -135,26 +161,62 @@ def _day(word: str, now_s: float, clock: time, zone: tzinfo | None) -> date | No
     for number, name in enumerate(_WEEKDAYS):
         if word in (name, name[:3]):
             day = today - timedelta((today.weekday() - number) % 7)
-            return day if _seconds(day, clock, zone) <= now_s else day - timedelta(7)
+            comes, _ = _seconds(datetime.combine(day, clock, zone))
+            return day if comes <= now_s else day - timedelta(7)
     if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}", word):
         return date.fromisoformat(word)
     return None
 
 
-def _iso(plain: str, zone: tzinfo | None) -> int | None:
+def _iso(plain: str, zone: tzinfo | None) -> datetime | None:
     """Read what ISO 8601 allows beside the forms above, such as 20261125T031200."""
     try:
-        read = datetime.fromisoformat(plain.upper())
+        written = datetime.fromisoformat(plain.upper())
     except ValueError:
         return None
-    return _seconds(read.date(), read.time(), zone)
+    return datetime.combine(written.date(), written.time(), zone)
 
 
 def _date(seconds: float, zone: tzinfo | None) -> date:
     return datetime.fromtimestamp(seconds, zone).date()
 
 
-def _seconds(day: date, clock: time, zone: tzinfo | None) -> int:
-    # A datetime without zone is a local time; fold=0 is the first of two, and for one that clocks
-    # skipped the offset before.
-    return int(datetime.combine(day, clock, zone).timestamp() // 1)
+def _plain(seconds: int) -> Moment:
+    return Moment(seconds, seconds)
+
+
+def _seconds(written: datetime) -> tuple[int, int]:
+    """Return when clocks show a time: the first and the second time, which mostly are the same.
+
+    Of one that clocks skipped, the second is before the first, which is as much later. A datetime
+    without a zone is a local time.
+    """
+    first, second = (int(written.replace(fold=fold).timestamp() // 1) for fold in (0, 1))
+    return first, second
+
+
+def _settled(written: datetime, after: int | None) -> Moment:
+    """Decide when it is that clocks show a time, and say so if that is not plain."""
+    first, second = _seconds(written)
+    when = f"{written:%H:%M} on {written:%Y-%m-%d}"
+    if second < first:
+        clock = datetime.fromtimestamp(first, written.tzinfo)
+        remark = f"{when} was skipped, as clocks were put forward: it is read as {clock:%H:%M}"
+        return Moment(first, first - 1, remark)
+    if first < second:
+        is_second = after is not None and first <= after
+        seconds = second if is_second else first
+        zone = f"{datetime.fromtimestamp(seconds, written.tzinfo).astimezone(written.tzinfo):%z}"
+        which = "second" if is_second else "first"
+        remark = (
+            f"{when} came twice, as clocks were put back: it is read as the {which}, "
+            f"{written:%H:%M}{zone[:3]}:{zone[3:5]}"
+        )
+        return Moment(seconds, seconds, remark)
+    return _plain(first)
+
+
+def zone_if_twice(local: datetime) -> str:
+    """Return the name of a local time's zone, after a space, if clocks show the time twice."""
+    first, second = _seconds(local.replace(tzinfo=None))
+    return f" {local:%Z}" if first < second else ""

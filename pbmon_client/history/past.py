@@ -17,7 +17,7 @@ from pbmon_client.history.loading import DAMAGE, LoadedBlock
 from pbmon_client.history.message import RangeSums, message_of
 from pbmon_client.history.packing import Ints
 from pbmon_client.history.plan import pieces, reach, rounded, width_at
-from pbmon_client.history.recorder import NO_RECORDER, Recorder, recorder_of
+from pbmon_client.history.recorder import NO_RECORDER, RecorderState, recorder_of
 from pbmon_client.history.rows import SummedRows
 from pbmon_client.history.segments import BlockAt, Missing
 from pbmon_client.history.spans import TimeSpan, gaps_between, has_gap
@@ -57,7 +57,7 @@ class Kept:
     tiers: tuple[KeptTier, ...]
     gaps: tuple[TimeSpan, ...]
     missing: tuple[Missing, ...]
-    recorder: Recorder | None
+    recorder: RecorderState | None
 
     @property
     def span(self) -> TimeSpan | None:

@@ -14,7 +14,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
-class Recorder:
+class RecorderState:
     """Whether a store is being written; by which process, and how large it may be, if known."""
 
     running: bool
@@ -22,10 +22,10 @@ class Recorder:
     cap: int | None = None
 
 
-NO_RECORDER: Final = Recorder(running=False)
+NO_RECORDER: Final = RecorderState(running=False)
 
 
-def recorder_of(directory: Path) -> Recorder | None:
+def recorder_of(directory: Path) -> RecorderState | None:
     """Return who writes the store in a directory; None if that cannot be known.
 
     The lock is held for a moment if it is free. A writer that starts just then waits for it.
@@ -44,7 +44,7 @@ def recorder_of(directory: Path) -> Recorder | None:
     finally:
         os.close(descriptor)
     pid, cap = (int(word) if word.isdecimal() else None for word in (*words, "", "")[:2])
-    return Recorder(running, pid if running else None, cap)
+    return RecorderState(running, pid if running else None, cap)
 
 
 def _is_held(descriptor: int) -> bool:

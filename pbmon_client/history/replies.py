@@ -15,7 +15,7 @@ import numpy as np
 from pbmon_client.history.layout import PROCESSES
 from pbmon_client.history.past import Kept, KeptTier, Series
 from pbmon_client.history.queries import LENGTH, MOST_STEPS, VERSION
-from pbmon_client.history.recorder import Recorder
+from pbmon_client.history.recorder import RecorderState
 from pbmon_client.history.segments import Missing
 from pbmon_client.history.spans import TimeSpan
 from pbmon_client.history.tiers import TIERS
@@ -202,12 +202,12 @@ def kept_in(value: Any) -> Kept:  # noqa: ANN401 - likewise
     return Kept(tuple(tiers), gaps, missing, recorder)
 
 
-def _recorder(value: Any) -> Recorder:  # noqa: ANN401 - likewise
+def _recorder(value: Any) -> RecorderState:  # noqa: ANN401 - likewise
     running, *known = _list(value, 3, 3)
     if type(running) is not bool:
         raise WireError("a recorder runs or does not")
     pid, cap = (None if each is None else _number(each) for each in known)
-    return Recorder(running, pid, cap)
+    return RecorderState(running, pid, cap)
 
 
 def _missing(value: Any) -> Missing:  # noqa: ANN401 - likewise

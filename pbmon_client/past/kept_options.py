@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pbmon_client.command_line import CommandParser, add_help, path_of
-from pbmon_client.data.times import moment
+from pbmon_client.command_line import CommandParser, add_help, path_of, with_values
+from pbmon_client.data import times
 
 _KEPT: Final = """\
 Say what is kept of the past: how far back, how large it is, what is missing,
@@ -40,7 +40,10 @@ class KeptOptions:
 
 @dataclass(frozen=True, slots=True)
 class BundleOptions:
-    """A checked command line of ``history export``; times are seconds of the epoch."""
+    """A checked command line of ``history export``; times are seconds of the epoch.
+
+    ``remarks`` say how times were read that are not plain.
+    """
 
     file: Path
     place: Path | None
@@ -48,6 +51,7 @@ class BundleOptions:
     until: int | None
     redact: bool
     force: bool
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,27 @@ def parse_kept(arguments: Sequence[str]) -> KeptOptions:
 def parse_export(arguments: Sequence[str]) -> BundleOptions:
     """Read what follows ``history export``; a mistake in it is SystemExit 2."""
     parser = export_parser()
-    given = parser.parse_args(arguments)
-    if given.since is not None and given.until is not None and given.since >= given.until:
-        parser.error("--since is not before --until")
-    return BundleOptions(
-        given.FILE, given.history, given.since, given.until, given.redact, given.force
+    given = parser.parse_args([*with_values(arguments)])
+    since = _time(parser, "--since", given.since, None)
+    until = _time(parser, "--until", given.until, None if since is None else since.after)
+    remarks = tuple(
+        f"{option}: {each.remark}"
+        for option, each in (("--since", since), ("--until", until))
+        if each is not None and each.remark
     )
+    if since is not None and until is not None and since.seconds >= until.seconds:
+        parser.error("; ".join(["--since is not before --until", *remarks]))
+    begin, end = (None if each is None else each.seconds for each in (since, until))
+    return BundleOptions(given.FILE, given.history, begin, end, given.redact, given.force, remarks)
+
+
+def _time(
+    parser: CommandParser, option: str, text: str | None, after: int | None
+) -> times.Moment | None:
+    try:
+        return None if text is None else times.read(text, time.time(), after=after)
+    except ValueError as error:
+        parser.error(f"{option}: {error}")
 
 
 def parse_import(arguments: Sequence[str]) -> ImportOptions:
@@ -99,12 +118,13 @@ def export_parser() -> CommandParser:
     group = parser.add_argument_group("what, and how")
     _add_history(group)
     group.add_argument(
-        "--since", type=_moment, metavar="TIME",
+        "--since", metavar="TIME",
         help="where the range begins (default: where the history does)",
     )  # fmt: skip
     group.add_argument(
-        "--until", type=_moment, metavar="TIME",
-        help="where the range ends (default: where the history does)",
+        "--until", metavar="TIME",
+        help="where the range ends (default: where the history does); a time without a date is the "
+        "first one after --since",
     )  # fmt: skip
     group.add_argument(
         "--redact", action="store_true",
@@ -130,10 +150,3 @@ def _add_history(group: argparse._ArgumentGroup) -> None:
         "--history", type=path_of, metavar="PATH",
         help="another history: a directory, or a file that was exported",
     )  # fmt: skip
-
-
-def _moment(text: str) -> int:
-    try:
-        return moment(text, time.time())
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

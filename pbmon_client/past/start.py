@@ -64,6 +64,8 @@ def _said(
 
     try:
         if isinstance(chosen, kept_options.BundleOptions):
+            for remark in chosen.remarks:
+                complain(remark)
             text = kept.exported_text(chosen)
         elif isinstance(chosen, kept_options.ImportOptions):
             text = kept.imported_text(chosen)

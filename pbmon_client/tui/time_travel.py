@@ -127,15 +127,16 @@ def _answer(state: State, text: str) -> None:
 def understand(text: str, now_s: float) -> tuple[int, int | None]:
     """Read a time, or two of them: ``03:10 to 03:15``. ValueError with words for the user."""
     first, to, second = text.partition(_TO)
-    at = times.moment(first, now_s)
-    if at > now_s:
+    at = times.read(first, now_s)
+    if at.seconds > now_s:
         raise ValueError("that is in the future")
     if not to:
-        return at, None
-    until = times.moment(second, now_s, after=at)
-    if until <= at:
-        raise ValueError("the range ends before it begins")
-    return at, until
+        return at.seconds, None
+    until = times.read(second, now_s, after=at.after)
+    if until.seconds <= at.seconds:
+        remarks = filter(None, (at.remark, until.remark))
+        raise ValueError("; ".join(["the range ends before it begins", *remarks]))
+    return at.seconds, until.seconds
 
 
 # --- news -----------------------------------------------------------------------------------------

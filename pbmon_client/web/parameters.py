@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pbmon_client.data.filters import Expression, FilterError
 from pbmon_client.data.model import Selection
 from pbmon_client.data.nearest import unknown_field
-from pbmon_client.data.times import moment
+from pbmon_client.data.times import Moment, read
 from pbmon_client.web.past import When
 from pbmon_client.web.patterns import filter_of
 from pbmon_client.web.problems import ProblemError
@@ -30,10 +30,10 @@ def _time(meaning: str) -> Any:  # noqa: ANN401 - as pydantic's own Field
     return Field(max_length=_MOST_CHARACTERS, description=f"{meaning}, {_TIME_WORDS}")
 
 
-def time_of(name: str, text: str, *, after: int | None = None) -> int:
+def time_of(name: str, text: str, *, after: int | None = None) -> Moment:
     """Read a time; ProblemError 400 with the parser's own message."""
     try:
-        return moment(text, time.time(), after=after)
+        return read(text, time.time(), after=after)
     except ValueError as error:
         raise ProblemError(400, str(error), parameter=name) from None
 
@@ -53,10 +53,12 @@ class RangeParameters(BaseModel):
                 raise ProblemError(400, "until needs since", parameter="until")
             return None
         since = time_of("since", self.since)
-        until = time_of("until", self.until or "now", after=since)
-        if since >= until:
-            raise ProblemError(400, "the range is empty: since is not before until")
-        return When(since, until)
+        until = time_of("until", self.until or "now", after=since.after)
+        if since.seconds >= until.seconds:
+            remarks = filter(None, (since.remark, until.remark))
+            words = "; ".join(["the range is empty: since is not before until", *remarks])
+            raise ProblemError(400, words)
+        return When(since.seconds, until.seconds)
 
 
 class TimeParameters(RangeParameters):
@@ -70,7 +72,7 @@ class TimeParameters(RangeParameters):
             return self.range()
         if self.since is not None or self.until is not None:
             raise ProblemError(400, "at excludes since and until", parameter="at")
-        return When(time_of("at", self.at))
+        return When(time_of("at", self.at).seconds)
 
 
 class ListParameters(BaseModel):

@@ -73,8 +73,9 @@ def _asking(state: State, typed: str, width: int) -> tuple[Line, int | None]:
     if not words:
         words, role = f"times: {times.FORMS}", "dim"
         with suppress(ValueError):
-            local = datetime.fromtimestamp(times.moment(typed, state.wall())).astimezone()
-            words, role = f"{local:%a %d %b %Y %H:%M:%S}", "text"
+            read = times.read(typed, state.wall())
+            local = datetime.fromtimestamp(read.seconds).astimezone()
+            words, role = read.remark or f"{local:%a %d %b %Y %H:%M:%S}", "text"
     words = cell(clean(words), min(cells_of(words), max(0, width - len(_TIME) - _TYPED)))
     return _line(_TIME, typed, state.cursor, [(role, words)], width)
 

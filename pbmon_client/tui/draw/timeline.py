@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from pbmon_client.data.times import zone_if_twice
 from pbmon_client.present.cells import Line, fill, spread
 from pbmon_client.present.numbers import duration
 from pbmon_client.tui.draw.graphs import spark
@@ -25,16 +26,18 @@ _GAP, _OUTSIDE, _STILL = "?", " ", "·"
 def when(shown: PastShown) -> str:
     """Write what time a screen shows, in local time."""
     begin, end = _local(shown.begin), _local(shown.end)
+    first = f"{begin:%a %d %b %H:%M:%S}{zone_if_twice(begin)}"
     if shown.end - shown.begin <= 1 and not shown.gap:
-        return f"{begin:%a %d %b %H:%M:%S}"
+        return first
     pattern = "%H:%M:%S" if begin.date() == end.date() else "%a %d %b %H:%M:%S"
-    return f"{begin:%a %d %b %H:%M:%S} to {end:{pattern}}"
+    return f"{first} to {end:{pattern}}{zone_if_twice(end)}"
 
 
 def short(shown: PastShown, cells: int) -> str:
     """Write the same where there is little room."""
-    text = f"{_local(shown.begin):%d %b %H:%M:%S}"
-    return text if len(text) <= cells else text.rsplit(" ", 1)[-1]
+    begin = _local(shown.begin)
+    text = f"{begin:%d %b %H:%M:%S}{zone_if_twice(begin)}"
+    return text if len(text) <= cells else f"{begin:%H:%M:%S}"
 
 
 def ago(state: State, shown: PastShown) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from pbmon_client.history import storage
 from pbmon_client.history.past import Past
-from pbmon_client.history.recorder import Recorder, recorder_of
+from pbmon_client.history.recorder import RecorderState, recorder_of
 from pbmon_client.history.storage import HeldError
 from pbmon_client.history.writer import HistoryWriter
 from pbmon_client.past import start
@@ -55,13 +55,13 @@ def test_what_is_kept_is_said(store: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_who_records_is_known_without_proc(store: Path) -> None:
     """A recorder of another user or PID namespace is not in our /proc/locks."""
-    assert recorder_of(store) == Recorder(running=False, cap=10_000_000)
+    assert recorder_of(store) == RecorderState(running=False, cap=10_000_000)
     with HistoryWriter(store, 20_000_000, sync=False):
-        assert recorder_of(store) == Recorder(running=True, pid=os.getpid(), cap=20_000_000)
+        assert recorder_of(store) == RecorderState(running=True, pid=os.getpid(), cap=20_000_000)
     (store / "lock").write_bytes(b"\xff\xb2 -1")  # a full disk, or nonsense
-    assert recorder_of(store) == Recorder(running=False)
+    assert recorder_of(store) == RecorderState(running=False)
     (store / "lock").unlink()
-    assert recorder_of(store) == Recorder(running=False)
+    assert recorder_of(store) == RecorderState(running=False)
 
 
 def test_what_is_no_lock_leaves_it_unknown(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +81,7 @@ def test_asking_who_records_keeps_no_recorder_out(
     """Whoever asks has the lock for a moment; a recorder that starts just then waits."""
     asker = os.open(store / "lock", os.O_RDONLY)
     fcntl.flock(asker, fcntl.LOCK_SH)
-    assert recorder_of(store) == Recorder(running=False, cap=10_000_000)
+    assert recorder_of(store) == RecorderState(running=False, cap=10_000_000)
     monkeypatch.setattr(storage.time, "sleep", lambda _s: os.close(asker))
     with HistoryWriter(store, sync=False):
         monkeypatch.setattr(storage.time, "sleep", lambda _s: None)
@@ -94,7 +94,7 @@ def test_nobody_records_into_a_file_that_was_exported(
 ) -> None:
     file = tmp_path / "file"
     said(capsys, "export", str(file), "--history", str(store))
-    assert Past(file).kept().recorder == Recorder(running=False)
+    assert Past(file).kept().recorder == RecorderState(running=False)
 
 
 def test_a_store_of_which_nothing_can_be_read_says_so(
