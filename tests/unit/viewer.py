@@ -3,7 +3,8 @@
 Run as ``python viewer.py SOCKET UID COMMAND...``; it becomes UID only after its imports, so that
 the interpreter may live where that user cannot read. Each COMMAND is one letter and what it takes:
 ``+TOPIC`` subscribe, ``-TOPIC`` unsubscribe, ``#N`` print N frames however long they take, ``=MS``
-print frames until none came for MS, ``sHEX`` send raw bytes upstream, ``.`` wait for a line on stdin.
+print frames until none came for MS, ``sHEX`` send raw bytes upstream, ``.`` wait for a line on
+stdin.
 """
 
 from __future__ import annotations
