@@ -62,9 +62,11 @@ def snapshots(source: PastSource, question: Question) -> Iterator[Snapshot]:
         yield _snapshot(source, source.frame(asked.at), question)
         return
     top, by = pushed_down(question)
+    replay = _is_replay(question)
     for each in _ranges(source, question):
-        message = source.message(each.begin, each.end, top=top, by=by)
-        if _is_replay(question) and not message.epoch and not each.silent:
+        # A host that slept, or had no recorder, has an interval of hours.
+        message = source.message(each.begin, each.end, top=top, by=by, whole_ticks=replay)
+        if replay and not message.epoch and not each.silent:
             continue  # the next tick's interval covers it
         yield _snapshot(source, message, question)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -137,7 +137,7 @@ class Past:
                 retired=retired,
                 tables={PROCESSES: processes, **busiest},
                 flows=theirs,
-                reasons=_reasons(found, begin, self._before_now(end)),
+                reasons=self._reasons(found, begin, self._before_now(end)),
                 **_newest(found, end * _SECOND),
             )
         )
@@ -178,18 +178,22 @@ class Past:
         Where nothing was recorded, the message has no rows, and its health says so.
         """
         moment = at * _SECOND
-        for place, tier in enumerate(TIERS):
-            blocks: list[LoadedBlock] = []
-            for each in self._finder.blocks(place):
-                if each.header.since_ns <= moment < each.header.time_ns:
-                    block = self._finder.load(each)
-                    blocks += [] if isinstance(block, Missing) else [block]
-            for block in blocks:
-                covering = (block.host.since_ns <= moment) & (block.host.time_ns > moment)
-                if covering.any():
-                    slot = int(block.host.slots[covering][0])
-                    return self.message(slot, slot + tier.width, whole_ticks=True)
+        for block in self._covering(moment):
+            covering = (block.host.since_ns <= moment) & (block.host.time_ns > moment)
+            if covering.any():
+                slot = int(block.host.slots[covering][0])
+                width = TIERS[block.header.tier].width
+                return self.message(slot, slot + width, whole_ticks=True)
         return self.message(at, at + 1)
+
+    def _covering(self, moment_ns: int) -> Iterator[LoadedBlock]:
+        """Yield the blocks that span a moment, those of the finest tier first."""
+        for place in range(len(TIERS)):
+            for each in self._finder.blocks(place):
+                if each.header.since_ns <= moment_ns < each.header.time_ns:
+                    block = self._finder.load(each)
+                    if not isinstance(block, Missing):
+                        yield block
 
     def series(
         self,
@@ -225,7 +229,7 @@ class Past:
                 found.missing.append(unreadable(each.block.header, error))
         begins = np.arange(begin, end, step)
         return Series(
-            step, begins, sums, counters, tuple(_reasons(found, begin, self._before_now(end)))
+            step, begins, sums, counters, tuple(self._reasons(found, begin, self._before_now(end)))
         )
 
     def _add_rows(
@@ -243,6 +247,41 @@ class Past:
         buckets, rows, counters, values = section.cells()
         taken = matches[rows] & each.chosen[buckets]
         np.add.at(sums, (steps[buckets[taken]], counters[taken]), values[taken])
+
+    def _reasons(self, found: FoundBuckets, begin: int, end: int) -> list[str]:
+        """Say what is missing of a range that ends before or at the newest tick."""
+        covered_ns, ticks = found.covered()
+        reasons = []
+        # The intervals of the first and the last tick reach beyond the range.
+        usual_ns = 2 * covered_ns // ticks + _SECOND if ticks else 0
+        missing_ns = (end - begin) * _SECOND - covered_ns
+        later_ns = self._later_ns(begin, end) if missing_ns > usual_ns else 0
+        if later_ns <= usual_ns:
+            later_ns = 0
+        else:
+            last = f"the last {later_ns / _SECOND:.0f} s of it" if ticks else "it"
+            reasons.append(f"history: what moved in {last} is in an interval that ends later")
+        if not ticks and not later_ns:
+            reasons.append("history: nothing was recorded")
+        elif missing_ns - later_ns > usual_ns:
+            seconds = (missing_ns - later_ns) / _SECOND
+            reasons.append(f"history: about {seconds:.0f} s were not recorded")
+        lost = dict.fromkeys((each.tier, each.why) for each in found.missing)
+        return reasons + [f"history: {why} ({TIERS[tier].width} s)" for tier, why in lost]
+
+    def _later_ns(self, begin: int, end: int) -> int:
+        """Return how much of a range, at its end, an interval covers that ends later.
+
+        So long are those of a host that was suspended, and of time without a recorder.
+        """
+        end_ns = end * _SECOND
+        for block in self._covering(end_ns - 1):
+            host = block.host
+            whole = host.covered_ns + _SECOND > host.time_ns - host.since_ns
+            since_ns = host.since_ns[whole & (host.since_ns < end_ns) & (host.time_ns >= end_ns)]
+            if since_ns.size:
+                return end_ns - max(begin * _SECOND, int(since_ns.min()))
+        return 0
 
     # --- what is kept -----------------------------------------------------------------------------
 
@@ -310,18 +349,3 @@ def _newest(found: FoundBuckets, until_ns: int) -> dict[str, Any]:
         "number": int(host.first[place]),
         **{name: host.text(name, place) for name in ("host", "boot_id", "epoch")},
     }
-
-
-def _reasons(found: FoundBuckets, begin: int, end: int) -> list[str]:
-    """Say what is missing of a range that ends before or at the newest tick."""
-    covered_ns, ticks = found.covered()
-    reasons = []
-    if not ticks:
-        reasons.append("history: nothing was recorded")
-    else:
-        # The intervals of the first and the last tick reach beyond the range.
-        missing_ns = (end - begin) * _SECOND - covered_ns
-        if missing_ns > 2 * covered_ns // ticks + _SECOND:
-            reasons.append(f"history: about {missing_ns / _SECOND:.0f} s were not recorded")
-    lost = dict.fromkeys((each.tier, each.why) for each in found.missing)
-    return reasons + [f"history: {why} ({TIERS[tier].width} s)" for tier, why in lost]

@@ -77,10 +77,12 @@ def _nothing(arguments: Mapping[str, Any]) -> None:
 
 
 def _message(arguments: Mapping[str, Any]) -> None:
-    _members(arguments, "since", "until", "flows", "top", "by")
+    arguments = {"whole_ticks": False} | dict(arguments)  # older clients do not say it
+    _members(arguments, "since", "until", "flows", "top", "by", "whole_ticks")
     _range(arguments)
     top, by = arguments["top"], arguments["by"]
-    _check(type(arguments["flows"]) is bool, "flows is not true or false")
+    for name in ("flows", "whole_ticks"):
+        _check(type(arguments[name]) is bool, f"{name} is not true or false")
     _check(top is None or _is_number(top, 1 << 32), "top is no number")
     if by is not None:
         _check(type(by) is list and len(by) <= _NAMES, "by is no list of names")

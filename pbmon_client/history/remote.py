@@ -53,11 +53,14 @@ class RemotePast:
         flows: bool = True,
         top: int | None = None,
         by: Sequence[str] | None = None,
+        whole_ticks: bool = False,
     ) -> Message:
         """Return what moved from ``since`` to ``until``: see ``Past``."""
         _check_range(since, until)
-        by = None if by is None else list(by)
-        reply = self._ask("message", since=since, until=until, flows=flows, top=top, by=by)
+        reply = self._ask(
+            "message", since=since, until=until, flows=flows, top=top,
+            by=None if by is None else list(by), whole_ticks=whole_ticks,
+        )  # fmt: skip
         return self._believed(message_in, reply.value)
 
     def frame(self, at: int) -> Message:

@@ -36,6 +36,7 @@ class PastSource(Protocol):
         flows: bool = True,
         top: int | None = None,
         by: Sequence[str] | None = None,
+        whole_ticks: bool = False,
     ) -> Message:
         """Return what moved from ``since`` to ``until`` (exclusive)."""
 

@@ -33,6 +33,7 @@ UNIT = Path(__file__).parents[2]
 PATIENCE_S = 120
 SINCE, UNTIL = make.MONDAY, make.MONDAY + 180
 IN_FLIGHT = 2
+REST: dict[str, Any] = {"flows": True, "top": None, "by": None}
 
 
 @pytest.fixture
@@ -119,7 +120,10 @@ def test_answers_are_exactly_those_of_the_files(place: Path) -> None:
     with Served(place) as served:
         remote = source.open_past(served.path)
         assert isinstance(remote, RemotePast)
-        for given in ({}, {"top": 2}, {"top": 2, "by": ["net_rx_bytes"]}, {"flows": False}):
+        for given in (
+            *({}, {"top": 2}, {"top": 2, "by": ["net_rx_bytes"]}, {"flows": False}),
+            {"whole_ticks": True},
+        ):
             ours, theirs = (each.message(SINCE, UNTIL, **given) for each in (past, remote))
             assert packed(ours) == packed(theirs)
         assert packed(past.frame(SINCE + 7)) == packed(remote.frame(SINCE + 7))
@@ -210,6 +214,7 @@ def test_another_user_sees_only_their_rows_and_totals(place: Path) -> None:
         pack_query("message", {"since": 9, "until": 9, "flows": True, "top": None, "by": None}),
         pack_query("message", {"since": 0, "until": 9, "flows": True, "top": -1, "by": None}),
         pack_query("message", {"since": 0, "until": 9, "flows": 1, "top": None, "by": {"a": 1}}),
+        pack_query("message", {"since": 0, "until": 9, **REST, "whole_ticks": None}),
     ],
 )
 def test_what_is_no_query_is_refused_in_words(served: Served, data: bytes) -> None:
@@ -262,9 +267,6 @@ def test_readers_that_stop_and_peers_that_say_nothing_hold_up_nobody(place: Path
         assert RemotePast(served.path).message(SINCE, UNTIL).processes.length > 0
         for sock in stopped:
             sock.close()
-
-
-REST: dict[str, Any] = {"flows": True, "top": None, "by": None}
 
 
 def test_a_peer_that_leaves_ends_its_query(place: Path) -> None:
