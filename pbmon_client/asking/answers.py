@@ -30,6 +30,29 @@ class Range(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """Steps of so many seconds from ``begin`` to ``end``; the last one may be shorter."""
+
+    begin: int
+    end: int
+    width: int
+
+    def __iter__(self) -> Iterator[Range]:
+        for begin in range(self.begin, self.end, self.width):
+            yield Range(begin, min(begin + self.width, self.end))
+
+    def after(self, time_ns: int) -> int:
+        """Return where the first step begins that begins after a time."""
+        return self.begin - (self.begin - time_ns // _SECOND - 1) // self.width * self.width
+
+    def until(self, time_ns: int) -> int:
+        """Return where the last step ends that ends before a time or then."""
+        if time_ns >= self.end * _SECOND:
+            return self.end
+        return self.begin + (time_ns // _SECOND - self.begin) // self.width * self.width
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What is asked of the past, of which rows, and in which view.
 
@@ -141,28 +164,19 @@ def _ranges(source: PastSource, question: Question) -> Iterable[Range]:
     return _joined(_steps(source, Range(question.since, until), 1), silent)
 
 
-def _steps(source: PastSource, whole: Range, step: int) -> Iterator[Range]:
-    """Yield the steps of a range, of which no interval that is kept belongs to two."""
+def _steps(source: PastSource, whole: Range, step: int) -> Steps:
+    """Return the steps of a range, of which no interval that is kept belongs to two."""
     kept = source.series(whole.begin, whole.begin + 1, step)  # one, rounded to what is kept
-    begin, step = int(kept.begins[0]), kept.step
-    for each in range(begin, whole.end, step):
-        yield Range(each, min(each + step, whole.end))
+    return Steps(int(kept.begins[0]), whole.end, kept.step)
 
 
-def _joined(ranges: Iterable[Range], silent: list[TimeSpan]) -> Iterator[Range]:
-    """Yield ranges, those in a row in which nothing was recorded as one."""
-    spans = iter(sorted(silent))
-    span = next(spans, None)
-    silence: Range | None = None
-    for each in ranges:
-        while span is not None and span.until_ns < each.end * _SECOND:
-            span = next(spans, None)
-        if span is not None and span.is_silent(each.begin, each.end):
-            silence = Range((silence or each).begin, each.end, silent=True)
-            continue
-        if silence is not None:
-            yield silence
-            silence = None
-        yield each
-    if silence is not None:
-        yield silence
+def _joined(steps: Steps, silent: Iterable[TimeSpan]) -> Iterator[Range]:
+    """Yield steps, those in a row in which nothing was recorded as one."""
+    at = steps.begin
+    for span in sorted(silent):
+        begin, end = max(at, steps.after(span.since_ns)), steps.until(span.until_ns)
+        if begin < end:
+            yield from replace(steps, begin=at, end=begin)
+            yield Range(begin, end, silent=True)
+            at = end
+    yield from replace(steps, begin=at)
