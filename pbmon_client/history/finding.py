@@ -11,6 +11,7 @@ import numpy as np
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.index import Index, TailBlock
+from pbmon_client.history.layout import PORT
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
 from pbmon_client.history.packing import Chosen
 from pbmon_client.history.plan import Piece
@@ -18,7 +19,9 @@ from pbmon_client.history.rows import Part
 from pbmon_client.history.sections import TableSection
 from pbmon_client.history.segments import BlockAt, Missing
 from pbmon_client.history.spans import TimeSpan
+from pbmond.fields import DIRECTIONS
 
+_IN, _OUT = DIRECTIONS.index("in"), DIRECTIONS.index("out")
 _BLOCKS: Final = 32  # that stay decoded
 
 
@@ -141,19 +144,29 @@ class Finder:
 
 
 def equal(section: TableSection, name: str, value: Any) -> Chosen:  # noqa: ANN401
-    """Return which rows have a value. Without the column, none has."""
-    columns = section.columns(name)
+    """Return which rows have a value, or one of several. Without the column, none has."""
     if name in section.layout.texts:
-        found = columns.texts(name)
+        found = section.columns(name).texts(name)
         if found is None or value not in found[1]:
             return np.zeros(section.rows, np.bool_)
         equal: Chosen = found[0] == list(found[1]).index(value)
         return equal
-    numbers = columns.numbers(name)
+    numbers = _ports(section) if name == PORT else section.columns(name).numbers(name)
     if numbers is None:
         return np.zeros(section.rows, np.bool_)
-    same: Chosen = numbers == np.uint64(value)
+    several = isinstance(value, (list, tuple))
+    same: Chosen = np.isin(numbers, value) if several else numbers == np.uint64(value)
     return same
+
+
+def _ports(section: TableSection) -> Any:  # noqa: ANN401 - an array of numbers
+    """Return the service's port of each connection; None if they have no ports."""
+    names = ("local_port", "remote_port", "direction")
+    local, remote, direction = (section.columns(name).numbers(name) for name in names)
+    if local is None or remote is None or direction is None:
+        return None
+    lower = np.where(local == 0, remote, np.where(remote == 0, local, np.minimum(local, remote)))
+    return np.select([direction == _IN, direction == _OUT], [local, remote], lower)
 
 
 def unreadable(header: BlockHeader, error: BaseException) -> Missing:

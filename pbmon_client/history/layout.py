@@ -16,6 +16,9 @@ _WORDS: Final = ("unit", "name", "container", "container_name", "image", "pod", 
 #: What is left of a process that was folded. The container goes with the unit.
 _FOLDED: Final = tuple(frozenset(("uid", "viewer", *more)) for more in (_WORDS, ("unit",), ()))
 _NO_ADDRESS: Final = bytes(16)
+#: No column: the port that a connection was made to, or the lower one where that is not known.
+PORT: Final = "port"
+_MOST_VALUES: Final = 16
 #: A row: the values of its columns, as the wire has them.
 KeptRow = tuple[Any, ...]
 
@@ -55,6 +58,20 @@ class Layout:
     def blank(self) -> KeptRow:
         """A row of which nothing is known."""
         return tuple(blank_value(self.table, name) for name in self.columns)
+
+    def can_choose(self, name: str, value: object) -> bool:
+        """Whether rows can be chosen by a value of a column: of numbers, also by a few of them.
+
+        Connections can be chosen by the service's ``PORT`` too.
+        """
+        if name in self.texts:
+            return value is None or isinstance(value, bytes)
+        if name not in self.place and (name, self.table) != (PORT, "connections"):
+            return False
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        return 0 < len(values) <= _MOST_VALUES and all(
+            type(each) is int and 0 <= each < 1 << 64 for each in values
+        )
 
     @cached_property
     def traffic(self) -> tuple[bool, ...]:

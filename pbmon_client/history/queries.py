@@ -20,7 +20,6 @@ QUERY_BYTES: Final = 64 << 10
 #: The year 2242; as nanoseconds it is a signed number of 64 bits.
 _LATEST_S: Final = 1 << 33
 MOST_STEPS: Final = 100_000
-_NUMBER: Final = 1 << 64
 _NAMES: Final = 64
 _NAME_LENGTH: Final = 64
 
@@ -105,10 +104,7 @@ def _series(arguments: Mapping[str, Any]) -> None:
     if where is not None:
         _check(type(where) is dict, "where is no map")
         for name, value in where.items():
-            _check(name in LAYOUTS[table].place, "where names no column")
-            is_text = name in LAYOUTS[table].texts
-            fits = value is None or type(value) is bytes if is_text else _is_number(value, _NUMBER)
-            _check(fits, f"where: no value of {name}")
+            _check(LAYOUTS[table].can_choose(name, value), "where: no column, or no value of it")
 
 
 _METHODS: Final[Mapping[str, Callable[[Mapping[str, Any]], None]]] = {

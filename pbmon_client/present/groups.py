@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from pbmon_client.data import network
@@ -12,7 +12,8 @@ from pbmon_client.present.listing import Grouping, RowKey
 from pbmon_client.present.view_columns import container_words
 from pbmond.fields import CLASSES, CODES, DIRECTIONS, NO_UID
 
-_NET: Final = frozenset((CODES["net"], CODES["loopback"]))
+_NET_NUMBERS: Final = (CODES["net"], CODES["loopback"])
+_NET: Final = frozenset(_NET_NUMBERS)
 _IN: Final = DIRECTIONS.index("in")
 _OUT: Final = DIRECTIONS.index("out")
 _PLURALS: Final = {"unix": "unix sockets", "socket": "other sockets"}
@@ -40,7 +41,11 @@ def _exe(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401
     return None if isinstance(key, tuple) else safe(key)
 
 
-PROGRAMS: Final = Grouping("processes", _programs, {"program": _program, "exe": _exe})
+def _of_program(key: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    return {"exe": None, "name": key[0]} if isinstance(key, tuple) else {"exe": key}
+
+
+PROGRAMS: Final = Grouping("processes", _programs, {"program": _program, "exe": _exe}, _of_program)
 
 # --- users, units and containers ----------------------------------------------------------------
 
@@ -58,7 +63,7 @@ def _uid(_rows: Rows, key: RowKey, _row: int) -> RowKey:
     return None if key == NO_UID else key
 
 
-USERS: Final = Grouping("processes", _users, {"user": _user, "uid": _uid})
+USERS: Final = Grouping("processes", _users, {"user": _user, "uid": _uid}, lambda key: {"uid": key})
 
 
 def _units(rows: Rows) -> Iterable[RowKey]:
@@ -99,6 +104,7 @@ UNITS: Final = Grouping(
     "processes",
     _units,
     {"unit_or_container": _place, "unit": _unit, "container": _container, **_NAMES},
+    lambda key: {"container": key[0], "unit": key[1]},
 )
 
 # --- remote hosts and ports ---------------------------------------------------------------------
@@ -132,7 +138,13 @@ def _class(rows: Rows, _key: RowKey, row: int) -> str | None:
     return CLASSES[number] if number < len(CLASSES) else None
 
 
-HOSTS: Final = Grouping("connections", _hosts, {"host": _host, "class": _class})
+def _of_host(key: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    if not isinstance(key, tuple):
+        return {"class": key}
+    return {"class": _NET_NUMBERS, "family": key[0], "remote": key[1]}
+
+
+HOSTS: Final = Grouping("connections", _hosts, {"host": _host, "class": _class}, _of_host)
 
 
 def _ports(rows: Rows) -> Iterable[RowKey]:
@@ -175,8 +187,16 @@ def _direction(_rows: Rows, key: Any, _row: int) -> str | None:  # noqa: ANN401
     return DIRECTIONS[key[2]] if key[2] < len(DIRECTIONS) else None
 
 
+def _of_port(key: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    if key[1] is None:
+        return {"class": key[0]}
+    # The store has no such column as the port, and chooses it by the same rule as ``_ports``.
+    return {"class": _NET_NUMBERS, "protocol": key[0], "port": key[1], "direction": key[2]}
+
+
 PORTS: Final = Grouping(
     "connections",
     _ports,
     {"protocol": _protocol, "port": _port, "direction": _direction, "class": _class},
+    _of_port,
 )

@@ -148,12 +148,14 @@ class Grouping:
     """How rows of ``table`` become groups: by what, and the fields that say which group it is.
 
     ``keys`` gives each row's group; ``labels`` the contract's values of a group, from its key and
-    from its first row's index.
+    from its first row's index. ``where`` gives what the rows of a group have in common, by column
+    of the wire, as the store of the past looks for them: a value, or the numbers that it may be.
     """
 
     table: str
     keys: Callable[[Rows], Iterable[RowKey]]
     labels: Mapping[str, Callable[[Rows, RowKey, int], Any]]
+    where: Callable[[Any], Mapping[str, Any]]
 
 
 _COUNTS: Final = ("members", "processes")

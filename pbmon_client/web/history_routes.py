@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Response
@@ -24,18 +24,6 @@ from pbmond.fields import IDENTITY
 
 if TYPE_CHECKING:
     from pbmon_client.history.past import Kept
-
-#: What the rows of a view have in common, as columns of the wire, by their key.
-_COLUMNS_OF: Final[Mapping[str, Callable[[Any], Mapping[str, Any]]]] = {
-    "programs": lambda key: (
-        {"exe": None, "name": key[0]} if isinstance(key, tuple) else {"exe": key}
-    ),
-    "users": lambda key: {"uid": key},
-    "units": lambda key: {"container": key[0], "unit": key[1]},
-    "hosts": lambda key: (
-        {"family": key[0], "remote": key[1]} if isinstance(key, tuple) else {"class": key}
-    ),
-}
 
 
 def add(router: APIRouter, house: House) -> None:
@@ -175,6 +163,6 @@ def _rows_of(view: View, key: Any) -> Whose | None:  # noqa: ANN401 - a row's ke
     if view.grouping is None:
         return whose_of(view.table, dict(zip(IDENTITY[view.table], key, strict=True)))
     try:
-        return whose_of(view.table, _COLUMNS_OF[view.name](key))
+        return whose_of(view.table, view.grouping.where(key))
     except (KeyError, IndexError, TypeError):  # a key of another kind of row
         return None

@@ -21,7 +21,7 @@ _MOST_ROWS: Final = 1_000_000
 _MOST_CHARACTERS: Final = 100
 _WHOSE: Final = ("unit", "user", "pid", "view")
 SeriesView = Literal[
-    "processes", "programs", "users", "units", "connections", "hosts", "files", "tree"
+    "processes", "programs", "users", "units", "connections", "hosts", "ports", "files", "tree"
 ]
 _TIME_WORDS: Final = "such as 03:12, 2h ago, yesterday 14:00, ISO 8601, or seconds of the epoch"
 

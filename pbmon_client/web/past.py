@@ -215,12 +215,5 @@ def _unknown(kept: Kept, begins: list[int], step: int) -> list[bool]:
 
 def whose_of(table: str, where: Mapping[str, Any]) -> Whose | None:
     """Check values of the wire by column; None if no row can have them."""
-    layout = LAYOUTS[table]
-    for name, value in where.items():
-        if name in layout.texts:
-            fits = value is None or isinstance(value, bytes)
-        else:
-            fits = isinstance(value, int) and 0 <= value < 1 << 64
-        if not fits:
-            return None
-    return Whose(table, where)
+    fits = all(LAYOUTS[table].can_choose(name, value) for name, value in where.items())
+    return Whose(table, where) if fits else None

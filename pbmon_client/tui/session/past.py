@@ -11,17 +11,7 @@ from typing import Any, Final
 
 from pbmon_client.data.model import Snapshot
 from pbmon_client.present.listing import RowKey
-from pbmon_client.present.views import (
-    CONNECTIONS,
-    FILES,
-    HOSTS,
-    PROCESSES,
-    PROGRAMS,
-    TREE,
-    UNITS,
-    USERS,
-    View,
-)
+from pbmon_client.present.views import View
 from pbmon_client.tui.session.curves import Sample, curve_names
 from pbmond.fields import HISTORY, IDENTITY
 
@@ -268,19 +258,8 @@ class PastScene:
         self.left = max(0, min(self.cursor - self.span // 2, self.now - self.span))
 
 
-def row_past(view: View, key: Any) -> RowPast | None:  # noqa: ANN401 - the view's kind of key
-    """Say how the rows of the store belong to a row of a view; None where no column tells."""
-    where: dict[str, Any]
-    if view in (PROCESSES, TREE, CONNECTIONS, FILES):
-        where = dict(zip(IDENTITY[view.table], key, strict=True))
-    elif view is PROGRAMS:
-        where = {"exe": None, "name": key[0]} if isinstance(key, tuple) else {"exe": key}
-    elif view is USERS:
-        where = {"uid": key}
-    elif view is UNITS:
-        where = dict(zip(("container", "unit"), key, strict=True))
-    elif view is HOSTS and isinstance(key, tuple):
-        where = dict(zip(("family", "remote"), key, strict=True))
-    else:
-        return None
-    return RowPast(view, key, tuple(where.items()))
+def row_past(view: View, key: Any) -> RowPast:  # noqa: ANN401 - the view's kind of key
+    """Say how the rows of the store belong to a row of a view."""
+    if view.grouping is not None:
+        return RowPast(view, key, tuple(view.grouping.where(key).items()))
+    return RowPast(view, key, tuple(zip(IDENTITY[view.table], key, strict=True)))

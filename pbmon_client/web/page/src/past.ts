@@ -165,7 +165,7 @@ const HOST = { parts: {}, table: "processes" };
 function ofRow(): { parts: Record<string, string>; table: string } | null {
   const { view, selected } = state.place.value;
   const table = state.viewInfo.value?.table;
-  if (selected === null || table === undefined || view === "ports") return null;
+  if (selected === null || table === undefined) return null;
   return { parts: { view, key: selected }, table };
 }
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pbmon_client.history import storage
 from pbmon_client.history.past import Past
 from pbmon_client.history.recorder import RecorderState, recorder_of
 from pbmon_client.history.storage import HeldError
@@ -82,9 +82,9 @@ def test_asking_who_records_keeps_no_recorder_out(
     asker = os.open(store / "lock", os.O_RDONLY)
     fcntl.flock(asker, fcntl.LOCK_SH)
     assert recorder_of(store) == RecorderState(running=False, cap=10_000_000)
-    monkeypatch.setattr(storage.time, "sleep", lambda _s: os.close(asker))
+    monkeypatch.setattr(time, "sleep", lambda _s: os.close(asker))
     with HistoryWriter(store, sync=False):
-        monkeypatch.setattr(storage.time, "sleep", lambda _s: None)
+        monkeypatch.setattr(time, "sleep", lambda _s: None)
         with pytest.raises(HeldError, match=f"written by process {os.getpid()}"):
             HistoryWriter(store, sync=False)
 

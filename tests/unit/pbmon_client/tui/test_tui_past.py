@@ -25,7 +25,7 @@ from pbmon_client.options import parse
 from pbmon_client.tui.draw import timeline
 from pbmon_client.tui.feed.messages import PastReady
 from pbmon_client.tui.feed.past import PastFeed
-from pbmon_client.tui.session.past import PastScene
+from pbmon_client.tui.session.past import PastScene, PastShown
 from pbmon_client.tui.start import apply
 from pbmon_client.tui.time_travel import understand
 from tests import past_host
@@ -443,6 +443,17 @@ def test_curves_show_the_past_around_the_cursor(start: Start) -> None:
     assert past.curves.host()[1] == list(sent)
 
 
+@pytest.mark.parametrize("view", ["5", "6", "7"])
+def test_connections_hosts_and_ports_have_curves_too(start: Start, view: str) -> None:
+    driver = start(120, 40)
+    driver.ask("00:03:20")
+    driver.press(view)
+    past = driver.app.state.past
+    assert past is not None
+    received, sent = past.curves.of_row
+    assert (sent[60], sent[0], received[60]) == (200_000, 140_000, 0)
+
+
 def test_signals_and_the_pause_say_that_this_is_the_past(start: Start) -> None:
     driver = start()
     driver.ask("00:03:20")
@@ -478,16 +489,50 @@ def test_days_are_marked_on_the_timeline(start: Start) -> None:
     assert "│Wed 16 Sep" in driver.lines()[4]
 
 
-def test_days_begin_at_midnight_also_when_clocks_change(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    now = 1_793_300_000  # Thursday, 2026-10-29
+    time.tzset()  # it is set back with _utc
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("now", "days", "hours"),
+    [(1_793_300_000, ["Sun 25 Oct", "Mon 26 Oct"], 25),  # Thursday, 2026-10-29
+     (1_775_120_000, ["Sun 29 Mar", "Mon 30 Mar"], 23)],  # Thursday, 2026-04-02
+)  # fmt: skip
+def test_days_begin_at_midnight_also_when_clocks_change(
+    now: int, days: list[str], hours: int
+) -> None:
     scene = PastScene(now, now, span=7 * 86_400)
     found = [(at, words) for at, words, day in timeline._labels(scene, 100) if day]
-    assert [words for _at, words in found][3:5] == ["Sun 25 Oct", "Mon 26 Oct"]
-    hours = [(after - at) / 3600 for (at, _w), (after, _x) in itertools.pairwise(found)]
-    assert hours.count(25) == 1
-    assert hours.count(24) == len(hours) - 1
+    assert [words for _at, words in found][3:5] == days
+    passed = [(after - at) / 3600 for (at, _w), (after, _x) in itertools.pairwise(found)]
+    assert passed.count(hours) == 1
+    assert passed.count(24) == len(passed) - 1
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_time_that_clocks_show_twice_has_its_zone(start: Start) -> None:
+    change = 1_792_890_000  # 2026-10-25, from 03:00 back to 02:00
+    snapshot = start().app.state.snapshot
+    assert snapshot is not None
+
+    def when(begin: int, end: int) -> str:
+        return timeline.when(PastShown(snapshot, change + begin, change + end, end - begin))
+
+    assert when(-1800, -1799) == "Sun 25 Oct 02:30:00 CEST"
+    assert when(1800, 1801) == "Sun 25 Oct 02:30:00 CET"
+    assert when(-1800, 1800) == "Sun 25 Oct 02:30:00 CEST to 02:30:00 CET"
+    assert when(-7200, -3660) == "Sun 25 Oct 01:00:00 to 01:59:00"
+    assert when(3600, 7200) == "Sun 25 Oct 03:00:00 to 04:00:00"
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_range_that_clocks_skipped_is_refused_in_words() -> None:
+    noon = 1_774_746_000 + 9 * 3600  # of 2026-03-29, when it went from 02:00 to 03:00
+    with pytest.raises(ValueError, match="before it begins; 02:30 on 2026-03-29 was skipped"):
+        understand("02:30 to 03:30", noon)
 
 
 def test_an_answer_that_comes_late_does_not_move_the_cursor(start: Start) -> None:

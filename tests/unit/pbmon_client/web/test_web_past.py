@@ -143,7 +143,7 @@ def test_a_series_is_of_whom_it_is_asked(client: TestClient, recorded: Sequence[
     assert moved(f"unit={units[0]['unit']}") == units[0]["net_rx_bytes"]
 
 
-@pytest.mark.parametrize("view", ["connections", "files", "hosts"])
+@pytest.mark.parametrize("view", ["connections", "files", "hosts", "ports"])
 def test_a_series_of_a_flow_or_host_has_its_bytes(
     client: TestClient, page: Page, recorded: Sequence[Tick], view: str
 ) -> None:
