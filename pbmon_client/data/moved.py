@@ -1,12 +1,11 @@
 """What moved, tick by tick, from the messages of ``all/moved``: each tick once, missed ones told.
 
-The rows of a tick are described in it or before. A reader keeps only the descriptions that the
-newest message has, because the daemon repeats what is older.
+The rows of a tick are described in it or before. A reader keeps the descriptions that the newest
+message has, and few that are older, because the daemon repeats those.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -179,37 +178,36 @@ def _rows(table: Table, names: Sequence[str]) -> list[RowValues]:
 
 
 class _Descriptions:
-    """What ticks have said about rows, as tuples of some columns; what they lack is None."""
+    """What ticks have said about rows, as tuples of some columns; what they lack is None.
+
+    There are two generations, so that rows are forgotten without a look at each.
+    """
 
     def __init__(self, epoch: str, columns: Mapping[str, Sequence[str]]) -> None:
         self.epoch: Final = epoch
         self._columns: Final = columns
         self.seq = 0  # the newest tick
-        self._rows: dict[str, dict[int, tuple[int, RowValues]]] = {name: {} for name in DESCRIPTION}
-        self._told: deque[tuple[int, str, list[int]]] = deque()
+        self._older_seq = 0  # the newest tick of the older generation
+        self._older: dict[str, dict[int, RowValues]] = {name: {} for name in DESCRIPTION}
+        self._newer: dict[str, dict[int, RowValues]] = {name: {} for name in DESCRIPTION}
 
     def take(self, tick: MovedTick) -> None:
         """Take the descriptions of a tick."""
         self.seq = tick.seq
         for name, table in tick.tables.items():
-            ids = table.told.columns["id"].tolist()
-            told = zip(ids, _rows(table.told, self._columns[name]), strict=True)
-            self._rows[name].update((number, (tick.seq, row)) for number, row in told)
-            self._told.append((tick.seq, name, ids))
+            rows = _rows(table.told, self._columns[name])
+            self._newer[name].update(zip(table.told.columns["id"], rows, strict=True))
 
     def rows(self, table: str, ids: Sequence[int]) -> list[RowValues]:
         """Return what rows are."""
-        known = self._rows[table]
+        newer, older = self._newer[table], self._older[table]
         try:
-            return [known[number][1] for number in ids]
+            return [newer[number] if number in newer else older[number] for number in ids]
         except KeyError as error:
             raise WireError(f"{table} has a row that was not described: {error}") from None
 
     def forget_before(self, seq: int) -> None:
-        """Forget what was said before a tick, and not since."""
-        while self._told and self._told[0][0] < seq:
-            _, table, ids = self._told.popleft()
-            known = self._rows[table]
-            for number in ids:
-                if number in known and known[number][0] < seq:
-                    del known[number]
+        """Forget rows of which all was said before a tick: sooner or later."""
+        if self._older_seq < seq:
+            self._older, self._older_seq = self._newer, self.seq
+            self._newer = {name: {} for name in DESCRIPTION}
