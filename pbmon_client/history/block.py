@@ -18,7 +18,7 @@ import numpy as np
 
 from pbmon_client.history.buckets import Bucket, Handles, HandlesByTable
 from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
-from pbmon_client.history.packing import Ints, pack, starts
+from pbmon_client.history.packing import Ints, pack, starts, steps
 
 MAGIC: Final = b"pbmH"
 VERSION: Final = 1
@@ -134,6 +134,11 @@ class _Texts:
     def number(self, text: bytes | None) -> int:
         return self._numbers.setdefault(text, len(self._numbers))
 
+    def numbers(self, texts: Sequence[bytes | None]) -> list[int]:
+        for text in dict.fromkeys(texts):
+            self.number(text)
+        return [*map(self._numbers.__getitem__, texts)]
+
     @property
     def every(self) -> list[bytes | None]:
         return list(self._numbers)
@@ -185,11 +190,10 @@ def _columns(
 ) -> dict[str, Any]:
     texts = _Texts()
     columns = {}
+    every = [*zip(*rows, strict=True)] or [()] * len(place)
     for name in names:
-        values = [row[place[name]] for row in rows]
-        if name in are_texts:
-            values = [texts.number(value) for value in values]
-        columns[name] = pack(np.array(values, np.uint64))
+        values = every[place[name]]
+        columns[name] = pack(texts.numbers(values) if name in are_texts else values)
     return {"columns": columns, "are_texts": sorted(are_texts & {*names}), "texts": texts.every}
 
 
@@ -198,12 +202,12 @@ def _runs(entries: Ints, numbers: Ints, rows: int, buckets: int) -> dict[str, An
     first = starts(entries)
     masks = np.bitwise_or.reduceat(1 << numbers, first) if len(first) else entries
     row, ordinal = np.divmod(entries[first], buckets)
-    steps = np.diff(ordinal, prepend=0)
+    step = steps(ordinal)
     begins = starts(row)
-    steps[begins] = ordinal[begins]
+    step[begins] = ordinal[begins]
     return {
         "rows": rows,
         "count": pack(np.bincount(row, minlength=rows)),
-        "step": pack(steps),
+        "step": pack(step),
         "mask": pack(masks),
     }
