@@ -158,15 +158,16 @@ def _table(
     numbers = np.concatenate([each.counters for each in cells])
     order = np.argsort(entries, kind="stable")
     entries, values, numbers = entries[order], values[order], numbers[order]
+    columns = dict(zip(layout.columns, zip(*rows, strict=True), strict=bool(rows)))
     section = {
-        **_columns(layout.identity, rows, layout.texts, layout.place),
+        **_columns(layout.identity, columns, layout.texts),
         **_runs(entries, numbers, len(rows), len(buckets)),
         "counters": {
             name: pack(values[numbers == number]) for number, name in enumerate(layout.counters)
         },
     }
     others = [name for name in layout.columns if name not in layout.identity]
-    return section, _columns(others, rows, layout.texts, layout.place)
+    return section, _columns(others, columns, layout.texts)
 
 
 def _ordered(owners: Ints, handles: Handles) -> tuple[list[KeptRow], Ints]:
@@ -184,16 +185,14 @@ def _ordered(owners: Ints, handles: Handles) -> tuple[list[KeptRow], Ints]:
 
 def _columns(
     names: Sequence[str],
-    rows: Sequence[KeptRow],
+    values: Mapping[str, Sequence[Any]],
     are_texts: frozenset[str],
-    place: Mapping[str, int],
 ) -> dict[str, Any]:
     texts = _Texts()
     columns = {}
-    every = [*zip(*rows, strict=True)] or [()] * len(place)
     for name in names:
-        values = every[place[name]]
-        columns[name] = pack(texts.numbers(values) if name in are_texts else values)
+        column = values.get(name, ())  # none if there are no rows
+        columns[name] = pack(texts.numbers(column) if name in are_texts else column)
     return {"columns": columns, "are_texts": sorted(are_texts & {*names}), "texts": texts.every}
 
 

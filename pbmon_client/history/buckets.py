@@ -106,15 +106,18 @@ class Handles:
                 self._keys[handle] = key
                 self._next += 1
             handles.append(handle)
-        self._latest.update(zip(handles, [row[size:] for row in rows], strict=True))
+        if self.layout.latest:
+            self._latest.update(zip(handles, [row[size:] for row in rows], strict=True))
         return handles
 
     def keys(self, handles: Iterable[int]) -> list[KeptRow]:
         """Return the values of the key of rows, by their handles."""
         return [*map(self._keys.__getitem__, handles)]
 
-    def latest(self, handles: Iterable[int]) -> list[KeptRow]:
+    def latest(self, handles: Sequence[int]) -> list[KeptRow]:
         """Return the newest values of the columns that change."""
+        if not self.layout.latest:
+            return [()] * len(handles)
         return [*map(self._latest.__getitem__, handles)]
 
     def rows(self, handles: Sequence[int]) -> list[KeptRow]:
@@ -142,7 +145,8 @@ class Handles:
         """Forget every other handle. Their numbers are not used again."""
         for handle in self._keys.keys() - used:
             key = self._keys.pop(handle)
-            del self._handles[key], self._latest[handle]
+            del self._handles[key]
+            self._latest.pop(handle, None)
             for level, folded in enumerate(self._folded):
                 if folded.pop(handle, None) == handle:
                     (left,) = left_of([key], self.layout.table, level)

@@ -71,9 +71,7 @@ class Cascade:
         ]
         self._many = _SPARE
 
-    def add(
-        self, bucket: Bucket, number: int = 0, kept: Bucket | None = None
-    ) -> list[SealedBlock]:
+    def add(self, bucket: Bucket, number: int = 0, kept: Bucket | None = None) -> list[SealedBlock]:
         """Add a bucket of the tier below tier ``number`` (for tier 0: a tick, and ``as_kept``).
 
         Returns the blocks that were completed by that, the finest tier's first. All tiers from

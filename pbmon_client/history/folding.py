@@ -64,17 +64,17 @@ def _fewer_processes(
     went: dict[int, int] = {}
     busy = {*cells.rows.tolist()}.difference(rest)
     for level in range(LEVELS[PROCESSES]):
-        if not rest:
-            break
         targets = handles.folded(rest, level)
         cells = _moved(cells, rest, targets)
         to = dict(zip(rest, targets, strict=True))
         went = {row: to.get(target, target) for row, target in {**to, **went}.items()}
         # The busiest folded rows stay as they are too.
-        is_other = ~np.isin(cells.handles, [*busy])
-        other = Cells(cells.keys[is_other], cells.values[is_other])
-        rest = _quiet(other, PROCESSES, most)
-        busy.update({*other.rows.tolist()}.difference(rest))
+        others = {*targets} - busy
+        if len(others) <= most:
+            break
+        is_other = np.isin(cells.handles, [*others])
+        rest = _quiet(Cells(cells.keys[is_other], cells.values[is_other]), PROCESSES, most)
+        busy |= others.difference(rest)
     pairs = zip(handles.keys(went), handles.keys(went.values()), strict=True)
     owners = {whose(key, PROCESSES): whose(target, PROCESSES) for key, target in pairs}
     return cells, {owner: target for owner, target in owners.items() if owner != target}
