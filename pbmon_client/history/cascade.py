@@ -17,8 +17,8 @@ from pbmon_client.history.tiers import HANDED_ON, TIERS, Tier
 
 #: The parts of an open bucket are summed early once they have so many cells, for the memory.
 _CELLS: Final = 1 << 14
-#: Unused handles are forgotten once there are so many more than after the last time, and a quarter.
-_SPARE: Final = 2048
+#: Unused handles are forgotten once there are so many more than after the last time, and an eighth.
+_SPARE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +147,4 @@ class Cascade:
         for table, handles in self._handles.items():
             used = np.concatenate([bucket.tables[table].handles for bucket in buckets])
             handles.keep({*used[starts(used)].tolist()})
-        self._many = sum(map(len, self._handles.values())) * 5 // 4 + _SPARE
+        self._many = sum(map(len, self._handles.values())) * 9 // 8 + _SPARE

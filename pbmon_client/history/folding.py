@@ -82,7 +82,7 @@ def _fewer_processes(
 
 def _follow(cells: Cells, handles: Handles, owners: Mapping[KeptRow, KeptRow]) -> Cells:
     """Fold the flows of processes that were folded; ``owners`` says where those went."""
-    if not owners:
+    if not owners or not len(cells.keys):
         return cells
     rows = cells.rows
     # Flows of one process and class have one folded row, which says whose they are.
