@@ -17,7 +17,7 @@ import msgpack
 import numpy as np
 
 from pbmon_client.history.buckets import Bucket, Handles, HandlesByTable
-from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
+from pbmon_client.history.layout import LAYOUTS, TOTALS
 from pbmon_client.history.packing import Ints, pack, starts, steps
 
 MAGIC: Final = b"pbmH"
@@ -153,12 +153,12 @@ def _table(
     owners = np.concatenate([each.handles for each in cells])
     ordinals = np.repeat(np.arange(len(buckets)), [len(each.keys) for each in cells])
     rows, row_of = _ordered(owners, handles)
+    columns = _values(rows, handles)
     entries = row_of * len(buckets) + ordinals
     values = np.concatenate([each.values for each in cells])
     numbers = np.concatenate([each.counters for each in cells])
     order = np.argsort(entries, kind="stable")
     entries, values, numbers = entries[order], values[order], numbers[order]
-    columns = dict(zip(layout.columns, zip(*rows, strict=True), strict=bool(rows)))
     section = {
         **_columns(layout.identity, columns, layout.texts),
         **_runs(entries, numbers, len(rows), len(buckets)),
@@ -170,17 +170,27 @@ def _table(
     return section, _columns(others, columns, layout.texts)
 
 
-def _ordered(owners: Ints, handles: Handles) -> tuple[list[KeptRow], Ints]:
-    """Return the rows in the order of their identity, and the row of each cell."""
+def _ordered(owners: Ints, handles: Handles) -> tuple[list[int], Ints]:
+    """Return the handles of rows in the order of their identity, and the row of each cell."""
     layout = handles.layout
-    places = [layout.place[name] for name in layout.identity]
     used = np.unique(owners)
-    rows = handles.rows(used.tolist())
-    identities = [*map(itemgetter(*places), rows)]
-    order = sorted(range(len(rows)), key=identities.__getitem__)
-    position = np.empty(len(rows), np.int64)
-    position[order] = np.arange(len(rows))
-    return [rows[each] for each in order], position[np.searchsorted(used, owners)]
+    places = [layout.place[name] for name in layout.identity]
+    identities = [*map(itemgetter(*places), handles.keys(used.tolist()))]
+    order = sorted(range(len(used)), key=identities.__getitem__)
+    position = np.empty(len(used), np.int64)
+    position[order] = np.arange(len(used))
+    return used[order].tolist(), position[np.searchsorted(used, owners)]
+
+
+def _values(rows: Sequence[int], handles: Handles) -> dict[str, Sequence[Any]]:
+    """Return the columns of rows by name; none if there are no rows."""
+    layout = handles.layout
+    if not rows:
+        return {}
+    return {
+        **dict(zip(layout.key, zip(*handles.keys(rows), strict=True), strict=True)),
+        **dict(zip(layout.latest, zip(*handles.latest(rows), strict=True), strict=True)),
+    }
 
 
 def _columns(
