@@ -29,6 +29,7 @@ from pbmond.wire import (
     split,
     unpack,
     unpack_column,
+    unpack_maps,
     unpack_table,
 )
 from pbmond.wire import TABLES as WIRE_TABLES
@@ -57,6 +58,9 @@ RETIRED: Final = {
 #: Nobody moves more in one tick.
 _INCREASE: Final = 1 << 63
 _LOSSES: Final = 100
+#: The most maps of a tick, and entries of each.
+_MAPS: Final = 4 + 3 * len(DESCRIPTION)
+_ENTRIES: Final = max(_LOSSES, *(1 + len(each) for each in (RETIRED, *TOLD.values())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ def decode_moved(frame: Frame) -> MovedMessage:
 
 def decode_tick(packed: bytes) -> MovedTick:
     """Decode one tick. Any bytes may be passed."""
-    value = _map("a tick", unpack(memoryview(packed)), _OF_TICK)
+    value = _map("a tick", unpack_maps(packed, _MAPS, _ENTRIES), _OF_TICK)
     check_times(value)
     lost = value["lost"]
     if type(lost) is not dict or len(lost) > _LOSSES or {*map(type, lost)} - {str}:

@@ -220,6 +220,24 @@ def unpack(packed: memoryview) -> Any:  # noqa: ANN401 - anything that msgpack c
         raise WireError(f"not msgpack: {error}") from None
 
 
+def unpack_maps(packed: bytes, maps: int, entries: int) -> Any:  # noqa: ANN401 - whatever they hold
+    """Return a value that has no lists, and a few ``maps`` of a few ``entries``. Else WireError."""
+    # msgpack's own limits bound that. ``unpack`` must look at each value, and takes longer.
+    try:
+        return msgpack.unpackb(
+            packed,
+            raw=False,
+            strict_map_key=True,
+            object_hook=_at_most(maps),
+            max_array_len=0,
+            max_map_len=entries,
+            max_str_len=NAME_BYTES,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise WireError(f"not msgpack of a few maps: {error}") from None
+
+
 def topic_of(frame: Frame) -> bytes:
     """Return the bytes before a frame's NUL, truncated if they are longer than any topic."""
     # Copy no more than that, because the frame of a large host has megabytes.
@@ -346,7 +364,7 @@ def _unpack_texts(name: str, value: Any, length: int) -> Column:  # noqa: ANN401
         texts = msgpack.unpackb(
             value if type(value) is bytes else b"",
             object_hook=_refuse,
-            list_hook=_only_list(),
+            list_hook=_at_most(1),
             max_array_len=length,
             max_bin_len=NAME_BYTES,
             max_str_len=0,
@@ -365,14 +383,13 @@ def _refuse(_made: object) -> NoReturn:
     raise WireError("a map")
 
 
-def _only_list() -> Callable[[list[Any]], list[Any]]:
-    """Make a hook that refuses a second list, before there are many within the first one."""
-    made: list[None] = []
+def _at_most(most: int) -> Callable[[Any], Any]:
+    """Make a hook that refuses further lists or maps, before there are many within another."""
+    left = iter(range(most))
 
-    def take(values: list[Any]) -> list[Any]:
-        if made:
-            raise WireError("a list within a list")
-        made.append(None)
-        return values
+    def take(made: Any) -> Any:  # noqa: ANN401 - a list or a map
+        if next(left, None) is None:
+            raise WireError(f"more than {most} of a kind")
+        return made
 
     return take

@@ -1,7 +1,7 @@
 """What moved, tick by tick, from the messages of ``all/moved``: each tick once, missed ones told.
 
-The rows of a tick are described in it or before. A reader keeps only the descriptions that the
-newest message has, because the daemon repeats what is older.
+The rows of a tick are described in it or before. A reader keeps the descriptions that the newest
+message has, and few that are older, because the daemon repeats those.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from pbmond.wire import Table, WireError
 Int64s = npt.NDArray[np.int64]
 #: A row: the values of the columns that the reader was asked for, as the wire has them.
 RowValues = tuple[Any, ...]
+#: Ticks that are forgotten together.
+_TOGETHER: Final = 4
 #: Columns that a reader can be asked for, by table.
 COLUMNS: Final = {
     **{table: (*named, *CHANGING[table]) for table, named in DESCRIPTION.items()},
@@ -156,7 +158,7 @@ class MovedReader:
             if changing in self._columns[name]:
                 at = self._columns[name].index(changing)
                 values = zip(rows, columns[changing], strict=True)
-                rows = [(*row[:at], value, *row[at + 1 :]) for row, value in values]
+                rows = [row[:at] + (value,) + row[at + 1 :] for row, value in values]  # noqa: RUF005 - fast
         bits = np.arange(len(ROW_COUNTERS[name]), dtype=np.uint64)
         masks = np.array(columns["mask"], np.uint64)
         counters = np.zeros((len(ids), len(bits)), np.int64)
@@ -179,37 +181,45 @@ def _rows(table: Table, names: Sequence[str]) -> list[RowValues]:
 
 
 class _Descriptions:
-    """What ticks have said about rows, as tuples of some columns; what they lack is None."""
+    """What ticks have said about rows, as tuples of some columns; what they lack is None.
+
+    They are forgotten some ticks together, without a look at each.
+    """
 
     def __init__(self, epoch: str, columns: Mapping[str, Sequence[str]]) -> None:
         self.epoch: Final = epoch
         self._columns: Final = columns
         self.seq = 0  # the newest tick
-        self._rows: dict[str, dict[int, tuple[int, RowValues]]] = {name: {} for name in DESCRIPTION}
-        self._told: deque[tuple[int, str, list[int]]] = deque()
+        # What some ticks together said, by table, and the last of them; the newest come last.
+        self._said: deque[dict[str, dict[int, RowValues]]] = deque()
+        self._last: deque[int] = deque()
 
     def take(self, tick: MovedTick) -> None:
         """Take the descriptions of a tick."""
         self.seq = tick.seq
+        if not self._said or tick.seq // _TOGETHER != self._last[-1] // _TOGETHER:
+            self._said.append({name: {} for name in DESCRIPTION})
+            self._last.append(tick.seq)
+        self._last[-1] = tick.seq
         for name, table in tick.tables.items():
-            ids = table.told.columns["id"].tolist()
-            told = zip(ids, _rows(table.told, self._columns[name]), strict=True)
-            self._rows[name].update((number, (tick.seq, row)) for number, row in told)
-            self._told.append((tick.seq, name, ids))
+            rows = _rows(table.told, self._columns[name])
+            self._said[-1][name].update(zip(table.told.columns["id"], rows, strict=True))
 
     def rows(self, table: str, ids: Sequence[int]) -> list[RowValues]:
         """Return what rows are."""
-        known = self._rows[table]
-        try:
-            return [known[number][1] for number in ids]
-        except KeyError as error:
-            raise WireError(f"{table} has a row that was not described: {error}") from None
+        found: list[RowValues | None] = [None] * len(ids)
+        for said in reversed(self._said):
+            known = said[table]
+            if None in found:
+                pairs = zip(found, ids, strict=True)
+                found = [known.get(number) if row is None else row for row, number in pairs]
+        rows = [row for row in found if row is not None]
+        if len(rows) < len(ids):
+            raise WireError(f"{table} has a row that was not described")
+        return rows
 
     def forget_before(self, seq: int) -> None:
-        """Forget what was said before a tick, and not since."""
-        while self._told and self._told[0][0] < seq:
-            _, table, ids = self._told.popleft()
-            known = self._rows[table]
-            for number in ids:
-                if number in known and known[number][0] < seq:
-                    del known[number]
+        """Forget what was said before a tick, or soon after that."""
+        while self._last and self._last[0] < seq:
+            self._said.popleft()
+            self._last.popleft()

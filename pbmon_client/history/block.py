@@ -17,8 +17,8 @@ import msgpack
 import numpy as np
 
 from pbmon_client.history.buckets import Bucket, Handles, HandlesByTable
-from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
-from pbmon_client.history.packing import Ints, pack, starts
+from pbmon_client.history.layout import LAYOUTS, TOTALS
+from pbmon_client.history.packing import Ints, pack, starts, steps
 
 MAGIC: Final = b"pbmH"
 VERSION: Final = 1
@@ -142,6 +142,11 @@ class _Texts:
     def number(self, text: bytes | None) -> int:
         return self._numbers.setdefault(text, len(self._numbers))
 
+    def numbers(self, texts: Sequence[bytes | None]) -> list[int]:
+        for text in dict.fromkeys(texts):
+            self.number(text)
+        return [*map(self._numbers.__getitem__, texts)]
+
     @property
     def every(self) -> list[bytes | None]:
         return list(self._numbers)
@@ -156,48 +161,56 @@ def _table(
     owners = np.concatenate([each.handles for each in cells])
     ordinals = np.repeat(np.arange(len(buckets)), [len(each.keys) for each in cells])
     rows, row_of = _ordered(owners, handles)
+    columns = _values(rows, handles)
     entries = row_of * len(buckets) + ordinals
     values = np.concatenate([each.values for each in cells])
     numbers = np.concatenate([each.counters for each in cells])
     order = np.argsort(entries, kind="stable")
     entries, values, numbers = entries[order], values[order], numbers[order]
     section = {
-        **_columns(layout.identity, rows, layout.texts, layout.place),
+        **_columns(layout.identity, columns, layout.texts),
         **_runs(entries, numbers, len(rows), len(buckets)),
         "counters": {
             name: pack(values[numbers == number]) for number, name in enumerate(layout.counters)
         },
     }
     others = [name for name in layout.columns if name not in layout.identity]
-    return section, _columns(others, rows, layout.texts, layout.place)
+    return section, _columns(others, columns, layout.texts)
 
 
-def _ordered(owners: Ints, handles: Handles) -> tuple[list[KeptRow], Ints]:
-    """Return the rows in the order of their identity, and the row of each cell."""
+def _ordered(owners: Ints, handles: Handles) -> tuple[list[int], Ints]:
+    """Return the handles of rows in the order of their identity, and the row of each cell."""
     layout = handles.layout
-    places = [layout.place[name] for name in layout.identity]
     used = np.unique(owners)
-    rows = handles.rows(used.tolist())
-    identities = [*map(itemgetter(*places), rows)]
-    order = sorted(range(len(rows)), key=identities.__getitem__)
-    position = np.empty(len(rows), np.int64)
-    position[order] = np.arange(len(rows))
-    return [rows[each] for each in order], position[np.searchsorted(used, owners)]
+    places = [layout.place[name] for name in layout.identity]
+    identities = [*map(itemgetter(*places), handles.keys(used.tolist()))]
+    order = sorted(range(len(used)), key=identities.__getitem__)
+    position = np.empty(len(used), np.int64)
+    position[order] = np.arange(len(used))
+    return used[order].tolist(), position[np.searchsorted(used, owners)]
+
+
+def _values(rows: Sequence[int], handles: Handles) -> dict[str, Sequence[Any]]:
+    """Return the columns of rows by name; none if there are no rows."""
+    layout = handles.layout
+    if not rows:
+        return {}
+    return {
+        **dict(zip(layout.key, zip(*handles.keys(rows), strict=True), strict=True)),
+        **dict(zip(layout.latest, zip(*handles.latest(rows), strict=True), strict=True)),
+    }
 
 
 def _columns(
     names: Sequence[str],
-    rows: Sequence[KeptRow],
+    values: Mapping[str, Sequence[Any]],
     are_texts: frozenset[str],
-    place: Mapping[str, int],
 ) -> dict[str, Any]:
     texts = _Texts()
     columns = {}
     for name in names:
-        values = [row[place[name]] for row in rows]
-        if name in are_texts:
-            values = [texts.number(value) for value in values]
-        columns[name] = pack(np.array(values, np.uint64))
+        column = values.get(name, ())  # none if there are no rows
+        columns[name] = pack(texts.numbers(column) if name in are_texts else column)
     return {"columns": columns, "are_texts": sorted(are_texts & {*names}), "texts": texts.every}
 
 
@@ -206,12 +219,12 @@ def _runs(entries: Ints, numbers: Ints, rows: int, buckets: int) -> dict[str, An
     first = starts(entries)
     masks = np.bitwise_or.reduceat(1 << numbers, first) if len(first) else entries
     row, ordinal = np.divmod(entries[first], buckets)
-    steps = np.diff(ordinal, prepend=0)
+    step = steps(ordinal)
     begins = starts(row)
-    steps[begins] = ordinal[begins]
+    step[begins] = ordinal[begins]
     return {
         "rows": rows,
         "count": pack(np.bincount(row, minlength=rows)),
-        "step": pack(steps),
+        "step": pack(step),
         "mask": pack(masks),
     }

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow, Layout
+from pbmon_client.history.layout import (
+    LAYOUTS,
+    LEVELS,
+    PROCESSES,
+    TOTALS,
+    KeptRow,
+    Layout,
+    folded_row,
+    left_of,
+)
 from pbmon_client.history.packing import Ints, starts, summed
+from pbmon_client.history.tiers import TICK_FLOWS
 
 #: Counters of a table are numbered below this. A cell's key is its row's handle and that number.
 COUNTER_BITS: Final = 6
@@ -71,39 +82,75 @@ class Handles:
 
     def __init__(self, layout: Layout) -> None:
         self.layout: Final = layout
-        self._keys = len(layout.key)
         self._next = 1
         self._handles: dict[KeptRow, int] = {}
-        self._rows: dict[int, KeptRow] = {}
-        #: The handles of folded flows, by their process and class: a look-up without the row.
-        self.folded: Final[dict[KeptRow, int]] = {}
+        self._keys: dict[int, KeptRow] = {}
+        self._latest: dict[int, KeptRow] = {}
+        # By level: the folded row of a row, and of what is left of it.
+        self._folded: list[dict[int, int]] = [{} for _ in range(LEVELS[layout.table])]
+        self._left: list[dict[KeptRow, int]] = [{} for _ in self._folded]
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._keys)
 
-    def of(self, row: KeptRow) -> int:
-        """Return the handle of a row, whose changing columns become the newest."""
-        key = row[: self._keys]
-        handle = self._handles.get(key)
-        if handle is None:
-            handle = self._handles[key] = self._next
-            self._next += 1
-        self._rows[handle] = row
-        return handle
+    def of(self, rows: Sequence[KeptRow]) -> list[int]:
+        """Return the handles of rows, whose changing columns become the newest."""
+        size = len(self.layout.key)
+        known = self._handles
+        handles = []
+        for row in rows:
+            key = row[:size]
+            handle = known.get(key)
+            if handle is None:
+                handle = known[key] = self._next
+                self._keys[handle] = key
+                self._next += 1
+            handles.append(handle)
+        if self.layout.latest:
+            self._latest.update(zip(handles, [row[size:] for row in rows], strict=True))
+        return handles
 
-    def row(self, handle: int) -> KeptRow:
-        """Return a row by its handle."""
-        return self._rows[handle]
+    def keys(self, handles: Iterable[int]) -> list[KeptRow]:
+        """Return the values of the key of rows, by their handles."""
+        return [*map(self._keys.__getitem__, handles)]
+
+    def latest(self, handles: Sequence[int]) -> list[KeptRow]:
+        """Return the newest values of the columns that change."""
+        if not self.layout.latest:
+            return [()] * len(handles)
+        return [*map(self._latest.__getitem__, handles)]
 
     def rows(self, handles: Sequence[int]) -> list[KeptRow]:
         """Return rows by their handles."""
-        return [*map(self._rows.__getitem__, handles)]
+        return [*map(operator.add, self.keys(handles), self.latest(handles))]
+
+    def folded(self, handles: Sequence[int], level: int = 0) -> list[int]:
+        """Return the handle of the row to which each row folds."""
+        known = self._folded[level]
+        new = [handle for handle in handles if known.get(handle) not in self._keys]
+        left = left_of(self.keys(new), self.layout.table, level)
+        known.update(zip(new, self.with_left(left, level), strict=True))
+        return [*map(known.__getitem__, handles)]
+
+    def with_left(self, left: Sequence[KeptRow], level: int = 0) -> list[int]:
+        """Return the handles of the folded rows of which this is left."""
+        known = self._left[level]
+        new = [each for each in dict.fromkeys(left) if each not in known]
+        handles = self.of([folded_row(each, self.layout.table, level) for each in new])
+        known.update(zip(new, handles, strict=True))
+        self._folded[level].update(zip(handles, handles, strict=True))
+        return [*map(known.__getitem__, left)]
 
     def keep(self, used: set[int]) -> None:
         """Forget every other handle. Their numbers are not used again."""
-        for handle in self._rows.keys() - used:
-            del self._handles[self._rows.pop(handle)[: self._keys]]
-        self.folded.clear()
+        for handle in self._keys.keys() - used:
+            key = self._keys.pop(handle)
+            del self._handles[key]
+            self._latest.pop(handle, None)
+            for level, folded in enumerate(self._folded):
+                if folded.pop(handle, None) == handle:
+                    (left,) = left_of([key], self.layout.table, level)
+                    del self._left[level][left]
 
 
 HandlesByTable = Mapping[str, Handles]
@@ -127,11 +174,10 @@ class Cells:
         return self.keys >> COUNTER_BITS
 
     @property
-    def rows(self) -> list[int]:
+    def rows(self) -> Ints:
         """The handle of each row, once and in order."""
         handles = self.handles
-        rows: list[int] = handles[starts(handles)].tolist()
-        return rows
+        return handles[starts(handles)]
 
     @property
     def counters(self) -> Ints:
@@ -222,16 +268,31 @@ def bucket_of(tick: Tick, number: int, handles: HandlesByTable) -> Bucket:
 
 
 def _cells(moved: RowsMoved, handles: Handles) -> Cells:
-    numbers = np.array([handles.of(row) for row in moved.rows], np.int64)
-    rows, counters = np.nonzero(moved.deltas)
-    return Cells(*summed(numbers[rows] << COUNTER_BITS | counters, moved.deltas[rows, counters]))
+    numbers = np.array(_handles_of(moved, handles), np.int64)
+    order = np.argsort(numbers, kind="stable")
+    numbers, deltas = numbers[order], moved.deltas[order]
+    rows, counters = np.nonzero(deltas)
+    return Cells(*summed(numbers[rows] << COUNTER_BITS | counters, deltas[rows, counters]))
+
+
+def _handles_of(moved: RowsMoved, handles: Handles) -> list[int]:
+    """Return the handle of each row; the quietest flows beyond ``TICK_FLOWS`` are folded."""
+    layout = handles.layout
+    if layout.table == PROCESSES or len(moved.rows) <= TICK_FLOWS:
+        return handles.of(moved.rows)
+    numbers = handles.with_left(left_of(moved.rows, layout.table, 0))
+    busiest = np.argsort(-(moved.deltas @ layout.traffic), kind="stable")[:TICK_FLOWS].tolist()
+    own = handles.of([moved.rows[place] for place in busiest])
+    for place, number in zip(busiest, own, strict=True):
+        numbers[place] = number
+    return numbers
 
 
 def joined(buckets: Sequence[Bucket], slot: int) -> Bucket:
     """Sum buckets, in their order. There is at least one."""
     first, last = buckets[0], buckets[-1]
     if len(buckets) == 1:
-        return replace(first, slot=slot)
+        return first if first.slot == slot else replace(first, slot=slot)
     return replace(
         last,
         slot=slot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -14,7 +15,7 @@ from pbmond.fields import COUNTERS, DESCRIPTION, IDENTITY, TABLES, Field
 _CHANGING: Final = frozenset(("state", "exited_ns", "tcp_state", "rtt_us"))
 _WORDS: Final = ("unit", "name", "container", "container_name", "image", "pod", "namespace")
 #: What is left of a process that was folded. The container goes with the unit.
-_FOLDED: Final = tuple(frozenset(("uid", "viewer", *more)) for more in (_WORDS, ("unit",), ()))
+_FOLDED: Final = tuple(tuple(sorted(("uid", "viewer", *more))) for more in (_WORDS, ("unit",), ()))
 _NO_ADDRESS: Final = bytes(16)
 #: No column: the port that a connection was made to, or the lower one where that is not known.
 PORT: Final = "port"
@@ -111,62 +112,54 @@ PROCESSES: Final = "processes"
 FLOWS: Final = ("connections", "files")
 #: By table. The counters of a table are numbered in the order of its layout.
 LAYOUTS: Final = {table: _layout(table) for table in (PROCESSES, *FLOWS)}
-#: What says whose a connection or file is; and its class.
+#: What says whose a connection or file is.
 OWNER: Final = ("pid", "start_ns", "uid", "viewer")
-_OWNER_PLACES: Final = {
-    table: [LAYOUTS[table].place[name] for name in (*OWNER, "class")] for table in FLOWS
-}
-_OWNERS: Final = {table: itemgetter(*places) for table, places in _OWNER_PLACES.items()}
 _WHOSE: Final = {
     table: itemgetter(*(layout.place[name] for name in OWNER)) for table, layout in LAYOUTS.items()
 }
-_KEPT: Final = [
-    itemgetter(*(LAYOUTS[PROCESSES].place[name] for name in sorted(names))) for names in _FOLDED
-]
+#: What is left of a row that was folded, by table and level; they are columns of the key. Of a
+#: connection or file it is ``OWNER`` and the class.
+_LEFT: Final = {
+    table: [[layout.place[name] for name in names] for names in levels]
+    for table, layout in LAYOUTS.items()
+    for levels in (_FOLDED if table == PROCESSES else ((*OWNER, "class"),),)
+}
+_LEFT_OF: Final = {
+    table: [itemgetter(*places) for places in levels] for table, levels in _LEFT.items()
+}
 #: The host's totals are the counters of a process.
 TOTALS: Final = COUNTERS
-#: How often a process can be folded: to user, unit and name; to user and unit; to its user.
-LEVELS: Final = len(_FOLDED)
+#: How often rows can be folded: a process to user, unit and name; to user and unit; to its user.
+LEVELS: Final = {table: len(levels) for table, levels in _LEFT.items()}
 
 
-def folded_process(row: KeptRow, level: int) -> KeptRow:
-    """Return the row that stands for all processes that differ only in what folding drops.
+def left_of(keys: Iterable[KeptRow], table: str, level: int) -> list[KeptRow]:
+    """Return what is left of rows that fold: the same of those that fold to one row.
 
-    It has process id 0. Its start time is a number made from what it keeps, because process id and
-    start time together say whose a connection is.
+    ``keys`` are the values of their keys, or more of them.
     """
-    layout = LAYOUTS[PROCESSES]
-    kept = [
-        value if name in _FOLDED[level] else blank
-        for name, value, blank in zip(layout.columns, row, layout.blank, strict=True)
-    ]
-    kept[layout.place["start_ns"]] = _number(kept)
-    return tuple(kept)
+    return [*map(_LEFT_OF[table][level], keys)]
 
 
-def owner_of(row: KeptRow, table: str) -> KeptRow:
-    """Return what says whose a flow is, and its class: rows that fold to one have the same."""
-    owner: KeptRow = _OWNERS[table](row)
-    return owner
+def folded_row(left: KeptRow, table: str, level: int) -> KeptRow:
+    """Return the row that stands for all rows with the same ``left_of``.
+
+    That of a process has process id 0. Its start time is a number made from what it keeps, because
+    process id and start time together say whose a connection is.
+    """
+    layout = LAYOUTS[table]
+    row = list(layout.blank)
+    for place, value in zip(_LEFT[table][level], left, strict=True):
+        row[place] = value
+    if table == PROCESSES:
+        row[layout.place["start_ns"]] = _number(row)
+    return tuple(row)
 
 
-def whose(row: KeptRow, table: str) -> KeptRow:
-    """Return what of a row says which process it is, or is of: ``OWNER``."""
-    process: KeptRow = _WHOSE[table](row)
+def whose(key: KeptRow, table: str) -> KeptRow:
+    """Return what of a row's key says which process it is, or is of: ``OWNER``."""
+    process: KeptRow = _WHOSE[table](key)
     return process
-
-
-def kept_of_folded(row: KeptRow, level: int) -> Any:  # noqa: ANN401 - a value, or a tuple of them
-    """Return what processes have in common that fold to one row."""
-    return _KEPT[level](row)
-
-
-def folded_flow(owner: KeptRow, table: str) -> KeptRow:
-    """Return the row for all flows with the same ``owner_of``."""
-    kept = list(LAYOUTS[table].blank)
-    for place, value in zip(_OWNER_PLACES[table], owner, strict=True):
-        kept[place] = value
-    return tuple(kept)
 
 
 def _number(kept: list[Any]) -> int:

@@ -115,7 +115,7 @@ def _cells(block: LoadedBlock, table: str, handles: Handles) -> list[Cells]:
     section = block.table(table)
     if section is None:
         return [NO_CELLS] * count
-    numbers = np.array([handles.of(row) for row in rows_of(section)], np.int64)
+    numbers = np.array(handles.of(rows_of(section)), np.int64)
     buckets, rows, counters, values = section.cells()
     keys = numbers[rows] << COUNTER_BITS | counters
     return [

@@ -41,15 +41,26 @@ def unpack(packed: bytes) -> Unsigned:
     return words.view(_WORD)[:, 0].astype(np.uint64, copy=False)
 
 
+def steps(values: Ints) -> Ints:
+    """Return each value less the one before."""
+    result = values.copy()
+    result[1:] -= values[:-1]
+    return result
+
+
 def starts(ordered: npt.NDArray[Any]) -> Ints:
     """Return where each run of equal values begins."""
     if not len(ordered):
         return np.zeros(0, np.int64)
-    return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    differs = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=differs[1:])
+    return np.flatnonzero(differs)
 
 
 def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
     """Return the keys, each once and in order, and the sums of their values."""
+    if (keys[1:] > keys[:-1]).all():
+        return keys, values
     order = np.argsort(keys, kind="stable")
     keys, values = keys[order], values[order]
     first = starts(keys)

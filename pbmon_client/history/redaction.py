@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -76,6 +77,6 @@ class _RedactedHandles(Handles):
         super().__init__(LAYOUTS[table])
         self._table, self._pseudonyms = table, pseudonyms
 
-    def of(self, row: KeptRow) -> int:
-        """Return the handle of a row, of which only pseudonyms are kept."""
-        return super().of(self._pseudonyms.row(self._table, row))
+    def of(self, rows: Sequence[KeptRow]) -> list[int]:
+        """Return the handles of rows, of which only pseudonyms are kept."""
+        return super().of([self._pseudonyms.row(self._table, row) for row in rows])

@@ -25,7 +25,7 @@ from pbmon_client.history.buckets import (
     HandlesByTable,
 )
 from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
-from pbmon_client.history.packing import Ints, MalformedError, pack, summed, unpack
+from pbmon_client.history.packing import Ints, MalformedError, pack, steps, summed, unpack
 from pbmon_client.history.sections import named_totals
 
 MAGIC: Final = b"pbmT"
@@ -69,16 +69,15 @@ class TailWriter:
 
     def _table(self, table: str, cells: Cells, handles: Handles) -> dict[str, Any]:
         told = self._told[table]
-        moved = cells.rows
-        key = len(handles.layout.key)
-        rows = zip(moved, handles.rows(moved), strict=True)
-        new = [(handle, row) for handle, row in rows if told.get(handle) != row[key:]]
-        self._new[table] = {handle: row[key:] for handle, row in new}
+        moved = cells.rows.tolist()
+        latest = zip(moved, handles.latest(moved), strict=True)
+        new = {handle: values for handle, values in latest if told.get(handle) != values}
+        self._new[table] = new
         return {
             "columns": handles.layout.columns,
             "counters": handles.layout.counters,
-            "rows": new,
-            "keys": pack(np.diff(cells.keys, prepend=0)),
+            "rows": [*zip(new, handles.rows([*new]), strict=True)],
+            "keys": pack(steps(cells.keys)),
             "values": pack(cells.values),
         }
 
@@ -165,12 +164,13 @@ def _bucket(packed: bytes, handles: HandlesByTable, known: dict[str, dict[int, i
 def _cells(section: Mapping[str, Any], handles: Handles, known: dict[int, int]) -> Cells:
     layout = handles.layout
     place = {name: place for place, name in enumerate(section["columns"])}
-    for number, values in section["rows"]:
-        row = tuple(
-            values[place[name]] if name in place else blank
-            for name, blank in zip(layout.columns, layout.blank, strict=True)
-        )
-        known[number] = handles.of(row)
+    blanks = [*zip(layout.columns, layout.blank, strict=True)]
+    numbers = [number for number, _ in section["rows"]]
+    rows = [
+        tuple(values[place[name]] if name in place else blank for name, blank in blanks)
+        for _, values in section["rows"]
+    ]
+    known.update(zip(numbers, handles.of(rows), strict=True))
     keys = np.cumsum(unpack(section["keys"]).astype(np.int64))
     values = unpack(section["values"]).astype(np.int64)
     return _renumbered(keys, values, section["counters"], handles, known)

@@ -113,10 +113,11 @@ class HistoryWriter:
                 return
             self._waiting = None
         self._number += 1
-        blocks = self._cascade.add(bucket)
+        # The tail has no more rows of a tick than its block will have.
+        self._frame = self._cascade.as_kept(bucket)
+        blocks = self._cascade.add(bucket, kept=self._frame)
         self._unwritten += blocks
-        self._frame = bucket
-        self._cascade.forget(bucket)
+        self._cascade.forget(bucket, self._frame)
         if self._write() and blocks and settled:
             self._evict(bucket.slot)
 

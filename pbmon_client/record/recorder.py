@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Final
@@ -26,6 +27,8 @@ from pbmond.moved_wire import decode_moved
 _FIRST_S: Final = 2.0
 _SILENT_INTERVALS: Final = 3
 _NS: Final = 1e9
+#: New objects between two looks for cycles. A tick makes thousands, and no cycle.
+_NEW_OBJECTS: Final = 50_000
 
 
 def run(chosen: RecordOptions) -> None:
@@ -39,6 +42,8 @@ def run(chosen: RecordOptions) -> None:
         woken_by_signals() as signal_fd,
         Subscription(chosen.socket, os.geteuid(), "moved", signal_fd=signal_fd) as source,
     ):
+        gc.freeze()  # what is loaded stays
+        gc.set_threshold(_NEW_OBJECTS)
         recorder = _Recorder(chosen.socket, source, writer)
         while True:
             recorder.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -394,6 +395,27 @@ def test_rows_that_moved_more_than_the_host_are_refused() -> None:
 def test_a_tick_in_the_place_of_another_is_refused() -> None:
     with pytest.raises(wire.WireError, match="the place of"):
         list(MovedReader(COLUMNS).take(with_tick(seq=5)))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"\xdd\x04\0\0\0" + bytes(1 << 26),  # a list of as many zeros
+        b"\x81\xa1a\x81\xa1b\x90",  # an empty list
+        b"\x81\xa1a" * 100 + b"\x80",  # maps within maps
+        b"\x81\xa1a" * 5000 + b"\x80",
+        b"\xde\x01\0" + b"".join(b"\xcd%c%c\0" % (1, each) for each in range(256)),
+        b"\x81\xa1a\xda\x80\0" + b"x" * 32768,  # a long text
+        b"\x81\xa1a\xd6\xff\0\0\0\0",  # a time
+        b"\x80\0",  # something behind
+    ],
+)
+def test_a_tick_that_would_take_much_memory_is_refused_before_it_does(packed: bytes) -> None:
+    tracemalloc.start()
+    with pytest.raises(wire.WireError):
+        decode_tick(packed)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 @settings(max_examples=300)

@@ -130,6 +130,35 @@ def test_what_has_too_many_rows_folds_and_is_not_lost(tmp_path: Path) -> None:
         assert {*zip(table.columns["pid"], table.columns["start_ns"], strict=True)} <= owners
 
 
+def test_of_a_tick_with_very_many_files_the_busiest_stay(tmp_path: Path) -> None:
+    files = [make.file(pid, inode) for pid in (1, 2) for inode in range(1, 2001)]
+    deltas = np.zeros((len(files), len(LAYOUTS["files"].counters)), np.int64)
+    read = LAYOUTS["files"].counters.index("read_bytes")
+    deltas[:, read] = np.random.default_rng(3).permutation(len(files)) + 1
+    busiest = {files[place] for place in np.argsort(-deltas[:, read])[:20]}
+    rows = {PROCESSES: [make.process(1), make.process(2)], "connections": [], "files": files}
+    moved = {
+        "connections": np.zeros((0, len(LAYOUTS["connections"].counters)), np.int64),
+        PROCESSES: np.ones((2, len(LAYOUTS[PROCESSES].counters)), np.int64),
+        "files": deltas,
+    }
+    ticks = [make.tick(START_NS + number * SECOND, rows, moved) for number in range(70)]
+    with HistoryWriter(tmp_path, sync=False) as writer:
+        for tick in ticks:
+            writer.tick(tick)
+    # A second of a block, one that is in the tail, and both.
+    first = START_NS // SECOND
+    for since, until in ((first, first + 1), (first + 69, first + 70), (first, first + 70)):
+        message = Past(tmp_path).message(since, until)
+        assert sums_of(message) == sums_of_ticks(ticks, since, until)
+        assert message.files is not None
+        columns = message.files.columns
+        kept = {*zip(columns["pid"], columns["inode"], strict=True)}
+        assert {(1, 0), (2, 0)} <= kept  # the folded ones
+        assert {(row[0], row[LAYOUTS["files"].place["inode"]]) for row in busiest} <= kept
+        assert len(kept) < 100
+
+
 @pytest.mark.parametrize("names", [1, 10_000])
 def test_folding_bounds_rows_whatever_the_names(tmp_path: Path, names: int) -> None:
     layout = LAYOUTS[PROCESSES]
