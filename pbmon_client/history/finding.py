@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.index import Index, TailBlock
+from pbmon_client.history.layout import LAYOUTS
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
 from pbmon_client.history.packing import Chosen
 from pbmon_client.history.plan import Piece
@@ -19,7 +21,9 @@ from pbmon_client.history.sections import TableSection
 from pbmon_client.history.segments import BlockAt, Missing
 from pbmon_client.history.spans import TimeSpan
 
-_BLOCKS: Final = 32  # that stay decoded
+#: How many blocks stay in memory, and how many of their tables stay decoded: those of four blocks.
+_BLOCKS: Final = 32
+_TABLES: Final = 4 * len(LAYOUTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Finder:
         self.index = index
         self._uid = uid
         self._loaded: OrderedDict[BlockAt | TailBlock, LoadedBlock] = OrderedDict()
+        #: The rows of a table in a block; None if the block has no such table.
+        self.table: Final = lru_cache(_TABLES)(LoadedBlock.table)
 
     def blocks(self, tier: int) -> Iterator[BlockAt | TailBlock]:
         """Yield the blocks of a tier, in the order of their ticks; the tail is the last."""
@@ -122,7 +128,7 @@ class Finder:
         parts = []
         for each in list(found.selected):
             try:
-                section = each.block.table(table)
+                section = self.table(each.block, table)
                 if section is not None:
                     parts.append(self._part(section, each, pids))
             except DAMAGE as error:

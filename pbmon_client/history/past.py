@@ -151,7 +151,7 @@ class Past:
             return processes, np.zeros_like(processes)
         totals = np.zeros(len(TOTALS), np.int64)
         for each in found.selected:
-            totals += each.block.host.totals()[each.chosen].sum(axis=0)
+            totals += each.block.host.totals[each.chosen].sum(axis=0)
         return totals, np.maximum(totals - processes, 0)
 
     def _before_now(self, end: int) -> int:
@@ -204,7 +204,7 @@ class Past:
             steps = (each.block.host.slots - begin) // step
             try:
                 if where is None and self._uid is None:
-                    totals = each.block.host.totals()[each.chosen]
+                    totals = each.block.host.totals[each.chosen]
                     np.add.at(sums, steps[each.chosen], totals)
                 else:
                     self._add_rows(sums, each, steps, where or {}, table)
@@ -218,7 +218,7 @@ class Past:
     def _add_rows(
         self, sums: Ints, each: Selected, steps: Ints, where: Mapping[str, Any], table: str
     ) -> None:
-        section = each.block.table(table)
+        section = self._finder.table(each.block, table)
         if section is None:
             return
         wanted = dict(where) if self._uid is None else {**where, "viewer": self._uid}
@@ -227,7 +227,7 @@ class Past:
             matches &= equal(section, name, value)
             if not matches.any():
                 return
-        buckets, rows, counters, values = section.cells()
+        buckets, rows, counters, values = section.cells
         taken = matches[rows] & each.chosen[buckets]
         np.add.at(sums, (steps[buckets[taken]], counters[taken]), values[taken])
 

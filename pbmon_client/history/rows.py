@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
 from pbmon_client.history.layout import Layout
 from pbmon_client.history.loading import DAMAGE
-from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned
+from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, starts
 from pbmon_client.history.sections import TableSection
 
 
@@ -86,6 +87,7 @@ class SummedRows:
         """Return some of the rows, in this order."""
         taken: SummedRows = object.__new__(SummedRows)
         taken.__dict__.update(self.__dict__)
+        taken.__dict__.pop("_by_part", None)
         taken._part, taken._row = self._part[groups], self._row[groups]
         taken.last, taken.sums = self.last[groups], self.sums[groups]
         return taken
@@ -93,34 +95,38 @@ class SummedRows:
     def numbers(self, name: str) -> Unsigned:
         """Return a column of numbers, as the newest block has it."""
         result = np.zeros(len(self), np.uint64)
-        self._fill(lambda section: _numbers(section, name), result)
+        self._fill(lambda section, rows: _numbers(section, name)[rows], result)
         return result
 
     def texts(self, name: str) -> list[bytes | None]:
         """Return a column of texts, as the newest block has it."""
         blank = self.layout.blank[self.layout.place[name]]
 
-        def texts_of(section: TableSection) -> Any:  # noqa: ANN401 - an array of objects
+        def texts_of(section: TableSection, rows: Ints) -> list[bytes | None]:
             found = section.columns(name).texts(name)
-            if found is None or not found[1]:
-                return np.full(section.rows, blank, object)
-            values = np.empty(len(found[1]), object)
-            values[:] = found[1]
-            used = {found[1][place] for place in np.unique(found[0]).tolist()}
-            if blank is not None and any(text is None or len(text) != len(blank) for text in used):
+            if found is None:
+                return [blank] * len(rows)
+            texts = [found[1][place] for place in found[0][rows].tolist()]
+            if blank is not None and any(text is None or len(text) != len(blank) for text in texts):
                 raise MalformedError("what should be an address is none")
-            return values[found[0]]
+            return texts
 
         result = np.full(len(self), blank, object)
         self._fill(texts_of, result)
         texts: list[bytes | None] = result.tolist()
         return texts
 
-    def _fill(self, column: Callable[[TableSection], Any], result: Any) -> None:  # noqa: ANN401
-        for number in np.unique(self._part).tolist():
-            mine = self._part == number
+    @cached_property
+    def _by_part(self) -> list[tuple[int, Ints, Ints]]:
+        """Number of each part, which of the rows are its, and where they are in it."""
+        order = np.argsort(self._part, kind="stable")
+        theirs = np.split(order, starts(self._part[order])[1:]) if len(order) else []
+        return [(int(self._part[mine[0]]), mine, self._row[mine]) for mine in theirs]
+
+    def _fill(self, column: Callable[[TableSection, Ints], Any], result: Any) -> None:  # noqa: ANN401
+        for number, mine, rows in self._by_part:
             try:
-                result[mine] = column(self._parts[number].section)[self._row[mine]]
+                result[mine] = column(self._parts[number].section, rows)
             except DAMAGE:
                 self.damaged.add(number)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.layout import LAYOUTS, TOTALS
-from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, starts, unpack
+from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, unpack
 
 #: A section that claims to be larger is not inflated.
 _MOST: Final = 64 << 20
@@ -151,7 +151,7 @@ class HostSection:
             raise MalformedError("the buckets of a block are not sound")
         if (np.diff(self.first) < 0).any():
             raise MalformedError("the buckets of a block are not in order")
-        self.totals()
+        _ = self.totals
         for name in ("host", "boot_id", "epoch"):
             found = self._columns.texts(name)
             for text in () if found is None else found[1]:
@@ -166,8 +166,9 @@ class HostSection:
         """Return the cumulative totals at the block's end, by ``TOTALS``."""
         return named_totals(self._section.get("cumulative"))
 
+    @cached_property
     def totals(self) -> Ints:
-        """Return the host's totals, buckets by ``TOTALS``."""
+        """The host's totals, buckets by ``TOTALS``."""
         return _by_name(self._section["counters"], TOTALS, len(self.slots))
 
 
@@ -214,33 +215,39 @@ class TableSection:
 
         The sums are rows by the layout's counters. The last bucket is -1 for a row with none.
         """
-        row, bucket = self._entries()
-        taken = np.ones(len(row), np.bool_) if chosen is None else chosen[bucket]
+        row, bucket = self._entries
+        # Who asks for some of the buckets may ask for the next ones soon.
+        buckets, rows, counters, values = self._cells() if chosen is None else self.cells
+        if chosen is not None:
+            taken, some = chosen[bucket], np.flatnonzero(chosen[buckets])
+            row, bucket = row[taken], bucket[taken]
+            rows, counters, values = rows[some], counters[some], values[some]
         last = np.full(self.rows, -1)
-        last[row[taken]] = bucket[taken]  # a row's buckets are in order: the newest stays
-        result = np.zeros((self.rows, len(self.layout.counters)), np.int64)
-        for place, entries, values in self._counted(len(row)):
-            chosen_entries = taken[entries]
-            rows = row[entries[chosen_entries]]
-            first = starts(rows)
-            if len(first):
-                result[rows[first], place] = np.add.reduceat(values[chosen_entries], first)
-        return result, last
+        last[row] = bucket  # a row's buckets are in order: the newest stays
+        width = len(self.layout.counters)
+        result = np.zeros(self.rows * width, np.int64)
+        np.add.at(result, rows * width + counters, values)
+        return result.reshape(self.rows, width), last
 
+    @cached_property
     def cells(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return bucket, row, counter and value of each number that is not 0."""
-        row, bucket = self._entries()
+        """Bucket, row, counter and value of each number that is not 0."""
+        return self._cells()
+
+    def _cells(self) -> tuple[Ints, Ints, Ints, Ints]:
+        row, bucket = self._entries
         found = [
             (bucket[entries], row[entries], np.full(len(entries), place), values)
             for place, entries, values in self._counted(len(row))
         ]
-        empty = np.zeros(0, np.int64)
-        parts = [[empty], [empty], [empty], [empty]] if not found else zip(*found, strict=True)
-        buckets, rows, counters, values = (np.concatenate([*part]) for part in parts)
+        if not found:
+            return (np.zeros(0, np.int64),) * 4
+        buckets, rows, counters, values = map(np.concatenate, zip(*found, strict=True))
         return buckets, rows, counters, values
 
+    @cached_property
     def _entries(self) -> tuple[Ints, Ints]:
-        """Return row and bucket of each entry, in order."""
+        """Row and bucket of each entry, in order."""
         count = unpack(self._section["count"]).astype(np.int64)
         step = unpack(self._section["step"]).astype(np.int64)
         # Each count first: their sum may wrap.
@@ -264,4 +271,7 @@ class TableSection:
                 continue  # a width and no value: no entry has it
             if name in places:
                 has = np.flatnonzero((mask >> np.uint64(bit)) & np.uint64(1))
-                yield places[name], has, unpack(packed).astype(np.int64)
+                values = unpack(packed).astype(np.int64)
+                if len(values) != len(has):
+                    raise MalformedError("the rows of a table do not add up")
+                yield places[name], has, values

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import msgpack
@@ -165,12 +166,13 @@ def _bucket(packed: bytes, handles: HandlesByTable, known: dict[str, dict[int, i
 def _cells(section: Mapping[str, Any], handles: Handles, known: dict[int, int]) -> Cells:
     layout = handles.layout
     place = {name: place for place, name in enumerate(section["columns"])}
+    behind = len(place)  # where each row gets the blanks of what the writer did not know
+    places = [place.get(name, behind + at) for at, name in enumerate(layout.columns)]
+    in_order = itemgetter(*places)
     for number, values in section["rows"]:
-        row = tuple(
-            values[place[name]] if name in place else blank
-            for name, blank in zip(layout.columns, layout.blank, strict=True)
-        )
-        known[number] = handles.of(row)
+        if len(values) != behind:
+            raise MalformedError("a row of the tail is not whole")
+        known[number] = handles.of(in_order((*values, *layout.blank)))
     keys = np.cumsum(unpack(section["keys"]).astype(np.int64))
     values = unpack(section["values"]).astype(np.int64)
     return _renumbered(keys, values, section["counters"], handles, known)
