@@ -129,21 +129,29 @@ class Finder:
         for each in list(found.selected):
             try:
                 section = self.table(each.block, table)
-                if section is not None:
-                    parts.append(self._part(section, each, pids))
+                part = None if section is None else self._part(section, each, pids)
+                if part is not None:
+                    parts.append(part)
             except DAMAGE as error:
                 found.missing.append(unreadable(each.block.header, error))
         return parts
 
-    def _part(self, section: TableSection, each: Selected, pids: Any) -> Part:  # noqa: ANN401
-        sums, bucket = section.sums(None if each.chosen.all() else each.chosen)
-        last = np.where(bucket < 0, -1, each.block.host.time_ns[bucket])
+    def _part(self, section: TableSection, each: Selected, pids: Any) -> Part | None:  # noqa: ANN401
+        """Return the rows of a block; None if none is wanted."""
+        wanted = np.ones(section.rows, np.bool_)
         if self._uid is not None:
-            last[~equal(section, "viewer", self._uid)] = -1
+            wanted &= equal(section, "viewer", self._uid)
         if pids is not None:
             own = section.columns("pid").numbers("pid")
-            last[~np.isin(np.zeros(1) if own is None else own, pids)] = -1
-        return Part(section, sums, last)
+            wanted &= np.isin(np.zeros(1) if own is None else own, pids)
+        if not wanted.any():
+            return None
+        section.check()  # damage shows here, not later
+        chosen = None if each.chosen.all() else each.chosen
+        _bucket, row, counter, value = section.moved(None if wanted.all() else wanted, chosen)
+        bucket = section.last(chosen)
+        last = np.where(wanted & (bucket >= 0), each.block.host.time_ns[bucket], -1)
+        return Part(section, row, counter, value, last)
 
 
 def equal(section: TableSection, name: str, value: Any) -> Chosen:  # noqa: ANN401

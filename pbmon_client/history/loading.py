@@ -116,7 +116,7 @@ def _cells(block: LoadedBlock, table: str, handles: Handles) -> list[Cells]:
     if section is None:
         return [NO_CELLS] * count
     numbers = np.array([handles.of(row) for row in rows_of(section)], np.int64)
-    buckets, rows, counters, values = section.cells
+    buckets, rows, counters, values = section.moved()
     keys = numbers[rows] << COUNTER_BITS | counters
     return [
         Cells(*summed(keys[buckets == bucket], values[buckets == bucket]))

@@ -41,6 +41,11 @@ def unpack(packed: bytes) -> Unsigned:
     return words.view(_WORD)[:, 0].astype(np.uint64, copy=False)
 
 
+def signed(packed: bytes) -> Ints:
+    """Return the integers of ``pack`` that are below 2**63; larger ones wrap."""
+    return unpack(packed).view(np.int64)
+
+
 def starts(ordered: npt.NDArray[Any]) -> Ints:
     """Return where each run of equal values begins."""
     if not len(ordered):

@@ -108,7 +108,7 @@ class Past:
         """
         begin, end, found = self._found(since, until)
         processes = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
-        totals, retired = self._totals(found, processes.sums.sum(axis=0))
+        totals, retired = self._totals(found, processes.totals())
         if top is not None:
             processes = processes.take(_busiest(processes, top, by))
         theirs = self._flows(found, processes if top is not None else None) if flows else {}
@@ -227,9 +227,8 @@ class Past:
             matches &= equal(section, name, value)
             if not matches.any():
                 return
-        buckets, rows, counters, values = section.cells
-        taken = matches[rows] & each.chosen[buckets]
-        np.add.at(sums, (steps[buckets[taken]], counters[taken]), values[taken])
+        buckets, _rows, counters, values = section.moved(matches, each.chosen)
+        np.add.at(sums, (steps[buckets], counters), values)
 
     # --- what is kept -----------------------------------------------------------------------------
 
@@ -273,7 +272,7 @@ class Past:
 def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
     layout = rows.layout
     wanted = np.array(layout.traffic if by is None else [name in by for name in layout.counters])
-    return np.argsort(-rows.sums[:, wanted].sum(axis=1), kind="stable")[:top]
+    return rows.busiest(top, wanted)
 
 
 def _since_ns(found: FoundBuckets, begin: int) -> int:
