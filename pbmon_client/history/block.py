@@ -9,9 +9,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import numpy as np
@@ -33,8 +32,7 @@ def labels_of(table: str) -> str:
     return f"{table}.labels"
 
 
-@dataclass(frozen=True, slots=True)
-class BlockHeader:
+class BlockHeader(NamedTuple):
     """The header of a block: slots are ``begin`` to ``end`` (s), ticks ``first`` to ``last``.
 
     Both ends are exclusive. All ticks before ``last`` are in the tier's blocks up to this one.
@@ -67,7 +65,7 @@ def parse_header(data: bytes | memoryview, at: int = 0) -> BlockHeader | None:
     magic, *values, crc = _HEADER.unpack_from(data, at)
     if magic != MAGIC or zlib.crc32(data[at : at + HEADER_BYTES - 4]) != crc:
         return None
-    return BlockHeader(*values)
+    return BlockHeader._make(values)
 
 
 def encode_block(

@@ -137,7 +137,10 @@ class SummedRows:
         taken = wanted[self._counter]
         moved = np.zeros(len(self), np.int64)
         np.add.at(moved, self._group[taken], self._value[taken])
-        return np.argsort(-moved, kind="stable")[:top]
+        if top < len(moved):  # sorting all of them would take longer
+            some = np.flatnonzero(moved >= np.partition(moved, -top)[-top]) if top else _NONE
+            return some[np.argsort(-moved[some], kind="stable")[:top]]
+        return np.argsort(-moved, kind="stable")
 
     def numbers(self, name: str) -> Unsigned:
         """Return a column of numbers, as the newest block has it."""

@@ -283,8 +283,9 @@ class TableSection:
                 values = signed(packed)
                 if len(values) != len(has):
                     raise MalformedError("the rows of a table do not add up")
-                found.append((has, np.full(len(has), places[name]), values))
-        if not found:
-            return (np.zeros(0, np.int64),) * 3
-        entry, counter, value = map(np.concatenate, zip(*found, strict=True))
-        return entry, counter, value
+                found.append((places[name], has, values))
+        empty = np.zeros(0, np.int64)
+        counter = np.repeat([each[0] for each in found], [len(each[1]) for each in found])
+        entry = np.concatenate([empty, *(each[1] for each in found)])
+        value = np.concatenate([empty, *(each[2] for each in found)])
+        return entry, counter.astype(np.int64), value
