@@ -160,11 +160,30 @@ class Rows:
         every = range(len(self))
         if indexes == every or (len(indexes) == len(self) and all(map(eq, indexes, every))):
             return self
-        columns = {
-            name: [values[index] for index in indexes]
-            for name, values in self.table.columns.items()
-        }
+        columns = _TakenColumns(self.table.columns, indexes)
         return type(self)(self.kind, Table(len(indexes), columns), self._user, self.owners)
+
+
+class _TakenColumns(Mapping[str, Sequence[Any]]):
+    """Some rows of each column, taken when it is first used: most never are."""
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]], indexes: Sequence[int]) -> None:
+        self._columns = columns
+        self._indexes = tuple(indexes)  # the caller's may change
+        self._taken: dict[str, Sequence[Any]] = {}
+
+    def __getitem__(self, name: str) -> Sequence[Any]:
+        taken = self._taken.get(name)
+        if taken is None:
+            values = self._columns[name]
+            taken = self._taken[name] = [values[index] for index in self._indexes]
+        return taken
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 @dataclass(frozen=True, slots=True)

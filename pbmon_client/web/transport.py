@@ -19,6 +19,8 @@ MOST_CONNECTIONS: Final = 500
 HEAD_S: Final = 10.0
 #: A peer that reads nothing for so long, while more than the buffers hold waits, is let go.
 STALLED_S: Final = 15.0
+#: A peer that answers no ping has this long to take what was sent before.
+_END_S: Final = 1.0
 #: zlib's fastest level: rows pack into a seventh more than at its usual one, in half the time.
 _LEVEL: Final = 1
 
@@ -77,6 +79,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     """
 
     _timer: asyncio.TimerHandle | None = None
+    _ending: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Choose how hard to pack what is sent."""
@@ -100,6 +103,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
+        if self._ending is not None:  # a transport that is gone cannot be reset
+            self._ending.cancel()
         super().connection_lost(exc)
 
     async def send(self, message: ASGISendEvent) -> None:
@@ -111,7 +116,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         """End a peer that answers no ping, without waiting for what it will not read."""
         super().keepalive_timeout()
-        self.loop.call_later(1.0, _reset, self.transport)
+        self._ending = self.loop.call_later(_END_S, _reset, self.transport)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

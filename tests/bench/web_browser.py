@@ -120,8 +120,8 @@ def growth_bytes(page: Page, settle_s: float, seconds: float) -> int:
     session = page.context.new_cdp_session(page)
 
     def heap() -> int:
-        """What is in use when the page is at rest; a message that just came is no growth."""
-        for key in ("1", "Escape"):
+        """What is in use while the page is paused: messages that come in are no growth."""
+        for key in ("1", "Escape", "Space"):
             page.keyboard.press(key)
         used = []
         for _ in range(6):
@@ -129,6 +129,7 @@ def growth_bytes(page: Page, settle_s: float, seconds: float) -> int:
             for _ in range(2):
                 session.send("HeapProfiler.collectGarbage")
             used.append(int(session.send("Runtime.getHeapUsage")["usedSize"]))
+        page.keyboard.press("Space")
         return min(used)
 
     def tour(whole_s: float) -> None:

@@ -144,9 +144,9 @@ def number_of(frame: bytes) -> int:
 
 
 def gaps_while(sock: zmq.Socket[bytes], *children: subprocess.Popen[str]) -> list[int]:
-    """Receive until the children have ended; return the steps between ticks that came."""
-    numbers = [number_of(sock.recv())]
-    while any(child.poll() is None for child in children):
+    """Receive until the children have ended and nothing waits; return the steps between ticks."""
+    numbers = [number_of(sock.recv()), number_of(sock.recv())]
+    while any(child.poll() is None for child in children) or sock.poll(0):
         numbers.append(number_of(sock.recv()))
     return [later - earlier for earlier, later in pairwise(numbers)]
 

@@ -2,8 +2,9 @@
 
 Run as ``python viewer.py SOCKET UID COMMAND...``; it becomes UID only after its imports, so that
 the interpreter may live where that user cannot read. Each COMMAND is one letter and what it takes:
-``+TOPIC`` subscribe, ``-TOPIC`` unsubscribe, ``=MS`` print frames until none came for MS,
-``sHEX`` send raw bytes upstream, ``.`` wait for a line on stdin.
+``+TOPIC`` subscribe, ``-TOPIC`` unsubscribe, ``#N`` print N frames however long they take, ``=MS``
+print frames until none came for MS, ``sHEX`` send raw bytes upstream, ``.`` wait for a line on
+stdin.
 """
 
 from __future__ import annotations
@@ -29,11 +30,17 @@ def run(path: str, uid: int, commands: list[str]) -> None:
             sock.send(bytes.fromhex(rest))
         elif verb == ".":
             sys.stdin.readline()
+        elif verb == "#":
+            for _ in range(int(rest)):
+                show(sock.recv())
         elif verb == "=":
             while sock.poll(int(rest)):
-                frame = sock.recv()
-                print(len(frame), frame.partition(b"\0")[0].decode(), flush=True)
+                show(sock.recv())
     print("done", flush=True)
+
+
+def show(frame: bytes) -> None:
+    print(len(frame), frame.partition(b"\0")[0].decode(), flush=True)
 
 
 if __name__ == "__main__":

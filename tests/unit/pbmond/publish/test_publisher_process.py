@@ -150,7 +150,7 @@ def test_root_gets_what_it_subscribed_to_and_nothing_else(stage: Stage) -> None:
 
 def test_a_user_gets_his_own_scope_whatever_he_asks_for(stage: Stage) -> None:
     asked = ["", "all", "all/", "all/processes", f"uid/{BOB}/processes", f"uid/{ALICE}/processes"]
-    alice = stage.viewer(ALICE, *(f"+{each}" for each in asked), ".", "=300")
+    alice = stage.viewer(ALICE, *(f"+{each}" for each in asked), ".", "#3", "=300")
     stage.demanded(Topic(ALICE, "processes"))
     for topic in (ALL, Topic(BOB, "processes"), Topic(ALICE, "processes"), Topic(None, "flows")):
         stage.send(topic)
@@ -345,7 +345,7 @@ def test_a_viewer_that_does_not_read_costs_neither_time_nor_much_memory(stage: S
 def test_a_refusal_is_told_to_the_refused_viewer_alone(stage: Stage) -> None:
     sock = stage.subscriber(ALL, Topic(None, "flows"))
     stage.demanded(ALL)
-    alice = stage.viewer(ALICE, f"+{ALL}", "=300")
+    alice = stage.viewer(ALICE, f"+{ALL}", "#1", "=300")
     bob = stage.viewer(BOB, f"+{Topic(BOB, 'processes')}", "+all", "=300")
     told = f"{len(refusal(ALL, NOT_YOURS))} all/processes!\ndone\n"
     assert (alice.communicate()[0], bob.communicate()[0]) == (told, "done\n")
