@@ -9,9 +9,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import numpy as np
@@ -26,6 +25,10 @@ VERSION: Final = 1
 _HEADER: Final = struct.Struct("<4sHBxIIIqqQQqqqII")
 HEADER_BYTES: Final = _HEADER.size
 HOST: Final = "host"
+#: zlib's, 7 of 9 and 6 of 9. With less memory a section is coded in shorter stretches, and so its
+#: byte planes, which are unlike each other, each by itself: 1.5 % less than with the usual 6 and 8.
+_LEVEL: Final = 7
+_MEMORY: Final = 6
 
 
 def labels_of(table: str) -> str:
@@ -33,8 +36,7 @@ def labels_of(table: str) -> str:
     return f"{table}.labels"
 
 
-@dataclass(frozen=True, slots=True)
-class BlockHeader:
+class BlockHeader(NamedTuple):
     """The header of a block: slots are ``begin`` to ``end`` (s), ticks ``first`` to ``last``.
 
     Both ends are exclusive. All ticks before ``last`` are in the tier's blocks up to this one.
@@ -75,11 +77,11 @@ def parse_header(data: bytes | memoryview, at: int = 0) -> BlockHeader | None:
     magic, *values, crc = _HEADER.unpack_from(data, at)
     if magic != MAGIC or zlib.crc32(data[at : at + HEADER_BYTES - 4]) != crc:
         return None
-    return BlockHeader(*values)
+    return BlockHeader._make(values)
 
 
 def encode_block(
-    tier: int, width: int, buckets: Sequence[Bucket], handles: HandlesByTable, level: int = 6
+    tier: int, width: int, buckets: Sequence[Bucket], handles: HandlesByTable, level: int = _LEVEL
 ) -> bytes:
     """Encode the buckets of one tier, in the order of their ticks. There is at least one."""
     begin = min(bucket.slot for bucket in buckets)
@@ -91,7 +93,8 @@ def encode_block(
     body = []
     for name, section in sections.items():
         raw = msgpack.packb(section)
-        body.append(zlib.compress(raw, level))
+        deflater = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, _MEMORY)
+        body.append(deflater.compress(raw) + deflater.flush())
         directory[name] = (len(body[-1]), len(raw), zlib.crc32(body[-1]))
     listed = msgpack.packb(directory)
     head = _HEADER.pack(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.index import Index, TailBlock
-from pbmon_client.history.layout import PORT
+from pbmon_client.history.layout import LAYOUTS, PORT
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
 from pbmon_client.history.packing import Chosen
 from pbmon_client.history.plan import Piece
@@ -22,7 +23,9 @@ from pbmon_client.history.spans import TimeSpan
 from pbmond.fields import DIRECTIONS
 
 _IN, _OUT = DIRECTIONS.index("in"), DIRECTIONS.index("out")
-_BLOCKS: Final = 32  # that stay decoded
+#: How many blocks stay in memory, and how many of their tables stay decoded: those of four blocks.
+_BLOCKS: Final = 32
+_TABLES: Final = 4 * len(LAYOUTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Finder:
         self.index = index
         self._uid = uid
         self._loaded: OrderedDict[BlockAt | TailBlock, LoadedBlock] = OrderedDict()
+        #: The rows of a table in a block; None if the block has no such table.
+        self.table: Final = lru_cache(_TABLES)(LoadedBlock.table)
 
     def blocks(self, tier: int) -> Iterator[BlockAt | TailBlock]:
         """Yield the blocks of a tier, in the order of their ticks; the tail is the last."""
@@ -125,22 +130,30 @@ class Finder:
         parts = []
         for each in list(found.selected):
             try:
-                section = each.block.table(table)
-                if section is not None:
-                    parts.append(self._part(section, each, pids))
+                section = self.table(each.block, table)
+                part = None if section is None else self._part(section, each, pids)
+                if part is not None:
+                    parts.append(part)
             except DAMAGE as error:
                 found.missing.append(unreadable(each.block.header, error))
         return parts
 
-    def _part(self, section: TableSection, each: Selected, pids: Any) -> Part:  # noqa: ANN401
-        sums, bucket = section.sums(None if each.chosen.all() else each.chosen)
-        last = np.where(bucket < 0, -1, each.block.host.time_ns[bucket])
+    def _part(self, section: TableSection, each: Selected, pids: Any) -> Part | None:  # noqa: ANN401
+        """Return the rows of a block; None if none is wanted."""
+        wanted = np.ones(section.rows, np.bool_)
         if self._uid is not None:
-            last[~equal(section, "viewer", self._uid)] = -1
+            wanted &= equal(section, "viewer", self._uid)
         if pids is not None:
             own = section.columns("pid").numbers("pid")
-            last[~np.isin(np.zeros(1) if own is None else own, pids)] = -1
-        return Part(section, sums, last)
+            wanted &= np.isin(np.zeros(1) if own is None else own, pids)
+        if not wanted.any():
+            return None
+        section.check()  # damage shows here, not later
+        chosen = None if each.chosen.all() else each.chosen
+        _bucket, row, counter, value = section.moved(None if wanted.all() else wanted, chosen)
+        bucket = section.last(chosen)
+        last = np.where(wanted & (bucket >= 0), each.block.host.time_ns[bucket], -1)
+        return Part(section, row, counter, value, last)
 
 
 def equal(section: TableSection, name: str, value: Any) -> Chosen:  # noqa: ANN401

@@ -87,7 +87,7 @@ def buckets_of(block: LoadedBlock, handles: HandlesByTable) -> list[Bucket]:
     """Return the buckets of a block, in the order of their ticks."""
     host = block.host
     tables = {table: _cells(block, table, handles[table]) for table in LAYOUTS}
-    totals = host.totals()
+    totals = host.totals
     ends = [*host.first[1:].tolist(), block.header.last]
     return [
         Bucket(
@@ -116,7 +116,7 @@ def _cells(block: LoadedBlock, table: str, handles: Handles) -> list[Cells]:
     if section is None:
         return [NO_CELLS] * count
     numbers = np.array(handles.of(rows_of(section)), np.int64)
-    buckets, rows, counters, values = section.cells()
+    buckets, rows, counters, values = section.moved()
     keys = numbers[rows] << COUNTER_BITS | counters
     return [
         Cells(*summed(keys[buckets == bucket], values[buckets == bucket]))

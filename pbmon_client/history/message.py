@@ -104,7 +104,7 @@ def _retired(moved: Ints) -> Table:
 def _table(name: str, sums: RangeSums, seconds: float) -> Table:
     rows = sums.tables[name]
     layout = LAYOUTS[name]
-    counters = {counter: rows.sums[:, place] for place, counter in enumerate(layout.counters)}
+    counters = dict(zip(layout.counters, rows.sums.T, strict=True))
     # CLOCK_BOOTTIME of the row's newest bucket.
     last_ns = np.maximum(rows.last - sums.until_ns + sums.now_ns, 0)
     made: dict[str, Any] = {"last_ns": last_ns, "open": np.full(len(rows), _OPEN_UNKNOWN)}

@@ -121,7 +121,7 @@ class Past:
         """
         begin, end, found = self._found(since, until)
         processes = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
-        totals, retired = self._totals(found, processes.sums.sum(axis=0))
+        totals, retired = self._totals(found, processes.totals())
         if top is not None:
             processes = processes.take(_busiest(processes, top, by))
         theirs = self._flows(found, processes if top is not None else None) if flows else {}
@@ -164,7 +164,7 @@ class Past:
             return processes, np.zeros_like(processes)
         totals = np.zeros(len(TOTALS), np.int64)
         for each in found.selected:
-            totals += each.block.host.totals()[each.chosen].sum(axis=0)
+            totals += each.block.host.totals[each.chosen].sum(axis=0)
         return totals, np.maximum(totals - processes, 0)
 
     def _before_now(self, end: int) -> int:
@@ -221,7 +221,7 @@ class Past:
             steps = (each.block.host.slots - begin) // step
             try:
                 if where is None and self._uid is None:
-                    totals = each.block.host.totals()[each.chosen]
+                    totals = each.block.host.totals[each.chosen]
                     np.add.at(sums, steps[each.chosen], totals)
                 else:
                     self._add_rows(sums, each, steps, where or {}, table)
@@ -235,7 +235,7 @@ class Past:
     def _add_rows(
         self, sums: Ints, each: Selected, steps: Ints, where: Mapping[str, Any], table: str
     ) -> None:
-        section = each.block.table(table)
+        section = self._finder.table(each.block, table)
         if section is None:
             return
         wanted = dict(where) if self._uid is None else {**where, "viewer": self._uid}
@@ -244,9 +244,8 @@ class Past:
             matches &= equal(section, name, value)
             if not matches.any():
                 return
-        buckets, rows, counters, values = section.cells()
-        taken = matches[rows] & each.chosen[buckets]
-        np.add.at(sums, (steps[buckets[taken]], counters[taken]), values[taken])
+        buckets, _rows, counters, values = section.moved(matches, each.chosen)
+        np.add.at(sums, (steps[buckets], counters), values)
 
     def _reasons(self, found: FoundBuckets, begin: int, end: int) -> list[str]:
         """Say what is missing of a range that ends before or at the newest tick."""
@@ -327,7 +326,7 @@ class Past:
 def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
     layout = rows.layout
     wanted = np.array(layout.traffic if by is None else [name in by for name in layout.counters])
-    return np.argsort(-rows.sums[:, wanted].sum(axis=1), kind="stable")[:top]
+    return rows.busiest(top, wanted)
 
 
 def _since_ns(found: FoundBuckets, begin: int) -> int:

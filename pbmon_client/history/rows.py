@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
 from pbmon_client.history.layout import Layout
 from pbmon_client.history.loading import DAMAGE
-from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned
+from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, starts
 from pbmon_client.history.sections import TableSection
 
 
@@ -18,109 +19,164 @@ from pbmon_client.history.sections import TableSection
 class Part:
     """The rows of a table in a block: what each moved in a range, and when it last did.
 
-    ``sums`` are rows by the layout's counters. ``last`` is CLOCK_REALTIME in ns, and -1 for a row
-    that is not in the range or not for this reader.
+    Row, counter and value of what moved are as in ``TableSection.moved``. ``last`` is
+    CLOCK_REALTIME in ns, and -1 for a row that is not in the range or not for this reader.
     """
 
     section: TableSection
-    sums: Ints
+    row: Ints
+    counter: Ints
+    value: Ints
     last: Ints
 
 
 class SummedRows:
-    """The rows of a table over a range, each once: ``sums`` and ``last`` as in ``Part``."""
+    """The rows of a table over a range, each once: ``last`` as in ``Part``, and their sums."""
 
     def __init__(self, layout: Layout, parts: Sequence[Part]) -> None:
         self.layout: Final = layout
         #: Numbers of the parts whose names cannot be read: those are unknown.
         self.damaged: Final[set[int]] = set()
         self._parts = parts
-        part = np.repeat(np.arange(len(parts)), [each.section.rows for each in parts])
-        row = np.concatenate([_NONE, *(np.arange(each.section.rows) for each in parts)])
-        last = np.concatenate([_NONE, *(each.last for each in parts)])
-        some = np.flatnonzero(last >= 0)
-        order, first = self._groups(some)
-        newest = order[np.append(first[1:], len(order)) - 1] if len(first) else order
+        wanted = [np.flatnonzero(each.last >= 0) for each in parts]
+        part = np.repeat(np.arange(len(parts)), [*map(len, wanted)])
+        row = np.concatenate([_NONE, *wanted])
+        last = np.concatenate(
+            [_NONE, *(each.last[rows] for each, rows in zip(parts, wanted, strict=True))]
+        )
+        order, first = self._groups(wanted)
+        newest = order[np.append(first[1:], len(order))[: len(first)] - 1]
         self._part, self._row = part[newest], row[newest]
         self.last = np.maximum.reduceat(last[order], first) if len(first) else _NONE
-        sums = np.concatenate(
-            [np.zeros((0, len(layout.counters)), np.int64), *(each.sums for each in parts)]
-        )
-        self.sums: Ints = np.add.reduceat(sums[order], first) if len(first) else sums[:0]
+        group = np.empty(len(order), np.int64)
+        group[order] = np.repeat(np.arange(len(first)), np.diff(first, append=len(order)))
+        # What moved stays a list of numbers: sums of all rows by all counters are mostly 0.
+        owners = [_NONE]
+        begins = np.cumsum([*map(len, wanted)])[:-1]
+        for each, rows, theirs in zip(parts, wanted, np.split(group, begins), strict=False):
+            group_of = np.full(each.section.rows, -1)
+            group_of[rows] = theirs
+            owners.append(group_of[each.row])
+        counter = np.concatenate([_NONE, *(each.counter for each in parts)])
+        value = np.concatenate([_NONE, *(each.value for each in parts)])
+        self._keep(np.concatenate(owners), counter, value)
+
+    def _keep(self, group: Ints, counter: Ints, value: Ints) -> None:
+        """Keep what moved, without that of no group, -1."""
+        kept = slice(None) if group.min(initial=0) >= 0 else group >= 0
+        self._group, self._counter, self._value = group[kept], counter[kept], value[kept]
 
     def __len__(self) -> int:
         return len(self._row)
 
-    def _groups(self, some: Ints) -> tuple[Ints, Ints]:
-        """Return the rows in the order of their identity, and where each group begins.
+    def _groups(self, wanted: Sequence[Ints]) -> tuple[Ints, Ints]:
+        """Return the wanted rows in the order of their identity, and where each group begins.
 
         Of equal rows, the newest is the last.
         """
-        if not len(some):
-            return some, some
+        if not any(map(len, wanted)):
+            return _NONE, _NONE
         numbers: dict[bytes | None, int] = {}
-        keys = [self._identities(name, numbers)[some] for name in self.layout.identity]
+        keys = [self._identities(name, wanted, numbers) for name in self.layout.identity]
         order = np.lexsort(keys[::-1])
         differs = np.zeros(len(order), np.bool_)
         differs[0] = True
         for key in keys:
             ordered = key[order]
             differs[1:] |= ordered[1:] != ordered[:-1]
-        return some[order], np.flatnonzero(differs)
+        return order, np.flatnonzero(differs)
 
-    def _identities(self, name: str, numbers: dict[bytes | None, int]) -> Unsigned:
-        if name not in self.layout.texts:
-            return np.concatenate([_numbers(part.section, name) for part in self._parts])
+    def _identities(
+        self, name: str, wanted: Sequence[Ints], numbers: dict[bytes | None, int]
+    ) -> Unsigned:
+        """Return a column of the wanted rows; a text is its number, the same in every part."""
         columns = []
-        for part in self._parts:
+        for part, rows in zip(self._parts, wanted, strict=True):
+            if name not in self.layout.texts:
+                columns.append(_numbers(part.section, name)[rows])
+                continue
             found = part.section.columns(name).texts(name)
-            places: Ints | Unsigned = np.zeros(part.section.rows, np.int64)
-            texts: Sequence[bytes | None] = [None]
-            if found is not None:
-                places, texts = found
-            ours = np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.uint64)
-            columns.append(ours[places] if len(ours) else places)
-        return np.concatenate(columns).astype(np.uint64)
+            texts = (
+                [None] * len(rows)
+                if found is None
+                else [*map(found[1].__getitem__, found[0][rows].tolist())]
+            )
+            columns.append(
+                np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.uint64)
+            )
+        return np.concatenate(columns)
 
-    def take(self, groups: Ints | Chosen) -> SummedRows:
+    def take(self, groups: Ints) -> SummedRows:
         """Return some of the rows, in this order."""
         taken: SummedRows = object.__new__(SummedRows)
         taken.__dict__.update(self.__dict__)
+        taken.__dict__.pop("_by_part", None)
         taken._part, taken._row = self._part[groups], self._row[groups]
-        taken.last, taken.sums = self.last[groups], self.sums[groups]
+        taken.last = self.last[groups]
+        place = np.full(len(self), -1)
+        place[groups] = np.arange(len(taken))
+        taken._keep(place[self._group], self._counter, self._value)
         return taken
+
+    @property
+    def sums(self) -> Ints:
+        """What each row moved: rows by the layout's counters."""
+        width = len(self.layout.counters)
+        sums = np.zeros(len(self) * width, np.int64)
+        np.add.at(sums, self._group * width + self._counter, self._value)
+        return sums.reshape(len(self), width)
+
+    def totals(self) -> Ints:
+        """Return what all rows moved, by the layout's counters."""
+        totals = np.zeros(len(self.layout.counters), np.int64)
+        np.add.at(totals, self._counter, self._value)
+        return totals
+
+    def busiest(self, top: int, wanted: Chosen) -> Ints:
+        """Return which rows moved most by the sum of the ``wanted`` counters, the busiest first."""
+        taken = wanted[self._counter]
+        moved = np.zeros(len(self), np.int64)
+        np.add.at(moved, self._group[taken], self._value[taken])
+        if top < len(moved):  # sorting all of them would take longer
+            some = np.flatnonzero(moved >= np.partition(moved, -top)[-top]) if top else _NONE
+            return some[np.argsort(-moved[some], kind="stable")[:top]]
+        return np.argsort(-moved, kind="stable")
 
     def numbers(self, name: str) -> Unsigned:
         """Return a column of numbers, as the newest block has it."""
         result = np.zeros(len(self), np.uint64)
-        self._fill(lambda section: _numbers(section, name), result)
+        self._fill(lambda section, rows: _numbers(section, name)[rows], result)
         return result
 
     def texts(self, name: str) -> list[bytes | None]:
         """Return a column of texts, as the newest block has it."""
         blank = self.layout.blank[self.layout.place[name]]
 
-        def texts_of(section: TableSection) -> Any:  # noqa: ANN401 - an array of objects
+        def texts_of(section: TableSection, rows: Ints) -> list[bytes | None]:
             found = section.columns(name).texts(name)
-            if found is None or not found[1]:
-                return np.full(section.rows, blank, object)
-            values = np.empty(len(found[1]), object)
-            values[:] = found[1]
-            used = {found[1][place] for place in np.unique(found[0]).tolist()}
-            if blank is not None and any(text is None or len(text) != len(blank) for text in used):
+            if found is None:
+                return [blank] * len(rows)
+            texts = [found[1][place] for place in found[0][rows].tolist()]
+            if blank is not None and any(text is None or len(text) != len(blank) for text in texts):
                 raise MalformedError("what should be an address is none")
-            return values[found[0]]
+            return texts
 
         result = np.full(len(self), blank, object)
         self._fill(texts_of, result)
         texts: list[bytes | None] = result.tolist()
         return texts
 
-    def _fill(self, column: Callable[[TableSection], Any], result: Any) -> None:  # noqa: ANN401
-        for number in np.unique(self._part).tolist():
-            mine = self._part == number
+    @cached_property
+    def _by_part(self) -> list[tuple[int, Ints, Ints]]:
+        """Number of each part, which of the rows are its, and where they are in it."""
+        order = np.argsort(self._part, kind="stable")
+        theirs = np.split(order, starts(self._part[order])[1:]) if len(order) else []
+        return [(int(self._part[mine[0]]), mine, self._row[mine]) for mine in theirs]
+
+    def _fill(self, column: Callable[[TableSection, Ints], Any], result: Any) -> None:  # noqa: ANN401
+        for number, mine, rows in self._by_part:
             try:
-                result[mine] = column(self._parts[number].section)[self._row[mine]]
+                result[mine] = column(self._parts[number].section, rows)
             except DAMAGE:
                 self.damaged.add(number)
 

@@ -7,7 +7,7 @@ LookupError or TypeError.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -16,7 +16,15 @@ import numpy as np
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.layout import LAYOUTS, TOTALS
-from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, starts, unpack
+from pbmon_client.history.packing import (
+    Chosen,
+    Ints,
+    MalformedError,
+    Unsigned,
+    pack,
+    signed,
+    unpack,
+)
 
 #: A section that claims to be larger is not inflated.
 _MOST: Final = 64 << 20
@@ -134,7 +142,7 @@ class HostSection:
         values = self._columns.numbers(name)
         if values is None:
             raise MalformedError(f"a block has no {name}")
-        return values.astype(np.int64) + base
+        return values.view(np.int64) + base
 
     def check(self) -> None:
         """Raise one of DAMAGE unless the buckets are what the block's header says."""
@@ -151,7 +159,7 @@ class HostSection:
             raise MalformedError("the buckets of a block are not sound")
         if (np.diff(self.first) < 0).any():
             raise MalformedError("the buckets of a block are not in order")
-        self.totals()
+        _ = self.totals
         for name in ("host", "boot_id", "epoch"):
             found = self._columns.texts(name)
             for text in () if found is None else found[1]:
@@ -166,8 +174,9 @@ class HostSection:
         """Return the cumulative totals at the block's end, by ``TOTALS``."""
         return named_totals(self._section.get("cumulative"))
 
+    @cached_property
     def totals(self) -> Ints:
-        """Return the host's totals, buckets by ``TOTALS``."""
+        """The host's totals, buckets by ``TOTALS``."""
         return _by_name(self._section["counters"], TOTALS, len(self.slots))
 
 
@@ -178,12 +187,13 @@ def named_totals(values: Mapping[str, int] | None) -> Ints | None:
 
 def _by_name(packed: Mapping[str, bytes], names: Sequence[str], rows: int) -> Ints:
     result = np.zeros((rows, len(names)), np.int64)
+    nothing = pack(result[:, 0])
     for place, name in enumerate(names):
-        if name in packed:
-            values = unpack(packed[name])
+        if name in packed and packed[name] != nothing:
+            values = signed(packed[name])
             if len(values) != rows:
                 raise MalformedError("the host's totals are not whole")
-            result[:, place] = values.astype(np.int64)
+            result[:, place] = values
     return result
 
 
@@ -198,51 +208,52 @@ class TableSection:
         self._section = section
         self._own = SectionColumns(section, self.rows)
         self._load = labels
-        for name in self.layout.identity:  # damage shows here, not later
-            (self._own.texts if name in self.layout.texts else self._own.numbers)(name)
 
     @cached_property
     def _labels(self) -> SectionColumns:
         return SectionColumns(self._load(), self.rows)
 
     def columns(self, name: str) -> SectionColumns:
-        """Return the columns in which ``name`` is. Those of the identity are sound."""
+        """Return the columns in which ``name`` is."""
         return self._own if name in self.layout.identity else self._labels
 
-    def sums(self, chosen: Chosen | None) -> tuple[Ints, Ints]:
-        """Return each row's sums over the ``chosen`` buckets (None: all), and its last bucket.
+    def check(self) -> None:
+        """Raise one of DAMAGE unless the columns of the identity are sound."""
+        for name in self.layout.identity:
+            (self._own.texts if name in self.layout.texts else self._own.numbers)(name)
 
-        The sums are rows by the layout's counters. The last bucket is -1 for a row with none.
+    def moved(
+        self, rows: Chosen | None = None, buckets: Chosen | None = None
+    ) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return bucket, row, counter and value of each number that is not 0.
+
+        They are those of some rows and buckets, or of all (None).
         """
-        row, bucket = self._entries()
-        taken = np.ones(len(row), np.bool_) if chosen is None else chosen[bucket]
+        row, bucket = self._entries
+        # Who asks for some of the buckets may ask for the next ones soon.
+        entry, counter, value = self._counted() if buckets is None else self._numbers
+        if rows is not None or buckets is not None:
+            taken = np.ones(len(row), np.bool_) if rows is None else rows[row]
+            if buckets is not None:
+                taken &= buckets[bucket]
+            some = np.flatnonzero(taken[entry])
+            entry, counter, value = entry[some], counter[some], value[some]
+        return bucket[entry], row[entry], counter, value
+
+    def last(self, buckets: Chosen | None) -> Ints:
+        """Return the last of the buckets (None: of all) in which each row moved, -1 for none."""
+        row, bucket = self._entries
+        if buckets is not None:
+            taken = buckets[bucket]
+            row, bucket = row[taken], bucket[taken]
         last = np.full(self.rows, -1)
-        last[row[taken]] = bucket[taken]  # a row's buckets are in order: the newest stays
-        result = np.zeros((self.rows, len(self.layout.counters)), np.int64)
-        for place, entries, values in self._counted(len(row)):
-            chosen_entries = taken[entries]
-            rows = row[entries[chosen_entries]]
-            first = starts(rows)
-            if len(first):
-                result[rows[first], place] = np.add.reduceat(values[chosen_entries], first)
-        return result, last
+        last[row] = bucket  # a row's buckets are in order: the newest stays
+        return last
 
-    def cells(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return bucket, row, counter and value of each number that is not 0."""
-        row, bucket = self._entries()
-        found = [
-            (bucket[entries], row[entries], np.full(len(entries), place), values)
-            for place, entries, values in self._counted(len(row))
-        ]
-        empty = np.zeros(0, np.int64)
-        parts = [[empty], [empty], [empty], [empty]] if not found else zip(*found, strict=True)
-        buckets, rows, counters, values = (np.concatenate([*part]) for part in parts)
-        return buckets, rows, counters, values
-
+    @cached_property
     def _entries(self) -> tuple[Ints, Ints]:
-        """Return row and bucket of each entry, in order."""
-        count = unpack(self._section["count"]).astype(np.int64)
-        step = unpack(self._section["step"]).astype(np.int64)
+        """Row and bucket of each entry, in order."""
+        count, step = signed(self._section["count"]), signed(self._section["step"])
         # Each count first: their sum may wrap.
         fit = bool(((count >= 0) & (count <= len(step))).all())
         if len(count) != self.rows or not fit or count.sum() != len(step):
@@ -252,16 +263,29 @@ class TableSection:
         bucket = steps[1:] - np.repeat(steps[np.cumsum(count) - count], count)
         return row, bucket
 
-    def _counted(self, entries: int) -> Iterator[tuple[int, Ints, Ints]]:
-        """Yield each counter that we know, the entries that have it, and their values."""
+    @cached_property
+    def _numbers(self) -> tuple[Ints, Ints, Ints]:
+        return self._counted()
+
+    def _counted(self) -> tuple[Ints, Ints, Ints]:
+        """Return entry, counter and value of each number, without counters that we do not know."""
         mask = unpack(self._section["mask"])
-        if len(mask) != entries:
+        if len(mask) != len(self._entries[0]):
             raise MalformedError("the rows of a table do not add up")
         some = int(np.bitwise_or.reduce(mask, initial=0))
         places = {name: place for place, name in enumerate(self.layout.counters)}
+        found = []
         for bit, (name, packed) in enumerate(self._section["counters"].items()):
             if bit < 64 and not some >> bit & 1 and len(packed) == 1:
                 continue  # a width and no value: no entry has it
             if name in places:
-                has = np.flatnonzero((mask >> np.uint64(bit)) & np.uint64(1))
-                yield places[name], has, unpack(packed).astype(np.int64)
+                has = np.flatnonzero((mask & np.uint64(1 << bit)) != 0)
+                values = signed(packed)
+                if len(values) != len(has):
+                    raise MalformedError("the rows of a table do not add up")
+                found.append((places[name], has, values))
+        empty = np.zeros(0, np.int64)
+        counter = np.repeat([each[0] for each in found], [len(each[1]) for each in found])
+        entry = np.concatenate([empty, *(each[1] for each in found)])
+        value = np.concatenate([empty, *(each[2] for each in found)])
+        return entry, counter.astype(np.int64), value

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pbmon_client.history.block import HEADER_BYTES, MAGIC, VERSION, BlockHeader, parse_header
 from pbmon_client.history.tiers import TIERS
@@ -63,8 +63,7 @@ def files_of(directory: Path) -> list[SegmentFile]:
     return sorted(found, key=lambda each: (each.tier, each.begin))
 
 
-@dataclass(frozen=True, slots=True)
-class BlockAt:
+class BlockAt(NamedTuple):
     """A block, and where it begins in its file."""
 
     path: Path

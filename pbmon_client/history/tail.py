@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import msgpack
@@ -164,13 +165,12 @@ def _bucket(packed: bytes, handles: HandlesByTable, known: dict[str, dict[int, i
 def _cells(section: Mapping[str, Any], handles: Handles, known: dict[int, int]) -> Cells:
     layout = handles.layout
     place = {name: place for place, name in enumerate(section["columns"])}
-    blanks = [*zip(layout.columns, layout.blank, strict=True)]
-    numbers = [number for number, _ in section["rows"]]
-    rows = [
-        tuple(values[place[name]] if name in place else blank for name, blank in blanks)
-        for _, values in section["rows"]
-    ]
-    known.update(zip(numbers, handles.of(rows), strict=True))
+    behind = len(place)  # where each row gets the blanks of what the writer did not know
+    in_order = itemgetter(*(place.get(name, behind + at) for at, name in enumerate(layout.columns)))
+    if any(len(values) != behind for _, values in section["rows"]):
+        raise MalformedError("a row of the tail is not whole")
+    rows = [in_order((*values, *layout.blank)) for _, values in section["rows"]]
+    known.update(zip([number for number, _ in section["rows"]], handles.of(rows), strict=True))
     keys = np.cumsum(unpack(section["keys"]).astype(np.int64))
     values = unpack(section["values"]).astype(np.int64)
     return _renumbered(keys, values, section["counters"], handles, known)

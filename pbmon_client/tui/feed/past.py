@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pbmon_client.data import model
 from pbmon_client.data.users import user_name
 from pbmon_client.history.errors import PastError
 from pbmon_client.history.layout import LAYOUTS, PROCESSES
+from pbmon_client.history.tiers import TIERS
 from pbmon_client.present.arrange import ViewQuery, arrange
 from pbmon_client.tui.feed.messages import (
     Crashed,
@@ -46,12 +48,16 @@ if TYPE_CHECKING:
     from pbmon_client.history.source import PastSource
 
 OpenPast = Callable[[], "PastSource"]
+#: Returns the interval that ends next after a second.
+FrameAt = Callable[[int], Message]
 _SECOND: Final = 1_000_000_000
 _JOIN_S: Final = 2.0
 #: What was recorded meanwhile is looked at no more often than this.
 _REFRESH_S: Final = 1.0
 #: Where ticks are longer than a second, so many seconds are tried for the one before.
 _TRIES: Final = 120
+#: So many intervals are kept: a step may look at the one that is shown again.
+_FRAMES: Final = 4
 #: Of the curves of a range, so many are in it: as many as a narrow screen shows.
 _RANGE_SAMPLES: Final = 16
 
@@ -176,12 +182,12 @@ class _Reader:
             self._put(PastFailed(words))
 
     def _read(self, request: FeedRequest, past: PastRequest) -> None:
-        source, kept = self._newest()
+        source, frame, kept = self._newest()
         shown = self._shown
         if shown is None or past.what != self._what or request.query != self._query:
             moved = False
             if shown is None or past.what != self._what:
-                shown, moved = _shown(source, kept, past, self._selection)
+                shown, moved = _shown(source, frame, kept, past, self._selection)
             self._shown, self._what, self._query = shown, past.what, request.query
             rows = None
             if request.query is not None:
@@ -200,17 +206,18 @@ class _Reader:
             self._curves = curves
             self._put(PastCurvesReady(_curves(source, kept, shown, past)))
 
-    def _newest(self) -> tuple[PastSource, _Bounds]:
-        """Return the source, and what it has by now. PastError if that is nothing."""
+    def _newest(self) -> tuple[PastSource, FrameAt, _Bounds]:
+        """Return the source, its frames, and what it has by now. PastError if that is nothing."""
         if self._source is None:
             self._source = self._open()
         elif self._kept is None or time.monotonic() - self._refreshed_s >= _REFRESH_S:
             self._source.refresh()
         else:
-            return self._source, self._kept
+            return self._source, self._frame, self._kept
         self._refreshed_s = time.monotonic()
         self._kept = _bounds_of(self._source)
-        return self._source, self._kept
+        self._frame: FrameAt = lru_cache(_FRAMES)(self._source.frame)
+        return self._source, self._frame, self._kept
 
 
 def _words(error: OSError) -> str:
@@ -240,7 +247,11 @@ def _bounds_of(source: PastSource) -> _Bounds:
 
 
 def _shown(
-    source: PastSource, kept: _Bounds, past: PastRequest, selection: model.Selection
+    source: PastSource,
+    frame: FrameAt,
+    kept: _Bounds,
+    past: PastRequest,
+    selection: model.Selection,
 ) -> tuple[PastShown, bool]:
     """Return what moved at that time, and whether that is elsewhere than was asked for."""
     at = max(kept.oldest, min(past.at, kept.newest))
@@ -250,7 +261,7 @@ def _shown(
         at = at // past.width * past.width
         message = source.message(at, at + past.width)
     else:
-        message = _interval(source, kept, at, past)
+        message = _interval(frame, kept, at, past)
     begin, end = _bounds(message)
     width = end - begin
     around = [gap for gap in kept.gaps if gap[0] <= begin and end <= gap[1]]
@@ -262,29 +273,30 @@ def _shown(
     if past.before is not None:
         moved = begin >= past.before
     elif past.after is not None:
-        moved = begin < past.after
+        moved = end <= past.after
     else:
         moved = past.until is None and not kept.oldest <= past.at <= kept.newest
     return PastShown(snapshot, begin, end, width, gap=bool(around)), moved
 
 
-def _interval(source: PastSource, kept: _Bounds, at: int, past: PastRequest) -> Message:
+def _interval(frame: FrameAt, kept: _Bounds, at: int, past: PastRequest) -> Message:
     """Return the interval with a time in it, or of a step, the next one in its direction.
 
-    An interval is kept by the second in which it ends, so several times may be of the same one.
+    An interval is kept by the second in which it ends, so several times may be of the same one, and
+    one that is longer begins before the end of the one before.
     """
     if past.before is not None:
         times = range(at, max(at - _TRIES, kept.oldest) - 1, -1)
     elif past.after is not None:
         times = range(max(at - 1, kept.oldest), min(at + _TRIES, kept.newest) + 1)
     else:
-        return source.frame(at)
+        return frame(at)
     for each in times:
-        message = source.frame(each)
-        begin = _bounds(message)[0]
+        message = frame(each)
+        begin, end = _bounds(message)
         if past.before is not None and begin < past.before:
             break
-        if past.after is not None and begin >= past.after:
+        if past.after is not None and end > past.after:
             break
     return message
 
@@ -302,13 +314,23 @@ def _timeline(source: PastSource, kept: _Bounds, past: PastRequest) -> Timeline:
     if begin >= end:
         return Timeline(past.left, past.step, (), kept.gaps, kept.oldest, kept.newest)
     # Steps begin at the same times wherever the timeline does, so that bars only move.
-    begin = max(begin // past.step * past.step, 0)
-    series = source.series(begin, end, past.step)
+    step = _whole_slots(past.step)
+    begin = max(begin // step * step, 0)
+    series = source.series(begin, end, step)
     traffic = [at for at, counts in enumerate(LAYOUTS[PROCESSES].traffic) if counts]
     sums = series.sums[:, traffic].sum(axis=1).tolist()
     rates = [total / series.step for total in sums]
     first = int(series.begins[0])
     return Timeline(first, series.step, tuple(rates), kept.gaps, kept.oldest, kept.newest)
+
+
+def _whole_slots(step: int) -> int:
+    """Return a step that is up to a quarter longer, of slots of the coarsest tier that is so.
+
+    Sixty blocks of a minute take much longer to read than six of ten minutes.
+    """
+    rounded = (-(-step // tier.width) * tier.width for tier in reversed(TIERS))
+    return next(each for each in rounded if each * 4 <= step * 5)
 
 
 def _curves(source: PastSource, kept: _Bounds, shown: PastShown, past: PastRequest) -> PastCurves:

@@ -17,9 +17,11 @@ from pbmon_client.data.model import Selection, snapshot_of
 from pbmon_client.history.block import HEADER_BYTES, parse_header
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.layout import LAYOUTS, PROCESSES, KeptRow
-from pbmon_client.history.packing import pack, unpack
+from pbmon_client.history.loading import load
+from pbmon_client.history.packing import MalformedError, pack, unpack
 from pbmon_client.history.past import Past
 from pbmon_client.history.retention import too_large, too_old
+from pbmon_client.history.sections import TableSection
 from pbmon_client.history.segments import SegmentFile, files_of, scan
 from pbmon_client.history.spans import TimeSpan
 from pbmon_client.history.tiers import TIERS
@@ -204,6 +206,38 @@ def test_top_keeps_the_busiest_and_the_totals_of_all(tmp_path: Path) -> None:
     assert message.totals["net_rx_bytes"] == 5050
     by = Past(tmp_path).message(START, START + 1, top=1, by=["net_tx_bytes"])
     assert by.processes.length == 1
+
+
+def test_the_top_is_the_beginning_of_all_by_traffic_also_where_rows_moved_the_same(
+    tmp_path: Path,
+) -> None:
+    rows = [make.process(pid) for pid in range(1, 31)]
+    deltas = moved(rows)
+    deltas[:, 0] = np.random.default_rng(3).integers(0, 4, 30)
+    tick = make.tick(START * SECOND, {PROCESSES: rows}, {PROCESSES: deltas})
+    past = record(tmp_path, [tick])
+    every = past.message(START, START + 1, top=1000).processes.columns["pid"].tolist()
+    assert len(every) == np.count_nonzero(deltas[:, 0])
+    for top in range(len(every) + 1):
+        some = past.message(START, START + 1, top=top).processes.columns["pid"].tolist()
+        assert some == every[:top]
+
+
+def test_numbers_that_are_not_as_many_as_their_counter_has_are_damage(tmp_path: Path) -> None:
+    rows = [make.process(pid) for pid in range(1, 4)]
+    deltas = moved(rows)
+    deltas[:, 0], deltas[0, 1] = 5, 7
+    tick = make.tick(START * SECOND, {PROCESSES: rows}, {PROCESSES: deltas})
+    record(tmp_path, [tick, simple(START + 60, rows)])
+    block = load(scan(files_of(tmp_path)[0]).blocks[0])
+    section = block._section(PROCESSES)
+    sound = TableSection(PROCESSES, section, dict)
+    assert sorted(sound.moved()[3].tolist()) == [5, 5, 5, 7]
+    # One has a number less and another one more: together they are as many as before.
+    names = LAYOUTS[PROCESSES].counters
+    section["counters"] |= {names[0]: pack([5, 5]), names[1]: pack([7, 7])}
+    with pytest.raises(MalformedError):
+        TableSection(PROCESSES, section, dict).moved()
 
 
 def test_what_no_process_has_is_a_retired_row(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from pbmon_client.history.writer import HistoryWriter
 from pbmon_client.options import parse
 from pbmon_client.tui.draw import timeline
 from pbmon_client.tui.feed.messages import PastReady
-from pbmon_client.tui.feed.past import PastFeed
+from pbmon_client.tui.feed.past import PastFeed, _bounds_of, _timeline
 from pbmon_client.tui.session.past import PastScene, PastShown
 from pbmon_client.tui.start import apply
 from pbmon_client.tui.time_travel import understand
@@ -349,7 +349,56 @@ def test_a_longer_interval_is_one_step(start: Start) -> None:
     assert "00:03:30 to 00:03:40" in driver.lines()[0]
 
 
+@pytest.mark.parametrize("phase_ns", [0, 300_000_000])
+def test_steps_skip_no_interval_of_a_daemon_that_counts_every_ten_seconds(
+    start: Start, tmp_path: Path, phase_ns: int
+) -> None:
+    moved = np.zeros((1, len(LAYOUTS[PROCESSES].counters)), np.int64)
+    with HistoryWriter(tmp_path, sync=False) as writer:
+        for at in range(10, 900, 10):
+            moved[0, 0] = at
+            tick = past_host.tick(
+                (BEGIN + at) * past_host.SECOND + phase_ns,
+                {PROCESSES: [past_host.process(7)]},
+                {PROCESSES: moved.copy()},
+                interval_ns=10 * past_host.SECOND,
+            )
+            writer.tick(tick)
+    driver = start(directory=tmp_path)
+    driver.ask("00:03:25")
+
+    def shown() -> int:
+        past = driver.app.state.past
+        assert past is not None
+        assert past.shown is not None
+        return int(past.shown.snapshot.message.totals["net_rx_bytes"])
+
+    seen = [shown()]
+    for key in "]]]]][[[[[":
+        driver.press(key)
+        seen.append(shown())
+    first = seen[0]
+    forth = [first + 10 * step for step in range(6)]
+    assert seen == forth + forth[-2::-1]
+
+
 # --- the timeline ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("span", "step"), [(600, 4), (3600, 20), (86_400, 480), (604_800, 3600)])
+def test_the_timeline_reads_slots_of_a_coarser_tier_where_its_bars_stay_as_fine(
+    span: int, step: int, tmp_path: Path
+) -> None:
+    record(tmp_path, range(1, 900))
+    past = PastScene(BEGIN + 200, NOW, span=span)
+    asked = past.request(interval_s=None, flows=False, cells=198, row=None)
+    source = open_past(tmp_path)
+    bounds = _bounds_of(source)
+    assert bounds is not None
+    line = _timeline(source, bounds, asked)
+    assert line.step == step
+    assert asked.step <= line.step <= asked.step * 1.25
+    assert sum(filter(None, line.rates)) * line.step > 0
 
 
 def test_arrows_scrub_the_timeline_and_do_not_sort(start: Start) -> None:
