@@ -62,7 +62,7 @@ def synopsis(command: Command) -> str:
         first = _flag(option.flags[0], option.metavar)
         rest = "".join(f" | {flag[1:]}" for flag in option.excludes)
         lines.append(f".{first}" if option.required else f".Op {first}{rest}")
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def options(command: Command, before: str) -> str:
