@@ -64,7 +64,11 @@ def export(
         raise FileExistsError(f"{file} is no regular file")
     finder = Finder(indexer_of(place).read(), None)
     exported = Exported(*_range(finder, since, until))
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name[:100]}.", dir=file.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name[:100]}.", dir=file.parent)
+    except OSError as error:
+        error.filename = str(file)  # that of the temporary one says nothing to whoever asked
+        raise
     try:
         with os.fdopen(descriptor, "wb") as stream:
             _write(stream, finder, exported, redact=redact)

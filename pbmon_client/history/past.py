@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from pbmon_client.history.tiers import TIERS
 from pbmond.wire import Message
 
 _SECOND: Final = 1_000_000_000
+#: A tick that ended so long ago should be recorded.
+_LATE_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class Past:
                 retired=retired,
                 tables={PROCESSES: processes, **busiest},
                 flows=theirs,
-                reasons=self._reasons(found, begin, self._before_now(end)),
+                reasons=self._reasons(found, begin, self._due(end, until)),
                 **_newest(found, end * _SECOND),
             )
         )
@@ -167,10 +170,14 @@ class Past:
             totals += each.block.host.totals[each.chosen].sum(axis=0)
         return totals, np.maximum(totals - processes, 0)
 
-    def _before_now(self, end: int) -> int:
-        """Return the end of a range, or of what is recorded yet."""
-        newest = [kept.time_ns for kept in self._finder.index.kept]
-        return min(end, max(newest) // _SECOND)
+    def _due(self, end: int, until: int) -> int:
+        """Return up to where a range that was asked ``until`` should be recorded by now.
+
+        What comes after the newest tick is not missing unless it is late.
+        """
+        newest = max(kept.time_ns for kept in self._finder.index.kept) // _SECOND
+        due = min(end, until, int(time.time()))
+        return min(end, newest) if due <= newest + _LATE_S else due
 
     def frame(self, at: int) -> Message:
         """Return the interval of the finest tier that ends next after second ``at``.
@@ -229,7 +236,7 @@ class Past:
                 found.missing.append(unreadable(each.block.header, error))
         begins = np.arange(begin, end, step)
         return Series(
-            step, begins, sums, counters, tuple(self._reasons(found, begin, self._before_now(end)))
+            step, begins, sums, counters, tuple(self._reasons(found, begin, self._due(end, until)))
         )
 
     def _add_rows(
@@ -248,7 +255,7 @@ class Past:
         np.add.at(sums, (steps[buckets], counters), values)
 
     def _reasons(self, found: FoundBuckets, begin: int, end: int) -> list[str]:
-        """Say what is missing of a range that ends before or at the newest tick."""
+        """Say what is missing of a range, of which all should be recorded."""
         covered_ns, ticks = found.covered()
         reasons = []
         # The intervals of the first and the last tick reach beyond the range.

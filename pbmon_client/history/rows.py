@@ -161,7 +161,8 @@ class SummedRows:
                 raise MalformedError("what should be an address is none")
             return texts
 
-        result = np.full(len(self), blank, object)
+        result = np.empty(len(self), object)
+        result[:] = [blank] * len(self)  # np.full() would cut the zeros off an address
         self._fill(texts_of, result)
         texts: list[bytes | None] = result.tolist()
         return texts

@@ -44,6 +44,12 @@ def file_name(tier: int, second: int) -> str:
     return f"{tier}-{second // TIERS[tier].span * TIERS[tier].span:011d}.pbh"
 
 
+def holds_store(directory: Path) -> bool:
+    """Whether a directory is a store, or was one once. OSError if it cannot be read."""
+    names = (each.name for each in directory.iterdir())
+    return any(name in (TAIL, LOCK) or _NAME.fullmatch(name) for name in names)
+
+
 def files_of(directory: Path) -> list[SegmentFile]:
     """Return the segment files of a directory, by tier and time."""
     found = []

@@ -12,6 +12,7 @@ from pbmon_client.history.packing import MalformedError
 from pbmon_client.history.past import Kept, Past, Series
 from pbmon_client.history.places import DEFAULT_DIRECTORY, DEFAULT_SOCKET
 from pbmon_client.history.remote import RemotePast
+from pbmon_client.history.segments import holds_store
 from pbmond.wire import Message
 
 
@@ -77,11 +78,12 @@ def open_past(given: Path | None = None) -> PastSource:
 
 def _read(place: Path) -> Past:
     try:
-        return Past(place)
+        past = Past(place)
+        if place.is_dir() and not holds_store(place):
+            raise PastError(f"{place} has no history: `pbmon-client record` writes one")
     except OSError as error:
-        raise PastError(
-            f"cannot read the history in {place}: {error.strerror}; "
-            "`pbmon-client record` writes one"
-        ) from None
+        hint = "; `pbmon-client record` writes one" if isinstance(error, FileNotFoundError) else ""
+        raise PastError(f"cannot read the history in {place}: {error.strerror}{hint}") from None
     except MalformedError as error:
         raise PastError(f"cannot read {place}: {error}") from None
+    return past

@@ -136,5 +136,8 @@ def exported_text(chosen: BundleOptions) -> str:
 
 def imported_text(chosen: ImportOptions) -> str:
     """Unpack a bundle, and return what is to be said. OSError or ValueError if it cannot be."""
-    blocks = unpack_bundle(chosen.file, chosen.directory)
+    try:
+        blocks = unpack_bundle(chosen.file, chosen.directory)
+    except ValueError as error:
+        raise ValueError(f"cannot read {chosen.file}: {error}") from None
     return f"{safe_text(str(chosen.directory))}: {blocks} blocks\n"

@@ -73,3 +73,25 @@ def test_sums_of_any_size_are_in_every_output(run: Run, large: Path, tmp_path: P
             for counter in layout.counters:
                 sums = [sum(getattr(each, name).columns[counter]) for each in played]
                 assert sum(sums) == 2 * LARGE, (name, counter)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--json", "--flows"], ["--once", "--view", "hosts"], ["--csv", "--flows"], ["--ndjson"]],
+)
+def test_an_address_that_is_none_is_unknown_and_said(
+    tmp_path: Path, run: Run, arguments: list[str]
+) -> None:
+    """As a bundle has it that somebody made by hand."""
+    rows = {PROCESSES: [make.process(1)], "connections": [make.connection(1, 443, remote=b"ab")]}
+    deltas = {name: np.ones((1, len(LAYOUTS[name].counters)), np.int64) for name in rows}
+    with HistoryWriter(tmp_path, sync=False) as writer:
+        for at in range(70):  # of which some are in a block
+            writer.tick(make.tick((BEGIN + at) * make.SECOND, rows, deltas))
+    span = ("--since", f"@{BEGIN}", "--until", f"@{BEGIN + 60}")
+    printed = run(*arguments, *span, history=tmp_path)
+    if arguments == ["--json", "--flows"]:
+        said = json.loads(printed)
+        assert said["connections"][0]["remote_address"] in (None, "0.0.0.0")
+        assert said["health"]["status"] == "incomplete"
+        assert any("names" in each for each in said["health"]["reasons"])

@@ -159,7 +159,7 @@ def test_the_heading_says_that_it_is_the_past_and_what_is_missing(run: Run) -> N
     assert "THE PAST" in lines[0]
     assert "INCOMPLETE" in lines[0]
     assert lines[1] == "moved from 2026-10-25 02:30:00 CEST to 2026-10-25 03:00:00 CET, 1 h 30 m"
-    assert lines[2] == "INCOMPLETE history: about 580 s were not recorded"
+    assert lines[2] == "INCOMPLETE history: about 600 s were not recorded"
     lines = run("--once", "--since", "@1792891200", "--until", "03:00").splitlines()
     assert lines[1] == "moved from 2026-10-25 02:20:00 to 03:00:00 CET, 40 m"
     nothing = run("--once", "--since", "2026-10-24", "--until", "2026-10-24 12:00")

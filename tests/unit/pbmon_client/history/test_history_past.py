@@ -501,3 +501,12 @@ def test_a_store_of_the_first_version_is_read(tmp_path: Path) -> None:
             assert (own.processes.length, own.totals["net_rx_bytes"]) == (0, 0)
     with HistoryWriter(tmp_path / "store", sync=False) as writer:
         assert writer.next_tick == 10
+
+
+def test_what_should_be_recorded_by_now_and_is_not_is_said(tmp_path: Path) -> None:
+    """Nobody recorded any more when the range ended, and no later tick shows the gap."""
+    past = record(tmp_path, [simple(START + at, [make.process(1)]) for at in range(100)])
+    assert past.message(START, START + 105).health["reasons"] == []  # late, but not by much
+    late = ["history: about 300 s were not recorded"]
+    assert past.message(START, START + 400).health["reasons"] == late
+    assert list(past.series(START, START + 400, 10).reasons) == late

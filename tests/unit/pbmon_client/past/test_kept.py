@@ -155,3 +155,33 @@ def test_mistakes_are_one_line(
     written = capsys.readouterr()
     assert written.err.count("\n") == 1
     assert not written.out
+
+
+def test_a_directory_that_is_no_history_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "letters").write_text("none of pbmon's")
+    assert start.main(["--history", str(tmp_path)]) == 1
+    words = f"{tmp_path} has no history: `pbmon-client record` writes one"
+    assert capsys.readouterr().err == f"pbmon-client: {words}\n"
+
+
+def test_a_hint_to_record_is_only_for_what_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, hinted in ((tmp_path / "none", True), (Path("/dev/null"), False)):
+        assert start.main(["--history", str(place)]) == 1
+        assert ("writes one" in capsys.readouterr().err) == hinted
+
+
+def test_a_bundle_that_cannot_be_written_or_read_is_named(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = tmp_path / "none" / "bundle"
+    assert start.main(["export", "--history", str(store), str(nowhere)]) == 1
+    assert capsys.readouterr().err.startswith(f"pbmon-client: {nowhere}: ")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert start.main(["export", "--history", str(store), str(whole)]) == 0
+    cut.write_bytes(whole.read_bytes()[:-1])
+    assert start.main(["import", str(cut), str(tmp_path / "unpacked")]) == 1
+    assert capsys.readouterr().err == f"pbmon-client: cannot read {cut}: it is not whole\n"
