@@ -64,6 +64,8 @@ IN_PAST: Final = (
     Binding(("right",), "scrub forth", "in the past: forth on the timeline"),
     Binding(("shift left",), "scrubs back", "in the past: back by ten cells"),
     Binding(("shift right",), "scrubs forth", "in the past: forth by ten cells"),
+    Binding(("t",), "step forth", "in the past: one interval forth"),
+    Binding(("T",), "step back", "in the past: one interval back"),
     Binding(("m",), "mark", "in the past: sum up a range from here, and off", "range", 3, _PAST),
     Binding(("z",), "zoom in", "in the past: a shorter timeline", "zoom", 4, _PAST),
     Binding(("Z",), "zoom out", "in the past: a longer timeline"),

@@ -291,7 +291,16 @@ def test_the_past_shows_while_no_daemon_runs(recorded: Path) -> None:
 def test_steps_go_one_interval_and_ten(start: Start) -> None:
     driver = start()
     driver.ask("00:03:20")
-    for key, then in (("]", "21"), ("[", "20"), ("[", "19"), ("}", "29"), ("{", "19")):
+    steps = (
+        ("]", "21"),
+        ("[", "20"),
+        ("t", "21"),
+        ("T", "20"),
+        ("[", "19"),
+        ("}", "29"),
+        ("{", "19"),
+    )
+    for key, then in steps:
         driver.press(key)
         assert driver.time() == f"00:03:{then}", key
 
