@@ -79,6 +79,11 @@ def read(
     return found
 
 
+def with_remarks(words: str, *moments: Moment) -> str:
+    """Add what was not plain about the times that some words are about."""
+    return "; ".join([words, *(each.remark for each in moments if each.remark)])
+
+
 def duration(text: str) -> int:
     """Return a duration in whole seconds, at least one: 90s, 10m, 1h30m, 2d; a number is seconds.
 

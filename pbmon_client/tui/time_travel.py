@@ -134,8 +134,7 @@ def understand(text: str, now_s: float) -> tuple[int, int | None]:
         return at.seconds, None
     until = times.read(second, now_s, after=at.after)
     if until.seconds <= at.seconds:
-        remarks = filter(None, (at.remark, until.remark))
-        raise ValueError("; ".join(["the range ends before it begins", *remarks]))
+        raise ValueError(times.with_remarks("the range ends before it begins", at, until))
     return at.seconds, until.seconds
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pbmon_client.data.filters import Expression, FilterError
 from pbmon_client.data.model import Selection
 from pbmon_client.data.nearest import unknown_field
-from pbmon_client.data.times import Moment, read
+from pbmon_client.data.times import Moment, read, with_remarks
 from pbmon_client.web.past import When
 from pbmon_client.web.patterns import filter_of
 from pbmon_client.web.problems import ProblemError
@@ -55,9 +55,8 @@ class RangeParameters(BaseModel):
         since = time_of("since", self.since)
         until = time_of("until", self.until or "now", after=since.after)
         if since.seconds >= until.seconds:
-            remarks = filter(None, (since.remark, until.remark))
-            words = "; ".join(["the range is empty: since is not before until", *remarks])
-            raise ProblemError(400, words)
+            words = "the range is empty: since is not before until"
+            raise ProblemError(400, with_remarks(words, since, until))
         return When(since.seconds, until.seconds)
 
 

@@ -9,6 +9,16 @@ from collections.abc import Iterator
 import pytest
 
 
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Be where clocks change twice a year, for one test."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _utc() -> Iterator[None]:
     before = os.environ.get("TZ")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +27,8 @@ NOON = {SPRING: SPRING + 9 * HOUR, AUTUMN: AUTUMN + 10 * HOUR}
 
 NOTHING = np.zeros(len(TOTALS), np.int64)
 TWICE, SKIPPED = "02:30 on 2026-10-25 came twice", "02:30 on 2026-03-29 was skipped"
+
+pytestmark = pytest.mark.usefixtures("wide_in_berlin")
 
 Run = Callable[..., tuple[str, str]]
 Range = tuple[int, str, str, int, int]
@@ -61,16 +62,6 @@ def stores(
             for tick in some:
                 writer.tick(tick)
     return made
-
-
-@pytest.fixture(autouse=True)
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    monkeypatch.setenv("COLUMNS", "120")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

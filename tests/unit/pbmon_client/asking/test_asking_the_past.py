@@ -7,8 +7,7 @@ import io
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,8 @@ END = TWO + 7200
 GAP = (TWO + 6000, TWO + 6600)
 UNITS = LAYOUTS[PROCESSES].columns.index("unit")
 PIDS = LAYOUTS[PROCESSES].columns.index("pid")
+
+pytestmark = pytest.mark.usefixtures("wide_in_berlin")
 
 Run = Callable[..., str]
 
@@ -61,16 +62,6 @@ def write(directory: Path, ticks: Sequence[Tick]) -> None:
     with HistoryWriter(directory, sync=False) as writer:
         for tick in ticks:
             writer.tick(tick)
-
-
-@pytest.fixture(autouse=True)
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    monkeypatch.setenv("COLUMNS", "120")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -199,23 +197,14 @@ def test_any_text_is_a_time_or_refused(text: str) -> None:
             assert seconds >= 0
 
 
-@pytest.fixture
-def berlin_is_local(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.mark.usefixtures("berlin_is_local")
+@pytest.mark.usefixtures("berlin")
 @given(days, st.times())
 def test_the_local_zone_is_read_like_the_same_zone_by_name(day: object, clock: object) -> None:
     for text in (f"{day} {clock:%H:%M:%S}", f"{clock:%H:%M}", "yesterday", "mon 2:30"):
         assert moment(text, NOW) == moment(text, NOW, BERLIN)
 
 
-@pytest.mark.usefixtures("berlin_is_local")
+@pytest.mark.usefixtures("berlin")
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
 def test_the_local_zone_changes_its_clocks(day: str) -> None:
     for minutes in range(0, 240, 10):

@@ -547,12 +547,6 @@ def test_days_are_marked_on_the_timeline(start: Start) -> None:
     assert "│Wed 16 Sep" in driver.lines()[4]
 
 
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()  # it is set back with _utc
-
-
 @pytest.mark.usefixtures("berlin")
 @pytest.mark.parametrize(
     ("now", "days", "hours"),
