@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pbmon_client.data.moved import Increases
 from pbmon_client.history.buckets import RowsMoved, Tick
+from pbmon_client.history.handles import values_of
 from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS, KeptRow
 from pbmon_client.history.packing import Ints
 from pbmond.wire import Message
@@ -24,6 +26,14 @@ def row(table: str, **values: Any) -> KeptRow:
     assert values.keys() <= blanks.keys(), values.keys() - blanks.keys()
     whose = {"viewer": values["uid"]} if "uid" in values else {}
     return tuple((blanks | whose | values).values())
+
+
+def rows_of(rows: RowsMoved | Increases, columns: Sequence[str]) -> list[KeptRow]:
+    """Return rows as values by column."""
+    values = rows.rows if isinstance(rows, RowsMoved) else rows
+    numbers = values.numbers.T.tolist()
+    made = [values.texts.get(name, numbers[place]) for place, name in enumerate(columns)]
+    return list(zip(*made, strict=True)) if made else [()] * len(values.numbers)
 
 
 def process(pid: int, **values: Any) -> KeptRow:
@@ -62,7 +72,9 @@ def tick(
     running_ns: int = 0,
 ) -> Tick:
     """Return a tick; the host's totals are the sums of its processes."""
-    moved = {table: RowsMoved(rows[table], deltas[table]) for table in rows}
+    moved = {
+        table: RowsMoved(values_of(rows[table], LAYOUTS[table]), deltas[table]) for table in rows
+    }
     totals = moved[PROCESSES].deltas.sum(axis=0) if PROCESSES in moved else np.zeros(len(TOTALS))
     return Tick(
         time_ns=time_ns,

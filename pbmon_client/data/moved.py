@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pbmond.fields import CHANGING, COUNTERS, DESCRIPTION
 from pbmond.moved_wire import (
+    MOVED,
     RETIRED,
     ROW_COUNTERS,
+    TOLD,
     MovedMessage,
     MovedTable,
     MovedTick,
@@ -26,10 +28,12 @@ from pbmond.moved_wire import (
 from pbmond.wire import Table, WireError
 
 Int64s = npt.NDArray[np.int64]
-#: A row: the values of the columns that the reader was asked for, as the wire has them.
-RowValues = tuple[Any, ...]
-#: Ticks that are forgotten together.
-_TOGETHER: Final = 4
+Uint64s = npt.NDArray[np.uint64]
+_TextColumn = Sequence[bytes | None]
+#: Columns in their order, and whether each is of texts; addresses are.
+_Kinds = Mapping[str, bool]
+#: Descriptions that are looked for in vain, before they are dropped.
+_SPARE: Final = 1024
 #: Columns that a reader can be asked for, by table.
 COLUMNS: Final = {
     **{table: (*named, *CHANGING[table]) for table, named in DESCRIPTION.items()},
@@ -39,13 +43,16 @@ COLUMNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Increases:
-    """Rows that moved: ids (of ``retired``: none), values, and (rows, counters) increases.
+    """Rows that moved: ids (of ``retired``: none), who they are, and (rows, counters) increases.
 
-    Counters are in the order of ``ROW_COUNTERS``; those of ``retired`` are COUNTERS.
+    ``numbers`` are rows by the columns that the reader was asked for, and mean nothing where a
+    column is of texts; those are in ``texts`` by column. Counters are in the order of
+    ``ROW_COUNTERS``; those of ``retired`` are COUNTERS.
     """
 
     ids: Sequence[int]
-    rows: Sequence[RowValues]
+    numbers: Uint64s
+    texts: Mapping[str, _TextColumn]
     counters: Int64s
 
 
@@ -98,7 +105,8 @@ class MovedReader:
             if unknown := {*names} - {*COLUMNS[table]}:
                 raise ValueError(f"{table} has no {', '.join(unknown)}")
         self._position = after
-        self._known = _Descriptions("", self._columns)
+        self._kinds: Final = {name: _kinds(name, names) for name, names in self._columns.items()}
+        self._known = _Descriptions("", self._kinds)
 
     def take(self, message: MovedMessage) -> Iterator[Happened]:
         """Yield the ticks that are new, oldest first. WireError if they cannot be."""
@@ -106,7 +114,7 @@ class MovedReader:
         if last is None or last.epoch != message.epoch:
             last = Position(message.epoch, 0, (0,) * len(COUNTERS))
         if self._known.epoch != message.epoch:
-            self._known = _Descriptions(message.epoch, self._columns)
+            self._known = _Descriptions(message.epoch, self._kinds)
         # Of the older ticks, rows may have been described before the message's first.
         complete = message.first if self._known.seq >= message.first - 1 else message.seq
         for seq, packed in enumerate(message.ticks, message.first):
@@ -153,73 +161,109 @@ class MovedReader:
     def _increases(self, name: str, table: MovedTable) -> Increases:
         columns = table.rows.columns
         ids = columns["id"].tolist()
-        rows = self._known.rows(name, ids)
+        numbers, texts = self._known.rows(name, ids)
         for changing in CHANGING[name]:
             if changing in self._columns[name]:
-                at = self._columns[name].index(changing)
-                values = zip(rows, columns[changing], strict=True)
-                rows = [row[:at] + (value,) + row[at + 1 :] for row, value in values]  # noqa: RUF005 - fast
+                numbers[:, self._columns[name].index(changing)] = columns[changing]
         bits = np.arange(len(ROW_COUNTERS[name]), dtype=np.uint64)
         masks = np.array(columns["mask"], np.uint64)
         counters = np.zeros((len(ids), len(bits)), np.int64)
         counters[(masks[:, np.newaxis] >> bits & np.uint64(1)).astype(np.bool_)] = table.increases
-        return Increases(ids, rows, counters)
+        return Increases(ids, numbers, texts, counters)
 
     def _retired(self, table: Table) -> Increases:
-        counters = np.array([table.columns[name] for name in COUNTERS], np.int64)
-        return Increases(
-            (),
-            _rows(table, self._columns["retired"]),
-            counters.T,
-        )
+        counters = np.zeros((table.length, len(COUNTERS)), np.int64)
+        for place, name in enumerate(COUNTERS if table.length else ()):
+            counters[:, place] = table.columns[name]
+        return Increases((), *_values(table, self._kinds["retired"]), counters)
 
 
-def _rows(table: Table, names: Sequence[str]) -> list[RowValues]:
-    nothing = [None] * table.length
-    columns = [table.columns.get(name, nothing) for name in names]
-    return list(zip(*columns, strict=True)) if columns else [()] * table.length
+def _kinds(table: str, names: Sequence[str]) -> _Kinds:
+    kinds = RETIRED if table == "retired" else {**MOVED[table], **TOLD[table]}
+    return {name: kinds[name] in ("text", "16s") for name in names}
+
+
+def _values(table: Table, kinds: _Kinds) -> tuple[Uint64s, dict[str, _TextColumn]]:
+    """Return some columns as numbers and texts; those that a table lacks are 0."""
+    numbers = np.zeros((table.length, len(kinds)), np.uint64)
+    texts: dict[str, _TextColumn] = {}
+    for place, (name, is_text) in enumerate(kinds.items()):
+        if is_text:
+            texts[name] = table.columns[name]
+        elif name in table.columns:
+            numbers[:, place] = table.columns[name]
+    return numbers, texts
 
 
 class _Descriptions:
-    """What ticks have said about rows, as tuples of some columns; what they lack is None.
+    """What ticks have said about rows: some of their columns."""
 
-    They are forgotten some ticks together, without a look at each.
-    """
-
-    def __init__(self, epoch: str, columns: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, epoch: str, kinds: Mapping[str, _Kinds]) -> None:
         self.epoch: Final = epoch
-        self._columns: Final = columns
         self.seq = 0  # the newest tick
-        # What some ticks together said, by table, and the last of them; the newest come last.
-        self._said: deque[dict[str, dict[int, RowValues]]] = deque()
-        self._last: deque[int] = deque()
+        self._tables: Final = {name: _Told(name, kinds[name]) for name in DESCRIPTION}
 
     def take(self, tick: MovedTick) -> None:
         """Take the descriptions of a tick."""
         self.seq = tick.seq
-        if not self._said or tick.seq // _TOGETHER != self._last[-1] // _TOGETHER:
-            self._said.append({name: {} for name in DESCRIPTION})
-            self._last.append(tick.seq)
-        self._last[-1] = tick.seq
         for name, table in tick.tables.items():
-            rows = _rows(table.told, self._columns[name])
-            self._said[-1][name].update(zip(table.told.columns["id"], rows, strict=True))
+            self._tables[name].take(tick.seq, table.told)
 
-    def rows(self, table: str, ids: Sequence[int]) -> list[RowValues]:
-        """Return what rows are."""
-        found: list[RowValues | None] = [None] * len(ids)
-        for said in reversed(self._said):
-            known = said[table]
-            if None in found:
-                pairs = zip(found, ids, strict=True)
-                found = [known.get(number) if row is None else row for row, number in pairs]
-        rows = [row for row in found if row is not None]
-        if len(rows) < len(ids):
-            raise WireError(f"{table} has a row that was not described")
-        return rows
+    def rows(self, table: str, ids: Sequence[int]) -> tuple[Uint64s, dict[str, _TextColumn]]:
+        """Return what rows are, as numbers and texts. WireError if that was not said."""
+        return self._tables[table].rows(ids)
 
     def forget_before(self, seq: int) -> None:
-        """Forget what was said before a tick, or soon after that."""
-        while self._last and self._last[0] < seq:
-            self._said.popleft()
-            self._last.popleft()
+        """Forget what was said before a tick."""
+        for told in self._tables.values():
+            told.forget_before(seq)
+
+
+class _Told:
+    """The descriptions of one table's rows, one after the other as they were said."""
+
+    def __init__(self, table: str, kinds: _Kinds) -> None:
+        self._table: Final = table
+        self._kinds: Final = kinds
+        self._numbers: Uint64s = np.zeros((0, len(kinds)), np.uint64)
+        self._texts: Final[dict[str, list[bytes | None]]] = {
+            name: [] for name, is_text in kinds.items() if is_text
+        }
+        # Where a row is described by id, counted from the first that ever was. Those that are
+        # forgotten stay there until most are.
+        self._where: dict[int, int] = {}
+        self._forgotten = 0
+        self._ends: deque[tuple[int, int]] = deque()  # tick, and where its descriptions end
+
+    def take(self, seq: int, told: Table) -> None:
+        begin = self._forgotten + len(self._numbers)
+        end = begin + told.length
+        self._ends.append((seq, end))
+        numbers, texts = _values(told, self._kinds)
+        self._numbers = np.concatenate((self._numbers, numbers))
+        for name, column in texts.items():
+            self._texts[name] += column
+        self._where.update(zip(told.columns["id"], range(begin, end), strict=True))
+
+    def rows(self, ids: Sequence[int]) -> tuple[Uint64s, dict[str, _TextColumn]]:
+        known, missing = self._where, self._forgotten - 1
+        rows = np.array([known.get(number, missing) for number in ids], np.int64) - self._forgotten
+        if rows.min(initial=0) < 0:
+            raise WireError(f"{self._table} has a row that was not described")
+        chosen = rows.tolist()
+        texts: dict[str, _TextColumn] = {
+            name: [*map(column.__getitem__, chosen)] for name, column in self._texts.items()
+        }
+        return self._numbers[rows], texts
+
+    def forget_before(self, seq: int) -> None:
+        end = self._forgotten
+        while self._ends and self._ends[0][0] < seq:
+            end = self._ends.popleft()[1]
+        if gone := end - self._forgotten:
+            self._numbers = self._numbers[gone:]
+            for column in self._texts.values():
+                del column[:gone]
+            self._forgotten = end
+        if len(self._where) > 2 * len(self._numbers) + _SPARE:
+            self._where = {number: at for number, at in self._where.items() if at >= end}

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgpack
 import numpy as np
 
-from pbmon_client.history.buckets import Bucket, Handles, HandlesByTable
+from pbmon_client.history.buckets import Bucket
+from pbmon_client.history.handles import Handles, HandlesByTable
 from pbmon_client.history.layout import LAYOUTS, TOTALS
-from pbmon_client.history.packing import Ints, pack, starts, steps
+from pbmon_client.history.packing import Ints, Unsigned, pack, starts, steps
 
 MAGIC: Final = b"pbmH"
 VERSION: Final = 1
@@ -25,9 +25,9 @@ VERSION: Final = 1
 _HEADER: Final = struct.Struct("<4sHBxIIIqqQQqqqII")
 HEADER_BYTES: Final = _HEADER.size
 HOST: Final = "host"
-#: zlib's, 7 of 9 and 6 of 9. With less memory a section is coded in shorter stretches, and so its
+#: zlib's, 5 of 9 and 6 of 9. With less memory a section is coded in shorter stretches, and so its
 #: byte planes, which are unlike each other, each by itself: 1.5 % less than with the usual 6 and 8.
-_LEVEL: Final = 7
+_LEVEL: Final = 5
 _MEMORY: Final = 6
 
 
@@ -108,7 +108,7 @@ def encode_block(
 
 
 def _host(buckets: Sequence[Bucket], begin: int, since_ns: int) -> dict[str, Any]:
-    texts = _Texts()
+    texts = _SectionTexts()
     totals = np.array([bucket.totals for bucket in buckets])
     return {
         "columns": {
@@ -136,22 +136,22 @@ def cumulative_of(bucket: Bucket) -> dict[str, int] | None:
     return {name: value for name, value in named if value}
 
 
-class _Texts:
-    """Texts of a section, each once."""
+class _SectionTexts:
+    """Texts of a section, each once; keys are texts, or numbers of texts."""
 
     def __init__(self) -> None:
-        self._numbers: dict[bytes | None, int] = {}
+        self._numbers: dict[Any, int] = {}
 
-    def number(self, text: bytes | None) -> int:
-        return self._numbers.setdefault(text, len(self._numbers))
+    def number(self, key: Any) -> int:  # noqa: ANN401 - whatever can be a key
+        return self._numbers.setdefault(key, len(self._numbers))
 
-    def numbers(self, texts: Sequence[bytes | None]) -> list[int]:
-        for text in dict.fromkeys(texts):
-            self.number(text)
-        return [*map(self._numbers.__getitem__, texts)]
+    def numbers(self, keys: Sequence[Any]) -> list[int]:
+        for key in dict.fromkeys(keys):
+            self.number(key)
+        return [*map(self._numbers.__getitem__, keys)]
 
     @property
-    def every(self) -> list[bytes | None]:
+    def every(self) -> list[Any]:
         return list(self._numbers)
 
 
@@ -164,57 +164,60 @@ def _table(
     owners = np.concatenate([each.handles for each in cells])
     ordinals = np.repeat(np.arange(len(buckets)), [len(each.keys) for each in cells])
     rows, row_of = _ordered(owners, handles)
-    columns = _values(rows, handles)
     entries = row_of * len(buckets) + ordinals
     values = np.concatenate([each.values for each in cells])
     numbers = np.concatenate([each.counters for each in cells])
     order = np.argsort(entries, kind="stable")
     entries, values, numbers = entries[order], values[order], numbers[order]
     section = {
-        **_columns(layout.identity, columns, layout.texts),
+        **_columns(layout.identity, rows, handles),
         **_runs(entries, numbers, len(rows), len(buckets)),
         "counters": {
             name: pack(values[numbers == number]) for number, name in enumerate(layout.counters)
         },
     }
     others = [name for name in layout.columns if name not in layout.identity]
-    return section, _columns(others, columns, layout.texts)
+    return section, _columns(others, rows, handles)
 
 
-def _ordered(owners: Ints, handles: Handles) -> tuple[list[int], Ints]:
-    """Return the handles of rows in the order of their identity, and the row of each cell."""
+def _ordered(owners: Ints, handles: Handles) -> tuple[Unsigned, Ints]:
+    """Return the rows in the order of their identity, and the row of each cell."""
     layout = handles.layout
-    used = np.unique(owners)
-    places = [layout.place[name] for name in layout.identity]
-    identities = [*map(itemgetter(*places), handles.keys(used.tolist()))]
-    order = sorted(range(len(used)), key=identities.__getitem__)
+    used, place = np.unique(owners, return_inverse=True)
+    rows = handles.rows(used)
+    keys = [
+        _ranks(rows[:, layout.place[name]], handles)
+        if name in layout.texts
+        else rows[:, layout.place[name]]
+        for name in layout.identity
+    ]
+    order = np.lexsort(keys[::-1])
     position = np.empty(len(used), np.int64)
     position[order] = np.arange(len(used))
-    return used[order].tolist(), position[np.searchsorted(used, owners)]
+    return rows[order], position[place]
 
 
-def _values(rows: Sequence[int], handles: Handles) -> dict[str, Sequence[Any]]:
-    """Return the columns of rows by name; none if there are no rows."""
+def _ranks(texts: Unsigned, handles: Handles) -> Ints:
+    """Return numbers in the order of the texts."""
+    used, place = np.unique(texts, return_inverse=True)
+    words = [text or b"" for text in handles.texts(used.tolist())]
+    ranks = np.empty(len(used), np.int64)
+    ranks[sorted(range(len(used)), key=words.__getitem__)] = np.arange(len(used))
+    return ranks[place]
+
+
+def _columns(names: Sequence[str], rows: Unsigned, handles: Handles) -> dict[str, Any]:
     layout = handles.layout
-    if not rows:
-        return {}
-    return {
-        **dict(zip(layout.key, zip(*handles.keys(rows), strict=True), strict=True)),
-        **dict(zip(layout.latest, zip(*handles.latest(rows), strict=True), strict=True)),
-    }
-
-
-def _columns(
-    names: Sequence[str],
-    values: Mapping[str, Sequence[Any]],
-    are_texts: frozenset[str],
-) -> dict[str, Any]:
-    texts = _Texts()
+    texts = _SectionTexts()
     columns = {}
     for name in names:
-        column = values.get(name, ())  # none if there are no rows
-        columns[name] = pack(texts.numbers(column) if name in are_texts else column)
-    return {"columns": columns, "are_texts": sorted(are_texts & {*names}), "texts": texts.every}
+        column = rows[:, layout.place[name]]
+        columns[name] = pack(texts.numbers(column.tolist()) if name in layout.texts else column)
+    return {
+        "columns": columns,
+        "are_texts": sorted(layout.texts & {*names}),
+        "texts": handles.texts(texts.every),
+    }
 
 
 def _runs(entries: Ints, numbers: Ints, rows: int, buckets: int) -> dict[str, Any]:

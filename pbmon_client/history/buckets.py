@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from pbmon_client.history.layout import (
-    LAYOUTS,
-    LEVELS,
-    PROCESSES,
-    TOTALS,
-    KeptRow,
-    Layout,
-    folded_row,
-    left_of,
-)
+from pbmon_client.history.handles import RowValues
+from pbmon_client.history.layout import LAYOUTS, TOTALS
 from pbmon_client.history.packing import Ints, starts, summed
-from pbmon_client.history.tiers import TICK_FLOWS
 
 #: Counters of a table are numbered below this. A cell's key is its row's handle and that number.
 COUNTER_BITS: Final = 6
 COUNTER_MASK: Final = (1 << COUNTER_BITS) - 1
-_SECOND: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class RowsMoved:
-    """Rows of a table that moved: values by ``Layout.columns``, and deltas (rows by counters)."""
+    """Rows of a table that moved, and their deltas (rows by counters)."""
 
-    rows: Sequence[KeptRow]
+    rows: RowValues
     deltas: Ints
 
 
@@ -73,92 +62,12 @@ def check(tick: Tick) -> None:
             raise ValueError(f"{table}: the deltas are not rows by counters")
         if moved.deltas.dtype != np.int64 or moved.deltas.min(initial=0) < 0:
             raise ValueError(f"{table}: a delta is not a positive integer")
-        if {*map(len, moved.rows)} - {len(layout.columns)}:
+        texts = moved.rows.texts
+        whole = moved.rows.numbers.shape[1:] == (len(layout.columns),)
+        if not whole or {*map(len, texts.values())} - {len(moved.rows)}:
             raise ValueError(f"{table}: a row does not have the layout's columns")
-
-
-class Handles:
-    """Numbers for rows: rows with the same key have the same handle while it is in use."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout: Final = layout
-        self._next = 1
-        self._handles: dict[KeptRow, int] = {}
-        self._keys: dict[int, KeptRow] = {}
-        self._latest: dict[int, KeptRow] = {}
-        # By level: the folded row of a row, and of what is left of it.
-        self._folded: list[dict[int, int]] = [{} for _ in range(LEVELS[layout.table])]
-        self._left: list[dict[KeptRow, int]] = [{} for _ in self._folded]
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def of(self, rows: Sequence[KeptRow]) -> list[int]:
-        """Return the handles of rows, whose changing columns become the newest."""
-        size = len(self.layout.key)
-        known = self._handles
-        handles = []
-        for row in rows:
-            key = row[:size]
-            handle = known.get(key)
-            if handle is None:
-                handle = known[key] = self._next
-                self._keys[handle] = key
-                self._next += 1
-            handles.append(handle)
-        if self.layout.latest:
-            self._latest.update(zip(handles, [row[size:] for row in rows], strict=True))
-        return handles
-
-    def keys(self, handles: Iterable[int]) -> list[KeptRow]:
-        """Return the values of the key of rows, by their handles."""
-        return [*map(self._keys.__getitem__, handles)]
-
-    def latest(self, handles: Sequence[int]) -> list[KeptRow]:
-        """Return the newest values of the columns that change."""
-        if not self.layout.latest:
-            return [()] * len(handles)
-        return [*map(self._latest.__getitem__, handles)]
-
-    def rows(self, handles: Sequence[int]) -> list[KeptRow]:
-        """Return rows by their handles."""
-        return [*map(operator.add, self.keys(handles), self.latest(handles))]
-
-    def folded(self, handles: Sequence[int], level: int = 0) -> list[int]:
-        """Return the handle of the row to which each row folds."""
-        known = self._folded[level]
-        new = [handle for handle in handles if known.get(handle) not in self._keys]
-        left = left_of(self.keys(new), self.layout.table, level)
-        known.update(zip(new, self.with_left(left, level), strict=True))
-        return [*map(known.__getitem__, handles)]
-
-    def with_left(self, left: Sequence[KeptRow], level: int = 0) -> list[int]:
-        """Return the handles of the folded rows of which this is left."""
-        known = self._left[level]
-        new = [each for each in dict.fromkeys(left) if each not in known]
-        handles = self.of([folded_row(each, self.layout.table, level) for each in new])
-        known.update(zip(new, handles, strict=True))
-        self._folded[level].update(zip(handles, handles, strict=True))
-        return [*map(known.__getitem__, left)]
-
-    def keep(self, used: set[int]) -> None:
-        """Forget every other handle. Their numbers are not used again."""
-        for handle in self._keys.keys() - used:
-            key = self._keys.pop(handle)
-            del self._handles[key]
-            self._latest.pop(handle, None)
-            for level, folded in enumerate(self._folded):
-                if folded.pop(handle, None) == handle:
-                    (left,) = left_of([key], self.layout.table, level)
-                    del self._left[level][left]
-
-
-HandlesByTable = Mapping[str, Handles]
-
-
-def new_handles() -> dict[str, Handles]:
-    """Return empty handles for each table."""
-    return {table: Handles(layout) for table, layout in LAYOUTS.items()}
+        if texts.keys() != layout.texts:
+            raise ValueError(f"{table}: the texts are not those of the layout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,49 +152,6 @@ def missed(tick: Tick, last: Bucket | None) -> Tick | None:
         tables={},
         cumulative=tick.cumulative - tick.totals,
     )
-
-
-def bucket_of(tick: Tick, number: int, handles: HandlesByTable) -> Bucket:
-    """Make the bucket of one tick with its number."""
-    return Bucket(
-        slot=tick.time_ns // _SECOND,
-        first=number,
-        end=number + 1,
-        since_ns=max(0, tick.time_ns - tick.interval_ns),
-        time_ns=tick.time_ns,
-        now_ns=tick.now_ns,
-        covered_ns=tick.interval_ns,
-        host=tick.host,
-        boot_id=tick.boot_id,
-        epoch=tick.epoch,
-        totals=tick.totals,
-        tables={
-            table: _cells(tick.tables[table], handles[table]) if table in tick.tables else NO_CELLS
-            for table in LAYOUTS
-        },
-        cumulative=tick.cumulative,
-    )
-
-
-def _cells(moved: RowsMoved, handles: Handles) -> Cells:
-    numbers = np.array(_handles_of(moved, handles), np.int64)
-    order = np.argsort(numbers, kind="stable")
-    numbers, deltas = numbers[order], moved.deltas[order]
-    rows, counters = np.nonzero(deltas)
-    return Cells(*summed(numbers[rows] << COUNTER_BITS | counters, deltas[rows, counters]))
-
-
-def _handles_of(moved: RowsMoved, handles: Handles) -> list[int]:
-    """Return the handle of each row; the quietest flows beyond ``TICK_FLOWS`` are folded."""
-    layout = handles.layout
-    if layout.table == PROCESSES or len(moved.rows) <= TICK_FLOWS:
-        return handles.of(moved.rows)
-    numbers = handles.with_left(left_of(moved.rows, layout.table, 0))
-    busiest = np.argsort(-(moved.deltas @ layout.traffic), kind="stable")[:TICK_FLOWS].tolist()
-    own = handles.of([moved.rows[place] for place in busiest])
-    for place, number in zip(busiest, own, strict=True):
-        numbers[place] = number
-    return numbers
 
 
 def joined(buckets: Sequence[Bucket], slot: int) -> Bucket:

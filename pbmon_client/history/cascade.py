@@ -10,15 +10,14 @@ from typing import Final
 import numpy as np
 
 from pbmon_client.history.block import encode_block
-from pbmon_client.history.buckets import Bucket, HandlesByTable, joined
+from pbmon_client.history.buckets import Bucket, joined
 from pbmon_client.history.folding import folded
-from pbmon_client.history.packing import starts
+from pbmon_client.history.handles import SPARE, HandlesByTable
+from pbmon_client.history.packing import once
 from pbmon_client.history.tiers import HANDED_ON, TIERS, Tier
 
 #: The parts of an open bucket are summed early once they have so many cells, for the memory.
 _CELLS: Final = 1 << 14
-#: Unused handles are forgotten once there are so many more than after the last time, and an eighth.
-_SPARE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +34,11 @@ class SealedBlock:
 class _OpenTier:
     """What is open of a tier: the parts of a bucket, the buckets of a block.
 
-    ``sealed`` is the first tick that is in no block. ``kept`` is what a block has of the only part,
-    if that is known already.
+    ``sealed`` is the first tick that is in no block.
     """
 
     tier: Tier
     sealed: int = 0
-    kept: Bucket | None = None
     parts: list[Bucket] = field(default_factory=list)
     buckets: list[Bucket] = field(default_factory=list)
 
@@ -69,10 +66,10 @@ class Cascade:
         self._open: Final = [
             _OpenTier(tier, first) for tier, first in zip(TIERS, sealed, strict=True)
         ]
-        self._many = _SPARE
+        self._many = SPARE
 
-    def add(self, bucket: Bucket, number: int = 0, kept: Bucket | None = None) -> list[SealedBlock]:
-        """Add a bucket of the tier below tier ``number`` (for tier 0: a tick, and ``as_kept``).
+    def add(self, bucket: Bucket, number: int = 0) -> list[SealedBlock]:
+        """Add a bucket of the tier below tier ``number`` (for tier 0: a tick).
 
         Returns the blocks that were completed by that, the finest tier's first. All tiers from
         ``number`` on close what is over: where one ends, the finer ones do as well. Where ticks are
@@ -86,13 +83,7 @@ class Cascade:
             if each.is_full(bucket.slot):
                 blocks.append(self._seal(place))
         self._put(number, bucket)
-        self._open[number].kept = kept if len(self._open[number].parts) == 1 else None
         return blocks
-
-    def as_kept(self, tick: Bucket) -> Bucket:
-        """Return what the finest tier's block will have of a tick that is alone in its slot."""
-        tier = self._open[0].tier
-        return folded(tick, self._handles, tier.processes, tier.flows)
 
     def finish(self, number: int = 0) -> list[SealedBlock]:
         """Close and seal what is open from tier ``number`` on, which are all.
@@ -122,11 +113,12 @@ class Cascade:
         each = self._open[place]
         if not each.parts:
             return
-        self._join(each)
+        is_tick = place == 0 and len(each.parts) == 1  # it was folded when it came
+        if not is_tick:
+            self._join(each)
         whole = each.parts.pop()
-        kept, each.kept = each.kept, None
-        if kept is None:
-            kept = folded(whole, self._handles, each.tier.processes, each.tier.flows)
+        tier = each.tier
+        kept = whole if is_tick else folded(whole, self._handles, tier.processes, tier.flows)
         each.buckets.append(kept)
         if place + 1 < len(self._open):
             self._put(place + 1, whole)
@@ -139,12 +131,14 @@ class Cascade:
         return SealedBlock(place, buckets[0].slot, each.sealed, data)
 
     def forget(self, *others: Bucket) -> None:
-        """Forget the rows that no open bucket has and none of the others, if they are many."""
+        """Forget the rows that no open bucket has and none of the others, if they are many.
+
+        They are once there are an eighth more than after the last time, and some.
+        """
         if sum(map(len, self._handles.values())) <= self._many:
             return
-        every = (chain(each.parts, each.buckets, filter(None, [each.kept])) for each in self._open)
-        buckets = [*chain(others, *every)]
+        buckets = [*chain(others, *(chain(each.parts, each.buckets) for each in self._open))]
         for table, handles in self._handles.items():
             used = np.concatenate([bucket.tables[table].handles for bucket in buckets])
-            handles.keep({*used[starts(used)].tolist()})
-        self._many = sum(map(len, self._handles.values())) * 9 // 8 + _SPARE
+            handles.keep(once(used))
+        self._many = sum(map(len, self._handles.values())) * 9 // 8 + SPARE

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pbmon_client.history.block import VERSION, encode_block
-from pbmon_client.history.buckets import Bucket, new_handles
+from pbmon_client.history.buckets import Bucket
 from pbmon_client.history.bundle import (
     BUNDLE_HEADER_BYTES,
     BundleHeader,
@@ -19,6 +19,7 @@ from pbmon_client.history.bundle import (
     indexer_of,
 )
 from pbmon_client.history.finding import Finder, unreadable
+from pbmon_client.history.handles import new_handles
 from pbmon_client.history.index import TailBlock
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, buckets_of
 from pbmon_client.history.packing import MalformedError

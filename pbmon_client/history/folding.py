@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from pbmon_client.history.buckets import COUNTER_BITS, Bucket, Cells, Handles, HandlesByTable
-from pbmon_client.history.layout import (
-    FLOWS,
-    LAYOUTS,
-    LEVELS,
-    OWNER,
-    PROCESSES,
-    KeptRow,
-    left_of,
-    whose,
-)
-from pbmon_client.history.packing import Ints, starts, summed
+from pbmon_client.history.buckets import COUNTER_BITS, Bucket, Cells
+from pbmon_client.history.handles import Handles, HandlesByTable
+from pbmon_client.history.layout import FLOWS, LAYOUTS, LEVELS, OWNER, PROCESSES
+from pbmon_client.history.packing import Chosen, Ints, Unsigned, once, places_of, starts, summed
 
+_NONE: Final = np.zeros(0, np.int64)
 _TRAFFIC: Final = {table: np.array(layout.traffic) for table, layout in LAYOUTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Went:
+    """Processes that were folded, and to which each: ``OWNER`` of rows, the same of both."""
+
+    owners: Unsigned
+    targets: Unsigned
+
+    def follow(self, left: Unsigned) -> Chosen:
+        """Let flows follow their processes: change what is left of those that do.
+
+        ``left`` is what is left of all flows. Return which do.
+        """
+        width = self.owners.shape[1]  # it begins with the owner
+        place = places_of(left[:, :width], self.owners)
+        goes: Chosen = place >= 0
+        left[goes, :width] = self.targets[place[goes]]
+        return goes
 
 
 def folded(bucket: Bucket, handles: HandlesByTable, processes: int, flows: int) -> Bucket:
@@ -31,82 +42,74 @@ def folded(bucket: Bucket, handles: HandlesByTable, processes: int, flows: int) 
     process folds to its user, unit and name; if those are too many, to user and unit, and to its
     user. A connection or file folds to its process.
     """
-    cells, owners = _fewer_processes(bucket.tables[PROCESSES], handles[PROCESSES], processes)
+    cells, went = _fewer_processes(bucket.tables[PROCESSES], handles[PROCESSES], processes)
     tables = {PROCESSES: cells}
     for table in FLOWS:
-        followed = _follow(bucket.tables[table], handles[table], owners)
+        followed = _follow(bucket.tables[table], handles[table], went)
         rest = _quiet(followed, table, flows)  # none is of a folded process any more
         tables[table] = _moved(followed, rest, handles[table].folded(rest))
     return replace(bucket, tables=tables)
 
 
-def _quiet(cells: Cells, table: str, most: int) -> list[int]:
+def _quiet(cells: Cells, table: str, most: int) -> Ints:
     """Return the rows beyond the ``most`` busiest, in their order."""
     if len(cells.keys) <= most:
-        return []  # a row has a cell at least
+        return _NONE  # a row has a cell at least
     handles = cells.handles
     first = starts(handles)
     if len(first) <= most:
-        return []
+        return _NONE
     traffic = np.where(_TRAFFIC[table][cells.counters], cells.values, 0)
     busiest = np.argsort(-np.add.reduceat(traffic, first), kind="stable")
-    quiet: list[int] = handles[first[np.sort(busiest[most:])]].tolist()
+    quiet: Ints = handles[first[np.sort(busiest[most:])]]
     return quiet
 
 
-def _fewer_processes(
-    cells: Cells, handles: Handles, most: int
-) -> tuple[Cells, Mapping[KeptRow, KeptRow]]:
-    """Return the processes that stay, and for each of the others to which it went."""
+def _fewer_processes(cells: Cells, handles: Handles, most: int) -> tuple[Cells, Went | None]:
+    """Return the processes that stay, and where the others went."""
     rest = _quiet(cells, PROCESSES, most)
-    if not rest:
-        return cells, {}
-    went: dict[int, int] = {}
-    busy = {*cells.rows.tolist()}.difference(rest)
+    if not len(rest):
+        return cells, None
+    rows = went = _NONE
+    busy = cells.rows[~np.isin(cells.rows, rest)]
     for level in range(LEVELS[PROCESSES]):
         targets = handles.folded(rest, level)
         cells = _moved(cells, rest, targets)
-        to = dict(zip(rest, targets, strict=True))
-        went = {row: to.get(target, target) for row, target in {**to, **went}.items()}
+        rows, went = np.append(rows, rest), np.append(_moved_rows(went, rest, targets), targets)
         # The busiest folded rows stay as they are too.
-        others = {*targets} - busy
+        others = once(targets)
         if len(others) <= most:
             break
-        is_other = np.isin(cells.handles, [*others])
+        others = others[~np.isin(others, busy)]
+        if len(others) <= most:
+            break
+        is_other = np.isin(cells.handles, others)
         rest = _quiet(Cells(cells.keys[is_other], cells.values[is_other]), PROCESSES, most)
-        busy |= others.difference(rest)
-    pairs = zip(handles.keys(went), handles.keys(went.values()), strict=True)
-    owners = {whose(key, PROCESSES): whose(target, PROCESSES) for key, target in pairs}
-    return cells, {owner: target for owner, target in owners.items() if owner != target}
+        busy = np.append(busy, others[~np.isin(others, rest)])
+    gone = rows != went
+    owner = OWNER[PROCESSES]
+    return cells, Went(handles.rows(rows[gone])[:, owner], handles.rows(went[gone])[:, owner])
 
 
-def _follow(cells: Cells, handles: Handles, owners: Mapping[KeptRow, KeptRow]) -> Cells:
-    """Fold the flows of processes that were folded; ``owners`` says where those went."""
-    if not owners or not len(cells.keys):
+def _follow(cells: Cells, handles: Handles, went: Went | None) -> Cells:
+    """Fold the flows of processes that were folded."""
+    if went is None or not len(cells.keys):
         return cells
     rows = cells.rows
-    # Flows of one process and class have one folded row, which says whose they are.
-    own, place = np.unique(handles.folded(rows.tolist()), return_inverse=True)
-    left = left_of(handles.keys(own.tolist()), handles.layout.table, 0)
-    went = [owners.get(each[: len(OWNER)]) for each in left]
-    goes = np.array([owner is not None for owner in went])
-    own[goes] = handles.with_left(
-        [
-            (*owner, *each[len(OWNER) :])
-            for owner, each in zip(went, left, strict=True)
-            if owner is not None
-        ]
-    )
-    chosen = goes[place]
-    return _moved(cells, rows[chosen], own[place[chosen]])
+    left = handles.left_of(handles.rows(rows))
+    goes = went.follow(left)
+    return _moved(cells, rows[goes], handles.with_left(left[goes]))
 
 
-def _moved(cells: Cells, rows: Sequence[int] | Ints, targets: Sequence[int] | Ints) -> Cells:
+def _moved(cells: Cells, rows: Ints, targets: Ints) -> Cells:
     """Add rows, which are in order, to other ones."""
     if not len(rows):
         return cells
-    old, new = np.asarray(rows, np.int64), np.asarray(targets, np.int64)
-    handles: Ints = cells.handles
-    place = np.minimum(np.searchsorted(old, handles), len(old) - 1)
-    handles = np.where(old[place] == handles, new[place], handles)
+    handles = _moved_rows(cells.handles, rows, targets)
     return Cells(*summed(handles << COUNTER_BITS | cells.counters, cells.values))
+
+
+def _moved_rows(handles: Ints, rows: Ints, targets: Ints) -> Ints:
+    """Return the handles, but instead of ``rows``, which are in order, their targets."""
+    place = np.minimum(np.searchsorted(rows, handles), len(rows) - 1)
+    return np.where(rows[place] == handles, targets[place], handles)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from pbmon_client.history.block import VERSION, BlockHeader, encode_block, parse_header
-from pbmon_client.history.buckets import Bucket, HandlesByTable, new_handles
+from pbmon_client.history.buckets import Bucket
+from pbmon_client.history.handles import HandlesByTable, new_handles
 from pbmon_client.history.loading import LoadedBlock
 from pbmon_client.history.packing import MalformedError
 from pbmon_client.history.plan import TierKept

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
-from operator import itemgetter
 from typing import Any, Final
 
 from pbmond.fields import COUNTERS, DESCRIPTION, IDENTITY, TABLES, Field
@@ -16,7 +14,8 @@ _CHANGING: Final = frozenset(("state", "exited_ns", "tcp_state", "rtt_us"))
 _WORDS: Final = ("unit", "name", "container", "container_name", "image", "pod", "namespace")
 #: What is left of a process that was folded. The container goes with the unit.
 _FOLDED: Final = tuple(tuple(sorted(("uid", "viewer", *more))) for more in (_WORDS, ("unit",), ()))
-_NO_ADDRESS: Final = bytes(16)
+#: An address that is not known.
+NO_ADDRESS: Final = bytes(16)
 #: No column: the port that a connection was made to, or the lower one where that is not known.
 PORT: Final = "port"
 _MOST_VALUES: Final = 16
@@ -91,7 +90,7 @@ def blank_value(table: str, name: str) -> Any:  # noqa: ANN401 - a number or byt
     """Return what a column of the wire says when nothing is known."""
     field = _field(table, name)
     if field.wire in _TEXTS:
-        return _NO_ADDRESS if field.wire == "16s" else None
+        return NO_ADDRESS if field.wire == "16s" else None
     return field.null or 0
 
 
@@ -112,57 +111,34 @@ PROCESSES: Final = "processes"
 FLOWS: Final = ("connections", "files")
 #: By table. The counters of a table are numbered in the order of its layout.
 LAYOUTS: Final = {table: _layout(table) for table in (PROCESSES, *FLOWS)}
-#: What says whose a connection or file is.
-OWNER: Final = ("pid", "start_ns", "uid", "viewer")
-_WHOSE: Final = {
-    table: itemgetter(*(layout.place[name] for name in OWNER)) for table, layout in LAYOUTS.items()
+_OWNER: Final = ("pid", "start_ns", "uid", "viewer")
+#: What says which process a row is, or is of, as places in the row.
+OWNER: Final = {
+    table: tuple(layout.place[name] for name in _OWNER) for table, layout in LAYOUTS.items()
 }
-#: What is left of a row that was folded, by table and level; they are columns of the key. Of a
-#: connection or file it is ``OWNER`` and the class.
-_LEFT: Final = {
-    table: [[layout.place[name] for name in names] for names in levels]
+#: What is left of a row that was folded, by table and level, as places in the row; all are columns
+#: of the key. Of a connection or file it is ``OWNER`` and the class.
+LEFT: Final = {
+    table: tuple(tuple(layout.place[name] for name in names) for names in levels)
     for table, layout in LAYOUTS.items()
-    for levels in (_FOLDED if table == PROCESSES else ((*OWNER, "class"),),)
-}
-_LEFT_OF: Final = {
-    table: [itemgetter(*places) for places in levels] for table, levels in _LEFT.items()
+    for levels in (_FOLDED if table == PROCESSES else ((*_OWNER, "class"),),)
 }
 #: The host's totals are the counters of a process.
 TOTALS: Final = COUNTERS
 #: How often rows can be folded: a process to user, unit and name; to user and unit; to its user.
-LEVELS: Final = {table: len(levels) for table, levels in _LEFT.items()}
+LEVELS: Final = {table: len(levels) for table, levels in LEFT.items()}
 
 
-def left_of(keys: Iterable[KeptRow], table: str, level: int) -> list[KeptRow]:
-    """Return what is left of rows that fold: the same of those that fold to one row.
+@lru_cache(1024)
+def folded_start(left: KeptRow, level: int) -> int:
+    """Return the start time of the row that stands for processes of which this is ``LEFT``.
 
-    ``keys`` are the values of their keys, or more of them.
+    Its process id is 0, and process id and start time together say whose a connection is. So the
+    start time is a number made from what is left, 40 bits that differ for different rows: as a
+    time, the first 18 minutes of a boot.
     """
-    return [*map(_LEFT_OF[table][level], keys)]
-
-
-def folded_row(left: KeptRow, table: str, level: int) -> KeptRow:
-    """Return the row that stands for all rows with the same ``left_of``.
-
-    That of a process has process id 0. Its start time is a number made from what it keeps, because
-    process id and start time together say whose a connection is.
-    """
-    layout = LAYOUTS[table]
-    row = list(layout.blank)
-    for place, value in zip(_LEFT[table][level], left, strict=True):
+    row = list(LAYOUTS[PROCESSES].blank)
+    for place, value in zip(LEFT[PROCESSES][level], left, strict=True):
         row[place] = value
-    if table == PROCESSES:
-        row[layout.place["start_ns"]] = _number(row)
-    return tuple(row)
-
-
-def whose(key: KeptRow, table: str) -> KeptRow:
-    """Return what of a row's key says which process it is, or is of: ``OWNER``."""
-    process: KeptRow = _WHOSE[table](key)
-    return process
-
-
-def _number(kept: list[Any]) -> int:
-    """Return 40 bits that differ for different rows: as a time, the first 18 minutes of a boot."""
-    text = b"\0".join(b"" if value is None else str(value).encode() for value in kept)
+    text = b"\0".join(b"" if value is None else str(value).encode() for value in row)
     return int.from_bytes(blake2b(text, digest_size=5).digest(), "little")

@@ -9,15 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from pbmon_client.history.block import HEADER_BYTES, HOST, BlockHeader, labels_of
-from pbmon_client.history.buckets import (
-    COUNTER_BITS,
-    NO_CELLS,
-    Bucket,
-    Cells,
-    Handles,
-    HandlesByTable,
-)
-from pbmon_client.history.layout import LAYOUTS, KeptRow
+from pbmon_client.history.buckets import COUNTER_BITS, NO_CELLS, Bucket, Cells
+from pbmon_client.history.handles import Handles, HandlesByTable, RowValues
+from pbmon_client.history.layout import LAYOUTS
 from pbmon_client.history.packing import MalformedError, summed
 from pbmon_client.history.sections import (
     HostSection,
@@ -68,19 +62,23 @@ def load(block: BlockAt) -> LoadedBlock:
     return LoadedBlock(block.header, data)
 
 
-def rows_of(section: TableSection) -> list[KeptRow]:
-    """Return every row of a section, by the layout's columns."""
+def rows_of(section: TableSection) -> RowValues:
+    """Return every row of a section."""
     layout = section.layout
-    columns: list[list[Any]] = []
-    for name, blank in zip(layout.columns, layout.blank, strict=True):
+    rows = np.zeros((section.rows, len(layout.columns)), np.uint64)
+    texts: dict[str, list[bytes | None]] = {}
+    for place, (name, blank) in enumerate(zip(layout.columns, layout.blank, strict=True)):
         if name in layout.texts:
             found = section.columns(name).texts(name)
-            texts = None if found is None else [found[1][place] for place in found[0].tolist()]
-            columns.append([blank] * section.rows if texts is None else texts)
+            texts[name] = (
+                [blank] * section.rows
+                if found is None
+                else [*map(found[1].__getitem__, found[0].tolist())]
+            )
         else:
             numbers = section.columns(name).numbers(name)
-            columns.append([blank] * section.rows if numbers is None else numbers.tolist())
-    return list(zip(*columns, strict=True))
+            rows[:, place] = blank if numbers is None else numbers
+    return RowValues(rows, texts)
 
 
 def buckets_of(block: LoadedBlock, handles: HandlesByTable) -> list[Bucket]:
@@ -115,7 +113,7 @@ def _cells(block: LoadedBlock, table: str, handles: Handles) -> list[Cells]:
     section = block.table(table)
     if section is None:
         return [NO_CELLS] * count
-    numbers = np.array(handles.of(rows_of(section)), np.int64)
+    numbers = handles.of(rows_of(section))
     buckets, rows, counters, values = section.moved()
     keys = numbers[rows] << COUNTER_BITS | counters
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -63,6 +64,12 @@ def starts(ordered: npt.NDArray[Any]) -> Ints:
     return np.flatnonzero(differs)
 
 
+def once(values: Ints) -> Ints:
+    """Return the values, each once and in order. np.unique() takes several times as long."""
+    ordered = np.sort(values)
+    return ordered[starts(ordered)]
+
+
 def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
     """Return the keys, each once and in order, and the sums of their values."""
     if (keys[1:] > keys[:-1]).all():
@@ -71,3 +78,21 @@ def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
     keys, values = keys[order], values[order]
     first = starts(keys)
     return keys[first], (np.add.reduceat(values, first) if len(first) else values)
+
+
+def places_of(rows: Unsigned, among: Unsigned) -> Ints:
+    """Return where each row of a matrix is among the rows of another, -1 if it is not."""
+    places = {row: place for place, row in enumerate(whole(among))}
+    return np.array([places.get(row, -1) for row in whole(rows)], np.int64)
+
+
+def whole(rows: Unsigned) -> list[bytes]:
+    """Return each row of a matrix as bytes."""
+    wide: Any = np.ascontiguousarray(rows).view(_void(rows.shape[1]))
+    found: list[bytes] = wide.ravel().tolist()
+    return found
+
+
+@cache
+def _void(columns: int) -> np.dtype[np.void]:
+    return np.dtype((np.void, columns * _WORD.itemsize))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from pbmon_client.history.buckets import Bucket, Handles, HandlesByTable
-from pbmon_client.history.layout import LAYOUTS, KeptRow
+import numpy as np
+
+from pbmon_client.history.buckets import Bucket
+from pbmon_client.history.handles import Handles, HandlesByTable, RowValues
+from pbmon_client.history.layout import LAYOUTS
+from pbmon_client.history.packing import Ints
 from pbmond.fields import NO_UID
 
 _ADDRESSES: Final = ("local", "remote")
@@ -44,24 +47,34 @@ class Pseudonyms:
         """Return empty handles that take rows and keep them redacted."""
         return {table: _RedactedHandles(table, self) for table in LAYOUTS}
 
-    def row(self, table: str, row: KeptRow) -> KeptRow:
-        """Return a row without names and addresses. Rows that differ still differ."""
-        layout = LAYOUTS[table]
-        values = dict(zip(layout.columns, row, strict=True))
-        for name in layout.texts:
+    def rows(self, table: str, rows: RowValues) -> RowValues:
+        """Return rows without names and addresses. Rows that differ still differ."""
+        place = LAYOUTS[table].place
+        numbers = rows.numbers.copy()
+        texts: dict[str, list[bytes | None]] = {}
+        for name, column in rows.texts.items():
             if name in _ADDRESSES:
-                values[name] = self._address(values[name], values["family"])
-            elif values[name]:
-                values[name] = b"%s-%d" % (name.encode(), self.number(name, values[name]))
+                families = numbers[:, place["family"]].tolist()
+                texts[name] = [*map(self._address, column, families)]
+            else:
+                texts[name] = [text and self._name(name, text) for text in column]
         for name in ("uid", "viewer"):
-            if values[name] not in (0, NO_UID):
-                values[name] = _USERS + self.number("uid", values[name])
-        if not values["pid"]:  # the start time of a folded process is a hash of its names
-            values["start_ns"] = self.number("start_ns", values["start_ns"])
-        return tuple(values[name] for name in layout.columns)
+            users = [self._user(user) for user in numbers[:, place[name]].tolist()]
+            numbers[:, place[name]] = np.array(users, np.uint64)
+        # The start time of a folded process is a hash of its names.
+        folded = numbers[:, place["pid"]] == 0
+        starts = [self.number("start_ns", it) for it in numbers[folded, place["start_ns"]].tolist()]
+        numbers[folded, place["start_ns"]] = np.array(starts, np.uint64)
+        return RowValues(numbers, texts)
 
-    def _address(self, address: bytes, family: int) -> bytes:
-        if not any(address):
+    def _name(self, column: str, name: bytes) -> bytes:
+        return b"%s-%d" % (column.encode(), self.number(column, name))
+
+    def _user(self, uid: int) -> int:
+        return uid if uid in (0, NO_UID) else _USERS + self.number("uid", uid)
+
+    def _address(self, address: bytes | None, family: int) -> bytes | None:
+        if address is None or not any(address):
             return address
         if family == _IPV6 and not address.startswith(_MAPPED):
             return _DOCUMENTATION + self.number("IPv6", address).to_bytes(12, "big")
@@ -77,6 +90,6 @@ class _RedactedHandles(Handles):
         super().__init__(LAYOUTS[table])
         self._table, self._pseudonyms = table, pseudonyms
 
-    def of(self, rows: Sequence[KeptRow]) -> list[int]:
+    def of(self, rows: RowValues) -> Ints:
         """Return the handles of rows, of which only pseudonyms are kept."""
-        return super().of([self._pseudonyms.row(self._table, row) for row in rows])
+        return super().of(self._pseudonyms.rows(self._table, rows))

@@ -22,9 +22,8 @@ from pbmon_client.history.buckets import (
     NO_CELLS,
     Bucket,
     Cells,
-    Handles,
-    HandlesByTable,
 )
+from pbmon_client.history.handles import Handles, HandlesByTable, values_of
 from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
 from pbmon_client.history.packing import Ints, MalformedError, pack, steps, summed, unpack
 from pbmon_client.history.sections import named_totals
@@ -70,14 +69,14 @@ class TailWriter:
 
     def _table(self, table: str, cells: Cells, handles: Handles) -> dict[str, Any]:
         told = self._told[table]
-        moved = cells.rows.tolist()
-        latest = zip(moved, handles.latest(moved), strict=True)
+        rows = cells.rows
+        latest = zip(rows.tolist(), map(tuple, handles.latest(rows).tolist()), strict=True)
         new = {handle: values for handle, values in latest if told.get(handle) != values}
         self._new[table] = new
         return {
             "columns": handles.layout.columns,
             "counters": handles.layout.counters,
-            "rows": [*zip(new, handles.rows([*new]), strict=True)],
+            "rows": [*zip(new, handles.values(np.array([*new], np.int64)), strict=True)],
             "keys": pack(steps(cells.keys)),
             "values": pack(cells.values),
         }
@@ -170,7 +169,8 @@ def _cells(section: Mapping[str, Any], handles: Handles, known: dict[int, int]) 
     if any(len(values) != behind for _, values in section["rows"]):
         raise MalformedError("a row of the tail is not whole")
     rows = [in_order((*values, *layout.blank)) for _, values in section["rows"]]
-    known.update(zip([number for number, _ in section["rows"]], handles.of(rows), strict=True))
+    told = [number for number, _ in section["rows"]]
+    known.update(zip(told, handles.of(values_of(rows, layout)).tolist(), strict=True))
     keys = np.cumsum(unpack(section["keys"]).astype(np.int64))
     values = unpack(section["values"]).astype(np.int64)
     return _renumbered(keys, values, section["counters"], handles, known)

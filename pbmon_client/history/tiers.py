@@ -35,8 +35,8 @@ TIERS: Final = (
 )
 #: How old the files of each tier become, unless the configuration says otherwise.
 KEEPS: Final = tuple(tier.keep for tier in TIERS)
-#: The busiest connections and files of a tick, each; its other ones fold at once. A tick's bucket
-#: keeps a third of them, and what is busy for longer is among them.
-TICK_FLOWS: Final = 3 * TIERS[0].flows
+#: The busiest processes of a tick, and connections and files each; its other ones fold at once.
+TICK_PROCESSES: Final = TIERS[0].processes
+TICK_FLOWS: Final = TIERS[0].flows
 #: What a bucket hands to the next tier: more rows than are written, so that few fold early.
 HANDED_ON: Final = (600, 400)

@@ -11,19 +11,19 @@ from pbmon_client.history.buckets import (
     NO_CELLS,
     Bucket,
     Tick,
-    bucket_of,
     check,
     joined,
     missed,
-    new_handles,
 )
 from pbmon_client.history.cascade import Cascade, SealedBlock
 from pbmon_client.history.folding import folded
+from pbmon_client.history.handles import new_handles
 from pbmon_client.history.loading import DAMAGE, buckets_of, load
 from pbmon_client.history.retention import DEFAULT_SIZE
 from pbmon_client.history.segments import BlockAt, scan
 from pbmon_client.history.storage import Storage
 from pbmon_client.history.tail import TailWriter, buckets_of_tail, frames_of
+from pbmon_client.history.ticks import bucket_of
 from pbmon_client.history.tiers import HANDED_ON, KEEPS, TIERS
 
 _SECOND: Final = 1_000_000_000
@@ -113,11 +113,10 @@ class HistoryWriter:
                 return
             self._waiting = None
         self._number += 1
-        # The tail has no more rows of a tick than its block will have.
-        self._frame = self._cascade.as_kept(bucket)
-        blocks = self._cascade.add(bucket, kept=self._frame)
+        self._frame = bucket
+        blocks = self._cascade.add(bucket)
         self._unwritten += blocks
-        self._cascade.forget(bucket, self._frame)
+        self._cascade.forget(bucket)
         if self._write() and blocks and settled:
             self._evict(bucket.slot)
 

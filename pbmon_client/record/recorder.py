@@ -12,6 +12,7 @@ import numpy as np
 from pbmon_client.data.moved import Happened, MovedReader
 from pbmon_client.data.text import safe_text
 from pbmon_client.history.buckets import RowsMoved, Tick
+from pbmon_client.history.handles import RowValues
 from pbmon_client.history.layout import LAYOUTS
 from pbmon_client.history.writer import HistoryWriter
 from pbmon_client.record.options import RecordOptions
@@ -60,7 +61,7 @@ def tick_of(happened: Happened) -> Tick:
         epoch=happened.position.epoch,
         totals=happened.totals,
         tables={
-            name: RowsMoved(table.rows, table.counters)
+            name: RowsMoved(RowValues(table.numbers, table.texts), table.counters)
             for name, table in happened.tables.items()
             if name in LAYOUTS
         },

@@ -82,18 +82,19 @@ class Published:
             self._described[table] = {r: seq for r, seq in recent if seq > self.seq - TICKS}
             if table != PROCESSES:
                 self._ids[table] = {r: self._ids[table][r] for r in self._described[table]}
+        kept = past_host.rows_of(moved, LAYOUTS[table].columns)
         ids, described = self._ids[table], self._described[table]
         grown = moved.deltas != 0
         bits = np.uint64(1) << np.arange(grown.shape[1], dtype=np.uint64)
-        numbers = [ids.setdefault(row, next(self._next)) for row in moved.rows]
-        new = [p for p, r in enumerate(moved.rows) if described.get(r, -TICKS) <= self.seq - TICKS]
-        described |= {moved.rows[place]: self.seq for place in new}
+        numbers = [ids.setdefault(row, next(self._next)) for row in kept]
+        new = [p for p, r in enumerate(kept) if described.get(r, -TICKS) <= self.seq - TICKS]
+        described |= {kept[place]: self.seq for place in new}
         values: dict[str, Any] = {"id": numbers, "mask": (grown * bits).sum(axis=1)}
         rows = {name: values.get(name, [0] * len(numbers)) for name in MOVED[table]}
         told = {"id": [numbers[place] for place in new]}
         for name, place in LAYOUTS[table].place.items():
             if name in TOLD[table]:
-                told[name] = [moved.rows[row][place] for row in new]
+                told[name] = [kept[row][place] for row in new]
         return MovedTable(
             Table(len(numbers), {n: _column(v, MOVED[table][n]) for n, v in rows.items()}),
             moved.deltas[grown].astype(np.uint64),

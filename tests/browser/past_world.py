@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from pbmon_client.history.buckets import RowsMoved, Tick
+from pbmon_client.history.handles import values_of
 from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
 from pbmon_client.history.packing import Ints
 from pbmon_client.history.writer import HistoryWriter
@@ -76,7 +77,7 @@ def _tick(time_s: int, width: int, now_s: int) -> Tick:
         totals=totals,
         tables={
             name: RowsMoved(
-                [row for row, moved in rows if moved.any()],
+                values_of([row for row, moved in rows if moved.any()], LAYOUTS[name]),
                 np.array([moved for _row, moved in rows if moved.any()], np.int64).reshape(
                     -1, len(LAYOUTS[name].counters)
                 ),

@@ -84,7 +84,8 @@ def moved(ticks: Sequence[Tick], place: int | None = None) -> dict[Any, dict[str
     sums: dict[Any, Any] = {}
     for tick in ticks:
         some = tick.tables[PROCESSES]
-        for row, deltas in zip(some.rows, some.deltas.tolist(), strict=True):
+        rows = make.rows_of(some, LAYOUTS[PROCESSES].columns)
+        for row, deltas in zip(rows, some.deltas.tolist(), strict=True):
             key = None if place is None else row[place]
             sums[key] = [
                 a + b for a, b in zip(sums.get(key, [0] * len(deltas)), deltas, strict=True)

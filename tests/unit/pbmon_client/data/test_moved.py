@@ -26,6 +26,7 @@ from pbmond.publish.topic_messages import Messages
 from pbmond.store.processes import EXCLUDED
 from pbmond.store.store import Store, StoreOptions
 from tests import factories as make
+from tests.past_host import rows_of
 
 TABLES = tuple(DESCRIPTION)
 
@@ -85,9 +86,8 @@ class Sums:
     def add(self, happened: Happened) -> None:
         for name in TABLES:
             table = happened.tables[name]
-            for number, row, more in zip(
-                table.ids, table.rows, table.counters.tolist(), strict=True
-            ):
+            rows = rows_of(table, COLUMNS[name])
+            for number, row, more in zip(table.ids, rows, table.counters.tolist(), strict=True):
                 old = self.increases[name].get(number, [0] * len(more))
                 self.increases[name][number] = [a + b for a, b in zip(old, more, strict=True)]
                 self.rows[name][number] = dict(zip(COLUMNS[name], row, strict=True))
@@ -141,7 +141,7 @@ def assert_as_counted(sums: Sums, model: Model) -> None:
 def same(one: Happened, other: Happened) -> bool:
     return all(
         one.tables[name].ids == other.tables[name].ids
-        and one.tables[name].rows == other.tables[name].rows
+        and rows_of(one.tables[name], COLUMNS[name]) == rows_of(other.tables[name], COLUMNS[name])
         and one.tables[name].counters.tolist() == other.tables[name].counters.tolist()
         for name in one.tables
     ) and (one.position, one.time_ns, one.totals.tolist()) == (
@@ -221,15 +221,15 @@ def test_what_each_user_may_see_of_the_ticks_is_what_they_saw(ticks: list[Tick])
         messages = daemon.tick(tick)
         (happened,) = take(reader, daemon.log.frame(messages))
         viewers = {}
-        for row, increases in zip(
-            happened.tables["processes"].rows, happened.tables["processes"].counters, strict=True
-        ):
+        processes = happened.tables["processes"]
+        rows = rows_of(processes, COLUMNS["processes"])
+        for row, increases in zip(rows, processes.counters, strict=True):
             viewer = row[viewer_of["processes"]]
             viewers[tuple(row[each] for each in process_of["processes"])] = viewer
             if viewer != NO_UID:
                 sums[viewer] += increases
         for name in ("connections", "files"):
-            for row in happened.tables[name].rows:
+            for row in rows_of(happened.tables[name], COLUMNS[name]):
                 process = tuple(row[each] for each in process_of[name])
                 assert row[viewer_of[name]] == viewers[process]
         for uid, seen in sums.items():
@@ -302,7 +302,7 @@ def test_the_first_message_of_a_reader_tells_its_newest_tick() -> None:
     reader = MovedReader(COLUMNS)
     (happened,) = take(reader, daemon.log.frame(moving(daemon)))
     assert happened.position.seq == happened.missed + 1 == moved_wire.TICKS + 4
-    assert [row[0] for row in happened.tables["processes"].rows] == [7]
+    assert [row[0] for row in rows_of(happened.tables["processes"], COLUMNS["processes"])] == [7]
     assert len(take(reader, daemon.log.frame(moving(daemon)))) == 1
 
 
@@ -315,7 +315,7 @@ def test_what_no_reading_showed_is_of_nobody() -> None:
     messages = Messages(daemon.store.snapshot(), make.META)
     (happened,) = take(reader, daemon.log.frame(messages))
     retired = happened.tables["retired"]
-    assert retired.rows == [(None,) * 6 + (NO_UID,)]
+    assert rows_of(retired, COLUMNS["retired"]) == [(None,) * 6 + (NO_UID,)]
     assert retired.counters.sum(axis=0).tolist() == happened.totals.tolist()
     assert happened.totals[COUNTERS.index("net_rx_bytes")] == 70
 
@@ -326,7 +326,7 @@ def test_what_the_configuration_hides_is_excluded_by_user() -> None:
     daemon.model.move("flows", HIDDEN_PID, 1, 0, [10, 0, 1, 0, 0, 0])
     quiet = Tick([], frozenset(), frozenset(), 0, refuse=False, seconds=1)
     (happened,) = take(reader, daemon.log.frame(daemon.tick(quiet)))
-    assert [row[0] for row in happened.tables["retired"].rows] == [b"(excluded)"]
+    assert happened.tables["retired"].texts["unit"] == [b"(excluded)"]
     assert not any(happened.tables[name].ids for name in TABLES)
     assert happened.totals[COUNTERS.index("net_rx_bytes")] == 10
 
@@ -342,10 +342,10 @@ def test_the_columns_are_those_that_were_asked_for() -> None:
     daemon = Daemon("epoch")
     reader = MovedReader({"processes": ("name", "pid"), "connections": ("rtt_us", "uid", "class")})
     (happened,) = take(reader, daemon.log.frame(moving(daemon)))
-    assert happened.tables["processes"].rows == [(b"curl", 7)]
-    ((rtt_us, uid, code),) = happened.tables["connections"].rows
+    assert rows_of(happened.tables["processes"], ("name", "pid")) == [(b"curl", 7)]
+    ((rtt_us, uid, code),) = happened.tables["connections"].numbers.tolist()
     assert (rtt_us, uid, code) == (0, 1000, 0)
-    assert happened.tables["files"].rows == []
+    assert happened.tables["files"].numbers.shape == (0, 0)
 
 
 def test_columns_that_do_not_exist_are_refused() -> None:

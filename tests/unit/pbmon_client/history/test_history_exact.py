@@ -17,7 +17,7 @@ from pbmon_client.history.past import Past
 from pbmon_client.history.writer import HistoryWriter
 from pbmond.wire import Message
 from tests import past_host as make
-from tests.past_host import sums_of, sums_of_ticks
+from tests.past_host import rows_of, sums_of, sums_of_ticks
 
 SECOND = make.SECOND
 START_NS = make.MONDAY * SECOND + 17 * SECOND + 5
@@ -98,7 +98,9 @@ def test_a_series_has_each_delta_in_its_step(seed: int, steps_ns: list[int], ste
             int(deltas.sum())
             for tick in ticks
             for row, deltas in zip(
-                tick.tables[PROCESSES].rows, tick.tables[PROCESSES].deltas, strict=True
+                rows_of(tick.tables[PROCESSES], LAYOUTS[PROCESSES].columns),
+                tick.tables[PROCESSES].deltas,
+                strict=True,
             )
             if row[place] == b"app-3.service"
             and since <= tick.time_ns // SECOND < until

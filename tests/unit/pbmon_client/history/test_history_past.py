@@ -6,8 +6,10 @@ import json
 import shutil
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ import pytest
 from pbmon_client.data.filters import parse
 from pbmon_client.data.model import Selection, snapshot_of
 from pbmon_client.history.block import HEADER_BYTES, parse_header
-from pbmon_client.history.buckets import Tick
+from pbmon_client.history.buckets import RowsMoved, Tick
+from pbmon_client.history.handles import values_of
 from pbmon_client.history.layout import LAYOUTS, PROCESSES, KeptRow
 from pbmon_client.history.loading import load
 from pbmon_client.history.packing import MalformedError, pack, unpack
@@ -99,11 +102,8 @@ def test_a_user_sees_rows_and_totals_of_their_own(tmp_path: Path) -> None:
     tick = make.random_tick(np.random.default_rng(1), START * SECOND, 30)
     record(tmp_path, [tick])
     layout = LAYOUTS[PROCESSES]
-    own = [
-        place
-        for place, row in enumerate(tick.tables[PROCESSES].rows)
-        if row[layout.place["uid"]] == 1001
-    ]
+    users = tick.tables[PROCESSES].rows.numbers[:, layout.place["uid"]]
+    own = np.flatnonzero(users == 1001)
     message = Past(tmp_path, uid=1001).message(START, START + 1)
     assert {*message.processes.columns["uid"]} == {1001}
     sums = tick.tables[PROCESSES].deltas[own].sum(axis=0).tolist()
@@ -251,7 +251,7 @@ def test_what_no_process_has_is_a_retired_row(tmp_path: Path) -> None:
 def test_a_frame_is_the_interval_that_covers_a_moment(tmp_path: Path) -> None:
     ticks = [simple(START + 3 * number, [make.process(1)], number) for number in range(1, 40)]
     ticks = [
-        make.tick(tick.time_ns, {PROCESSES: tick.tables[PROCESSES].rows},
+        make.tick(tick.time_ns, {PROCESSES: [make.process(1)]},
                   {PROCESSES: tick.tables[PROCESSES].deltas}, interval_ns=3 * SECOND)
         for tick in ticks
     ]  # fmt: skip
@@ -449,16 +449,26 @@ def test_the_tier_that_is_farthest_above_its_share_gives_its_oldest(tmp_path: Pa
 
 def test_ticks_that_are_none_are_refused(tmp_path: Path) -> None:
     good = simple(START, [make.process(1)])
+    one = good.tables[PROCESSES]
+    no_texts = dict.fromkeys(one.rows.texts, ())
     with HistoryWriter(tmp_path, sync=False) as writer:
-        for rows, deltas in (
-            ([make.process(1)], moved([make.process(1)]) - 1),
-            ([make.process(1)[1:]], moved([make.process(1)])),
-            ([], moved([make.process(1)])),
+        for words, table in (
+            ("a delta is not a positive", RowsMoved(one.rows, one.deltas - 20)),
+            ("rows by counters", RowsMoved(values_of([], LAYOUTS[PROCESSES]), one.deltas)),
+            ("layout's columns", replace_rows(one, numbers=one.rows.numbers[:, 1:])),
+            ("layout's columns", replace_rows(one, texts=no_texts)),
+            ("the texts are not those", replace_rows(one, texts={})),
         ):
-            with pytest.raises(ValueError, match=r"processes|totals"):
-                writer.tick(make.tick(START * SECOND, {PROCESSES: rows}, {PROCESSES: deltas}))
+            with pytest.raises(ValueError, match=words):
+                writer.tick(replace(good, tables={PROCESSES: table}))
+        with pytest.raises(ValueError, match="totals"):
+            writer.tick(replace(good, totals=good.totals - 20))
         writer.tick(good)
     assert Past(tmp_path).message(START, START + 1).totals["net_rx_bytes"] == 10
+
+
+def replace_rows(table: RowsMoved, **values: Any) -> RowsMoved:
+    return replace(table, rows=replace(table.rows, **values))
 
 
 @pytest.mark.parametrize("most", [0, 1, 255, 256, 1 << 24, (1 << 40) - 1, (1 << 64) - 1])
