@@ -165,10 +165,11 @@ class MovedReader:
         for changing in CHANGING[name]:
             if changing in self._columns[name]:
                 numbers[:, self._columns[name].index(changing)] = columns[changing]
-        bits = np.arange(len(ROW_COUNTERS[name]), dtype=np.uint64)
-        masks = np.array(columns["mask"], np.uint64)
-        counters = np.zeros((len(ids), len(bits)), np.int64)
-        counters[(masks[:, np.newaxis] >> bits & np.uint64(1)).astype(np.bool_)] = table.increases
+        masks = np.array(columns["mask"], "<u8").view(np.uint8).reshape(-1, 8)
+        count = len(ROW_COUNTERS[name])
+        grown = np.unpackbits(masks, axis=1, count=count, bitorder="little").view(np.bool_)
+        counters = np.zeros(grown.shape, np.int64)
+        counters[grown] = table.increases
         return Increases(ids, numbers, texts, counters)
 
     def _retired(self, table: Table) -> Increases:

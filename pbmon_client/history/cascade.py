@@ -133,12 +133,12 @@ class Cascade:
     def forget(self, *others: Bucket) -> None:
         """Forget the rows that no open bucket has and none of the others, if they are many.
 
-        They are once there are an eighth more than after the last time, and some.
+        They are once there are a quarter more than after the last time, and some.
         """
         if sum(map(len, self._handles.values())) <= self._many:
             return
         buckets = [*chain(others, *(chain(each.parts, each.buckets) for each in self._open))]
         for table, handles in self._handles.items():
-            used = np.concatenate([bucket.tables[table].handles for bucket in buckets])
+            used = np.concatenate([bucket.tables[table].rows for bucket in buckets])
             handles.keep(once(used))
-        self._many = sum(map(len, self._handles.values())) * 9 // 8 + SPARE
+        self._many = sum(map(len, self._handles.values())) * 5 // 4 + SPARE

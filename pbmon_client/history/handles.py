@@ -121,7 +121,7 @@ class Handles:
         self._folded = np.zeros(SPARE, np.int64)  # the folded row of each, at level 0; 0: not known
         # Where the row of a key is, by the key's hash: keys themselves would take more memory.
         self._places: dict[int, int] = {}
-        #: By level, the folded row of which this is left.
+        # By level, the folded row of which this is left.
         self._left: list[dict[bytes, int]] = [{} for _ in range(LEVELS[layout.table])]
 
     def __len__(self) -> int:
@@ -129,17 +129,21 @@ class Handles:
 
     def of(self, rows: RowValues) -> Ints:
         """Return the handles of rows, whose changing columns become the newest."""
-        return self.of_numbered(self.numbered(rows))
-
-    def numbered(self, rows: RowValues) -> Unsigned:
-        """Return rows with the numbers of their texts. They hold until ``keep``."""
         numbers = rows.numbers.copy()
         for name, place in self._columns_of_texts:
             numbers[:, place] = self._texts.numbers(rows.texts[name])
-        return numbers
+        return self._of(numbers)
 
-    def of_numbered(self, rows: Unsigned) -> Ints:
-        """Return the handles of ``numbered`` rows."""
+    def left_of_new(self, rows: RowValues, level: int = 0) -> Unsigned:
+        """Return what would be left of rows that may have no handle. It holds until ``keep``."""
+        left = rows.numbers[:, LEFT[self.layout.table][level]]
+        for at, place in enumerate(LEFT[self.layout.table][level]):
+            name = self.layout.columns[place]
+            if name in self.layout.texts:
+                left[:, at] = self._texts.numbers(rows.texts[name])
+        return left
+
+    def _of(self, rows: Unsigned) -> Ints:
         size = self._key
         hashes = [*map(hash, whole(rows[:, :size]))]
         while True:
@@ -171,9 +175,9 @@ class Handles:
     def _resize(self, count: int, kept: Any = slice(None)) -> None:  # noqa: ANN401 - an index
         """Make room for ``count`` rows and some more; of those that there are, keep some."""
         room = count + count // 8 + SPARE
-        self._rows = _moved(self._rows[: self._count][kept], room)
-        self._handles = _moved(self._handles[: self._count][kept], room)
-        self._folded = _moved(self._folded[: self._count][kept], room)
+        self._rows = _with_room(self._rows[: self._count][kept], room)
+        self._handles = _with_room(self._handles[: self._count][kept], room)
+        self._folded = _with_room(self._folded[: self._count][kept], room)
 
     def _found(self, handles: Ints) -> Ints:
         return np.searchsorted(self._handles[: self._count], handles)
@@ -188,7 +192,7 @@ class Handles:
 
     def latest(self, handles: Ints) -> Unsigned:
         """Return the newest values of the columns that change."""
-        return self.rows(handles)[:, self._key :]
+        return self._rows[self._found(handles), self._key :]
 
     def values(self, handles: Ints) -> list[KeptRow]:
         """Return rows as values by ``Layout.columns``."""
@@ -231,7 +235,7 @@ class Handles:
         if self.layout.table == PROCESSES:
             begins = [folded_start(row, level) for row in self._values(left, level)]
             rows[:, self.layout.place["start_ns"]] = begins
-        handles: list[int] = self.of_numbered(rows).tolist()
+        handles: list[int] = self._of(rows).tolist()
         return handles
 
     def _values(self, left: Unsigned, level: int) -> list[KeptRow]:
@@ -260,7 +264,7 @@ class Handles:
         self._texts.keep(self._rows[: self._count, places].ravel().astype(np.int64))
 
 
-def _moved(values: Any, room: int) -> Any:  # noqa: ANN401 - an array of any kind
+def _with_room(values: Any, room: int) -> Any:  # noqa: ANN401 - an array of any kind
     """Return an array with values, and zeros behind them."""
     moved = np.zeros((room, *values.shape[1:]), values.dtype)
     moved[: len(values)] = values

@@ -33,7 +33,9 @@ VERSION: Final = 1
 # Magic, version; bytes that follow, their checksum; slot, ticks, times; that of all before it.
 _HEAD: Final = struct.Struct("<4sHxxIIqQQqqqI")
 _MOST: Final = 64 << 20
-_LEVEL: Final = 1  # a frame lives for a minute
+_LEVEL: Final = (
+    0  # stored: a frame lives for a minute, and compressing it takes longer than its disk
+)
 #: What a bucket says besides its cells and totals.
 _PLAIN: Final = (
     *("slot", "first", "end", "since_ns", "time_ns", "now_ns", "covered_ns"),

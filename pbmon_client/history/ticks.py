@@ -10,7 +10,7 @@ from pbmon_client.history.buckets import COUNTER_BITS, NO_CELLS, Bucket, Cells, 
 from pbmon_client.history.folding import Went
 from pbmon_client.history.handles import Handles, HandlesByTable
 from pbmon_client.history.layout import FLOWS, LEVELS, OWNER, PROCESSES
-from pbmon_client.history.packing import Ints, summed
+from pbmon_client.history.packing import Ints, once, summed
 from pbmon_client.history.tiers import TICK_FLOWS, TICK_PROCESSES
 
 _SECOND: Final = 1_000_000_000
@@ -51,26 +51,27 @@ def bucket_of(tick: Tick, number: int, handles: HandlesByTable) -> Bucket:
 
 def _processes(moved: RowsMoved, handles: Handles) -> tuple[Ints, Went | None]:
     """Return the handle of each process, and where those went that are folded."""
-    rows = handles.numbered(moved.rows)
-    if len(rows) <= TICK_PROCESSES:
-        return handles.of_numbered(rows), None
+    if len(moved.rows) <= TICK_PROCESSES:
+        return handles.of(moved.rows), None
     order = _busiest(moved, handles)
     kept, rest = order[:TICK_PROCESSES], order[TICK_PROCESSES:]
-    numbers = np.empty(len(rows), np.int64)
-    numbers[kept] = handles.of_numbered(rows[kept])
+    numbers = np.empty(len(order), np.int64)
+    numbers[kept] = handles.of(moved.rows.take(kept))
+    others = moved.rows.take(rest)
     for level in range(LEVELS[PROCESSES]):
-        numbers[rest] = handles.with_left(handles.left_of(rows[rest], level), level)
-        if len({*numbers[rest].tolist()}) <= TICK_PROCESSES:
+        targets = handles.with_left(handles.left_of_new(others, level), level)
+        if len(once(targets)) <= TICK_PROCESSES:
             break
+    numbers[rest] = targets
     owner = OWNER[PROCESSES]
-    return numbers, Went(rows[rest][:, owner], handles.rows(numbers[rest])[:, owner])
+    return numbers, Went(others.numbers[:, owner], handles.rows(targets)[:, owner])
 
 
 def _flows(moved: RowsMoved, handles: Handles, went: Went | None) -> Ints:
     """Return the handle of each connection or file."""
     if len(moved.rows) <= TICK_FLOWS and went is None:
         return handles.of(moved.rows)
-    left = handles.left_of(moved.rows.numbers)  # of flows these are numbers
+    left = handles.left_of_new(moved.rows)
     order = _busiest(moved, handles)
     if went is not None:
         order = order[~went.follow(left)[order]]

@@ -28,8 +28,9 @@ from pbmond.publish.moved_rows import (
 )
 from pbmond.publish.topic_messages import Messages
 
-#: Ticks before the newest are left out of a message if they have more bytes.
-_OLDER_BYTES: Final = 4 << 20
+#: Ticks before the newest are left out of a message if they have more bytes: whoever misses none
+#: receives them in vain.
+OLDER_BYTES: Final = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class MovedLog:
 
     def _add(self, messages: Messages) -> None:
         older = sum(len(each.packed) for each in self._ticks)
-        while len(self._ticks) >= TICKS or older > _OLDER_BYTES:
+        while len(self._ticks) >= TICKS or older > OLDER_BYTES:
             older -= len(self._ticks[0].packed)
             self._drop(1)
         seq, snapshot = messages.meta.seq, messages.snapshot

@@ -33,6 +33,7 @@ from pbmond.moved_wire import (
     encode_moved,
     encode_tick,
 )
+from pbmond.publish.moved_log import OLDER_BYTES
 from pbmond.wire import Table
 from tests import past_host
 
@@ -50,13 +51,15 @@ class Published:
         self._next = count(1)
         self._described: dict[str, dict[KeptRow, int]] = {table: {} for table in LAYOUTS}
         self._totals = np.zeros(len(COUNTERS), np.uint64)
-        self._ticks: deque[bytes] = deque(maxlen=TICKS)
+        self._ticks: deque[bytes] = deque()
         self.seq = 0
 
     def frame(self) -> bytes:
         """Return the message of the next second."""
         self.seq += 1
         tick = self._host.tick(1, past_host.MONDAY + self.seq)
+        while len(self._ticks) >= TICKS or sum(map(len, self._ticks)) > OLDER_BYTES:
+            self._ticks.popleft()
         self._ticks.append(encode_tick(self._moved(tick)))
         return encode_moved(
             MovedMessage("host", "boot", "epoch", SECOND, self.seq, list(self._ticks))
@@ -84,10 +87,11 @@ class Published:
                 self._ids[table] = {r: self._ids[table][r] for r in self._described[table]}
         kept = past_host.rows_of(moved, LAYOUTS[table].columns)
         ids, described = self._ids[table], self._described[table]
+        first = self.seq - len(self._ticks)  # of the message
         grown = moved.deltas != 0
         bits = np.uint64(1) << np.arange(grown.shape[1], dtype=np.uint64)
         numbers = [ids.setdefault(row, next(self._next)) for row in kept]
-        new = [p for p, r in enumerate(kept) if described.get(r, -TICKS) <= self.seq - TICKS]
+        new = [p for p, r in enumerate(kept) if described.get(r, 0) < first]
         described |= {kept[place]: self.seq for place in new}
         values: dict[str, Any] = {"id": numbers, "mask": (grown * bits).sum(axis=1)}
         rows = {name: values.get(name, [0] * len(numbers)) for name in MOVED[table]}

@@ -62,7 +62,7 @@ class Daemon:
 def limits(ticks: int, older_bytes: int) -> Iterator[None]:
     with (
         mock.patch.object(moved_log, "TICKS", ticks),
-        mock.patch.object(moved_log, "_OLDER_BYTES", older_bytes),
+        mock.patch.object(moved_log, "OLDER_BYTES", older_bytes),
     ):
         yield
 
