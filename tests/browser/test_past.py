@@ -135,7 +135,7 @@ def test_shift_and_drag_mark_a_range_in_totals_which_go_with_it(
 
 def test_keys_travel_as_in_the_terminal(recorded: Recorded, visit: Visit) -> None:
     page = visit(recorded.server)
-    page.keyboard.press("@")
+    page.keyboard.press("b")
     question = page.get_by_role("dialog", name="Go to a time")
     question.get_by_role("textbox").fill("soon")
     question.get_by_role("button", name="Go", exact=True).click()

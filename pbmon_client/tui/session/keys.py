@@ -100,7 +100,7 @@ SECTIONS: Final = (
         Binding(("-",), "faster", "update more often"),
     )),
     Section("The past", (
-        Binding(("@",), "time", "ask for a time: 03:12, 2h ago, 03:10 to 03:15", "past", 10,
+        Binding(("b", "@"), "time", "ask for a time: 03:12, 2h ago, 03:10 to 03:15", "past", 10,
                 ("view", "waiting", "past")),
         Binding(("[", ","), "step back", "one interval back", "back", 1, _PAST),
         Binding(("]", "."), "step forth", "one interval forth", "forth", 2, _PAST),
@@ -111,7 +111,7 @@ SECTIONS: Final = (
     )),
     Section("Numbers and columns", (
         Binding(("a",), "totals", "totals or rates", "totals", 5, _DATA),
-        Binding(("b",), "bits", "bits or bytes"),
+        Binding(("u",), "bits", "bits or bytes"),
         Binding(("B",), "binary", "K is 1024 or 1000"),
         Binding(("e",), "exact", "exact or short numbers"),
         Binding(("C", "f2"), "columns", "choose classes and columns", "columns", 9),

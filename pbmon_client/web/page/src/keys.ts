@@ -52,7 +52,7 @@ export const SECTIONS: readonly Section[] = [
   {
     title: "The past",
     bindings: [
-      bind("@", "time", "ask for a time: 03:12, 2h ago"),
+      bind("b @", "time", "ask for a time: 03:12, 2h ago"),
       bind("[ ,", "step back", "one interval back"),
       bind("] .", "step forth", "one interval forth"),
       bind("{", "steps back", "ten intervals back"),
@@ -67,7 +67,7 @@ export const SECTIONS: readonly Section[] = [
     title: "Numbers and columns",
     bindings: [
       bind("a", "totals", "totals or rates"),
-      bind("b", "bits", "bits or bytes"),
+      bind("u", "bits", "bits or bytes"),
       bind("B", "binary", "K is 1024 or 1000"),
       bind("e", "exact", "exact or short numbers"),
       bind("C F2", "columns", "choose classes and columns"),

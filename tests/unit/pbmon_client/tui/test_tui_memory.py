@@ -13,7 +13,7 @@ from tui_driver import Driver
 
 _KEYS = (
     *"123456789", "j", "G", "/", "w", "esc", "/", *"pid=7", "enter", "/", "esc", "s", "r", "S",
-    "a", "b", "o", "o", "p", "p", "t", "?", "q", "enter", "down", "esc", " ", " ", "K", "esc", "9",
+    "a", "u", "o", "o", "p", "p", "t", "?", "q", "enter", "down", "esc", " ", " ", "K", "esc", "9",
     "/", "(", "enter", "esc", "1",
 )  # fmt: skip
 

@@ -133,7 +133,7 @@ class PastDriver(Driver):
             self.settle()
 
     def ask(self, text: str) -> None:
-        self.type("@")
+        self.type("b")
         self.write(text)
         self.press("enter")
 

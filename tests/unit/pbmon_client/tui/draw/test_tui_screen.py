@@ -178,12 +178,12 @@ def test_a_narrow_header_keeps_host_clock_interval_and_sort() -> None:
 # --- numbers ------------------------------------------------------------------------------------
 
 
-def test_a_b_and_e_change_how_traffic_is_written() -> None:
+def test_a_u_and_e_change_how_traffic_is_written() -> None:
     driver = started([message([rate(1, b"one", 12_345_678.0)], seq=2)])
     assert "12.3M" in driver.rows()[0]
-    driver.type("b")
+    driver.type("u")
     assert "98.8M" in driver.rows()[0]
-    driver.type("b", "B")
+    driver.type("u", "B")
     assert "11.8M" in driver.rows()[0]
     assert "1024" in driver.lines()[0]
     driver.type("B", "a")
