@@ -252,6 +252,20 @@ def test_words_and_expressions_find_rows(text: str, view: Any, pids: set[int]) -
     assert set(values(found, "pid")) == pids
 
 
+@given(
+    st.lists(st.sampled_from((*["c"] * 12, "ca", "bc", "abc")), min_size=24, max_size=60),
+    st.sampled_from(("a", "ab", "bc", "c")),
+)
+def test_a_word_is_found_in_the_rows_that_have_it_be_they_few_or_many(
+    names: list[str], word: str
+) -> None:
+    """Not in two neighbours together."""
+    sent = message([process(pid, name.encode()) for pid, name in enumerate(names, 1)])
+    shown = model.snapshot_of(received(sent), model.Selection(), 0, "all", str)
+    found = rows(ViewQuery(PROCESSES, search=understand(word), sort=None), shown)
+    assert values(found, "pid") == [pid for pid, name in enumerate(names, 1) if word in name]
+
+
 def test_a_search_narrows_the_members_of_groups() -> None:
     found = rows(ViewQuery(PROGRAMS, search=understand("pid = 10")))
     assert values(found, "program") == ["web"]
