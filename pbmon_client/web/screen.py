@@ -22,6 +22,7 @@ from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.web import keys
 from pbmon_client.web.columns import described
 from pbmon_client.web.desk import Desk
+from pbmon_client.web.json_text import WrittenJson, json_of
 from pbmon_client.web.past import When
 from pbmon_client.web.wishes import RowWindow, Wish
 from pbmond.fields import HISTORY, RATES, rate_name
@@ -130,16 +131,16 @@ def _rows(
     snapshot: Snapshot,
     query: ViewQuery,
     shown: tuple[tuple[ViewColumn, ...], Units, RowWindow],
-) -> list[Object]:
+) -> WrittenJson:
     """Write the rows in a window of a query's order, once for all who show the same."""
     found = desk.arranged(snapshot, query)
     if found is None:
-        return []
+        return json_of([])
     columns, units, window = shown
     return desk.once(
         snapshot,
         ("rows", query, shown),
-        lambda: _written(found, columns, style_of(snapshot, units), window),
+        lambda: json_of(_written(found, columns, style_of(snapshot, units), window)),
     )
 
 
@@ -198,8 +199,8 @@ def _states(found: Arranged, shown: Sequence[int], values_of: ValuesOf) -> list[
 # --- the host -----------------------------------------------------------------------------------
 
 
-def _host(snapshot: Snapshot, units: Units) -> Object:
-    """Return what the header and the host's chart show."""
+def _host(snapshot: Snapshot, units: Units) -> dict[str, WrittenJson]:
+    """Write what the header and the host's chart show."""
     rates = {
         name.removesuffix("_bytes_per_s"): _number(snapshot.totals.get(name)) for name in RATES
     }
@@ -209,7 +210,7 @@ def _host(snapshot: Snapshot, units: Units) -> Object:
         written = {name: _number(snapshot.totals.get(f"{name}_bytes")) for name in rates}
     role, text = status(snapshot)
     coverage = shares.line(snapshot.coverage, snapshot.message.interval_ns, _COVERAGE_CELLS)
-    return {
+    made: Object = {
         "totals": rates,
         "totals_text": {name: shown.write(value) for name, value in written.items()},
         "point": {"t_ms": snapshot.message.time_ns // 10**6, **{n: rates[n] for n in SERIES}},
@@ -223,6 +224,7 @@ def _host(snapshot: Snapshot, units: Units) -> Object:
             "coverage": coverage or "",
         },
     }
+    return {name: json_of(value) for name, value in made.items()}
 
 
 def _number(value: float | None) -> float | None:
