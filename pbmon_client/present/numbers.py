@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pbmon_client.data.text import human
@@ -42,6 +43,10 @@ class Units:
         if self.exact:
             return f"{scaled:,.0f}" if scaled >= 0.5 else "<1"
         return human(scaled, 1024 if self.binary else 1000)
+
+    def write_each(self, values: Iterable[float | None]) -> list[str]:
+        """Write numbers of bytes, most of which are zero."""
+        return [_NOTHING if value == 0 else self.write(value) for value in values]
 
 
 def magnitude(value: float | None, *, totals: bool) -> str:

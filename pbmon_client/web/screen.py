@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 from pbmon_client.data import shares
@@ -33,6 +34,7 @@ _CELL: Final = 160
 _FACT: Final = 8192
 _COVERAGE_CELLS: Final = 400
 _TONES: Final = {"text": ".", "dim": "d", "big": "b", "huge": "h"}
+_FAINT: Final = _TONES[magnitude(0, totals=False)]  # as most numbers are
 #: The four series, by the names of the history.
 SERIES: Final = {name.removesuffix("_bytes_per_s"): name for name in HISTORY}
 #: Of processes, which are the owners; their own view has them already.
@@ -115,7 +117,7 @@ def _label(snapshot: Snapshot, view: View, key: Any) -> str:  # noqa: ANN401 - a
     column = next((f for f in view.columns if f.name in named and not view.grouping), None)
     column = column or view.columns[0]
     texts = column.write(values_of, style_of(snapshot, Units()), _CELL)
-    return _cut(texts[0], keep_end=column.keep_end) if texts else ""
+    return _cut_one(texts[0], keep_end=column.keep_end) if texts else ""
 
 
 def _listing(snapshot: Snapshot, view: View) -> Listing | None:
@@ -150,28 +152,39 @@ def _written(
     shown = found.order[window.first : window.first + window.count]
     values_of = found.listing.window(shown)
     texts = [
-        [_cut(text, keep_end=column.keep_end) for text in column.write(values_of, style, _CELL)]
-        or [""] * len(shown)
+        _cut(column.write(values_of, style, _CELL), keep_end=column.keep_end) or [""] * len(shown)
         for column in columns
     ]
     tones = [_tones(column, values_of, style, len(shown)) for column in columns]
     states = _states(found, shown, values_of)
     rows = []
-    for at, row in enumerate(shown):
+    for row, state, cells, tone in zip(
+        shown, states, _by_row(texts, shown), _by_row(tones, shown), strict=True
+    ):
         made: Object = {
             "key": keys.encode(found.listing.key(row)),
-            "cells": [column[at] for column in texts],
-            "tones": "".join(column[at] for column in tones),
+            "cells": cells,
+            "tones": "".join(tone),
         }
-        if states[at]:
-            made["state"] = states[at]
+        if state:
+            made["state"] = state
         if found.tree is not None:
             made["lead"] = found.tree.lead(row)
         rows.append(made)
     return rows
 
 
-def _cut(text: str, *, keep_end: bool) -> str:
+def _by_row(columns: Sequence[Sequence[str]], rows: Sequence[int]) -> Iterable[tuple[str, ...]]:
+    return zip(*columns, strict=True) if columns else repeat((), len(rows))
+
+
+def _cut(texts: list[str], *, keep_end: bool) -> list[str]:
+    if max(map(len, texts), default=0) <= _CELL:
+        return texts
+    return [_cut_one(text, keep_end=keep_end) for text in texts]
+
+
+def _cut_one(text: str, *, keep_end: bool) -> str:
     if len(text) <= _CELL:
         return text
     return f"…{text[1 - _CELL :]}" if keep_end else f"{text[: _CELL - 1]}…"
@@ -180,9 +193,12 @@ def _cut(text: str, *, keep_end: bool) -> str:
 def _tones(column: ViewColumn, values_of: ValuesOf, style: Style, count: int) -> str:
     if column.counter is None:
         return "." * count
-    name = column.counter if style.units.totals else rate_name(column.counter)
+    totals = style.units.totals
+    name = column.counter if totals else rate_name(column.counter)
     values = values_of(name) or [None] * count
-    return "".join(_TONES[magnitude(value, totals=style.units.totals)] for value in values)
+    return "".join(
+        [_TONES[magnitude(value, totals=totals)] if value else _FAINT for value in values]
+    )
 
 
 def _states(found: Arranged, shown: Sequence[int], values_of: ValuesOf) -> list[str | None]:
