@@ -46,7 +46,10 @@ class Units:
 
     def write_each(self, values: Iterable[float | None]) -> list[str]:
         """Write numbers of bytes, most of which are zero."""
-        return [_NOTHING if value == 0 else self.write(value) for value in values]
+        if self.exact or self.bits:
+            return [self.write(value) for value in values]
+        kilo = 1024 if self.binary else 1000
+        return [_NOTHING if value == 0 else human(value, kilo) for value in values]
 
 
 def magnitude(value: float | None, *, totals: bool) -> str:

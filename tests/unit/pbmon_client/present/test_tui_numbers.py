@@ -30,9 +30,11 @@ def test_traffic(units: Units, value: float | None, text: str) -> None:
     assert units.write(value) == text
 
 
-@given(st.lists(st.none() | st.floats(0, 2**70) | st.integers(0, 2**64)), st.booleans())
-def test_many_numbers_are_written_as_each_is(values: list[float | None], exact: bool) -> None:
-    units = Units(exact=exact)
+@given(
+    st.lists(st.none() | st.floats(0, 2**70) | st.integers(0, 2**64)),
+    st.builds(Units, bits=st.booleans(), binary=st.booleans(), exact=st.booleans()),
+)
+def test_many_numbers_are_written_as_each_is(values: list[float | None], units: Units) -> None:
     assert units.write_each(values) == [units.write(value) for value in values]
 
 
