@@ -54,10 +54,16 @@ class Units:
 
 def magnitude(value: float | None, *, totals: bool) -> str:
     """Name the role of a number by its size: most are plain, few stand out."""
-    if not value:
-        return "dim"
-    scaled = value / 1000 if totals else value
-    return "huge" if scaled >= 100e6 else "big" if scaled >= 1e6 else "text"
+    return magnitudes((value,), totals=totals)[0]
+
+
+def magnitudes(values: Iterable[float | None], *, totals: bool) -> list[str]:
+    """Name the roles of numbers."""
+    big, huge = (1e9, 100e9) if totals else (1e6, 100e6)
+    return [
+        "dim" if not value else "text" if value < big else "big" if value < huge else "huge"
+        for value in values
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, table_
 from pbmon_client.present.completeness import status, warnings
 from pbmon_client.present.facts import facts_of
 from pbmon_client.present.listing import Listing, listing_of
-from pbmon_client.present.numbers import Units, magnitude
+from pbmon_client.present.numbers import Units, magnitudes
 from pbmon_client.present.view_columns import Style, ViewColumn, known_sum
 from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.web import keys
@@ -34,7 +34,6 @@ _CELL: Final = 160
 _FACT: Final = 8192
 _COVERAGE_CELLS: Final = 400
 _TONES: Final = {"text": ".", "dim": "d", "big": "b", "huge": "h"}
-_FAINT: Final = _TONES[magnitude(0, totals=False)]  # as most numbers are
 #: The four series, by the names of the history.
 SERIES: Final = {name.removesuffix("_bytes_per_s"): name for name in HISTORY}
 #: Of processes, which are the owners; their own view has them already.
@@ -196,9 +195,7 @@ def _tones(column: ViewColumn, values_of: ValuesOf, style: Style, count: int) ->
     totals = style.units.totals
     name = column.counter if totals else rate_name(column.counter)
     values = values_of(name) or [None] * count
-    return "".join(
-        [_TONES[magnitude(value, totals=totals)] if value else _FAINT for value in values]
-    )
+    return "".join(map(_TONES.__getitem__, magnitudes(values, totals=totals)))
 
 
 def _states(found: Arranged, shown: Sequence[int], values_of: ValuesOf) -> list[str | None]:
