@@ -76,7 +76,9 @@ class UserNames:
     def _entry(self, uid: int) -> _UserEntry:
         now_s = self._clock()
         with self._lock:
-            entry = self._known.setdefault(uid, _UserEntry())
+            entry = self._known.get(uid)
+            if entry is None:
+                entry = self._known[uid] = _UserEntry()
             if entry.asked_s is not None and now_s - entry.asked_s < FRESH_S:
                 return entry
             if len(self._known) > _MOST:

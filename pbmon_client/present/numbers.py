@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pbmon_client.data.text import human
@@ -43,13 +44,26 @@ class Units:
             return f"{scaled:,.0f}" if scaled >= 0.5 else "<1"
         return human(scaled, 1024 if self.binary else 1000)
 
+    def write_each(self, values: Iterable[float | None]) -> list[str]:
+        """Write numbers of bytes, most of which are zero."""
+        if self.exact or self.bits:
+            return [self.write(value) for value in values]
+        kilo = 1024 if self.binary else 1000
+        return [_NOTHING if value == 0 else human(value, kilo) for value in values]
+
 
 def magnitude(value: float | None, *, totals: bool) -> str:
     """Name the role of a number by its size: most are plain, few stand out."""
-    if not value:
-        return "dim"
-    scaled = value / 1000 if totals else value
-    return "huge" if scaled >= 100e6 else "big" if scaled >= 1e6 else "text"
+    return magnitudes((value,), totals=totals)[0]
+
+
+def magnitudes(values: Iterable[float | None], *, totals: bool) -> list[str]:
+    """Name the roles of numbers."""
+    big, huge = (1e9, 100e9) if totals else (1e6, 100e6)
+    return [
+        "dim" if not value else "text" if value < big else "big" if value < huge else "huge"
+        for value in values
+    ]
 
 
 def duration(seconds: float) -> str:

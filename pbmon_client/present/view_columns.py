@@ -163,7 +163,7 @@ def traffic(table: str, pair: str, rank: int) -> ViewColumn:
 
     def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
         name = counter if style.units.totals else rate_name(counter)
-        return [style.units.write(value) for value in _values(values_of, name)]
+        return style.units.write_each(_values(values_of, name))
 
     title = SHOWN[table][counter].short
     return ViewColumn(pair, title, 6, rank, counter, write, right=True, counter=counter)
@@ -175,7 +175,7 @@ def other_traffic(counters: tuple[str, ...]) -> ViewColumn:
     def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
         names = counters if style.units.totals else map(rate_name, counters)
         columns = [_values(values_of, name) for name in names]
-        return [style.units.write(known_sum(values)) for values in zip(*columns, strict=True)]
+        return style.units.write_each(map(known_sum, zip(*columns, strict=True)))
 
     return ViewColumn("other", "OTHER", 6, 4, "", write, right=True, others=counters)
 

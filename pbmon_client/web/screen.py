@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 from pbmon_client.data import shares
@@ -16,12 +17,13 @@ from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, table_
 from pbmon_client.present.completeness import status, warnings
 from pbmon_client.present.facts import facts_of
 from pbmon_client.present.listing import Listing, listing_of
-from pbmon_client.present.numbers import Units, magnitude
+from pbmon_client.present.numbers import Units, magnitudes
 from pbmon_client.present.view_columns import Style, ViewColumn, known_sum
 from pbmon_client.present.views import CONNECTIONS, FILES, View
 from pbmon_client.web import keys
 from pbmon_client.web.columns import described
 from pbmon_client.web.desk import Desk
+from pbmon_client.web.json_text import WrittenJson, json_of
 from pbmon_client.web.past import When
 from pbmon_client.web.wishes import RowWindow, Wish
 from pbmond.fields import HISTORY, RATES, rate_name
@@ -114,7 +116,7 @@ def _label(snapshot: Snapshot, view: View, key: Any) -> str:  # noqa: ANN401 - a
     column = next((f for f in view.columns if f.name in named and not view.grouping), None)
     column = column or view.columns[0]
     texts = column.write(values_of, style_of(snapshot, Units()), _CELL)
-    return _cut(texts[0], keep_end=column.keep_end) if texts else ""
+    return _cut_one(texts[0], keep_end=column.keep_end) if texts else ""
 
 
 def _listing(snapshot: Snapshot, view: View) -> Listing | None:
@@ -130,16 +132,16 @@ def _rows(
     snapshot: Snapshot,
     query: ViewQuery,
     shown: tuple[tuple[ViewColumn, ...], Units, RowWindow],
-) -> list[Object]:
+) -> WrittenJson:
     """Write the rows in a window of a query's order, once for all who show the same."""
     found = desk.arranged(snapshot, query)
     if found is None:
-        return []
+        return json_of([])
     columns, units, window = shown
     return desk.once(
         snapshot,
         ("rows", query, shown),
-        lambda: _written(found, columns, style_of(snapshot, units), window),
+        lambda: json_of(_written(found, columns, style_of(snapshot, units), window)),
     )
 
 
@@ -149,28 +151,39 @@ def _written(
     shown = found.order[window.first : window.first + window.count]
     values_of = found.listing.window(shown)
     texts = [
-        [_cut(text, keep_end=column.keep_end) for text in column.write(values_of, style, _CELL)]
-        or [""] * len(shown)
+        _cut(column.write(values_of, style, _CELL), keep_end=column.keep_end) or [""] * len(shown)
         for column in columns
     ]
     tones = [_tones(column, values_of, style, len(shown)) for column in columns]
     states = _states(found, shown, values_of)
     rows = []
-    for at, row in enumerate(shown):
+    for row, state, cells, tone in zip(
+        shown, states, _by_row(texts, shown), _by_row(tones, shown), strict=True
+    ):
         made: Object = {
             "key": keys.encode(found.listing.key(row)),
-            "cells": [column[at] for column in texts],
-            "tones": "".join(column[at] for column in tones),
+            "cells": cells,
+            "tones": "".join(tone),
         }
-        if states[at]:
-            made["state"] = states[at]
+        if state:
+            made["state"] = state
         if found.tree is not None:
             made["lead"] = found.tree.lead(row)
         rows.append(made)
     return rows
 
 
-def _cut(text: str, *, keep_end: bool) -> str:
+def _by_row(columns: Sequence[Sequence[str]], rows: Sequence[int]) -> Iterable[tuple[str, ...]]:
+    return zip(*columns, strict=True) if columns else repeat((), len(rows))
+
+
+def _cut(texts: list[str], *, keep_end: bool) -> list[str]:
+    if max(map(len, texts), default=0) <= _CELL:
+        return texts
+    return [_cut_one(text, keep_end=keep_end) for text in texts]
+
+
+def _cut_one(text: str, *, keep_end: bool) -> str:
     if len(text) <= _CELL:
         return text
     return f"…{text[1 - _CELL :]}" if keep_end else f"{text[: _CELL - 1]}…"
@@ -179,9 +192,10 @@ def _cut(text: str, *, keep_end: bool) -> str:
 def _tones(column: ViewColumn, values_of: ValuesOf, style: Style, count: int) -> str:
     if column.counter is None:
         return "." * count
-    name = column.counter if style.units.totals else rate_name(column.counter)
+    totals = style.units.totals
+    name = column.counter if totals else rate_name(column.counter)
     values = values_of(name) or [None] * count
-    return "".join(_TONES[magnitude(value, totals=style.units.totals)] for value in values)
+    return "".join(map(_TONES.__getitem__, magnitudes(values, totals=totals)))
 
 
 def _states(found: Arranged, shown: Sequence[int], values_of: ValuesOf) -> list[str | None]:
@@ -198,8 +212,8 @@ def _states(found: Arranged, shown: Sequence[int], values_of: ValuesOf) -> list[
 # --- the host -----------------------------------------------------------------------------------
 
 
-def _host(snapshot: Snapshot, units: Units) -> Object:
-    """Return what the header and the host's chart show."""
+def _host(snapshot: Snapshot, units: Units) -> dict[str, WrittenJson]:
+    """Write what the header and the host's chart show."""
     rates = {
         name.removesuffix("_bytes_per_s"): _number(snapshot.totals.get(name)) for name in RATES
     }
@@ -209,7 +223,7 @@ def _host(snapshot: Snapshot, units: Units) -> Object:
         written = {name: _number(snapshot.totals.get(f"{name}_bytes")) for name in rates}
     role, text = status(snapshot)
     coverage = shares.line(snapshot.coverage, snapshot.message.interval_ns, _COVERAGE_CELLS)
-    return {
+    made: Object = {
         "totals": rates,
         "totals_text": {name: shown.write(value) for name, value in written.items()},
         "point": {"t_ms": snapshot.message.time_ns // 10**6, **{n: rates[n] for n in SERIES}},
@@ -223,6 +237,7 @@ def _host(snapshot: Snapshot, units: Units) -> Object:
             "coverage": coverage or "",
         },
     }
+    return {name: json_of(value) for name, value in made.items()}
 
 
 def _number(value: float | None) -> float | None:

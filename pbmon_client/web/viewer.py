@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +17,7 @@ from pbmon_client.web import connections, screen
 from pbmon_client.web.desk import BusyError, WithdrawnError
 from pbmon_client.web.feed import FeedDemand
 from pbmon_client.web.house import House
+from pbmon_client.web.json_text import written
 from pbmon_client.web.past import When
 from pbmon_client.web.receiver import Silence
 from pbmon_client.web.wishes import NotAWishError, Wish, WishError, read
@@ -145,7 +145,7 @@ class PageViewer:
             texts = await self._past.desk.do(lambda: self._texts(snapshot, wish, None, parts))
         except PastError as error:
             words = safe_text(str(error))
-            texts = [_written({"type": "no_past", "wish": wish.number, "message": words})]
+            texts = [written({"type": "no_past", "wish": wish.number, "message": words})]
         except BusyError:
             await asyncio.sleep(_BUSY_S)
             self._changed.set()
@@ -221,7 +221,7 @@ class PageViewer:
             messages.append(message)
         if wish.when is None:
             messages += self._new_histories(snapshot, wish, detail)
-        return [_written(message) for message in messages]
+        return [written(message) for message in messages]
 
     def _skip_known(self, message: dict[str, Any], name: str) -> None:
         """Leave out columns that the page has already."""
@@ -252,7 +252,7 @@ class PageViewer:
         return made
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await connections.send(self._socket, _written(message))
+        await connections.send(self._socket, written(message))
 
 
 def _is_newest(detail: Snapshot | None, wish: Wish) -> bool:
@@ -271,7 +271,3 @@ def _error(mistake: WishError) -> dict[str, Any]:
         "message": str(mistake),
         "position": None if place is None else {"start": place[0], "end": place[1]},
     }
-
-
-def _written(message: dict[str, Any]) -> str:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -25,6 +25,7 @@ from pbmon_client.output import csvout, jsonout, once, table
 from pbmon_client.present.views import VIEWS
 from pbmon_client.web import api, screen
 from pbmon_client.web.desk import Desk
+from pbmon_client.web.json_text import written
 from pbmon_client.web.metrics import exposition
 from pbmon_client.web.wishes import read as read_wish
 from pbmond import wire
@@ -137,7 +138,7 @@ def _web(snapshot: model.Snapshot) -> None:
     desk = Desk()
     for view in VIEWS:
         wish = read_wish(json.dumps({"wish": 1, "view": view.name}))
-        strict(json.dumps(screen.view_message(desk, snapshot, wish)))
+        strict(written(screen.view_message(desk, snapshot, wish)))
 
 
 def _terminal(decoded: wire.Message) -> None:

@@ -165,6 +165,18 @@ def test_hosts_sum_their_connections_and_count_their_processes() -> None:
     assert values(found, "tx_bytes") == [1000, 1, 0]
 
 
+@pytest.mark.parametrize("more", [0, 30])
+def test_a_row_is_as_busy_as_its_known_rates_say(more: int) -> None:
+    """Be it one of few that are left to order, or of all."""
+    listed = [process(1, b"a", net_rx_bytes_per_s=math.nan, file_read_bytes_per_s=30.0),
+              process(2, b"a", net_rx_bytes_per_s=20.0),
+              process(3, b"a", net_rx_bytes_per_s=40.0),
+              *(process(pid) for pid in range(10, 10 + more))]  # fmt: skip
+    shown = model.snapshot_of(received(message(listed, seq=2)), model.Selection(), 0, "all", str)
+    query = ViewQuery(PROCESSES, search=understand("name = a"))
+    assert values(rows(query, shown), "pid") == [3, 1, 2]
+
+
 def test_the_port_of_a_service_is_the_one_that_was_connected_to() -> None:
     found = rows(ViewQuery(PORTS, sort="port"))
     assert values(found, "port") == [443, 80, 53, None]
@@ -250,6 +262,20 @@ def test_owners_are_found_when_only_some_processes_are_shown() -> None:
 def test_words_and_expressions_find_rows(text: str, view: Any, pids: set[int]) -> None:
     found = rows(ViewQuery(view, search=understand(text)))
     assert set(values(found, "pid")) == pids
+
+
+@given(
+    st.lists(st.sampled_from((*["c"] * 12, "ca", "bc", "abc")), min_size=24, max_size=60),
+    st.sampled_from(("a", "ab", "bc", "c")),
+)
+def test_a_word_is_found_in_the_rows_that_have_it_be_they_few_or_many(
+    names: list[str], word: str
+) -> None:
+    """Not in two neighbours together."""
+    sent = message([process(pid, name.encode()) for pid, name in enumerate(names, 1)])
+    shown = model.snapshot_of(received(sent), model.Selection(), 0, "all", str)
+    found = rows(ViewQuery(PROCESSES, search=understand(word), sort=None), shown)
+    assert values(found, "pid") == [pid for pid, name in enumerate(names, 1) if word in name]
 
 
 def test_a_search_narrows_the_members_of_groups() -> None:

@@ -30,6 +30,14 @@ def test_traffic(units: Units, value: float | None, text: str) -> None:
     assert units.write(value) == text
 
 
+@given(
+    st.lists(st.none() | st.floats(0, 2**70) | st.integers(0, 2**64)),
+    st.builds(Units, bits=st.booleans(), binary=st.booleans(), exact=st.booleans()),
+)
+def test_many_numbers_are_written_as_each_is(values: list[float | None], units: Units) -> None:
+    assert units.write_each(values) == [units.write(value) for value in values]
+
+
 @given(st.floats(0, 2**70), st.booleans(), st.booleans())
 def test_a_short_number_fits_its_cells(value: float, bits: bool, binary: bool) -> None:
     units = Units(bits=bits, binary=binary)

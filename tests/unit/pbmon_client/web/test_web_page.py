@@ -14,9 +14,10 @@ from web_client import MESSAGES, SOCKET, Page, StillFeed, snapshot
 
 from pbmon_client.present.arrange import ViewQuery, arrange
 from pbmon_client.present.views import BY_NAME, VIEWS
-from pbmon_client.web import desk
+from pbmon_client.web import desk, screen
 from pbmon_client.web import house as houses
 from pbmon_client.web.house import House
+from pbmon_client.web.json_text import WrittenJson, json_of
 from pbmon_client.web.receiver import Arrived, Silence
 
 Tell = Callable[[Any], None]
@@ -230,6 +231,60 @@ def test_equal_wishes_share_one_arrangement(
             session.send_text(wish)
             assert json.loads(session.receive_text())["count"] == 3
     assert len(arranged) == 1
+
+
+def rows_of(client: TestClient, **wish: Any) -> Any:
+    """Return the rows that a page of its own is sent."""
+    with client.websocket_connect(f"{SOCKET}/page") as session:
+        return Page(session).wish(**wish)["rows"]
+
+
+def test_pages_that_show_the_same_rows_share_their_text(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else they show, such as another selection."""
+    wish = {"filter": "nginx", "sort": "net_tx", "detail": None}
+    written: list[Any] = []
+
+    def counting(value: Any) -> WrittenJson:
+        written.append(value)
+        return json_of(value)
+
+    monkeypatch.setattr(screen, "json_of", counting)
+    first = rows_of(client, **wish)
+    count = len(written)
+    assert count > 0
+    for row in first:
+        assert rows_of(client, **wish, selected=row["key"]) == first
+    assert len(written) == count
+
+
+def test_pages_that_show_other_things_of_the_same_rows_do_not_share_them(
+    client: TestClient,
+) -> None:
+    shown = [
+        rows_of(client, filter="nginx", sort="pid"),
+        rows_of(client, filter="nginx", sort="pid", units={"bits": True}),
+        rows_of(client, filter="nginx", sort="pid", units={"totals": True}),
+        rows_of(client, filter="nginx", sort="pid", columns=["pid", "net_tx"]),
+        rows_of(client, filter="nginx", sort="pid", window={"first": 0, "count": 2}),
+        rows_of(client, filter="nginx", sort="pid", reverse=True),
+    ]
+    assert len({json.dumps(rows) for rows in shown}) == len(shown)
+
+
+def test_the_totals_of_pages_with_other_units_are_their_own(page: Page) -> None:
+    short = page.wish()["totals_text"]
+    exact = page.wish(units={"exact": True})["totals_text"]
+    assert short["net_rx"] != exact["net_rx"]
+    assert page.wish()["totals_text"] == short
+
+
+def test_a_page_may_show_no_columns_and_gets_the_keys_of_its_rows(page: Page) -> None:
+    whole = page.wish()["rows"]
+    rows = page.wish(columns=[])["rows"]
+    assert [row["key"] for row in rows] == [row["key"] for row in whole]
+    assert {(*row["cells"], row["tones"]) for row in rows} == {("",)}
 
 
 def test_one_page_too_many_is_sent_away(
