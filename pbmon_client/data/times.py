@@ -8,7 +8,7 @@ ago" nor "yesterday", and takes "monday 8:00" for the next one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final
 
@@ -33,6 +33,8 @@ _ZONE: Final = re.compile(
 _CLOCK: Final = re.compile(
     r"(?:(\S+?)[ t])?([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:[.,][0-9]{1,9})?)?"
 )
+#: How a time begins that has no date.
+_DATELESS: Final = re.compile("[0-9]{1,2}:")
 #: Times of the epoch end with the year 9999.
 _END: Final = 253_402_300_800
 
@@ -76,6 +78,8 @@ def read(
         raise ValueError(f"{_quoted(text)} is not a time; times: {FORMS}")
     if not 0 <= found.seconds < _END:
         raise ValueError(f"{_quoted(text)} is not a time between the years 1970 and 9999")
+    if after is not None and _DATELESS.match(plain) and not found.remark:
+        return _said_if_tomorrow(found, plain, now_s, zone)
     return found
 
 
@@ -219,6 +223,15 @@ def _settled(written: datetime, after: int | None) -> Moment:
         )
         return Moment(seconds, seconds, remark)
     return _plain(first)
+
+
+def _said_if_tomorrow(end: Moment, plain: str, now_s: float, zone: tzinfo | None) -> Moment:
+    """Say it if an end that has no date is not before tomorrow, which few mean."""
+    day = _date(end.seconds, zone)
+    if day <= _date(now_s, zone):
+        return end
+    remark = f"{plain.upper()} is read as the first one after the beginning, on {day}"
+    return replace(end, remark=remark)
 
 
 def zone_if_twice(local: datetime) -> str:

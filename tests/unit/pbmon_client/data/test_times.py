@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbmon_client.data.times import duration, moment
+from pbmon_client.data.times import duration, moment, read
 
 BERLIN = ZoneInfo("Europe/Berlin")
 #: Clocks change at other hours, by half an hour, at midnight, and never.
@@ -150,6 +150,27 @@ def test_the_end_of_a_range_is_the_first_such_time_after_its_beginning() -> None
     assert moment("today 01:00", NOW, BERLIN, after=since) == berlin(2026, 11, 25, 1)
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "end", "said"),
+    [
+        ("10:00", "09:00", berlin(2026, 11, 26, 9), "09:00 is read as the first one after"),
+        ("10:00", "10:00", berlin(2026, 11, 26, 10), "after the beginning, on 2026-11-26"),
+        # Its day is the reader's: 23:30 in London is tomorrow in Berlin.
+        ("10:00", "23:30Z", berlin(2026, 11, 26, 0, 30), "23:30Z is read as the first one"),
+        # The end of today is plain, and so is a night, and an end that has its day.
+        ("10:00", "23:59", berlin(2026, 11, 25, 23, 59), ""),
+        ("yesterday 23:00", "01:00", berlin(2026, 11, 25, 1), ""),
+        ("10:00", "2026-11-26 09:00", berlin(2026, 11, 26, 9), ""),
+    ],
+)
+def test_an_end_without_a_date_that_is_tomorrows_is_not_plain(
+    since: str, until: str, end: int, said: str
+) -> None:
+    found = read(until, NOW, BERLIN, after=read(since, NOW, BERLIN).after)
+    assert (found.seconds, bool(found.remark)) == (end, bool(said))
+    assert said in found.remark
+
+
 @given(zones, nows, st.times())
 def test_a_time_of_day_is_the_last_one_before_now(zone: ZoneInfo, now: int, clock: object) -> None:
     text = f"{clock:%H:%M:%S}"
@@ -188,9 +209,9 @@ def test_iso_with_a_zone_and_the_epoch_mean_the_same_second_everywhere(
 
 @given(st.text())
 def test_any_text_is_a_time_or_refused(text: str) -> None:
-    for read in (partial(moment, now_s=NOW, zone=BERLIN), duration):
+    for reading in (partial(moment, now_s=NOW, zone=BERLIN), duration):
         try:
-            seconds = read(text)
+            seconds = reading(text)
         except ValueError as error:
             assert str(error).isprintable()  # noqa: PT017 - any of many errors
         else:
