@@ -38,6 +38,10 @@ def time_of(name: str, text: str, *, after: int | None = None) -> Moment:
         raise ProblemError(400, str(error), parameter=name) from None
 
 
+def _remarks(**moments: Moment) -> tuple[str, ...]:
+    return tuple(f"{name}: {each.remark}" for name, each in moments.items() if each.remark)
+
+
 class RangeParameters(BaseModel):
     """A range of the past. Other parameters are mistakes."""
 
@@ -57,7 +61,7 @@ class RangeParameters(BaseModel):
         if since.seconds >= until.seconds:
             words = "the range is empty: since is not before until"
             raise ProblemError(400, with_remarks(words, since, until))
-        return When(since.seconds, until.seconds)
+        return When(since.seconds, until.seconds, _remarks(since=since, until=until))
 
 
 class TimeParameters(RangeParameters):
@@ -71,7 +75,8 @@ class TimeParameters(RangeParameters):
             return self.range()
         if self.since is not None or self.until is not None:
             raise ProblemError(400, "at excludes since and until", parameter="at")
-        return When(time_of("at", self.at).seconds)
+        at = time_of("at", self.at)
+        return When(at.seconds, remarks=_remarks(at=at))
 
 
 class ListParameters(BaseModel):

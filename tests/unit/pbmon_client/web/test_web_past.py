@@ -48,6 +48,10 @@ def total(ticks: Sequence[Tick], since: int, until: int) -> dict[str, int]:
     return dict(zip(TOTALS, sums.tolist(), strict=True))
 
 
+#: Clocks of Berlin were put back from 03:00 to 02:00 then.
+TWICE = "02:30 on 2025-10-26 came twice, as clocks were put back: it is read as the first"
+
+
 def span(since: int, until: int) -> str:
     return f"since={START + since}&until={START + until}"
 
@@ -199,13 +203,36 @@ def test_a_mistake_about_a_time_is_explained(
 
 
 def test_a_time_is_read_in_the_browsers_zone(client: TestClient) -> None:
-    def read(zone: str) -> int:
-        where = "/api/v1/history/moment?text=2026-09-21%2003:12"
-        at: int = client.get(f"{where}&zone={zone}").json()["at"]
-        return at - make.MONDAY
+    def read(text: str, zone: str) -> dict[str, Any]:
+        where = f"/api/v1/history/moment?text={text}&zone={zone}"
+        found: dict[str, Any] = client.get(where).json()
+        return found
 
-    assert read("UTC") == 3 * 3600 + 12 * 60
-    assert read("Europe/Berlin") == 3600 + 12 * 60
+    clock = "2026-09-21%2003:12"
+    at = make.MONDAY + 3 * 3600 + 12 * 60
+    assert read(clock, "UTC") == {"at": at, "remark": ""}
+    assert read(clock, "Europe/Berlin") == {"at": at - 7200, "remark": ""}
+    assert read("2025-10-26%2002:30", "Europe/Berlin")["remark"] == f"{TWICE}, 02:30+02:00"
+
+
+@pytest.mark.usefixtures("berlin", "recorded")
+@pytest.mark.parametrize(
+    "path", ["processes", "files", "groups/users", "overview", "history/series"]
+)
+def test_a_time_that_is_not_plain_is_answered_with_a_remark(client: TestClient, path: str) -> None:
+    for since, said in (
+        ("02:30", [f"since: {TWICE}, 02:30+02:00"]),
+        ("01:30", []),
+    ):
+        query = f"since=2025-10-26T{since}&until=2025-10-26T03:30"
+        assert client.get(f"/api/v1/{path}?{query}").json()["remarks"] == said
+
+
+@pytest.mark.usefixtures("berlin", "recorded")
+def test_a_moment_that_is_not_plain_is_answered_with_a_remark(client: TestClient) -> None:
+    shown = client.get("/api/v1/overview?at=2025-10-26T02:30").json()
+    assert shown["remarks"] == [f"at: {TWICE}, 02:30+02:00"]
+    assert "remarks" not in client.get("/api/v1/overview").json()
 
 
 @pytest.mark.parametrize("query", ["processes?at=now", "history", "history/series?since=-1h"])
