@@ -44,6 +44,12 @@ export interface Place extends Units {
 /** Which time is shown, in whole seconds of the epoch; null is now. */
 export type Time = { at: number } | { since: number; until: number } | null;
 
+/** Whether a moment, or the first or last second of a range, is at a second. */
+export function isAt(time: Time, second: number): boolean {
+  if (time === null) return false;
+  return "at" in time ? time.at === second : time.since === second || time.until === second + 1;
+}
+
 export const HOME: Readonly<Place> = {
   view: "processes",
   within: null,
