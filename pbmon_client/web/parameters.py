@@ -57,7 +57,7 @@ class RangeParameters(BaseModel):
                 raise ProblemError(400, "until needs since", parameter="until")
             return None
         since = time_of("since", self.since)
-        until = time_of("until", self.until or "now", after=since.after)
+        until = time_of("until", "now" if self.until is None else self.until, after=since.after)
         if since.seconds >= until.seconds:
             words = "the range is empty: since is not before until"
             raise ProblemError(400, with_remarks(words, since, until))

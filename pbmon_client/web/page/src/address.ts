@@ -93,8 +93,8 @@ function written(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 
-/** Seconds of the epoch at the end of the year 9999; the server knows no later times. */
-const END = 253_402_300_799;
+/** Seconds of the epoch, in the year 2242; the server knows no later times. */
+const END = 2 ** 33 - 1;
 
 function readTime(parts: URLSearchParams): Time {
   const [at, since, until] = ["at", "since", "until"].map((name) => {

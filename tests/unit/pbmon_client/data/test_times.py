@@ -94,10 +94,12 @@ def test_a_time_is_read_as_people_mean_it(text: str, expected: int) -> None:
         ("2026-02-30", "day is out of range for month"),
         ("2026-13-01 00:00", "month must be in 1..12"),
         ("0000-01-01", "year 0 is out of range"),
-        ("1969-12-31 00:00Z", "between the years 1970 and 9999"),
-        ("99999w ago", "between the years 1970 and 9999"),
-        ("999999999999w ago", "between the years 1970 and 9999"),
-        ("@999999999999", "between the years 1970 and 9999"),
+        ("1969-12-31 00:00Z", "between the years 1970 and 2242"),
+        ("99999w ago", "between the years 1970 and 2242"),
+        ("999999999999w ago", "between the years 1970 and 2242"),
+        ("@999999999999", "between the years 1970 and 2242"),
+        ("2242-03-16 12:56:32Z", "between the years 1970 and 2242"),
+        ("9999-12-31", "between the years 1970 and 2242"),
         ("2026-11-25T02:12+25:00", "is not a time"),
         ("2026-11-2503", "is not a time"),
         ("3", "is not a time"),
@@ -109,6 +111,8 @@ def test_a_time_is_read_as_people_mean_it(text: str, expected: int) -> None:
         ("yesterday 2h ago", "is not a time"),
         ("\u0660\u0663:12", "is not a time"),  # digits, but Arabic ones
         ("03:12\x1b[2J", r"'03:12\\x1b\[2J' is not a time"),
+        ("03:12\n", "is not a time"),
+        ("yesterday\x1f03:12", "is not a time"),
         ("9" * 5000, "9…' is not a time"),
     ],
 )
@@ -253,7 +257,7 @@ def test_what_is_no_duration_is_refused_with_the_forms(text: str) -> None:
         duration(text)
 
 
-@given(st.integers(1, 10**6), st.sampled_from(["s", " min", "hours", "d"]))
+@given(st.integers(1, 90_000), st.sampled_from(["s", " min", "hours", "d"]))
 def test_so_long_ago_and_minus_so_long_are_the_duration_before_now(count: int, unit: str) -> None:
     text = f"{count}{unit}"
     if duration(text) < NOW:
