@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,9 +70,12 @@ def test_blocks_without_flows_of_the_busiest_are_not_inflated_for_them(
 ) -> None:
     read: list[str] = []
     section = loading.LoadedBlock._section
-    monkeypatch.setattr(
-        loading.LoadedBlock, "_section", lambda self, name: read.append(name) or section(self, name)
-    )
+
+    def noted(block: loading.LoadedBlock, name: str) -> dict[str, Any]:
+        read.append(name)
+        return section(block, name)
+
+    monkeypatch.setattr(loading.LoadedBlock, "_section", noted)
     Past(store).message(START, START + MINUTES * 60, top=1)
     assert read.count(PROCESSES) == MINUTES
     for table in FLOWS:
