@@ -202,7 +202,7 @@ def print_served(directory: Path, began: int, end: int, places: dict[str, int]) 
         time.sleep(IDLE_S)
         print("\n| history serve | |\n|---|---:|")
         print(f"| idle, of a core | {(cpu_s(pid) - start) / IDLE_S:.2%} |")
-        print(f"| idle, PSS, MB | {pss_mb(pid):.1f} |")
+        print(f"| PSS before it was asked, MB | {pss_mb(pid):.1f} |")
         print("\n| question of the server | median, ms | server's CPU, ms |\n|---|---:|---:|")
         past = RemotePast(listen)
         questions: dict[str, Callable[[], object]] = {
@@ -210,7 +210,6 @@ def print_served(directory: Path, began: int, end: int, places: dict[str, int]) 
             "top 20 of all, with flows": lambda: past.message(began, end, top=20),
             "a frame of 1 s": lambda: past.frame(end - 4000),
             "what is kept": past.kept,
-            "whether it answers": past.refresh,
         }
         for name, ask in questions.items():
             walls, cpu = [], children_cpu_s(pid)
@@ -220,7 +219,7 @@ def print_served(directory: Path, began: int, end: int, places: dict[str, int]) 
                 walls.append(time.perf_counter() - asked)
             cost = (children_cpu_s(pid) - cpu) / ASKED
             print(f"| {name} | {sorted(walls)[ASKED // 2] * 1e3:.1f} | {cost * 1e3:.1f} |")
-        print("\nthrough the server:")
+        print(f"\nPSS of the server then: {pss_mb(pid):.1f} MB. Through it:")
         print_steps(lambda: RemotePast(listen), places)
 
 
