@@ -55,7 +55,7 @@ class LoadedBlock:
         return TableSection(name, self._section(name), lambda: self._section(labels_of(name)))
 
     def may_have(self, table: str, pids: Unsigned) -> bool:
-        """Return whether a table may have rows of some processes; it is not if that is quick."""
+        """Return whether a table may have rows of some processes: false if it surely has none."""
         found = self._directory.get(table)
         if found is None:
             return False

@@ -27,14 +27,14 @@ class PastAnswers:
     def prepare(self) -> None:
         """Take note of what was recorded since, before a query is answered in a child.
 
-        Only what is new is read. What cannot be read, the child says.
+        Only what is new is read. What is wrong with it, the child says.
         """
         try:
             if self._past is None:
                 self._past = Past(self._directory)
             else:
                 self._past.refresh()
-        except (OSError, ValueError):
+        except Exception:  # noqa: BLE001 - whatever it is, only queries may fail of it
             self._past = None
 
     def answer(self, uid: int, body: bytes) -> tuple[QueryOutcome, bytes]:
