@@ -8,7 +8,7 @@ ago" nor "yesterday", and takes "monday 8:00" for the next one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final
 
@@ -33,8 +33,10 @@ _ZONE: Final = re.compile(
 _CLOCK: Final = re.compile(
     r"(?:(\S+?)[ t])?([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:[.,][0-9]{1,9})?)?"
 )
-#: Times of the epoch end with the year 9999.
-_END: Final = 253_402_300_800
+#: How a time begins that has no date.
+_DATELESS: Final = re.compile("[0-9]{1,2}:")
+#: All times are before it, in the year 2242: their nanoseconds are signed numbers of 64 bits.
+END_S: Final = 1 << 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +67,19 @@ def read(
     (that is after ``after``); one that clocks skipped is as much later: 02:30 is then 03:30. A zone
     may follow (Z, +01:00). ValueError with a message for people.
     """
-    plain = " ".join(text.lower().split())
+    plain = _plainly(text)
     try:
-        written = _moment(plain, now_s, zone, after) if plain.isascii() else None
+        written = _moment(plain, now_s, zone, after)
         found = _settled(written, after) if isinstance(written, datetime) else written
     except (ValueError, OverflowError, OSError) as error:
         why = str(error).split(":")[0]
         raise ValueError(f"{_quoted(text)} is not a time: {why}; times: {FORMS}") from None
     if found is None:
         raise ValueError(f"{_quoted(text)} is not a time; times: {FORMS}")
-    if not 0 <= found.seconds < _END:
-        raise ValueError(f"{_quoted(text)} is not a time between the years 1970 and 9999")
+    if not 0 <= found.seconds < END_S:
+        raise ValueError(f"{_quoted(text)} is not a time between the years 1970 and 2242")
+    if after is not None and _DATELESS.match(plain) and not found.remark:
+        return _said_if_tomorrow(found, plain, now_s, zone)
     return found
 
 
@@ -89,13 +93,18 @@ def duration(text: str) -> int:
 
     A day has 24 hours. ValueError with a message for people.
     """
-    plain = " ".join(text.lower().split())
+    plain = _plainly(text)
     seconds = _duration(f"{plain}s" if plain[-1:].isdigit() else plain)
-    if seconds is None or not seconds.is_integer() or not 1 <= seconds < _END:
+    if seconds is None or not seconds.is_integer() or not 1 <= seconds < END_S:
         raise ValueError(
             f"{_quoted(text)} is not a duration of whole seconds; durations: {DURATIONS}"
         )
     return int(seconds)
+
+
+def _plainly(text: str) -> str:
+    """Return a text in lower case and with single spaces; "" if it cannot be a time."""
+    return " ".join(text.lower().split()) if text.isascii() and text.isprintable() else ""
 
 
 def _quoted(text: str) -> str:
@@ -104,7 +113,7 @@ def _quoted(text: str) -> str:
 
 def _duration(plain: str) -> float | None:
     """Return seconds, which may be a fraction; None if this is not a duration."""
-    if not plain.isascii() or not _DURATION.fullmatch(plain):
+    if not _DURATION.fullmatch(plain):
         return None
     parts = re.findall(_PART, plain)
     if any(unit not in _UNITS for _number, unit in parts):
@@ -219,6 +228,15 @@ def _settled(written: datetime, after: int | None) -> Moment:
         )
         return Moment(seconds, seconds, remark)
     return _plain(first)
+
+
+def _said_if_tomorrow(end: Moment, plain: str, now_s: float, zone: tzinfo | None) -> Moment:
+    """Say it if an end that has no date is not before tomorrow, which few mean."""
+    day = _date(end.seconds, zone)
+    if day <= _date(now_s, zone):
+        return end
+    remark = f"{plain.upper()} is read as the first one after the beginning, on {day}"
+    return replace(end, remark=remark)
 
 
 def zone_if_twice(local: datetime) -> str:

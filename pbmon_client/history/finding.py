@@ -129,6 +129,8 @@ class Finder:
         """Return the rows of a table; ``pids`` None is those of all processes."""
         parts = []
         for each in list(found.selected):
+            if pids is not None and not each.block.may_have(table, pids):
+                continue
             try:
                 section = self.table(each.block, table)
                 part = None if section is None else self._part(section, each, pids)

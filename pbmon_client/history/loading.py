@@ -12,10 +12,11 @@ from pbmon_client.history.block import HEADER_BYTES, HOST, BlockHeader, labels_o
 from pbmon_client.history.buckets import COUNTER_BITS, NO_CELLS, Bucket, Cells
 from pbmon_client.history.handles import Handles, HandlesByTable, RowValues
 from pbmon_client.history.layout import LAYOUTS
-from pbmon_client.history.packing import MalformedError, summed
+from pbmon_client.history.packing import MalformedError, Unsigned, summed
 from pbmon_client.history.sections import (
     HostSection,
     TableSection,
+    first_column,
     parse_directory,
     parse_section,
 )
@@ -47,10 +48,21 @@ class LoadedBlock:
             return None
         return TableSection(name, self._section(name), lambda: self._section(labels_of(name)))
 
+    def may_have(self, table: str, pids: Unsigned) -> bool:
+        """Return whether a table may have rows of some processes: false if it surely has none."""
+        found = self._directory.get(table)
+        if found is None:
+            return False
+        column = first_column(self._bytes_of(found), "pid", found[3])
+        return column is None or bool(np.isin(column, pids).any())
+
     def _section(self, name: str) -> dict[str, Any]:
-        at, size, inflated, crc = self._directory[name]
-        begin = self._body + at
-        return parse_section(self.data[begin : begin + size], inflated, crc)
+        place = self._directory[name]
+        return parse_section(self._bytes_of(place), inflated=place[2], crc=place[3])
+
+    def _bytes_of(self, place: tuple[int, int, int, int]) -> bytes:
+        begin = self._body + place[0]
+        return self.data[begin : begin + place[1]]
 
 
 def load(block: BlockAt) -> LoadedBlock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -31,15 +32,36 @@ def pack(values: Any) -> bytes:  # noqa: ANN401 - anything that makes an array
 
 def unpack(packed: bytes) -> Unsigned:
     """Return the integers of ``pack``. MalformedError unless the bytes are whole."""
+    planes = _planes(packed)
+    return planes[0].astype(np.uint64) if len(planes) == 1 else _joined([planes])
+
+
+def unpack_runs(packed: Iterable[bytes], counts: Sequence[int]) -> Unsigned:
+    """Return the integers of several ``pack``, one after the other.
+
+    MalformedError unless they have so many integers each.
+    """
+    runs = [*map(_planes, packed)]
+    if [planes.shape[1] for planes in runs] != [*counts]:
+        raise MalformedError("a column is not whole")
+    return _joined(runs)
+
+
+def _planes(packed: bytes) -> npt.NDArray[np.uint8]:
+    """Return the planes of ``pack``, each a row."""
     width = packed[0] if packed else 0
     if not 1 <= width <= 8 or (len(packed) - 1) % width:
         raise MalformedError("a column is not whole")
-    planes = np.frombuffer(packed, np.uint8, offset=1).reshape(width, -1)
-    if width == 1:
-        return planes.reshape(-1).astype(np.uint64)
-    words = np.zeros((planes.shape[1], 8), np.uint8)
-    for place, plane in enumerate(planes):  # quicker than all of them at once
-        words[:, place] = plane
+    return np.frombuffer(packed, np.uint8, offset=1).reshape(width, -1)
+
+
+def _joined(runs: Sequence[npt.NDArray[np.uint8]]) -> Unsigned:
+    words = np.zeros((sum(planes.shape[1] for planes in runs), 8), np.uint8)
+    end = 0
+    for planes in runs:
+        begin, end = end, end + planes.shape[1]
+        for place, plane in enumerate(planes):  # quicker than all of them at once
+            words[begin:end, place] = plane
     return words.view(_WORD)[:, 0].astype(np.uint64, copy=False)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pbmon_client.history.bundle import indexer_of
 from pbmon_client.history.finding import Finder, FoundBuckets, Selected, equal, unreadable
-from pbmon_client.history.index import TailBlock
+from pbmon_client.history.index import Index, TailBlock
 from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS
 from pbmon_client.history.loading import DAMAGE, LoadedBlock
 from pbmon_client.history.message import RangeSums, message_of
@@ -88,11 +88,16 @@ class Past:
     MalformedError if a file is no bundle.
     """
 
-    def __init__(self, place: Path, uid: int | None = None) -> None:
+    def __init__(self, place: Path, uid: int | None = None, index: Index | None = None) -> None:
+        """``index`` is what somebody has just read of ``place``."""
         self._indexer = indexer_of(place)
         self._place = place
         self._uid = uid
-        self._finder: Final = Finder(self._indexer.read(), uid)
+        self._finder: Final = Finder(self._indexer.read() if index is None else index, uid)
+
+    def seen_by(self, uid: int | None) -> Past:
+        """Return the same as a user sees it, without reading the index again."""
+        return Past(self._place, uid, self._finder.index)
 
     @property
     def scope(self) -> str:

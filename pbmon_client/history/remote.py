@@ -39,11 +39,10 @@ class RemotePast:
     def __init__(self, path: Path) -> None:
         self.path: Final = path
         self.scope = "own"
-        self.refresh()
+        self._ask("refresh")  # whether it answers
 
     def refresh(self) -> None:
-        """Ask whether it answers; each answer is of the store as it is then."""
-        self._ask("refresh")
+        """Do nothing: each answer is of the store as it is then."""
 
     def message(
         self,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import signal
-from functools import partial
 from typing import NoReturn
 
-from pbmon_client.past.answering import answer
+from pbmon_client.past.answering import PastAnswers
 from pbmon_client.past.listening import listening
 from pbmon_client.past.serve_options import ServeOptions
 from pbmon_client.past.server import HistoryServer
@@ -16,7 +15,7 @@ def run(chosen: ServeOptions) -> NoReturn:
     """Serve. OSError or OccupiedError if it cannot listen; SystemExit at SIGTERM."""
     with listening(chosen.listen) as listener:
         signal.signal(signal.SIGTERM, _end)
-        HistoryServer(listener, partial(answer, chosen.directory, chosen.group)).run()
+        HistoryServer(listener, PastAnswers(chosen.directory, chosen.group)).run()
     raise SystemExit(0)
 
 

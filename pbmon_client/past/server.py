@@ -12,10 +12,9 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from pbmon_client.history.queries import LENGTH, QUERY_BYTES
 from pbmon_client.history.replies import pack_refusal
@@ -26,8 +25,15 @@ _TICK_S: Final = 0.5
 _ACCEPTED: Final = 32  # at a time
 _PIECE: Final = 1 << 20
 
-#: Computes the reply to a user's query, in a child.
-Answer = Callable[[int, bytes], tuple[QueryOutcome, bytes]]
+
+class QueryAnswers(Protocol):
+    """Computes replies."""
+
+    def prepare(self) -> None:
+        """Do in the server what a query's child would have to do otherwise."""
+
+    def answer(self, uid: int, query: bytes) -> tuple[QueryOutcome, bytes]:
+        """Return the reply to a user's query; called in a child."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +72,12 @@ class HistoryServer:
     def __init__(
         self,
         listener: socket.socket,
-        answer: Answer,
+        answers: QueryAnswers,
         limits: ServerLimits | None = None,
         budget: QueryBudget | None = None,
     ) -> None:
         self._listener = listener
-        self._answer = answer
+        self._answers = answers
         self._limits = ServerLimits() if limits is None else limits
         self._budget = QueryBudget() if budget is None else budget
         self._selector = selectors.DefaultSelector()
@@ -188,8 +194,9 @@ class HistoryServer:
 
     def _start(self, asker: _Asker) -> None:
         uid, query = asker.uid, asker.query or b""
+        self._answers.prepare()
         try:
-            asker.running = start(lambda: self._answer(uid, query), self._budget)
+            asker.running = start(lambda: self._answers.answer(uid, query), self._budget)
         except OSError:
             self._reply(asker, pack_refusal("the server is too busy: try again later"))
             return

@@ -35,6 +35,9 @@ _SAMPLES: dict[str, Any] = dict.fromkeys(HISTORY, (list[float | None] | None, No
 HistoryAnswer: Any = create_model("History", **_SAMPLES)
 
 
+_REMARKS = "How times of the request were read that are not plain; of the past only"
+
+
 class ViewerAnswer(BaseModel):
     """Whose view it is: of all processes, or of the user's own."""
 
@@ -54,6 +57,7 @@ class SnapshotAnswer(BaseModel):
     time_ns: int
     interval_ns: int
     viewer: ViewerAnswer
+    remarks: list[str] | None = Field(None, description=_REMARKS)
 
 
 class ProcessesAnswer(SnapshotAnswer):
@@ -182,12 +186,14 @@ class SeriesAnswer(BaseModel):
     recorded_until: int
     sums: dict[str, list[int | None]]
     reasons: list[str]
+    remarks: list[str] = Field(description=_REMARKS)
 
 
 class MomentAnswer(BaseModel):
-    """A time in seconds of the epoch."""
+    """A time in seconds of the epoch; ``remark`` says what was not plain about it, or nothing."""
 
     at: int
+    remark: str
 
 
 class FieldOf(BaseModel):

@@ -22,6 +22,7 @@ from pbmon_client.present.views import BUSIEST, BY_NAME, VIEWS, View
 from pbmon_client.web import answers, groups, history_routes, parameters, streams
 from pbmon_client.web.columns import described
 from pbmon_client.web.house import House
+from pbmon_client.web.past import When
 from pbmon_client.web.problems import Problem, ProblemError
 from pbmond.fields import CLASSES, SHOWN
 from pbmond.wire import SCHEMA
@@ -58,8 +59,9 @@ def _add_tables(router: APIRouter, house: House) -> None:
     ) -> Response:
         selection = asked.selection(tables, flows=flows)
         names = asked.names(tables)
-        snapshot, desk = await house.shown(asked.when(), flows=selection.needs_flows)
-        return await house.json(lambda: _tables(snapshot, selection, names, tables), desk)
+        when = asked.when()
+        snapshot, desk = await house.shown(when, flows=selection.needs_flows)
+        return await house.json(lambda: _tables(snapshot, when, selection, names, tables), desk)
 
     @router.get("/processes", response_model=answers.ProcessesAnswer)
     async def processes(asked: Annotated[parameters.ProcessParameters, Query()]) -> Response:
@@ -80,13 +82,20 @@ def _add_tables(router: APIRouter, house: House) -> None:
 
 def _tables(
     snapshot: Snapshot,
+    when: When | None,
     selection: Selection,
     names: frozenset[str] | None,
     tables: Sequence[str],
 ) -> str:
     found = selected(snapshot, selection)
     parts = [(name, _rows(getattr(found, name), names)) for name in tables]
-    return document(jsonout.identity(snapshot), parts)
+    return document(_head(snapshot, when), parts)
+
+
+def _head(snapshot: Snapshot, when: When | None) -> dict[str, Any]:
+    """Return which snapshot it is, and of one of the past how its time was read."""
+    remarks = {} if when is None else {"remarks": when.remarks}
+    return {**jsonout.identity(snapshot), **remarks}
 
 
 def _rows(rows: Rows, names: frozenset[str] | None = None) -> str:
@@ -172,16 +181,21 @@ def _add_groups(router: APIRouter, house: House) -> None:
             reverse=asked.reverse,
         )
         needs = grouping.needs_flows or query.search.needs_flows
-        snapshot, desk = await house.shown(asked.when(), flows=needs)
-        return await house.json(lambda: groups.encoded(desk, snapshot, query, asked.top), desk)
+        when = asked.when()
+        snapshot, desk = await house.shown(when, flows=needs)
+        head = _head(snapshot, when)
+        return await house.json(
+            lambda: groups.encoded(desk, snapshot, query, asked.top, head), desk
+        )
 
 
 def _add_host(router: APIRouter, house: House) -> None:
     @router.get("/overview", response_model=answers.OverviewAnswer)
     async def overview(asked: Annotated[parameters.TimeParameters, Query()]) -> Response:
         """Return the totals, what has been retired, health, coverage and the host's history."""
-        snapshot, desk = await house.shown(asked.when())
-        return await house.json(lambda: _overview(snapshot), desk)
+        when = asked.when()
+        snapshot, desk = await house.shown(when)
+        return await house.json(lambda: _overview(snapshot, when), desk)
 
     @router.get("/health", response_model=answers.HealthAnswer)
     async def health(_asked: Annotated[parameters.NoParameters, Query()]) -> Response:
@@ -195,9 +209,9 @@ def _add_host(router: APIRouter, house: House) -> None:
         return Response(_fields(), media_type="application/json")
 
 
-def _overview(snapshot: Snapshot) -> str:
+def _overview(snapshot: Snapshot, when: When | None) -> str:
     members = {
-        **jsonout.identity(snapshot),
+        **_head(snapshot, when),
         "health": snapshot.health,
         "coverage": snapshot.coverage,
         "totals": snapshot.totals,

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Response
 
-from pbmon_client.data.times import duration, moment
+from pbmon_client.data.times import duration, read
 from pbmon_client.data.users import user_id
 from pbmon_client.history.layout import LAYOUTS, PROCESSES
 from pbmon_client.present.views import BY_NAME, View
@@ -39,9 +39,10 @@ def add(router: APIRouter, house: House) -> None:
         except (ValueError, OSError, KeyError):
             raise ProblemError(400, "there is no such time zone", parameter="zone") from None
         try:
-            return _json({"at": moment(asked.text, time.time(), zone)})
+            found = read(asked.text, time.time(), zone)
         except ValueError as error:
             raise ProblemError(400, str(error), parameter="text") from None
+        return _json({"at": found.seconds, "remark": found.remark})
 
 
 def _add_kept(router: APIRouter, house: House) -> None:
@@ -72,7 +73,8 @@ def _add_series(router: APIRouter, house: House) -> None:
         if unknown:
             words = f"{min(unknown)} is no counter of these rows"
             raise ProblemError(400, words, parameter="fields")
-        return _json(_series(await house.of_past(house.past.series(when, step, whose)), names))
+        found = await house.of_past(house.past.series(when, step, whose))
+        return _json({**_series(found, names), "remarks": when.remarks})
 
 
 def _json(document: Mapping[str, Any]) -> Response:

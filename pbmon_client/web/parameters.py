@@ -38,6 +38,10 @@ def time_of(name: str, text: str, *, after: int | None = None) -> Moment:
         raise ProblemError(400, str(error), parameter=name) from None
 
 
+def _remarks(**moments: Moment) -> tuple[str, ...]:
+    return tuple(f"{name}: {each.remark}" for name, each in moments.items() if each.remark)
+
+
 class RangeParameters(BaseModel):
     """A range of the past. Other parameters are mistakes."""
 
@@ -53,11 +57,11 @@ class RangeParameters(BaseModel):
                 raise ProblemError(400, "until needs since", parameter="until")
             return None
         since = time_of("since", self.since)
-        until = time_of("until", self.until or "now", after=since.after)
+        until = time_of("until", "now" if self.until is None else self.until, after=since.after)
         if since.seconds >= until.seconds:
             words = "the range is empty: since is not before until"
             raise ProblemError(400, with_remarks(words, since, until))
-        return When(since.seconds, until.seconds)
+        return When(since.seconds, until.seconds, _remarks(since=since, until=until))
 
 
 class TimeParameters(RangeParameters):
@@ -71,7 +75,8 @@ class TimeParameters(RangeParameters):
             return self.range()
         if self.since is not None or self.until is not None:
             raise ProblemError(400, "at excludes since and until", parameter="at")
-        return When(time_of("at", self.at).seconds)
+        at = time_of("at", self.at)
+        return When(at.seconds, remarks=_remarks(at=at))
 
 
 class ListParameters(BaseModel):

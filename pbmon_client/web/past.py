@@ -6,7 +6,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -41,10 +41,14 @@ WasRead = TypeVar("WasRead")
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """A moment of the past, or a range of it without its end, in seconds of the epoch."""
+    """A moment of the past, or a range of it without its end, in seconds of the epoch.
+
+    ``remarks`` say how times were read that are not plain; they make no other time of it.
+    """
 
     since: int
     until: int | None = None
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

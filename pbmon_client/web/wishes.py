@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from pbmon_client.data.nearest import unknown_field
+from pbmon_client.data.times import END_S
 from pbmon_client.present.arrange import GroupScope, ViewQuery
 from pbmon_client.present.listing import RowKey
 from pbmon_client.present.numbers import Units
@@ -25,8 +26,6 @@ _MOST_PINNED: Final = 50
 _MOST_WITHIN: Final = 4
 _MOST_COLUMNS: Final = 200
 _LARGEST: Final = 1 << 53
-#: Seconds of the epoch, at the end of the year 9999.
-_END: Final = 253_402_300_800
 #: A key that no row has, in place of one that cannot be read.
 _NOBODY: Final = -1
 Decoded = TypeVar("Decoded")
@@ -202,7 +201,7 @@ def _detail(given: Mapping[str, Any], wish: _Members) -> RowWindow | None:
 
 def _when(number: int, wish: _Members) -> When | None:
     at, since, until = (
-        wish.whole(name, 0, _END) if wish.has(name) else None for name in ("at", "since", "until")
+        wish.whole(name, 0, END_S) if wish.has(name) else None for name in ("at", "since", "until")
     )
     if since is None and until is None:
         return None if at is None else When(at)

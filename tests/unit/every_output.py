@@ -27,6 +27,7 @@ from pbmon_client.web import api, screen
 from pbmon_client.web.desk import Desk
 from pbmon_client.web.json_text import written
 from pbmon_client.web.metrics import exposition
+from pbmon_client.web.past import When
 from pbmon_client.web.wishes import read as read_wish
 from pbmond import wire
 from pbmond.fields import HISTORY
@@ -129,7 +130,7 @@ def _metrics(snapshot: model.Snapshot) -> None:
 
 
 def _web(snapshot: model.Snapshot) -> None:
-    strict(api._overview(snapshot))
+    strict(api._overview(snapshot, When(0, remarks=('a "remark"',))))
     strict(api._health(snapshot))
     for row in range(min(3, len(snapshot.processes))):
         strict(api._process(snapshot, row))

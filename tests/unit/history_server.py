@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pbmon_client.history.past import Past
-from pbmon_client.past.answering import answer
+from pbmon_client.past.answering import PastAnswers
 from pbmon_client.past.budget import QueryBudget
 from pbmon_client.past.listening import listening
 from pbmon_client.past.server import HistoryServer, ServerLimits
@@ -32,10 +31,7 @@ def run(directory: Path, path: Path, said: dict[str, Any]) -> None:
     budget = QueryBudget(**said.get("budget", {}))
     with listening(path) as listener:
         print("ready", flush=True)
-        server = HistoryServer(
-            listener, partial(answer, directory, "no-such-group"), limits, budget
-        )
-        server.run()
+        HistoryServer(listener, PastAnswers(directory, "no-such-group"), limits, budget).run()
 
 
 if __name__ == "__main__":

@@ -44,6 +44,12 @@ export interface Place extends Units {
 /** Which time is shown, in whole seconds of the epoch; null is now. */
 export type Time = { at: number } | { since: number; until: number } | null;
 
+/** Whether a moment, or the first or last second of a range, is at a second. */
+export function isAt(time: Time, second: number): boolean {
+  if (time === null) return false;
+  return "at" in time ? time.at === second : time.since === second || time.until === second + 1;
+}
+
 export const HOME: Readonly<Place> = {
   view: "processes",
   within: null,
@@ -87,8 +93,8 @@ function written(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 
-/** Seconds of the epoch at the end of the year 9999; the server knows no later times. */
-const END = 253_402_300_799;
+/** Seconds of the epoch, in the year 2242; the server knows no later times. */
+const END = 2 ** 33 - 1;
 
 function readTime(parts: URLSearchParams): Time {
   const [at, since, until] = ["at", "since", "until"].map((name) => {

@@ -1,6 +1,7 @@
 // The past beside the table: what is kept, the timeline, and the curves of the charts.
 import { computed, effect, signal } from "@preact/signals";
-import { SERIES, type Kept, type SeriesAnswer, type SeriesName } from "./protocol";
+import { isAt } from "./address";
+import { SERIES, type Kept, type Moment, type SeriesAnswer, type SeriesName } from "./protocol";
 import { fromSeries, NO_CURVES, type Curves } from "./series";
 import * as state from "./state";
 
@@ -102,11 +103,22 @@ async function ask<Answer>(path: string): Promise<Answer | string> {
   }
 }
 
+/** The time that was typed last. */
+const typed = signal<Moment | null>(null);
+
+/** What was not plain about the time that was typed, while it is shown; "" is nothing. */
+export const remark = computed(() => {
+  const { time } = state.place.value;
+  return typed.value !== null && isAt(time, typed.value.at) ? typed.value.remark : "";
+});
+
 /** The browser's words for a time, read as the server does: seconds, or what is wrong. */
 export async function readTime(text: string): Promise<number | string> {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const found = await ask<{ at: number }>(`history/moment?${new URLSearchParams({ text, zone })}`);
-  return typeof found === "string" ? found : found.at;
+  const found = await ask<Moment>(`history/moment?${new URLSearchParams({ text, zone })}`);
+  if (typeof found === "string") return found;
+  typed.value = found;
+  return found.at;
 }
 
 interface Source {

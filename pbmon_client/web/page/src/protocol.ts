@@ -183,6 +183,12 @@ export interface SeriesAnswer {
   sums: Record<string, (number | null)[]>;
 }
 
+/** A time in seconds, and what was not plain about it, as `api/v1/history/moment` reads it. */
+export interface Moment {
+  at: number;
+  remark: string;
+}
+
 /** A field of the contract, as `api/v1/fields` has it; of a table, or of its rows' process. */
 export interface Field {
   name: string;

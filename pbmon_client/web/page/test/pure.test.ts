@@ -1,6 +1,6 @@
 // The pure parts of the page.
 import { describe, expect, test } from "vitest";
-import { HOME, read, VIEWS, write, type Place } from "../src/address";
+import { HOME, isAt, read, VIEWS, write, type Place } from "../src/address";
 import { fitting, leastWidth, template } from "../src/columns";
 import { duration, rate } from "../src/format";
 import { actionOf, keyOf, SECTIONS } from "../src/keys";
@@ -11,6 +11,14 @@ import { axisTimes, continued, fromHistory, fromSeries, gaps, NO_CURVES, SPAN_MS
 import { parse, toggled } from "../src/settings";
 import { delayBefore, socketAddress } from "../src/socket";
 import { windowAround } from "../src/window";
+
+describe("time", () => {
+  test("is at its moment, or at the two ends of its range", () => {
+    expect([1, 2, 3].filter((second) => isAt({ at: 2 }, second))).toEqual([2]);
+    expect([1, 2, 3, 4, 5].filter((second) => isAt({ since: 2, until: 5 }, second))).toEqual([2, 4]);
+    expect(isAt(null, 2)).toBe(false);
+  });
+});
 
 describe("address", () => {
   const full: Place = {

@@ -148,6 +148,13 @@ def test_a_range_that_clocks_skipped_is_refused_in_a_line_that_says_why(
         assert "--since is not before --until; --since: 02:30 on 2026-03-29 was skipped" in err
 
 
+def test_an_end_that_is_tomorrows_is_said(run: Run) -> None:
+    out, err = run(NOON[SPRING], "--json", "--since", "10:00", "--until", "09:00")
+    assert bounds(json.loads(out)) == (NOON[SPRING] - 2 * HOUR, NOON[SPRING] + 21 * HOUR)
+    words = "09:00 is read as the first one after the beginning, on 2026-03-30"
+    assert err == f"pbmon-client: --until: {words}\n"
+
+
 def test_an_interval_of_the_hour_that_came_twice_is_either_of_them(
     run: Run, ticks: dict[int, list[Tick]]
 ) -> None:

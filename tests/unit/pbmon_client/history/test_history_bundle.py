@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.bundle import BUNDLE_HEADER_BYTES, BundleHeader
 from pbmon_client.history.exporting import NothingError, export, unpack_bundle
+from pbmon_client.history.layout import LAYOUTS, KeptRow
 from pbmon_client.history.packing import MalformedError
 from pbmon_client.history.past import Past
 from pbmon_client.history.source import PastError, open_past
@@ -98,6 +101,58 @@ def test_a_redacted_bundle_has_no_name_and_its_rows_still_join(
     for table in (redacted.connections, redacted.files):
         assert table is not None
         assert {*zip(table.columns["pid"], table.columns["start_ns"], strict=True)} <= owners
+
+
+#: Addresses by family: IPv4, IPv6, and IPv4 that is written as IPv6.
+ADDRESSES = (
+    (2, bytes([203, 0, 113, 77]) + bytes(12)),
+    (10, bytes.fromhex("fd00c0ffee00000a5ec4e7a11ce5b0b5")),
+    (10, bytes(10) + b"\xff\xff" + bytes([198, 51, 100, 88])),
+)
+
+
+def secret_rows(second: int) -> dict[str, list[KeptRow]]:
+    """Return rows with a secret in every text, of which each table, column and row has its own."""
+    rows: dict[str, list[KeptRow]] = {}
+    for table, layout in LAYOUTS.items():
+        rows[table] = []
+        for number, (family, address) in enumerate(ADDRESSES):
+            known: dict[str, Any] = {
+                name: b"secret/%s.%s.%d" % (table.encode(), name.encode(), number)
+                for name in layout.texts
+            }
+            known |= {"pid": 9 + number, "start_ns": second + number, "uid": 61_000 + number}
+            if table == "connections":
+                known |= {"local": address, "remote": address[::-1], "family": family}
+            rows[table].append(make.row(table, **known))
+    return rows
+
+
+def test_no_section_of_a_redacted_bundle_has_a_secret_of_the_original(tmp_path: Path) -> None:
+    with HistoryWriter(tmp_path / "store", sync=False) as writer:
+        for second in range(SECONDS):
+            rows = secret_rows(second // 100)
+            moved = {
+                table: np.ones((len(some), len(LAYOUTS[table].counters)), np.int64)
+                for table, some in rows.items()
+            }
+            tick = make.tick((BEGAN + second) * SECOND, rows, moved, epoch="secret-epoch")
+            writer.tick(replace(tick, host="secret-host", boot_id="secret-boot"))
+    for name in ("plain", "redacted"):
+        export(tmp_path / "store", tmp_path / name, redact=name == "redacted")
+    texts = {b"secret-epoch", b"secret-host", b"secret-boot"} | {
+        value for some in secret_rows(0).values() for row in some for value in row
+        if isinstance(value, bytes) and any(value)
+    }  # fmt: skip
+    assert len(texts) == 3 + len(ADDRESSES) * sum(len(each.texts) for each in LAYOUTS.values())
+    before, after = (inflated(tmp_path / name) for name in ("plain", "redacted"))
+    assert not [text for text in texts if text not in before]
+    assert not [text for text in texts if text in after]
+    assert b"secret" not in (tmp_path / "redacted").read_bytes() + after
+    past = Past(tmp_path / "redacted")
+    assert all(tier.span for tier in past.kept().tiers[:2])
+    users = past.message(BEGAN, BEGAN + SECONDS).processes.columns["uid"]
+    assert min(users) > 4_000_000_000
 
 
 def inflated(file: Path) -> bytes:

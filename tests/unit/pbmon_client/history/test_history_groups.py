@@ -12,7 +12,7 @@ from pbmon_client.history.layout import LAYOUTS, PROCESSES
 from pbmon_client.history.past import Past
 from pbmon_client.history.remote import RemotePast
 from pbmon_client.history.writer import HistoryWriter
-from pbmon_client.past.answering import answer
+from pbmon_client.past.answering import PastAnswers
 from pbmon_client.present.listing import group_keys
 from pbmon_client.present.views import VIEWS, View
 from pbmond.fields import CLASSES, DIRECTIONS
@@ -95,7 +95,9 @@ def test_a_server_of_the_past_answers_for_each_group(
 ) -> None:
     """As the files do; here without a process for the question."""
     monkeypatch.setattr(
-        RemotePast, "_exchange", lambda _self, query: answer(store, "root", 0, query[4:])[1][4:]
+        RemotePast,
+        "_exchange",
+        lambda _self, query: PastAnswers(store, "root").answer(0, query[4:])[1][4:],
     )
     remote, past = RemotePast(Path("/nowhere")), Past(store)
     message = past.message(START, START + TICKS)

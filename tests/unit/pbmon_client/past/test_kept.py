@@ -7,6 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pbmon_client.history.past import Past
 from pbmon_client.history.recorder import RecorderState, recorder_of
 from pbmon_client.history.storage import HeldError
 from pbmon_client.history.writer import HistoryWriter
-from pbmon_client.past import start
+from pbmon_client.past import kept_options, start
 from tests import past_host as make
 
 
@@ -126,6 +127,20 @@ def test_a_range_goes_through_a_file(
     for place in (file, made):
         kept = json.loads(said(capsys, "--json", "--history", place))
         assert kept["tiers"][0]["until_ns"] == (make.MONDAY + 19) * make.SECOND
+
+
+@pytest.mark.parametrize(
+    ("until", "said"), [("11:00", ()), ("09:00", ("--until: 09:00 is read as the first one",))]
+)
+def test_an_exports_end_that_is_tomorrows_is_said(
+    until: str, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noon = make.MONDAY + 12 * 3600
+    monkeypatch.setattr(kept_options, "time", SimpleNamespace(time=lambda: float(noon)))
+    asked = kept_options.parse_export(["file", "--since", "10:00", "--until", until])
+    assert asked.until == noon + (21 * 3600 if said else -3600)
+    assert len(asked.remarks) == len(said)
+    assert all(map(str.startswith, asked.remarks, said))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 
 from pbmon_client.history import source
 from pbmon_client.history.errors import PastError
+from pbmon_client.history.index import Indexer
 from pbmon_client.history.layout import LAYOUTS
 from pbmon_client.history.past import Past, Series
 from pbmon_client.history.queries import LENGTH, pack_query
@@ -26,6 +27,8 @@ from pbmon_client.history.remote import RemotePast
 from pbmon_client.history.replies import QueryRefusedError, pack_reply, parse_reply
 from pbmon_client.history.writer import HistoryWriter
 from pbmon_client.past import start
+from pbmon_client.past.answering import PastAnswers
+from pbmon_client.past.budget import QueryOutcome
 from pbmond.wire import Message
 from tests import past_host as make
 
@@ -151,6 +154,31 @@ def test_what_was_recorded_since_is_in_the_next_answer(place: Path) -> None:
     assert before is not None
     assert after is not None
     assert after.until_ns > before.until_ns
+
+
+def test_the_index_is_read_in_the_server_and_not_again_for_each_query(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = packed(Past(place / "store").message(SINCE, UNTIL))
+    answers = PastAnswers(place / "store", "no-such-group")
+    answers.prepare()
+    monkeypatch.delattr(Indexer, "read")
+    query = pack_query("message", {"since": SINCE, "until": UNTIL} | REST)[LENGTH.size :]
+    assert answers.answer(0, query) == (QueryOutcome.ALL, expected)
+
+
+def test_a_store_that_is_gone_is_said_and_is_read_when_it_is_back(place: Path) -> None:
+    answers = PastAnswers(place / "store", "no-such-group")
+    query = pack_query("kept", {})[LENGTH.size :]
+    answers.prepare()
+    kept = answers.answer(0, query)
+    (place / "store").rename(place / "elsewhere")
+    answers.prepare()
+    with pytest.raises(QueryRefusedError, match="cannot read the history in"):
+        parse_reply(answers.answer(0, query)[1][LENGTH.size :])
+    (place / "elsewhere").rename(place / "store")
+    answers.prepare()
+    assert answers.answer(0, query) == kept
 
 
 def test_who_records_and_how_much_is_what_the_server_says(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 from web_client import MESSAGES, Page, StillFeed, snapshot
 
+from pbmon_client.data.times import END_S
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.layout import PROCESSES, TOTALS
 from pbmon_client.history.source import PastError
@@ -20,6 +21,7 @@ from pbmon_client.web.receiver import Arrived
 from tests import past_host as make
 
 START = make.MONDAY + 3 * 3600
+LISTS = ("processes", "connections", "files", "groups/hosts", "overview")
 SERIES = ("net_rx", "net_tx", "file_read", "file_write")
 #: Two minutes were recorded, then nothing for one, then another two.
 SECONDS = [*range(1, 121), *range(181, 301)]
@@ -46,6 +48,10 @@ def total(ticks: Sequence[Tick], since: int, until: int) -> dict[str, int]:
         if since <= tick.time_ns // make.SECOND - START < until:
             sums += tick.totals
     return dict(zip(TOTALS, sums.tolist(), strict=True))
+
+
+#: Clocks of Berlin were put back from 03:00 to 02:00 then.
+TWICE = "02:30 on 2025-10-26 came twice, as clocks were put back: it is read as the first"
 
 
 def span(since: int, until: int) -> str:
@@ -198,14 +204,111 @@ def test_a_mistake_about_a_time_is_explained(
     assert words in answer.json()["detail"]
 
 
-def test_a_time_is_read_in_the_browsers_zone(client: TestClient) -> None:
-    def read(zone: str) -> int:
-        where = "/api/v1/history/moment?text=2026-09-21%2003:12"
-        at: int = client.get(f"{where}&zone={zone}").json()["at"]
-        return at - make.MONDAY
+#: No time and no duration.
+HOSTILE = (
+    *(
+        "",
+        " ",
+        "0",
+        "-0",
+        "-5",
+        "1e5",
+        "1e999",
+        "0x10",
+        "9" * 50,
+        "9" * 101,
+        "x" * 60_000,
+        "-1s" * 30,
+    ),
+    *("NaN", "nan", "inf", "-inf", "null", "[]", "%", "{}", "soon", "24:00", "-999999999999w"),
+    *("@-1", "@999999999999", "@8589934592", "9999999999", "9999-12-31 23:59:59", "0001-01-01"),
+    *(
+        "\0",
+        "03:12\0",
+        "now\n",
+        "now\t",
+        "\x1b[2J",
+        "\u202e03:12",
+        "\u0660\u0663:12",
+        "1h\r\nSet-Cookie: a",
+    ),
+)
 
-    assert read("UTC") == 3 * 3600 + 12 * 60
-    assert read("Europe/Berlin") == 3600 + 12 * 60
+
+def given_as(value: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each way to give a value as a time or a duration: a path, and its parameters."""
+    for path in (*LISTS, "history/series"):
+        if path in LISTS:
+            yield path, {"at": value}
+        yield path, {"since": value}
+        yield path, {"since": f"{START}", "until": value}
+    yield "history/series", {"since": f"{START}", "until": f"{START + 100}", "step": value}
+    yield "history/moment", {"text": value}
+
+
+@pytest.mark.usefixtures("recorded")
+def test_what_is_no_time_is_a_mistake_in_a_line_wherever_it_is_given(client: TestClient) -> None:
+    for value in HOSTILE:
+        for path, given in given_as(value):
+            answer = client.get(f"/api/v1/{path}", params=given)
+            assert answer.status_code == 400, (path, given)
+            assert answer.headers["content-type"] == "application/problem+json"
+            detail = answer.json()["detail"]
+            assert (detail.isprintable(), len(detail) < 250) == (True, True), detail
+
+
+@pytest.mark.usefixtures("recorded")
+def test_two_times_that_exclude_each_other_are_a_mistake_in_every_list(client: TestClient) -> None:
+    since, until = f"since={START + 5}", f"until={START}"
+    both = (f"{since}&{until}", f"{since}&until={START + 5}", until)
+    for path in (*LISTS, "history/series"):
+        for query in (*both, f"at={START}&{since}", f"at={START}&{until}"):
+            answer = client.get(f"/api/v1/{path}?{query}")
+            assert answer.status_code == 400, (path, query)
+            assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("recorded")
+def test_all_times_that_there_are_may_be_asked_for(
+    client: TestClient, recorded: Sequence[Tick]
+) -> None:
+    every = f"since=@0&until=@{END_S - 1}"
+    for path in LISTS:
+        assert client.get(f"/api/v1/{path}?{every}").status_code == 200
+    overview = client.get(f"/api/v1/overview?{every}").json()
+    assert overview["totals"]["net_rx_bytes"] == total(recorded, 0, 301)["net_rx_bytes"]
+    given = client.get(f"/api/v1/history/series?{every}&step={END_S - 1}").json()
+    assert sum(filter(None, given["sums"]["net_rx_bytes"])) == overview["totals"]["net_rx_bytes"]
+
+
+def test_a_time_is_read_in_the_browsers_zone(client: TestClient) -> None:
+    def read(text: str, zone: str) -> dict[str, Any]:
+        where = f"/api/v1/history/moment?text={text}&zone={zone}"
+        found: dict[str, Any] = client.get(where).json()
+        return found
+
+    clock = "2026-09-21%2003:12"
+    at = make.MONDAY + 3 * 3600 + 12 * 60
+    assert read(clock, "UTC") == {"at": at, "remark": ""}
+    assert read(clock, "Europe/Berlin") == {"at": at - 7200, "remark": ""}
+    assert read("2025-10-26%2002:30", "Europe/Berlin")["remark"] == f"{TWICE}, 02:30+02:00"
+
+
+@pytest.mark.usefixtures("berlin", "recorded")
+@pytest.mark.parametrize(
+    "path", ["processes", "files", "groups/users", "overview", "history/series"]
+)
+def test_a_time_that_is_not_plain_is_answered_with_a_remark(client: TestClient, path: str) -> None:
+    for since, said in (("02:30", [f"since: {TWICE}, 02:30+02:00"]), ("01:30", [])):
+        query = f"since=2025-10-26T{since}&until=2025-10-26T03:30"
+        assert client.get(f"/api/v1/{path}?{query}").json()["remarks"] == said
+
+
+@pytest.mark.usefixtures("berlin", "recorded")
+def test_a_moment_that_is_not_plain_is_answered_with_a_remark(client: TestClient) -> None:
+    shown = client.get("/api/v1/overview?at=2025-10-26T02:30").json()
+    assert shown["remarks"] == [f"at: {TWICE}, 02:30+02:00"]
+    assert "remarks" not in client.get("/api/v1/overview").json()
 
 
 @pytest.mark.parametrize("query", ["processes?at=now", "history", "history/series?since=-1h"])

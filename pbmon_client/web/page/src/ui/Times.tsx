@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { act, table } from "../actions";
 import { bytes, duration, stamp } from "../format";
-import { readTime } from "../past";
+import { readTime, remark } from "../past";
 import { SERIES } from "../protocol";
 import * as state from "../state";
 import { visit } from "../travel";
@@ -42,6 +42,7 @@ export function PastBanner() {
           </button>
         </p>
       )}
+      {remark.value && <p class="banner past">{remark.value}</p>}
     </div>
   );
 }
