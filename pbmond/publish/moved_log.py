@@ -28,9 +28,9 @@ from pbmond.publish.moved_rows import (
 )
 from pbmond.publish.topic_messages import Messages
 
-#: Ticks before the newest are left out of a message if they have more bytes: whoever misses none
-#: receives them in vain.
-OLDER_BYTES: Final = 1 << 19
+#: Ticks before the newest but the last are left out of a message if they have more bytes: whoever
+#: misses none receives them in vain.
+OLDER_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class MovedLog:
 
     def _add(self, messages: Messages) -> None:
         older = sum(len(each.packed) for each in self._ticks)
-        while len(self._ticks) >= TICKS or older > OLDER_BYTES:
+        while len(self._ticks) >= TICKS or (len(self._ticks) > 1 and older > OLDER_BYTES):
             older -= len(self._ticks[0].packed)
             self._drop(1)
         seq, snapshot = messages.meta.seq, messages.snapshot

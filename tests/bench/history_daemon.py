@@ -58,8 +58,9 @@ class Published:
         """Return the message of the next second."""
         self.seq += 1
         tick = self._host.tick(1, past_host.MONDAY + self.seq)
-        while len(self._ticks) >= TICKS or sum(map(len, self._ticks)) > OLDER_BYTES:
-            self._ticks.popleft()
+        ticks = self._ticks
+        while len(ticks) >= TICKS or (len(ticks) > 1 and sum(map(len, ticks)) > OLDER_BYTES):
+            ticks.popleft()
         self._ticks.append(encode_tick(self._moved(tick)))
         return encode_moved(
             MovedMessage("host", "boot", "epoch", SECOND, self.seq, list(self._ticks))
