@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from tests.browser.page_reader import (
 )
 from tests.browser.page_server import Server
 
+#: 2025-10-26, 03:00 in summer, and 02:00 again in Berlin.
+CLOCKS_CHANGED = 1_761_440_400
 HOST_CHART = ".host-chart canvas"
 MOVED = {"Net in": "net_rx", "Net out": "net_tx", "File read": "file_read",
          "File write": "file_write"}  # fmt: skip
@@ -42,8 +45,13 @@ class Recorded:
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    folder = tmp_path_factory.mktemp("recorded")
     now_s = int(time.time()) // 3600 * 3600
+    with recorded_until(now_s, tmp_path_factory.mktemp("recorded")) as made:
+        yield made
+
+
+@contextmanager
+def recorded_until(now_s: int, folder: Path) -> Iterator[Recorded]:
     past_world.write(folder / "history", now_s)
     world = World(folder / "socket", age=60, more=())
     server = Server(folder / "socket", folder)
@@ -165,6 +173,21 @@ def test_keys_travel_as_in_the_terminal(recorded: Recorded, visit: Visit) -> Non
     expect(slider(page)).not_to_have_attribute("aria-valuenow", before)
     page.keyboard.press("End")
     expect(banner(page)).to_have_count(0)
+
+
+def test_a_time_that_clocks_show_twice_is_remarked_on_while_it_is_shown(
+    tmp_path: Path, visit: Visit
+) -> None:
+    with recorded_until(CLOCKS_CHANGED, tmp_path) as autumn:
+        page = visit(autumn.server, timezone_id="Europe/Berlin")
+        page.keyboard.press("b")
+        question = page.get_by_role("dialog", name="Go to a time").get_by_role("textbox")
+        question.fill("2025-10-26 02:30")
+        question.press("Enter")
+        remark = page.get_by_text("02:30+02:00")
+        expect(remark).to_be_visible()
+        page.keyboard.press("]")
+        expect(remark).to_have_count(0)
 
 
 def test_the_past_is_filtered_selected_and_looked_into(recorded: Recorded, visit: Visit) -> None:
