@@ -1,6 +1,7 @@
 // What says that it is not now, and the question for a time.
 import { useState } from "preact/hooks";
 import { act, table } from "../actions";
+import type { Time } from "../address";
 import { bytes, duration, stamp } from "../format";
 import { readTime, remark } from "../past";
 import { SERIES } from "../protocol";
@@ -24,10 +25,17 @@ function Sums() {
   );
 }
 
+/** When a time begins and ends, in ms: what the banner says until the server has answered. */
+function bounds(time: Time): [number, number] {
+  if (time === null) return [0, 0];
+  const [since, until] = "at" in time ? [time.at, time.at] : [time.since, time.until];
+  return [since * 1000, until * 1000];
+}
+
 export function PastBanner() {
   const { time } = state.place.value;
   const [shown, wrong] = [state.past.value, state.noPast.value];
-  const [from, to] = shown === null ? [0, 0] : [shown.since_ms, shown.until_ms];
+  const [from, to] = shown === null ? bounds(time) : [shown.since_ms, shown.until_ms];
   const words = to - from < 1500 ? stamp(from) : `${stamp(from)} to ${stamp(to).split(" ").slice(stamp(to).slice(0, -8) === stamp(from).slice(0, -8) ? -1 : 0).join(" ")}`;
   return (
     <div role="status" class="banners">
