@@ -169,7 +169,7 @@ class HistoryWriter:
             if bucket.first >= sealed[0]:
                 self._last = bucket
                 self._append(cascade.add(bucket))
-                cascade.forget()
+        cascade.forget()  # not before: a frame names rows by what earlier ones said
         number = max((1, *sealed, *(frame.last for frame in frames)))
         if not damaged and (frames or not ended_damaged):
             self._storage.truncate_tail(frames[-1].end if frames else 0)

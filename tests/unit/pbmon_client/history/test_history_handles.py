@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pbmon_client.history import cascade
 from pbmon_client.history import handles as module
 from pbmon_client.history.handles import Handles, new_handles, values_of
 from pbmon_client.history.layout import FLOWS, LAYOUTS, OWNER, PROCESSES, KeptRow
+from pbmon_client.history.past import Past
 from pbmon_client.history.ticks import bucket_of
 from pbmon_client.history.tiers import TICK_FLOWS, TICK_PROCESSES
+from pbmon_client.history.writer import HistoryWriter
 from tests import past_host as make
 
 LAYOUT = LAYOUTS[PROCESSES]
@@ -125,3 +129,27 @@ def test_a_tick_keeps_its_busiest_rows_few_others_and_every_byte(
             assert {*own} == {rows[table][place] for place in busiest.tolist()}
             assert len(kept) <= 2 * TICK_PROCESSES
         assert whose <= owners  # a flow is of a process that is there
+
+
+def test_sums_are_exact_where_rows_are_forgotten_whenever_they_can_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "SPARE", 1)
+    monkeypatch.setattr(cascade, "SPARE", 1)
+    random = np.random.default_rng(2)
+    begin, seconds = make.MONDAY, 130
+    ticks = [make.random_tick(random, (begin + at) * make.SECOND) for at in range(1, seconds)]
+    for some in np.array_split(np.arange(len(ticks)), 7):
+        with HistoryWriter(tmp_path, sync=False) as writer:
+            for place in some.tolist():
+                writer.tick(ticks[place])
+    message = Past(tmp_path).message(begin, begin + seconds)
+    assert make.sums_of(message) == make.sums_of_ticks(ticks, begin, begin + seconds)
+    received = {row["pid"]: 0 for row in message.processes.rows()}
+    counter = LAYOUT.counters.index("net_rx_bytes")
+    for tick in ticks:
+        moved = tick.tables[PROCESSES]
+        pids = moved.rows.numbers[:, LAYOUT.place["pid"]].tolist()
+        for pid, more in zip(pids, moved.deltas[:, counter].tolist(), strict=True):
+            received[pid] += more
+    assert {row["pid"]: row["net_rx_bytes"] for row in message.processes.rows()} == received
