@@ -55,9 +55,11 @@ def recorded_until(now_s: int, folder: Path) -> Iterator[Recorded]:
     past_world.write(folder / "history", now_s)
     world = World(folder / "socket", age=60, more=())
     server = Server(folder / "socket", folder)
-    yield Recorded(server, Past(folder / "history"), now_s)
-    server.stop()
-    world.close()
+    try:
+        yield Recorded(server, Past(folder / "history"), now_s)
+    finally:
+        server.stop()
+        world.close()
 
 
 def written(seconds: int) -> str:
@@ -143,6 +145,7 @@ def test_shift_and_drag_mark_a_range_in_totals_which_go_with_it(
 
 def test_keys_travel_as_in_the_terminal(recorded: Recorded, visit: Visit) -> None:
     page = visit(recorded.server)
+    expect(slider(page)).to_be_visible()  # what is kept is known
     page.keyboard.press("b")
     question = page.get_by_role("dialog", name="Go to a time")
     question.get_by_role("textbox").fill("soon")
@@ -180,6 +183,7 @@ def test_a_time_that_clocks_show_twice_is_remarked_on_while_it_is_shown(
 ) -> None:
     with recorded_until(CLOCKS_CHANGED, tmp_path) as autumn:
         page = visit(autumn.server, timezone_id="Europe/Berlin")
+        expect(slider(page)).to_be_visible()  # what is kept is known
         page.keyboard.press("b")
         question = page.get_by_role("dialog", name="Go to a time").get_by_role("textbox")
         question.fill("2025-10-26 02:30")

@@ -99,7 +99,7 @@ export function Timeline() {
     <section class="timeline" aria-label="The past">
       <Line />
       <div class="controls">
-        <button type="button" class="toggle" title="Ask for a time (@)" aria-haspopup="dialog" onClick={() => act("time")}>
+        <button type="button" class="toggle" title="Ask for a time (b)" aria-haspopup="dialog" onClick={() => act("time")}>
           Go to
         </button>
         <button type="button" class="toggle" title="Sum up a range from here (m)" aria-pressed={marking.value !== null} onClick={mark}>
