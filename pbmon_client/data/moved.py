@@ -100,12 +100,11 @@ class MovedReader:
     """
 
     def __init__(self, columns: Mapping[str, Sequence[str]], after: Position | None = None) -> None:
-        self._columns: Final = {table: tuple(columns.get(table, ())) for table in COLUMNS}
-        for table, names in self._columns.items():
-            if unknown := {*names} - {*COLUMNS[table]}:
+        for table, names in COLUMNS.items():
+            if unknown := {*columns.get(table, ())} - {*names}:
                 raise ValueError(f"{table} has no {', '.join(unknown)}")
         self._position = after
-        self._kinds: Final = {name: _kinds(name, names) for name, names in self._columns.items()}
+        self._kinds: Final = {table: _kinds(table, columns.get(table, ())) for table in COLUMNS}
         self._known = _Descriptions("", self._kinds)
 
     def take(self, message: MovedMessage) -> Iterator[Happened]:
@@ -163,8 +162,8 @@ class MovedReader:
         ids = columns["id"].tolist()
         numbers, texts = self._known.rows(name, ids)
         for changing in CHANGING[name]:
-            if changing in self._columns[name]:
-                numbers[:, self._columns[name].index(changing)] = columns[changing]
+            if changing in self._kinds[name]:
+                numbers[:, [*self._kinds[name]].index(changing)] = columns[changing]
         masks = np.array(columns["mask"], "<u8").view(np.uint8).reshape(-1, 8)
         count = len(ROW_COUNTERS[name])
         grown = np.unpackbits(masks, axis=1, count=count, bitorder="little").view(np.bool_)

@@ -105,9 +105,6 @@ class Handles:
     def __init__(self, layout: Layout) -> None:
         self.layout: Final = layout
         self._key: Final = len(layout.key)
-        self._columns_of_texts: Final = [
-            (name, place) for name, place in layout.place.items() if name in layout.texts
-        ]
         self._texts = _NumberedTexts()
         blank = [
             _UNKNOWN.index(value) if name in layout.texts else value
@@ -129,19 +126,20 @@ class Handles:
 
     def of(self, rows: RowValues) -> Ints:
         """Return the handles of rows, whose changing columns become the newest."""
-        numbers = rows.numbers.copy()
-        for name, place in self._columns_of_texts:
-            numbers[:, place] = self._texts.numbers(rows.texts[name])
-        return self._of(numbers)
+        return self._of(self._numbered(rows, range(len(self.layout.columns))))
 
     def left_of_new(self, rows: RowValues, level: int = 0) -> Unsigned:
         """Return what would be left of rows that may have no handle. It holds until ``keep``."""
-        left = rows.numbers[:, LEFT[self.layout.table][level]]
-        for at, place in enumerate(LEFT[self.layout.table][level]):
+        return self._numbered(rows, LEFT[self.layout.table][level])
+
+    def _numbered(self, rows: RowValues, places: Sequence[int]) -> Unsigned:
+        """Return some columns of rows, with the numbers of their texts."""
+        numbers = rows.numbers[:, places]
+        for at, place in enumerate(places):
             name = self.layout.columns[place]
             if name in self.layout.texts:
-                left[:, at] = self._texts.numbers(rows.texts[name])
-        return left
+                numbers[:, at] = self._texts.numbers(rows.texts[name])
+        return numbers
 
     def _of(self, rows: Unsigned) -> Ints:
         size = self._key
@@ -196,9 +194,14 @@ class Handles:
 
     def values(self, handles: Ints) -> list[KeptRow]:
         """Return rows as values by ``Layout.columns``."""
-        columns: list[list[Any]] = self.rows(handles).T.tolist()
-        for _name, place in self._columns_of_texts:
-            columns[place] = self.texts(columns[place])
+        return self._values(self.rows(handles), range(len(self.layout.columns)))
+
+    def _values(self, numbers: Unsigned, places: Sequence[int]) -> list[KeptRow]:
+        """Return some columns of rows as values: the opposite of ``_numbered``."""
+        columns: list[list[Any]] = numbers.T.tolist()
+        for at, place in enumerate(places):
+            if self.layout.columns[place] in self.layout.texts:
+                columns[at] = self.texts(columns[at])
         return list(zip(*columns, strict=True))
 
     def folded(self, handles: Ints, level: int = 0) -> Ints:
@@ -233,18 +236,11 @@ class Handles:
         rows = np.tile(self._blank, (len(left), 1))
         rows[:, LEFT[self.layout.table][level]] = left
         if self.layout.table == PROCESSES:
-            begins = [folded_start(row, level) for row in self._values(left, level)]
+            values = self._values(left, LEFT[PROCESSES][level])
+            begins = [folded_start(row, level) for row in values]
             rows[:, self.layout.place["start_ns"]] = begins
         handles: list[int] = self._of(rows).tolist()
         return handles
-
-    def _values(self, left: Unsigned, level: int) -> list[KeptRow]:
-        """Return what is left of processes as values."""
-        columns: list[list[Any]] = left.T.tolist()
-        for at, place in enumerate(LEFT[PROCESSES][level]):
-            if self.layout.columns[place] in self.layout.texts:
-                columns[at] = self.texts(columns[at])
-        return list(zip(*columns, strict=True))
 
     def keep(self, used: Ints) -> None:
         """Forget every handle but those, which are in order. Their numbers are not used again."""
@@ -260,7 +256,7 @@ class Handles:
         targets[self._handles[near] != targets] = 0
         handles = {*used.tolist()}
         self._left = [{k: row for k, row in it.items() if row in handles} for it in self._left]
-        places = [place for _name, place in self._columns_of_texts]
+        places = [self.layout.place[name] for name in self.layout.texts]
         self._texts.keep(self._rows[: self._count, places].ravel().astype(np.int64))
 
 
