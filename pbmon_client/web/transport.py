@@ -19,8 +19,6 @@ MOST_CONNECTIONS: Final = 500
 HEAD_S: Final = 10.0
 #: A peer that reads nothing for so long, while more than the buffers hold waits, is let go.
 STALLED_S: Final = 15.0
-#: A peer that answers no ping has this long to take what was sent before.
-_END_S: Final = 1.0
 #: zlib's fastest level: rows pack into a seventh more than at its usual one, in half the time.
 _LEVEL: Final = 1
 
@@ -75,11 +73,11 @@ class HttpConnection(H11Protocol):
 class WebSocketConnection(WebSocketsSansIOProtocol):
     """A WebSocket that ends if its peer stops reading.
 
-    uvicorn closes one whose peer answers no ping, but closing waits for what is still unsent.
+    uvicorn closes one whose peer answers no ping, but closing waits for what is still unsent,
+    here or in the kernel's buffers.
     """
 
     _timer: asyncio.TimerHandle | None = None
-    _ending: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Choose how hard to pack what is sent."""
@@ -103,8 +101,6 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
-        if self._ending is not None:  # a transport that is gone cannot be reset
-            self._ending.cancel()
         super().connection_lost(exc)
 
     async def send(self, message: ASGISendEvent) -> None:
@@ -114,9 +110,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
             self.handshake_complete = True
 
     def keepalive_timeout(self) -> None:
-        """End a peer that answers no ping, without waiting for what it will not read."""
-        super().keepalive_timeout()
-        self._ending = self.loop.call_later(_END_S, _reset, self.transport)
+        """End a peer that answers no ping, without waiting for what it does not read."""
+        _reset(self.transport)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

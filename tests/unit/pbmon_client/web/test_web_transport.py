@@ -3,57 +3,65 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 from typing import Any
 
+import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from pbmon_client.web.transport import WebSocketConnection
 from pbmond.patience import patient
 
-#: More than the kernel's buffers take.
-_MUCH = bytes(16 << 20)
+#: More than the kernel's buffers take, and what they take although the peer has no room for it.
+_SIZES = [16 << 20, 256 << 10]
 _HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
 
-async def _sends_much(_scope: Any, receive: Any, send: Any) -> None:
-    await receive()
-    await send({"type": "websocket.accept"})
-    await send({"type": "websocket.send", "bytes": _MUCH})
-    while (await receive())["type"] != "websocket.disconnect":
-        pass
+class Connection(WebSocketConnection):
+    """One that tells when its peer is given up."""
+
+    given_up: asyncio.Event
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.given_up.set()
 
 
-async def _answers_no_ping(seconds: float) -> list[dict[str, Any]]:
-    """Be a peer that takes what it is sent only once it is given up; return what went wrong."""
+async def _reads_nothing(size: int) -> tuple[bool, list[dict[str, Any]]]:
+    """Be a peer that is given up; return whether it sees a reset, and what went wrong."""
     loop = asyncio.get_running_loop()
     trouble: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _loop, context: trouble.append(context))
-    config = Config(
-        _sends_much, ws_ping_interval=0.02, ws_ping_timeout=0.02, log_config=None, lifespan="off"
-    )
+
+    async def sends(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "bytes": bytes(size)})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    config = Config(sends, ws_ping_interval=0.02, ws_ping_timeout=0.02, log_config=None)
     config.load()
-    given_up = asyncio.Event()
-
-    class Connection(WebSocketConnection):
-        def keepalive_timeout(self) -> None:
-            super().keepalive_timeout()
-            given_up.set()
-
+    Connection.given_up = asyncio.Event()
     server = await loop.create_server(lambda: Connection(config, ServerState(), {}), "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-    writer.write(_HANDSHAKE)
-    await asyncio.wait_for(given_up.wait(), patient(30))
-    while await asyncio.wait_for(reader.read(1 << 20), patient(30)):
-        pass
-    writer.close()
-    await asyncio.sleep(seconds)
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.connect(server.sockets[0].getsockname())
+        peer.sendall(_HANDSHAKE)
+        await asyncio.wait_for(Connection.given_up.wait(), patient(30))
+        await asyncio.sleep(0.1)
+        poll = select.poll()
+        poll.register(peer, 0)
+        is_reset = any(event & select.POLLERR for _fd, event in poll.poll(0))
     server.close()
-    return trouble
+    return is_reset, trouble
 
 
-def test_a_peer_that_is_given_up_and_then_takes_what_waits_ends_without_an_error() -> None:
-    assert asyncio.run(_answers_no_ping(1.2)) == []
+@pytest.mark.parametrize("size", _SIZES)
+def test_a_peer_that_answers_no_ping_is_reset_whatever_it_has_not_read(size: int) -> None:
+    assert asyncio.run(_reads_nothing(size)) == (True, [])
