@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain, groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,6 @@ from pbmond.moved_wire import (
     ROW_COUNTERS,
     TOLD,
     MovedMessage,
-    MovedTable,
     MovedTick,
     decode_tick,
 )
@@ -89,6 +90,14 @@ class Happened:
     tables: Mapping[str, Increases]
 
 
+class _NewTick(NamedTuple):
+    """A tick that is not told yet, its message, and where its rows are described, by table."""
+
+    message: MovedMessage
+    tick: MovedTick
+    places: Mapping[str, Sequence[int]]
+
+
 class MovedReader:
     """Reads messages in the order in which they came; any may be missing.
 
@@ -107,33 +116,45 @@ class MovedReader:
         self._kinds: Final = {table: _kinds(table, columns.get(table, ())) for table in COLUMNS}
         self._known = _Descriptions("", self._kinds)
 
-    def take(self, message: MovedMessage) -> Iterator[Happened]:
-        """Yield the ticks that are new, oldest first. WireError if they cannot be."""
-        last = self._position
-        if last is None or last.epoch != message.epoch:
-            last = Position(message.epoch, 0, (0,) * len(COUNTERS))
-        if self._known.epoch != message.epoch:
-            self._known = _Descriptions(message.epoch, self._kinds)
-        # Of the older ticks, rows may have been described before the message's first.
-        complete = message.first if self._known.seq >= message.first - 1 else message.seq
-        for seq, packed in enumerate(message.ticks, message.first):
-            if seq <= self._known.seq:
-                continue
-            tick = decode_tick(packed)
-            if tick.seq != seq:
-                raise WireError(f"tick {tick.seq} has the place of {seq}")
-            self._known.take(tick)
-            if seq > last.seq and seq >= complete:
-                happened = self._happened(message, tick, last)
-                self._position = last = happened.position
-                yield happened
-        self._known.forget_before(message.first)
+    def take(self, *messages: MovedMessage) -> Iterator[Happened]:
+        """Yield the ticks that are new, oldest first. WireError if they cannot be.
 
-    def _happened(self, message: MovedMessage, tick: MovedTick, last: Position) -> Happened:
-        tables = {
-            **{name: self._increases(name, table) for name, table in tick.tables.items()},
-            "retired": self._retired(tick.retired),
-        }
+        Several messages at once take less time than one after the other.
+        """
+        for _epoch, of_one_run in groupby(messages, attrgetter("epoch")):
+            yield from self._take([*of_one_run])
+
+    def _take(self, messages: Sequence[MovedMessage]) -> Iterator[Happened]:
+        newest = messages[-1]
+        last = self._position
+        if last is None or last.epoch != newest.epoch:
+            last = Position(newest.epoch, 0, (0,) * len(COUNTERS))
+        if self._known.epoch != newest.epoch:
+            self._known = _Descriptions(newest.epoch, self._kinds)
+        ticks: list[_NewTick] = []
+        for message in messages:
+            # Of the older ticks, rows may have been described before the message's first.
+            complete = message.first if self._known.seq >= message.first - 1 else message.seq
+            for seq, packed in enumerate(message.ticks, message.first):
+                if seq <= self._known.seq:
+                    continue
+                tick = decode_tick(packed)
+                if tick.seq != seq:
+                    raise WireError(f"tick {tick.seq} has the place of {seq}")
+                self._known.take(tick)
+                if seq > last.seq and seq >= complete:
+                    ticks.append(_NewTick(message, tick, self._known.places(tick)))
+        for new, tables in zip(ticks, self._tables(ticks), strict=True):
+            happened = self._happened(new, tables, last)
+            self._position = last = happened.position
+            yield happened
+        self._known.forget_before(newest.first)
+
+    def _happened(
+        self, new: _NewTick, described: Mapping[str, Increases], last: Position
+    ) -> Happened:
+        message, tick = new.message, new.tick
+        tables = {**described, "retired": self._retired(tick.retired)}
         moved = sum(
             (tables[name].counters.sum(axis=0) for name in ("processes", "retired")),
             np.zeros(len(COUNTERS), np.int64),
@@ -157,19 +178,35 @@ class MovedReader:
             tables=tables,
         )
 
-    def _increases(self, name: str, table: MovedTable) -> Increases:
-        columns = table.rows.columns
-        ids = columns["id"].tolist()
-        numbers, texts = self._known.rows(name, ids)
-        for changing in CHANGING[name]:
-            if changing in self._kinds[name]:
-                numbers[:, [*self._kinds[name]].index(changing)] = columns[changing]
-        masks = np.array(columns["mask"], "<u8").view(np.uint8).reshape(-1, 8)
+    def _tables(self, ticks: Sequence[_NewTick]) -> Iterator[Mapping[str, Increases]]:
+        """Yield the tables of each tick."""
+        if ticks:
+            by_table = [self._increases(name, ticks) for name in DESCRIPTION]
+            for each in zip(*by_table, strict=True):
+                yield dict(zip(DESCRIPTION, each, strict=True))
+
+    def _increases(self, name: str, ticks: Sequence[_NewTick]) -> Iterator[Increases]:
+        """Yield the rows of one table in each tick."""
+        tables = [new.tick.tables[name] for new in ticks]
+        numbers, texts = self._known.rows(name, [*chain(*(new.places[name] for new in ticks))])
+        for place, changing in enumerate(self._kinds[name]):
+            if changing in CHANGING[name]:
+                numbers[:, place] = np.concatenate([t.rows.columns[changing] for t in tables])
+        masks = np.concatenate([table.rows.columns["mask"] for table in tables]).astype("<u8")
+        by_byte = masks.view(np.uint8).reshape(-1, 8)
         count = len(ROW_COUNTERS[name])
-        grown = np.unpackbits(masks, axis=1, count=count, bitorder="little").view(np.bool_)
+        grown = np.unpackbits(by_byte, axis=1, count=count, bitorder="little").view(np.bool_)
         counters = np.zeros(grown.shape, np.int64)
-        counters[grown] = table.increases
-        return Increases(ids, numbers, texts, counters)
+        counters[grown] = np.concatenate([table.increases for table in tables])
+        end = 0
+        for table in tables:
+            begin, end = end, end + table.rows.length
+            yield Increases(
+                table.rows.columns["id"],
+                numbers[begin:end],
+                {text: column[begin:end] for text, column in texts.items()},
+                counters[begin:end],
+            )
 
     def _retired(self, table: Table) -> Increases:
         counters = np.zeros((table.length, len(COUNTERS)), np.int64)
@@ -209,9 +246,16 @@ class _Descriptions:
         for name, table in tick.tables.items():
             self._tables[name].take(tick.seq, table.told)
 
-    def rows(self, table: str, ids: Sequence[int]) -> tuple[Uint64s, dict[str, _TextColumn]]:
-        """Return what rows are, as numbers and texts. WireError if that was not said."""
-        return self._tables[table].rows(ids)
+    def places(self, tick: MovedTick) -> Mapping[str, Sequence[int]]:
+        """Return where the rows of a tick are described now. WireError if one is not."""
+        return {
+            name: self._tables[name].places(table.rows.columns["id"])
+            for name, table in tick.tables.items()
+        }
+
+    def rows(self, table: str, places: Sequence[int]) -> tuple[Uint64s, dict[str, _TextColumn]]:
+        """Return what the rows at some places are, as numbers and texts."""
+        return self._tables[table].rows(places)
 
     def forget_before(self, seq: int) -> None:
         """Forget what was said before a tick."""
@@ -245,11 +289,15 @@ class _Told:
             self._texts[name] += column
         self._where.update(zip(told.columns["id"], range(begin, end), strict=True))
 
-    def rows(self, ids: Sequence[int]) -> tuple[Uint64s, dict[str, _TextColumn]]:
-        known, missing = self._where, self._forgotten - 1
-        rows = np.array([known.get(number, missing) for number in ids], np.int64) - self._forgotten
-        if rows.min(initial=0) < 0:
+    def places(self, ids: Sequence[int]) -> Sequence[int]:
+        known = self._where
+        places = [known.get(number, -1) for number in ids]
+        if min(places, default=self._forgotten) < self._forgotten:
             raise WireError(f"{self._table} has a row that was not described")
+        return places
+
+    def rows(self, places: Sequence[int]) -> tuple[Uint64s, dict[str, _TextColumn]]:
+        rows = np.array(places, np.int64) - self._forgotten
         chosen = rows.tolist()
         texts: dict[str, _TextColumn] = {
             name: [*map(column.__getitem__, chosen)] for name, column in self._texts.items()

@@ -126,8 +126,8 @@ class Bucket:
         return sum(len(cells.keys) for cells in self.tables.values())
 
 
-def missed(tick: Tick, last: Bucket | None) -> Tick | None:
-    """Return what was moved between the newest recorded bucket and a tick, as a tick without rows.
+def missed(tick: Tick, last: Bucket | Tick | None) -> Tick | None:
+    """Return what was moved between the newest recorded one and a tick, as a tick without rows.
 
     Of the same run of the daemon it is exact. Of a later run it is what that one counted before
     the tick; while no daemon ran is a gap. None if nothing was missed, or if it is not known.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -44,6 +45,12 @@ class RowValues:
         chosen = rows.tolist()
         texts = {name: [column[row] for row in chosen] for name, column in self.texts.items()}
         return RowValues(self.numbers[rows], texts)
+
+    @staticmethod
+    def joined(parts: Sequence[RowValues]) -> RowValues:
+        """Return the rows of several, which are at least one and have the same columns."""
+        texts = {name: [*chain(*(part.texts[name] for part in parts))] for name in parts[0].texts}
+        return RowValues(np.concatenate([part.numbers for part in parts]), texts)
 
 
 def values_of(rows: Sequence[KeptRow], layout: Layout) -> RowValues:

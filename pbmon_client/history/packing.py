@@ -110,6 +110,8 @@ def places_of(rows: Unsigned, among: Unsigned) -> Ints:
 
 def whole(rows: Unsigned) -> list[bytes]:
     """Return each row of a matrix as bytes."""
+    if not rows.shape[1]:
+        return [b""] * len(rows)
     wide: Any = np.ascontiguousarray(rows).view(_void(rows.shape[1]))
     found: list[bytes] = wide.ravel().tolist()
     return found

@@ -24,8 +24,8 @@ from pbmon_client.history.buckets import (
     Cells,
 )
 from pbmon_client.history.handles import Handles, HandlesByTable, values_of
-from pbmon_client.history.layout import LAYOUTS, TOTALS, KeptRow
-from pbmon_client.history.packing import Ints, MalformedError, pack, steps, summed, unpack
+from pbmon_client.history.layout import LAYOUTS, TOTALS
+from pbmon_client.history.packing import Ints, MalformedError, pack, steps, summed, unpack, whole
 from pbmon_client.history.sections import named_totals
 
 MAGIC: Final = b"pbmT"
@@ -48,11 +48,10 @@ class TailWriter:
 
     def __init__(self) -> None:
         # Only what changes of a row: a row itself may be forgotten before the tail is emptied.
-        self._told: dict[str, dict[int, KeptRow]] = {table: {} for table in LAYOUTS}
-        self._new: dict[str, dict[int, KeptRow]] = {}
+        self._told: dict[str, dict[int, bytes]] = {table: {} for table in LAYOUTS}
 
     def frame(self, bucket: Bucket, handles: HandlesByTable) -> bytes:
-        """Return the frame of a bucket. Its rows count as told once ``written`` is called."""
+        """Return the frame of a bucket. Its rows count as told until ``emptied`` is called."""
         body: dict[str, Any] = {name: getattr(bucket, name) for name in _PLAIN}
         totals = zip(TOTALS, bucket.totals.tolist(), strict=True)
         body["totals"] = {name: value for name, value in totals if value}
@@ -72,9 +71,9 @@ class TailWriter:
     def _table(self, table: str, cells: Cells, handles: Handles) -> dict[str, Any]:
         told = self._told[table]
         rows = cells.rows
-        latest = zip(rows.tolist(), map(tuple, handles.latest(rows).tolist()), strict=True)
+        latest = zip(rows.tolist(), whole(handles.latest(rows)), strict=True)
         new = {handle: values for handle, values in latest if told.get(handle) != values}
-        self._new[table] = new
+        told.update(new)
         return {
             "columns": handles.layout.columns,
             "counters": handles.layout.counters,
@@ -83,13 +82,8 @@ class TailWriter:
             "values": pack(cells.values),
         }
 
-    def written(self) -> None:
-        """Take note that the last frame was written."""
-        for table, new in self._new.items():
-            self._told[table].update(new)
-
     def emptied(self) -> None:
-        """Take note that the tail is empty."""
+        """Take note that the tail is empty, or does not have the last frames."""
         for told in self._told.values():
             told.clear()
 

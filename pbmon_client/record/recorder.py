@@ -22,12 +22,16 @@ from pbmon_client.subscription import (
     silence_words,
     woken_by_signals,
 )
-from pbmond.moved_wire import decode_moved
+from pbmond.moved_wire import MovedMessage, decode_moved
 
 #: A daemon is called silent after its first message is so late, or after some of its intervals.
 _FIRST_S: Final = 2.0
 _SILENT_INTERVALS: Final = 3
 _NS: Final = 1e9
+#: Ticks are recorded once they are so long together, because several take little more than one.
+_TOGETHER_NS: Final = 4_000_000_000
+#: Bytes of messages that wait at most.
+_WAITING_BYTES: Final = 4 << 20
 #: New objects between two looks for cycles. A tick makes thousands, and no cycle.
 _NEW_OBJECTS: Final = 50_000
 
@@ -46,8 +50,11 @@ def run(chosen: RecordOptions) -> None:
         gc.freeze()  # what is loaded stays
         gc.set_threshold(_NEW_OBJECTS)
         recorder = _Recorder(chosen.socket, source, writer)
-        while True:
-            recorder.step()
+        try:
+            while True:
+                recorder.step()
+        finally:
+            recorder.record()
 
 
 def tick_of(happened: Happened) -> Tick:
@@ -78,20 +85,42 @@ class _Recorder:
         self._source = source
         self._writer = writer
         self._reader = MovedReader({name: each.columns for name, each in LAYOUTS.items()})
-        self._patience_s = _FIRST_S
+        self._waiting: list[MovedMessage] = []
+        self._waiting_bytes = 0
+        self._interval_ns = 0
         self._trouble = ""
 
     def step(self) -> None:
-        """Record the next message, or say that there is none."""
-        frame = self._source.receive_frame(self._patience_s)
+        """Take the next message, or say that there is none; record what is long enough."""
+        frame = self._source.receive_frame(self._patience_s())
+        if frame is None and self._waiting:
+            self.record()
+            return
         if frame is None:
+            self._interval_ns = 0  # what comes next is recorded at once
             self._source.start_over()
             problem = connect_problem(self._path)
             self._say(silence_words(self._path, problem, breaks_off=self._source.breaks_off))
             return
-        for happened in self._reader.take(decode_moved(frame)):
-            self._writer.tick(tick_of(happened))
-            self._patience_s = _FIRST_S + _SILENT_INTERVALS * happened.interval_ns / _NS
+        self._waiting.append(decode_moved(frame))
+        self._waiting_bytes += len(frame)
+        is_long = len(self._waiting) * self._interval_ns >= _TOGETHER_NS
+        if not self._interval_ns or is_long or self._waiting_bytes > _WAITING_BYTES:
+            self.record()
+
+    def _patience_s(self) -> float:
+        interval_s = self._interval_ns / _NS
+        return 2 * interval_s if self._waiting else _FIRST_S + _SILENT_INTERVALS * interval_s
+
+    def record(self) -> None:
+        """Record what waits, if anything does."""
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        if not waiting:
+            return
+        ticks = [tick_of(happened) for happened in self._reader.take(*waiting)]
+        self._writer.ticks(ticks)
+        if ticks:
+            self._interval_ns = ticks[-1].interval_ns
         paused = self._writer.paused
         self._say("" if paused is None else f"cannot write: {paused}; recording is paused")
 

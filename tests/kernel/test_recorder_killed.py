@@ -49,16 +49,6 @@ def recorded(directory: Path) -> Message | None:
     return message if message.totals["file_read_bytes"] else None
 
 
-def wait_for(directory: Path, done: Callable[[Message], bool]) -> Message:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        message = recorded(directory)
-        if message is not None and done(message):
-            return message
-        assert time.monotonic() < deadline
-        time.sleep(_INTERVAL_S)
-
-
 def between(counted: list[tuple[int, ...]]) -> set[tuple[int, ...]]:
     """Return what moved from any tick to any later one."""
     return {
@@ -84,10 +74,18 @@ def test_a_killed_recorder_misses_not_one_byte(tmp_path: Path) -> None:
                 told = reader.take(decode_moved(frame)) if frame else ()
                 counted.extend(happened.position.totals for happened in told)
 
+        def follow_until(done: Callable[[Message], bool]) -> Message:
+            deadline = time.monotonic() + _PATIENCE_S
+            while (message := recorded(directory)) is None or not done(message):
+                assert time.monotonic() < deadline
+                follow(_INTERVAL_S)
+            return message
+
         follow(4 * _INTERVAL_S)
         recorder = record(daemon, directory)
         try:
-            first = wait_for(directory, lambda _message: True)
+            first = follow_until(lambda _message: True)
+            follow_until(lambda each: each.seq > first.seq)
             follow(4 * _INTERVAL_S)
             recorder.kill()
             recorder.wait()
@@ -96,7 +94,7 @@ def test_a_killed_recorder_misses_not_one_byte(tmp_path: Path) -> None:
             run_python(_MOVE)
             follow(12 * _INTERVAL_S)  # more ticks than a message has
             recorder = record(daemon, directory)
-            after = wait_for(directory, lambda each: each.seq > before.seq + 1)
+            after = follow_until(lambda each: each.seq > before.seq + 1)
             run_python(_MOVE)
             follow(4 * _INTERVAL_S)
             recorder.terminate()

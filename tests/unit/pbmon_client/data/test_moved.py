@@ -196,6 +196,28 @@ def test_whoever_misses_messages_is_told_the_same_ticks_or_what_moved_meanwhile(
 
 
 @settings(max_examples=60)
+@given(st.lists(TICKS, min_size=1, max_size=2), st.lists(st.integers(1, 5)), st.integers(1, 8))
+def test_messages_that_are_taken_together_tell_the_same_ticks(
+    runs: list[list[Tick]], sizes: list[int], window: int
+) -> None:
+    frames = []
+    with limits(window, 4 << 20):
+        for number, ticks in enumerate(runs):
+            daemon = Daemon(f"epoch-{number}")
+            frames += [daemon.log.frame(daemon.tick(tick)) for tick in ticks]
+    reader = MovedReader(COLUMNS)
+    expected = [each for frame in frames for each in take(reader, frame)]
+    reader = MovedReader(COLUMNS)
+    told: list[Happened] = []
+    while frames:
+        size = sizes.pop() if sizes else 1
+        told += reader.take(*map(decode_moved, frames[:size]))
+        del frames[:size]
+    assert len(told) == len(expected)
+    assert all(map(same, told, expected))
+
+
+@settings(max_examples=60)
 @given(TICKS, st.integers(0, 5))
 def test_fewer_missed_messages_than_a_message_has_ticks_lose_nothing(
     ticks: list[Tick], stride: int

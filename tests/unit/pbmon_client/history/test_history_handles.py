@@ -11,10 +11,11 @@ import pytest
 
 from pbmon_client.history import cascade
 from pbmon_client.history import handles as module
-from pbmon_client.history.handles import Handles, new_handles, values_of
+from pbmon_client.history.buckets import Bucket
+from pbmon_client.history.handles import Handles, HandlesByTable, new_handles, values_of
 from pbmon_client.history.layout import FLOWS, LAYOUTS, OWNER, PROCESSES, KeptRow
 from pbmon_client.history.past import Past
-from pbmon_client.history.ticks import bucket_of
+from pbmon_client.history.ticks import buckets_of_ticks
 from pbmon_client.history.tiers import TICK_FLOWS, TICK_PROCESSES
 from pbmon_client.history.writer import HistoryWriter
 from tests import past_host as make
@@ -109,7 +110,7 @@ def test_a_tick_keeps_its_busiest_rows_few_others_and_every_byte(
 ) -> None:
     tick, rows = busy_tick(processes, words)
     handles = new_handles()
-    bucket = bucket_of(tick, 1, handles)
+    (bucket,) = buckets_of_ticks([tick], 1, handles)
     owners = set()
     for table, cells in bucket.tables.items():
         layout = LAYOUTS[table]
@@ -131,8 +132,34 @@ def test_a_tick_keeps_its_busiest_rows_few_others_and_every_byte(
         assert whose <= owners  # a flow is of a process that is there
 
 
+def rows_moved(bucket: Bucket, handles: HandlesByTable) -> dict[str, dict[KeptRow, list[Any]]]:
+    found: dict[str, dict[KeptRow, list[Any]]] = {}
+    for table, cells in bucket.tables.items():
+        rows = handles[table].values(cells.handles)
+        moved: dict[KeptRow, list[Any]] = defaultdict(list)
+        for row, *cell in zip(rows, cells.counters.tolist(), cells.values.tolist(), strict=True):
+            moved[row].append(cell)
+        found[table] = moved
+    return found
+
+
+@pytest.mark.parametrize("words", [lambda _pid: {}, lambda pid: {"name": b"own-%d" % pid}])
+def test_ticks_that_come_together_become_the_buckets_that_each_would_alone(words: Any) -> None:
+    sizes = (10, TICK_PROCESSES + 300, TICK_FLOWS + 1, TICK_PROCESSES + 200, 0, 40)
+    ticks = [busy_tick(size, words)[0] for size in sizes]
+    del ticks[2].tables["files"], ticks[5].tables[PROCESSES]
+    handles = new_handles()
+    together = buckets_of_ticks(ticks, 7, handles)
+    for number, (tick, bucket) in enumerate(zip(ticks, together, strict=True), 7):
+        apart = new_handles()
+        (alone,) = buckets_of_ticks([tick], number, apart)
+        assert (bucket.first, bucket.end) == (alone.first, alone.end) == (number, number + 1)
+        assert rows_moved(bucket, handles) == rows_moved(alone, apart)
+
+
+@pytest.mark.parametrize("together", [1, 4, 130])
 def test_sums_are_exact_where_rows_are_forgotten_whenever_they_can_be(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, together: int
 ) -> None:
     monkeypatch.setattr(module, "SPARE", 1)
     monkeypatch.setattr(cascade, "SPARE", 1)
@@ -141,8 +168,8 @@ def test_sums_are_exact_where_rows_are_forgotten_whenever_they_can_be(
     ticks = [make.random_tick(random, (begin + at) * make.SECOND) for at in range(1, seconds)]
     for some in np.array_split(np.arange(len(ticks)), 7):
         with HistoryWriter(tmp_path, sync=False) as writer:
-            for place in some.tolist():
-                writer.tick(ticks[place])
+            for places in np.array_split(some, -(-len(some) // together)):
+                writer.ticks([ticks[place] for place in places.tolist()])
     message = Past(tmp_path).message(begin, begin + seconds)
     assert make.sums_of(message) == make.sums_of_ticks(ticks, begin, begin + seconds)
     received = {row["pid"]: 0 for row in message.processes.rows()}
