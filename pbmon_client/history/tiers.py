@@ -28,7 +28,7 @@ class Tier:
 
 #: From the finest to the coarsest.
 TIERS: Final = (
-    Tier(1, _MINUTE, _HOUR, 6 * _HOUR, 0.25, 128, 24),
+    Tier(1, _MINUTE, _HOUR, 6 * _HOUR, 0.25, 96, 24),
     Tier(10, 10 * _MINUTE, 6 * _HOUR, 7 * _DAY, 0.5, 112, 14),
     Tier(_MINUTE, _HOUR, _DAY, 30 * _DAY, 0.2, 160, 24),
     Tier(_HOUR, 6 * _HOUR, 30 * _DAY, 366 * _DAY, 0.05, 400, 150),
