@@ -32,7 +32,10 @@ def rows_of(rows: RowsMoved | Increases, columns: Sequence[str]) -> list[KeptRow
     """Return rows as values by column."""
     values = rows.rows if isinstance(rows, RowsMoved) else rows
     numbers = values.numbers.T.tolist()
-    made = [values.texts.get(name, numbers[place]) for place, name in enumerate(columns)]
+    made = [
+        [values.texts[name][each] for each in values.places] if name in values.texts else column
+        for name, column in zip(columns, numbers, strict=True)
+    ]
     return list(zip(*made, strict=True)) if made else [()] * len(values.numbers)
 
 

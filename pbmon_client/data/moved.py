@@ -47,13 +47,15 @@ class Increases:
     """Rows that moved: ids (of ``retired``: none), who they are, and (rows, counters) increases.
 
     ``numbers`` are rows by the columns that the reader was asked for, and mean nothing where a
-    column is of texts; those are in ``texts`` by column. Counters are in the order of
+    column is of texts. Each row has those at its place of ``places`` in ``texts`` by column, which
+    other rows share. Counters are in the order of
     ``ROW_COUNTERS``; those of ``retired`` are COUNTERS.
     """
 
     ids: Sequence[int]
     numbers: Uint64s
     texts: Mapping[str, _TextColumn]
+    places: Int64s
     counters: Int64s
 
 
@@ -188,7 +190,8 @@ class MovedReader:
     def _increases(self, name: str, ticks: Sequence[_NewTick]) -> Iterator[Increases]:
         """Yield the rows of one table in each tick."""
         tables = [new.tick.tables[name] for new in ticks]
-        numbers, texts = self._known.rows(name, [*chain(*(new.places[name] for new in ticks))])
+        told = [*chain(*(new.places[name] for new in ticks))]
+        numbers, texts, places = self._known.rows(name, told)
         for place, changing in enumerate(self._kinds[name]):
             if changing in CHANGING[name]:
                 numbers[:, place] = np.concatenate([t.rows.columns[changing] for t in tables])
@@ -204,7 +207,8 @@ class MovedReader:
             yield Increases(
                 table.rows.columns["id"],
                 numbers[begin:end],
-                {text: column[begin:end] for text, column in texts.items()},
+                texts,
+                places[begin:end],
                 counters[begin:end],
             )
 
@@ -212,7 +216,8 @@ class MovedReader:
         counters = np.zeros((table.length, len(COUNTERS)), np.int64)
         for place, name in enumerate(COUNTERS if table.length else ()):
             counters[:, place] = table.columns[name]
-        return Increases((), *_values(table, self._kinds["retired"]), counters)
+        values = _values(table, self._kinds["retired"])
+        return Increases((), *values, np.arange(table.length), counters)
 
 
 def _kinds(table: str, names: Sequence[str]) -> _Kinds:
@@ -253,8 +258,10 @@ class _Descriptions:
             for name, table in tick.tables.items()
         }
 
-    def rows(self, table: str, places: Sequence[int]) -> tuple[Uint64s, dict[str, _TextColumn]]:
-        """Return what the rows at some places are, as numbers and texts."""
+    def rows(
+        self, table: str, places: Sequence[int]
+    ) -> tuple[Uint64s, Mapping[str, _TextColumn], Int64s]:
+        """Return what the rows at some places are: numbers, texts, and where in those."""
         return self._tables[table].rows(places)
 
     def forget_before(self, seq: int) -> None:
@@ -270,7 +277,8 @@ class _Told:
         self._table: Final = table
         self._kinds: Final = kinds
         self._numbers: Uint64s = np.zeros((0, len(kinds)), np.uint64)
-        self._texts: Final[dict[str, list[bytes | None]]] = {
+        # What was handed out goes on to name them by their place: they are never taken from.
+        self._texts: dict[str, list[bytes | None]] = {
             name: [] for name, is_text in kinds.items() if is_text
         }
         # Where a row is described by id, counted from the first that ever was. Those that are
@@ -296,13 +304,9 @@ class _Told:
             raise WireError(f"{self._table} has a row that was not described")
         return places
 
-    def rows(self, places: Sequence[int]) -> tuple[Uint64s, dict[str, _TextColumn]]:
+    def rows(self, places: Sequence[int]) -> tuple[Uint64s, Mapping[str, _TextColumn], Int64s]:
         rows = np.array(places, np.int64) - self._forgotten
-        chosen = rows.tolist()
-        texts: dict[str, _TextColumn] = {
-            name: [*map(column.__getitem__, chosen)] for name, column in self._texts.items()
-        }
-        return self._numbers[rows], texts
+        return self._numbers[rows], self._texts, rows
 
     def forget_before(self, seq: int) -> None:
         end = self._forgotten
@@ -310,8 +314,7 @@ class _Told:
             end = self._ends.popleft()[1]
         if gone := end - self._forgotten:
             self._numbers = self._numbers[gone:]
-            for column in self._texts.values():
-                del column[:gone]
+            self._texts = {name: column[gone:] for name, column in self._texts.items()}
             self._forgotten = end
         if len(self._where) > 2 * len(self._numbers) + _SPARE:
             self._where = {number: at for number, at in self._where.items() if at >= end}

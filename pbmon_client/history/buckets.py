@@ -62,12 +62,13 @@ def check(tick: Tick) -> None:
             raise ValueError(f"{table}: the deltas are not rows by counters")
         if moved.deltas.dtype != np.int64 or moved.deltas.min(initial=0) < 0:
             raise ValueError(f"{table}: a delta is not a positive integer")
-        texts = moved.rows.texts
-        whole = moved.rows.numbers.shape[1:] == (len(layout.columns),)
-        if not whole or {*map(len, texts.values())} - {len(moved.rows)}:
-            raise ValueError(f"{table}: a row does not have the layout's columns")
+        texts, places = moved.rows.texts, moved.rows.places
         if texts.keys() != layout.texts:
             raise ValueError(f"{table}: the texts are not those of the layout")
+        whole = moved.rows.numbers.shape[1:] == (len(layout.columns),)
+        end = int(places.max(initial=-1)) + 1
+        if not whole or len(places) != len(moved.rows) or min(map(len, texts.values())) < end:
+            raise ValueError(f"{table}: a row does not have the layout's columns")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,26 +31,39 @@ _UNKNOWN: Final = (None, NO_ADDRESS)
 class RowValues:
     """Rows of a table: their numbers, rows by ``Layout.columns``, and their texts by column.
 
-    In the columns of texts the numbers mean nothing.
+    In the columns of texts the numbers mean nothing. Each row has its text at its place of
+    ``places`` in a column of ``texts``, which may have more texts than there are rows.
     """
 
     numbers: Unsigned
     texts: Mapping[str, Sequence[bytes | None]]
+    places: Ints
+
+    @staticmethod
+    def in_order(numbers: Unsigned, texts: Mapping[str, Sequence[bytes | None]]) -> RowValues:
+        """Return rows whose texts are in their order."""
+        return RowValues(numbers, texts, np.arange(len(numbers)))
 
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def column(self, name: str) -> list[bytes | None]:
+        """Return the texts of a column, row by row."""
+        return [*map(self.texts[name].__getitem__, self.places.tolist())]
+
     def take(self, rows: Ints) -> RowValues:
         """Return some of the rows."""
-        chosen = rows.tolist()
-        texts = {name: [column[row] for row in chosen] for name, column in self.texts.items()}
-        return RowValues(self.numbers[rows], texts)
+        return RowValues(self.numbers[rows], self.texts, self.places[rows])
 
     @staticmethod
     def joined(parts: Sequence[RowValues]) -> RowValues:
         """Return the rows of several, which are at least one and have the same columns."""
-        texts = {name: [*chain(*(part.texts[name] for part in parts))] for name in parts[0].texts}
-        return RowValues(np.concatenate([part.numbers for part in parts]), texts)
+        numbers = np.concatenate([part.numbers for part in parts])
+        texts = parts[0].texts
+        if all(part.texts is texts for part in parts):
+            return RowValues(numbers, texts, np.concatenate([part.places for part in parts]))
+        columns = {name: [*chain(*(part.column(name) for part in parts))] for name in texts}
+        return RowValues.in_order(numbers, columns)
 
 
 def values_of(rows: Sequence[KeptRow], layout: Layout) -> RowValues:
@@ -63,7 +76,7 @@ def values_of(rows: Sequence[KeptRow], layout: Layout) -> RowValues:
             texts[name] = list(column)
         else:
             numbers[:, place] = np.array(column, np.uint64)
-    return RowValues(numbers, texts)
+    return RowValues.in_order(numbers, texts)
 
 
 class _NumberedTexts:
@@ -145,7 +158,7 @@ class Handles:
         for at, place in enumerate(places):
             name = self.layout.columns[place]
             if name in self.layout.texts:
-                numbers[:, at] = self._texts.numbers(rows.texts[name])
+                numbers[:, at] = self._texts.numbers(rows.column(name))
         return numbers
 
     def _of(self, rows: Unsigned) -> Ints:

@@ -90,7 +90,7 @@ def rows_of(section: TableSection) -> RowValues:
         else:
             numbers = section.columns(name).numbers(name)
             rows[:, place] = blank if numbers is None else numbers
-    return RowValues(rows, texts)
+    return RowValues.in_order(rows, texts)
 
 
 def buckets_of(block: LoadedBlock, handles: HandlesByTable) -> list[Bucket]:

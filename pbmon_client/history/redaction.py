@@ -52,7 +52,8 @@ class Pseudonyms:
         place = LAYOUTS[table].place
         numbers = rows.numbers.copy()
         texts: dict[str, list[bytes | None]] = {}
-        for name, column in rows.texts.items():
+        for name in rows.texts:
+            column = rows.column(name)
             if name in _ADDRESSES:
                 families = numbers[:, place["family"]].tolist()
                 texts[name] = [*map(self._address, column, families)]
@@ -65,7 +66,7 @@ class Pseudonyms:
         folded = numbers[:, place["pid"]] == 0
         starts = [self.number("start_ns", it) for it in numbers[folded, place["start_ns"]].tolist()]
         numbers[folded, place["start_ns"]] = np.array(starts, np.uint64)
-        return RowValues(numbers, texts)
+        return RowValues.in_order(numbers, texts)
 
     def _name(self, column: str, name: bytes) -> bytes:
         return b"%s-%d" % (column.encode(), self.number(column, name))

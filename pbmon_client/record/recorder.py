@@ -68,7 +68,7 @@ def tick_of(happened: Happened) -> Tick:
         epoch=happened.position.epoch,
         totals=happened.totals,
         tables={
-            name: RowsMoved(RowValues(table.numbers, table.texts), table.counters)
+            name: RowsMoved(RowValues(table.numbers, table.texts, table.places), table.counters)
             for name, table in happened.tables.items()
             if name in LAYOUTS
         },

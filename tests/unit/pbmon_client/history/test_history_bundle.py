@@ -73,8 +73,8 @@ def test_a_redacted_bundle_has_no_name_and_its_rows_still_join(
         text
         for tick in ticks
         for moved in tick.tables.values()
-        for column in moved.rows.texts.values()
-        for text in column
+        for column in moved.rows.texts
+        for text in moved.rows.column(column)
     }
     # An address of few bytes that are not 0 may be a number's bytes as well.
     names = {each for each in texts if each is not None and each[-4:] != bytes(4)}
