@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pbmond import __version__
+from pbmond.allocator import give_large_blocks_back
 from pbmond.children.starter import ForkerError, Starter
 from pbmond.config import KEYS, LOG_LEVELS, Config, ConfigError, check_capacities, load
 from pbmond.kernel.attach import Attaching
@@ -24,7 +25,7 @@ from pbmond.patience import PatienceError, factor
 from pbmond.publish.supervisor import PublisherError
 from pbmond.system import accounts, given_sockets
 from pbmond.system.logfile import Log
-from pbmond.system.memory import give_large_blocks_back, total_bytes
+from pbmond.system.memory import total_bytes
 from pbmond.system.one_line import one_line
 from pbmond.system.privileges import confine_daemon, confine_loading
 from pbmond.system.rundir import RunDirError, hold

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import closing
 
+from pbmond.allocator import give_back
 from pbmond.children.starter import Starter
 from pbmond.collector import Clock, Collector, RunIdentity
 from pbmond.config import Config
@@ -22,7 +23,6 @@ from pbmond.publish.supervisor import Supervisor
 from pbmond.service import Service
 from pbmond.store.store import Store, StoreOptions
 from pbmond.system.manager import ServiceManager
-from pbmond.system.memory import give_back
 from pbmond.system.privileges import confine_collector
 from pbmond.system.signals import Signals
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from pbmon_client.command_line import complain
 from pbmon_client.record import options
 from pbmon_client.subscription import SubscriptionError, SubscriptionRefused, wrong_schema_words
+from pbmond.allocator import give_large_blocks_back
 from pbmond.wire import WireError
-
-_M_TRIM_THRESHOLD: Final = -1  # malloc.h
-_M_MMAP_THRESHOLD: Final = -3
-_LARGE_BYTES: Final = 1 << 20
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # or numpy starts a thread per core, with buffers
     from pbmon_client.record import recorder  # noqa: PLC0415 - loads numpy
 
-    _give_large_blocks_back()
+    give_large_blocks_back()
     signal.signal(signal.SIGTERM, _end)
     try:
         recorder.run(chosen)
@@ -49,18 +45,6 @@ def _words(error: SubscriptionError | SubscriptionRefused | WireError | OSError)
         where = "" if error.filename is None else f"{error.filename}: "
         return f"cannot record: {where}{error.strerror or error}"
     return str(error)
-
-
-def _give_large_blocks_back() -> None:
-    """Return freed blocks of a megabyte or more to the kernel at once, if libc can.
-
-    glibc would keep as much as the largest block of the store ever took to encode. The daemon does
-    the same in ``pbmond.system.memory``, which a client does not have.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
 
 
 def _end(_signal: int, _frame: object) -> NoReturn:
