@@ -16,7 +16,7 @@ from pbmond.patience import patient
 
 ROOT: Final = Path(__file__).parents[2]
 BUILT: Final = ROOT / "pbmon_client" / "web" / "page" / "dist" / "index.html"
-PATIENCE_MS: Final = patient(15.0) * 1000
+PATIENCE_MS: Final = patient(60.0) * 1000
 #: For a browser without a screen that talks to nobody but the tests.
 ARGUMENTS: Final = (
     "--no-sandbox",
@@ -72,4 +72,4 @@ class Server:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.communicate(timeout=patient(10.0))
+        self._process.communicate(timeout=patient(60.0))

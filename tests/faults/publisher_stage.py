@@ -28,7 +28,7 @@ from pbmond.wire import Topic
 
 NOBODY: Final = pwd.getpwnam("nobody")
 HERE: Final = Path(__file__).parent
-PATIENCE_S: Final = patient(30.0)
+PATIENCE_S: Final = patient(60.0)
 TICK_S: Final = 0.1
 
 

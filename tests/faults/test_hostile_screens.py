@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 import hostile_server as server
 from tmux_window import Tmux, client, process_in
 
-_PATIENCE_S: Final = patient(30.0)
+_PATIENCE_S: Final = patient(60.0)
 _KEYS: Final = int(os.environ.get("PBMON_KEYS", "20"))
 #: Most of a client's memory beside one frame, in MiB: 45 for the client, and what it makes of it.
 _CLIENT_MIB: Final = 250

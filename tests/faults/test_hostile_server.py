@@ -80,7 +80,20 @@ def babble(connection: socket.socket) -> None:
 def flood(connection: socket.socket) -> None:
     """10,000 messages a second and more."""
     while True:
-        connection.sendall(server.frame(body()) * 10)
+        connection.sendall(_ten_minutes())
+
+
+@cache
+def _ten_minutes() -> bytes:
+    """A message for each second: a client too slow to notice a flood has something to show."""
+    began = every_output.HONEST
+    moments = (
+        (began.seq + n, began.now_ns + n * 10**9, began.time_ns + n * 10**9) for n in range(600)
+    )
+    return b"".join(
+        server.frame(body(seq=seq, now_ns=now_ns, time_ns=time_ns))
+        for seq, now_ns, time_ns in moments
+    )
 
 
 def send_for_ever(connection: socket.socket, message: bytes, pause_s: float) -> None:

@@ -26,7 +26,7 @@ from pbmond.selftest.private_daemon import Daemon
 from pbmond.system import rights
 
 KILLS = int(os.environ.get("PBMON_KILLS", "4"))
-_PATIENCE_S = patient(30.0)
+_PATIENCE_S = patient(60.0)
 _Found = TypeVar("_Found")
 #: At what part of a start the daemon is killed; a start takes about a second.
 _MOMENTS = [step / KILLS * 1.2 for step in range(KILLS)]

@@ -127,7 +127,7 @@ def server(place: Path, daemon: int, recorder: int) -> Iterator[int]:
 
 def wait_until_ended(pid: int) -> None:
     """It has let the lock go before it is gone, and who takes its status in is not our affair."""
-    deadline = time.monotonic() + patient(20.0)
+    deadline = time.monotonic() + patient(60.0)
     status = Path(f"/proc/{pid}/stat")
     while status.exists() and ") Z " not in status.read_text():
         assert time.monotonic() < deadline

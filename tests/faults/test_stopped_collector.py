@@ -28,7 +28,7 @@ from tests.web.servers import until as until_message
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from tmux_window import Tmux, client
 
-_PATIENCE_S: Final = patient(30.0)
+_PATIENCE_S: Final = patient(60.0)
 
 
 @pytest.fixture(scope="module")

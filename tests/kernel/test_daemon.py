@@ -21,7 +21,7 @@ from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon, switches
 
 _PBMOND = str(Path(sys.executable).with_name("pbmond"))
-_PATIENCE_S = patient(10.0)
+_PATIENCE_S = patient(60.0)
 
 
 def programs_of(pid: int) -> set[int]:

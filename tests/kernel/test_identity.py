@@ -81,7 +81,7 @@ def rows_when(
     daemon: Daemon, pid: int, top: Path, done: Callable[[Mapping[str, Row]], bool]
 ) -> Mapping[str, Row]:
     """Return the rows of a process below ``top`` by name, once they are ``done``."""
-    deadline = time.monotonic() + patient(20.0)
+    deadline = time.monotonic() + patient(60.0)
     while True:
         message = daemon.snapshot()
         assert message.files is not None

@@ -50,7 +50,7 @@ def test_a_rotated_log_goes_on_in_a_new_file_and_loses_no_line(tmp_path: Path) -
     with Daemon(tmp_path, prefix=append) as daemon:
         written = log.read_text()
         rotate(tmp_path, logs, daemon.process.pid)
-        deadline = time.monotonic() + patient(10.0)
+        deadline = time.monotonic() + patient(60.0)
         while _REOPENED not in log.read_text():
             assert time.monotonic() < deadline, "the daemon does not reopen its log"
             time.sleep(0.05)

@@ -16,7 +16,7 @@ from pbmond.fields import COUNTERS
 from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
 
-_PATIENCE_S = patient(30.0)
+_PATIENCE_S = patient(60.0)
 _INTERVAL_S = 0.25
 _SIZES = (1_000_003, 2_000_029, 3_000_017)
 #: Writes as many bytes as each line says to /dev/null, and says so.

@@ -42,7 +42,7 @@ def running(*command: object, **options: Any) -> Iterator[subprocess.Popen[str]]
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(patient(10.0))
+                process.wait(patient(60.0))
             except subprocess.TimeoutExpired:
                 process.kill()
 

@@ -21,7 +21,7 @@ from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
 from pbmond.wire import Message
 
-_PATIENCE_S = patient(30.0)
+_PATIENCE_S = patient(60.0)
 _INTERVAL_S = 0.25
 _MOVE = """
 import os

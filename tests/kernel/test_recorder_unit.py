@@ -32,7 +32,7 @@ allow_only(Calls(frozenset(sys.stdin.read().split()), (), ()))
 from pbmon_client.cli import main
 sys.exit(main(sys.argv[1:]))
 """
-_PATIENCE_S = patient(30.0)
+_PATIENCE_S = patient(60.0)
 
 
 def setting(name: str) -> str:

@@ -155,7 +155,7 @@ def test_interrupted_it_leaves_nothing_behind(number: signal.Signals) -> None:
     time.sleep(0.5)
     children = [int(pid) for pid in _children(process.pid)]
     process.send_signal(number)
-    _, said = process.communicate(timeout=patient(30))
+    _, said = process.communicate(timeout=patient(60))
     assert (process.returncode, said) == (130, b"pbmond selftest: interrupted\n")
     assert traces() == before
     assert children

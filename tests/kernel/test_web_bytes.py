@@ -152,7 +152,8 @@ def test_the_page_goes_on_by_itself_when_the_daemon_is_another(tmp_path: Path, p
         first = until(page, "view")
         assert until(page, "history")["t_ms"]
         assert daemon.stop() == 0
-        assert "not running" in until(page, "away")["message"]
+        while "not running" not in until(page, "away")["message"]:
+            pass  # while it ended, its socket was there and nobody behind it
         address = f"http://{server.host}/api/v1/overview"
         assert httpx2.get(address, headers=server.bearer).status_code == 503
         for left in place.iterdir():

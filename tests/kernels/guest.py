@@ -26,8 +26,9 @@ from tests.kernels import modes
 _DAEMON: Final = ".venv/bin/pbmond"
 _CLIENT: Final = ".venv/bin/pbmon-client"
 _SELFTEST_S: Final = 3600
-_SNAPSHOT_S: Final = 600
-_STOP_S: Final = 180
+#: Minutes on a machine that has time, and tests may run beside (see .ci/run).
+_SNAPSHOT_S: Final = 1800
+_STOP_S: Final = 900
 #: Every limit of pbmon's own, times this: emulation is some twenty times slower than
 #: the machine, which may be busy.
 _PATIENCE: Final = "40"

@@ -11,7 +11,7 @@ import zmq
 from pbmond import wire
 from pbmond.patience import patient
 
-PATIENCE_S = patient(20.0)  # for what must happen; a loaded machine is no failure
+PATIENCE_S = patient(60.0)  # for what must happen; a loaded machine is no failure
 
 
 class Publisher:

@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from pbmond.patience import patient
 
 ROOT: Final = Path(__file__).parents[2]
-PATIENCE_S: Final = patient(20.0)
+PATIENCE_S: Final = patient(60.0)
 #: pbmon-client, but peers that are silent or slow are let go after a moment, so that tests end.
 _IMPATIENT: Final = """
 import sys

@@ -29,7 +29,7 @@ from tests.fake_kernel import FakeHost, FakeKernel, FakeProc, FakeSignals
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up being root")
 
 SECOND = 1_000_000_000
-PATIENCE_MS = round(patient(20_000))
+PATIENCE_MS = round(patient(60_000))
 
 
 class Running:

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up
 
 NOBODY = pwd.getpwnam("nobody")
 ALICE, BOB = 61001, 61002  # users that no account database needs to know
-PATIENCE_S = patient(20.0)
+PATIENCE_S = patient(60.0)
 ALL = Topic(None, "processes")
 
 
