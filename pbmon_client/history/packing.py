@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ Ints = npt.NDArray[np.int64]
 Unsigned = npt.NDArray[np.uint64]
 Chosen = npt.NDArray[np.bool_]
 _WORD: Final = np.dtype("<u8")
+_Name = TypeVar("_Name")
 
 
 class MalformedError(ValueError):
@@ -32,36 +33,63 @@ def pack(values: Any) -> bytes:  # noqa: ANN401 - anything that makes an array
 
 def unpack(packed: bytes) -> Unsigned:
     """Return the integers of ``pack``. MalformedError unless the bytes are whole."""
-    planes = _planes(packed)
-    return planes[0].astype(np.uint64) if len(planes) == 1 else _joined([planes])
+    each = planes(packed)
+    if len(each) == 1:
+        numbers: Unsigned = each[0].astype(np.uint64)
+        return numbers
+    words = np.zeros((each.shape[1], 8), np.uint8)
+    for place, plane in enumerate(each):  # quicker than all of them at once
+        words[:, place] = plane
+    return _numbers(words)
 
 
-def unpack_runs(packed: Iterable[bytes], counts: Sequence[int]) -> Unsigned:
-    """Return the integers of several ``pack``, one after the other.
-
-    MalformedError unless they have so many integers each.
-    """
-    runs = [*map(_planes, packed)]
-    if [planes.shape[1] for planes in runs] != [*counts]:
-        raise MalformedError("a column is not whole")
-    return _joined(runs)
-
-
-def _planes(packed: bytes) -> npt.NDArray[np.uint8]:
-    """Return the planes of ``pack``, each a row."""
+def planes(packed: bytes) -> npt.NDArray[np.uint8]:
+    """Return the planes of ``pack``, each a row. MalformedError unless the bytes are whole."""
     width = packed[0] if packed else 0
     if not 1 <= width <= 8 or (len(packed) - 1) % width:
         raise MalformedError("a column is not whole")
     return np.frombuffer(packed, np.uint8, offset=1).reshape(width, -1)
 
 
-def _joined(runs: Sequence[npt.NDArray[np.uint8]]) -> Unsigned:
-    words = np.zeros((sum(planes.shape[1] for planes in runs), 8), np.uint8)
-    end = 0
-    for planes in runs:
-        begin, end = end, end + planes.shape[1]
-        for place, plane in enumerate(planes):  # quicker than all of them at once
-            words[begin:end, place] = plane
+def widest_first(packed: Iterable[tuple[_Name, bytes]]) -> list[tuple[_Name, bytes]]:
+    """Return several ``pack``, each with its name, in the order that ``unpack_runs`` wants."""
+    return sorted(packed, key=lambda each: each[1][0], reverse=True)
+
+
+def unpack_runs(packed: Sequence[bytes], counts: Sequence[int]) -> Unsigned:
+    """Return the integers of several ``pack``, the widest first, one after the other.
+
+    MalformedError unless they have so many integers each.
+    """
+    # The first byte is the width; a plane that the narrow ones have not is one of the first ones.
+    runs = [(each, each[0], count) for each, count in zip(packed, counts, strict=True)]
+    if any(not 1 <= width <= 8 or len(each) != 1 + width * count for each, width, count in runs):
+        raise MalformedError("a column is not whole")
+    words = np.zeros((sum(counts), 8), np.uint8)
+    for plane in range(runs[0][1] if runs else 0):
+        parts = [
+            each[1 + plane * count : 1 + (plane + 1) * count]
+            for each, width, count in runs
+            if width > plane
+        ]
+        joined = np.frombuffer(b"".join(parts), np.uint8)
+        words[: len(joined), plane] = joined
+    return _numbers(words)
+
+
+def unpack_columns(packed: Mapping[str, bytes], rows: int) -> dict[str, Unsigned]:
+    """Return the integers of several ``pack`` by name; each has as many as there are rows.
+
+    It is for short ones: of long ones ``unpack`` takes no longer.
+    """
+    if not packed:
+        return {}
+    names, columns = zip(*widest_first(packed.items()), strict=True)
+    values = unpack_runs(columns, [rows] * len(columns)).reshape(len(columns), rows)
+    return dict(zip(names, values, strict=True))
+
+
+def _numbers(words: npt.NDArray[np.uint8]) -> Unsigned:
     return words.view(_WORD)[:, 0].astype(np.uint64, copy=False)
 
 

@@ -21,10 +21,12 @@ from pbmon_client.history.packing import (
     Ints,
     MalformedError,
     Unsigned,
-    pack,
+    planes,
     signed,
     unpack,
+    unpack_columns,
     unpack_runs,
+    widest_first,
 )
 
 #: A section that claims to be larger is not inflated.
@@ -39,6 +41,10 @@ _MOST_CONTAINERS: Final = 32
 _MOST_ENTRIES: Final = 1 << 20
 #: Times in ns are below; sums of a few are still numbers of 64 bits.
 _LATEST_NS: Final = 1 << 62
+_HOST_COLUMNS: Final = (
+    *("slot", "first", "since_ns", "time_ns", "now_ns", "covered_ns"),
+    *("host", "boot_id", "epoch"),
+)
 #: Place, bytes, inflated bytes and checksum by section.
 Directory = Mapping[str, tuple[int, int, int, int]]
 
@@ -139,6 +145,11 @@ class SectionColumns:
                 raise MalformedError(f"the column {name} is not whole")
         return made
 
+    def decode(self, names: Sequence[str]) -> None:
+        """Decode several columns at once, which is quicker if they are short."""
+        packed = {name: self._packed[name] for name in names if name in self._packed}
+        self._made |= unpack_columns(packed, self._rows)
+
     def texts(self, name: str) -> tuple[Unsigned, Sequence[bytes | None]] | None:
         """Return the values of a column of texts: places in the list that follows."""
         places = self.numbers(name)
@@ -154,6 +165,7 @@ class HostSection:
         self._section = section
         self._header = header
         self._columns = SectionColumns(section, header.buckets)
+        self._columns.decode(_HOST_COLUMNS)
         self.slots: Final = self._offset("slot", header.begin)
         self.first: Final = self._offset("first", header.first)
         self.since_ns: Final = self._offset("since_ns", header.since_ns)
@@ -178,9 +190,12 @@ class HostSection:
             (self.now_ns, 0, _LATEST_NS),
             (self.covered_ns, 0, _LATEST_NS),
         )
-        if any((values < least).any() or (values > most).any() for values, least, most in bounds):
-            raise MalformedError("the buckets of a block are not sound")
-        if (np.diff(self.first) < 0).any():
+        every = np.array([values for values, _least, _most in bounds])
+        extremes = zip(every.min(axis=1).tolist(), every.max(axis=1).tolist(), strict=True)
+        for (_values, least, most), (smallest, largest) in zip(bounds, extremes, strict=True):
+            if smallest < least or largest > most:
+                raise MalformedError("the buckets of a block are not sound")
+        if (self.first[1:] < self.first[:-1]).any():
             raise MalformedError("the buckets of a block are not in order")
         _ = self.totals
         for name in ("host", "boot_id", "epoch"):
@@ -200,24 +215,19 @@ class HostSection:
     @cached_property
     def totals(self) -> Ints:
         """The host's totals, buckets by ``TOTALS``."""
-        return _by_name(self._section["counters"], TOTALS, len(self.slots))
+        packed: Mapping[str, bytes] = self._section["counters"]
+        rows = len(self.slots)
+        made = unpack_columns({name: packed[name] for name in TOTALS if name in packed}, rows)
+        result = np.zeros((len(TOTALS), rows), np.int64)
+        for place, name in enumerate(TOTALS):
+            if name in made:
+                result[place] = made[name]
+        return result.T
 
 
 def named_totals(values: Mapping[str, int] | None) -> Ints | None:
     """Return totals by ``TOTALS`` from those by name; those that are not there are 0."""
     return None if values is None else np.array([values.get(name, 0) for name in TOTALS], np.int64)
-
-
-def _by_name(packed: Mapping[str, bytes], names: Sequence[str], rows: int) -> Ints:
-    result = np.zeros((rows, len(names)), np.int64)
-    nothing = pack(result[:, 0])
-    for place, name in enumerate(names):
-        if name in packed and packed[name] != nothing:
-            values = signed(packed[name])
-            if len(values) != rows:
-                raise MalformedError("the host's totals are not whole")
-            result[:, place] = values
-    return result
 
 
 class TableSection:
@@ -297,22 +307,24 @@ class TableSection:
 
     def _counted(self) -> tuple[Ints, Ints, Ints]:
         """Return entry, counter and value of each number, without counters that we do not know."""
-        mask = unpack(self._section["mask"])
-        if len(mask) != len(self._entries[0]):
+        masks = np.zeros((8, len(self._entries[0])), np.uint8)
+        told = planes(self._section["mask"])
+        if told.shape[1] != masks.shape[1]:
             raise MalformedError("the rows of a table do not add up")
-        counters = self._section["counters"]
+        masks[: len(told)] = told
+        counters = widest_first(self._section["counters"].items())
+        number = {name: place for place, name in enumerate(self._section["counters"])}
+        bits = np.array([number[name] for name, _packed in counters], np.int64)
         # All counters at once: most have so few numbers that each call would cost more than they.
-        bits = np.unpackbits(
-            mask.view(np.uint8).reshape(-1, 8), axis=1, count=len(counters), bitorder="little"
-        )
-        has = np.ascontiguousarray(bits.T).view(np.bool_)  # counters by entries
-        counts = np.count_nonzero(has, axis=1)
+        has = (masks[bits >> 3] & (1 << (bits & 7)).astype(np.uint8)[:, None]) != 0
         entry = np.flatnonzero(has)
-        entry -= np.repeat(np.arange(len(counters)) * len(mask), counts)
-        value = unpack_runs(counters.values(), counts.tolist()).view(np.int64)
+        begins = np.arange(len(counters) + 1) * masks.shape[1]
+        counts = np.diff(np.searchsorted(entry, begins))
+        entry -= np.repeat(begins[:-1], counts)
+        value = unpack_runs([packed for _name, packed in counters], counts.tolist()).view(np.int64)
         places = {name: place for place, name in enumerate(self.layout.counters)}
-        counter = np.repeat([places.get(name, -1) for name in counters], counts)
-        if places.keys() >= counters.keys():
+        counter = np.repeat([places.get(name, -1) for name, _packed in counters], counts)
+        if places.keys() >= number.keys():
             return entry, counter, value
         known = counter >= 0
         return entry[known], counter[known], value[known]
