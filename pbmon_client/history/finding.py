@@ -14,7 +14,7 @@ from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.index import Index, TailBlock
 from pbmon_client.history.layout import LAYOUTS, PORT
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
-from pbmon_client.history.packing import Chosen
+from pbmon_client.history.packing import Chosen, among
 from pbmon_client.history.plan import Piece
 from pbmon_client.history.rows import Part
 from pbmon_client.history.sections import TableSection
@@ -147,10 +147,10 @@ class Finder:
             wanted &= equal(section, "viewer", self._uid)
         if pids is not None:
             own = section.columns("pid").numbers("pid")
-            wanted &= np.isin(np.zeros(1) if own is None else own, pids)
+            wanted &= among(np.zeros(1, np.uint64) if own is None else own, pids)
         if not wanted.any():
             return None
-        section.check()  # damage shows here, not later
+        section.check(np.flatnonzero(wanted))  # damage shows here, not later
         chosen = None if each.chosen.all() else each.chosen
         _bucket, row, counter, value = section.moved(None if wanted.all() else wanted, chosen)
         bucket = section.last(chosen)

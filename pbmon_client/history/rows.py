@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -50,21 +50,12 @@ class SummedRows:
         self.last = np.maximum.reduceat(last[order], first) if len(first) else _NONE
         group = np.empty(len(order), np.int64)
         group[order] = np.repeat(np.arange(len(first)), np.diff(first, append=len(order)))
-        # What moved stays a list of numbers: sums of all rows by all counters are mostly 0.
-        owners = [_NONE]
+        #: For each part, the place of each of its rows among ours; -1 is none.
+        self._group = []
         begins = np.cumsum([*map(len, wanted)])[:-1]
         for each, rows, theirs in zip(parts, wanted, np.split(group, begins), strict=False):
-            group_of = np.full(each.section.rows, -1)
-            group_of[rows] = theirs
-            owners.append(group_of[each.row])
-        counter = np.concatenate([_NONE, *(each.counter for each in parts)])
-        value = np.concatenate([_NONE, *(each.value for each in parts)])
-        self._keep(np.concatenate(owners), counter, value)
-
-    def _keep(self, group: Ints, counter: Ints, value: Ints) -> None:
-        """Keep what moved, without that of no group, -1."""
-        kept = slice(None) if group.min(initial=0) >= 0 else group >= 0
-        self._group, self._counter, self._value = group[kept], counter[kept], value[kept]
+            self._group.append(np.full(each.section.rows, -1))
+            self._group[-1][rows] = theirs
 
     def __len__(self) -> int:
         return len(self._row)
@@ -93,13 +84,13 @@ class SummedRows:
         columns = []
         for part, rows in zip(self._parts, wanted, strict=True):
             if name not in self.layout.texts:
-                columns.append(_numbers(part.section, name)[rows])
+                columns.append(_numbers(part.section, name, rows))
                 continue
-            found = part.section.columns(name).texts(name)
+            found = part.section.columns(name).texts(name, rows)
             texts = (
                 [None] * len(rows)
                 if found is None
-                else [*map(found[1].__getitem__, found[0][rows].tolist())]
+                else [*map(found[1].__getitem__, found[0].tolist())]
             )
             columns.append(
                 np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.uint64)
@@ -113,9 +104,9 @@ class SummedRows:
         taken.__dict__.pop("_by_part", None)
         taken._part, taken._row = self._part[groups], self._row[groups]
         taken.last = self.last[groups]
-        place = np.full(len(self), -1)
+        place = np.full(len(self) + 1, -1)  # the last is of no group
         place[groups] = np.arange(len(taken))
-        taken._keep(place[self._group], self._counter, self._value)
+        taken._group = [place[group] for group in self._group]
         return taken
 
     @property
@@ -123,20 +114,38 @@ class SummedRows:
         """What each row moved: rows by the layout's counters."""
         width = len(self.layout.counters)
         sums = np.zeros(len(self) * width, np.int64)
-        np.add.at(sums, self._group * width + self._counter, self._value)
+        for place, counter, value in self._moved():
+            np.add.at(sums, place * width + counter, value)
         return sums.reshape(len(self), width)
 
     def totals(self) -> Ints:
         """Return what all rows moved, by the layout's counters."""
         totals = np.zeros(len(self.layout.counters), np.int64)
-        np.add.at(totals, self._counter, self._value)
+        for _place, counter, value in self._moved():
+            first = starts(counter)
+            if len(first):
+                np.add.at(totals, counter[first], np.add.reduceat(value, first))
         return totals
+
+    def _moved(self) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Yield the place among our rows, the counter and the value of what moved, by part.
+
+        All of it at once would be a hundred times what a block has, and slow for that.
+        """
+        for part, group in zip(self._parts, self._group, strict=True):
+            ours = group >= 0
+            if ours.all():
+                yield group[part.row], part.counter, part.value
+            elif ours.any():
+                taken = np.flatnonzero(ours[part.row])
+                yield group[part.row[taken]], part.counter[taken], part.value[taken]
 
     def busiest(self, top: int, wanted: Chosen) -> Ints:
         """Return which rows moved most by the sum of the ``wanted`` counters, the busiest first."""
-        taken = wanted[self._counter]
         moved = np.zeros(len(self), np.int64)
-        np.add.at(moved, self._group[taken], self._value[taken])
+        for place, counter, value in self._moved():
+            taken = wanted[counter]
+            np.add.at(moved, place[taken], value[taken])
         if top < len(moved):  # sorting all of them would take longer
             some = np.flatnonzero(moved >= np.partition(moved, -top)[-top]) if top else _NONE
             return some[np.argsort(-moved[some], kind="stable")[:top]]
@@ -145,7 +154,7 @@ class SummedRows:
     def numbers(self, name: str) -> Unsigned:
         """Return a column of numbers, as the newest block has it."""
         result = np.zeros(len(self), np.uint64)
-        self._fill(lambda section, rows: _numbers(section, name)[rows], result)
+        self._fill(lambda section, rows: _numbers(section, name, rows), result)
         return result
 
     def texts(self, name: str) -> list[bytes | None]:
@@ -153,10 +162,10 @@ class SummedRows:
         blank = self.layout.blank[self.layout.place[name]]
 
         def texts_of(section: TableSection, rows: Ints) -> list[bytes | None]:
-            found = section.columns(name).texts(name)
+            found = section.columns(name).texts(name, rows)
             if found is None:
                 return [blank] * len(rows)
-            texts = [found[1][place] for place in found[0][rows].tolist()]
+            texts = [*map(found[1].__getitem__, found[0].tolist())]
             if blank is not None and any(text is None or len(text) != len(blank) for text in texts):
                 raise MalformedError("what should be an address is none")
             return texts
@@ -185,9 +194,9 @@ class SummedRows:
 _NONE: Final = np.zeros(0, np.int64)
 
 
-def _numbers(section: TableSection, name: str) -> Unsigned:
-    found = section.columns(name).numbers(name)
+def _numbers(section: TableSection, name: str, rows: Ints) -> Unsigned:
+    found = section.columns(name).numbers(name, rows)
     if found is None:
         blank = section.layout.blank[section.layout.place[name]]
-        return np.full(section.rows, blank, np.uint64)
+        return np.full(len(rows), blank, np.uint64)
     return found

@@ -21,6 +21,7 @@ from pbmon_client.history.packing import (
     Ints,
     MalformedError,
     Unsigned,
+    joined,
     planes,
     signed,
     unpack,
@@ -31,8 +32,11 @@ from pbmon_client.history.packing import (
 
 #: A section that claims to be larger is not inflated.
 _MOST: Final = 64 << 20
-#: What is inflated of a section for its first column: that of four thousand rows is in it.
-_FIRST_BYTES: Final = 16 << 10
+#: What is inflated of a section to see what its first column is, and how long. It has to be less
+#: than any column that is worth it, and enough for the names before it.
+_HEAD_BYTES: Final = 64
+#: How many bytes the length of msgpack's bytes has, by the byte before it.
+_LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 #: Bounds of what msgpack makes of a section: values of a list, keys of a map, lists and maps.
 _MOST_VALUES: Final = 1 << 20
 _MOST_KEYS: Final = 1 << 10
@@ -45,6 +49,8 @@ _HOST_COLUMNS: Final = (
     *("slot", "first", "since_ns", "time_ns", "now_ns", "covered_ns"),
     *("host", "boot_id", "epoch"),
 )
+_TOTAL: Final = {name: place for place, name in enumerate(TOTALS)}
+_ZERO: Final = np.zeros(1, np.int64)
 #: Place, bytes, inflated bytes and checksum by section.
 Directory = Mapping[str, tuple[int, int, int, int]]
 
@@ -79,19 +85,28 @@ def parse_section(data: bytes, inflated: int, crc: int) -> dict[str, Any]:
 
 
 def first_column(data: bytes, name: str, crc: int) -> Unsigned | None:
-    """Return the first column of a section, for less than a tenth of the work; None: not known.
+    """Return the first column of a section, for a fraction of the work; None: not known.
 
-    It is known if it is ``name``, and in the first bytes of a section that is not damaged.
+    It is known if it is ``name``, and the section is not damaged.
     """
     if zlib.crc32(data) != crc:
         return None
-    reader = msgpack.Unpacker(raw=False)
+    inflater = zlib.decompressobj()
+    reader = msgpack.Unpacker(raw=False, max_buffer_size=_HEAD_BYTES)
     try:
-        reader.feed(zlib.decompressobj().decompress(data, _FIRST_BYTES))
+        head = inflater.decompress(data, _HEAD_BYTES)
+        reader.feed(head)
         reader.read_map_header()
         if reader.unpack() != "columns" or not reader.read_map_header() or reader.unpack() != name:
             return None
-        return unpack(reader.unpack())
+        at = reader.tell()
+        begin = at + 1 + _LENGTH_BYTES[head[at]]
+        size = int.from_bytes(head[at + 1 : begin])
+        more = begin + size - len(head)
+        if not 0 < more < _MOST:
+            return None
+        column = head[begin:] + inflater.decompress(inflater.unconsumed_tail, more)
+        return unpack(column) if len(column) == size else None
     except (zlib.error, msgpack.UnpackException, ValueError, LookupError, TypeError):
         return None
 
@@ -136,23 +151,34 @@ class SectionColumns:
         self._rows = rows
         self._made: dict[str, Unsigned] = {}
 
-    def numbers(self, name: str) -> Unsigned | None:
-        """Return the values of a column of numbers."""
+    def numbers(self, name: str, rows: Ints | None = None) -> Unsigned | None:
+        """Return the values of a column of numbers, those of some rows or all (None)."""
         made = self._made.get(name)
         if made is None and name in self._packed:
-            made = self._made[name] = unpack(self._packed[name])
-            if len(made) != self._rows:
-                raise MalformedError(f"the column {name} is not whole")
+            self.check(name)
+            every = planes(self._packed[name])
+            if rows is not None and len(rows) < self._rows // 4:
+                return joined(every[:, rows])
+            made = self._made[name] = joined(every)
+        return made if made is None or rows is None else made[rows]
+
+    def check(self, name: str) -> None:
+        """Raise one of DAMAGE unless a column is whole, or not there."""
+        if name in self._packed and planes(self._packed[name]).shape[1] != self._rows:
+            raise MalformedError(f"the column {name} is not whole")
+
+    def decode(self, names: Sequence[str], more: Mapping[str, bytes]) -> dict[str, Unsigned]:
+        """Decode several columns at once, which is quicker if they are short; return ``more``."""
+        packed = {name: self._packed[name] for name in names if name in self._packed}
+        made = unpack_columns({**packed, **more}, self._rows)
+        self._made |= {name: made.pop(name) for name in packed}
         return made
 
-    def decode(self, names: Sequence[str]) -> None:
-        """Decode several columns at once, which is quicker if they are short."""
-        packed = {name: self._packed[name] for name in names if name in self._packed}
-        self._made |= unpack_columns(packed, self._rows)
-
-    def texts(self, name: str) -> tuple[Unsigned, Sequence[bytes | None]] | None:
+    def texts(
+        self, name: str, rows: Ints | None = None
+    ) -> tuple[Unsigned, Sequence[bytes | None]] | None:
         """Return the values of a column of texts: places in the list that follows."""
-        places = self.numbers(name)
+        places = self.numbers(name, rows)
         if places is not None and len(places) and places.max() >= len(self._texts):
             raise MalformedError(f"the column {name} has no such text")
         return None if places is None else (places, self._texts)
@@ -165,7 +191,13 @@ class HostSection:
         self._section = section
         self._header = header
         self._columns = SectionColumns(section, header.buckets)
-        self._columns.decode(_HOST_COLUMNS)
+        counters: Mapping[str, bytes] = section["counters"]
+        made = self._columns.decode(
+            _HOST_COLUMNS, {n: counters[n] for n in TOTALS if n in counters}
+        )
+        #: The host's totals, buckets by ``TOTALS``.
+        self.totals: Final = np.zeros((header.buckets, len(TOTALS)), np.int64)
+        self.totals.T[[_TOTAL[name] for name in made]] = [*made.values()]
         self.slots: Final = self._offset("slot", header.begin)
         self.first: Final = self._offset("first", header.first)
         self.since_ns: Final = self._offset("since_ns", header.since_ns)
@@ -197,7 +229,6 @@ class HostSection:
                 raise MalformedError("the buckets of a block are not sound")
         if (self.first[1:] < self.first[:-1]).any():
             raise MalformedError("the buckets of a block are not in order")
-        _ = self.totals
         for name in ("host", "boot_id", "epoch"):
             found = self._columns.texts(name)
             for text in () if found is None else found[1]:
@@ -211,18 +242,6 @@ class HostSection:
     def cumulative(self) -> Ints | None:
         """Return the cumulative totals at the block's end, by ``TOTALS``."""
         return named_totals(self._section.get("cumulative"))
-
-    @cached_property
-    def totals(self) -> Ints:
-        """The host's totals, buckets by ``TOTALS``."""
-        packed: Mapping[str, bytes] = self._section["counters"]
-        rows = len(self.slots)
-        made = unpack_columns({name: packed[name] for name in TOTALS if name in packed}, rows)
-        result = np.zeros((len(TOTALS), rows), np.int64)
-        for place, name in enumerate(TOTALS):
-            if name in made:
-                result[place] = made[name]
-        return result.T
 
 
 def named_totals(values: Mapping[str, int] | None) -> Ints | None:
@@ -250,25 +269,27 @@ class TableSection:
         """Return the columns in which ``name`` is."""
         return self._own if name in self.layout.identity else self._labels
 
-    def check(self) -> None:
-        """Raise one of DAMAGE unless the columns of the identity are sound."""
+    def check(self, rows: Ints) -> None:
+        """Raise one of DAMAGE unless the columns of the identity of some rows are sound."""
         for name in self.layout.identity:
-            (self._own.texts if name in self.layout.texts else self._own.numbers)(name)
+            self._own.check(name)
+            if name in self.layout.texts:
+                self._own.texts(name, rows)
 
     def moved(
         self, rows: Chosen | None = None, buckets: Chosen | None = None
     ) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return bucket, row, counter and value of each number that is not 0.
+        """Return bucket, row, counter and value of each number that is not 0, counter by counter.
 
         They are those of some rows and buckets, or of all (None).
         """
         row, bucket = self._entries
-        # Who asks for some of the buckets may ask for the next ones soon.
-        entry, counter, value = self._counted() if buckets is None else self._numbers
-        if rows is not None or buckets is not None:
-            taken = np.ones(len(row), np.bool_) if rows is None else rows[row]
-            if buckets is not None:
-                taken &= buckets[bucket]
+        taken = None if rows is None else rows[row]
+        if buckets is None:
+            entry, counter, value = self._counted(taken)
+        else:
+            entry, counter, value = self._numbers
+            taken = buckets[bucket] if taken is None else taken & buckets[bucket]
             some = np.flatnonzero(taken[entry])
             entry, counter, value = entry[some], counter[some], value[some]
         return bucket[entry], row[entry], counter, value
@@ -286,45 +307,59 @@ class TableSection:
     @cached_property
     def _entries(self) -> tuple[Ints, Ints]:
         """Row and bucket of each entry, in order."""
-        count, step = signed(self._section["count"]), signed(self._section["step"])
+        count, step = unpack(self._section["count"]), signed(self._section["step"])
         # Each count first: their sum may wrap.
-        fit = bool(((count >= 0) & (count <= len(step))).all())
-        if (
-            len(count) != self.rows
-            or not fit
-            or count.sum() != len(step)
-            or len(step) > _MOST_ENTRIES
-        ):
+        most = int(count.max(initial=0))
+        if len(count) != self.rows or most > len(step) or len(step) > _MOST_ENTRIES:
+            raise MalformedError("the rows of a table do not add up")
+        count = count.view(np.int64)
+        ends = np.cumsum(count)
+        if len(step) != (ends[-1] if len(ends) else 0):
             raise MalformedError("the rows of a table do not add up")
         row = np.repeat(np.arange(self.rows), count)
-        steps = np.concatenate(([0], np.cumsum(step)))
-        bucket = steps[1:] - np.repeat(steps[np.cumsum(count) - count], count)
+        steps = np.concatenate((_ZERO, np.cumsum(step)))
+        bucket = steps[1:] - np.repeat(steps[ends - count], count)
         return row, bucket
 
     @cached_property
     def _numbers(self) -> tuple[Ints, Ints, Ints]:
+        # Who asks for some of the buckets may ask for the next ones soon.
         return self._counted()
 
-    def _counted(self) -> tuple[Ints, Ints, Ints]:
-        """Return entry, counter and value of each number, without counters that we do not know."""
-        masks = np.zeros((8, len(self._entries[0])), np.uint8)
-        told = planes(self._section["mask"])
-        if told.shape[1] != masks.shape[1]:
-            raise MalformedError("the rows of a table do not add up")
-        masks[: len(told)] = told
-        counters = widest_first(self._section["counters"].items())
-        number = {name: place for place, name in enumerate(self._section["counters"])}
-        bits = np.array([number[name] for name, _packed in counters], np.int64)
-        # All counters at once: most have so few numbers that each call would cost more than they.
-        has = (masks[bits >> 3] & (1 << (bits & 7)).astype(np.uint8)[:, None]) != 0
+    def _counted(self, taken: Chosen | None = None) -> tuple[Ints, Ints, Ints]:
+        """Return entry, counter and value of each number, without counters that we do not know.
+
+        They are those of the entries that are taken, or of all (None).
+        """
+        counters: Mapping[str, bytes] = self._section["counters"]
+        names, packed = zip(*widest_first(counters.items()), strict=True) if counters else ((), ())
+        has = self._has([*counters], names)
+        begins = np.arange(len(names) + 1) * has.shape[1]
         entry = np.flatnonzero(has)
-        begins = np.arange(len(counters) + 1) * masks.shape[1]
         counts = np.diff(np.searchsorted(entry, begins))
         entry -= np.repeat(begins[:-1], counts)
-        value = unpack_runs([packed for _name, packed in counters], counts.tolist()).view(np.int64)
-        places = {name: place for place, name in enumerate(self.layout.counters)}
-        counter = np.repeat([places.get(name, -1) for name, _packed in counters], counts)
-        if places.keys() >= number.keys():
+        theirs, places = counts, None
+        if taken is not None:
+            places = np.flatnonzero(taken[entry])
+            entry = entry[places]
+            theirs = np.diff(np.searchsorted(places, np.append(0, np.cumsum(counts))))
+        value = unpack_runs(packed, counts.tolist(), places).view(np.int64)
+        ours = {name: place for place, name in enumerate(self.layout.counters)}
+        counter = np.repeat([ours.get(name, -1) for name in names], theirs)
+        if ours.keys() >= counters.keys():
             return entry, counter, value
         known = counter >= 0
         return entry[known], counter[known], value[known]
+
+    def _has(self, listed: Sequence[str], wanted: Sequence[str]) -> Chosen:
+        """Return which entries have numbers of some of the counters: counters by entries."""
+        told = planes(self._section["mask"])
+        entries = len(self._entries[0])
+        if told.shape[1] != entries:
+            raise MalformedError("the rows of a table do not add up")
+        masks = np.zeros((8, entries), np.uint8)
+        masks[: len(told)] = told
+        bits = np.array([listed.index(name) for name in wanted], np.int64)
+        # All counters at once: most have so few numbers that each call would cost more than they.
+        has: Chosen = (masks[bits >> 3] & (1 << (bits & 7)).astype(np.uint8)[:, None]) != 0
+        return has
