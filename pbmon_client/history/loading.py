@@ -60,9 +60,9 @@ class LoadedBlock:
         place = self._directory[name]
         return parse_section(self._bytes_of(place), inflated=place[2], crc=place[3])
 
-    def _bytes_of(self, place: tuple[int, int, int, int]) -> bytes:
+    def _bytes_of(self, place: tuple[int, int, int, int]) -> memoryview:
         begin = self._body + place[0]
-        return self.data[begin : begin + place[1]]
+        return memoryview(self.data)[begin : begin + place[1]]
 
 
 def load(block: BlockAt) -> LoadedBlock:

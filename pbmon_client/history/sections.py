@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgpack
 import numpy as np
+import numpy.typing as npt
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.layout import LAYOUTS, TOTALS
@@ -70,7 +71,7 @@ def parse_directory(listed: bytes, header: BlockHeader) -> Directory:
     return found
 
 
-def parse_section(data: bytes, inflated: int, crc: int) -> dict[str, Any]:
+def parse_section(data: bytes | memoryview, inflated: int, crc: int) -> dict[str, Any]:
     """Return a section. MalformedError if it is damaged."""
     if zlib.crc32(data) != crc or inflated > _MOST:
         raise MalformedError("a section is damaged")
@@ -84,7 +85,7 @@ def parse_section(data: bytes, inflated: int, crc: int) -> dict[str, Any]:
     return _unpacked(raw)
 
 
-def first_column(data: bytes, name: str, crc: int) -> Unsigned | None:
+def first_column(data: bytes | memoryview, name: str, crc: int) -> Unsigned | None:
     """Return the first column of a section, for a fraction of the work; None: not known.
 
     It is known if it is ``name``, and the section is not damaged.
@@ -155,17 +156,22 @@ class SectionColumns:
         """Return the values of a column of numbers, those of some rows or all (None)."""
         made = self._made.get(name)
         if made is None and name in self._packed:
-            self.check(name)
-            every = planes(self._packed[name])
+            every = self._planes(name)
             if rows is not None and len(rows) < self._rows // 4:
                 return joined(every[:, rows])
             made = self._made[name] = joined(every)
         return made if made is None or rows is None else made[rows]
 
+    def _planes(self, name: str) -> npt.NDArray[np.uint8]:
+        found = planes(self._packed[name])
+        if found.shape[1] != self._rows:
+            raise MalformedError(f"the column {name} is not whole")
+        return found
+
     def check(self, name: str) -> None:
         """Raise one of DAMAGE unless a column is whole, or not there."""
-        if name in self._packed and planes(self._packed[name]).shape[1] != self._rows:
-            raise MalformedError(f"the column {name} is not whole")
+        if name in self._packed:
+            self._planes(name)
 
     def decode(self, names: Sequence[str], more: Mapping[str, bytes]) -> dict[str, Unsigned]:
         """Decode several columns at once, which is quicker if they are short; return ``more``."""
