@@ -13,13 +13,13 @@ import numpy as np
 from pbmon_client.history.bundle import indexer_of
 from pbmon_client.history.finding import Finder, FoundBuckets, Selected, equal, unreadable
 from pbmon_client.history.index import Index, TailBlock
-from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS
+from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS, Layout
 from pbmon_client.history.loading import DAMAGE, LoadedBlock
 from pbmon_client.history.message import RangeSums, message_of
-from pbmon_client.history.packing import Ints
+from pbmon_client.history.packing import Chosen, Ints
 from pbmon_client.history.plan import pieces, reach, rounded, width_at
 from pbmon_client.history.recorder import NO_RECORDER, RecorderState, recorder_of
-from pbmon_client.history.rows import SummedRows
+from pbmon_client.history.rows import SummedRows, likely, totals_of
 from pbmon_client.history.segments import BlockAt, Missing
 from pbmon_client.history.spans import TimeSpan, gaps_between, has_gap
 from pbmon_client.history.tiers import TIERS
@@ -128,13 +128,17 @@ class Past:
         (None: all traffic). ValueError unless since < until.
         """
         begin, end, found = self._found(since, until)
-        processes = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
-        totals, retired = self._totals(found, processes.totals())
+        layout = LAYOUTS[PROCESSES]
+        parts = self._finder.parts(found, PROCESSES, None)
+        totals, retired = self._totals(found, totals_of(parts, layout))
         if top is not None:
-            processes = processes.take(_busiest(processes, top, by))
+            parts = likely(parts, top, _wanted(layout, by))
+        processes = SummedRows(layout, parts)
+        if top is not None:
+            processes = processes.take(processes.busiest(top, _wanted(layout, by)))
         theirs = self._flows(found, processes if top is not None else None) if flows else {}
         busiest = {
-            name: rows if top is None else rows.take(_busiest(rows, top, by))
+            name: rows if top is None else rows.take(rows.busiest(top, _wanted(rows.layout, by)))
             for name, rows in theirs.items()
         }
         return message_of(
@@ -335,10 +339,9 @@ class Past:
         return [TimeSpan(header.since_ns, header.time_ns)]
 
 
-def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
-    layout = rows.layout
-    wanted = np.array(layout.traffic if by is None else [name in by for name in layout.counters])
-    return rows.busiest(top, wanted)
+def _wanted(layout: Layout, by: Sequence[str] | None) -> Chosen:
+    """Return which counters say what is busiest."""
+    return np.array(layout.traffic if by is None else [name in by for name in layout.counters])
 
 
 def _since_ns(found: FoundBuckets, begin: int) -> int:

@@ -19,15 +19,61 @@ from pbmon_client.history.sections import TableSection
 class Part:
     """The rows of a table in a block: what each moved in a range, and when it last did.
 
-    Row, counter and value of what moved are as in ``TableSection.moved``. ``last`` is
-    CLOCK_REALTIME in ns, and -1 for a row that is not in the range or not for this reader.
+    Row, counter and value of what moved are as in ``TableSection.moved``, and ``runs`` is where
+    each counter begins in them. ``last`` is CLOCK_REALTIME in ns, and -1 for a row that is not in
+    the range or not for this reader.
     """
 
     section: TableSection
     row: Ints
     counter: Ints
     value: Ints
+    runs: Ints
     last: Ints
+
+    def only(self, rows: Chosen) -> Part:
+        """Return the same of some of its rows."""
+        some = np.flatnonzero(rows[self.row])
+        counter = self.counter[some]
+        last = np.where(rows, self.last, -1)
+        return Part(self.section, self.row[some], counter, self.value[some], starts(counter), last)
+
+    def moved(self, wanted: Chosen) -> Ints:
+        """Return what each row moved, by the sum of the ``wanted`` counters."""
+        moved = np.zeros(self.section.rows, np.int64)
+        ends = [*self.runs[1:].tolist(), len(self.counter)]
+        for begin, end in zip(self.runs.tolist(), ends, strict=False):
+            if wanted[self.counter[begin]]:
+                np.add.at(moved, self.row[begin:end], self.value[begin:end])
+        return moved
+
+
+def totals_of(parts: Sequence[Part], layout: Layout) -> Ints:
+    """Return what all rows of some parts moved, by the layout's counters."""
+    totals = np.zeros(len(layout.counters), np.int64)
+    for part in parts:
+        if len(part.runs):
+            np.add.at(totals, part.counter[part.runs], np.add.reduceat(part.value, part.runs))
+    return totals
+
+
+def likely(parts: Sequence[Part], top: int, wanted: Chosen) -> list[Part]:
+    """Return parts with the rows that may be of the ``top`` by the sum of the ``wanted`` counters.
+
+    Joining rows costs more than adding up. Rows that are equal in the lowest bits of their process
+    id, as those that are joined, together moved at least as much as any of them. If that is less
+    than ``top`` others moved in a block each, they are none of the busiest.
+    """
+    together, alone = np.zeros((2, _BITS), np.int64)
+    keys = []
+    for part in parts:
+        moved, name = part.moved(wanted), part.section.layout.identity[0]
+        numbers = _numbers(part.section, name, np.arange(len(moved)))
+        keys.append((numbers & np.uint64(_BITS - 1)).astype(np.int64))
+        np.add.at(together, keys[-1], moved)
+        np.maximum.at(alone, keys[-1], moved)
+    enough = np.partition(alone, -top)[-top] if 0 < top < _BITS else 0
+    return [part.only(together[key] >= enough) for part, key in zip(parts, keys, strict=True)]
 
 
 class SummedRows:
@@ -118,15 +164,6 @@ class SummedRows:
             np.add.at(sums, place * width + counter, value)
         return sums.reshape(len(self), width)
 
-    def totals(self) -> Ints:
-        """Return what all rows moved, by the layout's counters."""
-        totals = np.zeros(len(self.layout.counters), np.int64)
-        for _place, counter, value in self._moved():
-            first = starts(counter)
-            if len(first):
-                np.add.at(totals, counter[first], np.add.reduceat(value, first))
-        return totals
-
     def _moved(self) -> Iterator[tuple[Ints, Ints, Ints]]:
         """Yield the place among our rows, the counter and the value of what moved, by part.
 
@@ -143,9 +180,9 @@ class SummedRows:
     def busiest(self, top: int, wanted: Chosen) -> Ints:
         """Return which rows moved most by the sum of the ``wanted`` counters, the busiest first."""
         moved = np.zeros(len(self), np.int64)
-        for place, counter, value in self._moved():
-            taken = wanted[counter]
-            np.add.at(moved, place[taken], value[taken])
+        for part, group in zip(self._parts, self._group, strict=True):
+            ours = group >= 0
+            np.add.at(moved, group[ours], part.moved(wanted)[ours])
         if top < len(moved):  # sorting all of them would take longer
             some = np.flatnonzero(moved >= np.partition(moved, -top)[-top]) if top else _NONE
             return some[np.argsort(-moved[some], kind="stable")[:top]]
@@ -192,6 +229,7 @@ class SummedRows:
 
 
 _NONE: Final = np.zeros(0, np.int64)
+_BITS: Final = 1 << 16
 _BEGIN: Final = np.ones(1, np.bool_)
 
 
