@@ -150,7 +150,7 @@ class Finder:
             wanted &= among(np.zeros(1, np.uint64) if own is None else own, pids)
         if not wanted.any():
             return None
-        section.check(np.flatnonzero(wanted))  # damage shows here, not later
+        section.check()  # damage shows here, not later
         chosen = None if each.chosen.all() else each.chosen
         _bucket, row, counter, value = section.moved(None if wanted.all() else wanted, chosen)
         bucket = section.last(chosen)

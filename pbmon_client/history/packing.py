@@ -37,7 +37,14 @@ def pack(values: Any) -> bytes:  # noqa: ANN401 - anything that makes an array
 
 def unpack(packed: bytes) -> Unsigned:
     """Return the integers of ``pack``. MalformedError unless the bytes are whole."""
-    return joined(planes(packed))
+    every = planes(packed)
+    if len(every) == 1:
+        numbers: Unsigned = every[0].astype(np.uint64)
+        return numbers
+    words = np.zeros((every.shape[1], 8), np.uint8)
+    for place, plane in enumerate(every):  # quicker than all of them at once
+        words[:, place] = plane
+    return _numbers(words)
 
 
 def planes(packed: bytes) -> npt.NDArray[np.uint8]:
@@ -46,17 +53,6 @@ def planes(packed: bytes) -> npt.NDArray[np.uint8]:
     if not 1 <= width <= 8 or (len(packed) - 1) % width:
         raise MalformedError("a column is not whole")
     return np.frombuffer(packed, np.uint8, offset=1).reshape(width, -1)
-
-
-def joined(some: npt.NDArray[np.uint8]) -> Unsigned:
-    """Return the integers of which these are the planes."""
-    if len(some) == 1:
-        numbers: Unsigned = some[0].astype(np.uint64)
-        return numbers
-    words = np.zeros((some.shape[1], 8), np.uint8)
-    for place, plane in enumerate(some):  # quicker than all of them at once
-        words[:, place] = plane
-    return _numbers(words)
 
 
 def widest_first(packed: Iterable[tuple[_Name, bytes]]) -> list[tuple[_Name, bytes]]:

@@ -68,8 +68,7 @@ def likely(parts: Sequence[Part], top: int, wanted: Chosen) -> list[Part]:
     keys = []
     for part in parts:
         moved, name = part.moved(wanted), part.section.layout.identity[0]
-        numbers = _numbers(part.section, name, np.arange(len(moved)))
-        keys.append((numbers & np.uint64(_BITS - 1)).astype(np.int64))
+        keys.append((_numbers(part.section, name) & np.uint64(_BITS - 1)).astype(np.int64))
         np.add.at(together, keys[-1], moved)
         np.maximum.at(alone, keys[-1], moved)
     enough = np.partition(alone, -top)[-top] if 0 < top < _BITS else 0
@@ -130,13 +129,13 @@ class SummedRows:
         columns = []
         for part, rows in zip(self._parts, wanted, strict=True):
             if name not in self.layout.texts:
-                columns.append(_numbers(part.section, name, rows))
+                columns.append(_numbers(part.section, name)[rows])
                 continue
-            found = part.section.columns(name).texts(name, rows)
+            found = part.section.columns(name).texts(name)
             texts = (
                 [None] * len(rows)
                 if found is None
-                else [*map(found[1].__getitem__, found[0].tolist())]
+                else [*map(found[1].__getitem__, found[0][rows].tolist())]
             )
             columns.append(
                 np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.uint64)
@@ -191,7 +190,7 @@ class SummedRows:
     def numbers(self, name: str) -> Unsigned:
         """Return a column of numbers, as the newest block has it."""
         result = np.zeros(len(self), np.uint64)
-        self._fill(lambda section, rows: _numbers(section, name, rows), result)
+        self._fill(lambda section, rows: _numbers(section, name)[rows], result)
         return result
 
     def texts(self, name: str) -> list[bytes | None]:
@@ -199,10 +198,10 @@ class SummedRows:
         blank = self.layout.blank[self.layout.place[name]]
 
         def texts_of(section: TableSection, rows: Ints) -> list[bytes | None]:
-            found = section.columns(name).texts(name, rows)
+            found = section.columns(name).texts(name)
             if found is None:
                 return [blank] * len(rows)
-            texts = [*map(found[1].__getitem__, found[0].tolist())]
+            texts = [*map(found[1].__getitem__, found[0][rows].tolist())]
             if blank is not None and any(text is None or len(text) != len(blank) for text in texts):
                 raise MalformedError("what should be an address is none")
             return texts
@@ -229,7 +228,7 @@ class SummedRows:
 
 
 _NONE: Final = np.zeros(0, np.int64)
-_BITS: Final = 1 << 16
+_BITS: Final = 1 << 13
 _BEGIN: Final = np.ones(1, np.bool_)
 
 
@@ -254,9 +253,9 @@ def _in_order(keys: Sequence[Unsigned]) -> Ints:
     return order
 
 
-def _numbers(section: TableSection, name: str, rows: Ints) -> Unsigned:
-    found = section.columns(name).numbers(name, rows)
+def _numbers(section: TableSection, name: str) -> Unsigned:
+    found = section.columns(name).numbers(name)
     if found is None:
         blank = section.layout.blank[section.layout.place[name]]
-        return np.full(len(rows), blank, np.uint64)
+        return np.full(section.rows, blank, np.uint64)
     return found

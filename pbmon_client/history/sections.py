@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import msgpack
 import numpy as np
-import numpy.typing as npt
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.layout import LAYOUTS, TOTALS
@@ -22,7 +21,6 @@ from pbmon_client.history.packing import (
     Ints,
     MalformedError,
     Unsigned,
-    joined,
     planes,
     signed,
     unpack,
@@ -152,26 +150,14 @@ class SectionColumns:
         self._rows = rows
         self._made: dict[str, Unsigned] = {}
 
-    def numbers(self, name: str, rows: Ints | None = None) -> Unsigned | None:
-        """Return the values of a column of numbers, those of some rows or all (None)."""
+    def numbers(self, name: str) -> Unsigned | None:
+        """Return the values of a column of numbers."""
         made = self._made.get(name)
         if made is None and name in self._packed:
-            every = self._planes(name)
-            if rows is not None and len(rows) < self._rows // 4:
-                return joined(every[:, rows])
-            made = self._made[name] = joined(every)
-        return made if made is None or rows is None else made[rows]
-
-    def _planes(self, name: str) -> npt.NDArray[np.uint8]:
-        found = planes(self._packed[name])
-        if found.shape[1] != self._rows:
-            raise MalformedError(f"the column {name} is not whole")
-        return found
-
-    def check(self, name: str) -> None:
-        """Raise one of DAMAGE unless a column is whole, or not there."""
-        if name in self._packed:
-            self._planes(name)
+            made = self._made[name] = unpack(self._packed[name])
+            if len(made) != self._rows:
+                raise MalformedError(f"the column {name} is not whole")
+        return made
 
     def decode(self, names: Sequence[str], more: Mapping[str, bytes]) -> dict[str, Unsigned]:
         """Decode several columns at once, which is quicker if they are short; return ``more``."""
@@ -180,11 +166,9 @@ class SectionColumns:
         self._made |= {name: made.pop(name) for name in packed}
         return made
 
-    def texts(
-        self, name: str, rows: Ints | None = None
-    ) -> tuple[Unsigned, Sequence[bytes | None]] | None:
+    def texts(self, name: str) -> tuple[Unsigned, Sequence[bytes | None]] | None:
         """Return the values of a column of texts: places in the list that follows."""
-        places = self.numbers(name, rows)
+        places = self.numbers(name)
         if places is not None and len(places) and places.max() >= len(self._texts):
             raise MalformedError(f"the column {name} has no such text")
         return None if places is None else (places, self._texts)
@@ -275,12 +259,10 @@ class TableSection:
         """Return the columns in which ``name`` is."""
         return self._own if name in self.layout.identity else self._labels
 
-    def check(self, rows: Ints) -> None:
-        """Raise one of DAMAGE unless the columns of the identity of some rows are sound."""
+    def check(self) -> None:
+        """Raise one of DAMAGE unless the columns of the identity are sound."""
         for name in self.layout.identity:
-            self._own.check(name)
-            if name in self.layout.texts:
-                self._own.texts(name, rows)
+            (self._own.texts if name in self.layout.texts else self._own.numbers)(name)
 
     def moved(
         self, rows: Chosen | None = None, buckets: Chosen | None = None
