@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -146,7 +146,7 @@ class SummedRows:
         """Return some of the rows, in this order."""
         taken: SummedRows = object.__new__(SummedRows)
         taken.__dict__.update(self.__dict__)
-        taken.__dict__.pop("_by_part", None)
+        taken.__dict__.pop("_places", None)
         taken._part, taken._row = self._part[groups], self._row[groups]
         taken.last = self.last[groups]
         place = np.full(len(self) + 1, -1)  # the last is of no group
@@ -190,43 +190,42 @@ class SummedRows:
     def numbers(self, name: str) -> Unsigned:
         """Return a column of numbers, as the newest block has it."""
         result = np.zeros(len(self), np.uint64)
-        self._fill(lambda section, rows: _numbers(section, name)[rows], result)
+        for mine, values in self._by_part(lambda section, rows: _numbers(section, name)[rows]):
+            result[mine] = values
         return result
 
     def texts(self, name: str) -> list[bytes | None]:
         """Return a column of texts, as the newest block has it."""
         blank = self.layout.blank[self.layout.place[name]]
-
-        def texts_of(section: TableSection, rows: Ints) -> list[bytes | None]:
-            found = section.columns(name).texts(name)
-            if found is None:
-                return [blank] * len(rows)
-            texts = [*map(found[1].__getitem__, found[0][rows].tolist())]
-            if blank is not None and any(text is None or len(text) != len(blank) for text in texts):
-                raise MalformedError("what should be an address is none")
-            return texts
-
-        result = np.empty(len(self), object)
-        result[:] = [blank] * len(self)  # np.full() would cut the zeros off an address
-        self._fill(texts_of, result)
-        texts: list[bytes | None] = result.tolist()
-        return texts
+        result = [blank] * len(self)
+        for mine, texts in self._by_part(lambda section, rows: _texts(section, name, blank, rows)):
+            if len(mine) == len(result):  # all of them, in order
+                return texts
+            for place, text in zip(mine.tolist(), texts, strict=True):
+                result[place] = text
+        return result
 
     @cached_property
-    def _by_part(self) -> list[tuple[int, Ints, Ints]]:
+    def _places(self) -> list[tuple[int, Ints, Ints]]:
         """Number of each part, which of the rows are its, and where they are in it."""
         order = np.argsort(self._part, kind="stable")
         theirs = np.split(order, starts(self._part[order])[1:]) if len(order) else []
         return [(int(self._part[mine[0]]), mine, self._row[mine]) for mine in theirs]
 
-    def _fill(self, column: Callable[[TableSection, Ints], Any], result: Any) -> None:  # noqa: ANN401
-        for number, mine, rows in self._by_part:
+    def _by_part(
+        self, column: Callable[[TableSection, Ints], _Column]
+    ) -> Iterator[tuple[Ints, _Column]]:
+        """Yield which of the rows are of a part, and their column, unless that is damaged."""
+        for number, mine, rows in self._places:
             try:
-                result[mine] = column(self._parts[number].section, rows)
+                values = column(self._parts[number].section, rows)
             except DAMAGE:
                 self.damaged.add(number)
+            else:
+                yield mine, values
 
 
+_Column = TypeVar("_Column")
 _NONE: Final = np.zeros(0, np.int64)
 _BITS: Final = 1 << 13
 _BEGIN: Final = np.ones(1, np.bool_)
@@ -259,3 +258,13 @@ def _numbers(section: TableSection, name: str) -> Unsigned:
         blank = section.layout.blank[section.layout.place[name]]
         return np.full(section.rows, blank, np.uint64)
     return found
+
+
+def _texts(section: TableSection, name: str, blank: bytes | None, rows: Ints) -> list[bytes | None]:
+    found = section.columns(name).texts(name)
+    if found is None:
+        return [blank] * len(rows)
+    texts = [*map(found[1].__getitem__, found[0][rows].tolist())]
+    if blank is not None and {len(text or b"") for text in texts} - {len(blank)}:
+        raise MalformedError("what should be an address is none")
+    return texts
