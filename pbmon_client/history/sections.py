@@ -31,8 +31,7 @@ from pbmon_client.history.packing import (
 
 #: A section that claims to be larger is not inflated.
 _MOST: Final = 64 << 20
-#: What is inflated of a section to see what its first column is, and how long. It has to be less
-#: than any column that is worth it, and enough for the names before it.
+#: What is inflated of a section to see what its first column is, and how long.
 _HEAD_BYTES: Final = 64
 #: How many bytes the length of msgpack's bytes has, by the byte before it.
 _LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
@@ -100,12 +99,12 @@ def first_column(data: bytes | memoryview, name: str, crc: int) -> Unsigned | No
             return None
         at = reader.tell()
         begin = at + 1 + _LENGTH_BYTES[head[at]]
-        size = int.from_bytes(head[at + 1 : begin])
-        more = begin + size - len(head)
-        if not 0 < more < _MOST:
+        end = begin + int.from_bytes(head[at + 1 : begin])
+        if end > _MOST:
             return None
-        column = head[begin:] + inflater.decompress(inflater.unconsumed_tail, more)
-        return unpack(column) if len(column) == size else None
+        if end > len(head):
+            head += inflater.decompress(inflater.unconsumed_tail, end - len(head))
+        return unpack(head[begin:end]) if end <= len(head) else None
     except (zlib.error, msgpack.UnpackException, ValueError, LookupError, TypeError):
         return None
 
