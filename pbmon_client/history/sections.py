@@ -186,7 +186,8 @@ class HostSection:
         )
         #: The host's totals, buckets by ``TOTALS``.
         self.totals: Final = np.zeros((header.buckets, len(TOTALS)), np.int64)
-        self.totals.T[[_TOTAL[name] for name in made]] = [*made.values()]
+        for name, values in made.items():
+            self.totals[:, _TOTAL[name]] = values
         self.slots: Final = self._offset("slot", header.begin)
         self.first: Final = self._offset("first", header.first)
         self.since_ns: Final = self._offset("since_ns", header.since_ns)
