@@ -128,14 +128,8 @@ class Past:
         (None: all traffic). ValueError unless since < until.
         """
         begin, end, found = self._found(since, until)
-        layout = LAYOUTS[PROCESSES]
-        parts = self._finder.parts(found, PROCESSES, None)
-        totals, retired = self._totals(found, totals_of(parts, layout))
-        if top is not None:
-            parts = likely(parts, top, _wanted(layout, by))
-        processes = SummedRows(layout, parts)
-        if top is not None:
-            processes = processes.take(processes.busiest(top, _wanted(layout, by)))
+        processes, moved = self._processes(found, top, by)
+        totals, retired = self._totals(found, moved)
         theirs = self._flows(found, processes if top is not None else None) if flows else {}
         busiest = {
             name: rows if top is None else rows.take(rows.busiest(top, _wanted(rows.layout, by)))
@@ -161,6 +155,19 @@ class Past:
         kept = self._finder.index.kept
         begin, end = rounded(since, until, reach(kept))
         return begin, end, self._finder.find(pieces(begin, end, kept))
+
+    def _processes(
+        self, found: FoundBuckets, top: int | None, by: Sequence[str] | None
+    ) -> tuple[SummedRows, Ints]:
+        """Return the processes, or the busiest of them, and what all of them moved."""
+        layout = LAYOUTS[PROCESSES]
+        parts = self._finder.parts(found, PROCESSES, None)
+        totals = totals_of(parts, layout)
+        if top is None:
+            return SummedRows(layout, parts), totals
+        wanted = _wanted(layout, by)
+        rows = SummedRows(layout, likely(parts, top, wanted))
+        return rows.take(rows.busiest(top, wanted)), totals
 
     def _flows(self, found: FoundBuckets, owners: SummedRows | None) -> dict[str, SummedRows]:
         """Return the connections and files of some processes, or of all."""

@@ -213,8 +213,8 @@ class SummedRows:
         return [(int(self._part[mine[0]]), mine, self._row[mine]) for mine in theirs]
 
     def _by_part(
-        self, column: Callable[[TableSection, Ints], _Column]
-    ) -> Iterator[tuple[Ints, _Column]]:
+        self, column: Callable[[TableSection, Ints], _Values]
+    ) -> Iterator[tuple[Ints, _Values]]:
         """Yield which of the rows are of a part, and their column, unless that is damaged."""
         for number, mine, rows in self._places:
             try:
@@ -225,7 +225,7 @@ class SummedRows:
                 yield mine, values
 
 
-_Column = TypeVar("_Column")
+_Values = TypeVar("_Values")
 _NONE: Final = np.zeros(0, np.int64)
 _BITS: Final = 1 << 13
 _BEGIN: Final = np.ones(1, np.bool_)
