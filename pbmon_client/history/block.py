@@ -74,10 +74,10 @@ def parse_header(data: bytes | memoryview, at: int = 0) -> BlockHeader | None:
     """Return the header at a place, None if there is no whole and sound one."""
     if len(data) - at < HEADER_BYTES:
         return None
-    magic, *values, crc = _HEADER.unpack_from(data, at)
-    if magic != MAGIC or zlib.crc32(data[at : at + HEADER_BYTES - 4]) != crc:
+    values = _HEADER.unpack_from(data, at)
+    if values[0] != MAGIC or zlib.crc32(data[at : at + HEADER_BYTES - 4]) != values[-1]:
         return None
-    return BlockHeader._make(values)
+    return BlockHeader._make(values[1:-1])
 
 
 def encode_block(

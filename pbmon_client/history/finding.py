@@ -14,7 +14,7 @@ from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.index import Index, TailBlock
 from pbmon_client.history.layout import LAYOUTS, PORT
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
-from pbmon_client.history.packing import Chosen
+from pbmon_client.history.packing import Chosen, among, starts
 from pbmon_client.history.plan import Piece
 from pbmon_client.history.rows import Part
 from pbmon_client.history.sections import TableSection
@@ -147,7 +147,7 @@ class Finder:
             wanted &= equal(section, "viewer", self._uid)
         if pids is not None:
             own = section.columns("pid").numbers("pid")
-            wanted &= np.isin(np.zeros(1) if own is None else own, pids)
+            wanted &= among(np.zeros(1, np.uint64) if own is None else own, pids)
         if not wanted.any():
             return None
         section.check()  # damage shows here, not later
@@ -155,7 +155,7 @@ class Finder:
         _bucket, row, counter, value = section.moved(None if wanted.all() else wanted, chosen)
         bucket = section.last(chosen)
         last = np.where(wanted & (bucket >= 0), each.block.host.time_ns[bucket], -1)
-        return Part(section, row, counter, value, last)
+        return Part(section, row, counter, value, starts(counter), last)
 
 
 def equal(section: TableSection, name: str, value: Any) -> Chosen:  # noqa: ANN401

@@ -108,6 +108,8 @@ class Indexer:
         self._tail: TailBlock | None = None
         self._damaged = False
         self._sealed = 0
+        #: What was last read of the directory, and its index.
+        self._last: tuple[object, Index | None] = (None, None)
 
     def read(self) -> Index:
         """Return the index. OSError if the directory cannot be read."""
@@ -119,7 +121,12 @@ class Indexer:
             if again == files:
                 break
             files = again
-        return self._index(files, tail, unread)
+        what, index = self._last
+        # A file that could not be read is tried again.
+        if index is None or what != (files, tail, unread) or len(self._scanned) < len(files):
+            index = self._index(files, tail, unread)
+            self._last = (files, tail, unread), index
+        return index
 
     def _read_tail(self) -> tuple[bytes | None, UnreadTail]:
         """Return the tail, None if it cannot be read; and what is to be said in that case."""

@@ -12,7 +12,7 @@ from pbmon_client.history.block import HEADER_BYTES, HOST, BlockHeader, labels_o
 from pbmon_client.history.buckets import COUNTER_BITS, NO_CELLS, Bucket, Cells
 from pbmon_client.history.handles import Handles, HandlesByTable, RowValues
 from pbmon_client.history.layout import LAYOUTS
-from pbmon_client.history.packing import MalformedError, Unsigned, summed
+from pbmon_client.history.packing import MalformedError, Unsigned, among, summed
 from pbmon_client.history.sections import (
     HostSection,
     TableSection,
@@ -54,15 +54,15 @@ class LoadedBlock:
         if found is None:
             return False
         column = first_column(self._bytes_of(found), "pid", found[3])
-        return column is None or bool(np.isin(column, pids).any())
+        return column is None or bool(among(column, pids).any())
 
     def _section(self, name: str) -> dict[str, Any]:
         place = self._directory[name]
         return parse_section(self._bytes_of(place), inflated=place[2], crc=place[3])
 
-    def _bytes_of(self, place: tuple[int, int, int, int]) -> bytes:
+    def _bytes_of(self, place: tuple[int, int, int, int]) -> memoryview:
         begin = self._body + place[0]
-        return self.data[begin : begin + place[1]]
+        return memoryview(self.data)[begin : begin + place[1]]
 
 
 def load(block: BlockAt) -> LoadedBlock:

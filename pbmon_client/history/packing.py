@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,9 @@ Ints = npt.NDArray[np.int64]
 Unsigned = npt.NDArray[np.uint64]
 Chosen = npt.NDArray[np.bool_]
 _WORD: Final = np.dtype("<u8")
+#: Values that differ in their lowest bits are told apart by those.
+_HASHES: Final = 1 << 12
+_Name = TypeVar("_Name")
 
 
 class MalformedError(ValueError):
@@ -32,36 +37,76 @@ def pack(values: Any) -> bytes:  # noqa: ANN401 - anything that makes an array
 
 def unpack(packed: bytes) -> Unsigned:
     """Return the integers of ``pack``. MalformedError unless the bytes are whole."""
-    planes = _planes(packed)
-    return planes[0].astype(np.uint64) if len(planes) == 1 else _joined([planes])
+    every = planes(packed)
+    if len(every) == 1:
+        numbers: Unsigned = every[0].astype(np.uint64)
+        return numbers
+    words = np.zeros((every.shape[1], 8), np.uint8)
+    for place, plane in enumerate(every):  # quicker than all of them at once
+        words[:, place] = plane
+    return _numbers(words)
 
 
-def unpack_runs(packed: Iterable[bytes], counts: Sequence[int]) -> Unsigned:
-    """Return the integers of several ``pack``, one after the other.
-
-    MalformedError unless they have so many integers each.
-    """
-    runs = [*map(_planes, packed)]
-    if [planes.shape[1] for planes in runs] != [*counts]:
-        raise MalformedError("a column is not whole")
-    return _joined(runs)
-
-
-def _planes(packed: bytes) -> npt.NDArray[np.uint8]:
-    """Return the planes of ``pack``, each a row."""
+def planes(packed: bytes) -> npt.NDArray[np.uint8]:
+    """Return the planes of ``pack``, each a row. MalformedError unless the bytes are whole."""
     width = packed[0] if packed else 0
     if not 1 <= width <= 8 or (len(packed) - 1) % width:
         raise MalformedError("a column is not whole")
     return np.frombuffer(packed, np.uint8, offset=1).reshape(width, -1)
 
 
-def _joined(runs: Sequence[npt.NDArray[np.uint8]]) -> Unsigned:
-    words = np.zeros((sum(planes.shape[1] for planes in runs), 8), np.uint8)
+def widest_first(packed: Iterable[tuple[_Name, bytes]]) -> list[tuple[_Name, bytes]]:
+    """Return several ``pack``, each with its name, in the order that ``unpack_runs`` wants."""
+    return sorted(packed, key=lambda each: each[1][0], reverse=True)
+
+
+def unpack_runs(
+    packed: Sequence[bytes], counts: Sequence[int], places: Ints | None = None
+) -> Unsigned:
+    """Return the integers of several ``pack``, the widest first, one after the other.
+
+    They are those at some places, which are in order, or all (None). MalformedError unless each
+    has as many as its count.
+    """
+    runs = [(each, each[0], count) for each, count in zip(packed, counts, strict=True)]
+    if any(not 1 <= width <= 8 or len(each) != 1 + width * count for each, width, count in runs):
+        raise MalformedError("a column is not whole")
+    words = np.zeros((sum(counts) if places is None else len(places), 8), np.uint8)
+    for plane in range(runs[0][1] if runs else 0):
+        # Only the first ones, which are wide, have this plane.
+        parts = [
+            each[1 + plane * count : 1 + (plane + 1) * count]
+            for each, width, count in runs
+            if width > plane
+        ]
+        those = np.frombuffer(b"".join(parts), np.uint8)
+        if places is not None:
+            those = those[places[: np.searchsorted(places, len(those))]]
+        words[: len(those), plane] = those
+    return _numbers(words)
+
+
+def unpack_columns(packed: Mapping[str, bytes], rows: int) -> dict[str, Unsigned]:
+    """Return the integers of several ``pack`` by name; each has as many as there are rows.
+
+    It is for many short ones: each of those would take longer by itself than all of them do.
+    """
+    ordered = widest_first(packed.items())
+    words = np.zeros((len(ordered), rows, 8), np.uint8)
     end = 0
-    for planes in runs:
-        begin, end = end, end + planes.shape[1]
-        for place, plane in enumerate(planes):  # quicker than all of them at once
-            words[begin:end, place] = plane
+    for width, group in groupby([column for _name, column in ordered], itemgetter(0)):
+        same = [*group]
+        begin, end = end, end + len(same)
+        size = 1 + width * rows
+        if not 1 <= width <= 8 or any(len(each) != size for each in same):
+            raise MalformedError("a column is not whole")
+        bodies = np.frombuffer(b"".join(same), np.uint8).reshape(-1, size)[:, 1:]
+        words[begin:end, :, :width] = bodies.reshape(-1, width, rows).transpose(0, 2, 1)
+    values = words.view(_WORD)[:, :, 0].astype(np.uint64, copy=False)
+    return {name: column for (name, _packed), column in zip(ordered, values, strict=True)}
+
+
+def _numbers(words: npt.NDArray[np.uint8]) -> Unsigned:
     return words.view(_WORD)[:, 0].astype(np.uint64, copy=False)
 
 
@@ -90,6 +135,19 @@ def once(values: Ints) -> Ints:
     """Return the values, each once and in order. np.unique() takes several times as long."""
     ordered = np.sort(values)
     return ordered[starts(ordered)]
+
+
+def among(values: Unsigned, wanted: Unsigned) -> Chosen:
+    """Return which values are ``wanted``, in a fraction of the time of np.isin()."""
+    some = np.zeros(_HASHES, np.bool_)
+    some[wanted & _HASHES - 1] = True
+    chosen: Chosen = some[values & _HASHES - 1]
+    if chosen.any():
+        ordered, left = np.sort(wanted), values[chosen]
+        place = np.searchsorted(ordered, left)
+        place[place == len(ordered)] = 0
+        chosen[chosen] = ordered[place] == left
+    return chosen
 
 
 def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:

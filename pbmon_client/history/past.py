@@ -13,13 +13,13 @@ import numpy as np
 from pbmon_client.history.bundle import indexer_of
 from pbmon_client.history.finding import Finder, FoundBuckets, Selected, equal, unreadable
 from pbmon_client.history.index import Index, TailBlock
-from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS
+from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS, Layout
 from pbmon_client.history.loading import DAMAGE, LoadedBlock
 from pbmon_client.history.message import RangeSums, message_of
-from pbmon_client.history.packing import Ints
+from pbmon_client.history.packing import Chosen, Ints
 from pbmon_client.history.plan import pieces, reach, rounded, width_at
 from pbmon_client.history.recorder import NO_RECORDER, RecorderState, recorder_of
-from pbmon_client.history.rows import SummedRows
+from pbmon_client.history.rows import SummedRows, likely, totals_of
 from pbmon_client.history.segments import BlockAt, Missing
 from pbmon_client.history.spans import TimeSpan, gaps_between, has_gap
 from pbmon_client.history.tiers import TIERS
@@ -128,13 +128,11 @@ class Past:
         (None: all traffic). ValueError unless since < until.
         """
         begin, end, found = self._found(since, until)
-        processes = SummedRows(LAYOUTS[PROCESSES], self._finder.parts(found, PROCESSES, None))
-        totals, retired = self._totals(found, processes.totals())
-        if top is not None:
-            processes = processes.take(_busiest(processes, top, by))
+        processes, moved = self._processes(found, top, by)
+        totals, retired = self._totals(found, moved)
         theirs = self._flows(found, processes if top is not None else None) if flows else {}
         busiest = {
-            name: rows if top is None else rows.take(_busiest(rows, top, by))
+            name: rows if top is None else rows.take(rows.busiest(top, _wanted(rows.layout, by)))
             for name, rows in theirs.items()
         }
         return message_of(
@@ -157,6 +155,19 @@ class Past:
         kept = self._finder.index.kept
         begin, end = rounded(since, until, reach(kept))
         return begin, end, self._finder.find(pieces(begin, end, kept))
+
+    def _processes(
+        self, found: FoundBuckets, top: int | None, by: Sequence[str] | None
+    ) -> tuple[SummedRows, Ints]:
+        """Return the processes, or the busiest of them, and what all of them moved."""
+        layout = LAYOUTS[PROCESSES]
+        parts = self._finder.parts(found, PROCESSES, None)
+        totals = totals_of(parts, layout)
+        if top is None:
+            return SummedRows(layout, parts), totals
+        wanted = _wanted(layout, by)
+        rows = SummedRows(layout, likely(parts, top, wanted))
+        return rows.take(rows.busiest(top, wanted)), totals
 
     def _flows(self, found: FoundBuckets, owners: SummedRows | None) -> dict[str, SummedRows]:
         """Return the connections and files of some processes, or of all."""
@@ -335,10 +346,9 @@ class Past:
         return [TimeSpan(header.since_ns, header.time_ns)]
 
 
-def _busiest(rows: SummedRows, top: int, by: Sequence[str] | None) -> Ints:
-    layout = rows.layout
-    wanted = np.array(layout.traffic if by is None else [name in by for name in layout.counters])
-    return rows.busiest(top, wanted)
+def _wanted(layout: Layout, by: Sequence[str] | None) -> Chosen:
+    """Return which counters say what is busiest."""
+    return np.array(layout.traffic if by is None else [name in by for name in layout.counters])
 
 
 def _since_ns(found: FoundBuckets, begin: int) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -19,15 +19,60 @@ from pbmon_client.history.sections import TableSection
 class Part:
     """The rows of a table in a block: what each moved in a range, and when it last did.
 
-    Row, counter and value of what moved are as in ``TableSection.moved``. ``last`` is
-    CLOCK_REALTIME in ns, and -1 for a row that is not in the range or not for this reader.
+    Row, counter and value of what moved are as in ``TableSection.moved``, and ``runs`` is where
+    each counter begins in them. ``last`` is CLOCK_REALTIME in ns, and -1 for a row that is not in
+    the range or not for this reader.
     """
 
     section: TableSection
     row: Ints
     counter: Ints
     value: Ints
+    runs: Ints
     last: Ints
+
+    def only(self, rows: Chosen) -> Part:
+        """Return the same of some of its rows."""
+        some = np.flatnonzero(rows[self.row])
+        counter = self.counter[some]
+        last = np.where(rows, self.last, -1)
+        return Part(self.section, self.row[some], counter, self.value[some], starts(counter), last)
+
+    def moved(self, wanted: Chosen) -> Ints:
+        """Return what each row moved, by the sum of the ``wanted`` counters."""
+        moved = np.zeros(self.section.rows, np.int64)
+        ends = [*self.runs[1:].tolist(), len(self.counter)]
+        for begin, end in zip(self.runs.tolist(), ends, strict=False):
+            if wanted[self.counter[begin]]:
+                np.add.at(moved, self.row[begin:end], self.value[begin:end])
+        return moved
+
+
+def totals_of(parts: Sequence[Part], layout: Layout) -> Ints:
+    """Return what all rows of some parts moved, by the layout's counters."""
+    totals = np.zeros(len(layout.counters), np.int64)
+    for part in parts:
+        if len(part.runs):
+            np.add.at(totals, part.counter[part.runs], np.add.reduceat(part.value, part.runs))
+    return totals
+
+
+def likely(parts: Sequence[Part], top: int, wanted: Chosen) -> list[Part]:
+    """Return parts with the rows that may be of the ``top`` by the sum of the ``wanted`` counters.
+
+    Joining rows costs more than adding up. Rows that are equal in the lowest bits of their process
+    id, as those that are joined, together moved at least as much as any of them. If that is less
+    than ``top`` others moved in a block each, they are none of the busiest.
+    """
+    together, alone = np.zeros((2, _BITS), np.int64)
+    keys = []
+    for part in parts:
+        moved, name = part.moved(wanted), part.section.layout.identity[0]
+        keys.append((_numbers(part.section, name) & np.uint64(_BITS - 1)).astype(np.int64))
+        np.add.at(together, keys[-1], moved)
+        np.maximum.at(alone, keys[-1], moved)
+    enough = np.partition(alone, -top)[-top] if 0 < top < _BITS else 0
+    return [part.only(together[key] >= enough) for part, key in zip(parts, keys, strict=True)]
 
 
 class SummedRows:
@@ -50,21 +95,12 @@ class SummedRows:
         self.last = np.maximum.reduceat(last[order], first) if len(first) else _NONE
         group = np.empty(len(order), np.int64)
         group[order] = np.repeat(np.arange(len(first)), np.diff(first, append=len(order)))
-        # What moved stays a list of numbers: sums of all rows by all counters are mostly 0.
-        owners = [_NONE]
+        #: For each part, the place of each of its rows among ours; -1 is none.
+        self._group = []
         begins = np.cumsum([*map(len, wanted)])[:-1]
         for each, rows, theirs in zip(parts, wanted, np.split(group, begins), strict=False):
-            group_of = np.full(each.section.rows, -1)
-            group_of[rows] = theirs
-            owners.append(group_of[each.row])
-        counter = np.concatenate([_NONE, *(each.counter for each in parts)])
-        value = np.concatenate([_NONE, *(each.value for each in parts)])
-        self._keep(np.concatenate(owners), counter, value)
-
-    def _keep(self, group: Ints, counter: Ints, value: Ints) -> None:
-        """Keep what moved, without that of no group, -1."""
-        kept = slice(None) if group.min(initial=0) >= 0 else group >= 0
-        self._group, self._counter, self._value = group[kept], counter[kept], value[kept]
+            self._group.append(np.full(each.section.rows, -1))
+            self._group[-1][rows] = theirs
 
     def __len__(self) -> int:
         return len(self._row)
@@ -78,7 +114,7 @@ class SummedRows:
             return _NONE, _NONE
         numbers: dict[bytes | None, int] = {}
         keys = [self._identities(name, wanted, numbers) for name in self.layout.identity]
-        order = np.lexsort(keys[::-1])
+        order = _in_order(keys)
         differs = np.zeros(len(order), np.bool_)
         differs[0] = True
         for key in keys:
@@ -110,12 +146,12 @@ class SummedRows:
         """Return some of the rows, in this order."""
         taken: SummedRows = object.__new__(SummedRows)
         taken.__dict__.update(self.__dict__)
-        taken.__dict__.pop("_by_part", None)
+        taken.__dict__.pop("_places", None)
         taken._part, taken._row = self._part[groups], self._row[groups]
         taken.last = self.last[groups]
-        place = np.full(len(self), -1)
+        place = np.full(len(self) + 1, -1)  # the last is of no group
         place[groups] = np.arange(len(taken))
-        taken._keep(place[self._group], self._counter, self._value)
+        taken._group = [place[group] for group in self._group]
         return taken
 
     @property
@@ -123,20 +159,29 @@ class SummedRows:
         """What each row moved: rows by the layout's counters."""
         width = len(self.layout.counters)
         sums = np.zeros(len(self) * width, np.int64)
-        np.add.at(sums, self._group * width + self._counter, self._value)
+        for place, counter, value in self._moved():
+            np.add.at(sums, place * width + counter, value)
         return sums.reshape(len(self), width)
 
-    def totals(self) -> Ints:
-        """Return what all rows moved, by the layout's counters."""
-        totals = np.zeros(len(self.layout.counters), np.int64)
-        np.add.at(totals, self._counter, self._value)
-        return totals
+    def _moved(self) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Yield the place among our rows, the counter and the value of what moved, by part.
+
+        All of it at once would be a hundred times what a block has, and slow for that.
+        """
+        for part, group in zip(self._parts, self._group, strict=True):
+            ours = group >= 0
+            if ours.all():
+                yield group[part.row], part.counter, part.value
+            elif ours.any():
+                taken = np.flatnonzero(ours[part.row])
+                yield group[part.row[taken]], part.counter[taken], part.value[taken]
 
     def busiest(self, top: int, wanted: Chosen) -> Ints:
         """Return which rows moved most by the sum of the ``wanted`` counters, the busiest first."""
-        taken = wanted[self._counter]
         moved = np.zeros(len(self), np.int64)
-        np.add.at(moved, self._group[taken], self._value[taken])
+        for part, group in zip(self._parts, self._group, strict=True):
+            ours = group >= 0
+            np.add.at(moved, group[ours], part.moved(wanted)[ours])
         if top < len(moved):  # sorting all of them would take longer
             some = np.flatnonzero(moved >= np.partition(moved, -top)[-top]) if top else _NONE
             return some[np.argsort(-moved[some], kind="stable")[:top]]
@@ -145,44 +190,66 @@ class SummedRows:
     def numbers(self, name: str) -> Unsigned:
         """Return a column of numbers, as the newest block has it."""
         result = np.zeros(len(self), np.uint64)
-        self._fill(lambda section, rows: _numbers(section, name)[rows], result)
+        for mine, values in self._by_part(lambda section, rows: _numbers(section, name)[rows]):
+            result[mine] = values
         return result
 
     def texts(self, name: str) -> list[bytes | None]:
         """Return a column of texts, as the newest block has it."""
         blank = self.layout.blank[self.layout.place[name]]
-
-        def texts_of(section: TableSection, rows: Ints) -> list[bytes | None]:
-            found = section.columns(name).texts(name)
-            if found is None:
-                return [blank] * len(rows)
-            texts = [found[1][place] for place in found[0][rows].tolist()]
-            if blank is not None and any(text is None or len(text) != len(blank) for text in texts):
-                raise MalformedError("what should be an address is none")
-            return texts
-
-        result = np.empty(len(self), object)
-        result[:] = [blank] * len(self)  # np.full() would cut the zeros off an address
-        self._fill(texts_of, result)
-        texts: list[bytes | None] = result.tolist()
-        return texts
+        result = [blank] * len(self)
+        for mine, texts in self._by_part(lambda section, rows: _texts(section, name, blank, rows)):
+            if len(mine) == len(result):  # all of them, in order
+                return texts
+            for place, text in zip(mine.tolist(), texts, strict=True):
+                result[place] = text
+        return result
 
     @cached_property
-    def _by_part(self) -> list[tuple[int, Ints, Ints]]:
+    def _places(self) -> list[tuple[int, Ints, Ints]]:
         """Number of each part, which of the rows are its, and where they are in it."""
         order = np.argsort(self._part, kind="stable")
         theirs = np.split(order, starts(self._part[order])[1:]) if len(order) else []
         return [(int(self._part[mine[0]]), mine, self._row[mine]) for mine in theirs]
 
-    def _fill(self, column: Callable[[TableSection, Ints], Any], result: Any) -> None:  # noqa: ANN401
-        for number, mine, rows in self._by_part:
+    def _by_part(
+        self, column: Callable[[TableSection, Ints], _Values]
+    ) -> Iterator[tuple[Ints, _Values]]:
+        """Yield which of the rows are of a part, and their column, unless that is damaged."""
+        for number, mine, rows in self._places:
             try:
-                result[mine] = column(self._parts[number].section, rows)
+                values = column(self._parts[number].section, rows)
             except DAMAGE:
                 self.damaged.add(number)
+            else:
+                yield mine, values
 
 
+_Values = TypeVar("_Values")
 _NONE: Final = np.zeros(0, np.int64)
+_BITS: Final = 1 << 13
+_BEGIN: Final = np.ones(1, np.bool_)
+
+
+def _in_order(keys: Sequence[Unsigned]) -> Ints:
+    """Return np.lexsort() of some keys, of which the first comes first here.
+
+    It is quicker where most rows of which the first key is equal are equal in all of them.
+    """
+    order: Ints = np.argsort(keys[0], kind="stable")
+    first = keys[0][order]
+    begins = np.concatenate((_BEGIN, first[1:] != first[:-1]))
+    mixed = np.zeros(len(order), np.bool_)
+    for key in keys[1:]:
+        ordered = key[order]
+        mixed[1:] |= ordered[1:] != ordered[:-1]
+    run = np.cumsum(begins) - 1
+    are_mixed = np.zeros(run[-1] + 1, np.bool_)
+    are_mixed[run[mixed & ~begins]] = True
+    mixed = are_mixed[run]
+    some = order[mixed]
+    order[mixed] = some[np.lexsort([key[some] for key in reversed(keys)])]
+    return order
 
 
 def _numbers(section: TableSection, name: str) -> Unsigned:
@@ -191,3 +258,13 @@ def _numbers(section: TableSection, name: str) -> Unsigned:
         blank = section.layout.blank[section.layout.place[name]]
         return np.full(section.rows, blank, np.uint64)
     return found
+
+
+def _texts(section: TableSection, name: str, blank: bytes | None, rows: Ints) -> list[bytes | None]:
+    found = section.columns(name).texts(name)
+    if found is None:
+        return [blank] * len(rows)
+    texts = [*map(found[1].__getitem__, found[0][rows].tolist())]
+    if blank is not None and {len(text or b"") for text in texts} - {len(blank)}:
+        raise MalformedError("what should be an address is none")
+    return texts

@@ -21,16 +21,20 @@ from pbmon_client.history.packing import (
     Ints,
     MalformedError,
     Unsigned,
-    pack,
+    planes,
     signed,
     unpack,
+    unpack_columns,
     unpack_runs,
+    widest_first,
 )
 
 #: A section that claims to be larger is not inflated.
 _MOST: Final = 64 << 20
-#: What is inflated of a section for its first column: that of four thousand rows is in it.
-_FIRST_BYTES: Final = 16 << 10
+#: What is inflated of a section to see what its first column is, and how long.
+_HEAD_BYTES: Final = 64
+#: How many bytes the length of msgpack's bytes has, by the byte before it.
+_LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 #: Bounds of what msgpack makes of a section: values of a list, keys of a map, lists and maps.
 _MOST_VALUES: Final = 1 << 20
 _MOST_KEYS: Final = 1 << 10
@@ -39,6 +43,12 @@ _MOST_CONTAINERS: Final = 32
 _MOST_ENTRIES: Final = 1 << 20
 #: Times in ns are below; sums of a few are still numbers of 64 bits.
 _LATEST_NS: Final = 1 << 62
+_HOST_COLUMNS: Final = (
+    *("slot", "first", "since_ns", "time_ns", "now_ns", "covered_ns"),
+    *("host", "boot_id", "epoch"),
+)
+_TOTAL: Final = {name: place for place, name in enumerate(TOTALS)}
+_ZERO: Final = np.zeros(1, np.int64)
 #: Place, bytes, inflated bytes and checksum by section.
 Directory = Mapping[str, tuple[int, int, int, int]]
 
@@ -58,7 +68,7 @@ def parse_directory(listed: bytes, header: BlockHeader) -> Directory:
     return found
 
 
-def parse_section(data: bytes, inflated: int, crc: int) -> dict[str, Any]:
+def parse_section(data: bytes | memoryview, inflated: int, crc: int) -> dict[str, Any]:
     """Return a section. MalformedError if it is damaged."""
     if zlib.crc32(data) != crc or inflated > _MOST:
         raise MalformedError("a section is damaged")
@@ -72,20 +82,29 @@ def parse_section(data: bytes, inflated: int, crc: int) -> dict[str, Any]:
     return _unpacked(raw)
 
 
-def first_column(data: bytes, name: str, crc: int) -> Unsigned | None:
-    """Return the first column of a section, for less than a tenth of the work; None: not known.
+def first_column(data: bytes | memoryview, name: str, crc: int) -> Unsigned | None:
+    """Return the first column of a section, for a fraction of the work; None: not known.
 
-    It is known if it is ``name``, and in the first bytes of a section that is not damaged.
+    It is known if it is ``name``, and the section is not damaged.
     """
     if zlib.crc32(data) != crc:
         return None
-    reader = msgpack.Unpacker(raw=False)
+    inflater = zlib.decompressobj()
+    reader = msgpack.Unpacker(raw=False, max_buffer_size=_HEAD_BYTES)
     try:
-        reader.feed(zlib.decompressobj().decompress(data, _FIRST_BYTES))
+        head = inflater.decompress(data, _HEAD_BYTES)
+        reader.feed(head)
         reader.read_map_header()
         if reader.unpack() != "columns" or not reader.read_map_header() or reader.unpack() != name:
             return None
-        return unpack(reader.unpack())
+        at = reader.tell()
+        begin = at + 1 + _LENGTH_BYTES[head[at]]
+        end = begin + int.from_bytes(head[at + 1 : begin])
+        if end > _MOST:
+            return None
+        if end > len(head):
+            head += inflater.decompress(inflater.unconsumed_tail, end - len(head))
+        return unpack(head[begin:end]) if end <= len(head) else None
     except (zlib.error, msgpack.UnpackException, ValueError, LookupError, TypeError):
         return None
 
@@ -139,6 +158,13 @@ class SectionColumns:
                 raise MalformedError(f"the column {name} is not whole")
         return made
 
+    def decode(self, names: Sequence[str], more: Mapping[str, bytes]) -> dict[str, Unsigned]:
+        """Decode several columns at once, which is quicker if they are short; return ``more``."""
+        packed = {name: self._packed[name] for name in names if name in self._packed}
+        made = unpack_columns({**packed, **more}, self._rows)
+        self._made |= {name: made.pop(name) for name in packed}
+        return made
+
     def texts(self, name: str) -> tuple[Unsigned, Sequence[bytes | None]] | None:
         """Return the values of a column of texts: places in the list that follows."""
         places = self.numbers(name)
@@ -154,6 +180,14 @@ class HostSection:
         self._section = section
         self._header = header
         self._columns = SectionColumns(section, header.buckets)
+        counters: Mapping[str, bytes] = section["counters"]
+        made = self._columns.decode(
+            _HOST_COLUMNS, {n: counters[n] for n in TOTALS if n in counters}
+        )
+        #: The host's totals, buckets by ``TOTALS``.
+        self.totals: Final = np.zeros((header.buckets, len(TOTALS)), np.int64)
+        for name, values in made.items():
+            self.totals[:, _TOTAL[name]] = values
         self.slots: Final = self._offset("slot", header.begin)
         self.first: Final = self._offset("first", header.first)
         self.since_ns: Final = self._offset("since_ns", header.since_ns)
@@ -178,11 +212,13 @@ class HostSection:
             (self.now_ns, 0, _LATEST_NS),
             (self.covered_ns, 0, _LATEST_NS),
         )
-        if any((values < least).any() or (values > most).any() for values, least, most in bounds):
-            raise MalformedError("the buckets of a block are not sound")
-        if (np.diff(self.first) < 0).any():
+        every = np.array([values for values, _least, _most in bounds])
+        extremes = zip(every.min(axis=1).tolist(), every.max(axis=1).tolist(), strict=True)
+        for (_values, least, most), (smallest, largest) in zip(bounds, extremes, strict=True):
+            if smallest < least or largest > most:
+                raise MalformedError("the buckets of a block are not sound")
+        if (self.first[1:] < self.first[:-1]).any():
             raise MalformedError("the buckets of a block are not in order")
-        _ = self.totals
         for name in ("host", "boot_id", "epoch"):
             found = self._columns.texts(name)
             for text in () if found is None else found[1]:
@@ -197,27 +233,10 @@ class HostSection:
         """Return the cumulative totals at the block's end, by ``TOTALS``."""
         return named_totals(self._section.get("cumulative"))
 
-    @cached_property
-    def totals(self) -> Ints:
-        """The host's totals, buckets by ``TOTALS``."""
-        return _by_name(self._section["counters"], TOTALS, len(self.slots))
-
 
 def named_totals(values: Mapping[str, int] | None) -> Ints | None:
     """Return totals by ``TOTALS`` from those by name; those that are not there are 0."""
     return None if values is None else np.array([values.get(name, 0) for name in TOTALS], np.int64)
-
-
-def _by_name(packed: Mapping[str, bytes], names: Sequence[str], rows: int) -> Ints:
-    result = np.zeros((rows, len(names)), np.int64)
-    nothing = pack(result[:, 0])
-    for place, name in enumerate(names):
-        if name in packed and packed[name] != nothing:
-            values = signed(packed[name])
-            if len(values) != rows:
-                raise MalformedError("the host's totals are not whole")
-            result[:, place] = values
-    return result
 
 
 class TableSection:
@@ -248,17 +267,17 @@ class TableSection:
     def moved(
         self, rows: Chosen | None = None, buckets: Chosen | None = None
     ) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return bucket, row, counter and value of each number that is not 0.
+        """Return bucket, row, counter and value of each number that is not 0, counter by counter.
 
         They are those of some rows and buckets, or of all (None).
         """
         row, bucket = self._entries
-        # Who asks for some of the buckets may ask for the next ones soon.
-        entry, counter, value = self._counted() if buckets is None else self._numbers
-        if rows is not None or buckets is not None:
-            taken = np.ones(len(row), np.bool_) if rows is None else rows[row]
-            if buckets is not None:
-                taken &= buckets[bucket]
+        taken = None if rows is None else rows[row]
+        if buckets is None:
+            entry, counter, value = self._counted(taken)
+        else:
+            entry, counter, value = self._numbers
+            taken = buckets[bucket] if taken is None else taken & buckets[bucket]
             some = np.flatnonzero(taken[entry])
             entry, counter, value = entry[some], counter[some], value[some]
         return bucket[entry], row[entry], counter, value
@@ -276,43 +295,59 @@ class TableSection:
     @cached_property
     def _entries(self) -> tuple[Ints, Ints]:
         """Row and bucket of each entry, in order."""
-        count, step = signed(self._section["count"]), signed(self._section["step"])
+        count, step = unpack(self._section["count"]), signed(self._section["step"])
         # Each count first: their sum may wrap.
-        fit = bool(((count >= 0) & (count <= len(step))).all())
-        if (
-            len(count) != self.rows
-            or not fit
-            or count.sum() != len(step)
-            or len(step) > _MOST_ENTRIES
-        ):
+        most = int(count.max(initial=0))
+        if len(count) != self.rows or most > len(step) or len(step) > _MOST_ENTRIES:
+            raise MalformedError("the rows of a table do not add up")
+        count = count.view(np.int64)
+        ends = np.cumsum(count)
+        if len(step) != (ends[-1] if len(ends) else 0):
             raise MalformedError("the rows of a table do not add up")
         row = np.repeat(np.arange(self.rows), count)
-        steps = np.concatenate(([0], np.cumsum(step)))
-        bucket = steps[1:] - np.repeat(steps[np.cumsum(count) - count], count)
+        steps = np.concatenate((_ZERO, np.cumsum(step)))
+        bucket = steps[1:] - np.repeat(steps[ends - count], count)
         return row, bucket
 
     @cached_property
     def _numbers(self) -> tuple[Ints, Ints, Ints]:
+        # Who asks for some of the buckets may ask for the next ones soon.
         return self._counted()
 
-    def _counted(self) -> tuple[Ints, Ints, Ints]:
-        """Return entry, counter and value of each number, without counters that we do not know."""
-        mask = unpack(self._section["mask"])
-        if len(mask) != len(self._entries[0]):
-            raise MalformedError("the rows of a table do not add up")
-        counters = self._section["counters"]
-        # All counters at once: most have so few numbers that each call would cost more than they.
-        bits = np.unpackbits(
-            mask.view(np.uint8).reshape(-1, 8), axis=1, count=len(counters), bitorder="little"
-        )
-        has = np.ascontiguousarray(bits.T).view(np.bool_)  # counters by entries
-        counts = np.count_nonzero(has, axis=1)
+    def _counted(self, taken: Chosen | None = None) -> tuple[Ints, Ints, Ints]:
+        """Return entry, counter and value of each number, without counters that we do not know.
+
+        They are those of the entries that are taken, or of all (None).
+        """
+        counters: Mapping[str, bytes] = self._section["counters"]
+        names, packed = zip(*widest_first(counters.items()), strict=True) if counters else ((), ())
+        has = self._has([*counters], names)
+        begins = np.arange(len(names) + 1) * has.shape[1]
         entry = np.flatnonzero(has)
-        entry -= np.repeat(np.arange(len(counters)) * len(mask), counts)
-        value = unpack_runs(counters.values(), counts.tolist()).view(np.int64)
-        places = {name: place for place, name in enumerate(self.layout.counters)}
-        counter = np.repeat([places.get(name, -1) for name in counters], counts)
-        if places.keys() >= counters.keys():
+        counts = np.diff(np.searchsorted(entry, begins))
+        entry -= np.repeat(begins[:-1], counts)
+        theirs, places = counts, None
+        if taken is not None:
+            places = np.flatnonzero(taken[entry])
+            entry = entry[places]
+            theirs = np.diff(np.searchsorted(places, np.append(0, np.cumsum(counts))))
+        value = unpack_runs(packed, counts.tolist(), places).view(np.int64)
+        ours = {name: place for place, name in enumerate(self.layout.counters)}
+        counter = np.repeat([ours.get(name, -1) for name in names], theirs)
+        if ours.keys() >= counters.keys():
             return entry, counter, value
         known = counter >= 0
         return entry[known], counter[known], value[known]
+
+    def _has(self, listed: Sequence[str], wanted: Sequence[str]) -> Chosen:
+        """Return which entries have numbers of some of the counters: counters by entries."""
+        told = planes(self._section["mask"])
+        entries = len(self._entries[0])
+        if told.shape[1] != entries:
+            raise MalformedError("the rows of a table do not add up")
+        masks = np.zeros((8, entries), np.uint8)
+        masks[: len(told)] = told
+        bits = np.array([listed.index(name) for name in wanted], np.int64)
+        # All counters at once: most have so few numbers that each call would cost more than they.
+        has: Chosen = (masks[bits >> 3] & (1 << (bits & 7)).astype(np.uint8)[:, None]) != 0
+        return has

@@ -117,31 +117,31 @@ def scan(file: SegmentFile, known: Scanned | None = None) -> Scanned:
     if found.end == file.size:
         return found
     with file.path.open("rb", buffering=0) as stream:
-        at = found.end
+        descriptor, at = stream.fileno(), found.end
         while at + HEADER_BYTES <= file.size:
-            header = parse_header(os.pread(stream.fileno(), HEADER_BYTES, at))
+            header = parse_header(os.pread(descriptor, HEADER_BYTES, at))
             if header is None:
-                to = _next_block(stream.fileno(), at + 1, file.size)
+                to = _next_block(descriptor, at + 1, file.size)
                 if to is None:
                     _damaged(found, file, None)
                     break
                 _damaged(found, file, to[1])
                 at = to[0]
-            elif at + header.size > file.size:
+                continue
+            end = at + header.size
+            if end > file.size:
                 break
-            else:
-                _take(found, file, at, header)
-                at += header.size
-                found.end = at
+            if header.version > VERSION:
+                _newer(found, file, header)
+            elif header.tier == file.tier and header.buckets:
+                found.blocks.append(BlockAt(file.path, at, header))
+            at = found.end = end
     return found
 
 
-def _take(found: Scanned, file: SegmentFile, at: int, header: BlockHeader) -> None:
-    if header.version > VERSION:
-        why = f"written by a newer version of pbmon ({header.version})"
-        found.missing.append(Missing(file.tier, header.begin, header.end, why, header.last))
-    elif header.tier == file.tier and header.buckets:
-        found.blocks.append(BlockAt(file.path, at, header))
+def _newer(found: Scanned, file: SegmentFile, header: BlockHeader) -> None:
+    why = f"written by a newer version of pbmon ({header.version})"
+    found.missing.append(Missing(file.tier, header.begin, header.end, why, header.last))
 
 
 def _damaged(found: Scanned, file: SegmentFile, following: BlockHeader | None) -> None:
