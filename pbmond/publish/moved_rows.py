@@ -75,8 +75,10 @@ def moved_flows(messages: Messages, table: str) -> MovedColumns:
     owners = {"uid": processes.info["uid"], "viewer": processes.own.shown_to}
     movement: Movement = getattr(messages.snapshot, f"{kept}_moved")
     view: RowView = getattr(messages.snapshot, kept)
-    state, increases = movement.rows()
-    shown = np.flatnonzero(processes.info["visible"][state.slots])
+    state, every = movement.rows()
+    increases = every[:, _PLACES[table]]  # the kernel counts more than is shown
+    is_shown = processes.info["visible"][state.slots]
+    shown = np.flatnonzero(is_shown & increases.any(axis=1))
     chosen = messages.chosen(RowView(state, view.names), shown)
     columns = {
         name: makers[name](chosen) if name in makers else owners[name][state.slots[shown]]
@@ -84,7 +86,7 @@ def moved_flows(messages: Messages, table: str) -> MovedColumns:
     }
     return MovedColumns(
         np.ascontiguousarray(state.counters["id"][shown]),
-        increases[shown][:, _PLACES[table]],
+        increases[shown],
         {name: columns[name] for name in CHANGING[table]},
         {name: columns[name] for name in DESCRIPTION[table]},
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pbmond.service import GIVE_BACK_NS, Service
-from pbmond.system import memory
+from pbmond import allocator
 from tests.service_world import ALL, SECOND, World
 
 
@@ -43,4 +43,4 @@ def test_free_memory_is_given_back_now_and_then_and_not_while_frames_wait(world:
 
 
 def test_libc_takes_memory_back_without_complaint() -> None:
-    memory.give_back()
+    allocator.give_back()
