@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pbmond.service import GIVE_BACK_NS, Service
 from pbmond import allocator
+from pbmond.service import GIVE_BACK_NS, Service
 from tests.service_world import ALL, SECOND, World
 
 
