@@ -135,7 +135,8 @@ def _processes(rows: Rows, word: str, user: UserName) -> Flags:
     raw = word.encode()
     columns = rows.table.columns
     tests = [_process_texts(rows).containing(raw)]
-    users = {uid for uid in set(columns["uid"]) if word in user(uid).lower()}
+    uids = rows.derived("uids", lambda: {*columns["uid"]})
+    users = {uid for uid in uids if word in user(uid).lower()}
     if users:
         tests.append(list(map(users.__contains__, columns["uid"])))
     if _is_number(word) and str(int(word)) == word:
