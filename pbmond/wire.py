@@ -360,6 +360,8 @@ def unpack_column(name: str, value: Any, kind: str, length: int) -> Column:  # n
 
 
 def _unpack_texts(name: str, value: Any, length: int) -> Column:  # noqa: ANN401
+    if value == msgpack.Packer().pack_array_header(length) + b"\xc0" * length:
+        return [None] * length  # as most columns are where there are no containers
     try:
         texts = msgpack.unpackb(
             value if type(value) is bytes else b"",

@@ -175,8 +175,8 @@ class _TakenColumns(Mapping[str, Sequence[Any]]):
     def __getitem__(self, name: str) -> Sequence[Any]:
         taken = self._taken.get(name)
         if taken is None:
-            values = self._columns[name]
-            taken = self._taken[name] = [values[index] for index in self._indexes]
+            taken = list(map(self._columns[name].__getitem__, self._indexes))
+            self._taken[name] = taken
         return taken
 
     def __iter__(self) -> Iterator[str]:

@@ -82,10 +82,8 @@ def human(value: float | None, kilo: int = 1000) -> str:
     """
     if value is None:
         return _UNKNOWN
-    if 0 < value < 0.5:
-        return "<1"
     if value < 999.5:
-        return f"{value:.0f}"
+        return "<1" if 0 < value < 0.5 else f"{value:.0f}"
     for suffix in _SUFFIXES:
         value /= kilo
         if value < 99.95:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, compress, repeat
 from math import isnan
-from operator import eq
+from operator import eq, not_
 from typing import Any, Final
 
 from pbmon_client.data.model import Rows, Snapshot
+from pbmon_client.present.busy_first import BusyFirst
 from pbmon_client.present.listing import Listing, RowKey, TableListing, listing_of
 from pbmon_client.present.search import EVERYTHING, Search, owners_of, rows_of
 from pbmon_client.present.tree import Tree, grow
@@ -175,7 +177,7 @@ def _of_process(rows: Rows, pid: int, start_ns: int) -> list[int]:
 # --- order ----------------------------------------------------------------------------------------
 
 
-def _order(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[int]:
+def _order(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> Sequence[int]:
     if query.sort is None:
         return list(reversed(indexes)) if query.reverse else list(indexes)
     if not isinstance(listing, TableListing) or _few(indexes, listing):
@@ -188,8 +190,13 @@ def _order(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[i
         return _sorted(listing, indexes, query)
     whole = listing.rows.derived(key, lambda: _sorted(listing, range(len(listing)), query))
     if len(indexes) == len(listing):
-        return list(whole)
-    return list(filter({*indexes}.__contains__, whole))
+        return whole
+    chosen = {*indexes}
+    return (
+        whole.among(chosen)
+        if isinstance(whole, BusyFirst)
+        else [*filter(chosen.__contains__, whole)]
+    )
 
 
 def _few(indexes: Sequence[int], listing: Listing) -> bool:
@@ -197,7 +204,7 @@ def _few(indexes: Sequence[int], listing: Listing) -> bool:
     return len(indexes) * _FEW < len(listing)
 
 
-def _sorted(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[int]:
+def _sorted(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> Sequence[int]:
     values = _sort_values(listing, query)
     if values is None:
         return _busiest(listing, indexes, query)
@@ -235,15 +242,32 @@ def _all_known(values: Sequence[Any]) -> bool:
     return not (len(values) and isinstance(values[0], float) and isnan(sum(values)))
 
 
-def _busiest(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> list[int]:
-    if not query.totals:  # equal rates are ordered by what was moved so far
-        indexes = _order(listing, indexes, replace(query, totals=True))
+def _busiest(listing: Listing, indexes: Sequence[int], query: ViewQuery) -> Sequence[int]:
     names = traffic(query.view.table, query.hidden, rates=not query.totals)
     if isinstance(listing, TableListing) and _few(indexes, listing):
         weigh = listing.weigher(names)
     else:
         weigh = listing.sums(names).__getitem__
-    return _in_order(indexes, weigh, reverse=not query.reverse)
+    if query.totals:
+        return _in_order(indexes, weigh, reverse=not query.reverse)
+
+    def by_totals(rows: Sequence[int]) -> Sequence[int]:
+        return _order(listing, rows, replace(query, totals=True))
+
+    # Equal rates, most of which are 0, are ordered by what was moved so far.
+    if query.reverse:
+        return _in_order(by_totals(indexes), weigh, reverse=False)
+    weights = list(map(weigh, indexes))
+    busy: Sequence[int] = list(compress(indexes, weights))
+    often = Counter(filter(None, weights))
+    if len(often) < len(busy):
+        alike = [row for row in busy if often[weigh(row)] > 1]
+        busy = [*by_totals(alike), *(row for row in busy if often[weigh(row)] == 1)]
+    return BusyFirst(
+        _in_order(busy, weigh, reverse=True),
+        len(indexes),
+        lambda: [*by_totals([*compress(indexes, map(not_, weights))])],
+    )
 
 
 def _in_order(rows: Sequence[int], key: Callable[[int], Any], *, reverse: bool) -> list[int]:

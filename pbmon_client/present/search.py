@@ -18,8 +18,6 @@ from pbmon_client.data.users import user_name
 from pbmon_client.present.listing import numbered
 from pbmond.fields import FIELDS, SHOWN
 
-#: One text in this many is often.
-_OFTEN: Final = 8
 #: Signs of an expression; without any, the text is words.
 _EXPRESSION: Final = re.compile(r"[=<>~()!\"']|\bin\b", re.IGNORECASE)
 _PROCESS_TEXTS: Final = (
@@ -95,23 +93,19 @@ def _known(column: Sequence[bytes | None]) -> Sequence[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _RowTexts:
-    """Texts of rows, also one after another in one: ``ends`` says where each ends there."""
+    """Texts of rows, one after another in one: ``ends`` says where each ends there."""
 
-    texts: list[bytes]
     joined: bytes
     ends: list[int]
 
     def containing(self, raw: bytes) -> Flags:
         """Return which texts contain something."""
-        found, start = [False] * len(self.texts), 0
-        for _ in range(len(found) // _OFTEN):
-            at = self.joined.find(raw, start)
-            if at < 0:
-                return found
+        found, start = [False] * len(self.ends), 0
+        while (at := self.joined.find(raw, start)) >= 0:
             row = bisect_right(self.ends, at)
             start = self.ends[row]
             found[row] = at + len(raw) <= start  # else it goes on into the next text
-        return [raw in text for text in self.texts]  # in many: looking at each takes less
+        return found
 
 
 def _process_texts(rows: Rows) -> _RowTexts:
@@ -120,8 +114,8 @@ def _process_texts(rows: Rows) -> _RowTexts:
     def make() -> _RowTexts:
         every = [rows.table.columns[name] for name in _PROCESS_TEXTS]
         columns = [_known(column) for column in every if any(column)] or [[b""] * len(rows)]
-        texts = list(map(bytes.lower, map(b"\0".join, zip(*columns, strict=True))))
-        return _RowTexts(texts, b"".join(texts), list(accumulate(map(len, texts))))
+        texts = list(map(b"\0".join, zip(*columns, strict=True)))
+        return _RowTexts(b"".join(texts).lower(), list(accumulate(map(len, texts))))
 
     return rows.derived("texts", make)
 
@@ -135,7 +129,8 @@ def _processes(rows: Rows, word: str, user: UserName) -> Flags:
     raw = word.encode()
     columns = rows.table.columns
     tests = [_process_texts(rows).containing(raw)]
-    users = {uid for uid in set(columns["uid"]) if word in user(uid).lower()}
+    uids = rows.derived("uids", lambda: {*columns["uid"]})
+    users = {uid for uid in uids if word in user(uid).lower()}
     if users:
         tests.append(list(map(users.__contains__, columns["uid"])))
     if _is_number(word) and str(int(word)) == word:

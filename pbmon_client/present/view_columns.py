@@ -105,9 +105,16 @@ def _values(values_of: ValuesOf, name: str) -> Sequence[Any]:
 
 def _plain(name: str) -> WriteCells:
     def write(values_of: ValuesOf, style: Style, _cells: int) -> list[str]:
-        return ["" if v is None else written(name, v, style) for v in _values(values_of, name)]
+        values = _values(values_of, name)
+        if name in FIELDS and FIELDS[name].unit in _WRITTEN_UNITS:
+            return ["" if v is None else written(name, v, style) for v in values]
+        return ["" if v is None else clean(str(v)) for v in values]
 
     return write
+
+
+#: The units that ``written`` knows.
+_WRITTEN_UNITS: Final = ("us", "bytes")
 
 
 def written(name: str, value: Any, style: Style) -> str:  # noqa: ANN401 - whatever the column holds

@@ -20,8 +20,8 @@ _SNAPSHOTS: Final = 2
 _RESULTS: Final = 256
 #: So much may wait for the thread; more would only wait for each other.
 _MOST_WAITING: Final = 200
-#: Between two tasks the event loop may run, which otherwise gets Python's lock for a moment at a
-#: time only: a tick of thirty pages is a tenth of a second of work.
+#: After a task of some length the event loop may run, which otherwise gets Python's lock for a
+#: moment at a time only: a tick of thirty pages is a tenth of a second of work.
 _BREATH_S: Final = 0.0005
 
 
@@ -74,11 +74,13 @@ class Desk:
             work, done, _owner = (self._first or self._then).popleft()  # one for each call
             if done.done() or not done.set_running_or_notify_cancel():
                 return
+        began_s = time.monotonic()
         try:
             done.set_result(work())
         except Exception as error:  # noqa: BLE001 - for whoever awaits it
             done.set_exception(error)
-        time.sleep(_BREATH_S)
+        if time.monotonic() - began_s > _BREATH_S:
+            time.sleep(_BREATH_S)
 
     def close(self) -> None:
         """End the thread."""

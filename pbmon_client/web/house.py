@@ -46,10 +46,15 @@ class House:
         finally:
             self._seats -= free
 
-    async def do(self, work: Callable[[], Worked], desk: Desk | None = None) -> Worked:
-        """Do some work at a desk; ProblemError 503 if too much waits there."""
+    async def do(
+        self, work: Callable[[], Worked], desk: Desk | None = None, *, first: bool = False
+    ) -> Worked:
+        """Do some work at a desk; ProblemError 503 if too much waits there.
+
+        ``first`` is for little work, which otherwise waits for a tick of all pages.
+        """
         try:
-            return await (desk or self.desk).do(work)
+            return await (desk or self.desk).do(work, first=first)
         except BusyError:
             raise _too_many() from None
 

@@ -14,11 +14,13 @@ from pbmond.fields import IDENTITY, TABLES
 
 _MOST: Final = 4096  # characters: a program's key is its path
 _DEPTH: Final = 3
+#: For all threads, as it keeps Python's lock. Making one takes far longer than packing a key.
+_PACKER: Final = msgpack.Packer()
 
 
 def encode(key: RowKey) -> str:
     """Write a key as text of letters, digits, ``-`` and ``_``."""
-    packed: bytes = msgpack.packb(key)
+    packed: bytes = _PACKER.pack(key)
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 

@@ -51,7 +51,7 @@ class MetricsPage:
             snapshot = await self._house.snapshot()
         except ProblemError:  # a scraper is told so by a metric
             return exposition(measured(Meter(MeterOptions()), None, version()), is_open=is_open)
-        return await self._house.do(lambda: self._of(snapshot, is_open=is_open))
+        return await self._house.do(lambda: self._of(snapshot, is_open=is_open), first=True)
 
     def _of(self, snapshot: Snapshot, *, is_open: bool) -> bytes:
         """Return what is made of a snapshot; called at the desk only."""

@@ -20,7 +20,9 @@ HEAD_S: Final = 10.0
 #: A peer that reads nothing for so long, while more than the buffers hold waits, is let go.
 STALLED_S: Final = 15.0
 #: zlib's fastest level: rows pack into a seventh more than at its usual one, in half the time.
-_LEVEL: Final = 1
+#: A window of 16 kB has the rows of the tick before, which makes it faster and its output smaller.
+_PACKING: Final = {"level": 1, "memLevel": 6}
+_WINDOW_BITS: Final = 14
 
 
 def _reset(transport: asyncio.Transport) -> None:
@@ -84,8 +86,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         for extension in self.conn.available_extensions or ():
             if isinstance(extension, ServerPerMessageDeflateFactory):
-                settings = extension.compress_settings or {}  # uvicorn's, which has none for this
-                extension.compress_settings = {**settings, "level": _LEVEL}
+                extension.compress_settings = _PACKING
+                extension.server_max_window_bits = _WINDOW_BITS
 
     def pause_writing(self) -> None:
         """Begin to wait for a peer that reads too slowly."""

@@ -164,6 +164,15 @@ def test_a_table_that_a_topic_does_not_carry_is_none() -> None:
     assert got.files is None
 
 
+@pytest.mark.parametrize("length", [0, 1, 15, 16, 65_536])
+def test_a_column_of_which_no_text_is_known_comes_out_as_it_went_in(length: int) -> None:
+    packed = wire.pack([None] * length)
+    assert wire.unpack_column("name", packed, "text", length) == [None] * length
+    for damaged in (packed + b"\xc0", packed[:-1], b"\xc0" * len(packed)):
+        with pytest.raises(WireError):
+            wire.unpack_column("name", damaged, "text", length)
+
+
 def test_rows_are_dicts_of_wire_values() -> None:
     rows = list(Table(2, {"pid": array.array("I", [1, 2]), "name": [b"a", None]}).rows())
     assert rows == [{"pid": 1, "name": b"a"}, {"pid": 2, "name": None}]

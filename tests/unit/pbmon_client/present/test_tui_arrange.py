@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pbmon_client.data import model
 from pbmon_client.present.arrange import Arranged, GroupScope, ViewQuery, arrange, ordered
+from pbmon_client.present.busy_first import BusyFirst
 from pbmon_client.present.search import understand
 from pbmon_client.present.view_columns import Style
 from pbmon_client.present.views import (
@@ -117,6 +119,61 @@ def test_the_busiest_come_first_and_idle_ones_by_what_they_moved() -> None:
     assert values(rows(ViewQuery(PROCESSES, reverse=True)), "pid") == [1, 10, 12, 11]
     hidden = frozenset({"net"})
     assert values(rows(ViewQuery(PROCESSES, hidden=hidden)), "pid") == [12, 1, 10, 11]
+
+
+_RATES = st.sampled_from([0.0, 0.0, math.nan, 1.0, 2.5])
+
+
+@given(
+    st.lists(st.tuples(_RATES, st.integers(0, 3)), max_size=30),
+    st.integers(1, 6), st.integers(0, 30), st.booleans(),
+)  # fmt: skip
+def test_equal_rates_are_ordered_by_what_was_moved_in_all_rows_and_in_any_of_them(
+    moved: list[tuple[float, int]], every: int, first: int, reverse: bool
+) -> None:
+    sent = message([
+        process(pid, net_rx_bytes_per_s=rate, net_rx_bytes=total, uid=pid % every)
+        for pid, (rate, total) in enumerate(moved)
+    ])  # fmt: skip
+    shown = model.snapshot_of(received(sent), model.Selection(), 0, "all", str)
+
+    def expected(pids: Iterable[int]) -> list[int]:
+        sign = 1 if reverse else -1
+        rates = [0.0 if math.isnan(rate) else rate for rate, _total in moved]
+        return sorted(pids, key=lambda pid: (sign * rates[pid], sign * moved[pid][1]))
+
+    for text, uids in (("", range(every)), ("uid = 0", (0,)), ("uid > 1", range(2, every))):
+        query = ViewQuery(PROCESSES, search=understand(text), reverse=reverse)
+        order = expected(pid for pid in range(len(moved)) if pid % every in uids)
+        found = rows(query, shown)
+        assert found.order[first : first + 3] == order[first : first + 3]
+        assert [*found.order] == order
+        assert len(found.order) == len(order)
+
+
+def test_rows_at_rest_are_not_put_in_order_until_somebody_looks_at_them() -> None:
+    looked = []
+
+    def at_rest() -> list[int]:
+        looked.append(True)
+        return [9, 1, 4]
+
+    order = BusyFirst([7, 3, 5], 6, at_rest)
+    some = order.among({3, 1, 9})
+    assert (len(order), order[0], order[-4], order[:3], order[1::-1]) == (
+        6,
+        7,
+        5,
+        [7, 3, 5],
+        [3, 7],
+    )
+    assert (len(some), some[0], some[:1], order[9:]) == (3, 3, [3], [])
+    assert not looked
+    assert (order[3], order[-1], order[2:4], [*some]) == (9, 4, [5, 9], [3, 9, 1])
+    assert order.index(1) == 4
+    with pytest.raises(IndexError):
+        order[6]
+    assert looked == [True]
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)

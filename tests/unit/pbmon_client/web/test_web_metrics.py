@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,7 +17,9 @@ from starlette.testclient import TestClient
 from web_client import MESSAGES, snapshot
 
 from pbmon_client.metrics.families import FAMILIES
-from pbmon_client.web.metrics import prefers_openmetrics
+from pbmon_client.metrics.meter import MeterOptions
+from pbmon_client.web.house import House
+from pbmon_client.web.metrics import MetricsPage, prefers_openmetrics
 from pbmon_client.web.receiver import Arrived, Silence
 from pbmond.fields import COUNTERS, TABLES
 
@@ -116,6 +120,25 @@ def test_hostile_names_are_values_of_labels(
     tell(Arrived(None, snapshot(message)))
     found = {sample.labels.get("unit") for sample in scraped(client, is_open=is_open)}
     assert 'a"} 1\\n# EOF\\nx\\{\\xff\\x1b[31m'.replace("\\n", "\\x0a") in found
+
+
+def test_a_scrape_does_not_wait_for_the_tick_of_all_pages(house: House) -> None:
+    page = MetricsPage(house, MeterOptions())
+    gate = threading.Event()
+
+    async def run() -> bool:
+        held = asyncio.create_task(house.desk.do(gate.wait))
+        await asyncio.sleep(0)
+        tick = asyncio.create_task(house.desk.do(lambda: bool(page._made)))
+        asked = asyncio.create_task(page.answer(""))
+        for _ in range(20):  # until the scrape is at the desk
+            await asyncio.sleep(0)
+        gate.set()
+        _, was_made, _ = await asyncio.gather(held, tick, asked)
+        house.desk.close()
+        return was_made
+
+    assert asyncio.run(run())
 
 
 def test_without_a_daemon_it_says_so(client: TestClient, tell: Callable[[Any], None]) -> None:

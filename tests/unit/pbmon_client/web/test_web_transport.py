@@ -65,3 +65,30 @@ async def _reads_nothing(size: int) -> tuple[bool, list[dict[str, Any]]]:
 @pytest.mark.parametrize("size", _SIZES)
 def test_a_peer_that_answers_no_ping_is_reset_whatever_it_has_not_read(size: int) -> None:
     assert asyncio.run(_reads_nothing(size)) == (True, [])
+
+
+async def _answered(handshake: bytes) -> bytes:
+    """Return the head of the answer to a handshake."""
+
+    async def accepts(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    config = Config(accepts, log_config=None)
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: WebSocketConnection(config, ServerState(), {}), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(handshake)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), patient(30))
+    writer.close()
+    server.close()
+    return head
+
+
+def test_what_is_sent_is_packed_with_the_tick_before_in_its_window() -> None:
+    wanted = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+    head = asyncio.run(_answered(_HANDSHAKE.removesuffix(b"\r\n") + wanted))
+    assert b"server_max_window_bits=14" in head
