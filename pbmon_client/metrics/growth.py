@@ -32,6 +32,7 @@ MovedByName = Mapping[str, CounterSums]  # by name
 _NOTHING: Final = (0,) * len(COUNTERS)
 #: The counters of a row while it waits: as objects they take three times as much memory.
 _PACKED: Final = struct.Struct(f"={len(COUNTERS)}Q")
+_ZEROS: Final = bytes(_PACKED.size)
 
 
 #: Whose a row is, as the wire has it, in the order of DIMENSIONS.
@@ -74,23 +75,27 @@ class GrowthTracker:
         now = _SeenRows(processes, programs="program" in self._dimensions)
         before, self._rows = self._rows or _SeenRows(processes.take([]), programs=False), now
         places = list(map(before.places.get, now.identities, repeat(_NEW)))
-        last = [*before.counters, b""]
+        last = [*before.counters, _ZEROS]
         # Most rows have moved nothing, and are passed over without a Python-level step for each.
         changed = map(ne, now.counters, map(last.__getitem__, places))
-        for row in compress(range(len(places)), changed):
-            owner, counters, place = now.owner(row), now.counters[row], places[row]
+        rows = [*compress(range(len(places)), changed)]
+        differences = _differences(
+            map(now.counters.__getitem__, rows), (last[places[row]] for row in rows)
+        )
+        for row, moved in zip(rows, differences, strict=True):
+            owner, place = now.owner(row), places[row]
             if place == _NEW:
                 # One that is older than the snapshot before may have been seen even earlier.
                 is_young = now.identities[row][1] > self._taken_ns
-                (grown if is_young else other).rise(owner, counters)
-            elif (moved := _moved(counters, last[place])) is not None:
+                (grown if is_young else other).rise(owner, moved)
+            elif min(moved) >= 0:
                 grown.rise(owner, moved)
             else:  # it ended, came back, and counts from zero again
-                other.rise(owner, counters)
-                other.fall(before.owner(place), last[place])
+                other.rise(owner, _PACKED.unpack(now.counters[row]))
+                other.fall(before.owner(place), _PACKED.unpack(last[place]))
         for identity in before.places.keys() - now.places.keys():
             place = before.places[identity]
-            other.fall(before.owner(place), last[place])
+            other.fall(before.owner(place), _PACKED.unpack(last[place]))
 
     def _compare_retired(self, snapshot: Snapshot, other: _Changes) -> None:
         earlier, self._retired = self._retired, dict(_retired(snapshot.retired))
@@ -98,11 +103,11 @@ class GrowthTracker:
             last = earlier.pop(owner, None)
             if last == now:
                 continue
-            other.rise(owner, now)
+            other.rise(owner, _PACKED.unpack(now))
             if last is not None:
-                other.fall(owner, last)
+                other.fall(owner, _PACKED.unpack(last))
         for owner, last in earlier.items():  # now in a row that others share
-            other.fall(owner, last)
+            other.fall(owner, _PACKED.unpack(last))
 
     def _named(
         self,
@@ -124,33 +129,27 @@ class GrowthTracker:
 
 
 class _Changes:
-    """Counters that rise and fall, packed, by owner; added up only at the end, column by column."""
+    """Counters that rise and fall, by owner; added up only at the end, column by column."""
 
     def __init__(self) -> None:
-        self._rises: defaultdict[_MoverKey, list[bytes]] = defaultdict(list)
-        self._falls: defaultdict[_MoverKey, list[bytes]] = defaultdict(list)
+        self._rises: defaultdict[_MoverKey, list[CounterSums]] = defaultdict(list)
+        self._falls: defaultdict[_MoverKey, list[CounterSums]] = defaultdict(list)
 
-    def rise(self, owner: _MoverKey, counters: bytes) -> None:
+    def rise(self, owner: _MoverKey, counters: CounterSums) -> None:
         self._rises[owner].append(counters)
 
-    def fall(self, owner: _MoverKey, counters: bytes) -> None:
+    def fall(self, owner: _MoverKey, counters: CounterSums) -> None:
         self._falls[owner].append(counters)
 
     def sums(self) -> dict[_MoverKey, CounterSums]:
-        sums = {owner: _unpacked(each) for owner, each in self._rises.items()}
+        sums = {owner: _sum(each) for owner, each in self._rises.items()}
         for owner, each in self._falls.items():
-            sums[owner] = tuple(map(sub, sums.get(owner, _NOTHING), _unpacked(each)))
+            sums[owner] = tuple(map(sub, sums.get(owner, _NOTHING), _sum(each)))
         return sums
 
 
-def _unpacked(counters: Iterable[bytes]) -> CounterSums:
-    return tuple(map(sum, zip(*map(_PACKED.unpack, counters), strict=True)))
-
-
-def _moved(now: bytes, last: bytes) -> bytes | None:
-    """Return what a row's counters have more than before, None if one of them has less."""
-    moved = tuple(map(sub, _PACKED.unpack(now), _PACKED.unpack(last)))
-    return _PACKED.pack(*moved) if min(moved) >= 0 else None
+def _sum(every: Sequence[CounterSums]) -> CounterSums:
+    return tuple(map(sum, zip(*every, strict=True))) if len(every) > 1 else every[0]
 
 
 # --- the rows of a snapshot -----------------------------------------------------------------------
@@ -173,6 +172,14 @@ class _SeenRows:
         return unit[row], container[row], uid[row], name[row]
 
 
+def _differences(now: Iterable[bytes], last: Iterable[bytes]) -> Iterator[CounterSums]:
+    """Yield what the counters of each row, packed, are more than before."""
+    # Column by column: row by row would take twice as long.
+    width = len(COUNTERS)
+    one, other = (array("Q", b"".join(rows)) for rows in (now, last))
+    return zip(*(map(sub, one[at::width], other[at::width]) for at in range(width)), strict=True)
+
+
 def _retired(rows: Rows) -> Iterator[tuple[_MoverKey, bytes]]:
     columns = rows.table.columns
     owners = zip(columns["unit"], columns["container"], columns["uid"], repeat(None), strict=False)
@@ -183,7 +190,7 @@ def _packed(rows: Rows) -> list[bytes]:
     """Return the counters of each row, packed."""
     # Column by column into one array: to pack each row would take three times as long.
     width = len(COUNTERS)
-    every = array("Q", bytes(_PACKED.size * len(rows)))
+    every = array("Q", _ZEROS * len(rows))
     for at, name in enumerate(COUNTERS):
         every[at::width] = array("Q", rows.table.columns[name])
     return [row for (row,) in struct.iter_unpack(f"{_PACKED.size}s", every)]
@@ -197,10 +204,7 @@ def _added(pairs: Iterable[tuple[Any, CounterSums]]) -> dict[Any, CounterSums]:
     every: defaultdict[Any, list[CounterSums]] = defaultdict(list)
     for key, sums in pairs:
         every[key].append(sums)
-    return {
-        key: tuple(map(sum, zip(*each, strict=True))) if len(each) > 1 else each[0]
-        for key, each in every.items()
-    }
+    return {key: _sum(each) for key, each in every.items()}
 
 
 def _narrowed(changes: Mapping[_MoverKey, CounterSums], place: int) -> dict[Any, CounterSums]:
