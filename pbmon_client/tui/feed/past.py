@@ -78,7 +78,8 @@ class PastFeed:
         self._request: FeedRequest | None = None  # the newest, until the thread takes it
         self._asked: FeedRequest | None = None
         self._stopped = False
-        self._reader = _Reader(open_past, selection, priority or RenderPriority(), self._put)
+        priority = priority or RenderPriority()
+        self._reader = _Reader(open_past, selection, priority, self._put, self._goes_on)
         self._thread: threading.Thread | None = None
 
     @property
@@ -124,9 +125,13 @@ class PastFeed:
         with self._lock:
             self._news.pop(type(news), None)
             self._news[type(news)] = news
-            goes_on = self._request is None and not self._stopped
         self._live.wake()
-        return goes_on
+        return self._goes_on()
+
+    def _goes_on(self) -> bool:
+        """Whether there is still nothing newer to do."""
+        with self._lock:
+            return self._request is None and not self._stopped
 
     def _run(self) -> None:
         try:
@@ -151,11 +156,13 @@ class _Reader:
         selection: model.Selection,
         priority: RenderPriority,
         put: Callable[[News], bool],
+        goes_on: Callable[[], bool],
     ) -> None:
         self._open = open_past
         self._selection = selection
         self._priority = priority
         self._put = put
+        self._goes_on = goes_on
         self._forget()
 
     def _forget(self) -> None:
@@ -203,8 +210,10 @@ class _Reader:
                 return
         curves = (shown.begin, shown.end, shown.width, past.row, past.until is None)
         if curves != self._curves:
-            self._curves = curves
-            self._put(PastCurvesReady(_curves(source, kept, shown, past)))
+            made = _curves(source, kept, shown, past, self._goes_on)
+            if made is not None:
+                self._curves = curves
+                self._put(PastCurvesReady(made))
 
     def _newest(self) -> tuple[PastSource, FrameAt, _Bounds]:
         """Return the source, its frames, and what it has by now. PastError if that is nothing."""
@@ -333,8 +342,17 @@ def _whole_slots(step: int) -> int:
     return next(each for each in rounded if each * 4 <= step * 5)
 
 
-def _curves(source: PastSource, kept: _Bounds, shown: PastShown, past: PastRequest) -> PastCurves:
-    """Read the curves around the cursor; of a range, those of the range."""
+def _curves(
+    source: PastSource,
+    kept: _Bounds,
+    shown: PastShown,
+    past: PastRequest,
+    goes_on: Callable[[], bool],
+) -> PastCurves | None:
+    """Read the curves around the cursor; of a range, those of the range.
+
+    None if meanwhile there is something newer to read.
+    """
     step = shown.width
     since = shown.begin - CENTRE * step
     if past.until is not None:  # the whole of it, and what was around
@@ -355,6 +373,8 @@ def _curves(source: PastSource, kept: _Bounds, shown: PastShown, past: PastReque
     row = past.row
     if row is None:
         return PastCurves(host)
+    if not goes_on():
+        return None
     where, table = dict(row.where), row.view.table
     of_row = rates(source.series(max(0, since), until, step, where, table), _names(row))
     return PastCurves(host, row, of_row)

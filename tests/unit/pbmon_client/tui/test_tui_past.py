@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -28,7 +28,11 @@ from pbmon_client.tui.feed.past import PastFeed, _bounds_of, _timeline
 from pbmon_client.tui.session.past import PastScene, PastShown
 from pbmon_client.tui.start import apply
 from pbmon_client.tui.time_travel import understand
+from pbmond.wire import Message
 from tests import past_host
+
+if TYPE_CHECKING:
+    from pbmon_client.history.past import Series
 
 BEGIN = past_host.MONDAY
 NOW = BEGIN + 1000
@@ -347,6 +351,52 @@ def test_quick_steps_add_up_and_the_newest_wins(start: Start) -> None:
     driver.type("]", "]", "]", "]")
     driver.settle()
     assert driver.time() == "00:03:24"
+
+
+class Watched:
+    """A past that notes what it is asked, and can be held at its next series."""
+
+    def __init__(self, source: PastSource) -> None:
+        self.source = source
+        self.asked: list[str] = []
+        self.hold = False
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    def frame(self, at: int) -> Message:
+        self.asked.append("frame")
+        return self.source.frame(at)
+
+    def series(self, *args: Any) -> Series:
+        self.asked.append("host" if len(args) == 3 else "row")
+        if self.hold:
+            self.hold = False
+            self.reached.set()
+            assert self.go_on.wait(PATIENCE_S)
+        return self.source.series(*args)
+
+
+def test_a_step_does_not_wait_for_the_curves_of_the_row_that_is_left(recorded: Path) -> None:
+    watched = Watched(open_past(recorded))
+    driver = PastDriver(lambda: cast(PastSource, watched))
+    driver.receive(message(THREE, seq=2))
+    driver.ask("00:03:20")
+    watched.asked.clear()
+    watched.hold = True
+    for _ in range(2):  # the second while the curves of the first are read
+        driver.type("[")
+        driver.draw()
+        driver.terminal.on_drawn()
+        assert watched.reached.wait(PATIENCE_S)
+    watched.go_on.set()
+    driver.settle()
+    last = len(watched.asked) - watched.asked[::-1].index("frame")
+    assert watched.asked[last:] == ["host", "row"]
+    assert "row" not in watched.asked[:last]
+    assert "host" in watched.asked[:last]
+    driver.feed.close()
 
 
 def test_a_longer_interval_is_one_step(start: Start) -> None:
