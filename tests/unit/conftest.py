@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 
-import coverage
 import pytest
 
 
@@ -31,17 +30,3 @@ def _utc() -> Iterator[None]:
     else:
         os.environ["TZ"] = before
     time.tzset()
-
-
-@pytest.fixture
-def unmeasured() -> Iterator[None]:
-    """Let coverage rest for one test that computes for long: it takes half the time without.
-
-    What it runs, short tests run as well.
-    """
-    if (measuring := coverage.Coverage.current()) is None:
-        yield
-        return
-    measuring.stop()
-    yield
-    measuring.start()

@@ -14,7 +14,7 @@ PACKAGE = Path(pbmon_client.__file__).parent
 def test_of_the_daemon_only_the_wire_and_its_fields_are_imported() -> None:
     daemons = {module for _name, module in imports(PACKAGE) if module.split(".")[0] == "pbmond"}
     shared = {
-        *("pbmond.fields", "pbmond.given_file", "pbmond.group_members"),
+        *("pbmond.allocator", "pbmond.fields", "pbmond.given_file", "pbmond.group_members"),
         *("pbmond.history_settings", "pbmond.moved_wire", "pbmond.wire"),
     }
     assert {".".join(module.split(".")[:2]) for module in daemons} <= {"pbmond", *shared}

@@ -110,7 +110,6 @@ def test_a_series_has_each_delta_in_its_step(seed: int, steps_ns: list[int], ste
         assert unit.sums.sum() == wanted
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_what_has_too_many_rows_folds_and_is_not_lost(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     with HistoryWriter(tmp_path, sync=False) as writer:

@@ -9,7 +9,6 @@ from itertools import count, islice
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from pbmond.kernel.records import COUNTER, Event, FileSeen, ProcSample, Reading, UnixSeen
@@ -119,7 +118,6 @@ def largest(each: Iterable[dict[str, int]]) -> dict[str, int]:
     return found
 
 
-@pytest.mark.usefixtures("unmeasured")
 def test_a_day_of_ticks_does_not_grow_the_store() -> None:
     # What may be open stays until half of its table is in use.
     store = new_store(idle_linger_ns=60 * make.SECOND, visible=everybody, capacities=(32, 32, 32))
