@@ -391,7 +391,7 @@ def test_a_step_does_not_wait_for_the_curves_of_the_row_that_is_left(recorded: P
         driver.terminal.on_drawn()
         assert watched.reached.wait(PATIENCE_S)
     watched.go_on.set()
-    driver.settle()
+    driver.settle(lambda: watched.asked[-1] == "row")
     last = len(watched.asked) - watched.asked[::-1].index("frame")
     assert watched.asked[last:] == ["host", "row"]
     assert "row" not in watched.asked[:last]
