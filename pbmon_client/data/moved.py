@@ -48,8 +48,8 @@ class Increases:
 
     ``numbers`` are rows by the columns that the reader was asked for, and mean nothing where a
     column is of texts. Each row has those at its place of ``places`` in ``texts`` by column, which
-    other rows share. Counters are in the order of
-    ``ROW_COUNTERS``; those of ``retired`` are COUNTERS.
+    other rows share. Counters are in the order of ``ROW_COUNTERS``; those of ``retired`` are
+    COUNTERS.
     """
 
     ids: Sequence[int]

@@ -160,9 +160,9 @@ def summed(keys: Ints, values: Ints) -> tuple[Ints, Ints]:
     return keys[first], (np.add.reduceat(values, first) if len(first) else values)
 
 
-def places_of(rows: Unsigned, among: Unsigned) -> Ints:
+def places_of(rows: Unsigned, others: Unsigned) -> Ints:
     """Return where each row of a matrix is among the rows of another, -1 if it is not."""
-    places = {row: place for place, row in enumerate(whole(among))}
+    places = {row: place for place, row in enumerate(whole(others))}
     return np.array([places.get(row, -1) for row in whole(rows)], np.int64)
 
 

@@ -11,13 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pbmon_client.history.buckets import (
-    COUNTER_BITS,
-    NO_CELLS,
-    Bucket,
-    Cells,
-    Tick,
-)
+from pbmon_client.history.buckets import COUNTER_BITS, NO_CELLS, Bucket, Cells, Tick
 from pbmon_client.history.folding import Went
 from pbmon_client.history.handles import Handles, HandlesByTable, RowValues
 from pbmon_client.history.layout import FLOWS, LEVELS, OWNER, PROCESSES
@@ -73,8 +67,6 @@ def _together(ticks: Sequence[Tick], table: str) -> _RowsOfTicks | None:
     if not moved:
         return None
     tick = np.repeat([at for at, _ in moved], [len(each.rows) for _, each in moved])
-    if len(moved) == 1:
-        return _RowsOfTicks(moved[0][1].rows, moved[0][1].deltas, tick)
     return _RowsOfTicks(
         RowValues.joined([each.rows for _, each in moved]),
         np.concatenate([each.deltas for _, each in moved]),
