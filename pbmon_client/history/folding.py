@@ -10,7 +10,16 @@ import numpy as np
 from pbmon_client.history.buckets import COUNTER_BITS, Bucket, Cells
 from pbmon_client.history.handles import Handles, HandlesByTable
 from pbmon_client.history.layout import FLOWS, LAYOUTS, LEVELS, OWNER, PROCESSES
-from pbmon_client.history.packing import Chosen, Ints, Unsigned, once, places_of, starts, summed
+from pbmon_client.history.packing import (
+    Chosen,
+    Ints,
+    Unsigned,
+    are_in,
+    once,
+    places_of,
+    starts,
+    summed,
+)
 
 _NONE: Final = np.zeros(0, np.int64)
 _TRAFFIC: Final = {table: np.array(layout.traffic) for table, layout in LAYOUTS.items()}
@@ -71,7 +80,7 @@ def _fewer_processes(cells: Cells, handles: Handles, most: int) -> tuple[Cells, 
     if not len(rest):
         return cells, None
     rows = went = _NONE
-    busy = cells.rows[~np.isin(cells.rows, rest)]
+    busy = cells.rows[~are_in(cells.rows, rest)]
     for level in range(LEVELS[PROCESSES]):
         targets = handles.folded(rest, level)
         cells = _moved(cells, rest, targets)
@@ -80,12 +89,12 @@ def _fewer_processes(cells: Cells, handles: Handles, most: int) -> tuple[Cells, 
         others = once(targets)
         if len(others) <= most:
             break
-        others = others[~np.isin(others, busy)]
+        others = others[~are_in(others, busy)]
         if len(others) <= most:
             break
-        is_other = np.isin(cells.handles, others)
+        is_other = are_in(cells.handles, others)
         rest = _quiet(Cells(cells.keys[is_other], cells.values[is_other]), PROCESSES, most)
-        busy = np.append(busy, others[~np.isin(others, rest)])
+        busy = np.sort(np.append(busy, others[~are_in(others, rest)]))
     gone = rows != went
     owner = OWNER[PROCESSES]
     return cells, Went(handles.rows(rows[gone])[:, owner], handles.rows(went[gone])[:, owner])

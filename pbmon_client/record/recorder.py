@@ -29,7 +29,7 @@ _FIRST_S: Final = 2.0
 _SILENT_INTERVALS: Final = 3
 _NS: Final = 1e9
 #: Ticks are recorded once they are so long together, because several take little more than one.
-_TOGETHER_NS: Final = 4_000_000_000
+_TOGETHER_NS: Final = 5_000_000_000
 #: Bytes of messages that wait at most.
 _WAITING_BYTES: Final = 4 << 20
 #: New objects between two looks for cycles. A tick makes thousands, and no cycle.

@@ -43,12 +43,12 @@ def tick_of(number: int) -> Tick:
 def record_on(directory: Path, most: int) -> None:
     """Go on recording where the store ends. A child process does this until it is killed.
 
-    Up to four ticks are written together, as the recorder does it.
+    Up to five ticks are written together, as the recorder does it.
     """
     with HistoryWriter(directory) as writer:
         print("recording", flush=True)
         while (number := writer.next_tick) <= most:
-            writer.ticks([tick_of(number + more) for more in range(1 + number % 4)])
+            writer.ticks([tick_of(number + more) for more in range(1 + number % 5)])
 
 
 def totals(ticks: Sequence[Tick]) -> dict[str, list[int]]:
