@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "unmeasured: repeats for long what shorter tests run too, and coverage would double it",
+    )
     # A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,3 +56,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places = {item.path: place for place, item in reversed([*enumerate(unit)])}
     unit.sort(key=lambda item: places[item.path])
     items[:] = unit + others
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Let coverage rest during a test that is marked ``unmeasured``."""
+    measure = sys.gettrace()
+    if item.get_closest_marker("unmeasured") is not None:
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(measure)

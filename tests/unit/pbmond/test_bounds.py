@@ -107,6 +107,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("bomb", BOMBS)
 @pytest.mark.parametrize("place", ["host", "health", "history", "coverage", "processes", "column"])
 def test_a_bomb_costs_no_more_than_a_small_multiple_of_itself(bomb: str, place: str) -> None:
@@ -134,6 +135,7 @@ def test_a_frame_that_is_too_large_is_not_looked_into() -> None:
         wire.decode(frame)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", range(25))
 def test_a_message_changed_anywhere_is_refused_or_shown_everywhere(seed: int) -> None:
     """The long run is ``python -m tests.fuzz outputs``."""

@@ -158,6 +158,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=100, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(STEPS, st.sampled_from([1, 2, 3, 8]), st.sampled_from([1500, 4 << 20]))
 def test_whoever_misses_messages_is_told_the_same_ticks_or_what_moved_meanwhile(
@@ -197,6 +198,7 @@ def test_whoever_misses_messages_is_told_the_same_ticks_or_what_moved_meanwhile(
                 assert tuple(counted.values()) == now.position.totals
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=60)
 @given(st.lists(TICKS, min_size=1, max_size=2), st.lists(st.integers(1, 5)), st.integers(1, 8))
 def test_messages_that_are_taken_together_tell_the_same_ticks(

@@ -57,6 +57,7 @@ def record(
 steps = st.lists(st.sampled_from(STEPS_NS * 3 + BACK_NS), min_size=20, max_size=120)
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 1 << 32),
@@ -80,6 +81,7 @@ def test_any_range_is_the_sum_of_all_its_deltas(
             assert sums_of(message) == sums_of_ticks(ticks, since, until + 1)
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 1 << 32), steps_ns=steps, step=st.sampled_from((1, 7, 60, 90, 3600)))
 def test_a_series_has_each_delta_in_its_step(seed: int, steps_ns: list[int], step: int) -> None:
@@ -110,6 +112,7 @@ def test_a_series_has_each_delta_in_its_step(seed: int, steps_ns: list[int], ste
         assert unit.sums.sum() == wanted
 
 
+@pytest.mark.unmeasured
 def test_what_has_too_many_rows_folds_and_is_not_lost(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     with HistoryWriter(tmp_path, sync=False) as writer:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pbmon_client.history.layout import LAYOUTS, TOTALS
 from pbmon_client.history.past import Past, Series
@@ -72,6 +73,7 @@ def written_in(past: Past) -> int:
     return (newest_ns // make.SECOND - make.MONDAY) // 7
 
 
+@pytest.mark.unmeasured
 def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     chance, told = random.Random(1), Told()
     for _ in range(KILLS):
@@ -119,6 +121,7 @@ def wrote_on(directory: Path) -> Past:
     return Past(directory)
 
 
+@pytest.mark.unmeasured
 def test_a_flipped_bit_anywhere_is_told_or_changes_nothing(tmp_path: Path) -> None:
     store, damaged = tmp_path / "store", tmp_path / "damaged"
     with HistoryWriter(store, sync=False) as writer:

@@ -341,6 +341,7 @@ def test_the_first_tick_of_a_store_counts_nothing_from_before(tmp_path: Path) ->
     assert past.message(START - 10, START + 1).totals["net_rx_bytes"] == 10
 
 
+@pytest.mark.unmeasured
 def test_a_range_is_rounded_to_what_is_kept(tmp_path: Path) -> None:
     ticks = [simple(START + second, [make.process(1)], 1) for second in range(3 * 3600)]
     past = record(tmp_path, ticks)
@@ -380,6 +381,7 @@ def test_a_clock_that_is_wrong_for_a_moment_erases_nothing(tmp_path: Path) -> No
     assert later.totals["net_rx_bytes"] == 19
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("ticks_after", [30, 700, 4000])
 def test_a_clock_that_is_set_back_behind_what_a_tier_keeps_hides_nothing(
     tmp_path: Path, ticks_after: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from kernel_model import HIDDEN_PID, TICKS, Model, Tick, run
 
@@ -22,6 +23,7 @@ def _sums(message: wire.Message) -> dict[str, int]:
     }
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=150)
 @given(TICKS)
 def test_rows_and_retired_add_up_to_the_totals_whatever_happens(ticks: list[Tick]) -> None:
@@ -81,6 +83,7 @@ def _assert_covered(everyone: wire.Message, scopes: list[wire.Message], model: M
             assert all(0 <= moved[place] <= parts[place] for place in parts)
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=60)
 @given(TICKS)
 def test_a_snapshot_never_changes(ticks: list[Tick]) -> None:

@@ -192,6 +192,7 @@ def test_root_sees_its_processes_whole_whatever_they_were() -> None:
     assert (pids(own(store, uid=0)), own(store, uid=0).totals[SOCKET]) == ([7], 20)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("uid", [USER, 1001])
 @given(
     st.lists(
