@@ -116,13 +116,15 @@ class Past:
         until: int,
         *,
         flows: bool = True,
+        counts: bool = True,
         top: int | None = None,
         by: Sequence[str] | None = None,
         whole_ticks: bool = False,
     ) -> Message:
         """Return what moved from ``since`` to ``until`` (exclusive).
 
-        Without ``flows`` it has no connections and files, only how many of them each process has.
+        Without ``flows`` it has no connections and files, only how many of them each process has;
+        without ``counts`` not even that, but 0.
         It is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``; with
         ``whole_ticks`` to where its first tick began.
         ``top`` keeps so many rows of each table that moved most by the sum of the counters ``by``
@@ -133,7 +135,7 @@ class Past:
         totals, retired = self._totals(found, moved)
         pids = None if top is None else processes.numbers("pid")
         theirs = self._flows(found, pids) if flows else {}
-        owners = self._owners(found, pids, theirs, FLOWS)
+        owners = self._owners(found, pids, theirs, FLOWS if counts else ())
         busiest = {name: _busiest(rows, top, by) for name, rows in theirs.items()}
         return message_of(
             RangeSums(

@@ -105,3 +105,14 @@ def test_what_is_counted_is_as_many_as_there_are(
                         found = owners_in(getattr(every, table))
                         counts = counted.processes.columns[table]
                         assert [found[owner] for owner in owners] == [*counts]
+
+
+def test_nothing_is_counted_unless_it_is_asked_for(tmp_path: Path) -> None:
+    seconds = record(tmp_path, 5, [1] * 70)
+    past = Past(tmp_path)
+    asked = past.message(seconds[0], seconds[-1], flows=False)
+    plain = past.message(seconds[0], seconds[-1], flows=False, counts=False)
+    for name, values in plain.processes.columns.items():
+        expected = [0] * len(values) if name in FLOWS else [*asked.processes.columns[name]]
+        assert [*values] == expected
+    assert any(asked.processes.columns["files"])
