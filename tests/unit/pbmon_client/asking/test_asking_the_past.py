@@ -285,6 +285,21 @@ def test_what_is_not_asked_for_is_not_missed(
     assert run(*times, *arguments) == shown
 
 
+def test_no_more_is_asked_than_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To count connections and files takes time, and to read them more."""
+    asked, message = [], Past.message
+
+    def noted(past: Past, since: int, until: int, **given: Any) -> Message:
+        asked.append((given["flows"], given["counts"]))
+        return message(past, since, until, **given)
+
+    monkeypatch.setattr(Past, "message", noted)
+    times = ("--since", f"@{TWO}", "--until", f"@{TWO + 600}")
+    for arguments in (["--once"], ["--json"], ["--json", "--flows"]):
+        run(*times, *arguments)
+    assert asked == [(False, False), (False, True), (True, True)]
+
+
 def test_options_narrow_the_past_as_they_narrow_the_present(run: Run, ticks: list[Tick]) -> None:
     times = ("--since", f"@{TWO}", "--until", f"@{END}")
     expected = moved(ticks, PIDS)
