@@ -163,13 +163,15 @@ def _print_past(chosen: options.Options, asked: PastOptions) -> None:
         if error.name != "numpy":
             raise
         raise _FailureError("the past needs numpy: install python3-numpy, with pip numpy") from None
-    from pbmon_client.output.once import view_of  # noqa: PLC0415 - likewise
+    from pbmon_client.output import once  # noqa: PLC0415 - likewise
 
     question = answers.Question(
         asked,
         chosen.selection,
-        view_of(chosen.view),
+        once.view_of(chosen.view),
         flows=_needs_flows(chosen),
+        counts=chosen.output != "once"
+        or once.needs_counts(chosen.view, chosen.selection, _paper_width()),
         replay=chosen.output == "ndjson",
         uid=os.geteuid(),
     )

@@ -57,13 +57,14 @@ class Question:
     """What is asked of the past, of which rows, and in which view.
 
     ``replay`` asks for a snapshot of each interval that is kept, ``flows`` for the connections and
-    files too. ``uid`` is the viewer's.
+    files too, ``counts`` for how many of them each process has. ``uid`` is the viewer's.
     """
 
     asked: PastOptions
     selection: Selection
     view: View
     flows: bool
+    counts: bool
     replay: bool
     uid: int
 
@@ -88,7 +89,10 @@ def snapshots(source: PastSource, question: Question) -> Iterator[Snapshot]:
     replay = _is_replay(question)
     for each in _ranges(source, question):
         # A host that slept, or had no recorder, has an interval of hours.
-        message = source.message(each.begin, each.end, top=top, by=by, whole_ticks=replay)
+        message = source.message(
+            each.begin, each.end, flows=question.flows, counts=question.counts,
+            top=top, by=by, whole_ticks=replay,
+        )  # fmt: skip
         if replay and not message.epoch and not each.silent:
             continue  # the next tick's interval covers it
         yield _snapshot(source, message, question)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from math import inf
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.index import Index, TailBlock
-from pbmon_client.history.layout import LAYOUTS, PORT
+from pbmon_client.history.layout import LAYOUTS, OWNER_NAMES, PORT
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
-from pbmon_client.history.packing import Chosen, among, starts
+from pbmon_client.history.packing import Chosen, Unsigned, among, starts, whole
 from pbmon_client.history.plan import Piece
 from pbmon_client.history.rows import Part
 from pbmon_client.history.sections import TableSection
@@ -26,6 +28,7 @@ _IN, _OUT = DIRECTIONS.index("in"), DIRECTIONS.index("out")
 #: How many blocks stay in memory, and how many of their tables stay decoded: those of four blocks.
 _BLOCKS: Final = 32
 _TABLES: Final = 4 * len(LAYOUTS)
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,17 @@ class Finder:
         #: The rows of a table in a block; None if the block has no such table.
         self.table: Final = lru_cache(_TABLES)(LoadedBlock.table)
 
-    def blocks(self, tier: int) -> Iterator[BlockAt | TailBlock]:
-        """Yield the blocks of a tier, in the order of their ticks; the tail is the last."""
-        yield from self.index.blocks[tier]
+    def blocks(
+        self, tier: int, first: float = 0, last: float = inf
+    ) -> Iterator[BlockAt | TailBlock]:
+        """Yield the blocks of a tier, in the order of their ticks; the tail is the last.
+
+        Those that have none of the ticks from ``first`` to ``last`` may be left out.
+        """
+        blocks = self.index.blocks[tier]
+        begin = bisect_right(blocks, first, key=lambda each: each.header.last)
+        end = bisect_left(blocks, last, begin, key=lambda each: each.header.first)
+        yield from blocks[begin:end]
         if tier == 0 and self.index.tail is not None:
             yield self.index.tail
 
@@ -108,7 +119,7 @@ class Finder:
                 and piece.begin < each.end
                 and each.last > piece.first
             ]
-            for each in self.blocks(piece.tier):
+            for each in self.blocks(piece.tier, piece.first, piece.last):
                 header = each.header
                 outside = header.begin >= piece.end or header.end <= piece.begin
                 if outside or header.last <= piece.first or header.first >= piece.last:
@@ -127,35 +138,67 @@ class Finder:
 
     def parts(self, found: FoundBuckets, table: str, pids: Any) -> list[Part]:  # noqa: ANN401
         """Return the rows of a table; ``pids`` None is those of all processes."""
-        parts = []
+
+        def part(section: TableSection, each: Selected, wanted: Chosen) -> Part:
+            section.check()  # damage shows here, not later
+            chosen = None if each.chosen.all() else each.chosen
+            _bucket, row, counter, value = section.moved(None if wanted.all() else wanted, chosen)
+            bucket = section.last(chosen)
+            last = np.where(wanted & (bucket >= 0), each.block.host.time_ns[bucket], -1)
+            return Part(section, row, counter, value, starts(counter), last)
+
+        return self._read(found, table, pids, part)
+
+    def owners(self, found: FoundBuckets, table: str, pids: Any) -> Collection[bytes]:  # noqa: ANN401
+        """Return whose each connection or file of a table is, as ``SummedRows.owners`` does.
+
+        For that, little of what is kept of them is read.
+        """
+        numbers: dict[bytes | None, int] | None = {} if len(found.selected) > 1 else None
+
+        def identities(section: TableSection, each: Selected, wanted: Chosen) -> Unsigned:
+            if not each.chosen.all():
+                wanted &= section.have(each.chosen)
+            return section.identities(np.flatnonzero(wanted), numbers)
+
+        read = self._read(found, table, pids, identities)
+        if not read:
+            return []
+        every = read[0] if len(read) == 1 else np.concatenate(read)
+        owners = whole(every[:, : len(OWNER_NAMES)])
+        return dict(zip(whole(every), owners, strict=True)).values()  # each once
+
+    def _read(
+        self,
+        found: FoundBuckets,
+        table: str,
+        pids: Any,  # noqa: ANN401 - an array of numbers, or None
+        read: Callable[[TableSection, Selected, Chosen], _Read],
+    ) -> list[_Read]:
+        """Return what is read of the blocks that have wanted rows; what is damaged is missing."""
+        every = []
         for each in list(found.selected):
             if pids is not None and not each.block.may_have(table, pids):
                 continue
             try:
                 section = self.table(each.block, table)
-                part = None if section is None else self._part(section, each, pids)
-                if part is not None:
-                    parts.append(part)
+                if section is None:
+                    continue
+                wanted = self._wanted(section, pids)
+                if wanted.any():
+                    every.append(read(section, each, wanted))
             except DAMAGE as error:
                 found.missing.append(unreadable(each.block.header, error))
-        return parts
+        return every
 
-    def _part(self, section: TableSection, each: Selected, pids: Any) -> Part | None:  # noqa: ANN401
-        """Return the rows of a block; None if none is wanted."""
+    def _wanted(self, section: TableSection, pids: Any) -> Chosen:  # noqa: ANN401 - likewise
         wanted = np.ones(section.rows, np.bool_)
         if self._uid is not None:
             wanted &= equal(section, "viewer", self._uid)
         if pids is not None:
             own = section.columns("pid").numbers("pid")
             wanted &= among(np.zeros(1, np.uint64) if own is None else own, pids)
-        if not wanted.any():
-            return None
-        section.check()  # damage shows here, not later
-        chosen = None if each.chosen.all() else each.chosen
-        _bucket, row, counter, value = section.moved(None if wanted.all() else wanted, chosen)
-        bucket = section.last(chosen)
-        last = np.where(wanted & (bucket >= 0), each.block.host.time_ns[bucket], -1)
-        return Part(section, row, counter, value, starts(counter), last)
+        return wanted
 
 
 def equal(section: TableSection, name: str, value: Any) -> Chosen:  # noqa: ANN401

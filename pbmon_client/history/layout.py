@@ -111,6 +111,8 @@ PROCESSES: Final = "processes"
 FLOWS: Final = ("connections", "files")
 #: By table. The counters of a table are numbered in the order of its layout.
 LAYOUTS: Final = {table: _layout(table) for table in (PROCESSES, *FLOWS)}
+#: The columns that say which process a row is, or is of, to a reader. Every identity begins so.
+OWNER_NAMES: Final = ("pid", "start_ns")
 _OWNER: Final = ("pid", "start_ns", "uid", "viewer")
 #: What says which process a row is, or is of, as places in the row.
 OWNER: Final = {

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
 
-from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS, blank_value
+from pbmon_client.history.layout import LAYOUTS, PROCESSES, TOTALS, blank_value
 from pbmon_client.history.packing import Ints
 from pbmon_client.history.rows import SummedRows
 from pbmond.fields import NO_UID, RATES, TABLES
@@ -29,8 +30,8 @@ class RangeSums:
     """What moved in a range of ``since_ns`` to ``until_ns``, and the newest tick's words.
 
     ``totals`` are by ``TOTALS``; ``retired`` is what of it no row has. ``tables`` without
-    connections and files is a message of processes only; ``flows`` has all of theirs, also those
-    that are not in ``tables``. ``reasons`` say what is missing.
+    connections and files is a message of processes only; ``owners`` are whose each of theirs is,
+    also of those that are not in ``tables``. ``reasons`` say what is missing.
     """
 
     since_ns: int
@@ -43,7 +44,7 @@ class RangeSums:
     totals: Ints
     retired: Ints
     tables: Mapping[str, SummedRows]
-    flows: Mapping[str, SummedRows]
+    owners: Mapping[str, Iterable[bytes]]
     reasons: Sequence[str]
 
 
@@ -84,7 +85,7 @@ def _no_coverage() -> dict[str, Any]:
 
 
 def _array(values: Any, wire: str) -> array.array[Any]:  # noqa: ANN401 - anything that makes one
-    return array.array(_CODES[wire], np.ascontiguousarray(values).astype(wire).tobytes())
+    return array.array(_CODES[wire], np.asarray(values).astype(wire).tobytes())
 
 
 def _retired(moved: Ints) -> Table:
@@ -97,7 +98,7 @@ def _retired(moved: Ints) -> Table:
             columns[name] = [None] * rows
         elif field.wire is not None:
             value = NO_UID if name == "uid" else counters.get(name, 0)
-            columns[name] = _array([value] * rows, field.wire)
+            columns[name] = array.array(_CODES[field.wire], [value] * rows)
     return Table(rows, columns)
 
 
@@ -109,7 +110,9 @@ def _table(name: str, sums: RangeSums, seconds: float) -> Table:
     last_ns = np.maximum(rows.last - sums.until_ns + sums.now_ns, 0)
     made: dict[str, Any] = {"last_ns": last_ns, "open": np.full(len(rows), _OPEN_UNKNOWN)}
     if name == PROCESSES:
-        made |= {flow: _counts(rows, sums.flows[flow]) for flow in FLOWS if flow in sums.flows}
+        whose = rows.owners()
+        for flow, owners in sums.owners.items():
+            made[flow] = [*map(Counter(owners).get, whose, repeat(0))]
     columns: dict[str, Any] = {}
     for column, field in TABLES[name].items():
         if field.wire is None:
@@ -129,14 +132,3 @@ def _table(name: str, sums: RangeSums, seconds: float) -> Table:
             values = made.get(column, np.full(len(rows), blank, np.uint64))
         columns[column] = _array(values, field.wire)
     return Table(len(rows), columns)
-
-
-def _counts(processes: SummedRows, flows: SummedRows) -> list[int]:
-    """Return how many of the flows each process has."""
-    owners = Counter(_whose(flows))
-    return [owners[each] for each in _whose(processes)]
-
-
-def _whose(rows: SummedRows) -> list[tuple[int, int]]:
-    columns = (rows.numbers(name).tolist() for name in ("pid", "start_ns"))
-    return list(zip(*columns, strict=True))

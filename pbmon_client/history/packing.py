@@ -141,7 +141,8 @@ def among(values: Unsigned, wanted: Unsigned) -> Chosen:
     """Return which values are ``wanted``, in a fraction of the time of np.isin()."""
     some = np.zeros(_HASHES, np.bool_)
     some[wanted & _HASHES - 1] = True
-    chosen: Chosen = some[values & _HASHES - 1]
+    hashes = (values & _HASHES - 1).view(np.int64)  # unsigned numbers take three times as long
+    chosen: Chosen = some[hashes]
     if chosen.any():
         chosen[chosen] = are_in(values[chosen], np.sort(wanted))
     return chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from pbmon_client.history.index import Index, TailBlock
 from pbmon_client.history.layout import FLOWS, LAYOUTS, PROCESSES, TOTALS, Layout
 from pbmon_client.history.loading import DAMAGE, LoadedBlock
 from pbmon_client.history.message import RangeSums, message_of
-from pbmon_client.history.packing import Chosen, Ints
+from pbmon_client.history.packing import Chosen, Ints, Unsigned
 from pbmon_client.history.plan import pieces, reach, rounded, width_at
 from pbmon_client.history.recorder import NO_RECORDER, RecorderState, recorder_of
 from pbmon_client.history.rows import SummedRows, likely, totals_of
@@ -116,12 +116,15 @@ class Past:
         until: int,
         *,
         flows: bool = True,
+        counts: bool = True,
         top: int | None = None,
         by: Sequence[str] | None = None,
         whole_ticks: bool = False,
     ) -> Message:
         """Return what moved from ``since`` to ``until`` (exclusive).
 
+        Without ``flows`` it has no connections and files, only how many of them each process has;
+        without ``counts`` not even that, but 0.
         It is rounded outward to what is kept: see ``time_ns`` and ``interval_ns``; with
         ``whole_ticks`` to where its first tick began.
         ``top`` keeps so many rows of each table that moved most by the sum of the counters ``by``
@@ -130,11 +133,10 @@ class Past:
         begin, end, found = self._found(since, until)
         processes, moved = self._processes(found, top, by)
         totals, retired = self._totals(found, moved)
-        theirs = self._flows(found, processes if top is not None else None) if flows else {}
-        busiest = {
-            name: rows if top is None else rows.take(rows.busiest(top, _wanted(rows.layout, by)))
-            for name, rows in theirs.items()
-        }
+        pids = None if top is None else processes.numbers("pid")
+        theirs = self._flows(found, pids) if flows else {}
+        owners = self._owners(found, pids, theirs, FLOWS if counts else ())
+        busiest = {name: _busiest(rows, top, by) for name, rows in theirs.items()}
         return message_of(
             RangeSums(
                 _since_ns(found, begin) if whole_ticks else begin * _SECOND,
@@ -142,7 +144,7 @@ class Past:
                 totals=totals,
                 retired=retired,
                 tables={PROCESSES: processes, **busiest},
-                flows=theirs,
+                owners=owners,
                 reasons=self._reasons(found, begin, self._due(end, until)),
                 **_newest(found, end * _SECOND),
             )
@@ -169,13 +171,23 @@ class Past:
         rows = SummedRows(layout, likely(parts, top, wanted))
         return rows.take(rows.busiest(top, wanted)), totals
 
-    def _flows(self, found: FoundBuckets, owners: SummedRows | None) -> dict[str, SummedRows]:
+    def _flows(self, found: FoundBuckets, pids: Unsigned | None) -> dict[str, SummedRows]:
         """Return the connections and files of some processes, or of all."""
-        pids = None if owners is None else owners.numbers("pid")
         return {
             table: SummedRows(LAYOUTS[table], self._finder.parts(found, table, pids))
             for table in FLOWS
         }
+
+    def _owners(
+        self,
+        found: FoundBuckets,
+        pids: Unsigned | None,
+        theirs: Mapping[str, SummedRows],
+        wanted: Sequence[str],
+    ) -> Mapping[str, Collection[bytes]]:
+        """Return whose each connection or file of some tables is; ``theirs`` were read already."""
+        read = {name: rows.owners() for name, rows in theirs.items()}
+        return read or {name: self._finder.owners(found, name, pids) for name in wanted}
 
     def _totals(self, found: FoundBuckets, processes: Ints) -> tuple[Ints, Ints]:
         """Return the totals of the range, and what of them no process has."""
@@ -349,6 +361,10 @@ class Past:
 def _wanted(layout: Layout, by: Sequence[str] | None) -> Chosen:
     """Return which counters say what is busiest."""
     return np.array(layout.traffic if by is None else [name in by for name in layout.counters])
+
+
+def _busiest(rows: SummedRows, top: int | None, by: Sequence[str] | None) -> SummedRows:
+    return rows if top is None else rows.take(rows.busiest(top, _wanted(rows.layout, by)))
 
 
 def _since_ns(found: FoundBuckets, begin: int) -> int:

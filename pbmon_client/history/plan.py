@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from pbmon_client.history.tiers import TIERS
 
@@ -25,8 +25,7 @@ class TierKept:
     time_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """The buckets of ``tier`` in slots from ``begin`` to ``end``, of ticks ``first`` to ``last``.
 
     Both ends are exclusive.
@@ -94,14 +93,14 @@ def _cut(kept: Sequence[TierKept], usable: Sequence[int], wanted: Piece) -> Iter
     if start >= stop:
         yield from _cut(kept, finer, wanted)
         return
-    inside = replace(wanted, tier=place, begin=start, end=stop)
+    inside = wanted._replace(tier=place, begin=start, end=stop)
     oldest, sealed = kept[place].oldest, kept[place].last
     if not finer:  # of the finest tier, what is missing is told
         yield inside
     elif wanted.first < sealed and oldest < wanted.last:
-        yield replace(inside, first=max(wanted.first, oldest), last=min(wanted.last, sealed))
-    yield from _cut(kept, finer, replace(wanted, end=start))
+        yield inside._replace(first=max(wanted.first, oldest), last=min(wanted.last, sealed))
+    yield from _cut(kept, finer, wanted._replace(end=start))
     # What this tier has no more, and what is in none of its blocks yet.
-    yield from _cut(kept, finer, replace(inside, last=min(wanted.last, oldest)))
-    yield from _cut(kept, finer, replace(inside, first=max(wanted.first, sealed)))
-    yield from _cut(kept, finer, replace(wanted, begin=stop))
+    yield from _cut(kept, finer, inside._replace(last=min(wanted.last, oldest)))
+    yield from _cut(kept, finer, inside._replace(first=max(wanted.first, sealed)))
+    yield from _cut(kept, finer, wanted._replace(begin=stop))

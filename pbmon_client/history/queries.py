@@ -76,11 +76,12 @@ def _nothing(arguments: Mapping[str, Any]) -> None:
 
 
 def _message(arguments: Mapping[str, Any]) -> None:
-    arguments = {"whole_ticks": False} | dict(arguments)  # older clients do not say it
-    _members(arguments, "since", "until", "flows", "top", "by", "whole_ticks")
+    # Older clients do not say all.
+    arguments = {"counts": True, "whole_ticks": False} | dict(arguments)
+    _members(arguments, "since", "until", "flows", "counts", "top", "by", "whole_ticks")
     _range(arguments)
     top, by = arguments["top"], arguments["by"]
-    for name in ("flows", "whole_ticks"):
+    for name in ("flows", "counts", "whole_ticks"):
         _check(type(arguments[name]) is bool, f"{name} is not true or false")
     _check(top is None or _is_number(top, 1 << 32), "top is no number")
     if by is not None:

@@ -50,6 +50,7 @@ class RemotePast:
         until: int,
         *,
         flows: bool = True,
+        counts: bool = True,
         top: int | None = None,
         by: Sequence[str] | None = None,
         whole_ticks: bool = False,
@@ -57,7 +58,7 @@ class RemotePast:
         """Return what moved from ``since`` to ``until``: see ``Past``."""
         _check_range(since, until)
         reply = self._ask(
-            "message", since=since, until=until, flows=flows, top=top,
+            "message", since=since, until=until, flows=flows, counts=counts, top=top,
             by=None if by is None else list(by), whole_ticks=whole_ticks,
         )  # fmt: skip
         return self._believed(message_in, reply.value)

@@ -9,9 +9,9 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from pbmon_client.history.layout import Layout
+from pbmon_client.history.layout import OWNER_NAMES, Layout
 from pbmon_client.history.loading import DAMAGE
-from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, starts
+from pbmon_client.history.packing import Chosen, Ints, MalformedError, Unsigned, starts, whole
 from pbmon_client.history.sections import TableSection
 
 
@@ -193,6 +193,10 @@ class SummedRows:
         for mine, values in self._by_part(lambda section, rows: _numbers(section, name)[rows]):
             result[mine] = values
         return result
+
+    def owners(self) -> list[bytes]:
+        """Return which process each row is, or is of: the same bytes for the same one."""
+        return whole(np.column_stack([self.numbers(name) for name in OWNER_NAMES]))
 
     def texts(self, name: str) -> list[bytes | None]:
         """Return a column of texts, as the newest block has it."""

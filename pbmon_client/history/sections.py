@@ -259,6 +259,35 @@ class TableSection:
         """Return the columns in which ``name`` is."""
         return self._own if name in self.layout.identity else self._labels
 
+    def identities(self, rows: Ints, numbers: dict[bytes | None, int] | None) -> Unsigned:
+        """Return the identity of some rows: rows by columns.
+
+        Texts are their ``numbers``, to which new ones are added, so that rows of several sections
+        can be compared; without them, they are what only this section knows.
+        """
+        identities: Unsigned = self._identities[rows]
+        for place, name in enumerate(self.layout.identity if numbers is not None else ()):
+            found = self._own.texts(name) if name in self.layout.texts else None
+            if found is not None and numbers is not None:
+                ours = [numbers.setdefault(text, len(numbers) + 1) for text in found[1]]
+                identities[:, place] = np.array(ours, np.uint64)[found[0][rows]]
+        return identities
+
+    @cached_property
+    def _identities(self) -> Unsigned:
+        # Who asks for some of the buckets may ask for the next ones soon.
+        self.check()
+        columns = [self._own.numbers(name) for name in self.layout.identity]
+        nothing = np.zeros(self.rows, np.uint64)
+        return np.column_stack([nothing if each is None else each for each in columns])
+
+    def have(self, buckets: Chosen) -> Chosen:
+        """Return which rows moved anything in some buckets."""
+        row, bucket = self._entries
+        have = np.zeros(self.rows, np.bool_)
+        have[row[buckets[bucket]]] = True
+        return have
+
     def check(self) -> None:
         """Raise one of DAMAGE unless the columns of the identity are sound."""
         for name in self.layout.identity:

@@ -35,6 +35,7 @@ class PastSource(Protocol):
         until: int,
         *,
         flows: bool = True,
+        counts: bool = True,
         top: int | None = None,
         by: Sequence[str] | None = None,
         whole_ticks: bool = False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pbmon_client.data.model import Selection, Snapshot
 from pbmon_client.output import table
 from pbmon_client.present import row_lines
@@ -11,6 +13,9 @@ from pbmon_client.present.numbers import Units
 from pbmon_client.present.search import Search
 from pbmon_client.present.view_columns import ViewColumn
 from pbmon_client.present.views import BUSIEST, BY_NAME, PROCESSES, View
+
+#: What of a process are numbers of connections and files.
+_COUNTED: Final = ("connections", "files")
 
 
 def render(
@@ -57,6 +62,15 @@ def _totals(snapshot: Snapshot, column: ViewColumn | None, sort: str | None) -> 
 def view_of(name: str | None) -> View:
     """Return a view by its name; without one, processes."""
     return PROCESSES if name is None else BY_NAME[name]
+
+
+def needs_counts(name: str | None, selection: Selection, width: int) -> bool:
+    """Whether a view, its order or its filter says how many connections and files a process has."""
+    named = {selection.sort, *(selection.filter.fields if selection.filter else ())}
+    for totals in (True, False):
+        columns = row_lines.columns_of(view_of(name), width, Units(totals=totals))
+        named |= {column.name for column, _cells in columns}
+    return not named.isdisjoint(_COUNTED)
 
 
 def needs_flows(name: str | None, selection: Selection) -> bool:

@@ -38,12 +38,15 @@ from pbmon_client.tui.app import App
 from pbmon_client.tui.feed.messages import FeedRequest, MailboxSource
 from pbmon_client.tui.feed.past import OpenPast, PastFeed
 from pbmon_client.tui.session.settings import Settings
+from pbmond.wire import Message
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests import past_host
 
 DAY = 86_400
+#: Processes, and not even how many connections and files they have.
+ALONE: dict[str, Any] = {"flows": False, "counts": False}
 FINE = 6 * 3600
 #: So long the server is watched while nobody asks, and so often each question is asked.
 IDLE_S, ASKED = 10, 30
@@ -124,12 +127,28 @@ def print_asked(directory: Path, began: int, end: int, middle: int) -> None:
     timed("top 20 of five minutes", directory, lambda p: p.message(middle, middle + 300, top=20))
     unit = {"unit": b"app-00.service"}
     timed("a unit by hour, all", directory, lambda p: p.series(began, end, 3600, unit))
-    timed("top 20 of all", directory, lambda p: p.message(began, end, top=20, flows=False))
+    timed("top 20 of all", directory, lambda p: p.message(began, end, top=20, **ALONE))
     timed("top 20 of all, with flows", directory, lambda p: p.message(began, end, top=20))
     timed("all rows of a day", directory, lambda p: p.message(end - DAY, end))
+    print_commands(directory, began, end, middle)
     timed("a frame of 10 s", directory, lambda p: p.frame(middle))
     timed("a frame of 1 s", directory, lambda p: p.frame(end - 4000))
     timed("what is kept", directory, lambda p: p.kept())
+
+
+def print_commands(directory: Path, began: int, end: int, middle: int) -> None:
+    """Print what questions cost as the command asks them: for one row more than it shows."""
+    timed("--json --since -1d --view units --step 1h", directory, lambda p: by_hour(p, end - DAY))
+    once, json = "--once --since -7d --top 20", "--json --since -7d --top 20"
+    timed(once, directory, lambda p: p.message(began, end, top=21, **ALONE))
+    timed(json, directory, lambda p: p.message(began, end, top=21, flows=False))
+    once = "--once --since 03:10 --until 03:15 --top 20"
+    timed(once, directory, lambda p: p.message(middle, middle + 300, top=21, **ALONE))
+
+
+def by_hour(past: Past, began: int) -> list[Message]:
+    """Return the messages of a day in steps of an hour, with how many flows processes have."""
+    return [past.message(at, at + 3600, flows=False) for at in range(began, began + DAY, 3600)]
 
 
 class Present(MailboxSource):
@@ -206,7 +225,7 @@ def print_served(directory: Path, began: int, end: int, places: dict[str, int]) 
         print("\n| question of the server | median, ms | server's CPU, ms |\n|---|---:|---:|")
         past = RemotePast(listen)
         questions: dict[str, Callable[[], object]] = {
-            "top 20 of all": lambda: past.message(began, end, top=20, flows=False),
+            "top 20 of all": lambda: past.message(began, end, top=20, **ALONE),
             "top 20 of all, with flows": lambda: past.message(began, end, top=20),
             "a frame of 1 s": lambda: past.frame(end - 4000),
             "what is kept": past.kept,

@@ -20,8 +20,10 @@ from pbmon_client.data import recording
 from pbmon_client.data.model import Selection
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.layout import LAYOUTS, PROCESSES, TOTALS
+from pbmon_client.history.past import Past
 from pbmon_client.history.writer import HistoryWriter
 from pbmond.fields import RATES
+from pbmond.wire import Message
 from tests import past_host as make
 
 #: 2026-10-25 02:00 in Berlin, in summer time; an hour later it is 02:00 again, in winter time.
@@ -251,6 +253,51 @@ def test_the_busiest_are_the_same_whoever_chooses_them(run: Run, sort: str | Non
     whole = json.loads(run("--json", *times, "--sort", sort or "net_tx_bytes"))
     assert shown["processes"] == whole["processes"][:7]
     assert shown["totals"] == whole["totals"]
+
+
+@pytest.mark.parametrize("width", ["80", "250"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--json"], ["--json", "--flows"], ["--csv"], ["--ndjson", "--flows"], ["--once"], []),
+        ["--json", "--view", "units", "--step", "25m"],
+        ["--json", "--view", "hosts"],
+        ["--json", "--filter", "remote_port = 443 and files > 1"],
+        *(["--once", "--view", name] for name in ("units", "users", "ports", "tree")),
+        ["--once", "--top", "5"],
+        ["--once", "--sort", "files", "--top", "5"],
+        ["--once", "--filter", "connections > 3"],
+        ["--once", "--view", "programs", "--filter", "path ~ data/1"],
+    ],
+)
+def test_what_is_not_asked_for_is_not_missed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], width: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    times = ("--since", f"@{TWO + 600}", "--until", f"@{TWO + 2100}")
+    shown = run(*times, *arguments)
+    message = Past.message
+
+    def of_everything(past: Past, since: int, until: int, **given: Any) -> Message:
+        return message(past, since, until, **given | {"flows": True, "counts": True})
+
+    monkeypatch.setattr(Past, "message", of_everything)
+    assert run(*times, *arguments) == shown
+
+
+def test_no_more_is_asked_than_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To count connections and files takes time, and to read them more."""
+    asked, message = [], Past.message
+
+    def noted(past: Past, since: int, until: int, **given: Any) -> Message:
+        asked.append((given["flows"], given["counts"]))
+        return message(past, since, until, **given)
+
+    monkeypatch.setattr(Past, "message", noted)
+    times = ("--since", f"@{TWO}", "--until", f"@{TWO + 600}")
+    for arguments in (["--once"], ["--json"], ["--json", "--flows"]):
+        run(*times, *arguments)
+    assert asked == [(False, False), (False, True), (True, True)]
 
 
 def test_options_narrow_the_past_as_they_narrow_the_present(run: Run, ticks: list[Tick]) -> None:

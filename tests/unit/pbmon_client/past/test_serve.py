@@ -125,7 +125,7 @@ def test_answers_are_exactly_those_of_the_files(place: Path) -> None:
         assert isinstance(remote, RemotePast)
         for given in (
             *({}, {"top": 2}, {"top": 2, "by": ["net_rx_bytes"]}, {"flows": False}),
-            {"whole_ticks": True},
+            *({"whole_ticks": True}, {"flows": False, "counts": False}),
         ):
             ours, theirs = (each.message(SINCE, UNTIL, **given) for each in (past, remote))
             assert packed(ours) == packed(theirs)
@@ -243,6 +243,7 @@ def test_another_user_sees_only_their_rows_and_totals(place: Path) -> None:
         pack_query("message", {"since": 0, "until": 9, "flows": True, "top": -1, "by": None}),
         pack_query("message", {"since": 0, "until": 9, "flows": 1, "top": None, "by": {"a": 1}}),
         pack_query("message", {"since": 0, "until": 9, **REST, "whole_ticks": None}),
+        pack_query("message", {"since": 0, "until": 9, **REST, "counts": 1}),
     ],
 )
 def test_what_is_no_query_is_refused_in_words(served: Served, data: bytes) -> None:
