@@ -38,9 +38,13 @@ def token_of(path: Path) -> str:
         return _read(path)
     except OSError as error:
         raise TokenError(f"cannot make {str(path)!r}: {error.strerror}") from None
-    with os.fdopen(fd, "w") as file:
-        token = new_token()
-        file.write(f"{token}\n")
+    token = new_token()
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(f"{token}\n")
+    except OSError as error:  # a full disk; half a token would be refused from then on
+        path.unlink(missing_ok=True)
+        raise TokenError(f"cannot write {str(path)!r}: {error.strerror}") from None
     return token
 
 

@@ -12,9 +12,11 @@ import ssl
 import stat
 import sys
 import webbrowser
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import uvicorn
 
@@ -55,7 +57,7 @@ def run(chosen: WebOptions) -> None:
         raise ServeError(f"--token-file: {error}") from None
     _check_certificate(chosen)
     _raise_descriptors()
-    with _bound(chosen) as listener:
+    with _bound(chosen) as listener, _removed_at_the_end(chosen.unix):
         names = _origins(chosen, listener)
         access = Access(
             token,
@@ -67,11 +69,7 @@ def run(chosen: WebOptions) -> None:
         gc.freeze()  # what is loaded stays
         gc.set_threshold(_NEW_OBJECTS)
         _announce(chosen, names[0], token)
-        try:
-            uvicorn.Server(config).run(sockets=[listener])
-        finally:
-            if chosen.unix is not None:
-                chosen.unix.unlink(missing_ok=True)
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _config(chosen: WebOptions, access: Access, names: tuple[Origin, ...]) -> uvicorn.Config:
@@ -115,7 +113,7 @@ def _cookie_name(chosen: WebOptions, listener: socket.socket) -> str:
 
 def _announce(chosen: WebOptions, name: Origin, token: str) -> None:
     address = f"{name}{chosen.root_path}/"
-    secret = f"{address}?token={token}"
+    secret = f"{address}?token={quote(token, safe='')}"
     if chosen.unix is not None:
         shown = f"listening on {chosen.unix}, as {address}"
     else:
@@ -192,10 +190,27 @@ def _remove_abandoned(path: Path) -> None:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise OSError(errno.EEXIST, "it exists, and is no socket")
-        with socket.socket(socket.AF_UNIX) as probe:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
             try:
                 probe.connect(os.fsencode(path))
             except ConnectionRefusedError:
+                path.unlink()
+            except BlockingIOError:
+                pass  # somebody listens, and has many connections
+
+
+@contextmanager
+def _removed_at_the_end(path: Path | None) -> Iterator[None]:
+    """Remove our socket at the end, unless another server's is there by then."""
+    if path is None:
+        yield
+        return
+    made = path.lstat()
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.lstat(), made):
                 path.unlink()
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
+import socket
 import subprocess
 import sys
+import webbrowser
+from contextlib import ExitStack, suppress
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import uvicorn
 from client_process import ROOT
 
-from pbmon_client.web import start
+from pbmon_client.web import serve, start
 from pbmon_client.web.access import TokenError, token_of
 from pbmon_client.web.options import parse
 
@@ -78,6 +87,76 @@ def test_a_file_without_a_token_is_refused(tmp_path: Path, text: bytes) -> None:
 def test_a_folder_is_no_token_file(tmp_path: Path) -> None:
     with pytest.raises(TokenError):
         token_of(tmp_path)
+
+
+def test_a_full_disk_leaves_no_token_file_without_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+
+    def on_a_full_disk(fd: int, _mode: str) -> NoReturn:
+        os.close(fd)
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "fdopen", on_a_full_disk)
+    with pytest.raises(TokenError, match="no space left"):
+        token_of(path)
+    assert not path.exists()
+
+
+def test_a_token_of_any_characters_is_in_the_address_that_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser would take a + for a space, and what follows a # for no part of the query."""
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_given, **_named: None)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda _most: None)
+    path, token = tmp_path / "token", "a+token/with=all&of#them%20"
+    path.write_text(token)
+    path.chmod(0o600)
+    serve.run(parse(["--listen", "0", "--token-file", str(path), "--open"]))
+    assert parse_qs(urlsplit(opened[0]).query) == {"token": [token]}
+
+
+# --- a Unix socket --------------------------------------------------------------------------------
+
+
+def test_a_server_that_ends_leaves_the_socket_of_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "socket"
+    modes: list[int] = []
+
+    def is_replaced(*_given: object, **_named: object) -> None:
+        modes.append(path.stat().st_mode & 0o777)
+        if replaced:
+            path.rename(tmp_path / "before")  # an inode of its own, not that one once more
+            path.write_text("another's")
+
+    monkeypatch.setattr(uvicorn.Server, "run", is_replaced)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda _most: None)
+    for replaced in (False, True):
+        serve.run(parse(["--unix", str(path)]))
+        assert path.exists() == replaced
+    assert modes == [0o660, 0o660]
+
+
+def test_a_socket_whose_server_is_busy_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as other, ExitStack() as waiting:
+        other.bind(str(path))
+        other.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(str(path))
+        with pytest.raises(serve.ServeError, match="address already in use"):
+            serve.run(parse(["--unix", str(path)]))
+    assert path.exists()
 
 
 # --- what it needs --------------------------------------------------------------------------------
