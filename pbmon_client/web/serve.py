@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import uvicorn
 
@@ -68,7 +67,7 @@ def run(chosen: WebOptions) -> None:
         config = _config(chosen, access, names)
         gc.freeze()  # what is loaded stays
         gc.set_threshold(_NEW_OBJECTS)
-        _announce(chosen, names[0], token)
+        _announce(chosen, names[0], access)
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -111,21 +110,20 @@ def _cookie_name(chosen: WebOptions, listener: socket.socket) -> str:
     return "pbmon" if chosen.unix is not None else f"pbmon_{listener.getsockname()[1]}"
 
 
-def _announce(chosen: WebOptions, name: Origin, token: str) -> None:
+def _announce(chosen: WebOptions, name: Origin, access: Access) -> None:
     address = f"{name}{chosen.root_path}/"
-    secret = f"{address}?token={quote(token, safe='')}"
     if chosen.unix is not None:
         shown = f"listening on {chosen.unix}, as {address}"
     else:
-        shown = secret if chosen.token_file is None else address
+        shown = f"{address}?token={access.token}" if chosen.token_file is None else address
     kept = "" if chosen.token_file is None else f" (token in {chosen.token_file})"
     if chosen.unix is not None and chosen.token_file is None:
-        kept = f" (token {token})"
+        kept = f" (token {access.token})"
     if sys.stdout is not None:
         sys.stdout.write(f"{shown}{kept}\n")
         sys.stdout.flush()
     if chosen.open:
-        webbrowser.open(secret)
+        webbrowser.open(f"{address}?token={access.tickets.new()}")
 
 
 # --- what can fail ------------------------------------------------------------------------------

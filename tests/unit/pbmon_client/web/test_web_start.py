@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import webbrowser
 from contextlib import ExitStack, suppress
 from importlib import metadata
@@ -20,7 +21,7 @@ import uvicorn
 from client_process import ROOT
 
 from pbmon_client.web import serve, start
-from pbmon_client.web.access import TokenError, token_of
+from pbmon_client.web.access import Access, Tickets, TokenError, token_of
 from pbmon_client.web.options import parse
 
 
@@ -104,12 +105,14 @@ def test_a_full_disk_leaves_no_token_file_without_a_token(
     assert not path.exists()
 
 
-def test_a_token_of_any_characters_is_in_the_address_that_is_opened(
+def test_a_browser_is_opened_with_a_ticket_and_not_with_the_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A browser would take a + for a space, and what follows a # for no part of the query."""
+    """Everybody can read the command line of a browser; and a token may have a + or a #."""
     opened: list[str] = []
+    made: list[Access] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(serve, "guarded", lambda _house, access, *_more: made.append(access))
     monkeypatch.setattr(uvicorn.Server, "run", lambda *_given, **_named: None)
     monkeypatch.setattr(gc, "freeze", lambda: None)
     monkeypatch.setattr(gc, "set_threshold", lambda _most: None)
@@ -117,7 +120,19 @@ def test_a_token_of_any_characters_is_in_the_address_that_is_opened(
     path.write_text(token)
     path.chmod(0o600)
     serve.run(parse(["--listen", "0", "--token-file", str(path), "--open"]))
-    assert parse_qs(urlsplit(opened[0]).query) == {"token": [token]}
+    (ticket,) = parse_qs(urlsplit(opened[0]).query)["token"]
+    assert ticket != token
+    assert made[0].token == token
+    assert made[0].tickets.take(ticket)
+
+
+def test_a_ticket_is_good_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    tickets = Tickets()
+    ticket, late = tickets.new(), tickets.new()
+    assert [tickets.take(each) for each in ("", ticket, ticket)] == [False, True, False]
+    hour_later_s = time.monotonic() + 3600
+    monkeypatch.setattr(time, "monotonic", lambda: hour_later_s)
+    assert not tickets.take(late)
 
 
 # --- a Unix socket --------------------------------------------------------------------------------
