@@ -32,7 +32,9 @@ from pbmon_client.web.options import parse
      ["--listen", "host:80"], ["--listen", "70000"], ["--listen", ""], ["--behind-proxy"],
      ["--root-path", "/x"], ["--origin", "example.org"], ["--unix", "s", "--listen", "80"],
      ["--unix", "s", "--tls-cert", "c", "--tls-key", "k"], ["--socket", "tcp://x"], ["--nonsense"],
-     ["--behind-proxy", "--origin", "https://a", "--root-path", "x/../y"], ["more"]],
+     *(["--behind-proxy", "--origin", "https://a", "--root-path", path]
+       for path in ("x/../y", "/x/../y", "/..", "/./x", "/api", "/metrics/", "/assets/x")),
+     ["more"]],
 )  # fmt: skip
 def test_a_wrong_command_line_is_one_line_and_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -47,7 +49,8 @@ def test_a_wrong_command_line_is_one_line_and_2(
     "arguments",
     [[], ["--listen", "8080"], ["--listen", "[::1]:8080"], ["--unix", "s"],
      ["--listen", "192.0.2.1:443", "--tls-cert", "c", "--tls-key", "k"],
-     ["--listen", "0.0.0.0:80", "--behind-proxy", "--origin", "https://a", "--root-path", "/x/"]],
+     *(["--listen", "0.0.0.0:80", "--behind-proxy", "--origin", "https://a", "--root-path", path]
+       for path in ("/x/", "/x/api", "/apis", "/...", "/.x", "/"))],
 )  # fmt: skip
 def test_what_is_safe_is_accepted(arguments: list[str]) -> None:
     chosen = parse(arguments)
