@@ -2,5 +2,5 @@
 
 Offers: start.
 Imports: opentelemetry, pbmon_client.command_line, pbmon_client.data, pbmon_client.metrics,
-    pbmon_client.subscription, pbmond.wire.
+    pbmon_client.subscription, pbmond.wire, requests.
 """

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Final
+import signal
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from typing import Final, NoReturn
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -26,25 +31,73 @@ from pbmon_client.metrics.families import FilledFamily, MetricFamily
 _UNITS: Final = {"bytes": "By", "seconds": "s", "ratio": "1"}
 _LARGEST: Final = (1 << 63) - 1
 _SCOPE: Final = InstrumentationScope("pbmon")
+#: What the SDK's own limit, which a byte now and then of an answer puts off, gets beyond its end.
+_GRACE_S: Final = 0.5
+#: No receiver may ask for more.
+_LONGEST_WAIT_S: Final = 3600.0
 
 
 class OtlpExporter:
-    """Sends to one receiver; a try that fails in passing is repeated within ``timeout_s``."""
+    """Sends to one receiver; a try that fails in passing is repeated within ``timeout_s``.
+
+    ``wait_s`` is how long the receiver wants to be left alone after the last one.
+    """
 
     def __init__(self, url: str, timeout_s: float) -> None:
         # It would write several lines, each with a traceback, for what we say in one.
         log = logging.getLogger("opentelemetry")
         log.addHandler(logging.NullHandler())
         log.propagate = False
-        self._exporter = OTLPMetricExporter(endpoint=url, timeout=timeout_s)
+        session = requests.Session()
+        session.hooks["response"].append(self._hear)
+        self._exporter = OTLPMetricExporter(endpoint=url, timeout=timeout_s, session=session)
+        self._longest_s = timeout_s + _GRACE_S
+        self._is_redirected = False
+        self.wait_s = 0.0
 
     def send(self, data: MetricsData) -> bool:
         """Send it; return whether the receiver has taken it."""
-        return self._exporter.export(data) is MetricExportResult.SUCCESS
+        self._is_redirected, self.wait_s = False, 0.0
+        with suppress(TimeoutError), _within(self._longest_s):
+            result = self._exporter.export(data)
+            # To the SDK, an answer that names another address is a success.
+            return result is MetricExportResult.SUCCESS and not self._is_redirected
+        return False
+
+    def _hear(self, response: requests.Response, *_given: object, **_named: object) -> None:
+        self._is_redirected |= 300 <= response.status_code < 400
+        self.wait_s = _seconds(response.headers.get("Retry-After", ""))
 
     def close(self) -> None:
         """End its connections."""
         self._exporter.shutdown()
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Let what takes longer end with TimeoutError."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _seconds(retry_after: str) -> float:
+    """Return how long to wait for a header, which is seconds or a date; 0 if it is neither."""
+    seconds = 0.0
+    if retry_after.isascii() and retry_after.isdigit():
+        seconds = float(retry_after[:10])
+    else:
+        with suppress(ValueError, TypeError, OverflowError):
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    return min(max(0.0, seconds), _LONGEST_WAIT_S)
 
 
 def metrics_data(

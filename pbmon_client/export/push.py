@@ -56,7 +56,7 @@ class _Pusher:
         due = time.monotonic()
         while not self._chosen.count or arrived < self._chosen.count:
             arrived += self._step(due)
-            due = max(due + self._chosen.interval_s, time.monotonic())
+            due = max(due + self._chosen.interval_s, time.monotonic() + self._exporter.wait_s)
 
     def _step(self, due: float) -> bool:
         """Push the first snapshot from ``due`` on; return whether it arrived."""

@@ -2,5 +2,5 @@
 
 Offers: buckets, errors, exporting, handles, layout, past, places, queries, replies, source, spans,
     tiers, writer.
-Imports: msgpack, numpy, pbmond.fields, pbmond.wire.
+Imports: msgpack, numpy, pbmond.fields, pbmond.given_file, pbmond.wire.
 """

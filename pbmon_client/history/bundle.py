@@ -20,6 +20,7 @@ from pbmon_client.history.packing import MalformedError
 from pbmon_client.history.sections import parse_directory
 from pbmon_client.history.segments import BlockAt, Missing, SegmentFile
 from pbmon_client.history.tiers import TIERS
+from pbmond.given_file import open_given
 
 MAGIC: Final = b"pbmB"
 BUNDLE_VERSION: Final = 1
@@ -126,7 +127,7 @@ class BundleIndexer:
     def _made(self) -> Index:
         tiers: list[list[BlockAt]] = [[] for _ in TIERS]
         missing = []
-        with self._path.open("rb", buffering=0) as stream:
+        with open_given(self._path) as stream:
             for block in blocks_in(stream, self._path):
                 header = block.header
                 if header.version <= VERSION:

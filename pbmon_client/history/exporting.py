@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pbmon_client.history.block import VERSION, encode_block
+from pbmon_client.history.block import encode_block
 from pbmon_client.history.buckets import Bucket
 from pbmon_client.history.bundle import (
     BUNDLE_HEADER_BYTES,
@@ -27,6 +27,7 @@ from pbmon_client.history.plan import reach, rounded
 from pbmon_client.history.redaction import Pseudonyms
 from pbmon_client.history.segments import BlockAt, Missing, file_name
 from pbmon_client.history.tiers import TIERS
+from pbmond.given_file import open_given
 
 
 class NothingError(ValueError):
@@ -65,22 +66,28 @@ def export(
         raise FileExistsError(f"{file} is no regular file")
     finder = Finder(indexer_of(place).read(), None)
     exported = Exported(*_range(finder, since, until))
-    try:
+    with _about(file):
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name[:100]}.", dir=file.parent)
-    except OSError as error:
-        error.filename = str(file)  # that of the temporary one says nothing to whoever asked
-        raise
     try:
         with os.fdopen(descriptor, "wb") as stream:
             _write(stream, finder, exported, redact=redact)
-        if force:
-            Path(name).replace(file)
-        else:
-            file.hardlink_to(name)  # never over a file that came meanwhile
+        if not force:  # never over a file that came meanwhile; a link is not for every file system
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        Path(name).replace(file)
     finally:
         with suppress(FileNotFoundError):
             Path(name).unlink()
     return exported
+
+
+@contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Let an error name ``path``; a temporary file's says nothing to whoever asked."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _range(finder: Finder, since: int | None, until: int | None) -> tuple[int, int]:
@@ -197,17 +204,19 @@ def unpack_bundle(file: Path, directory: Path) -> int:
     """
     if os.path.lexists(directory) and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError(f"{directory} is there already")
-    made = Path(tempfile.mkdtemp(prefix=f".{directory.name[:100]}.", dir=directory.parent))
+    with _about(directory):
+        made = Path(tempfile.mkdtemp(prefix=f".{directory.name[:100]}.", dir=directory.parent))
     try:
-        with file.open("rb", buffering=0) as stream:
+        with _about(file):
+            stream = open_given(file)
+        with stream, _about(directory):
             blocks = list(blocks_in(stream, file))
-            blocks = [block for block in blocks if block.header.version <= VERSION]
             for block in blocks:
                 data = os.pread(stream.fileno(), block.header.size, block.at)
                 if len(data) != block.header.size:
                     raise MalformedError("it is not whole")
                 _append(made / file_name(block.header.tier, block.header.begin), data)
-        made.rename(directory)
+            made.rename(directory)
     except BaseException:
         for path in made.iterdir():
             path.unlink()

@@ -25,8 +25,11 @@ from pbmon_client.history.segments import (
 )
 from pbmon_client.history.tail import TailFrame, buckets_of_tail, frames_of
 from pbmon_client.history.tiers import TIERS
+from pbmond.given_file import read_given
 
 _TRIES: Final = 5
+#: A tail has a minute, which is a few megabytes of a busy host.
+_TAIL_BYTES: Final = 1 << 28
 _SECOND: Final = 1_000_000_000
 
 
@@ -133,7 +136,7 @@ class Indexer:
         path, written = self._directory / TAIL, 0
         try:
             written = int(path.stat().st_mtime) + 1
-            return path.read_bytes(), UnreadTail("the tail is damaged", written)
+            return read_given(path, _TAIL_BYTES), UnreadTail("the tail is damaged", written)
         except FileNotFoundError:  # a store that was exported
             return b"", UnreadTail("", 0)
         except OSError as error:

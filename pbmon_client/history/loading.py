@@ -21,6 +21,7 @@ from pbmon_client.history.sections import (
     parse_section,
 )
 from pbmon_client.history.segments import BlockAt
+from pbmond.given_file import open_given
 
 #: What reading damaged bytes may raise, here and in ``sections``.
 DAMAGE: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
@@ -67,7 +68,7 @@ class LoadedBlock:
 
 def load(block: BlockAt) -> LoadedBlock:
     """Read a block. One of DAMAGE if it is not there or not sound."""
-    with block.path.open("rb", buffering=0) as file:
+    with open_given(block.path) as file:
         data = os.pread(file.fileno(), block.header.size, block.at)
     if len(data) != block.header.size:
         raise MalformedError("a block is not whole")

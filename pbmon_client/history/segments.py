@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from pbmon_client.history.block import HEADER_BYTES, MAGIC, VERSION, BlockHeader, parse_header
 from pbmon_client.history.tiers import TIERS
+from pbmond.given_file import open_given
 
 TAIL: Final = "tail"
 LOCK: Final = "lock"
@@ -116,7 +117,7 @@ def scan(file: SegmentFile, known: Scanned | None = None) -> Scanned:
     found = known if known is not None and known.inode == file.inode else Scanned(file.inode)
     if found.end == file.size:
         return found
-    with file.path.open("rb", buffering=0) as stream:
+    with open_given(file.path) as stream:
         descriptor, at = stream.fileno(), found.end
         while at + HEADER_BYTES <= file.size:
             header = parse_header(os.pread(descriptor, HEADER_BYTES, at))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, NoReturn
 
 from pbmon_client.command_line import complain
 from pbmon_client.past import kept_options, serve_options
@@ -53,7 +55,26 @@ def _about_kept(arguments: Sequence[str]) -> int:
         chosen = kept_options.parse_kept(arguments)
     if find_spec("numpy") is None:
         return complain(_NO_NUMPY)
-    return _said(chosen)
+    with _ended_by_signals():
+        return _said(chosen)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let the signals that end a command be exceptions: what is half made is removed then."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    for each, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, _end)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _said(

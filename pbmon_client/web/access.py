@@ -6,8 +6,9 @@ import hashlib
 import hmac
 import os
 import secrets
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ from pbmond.given_file import open_given
 #: Shorter tokens could be guessed.
 _LEAST: Final = 16
 _MOST: Final = 512
+#: A browser has started by then.
+_TICKET_S: Final = 120.0
 
 
 class TokenError(Exception):
@@ -38,9 +41,13 @@ def token_of(path: Path) -> str:
         return _read(path)
     except OSError as error:
         raise TokenError(f"cannot make {str(path)!r}: {error.strerror}") from None
-    with os.fdopen(fd, "w") as file:
-        token = new_token()
-        file.write(f"{token}\n")
+    token = new_token()
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(f"{token}\n")
+    except OSError as error:  # a full disk; half a token would be refused from then on
+        path.unlink(missing_ok=True)
+        raise TokenError(f"cannot write {str(path)!r}: {error.strerror}") from None
     return token
 
 
@@ -62,6 +69,27 @@ def _read(path: Path) -> str:
     return raw.decode()
 
 
+class Tickets:
+    """Stand for the token in the address that a browser is started with, once and not for long.
+
+    Every user of the host can read that in its command line, as long as it runs.
+    """
+
+    def __init__(self) -> None:
+        self._ends_s: dict[str, float] = {}
+
+    def new(self) -> str:
+        """Make a ticket that nobody can guess."""
+        ticket = secrets.token_urlsafe(32)
+        self._ends_s[ticket] = time.monotonic() + _TICKET_S
+        return ticket
+
+    def take(self, given: str) -> bool:
+        """Whether this is a ticket that is still good; it is not any more then."""
+        end_s = self._ends_s.pop(given, None)
+        return end_s is not None and time.monotonic() < end_s
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Recognizes the token, and the cookie made of it.
@@ -74,6 +102,7 @@ class Access:
     cookie_name: str
     path: str = "/"  # below which the cookie is sent
     secure: bool = False  # only over TLS
+    tickets: Tickets = field(default_factory=Tickets)
 
     @property
     def cookie(self) -> str:

@@ -57,6 +57,7 @@ class SnapshotAnswer(BaseModel):
     time_ns: int
     interval_ns: int
     viewer: ViewerAnswer
+    past: bool | None = Field(None, description="True of the past; else it is missing")
     remarks: list[str] | None = Field(None, description=_REMARKS)
 
 

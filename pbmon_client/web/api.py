@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
+from starlette.requests import HTTPConnection
 
 from pbmon_client.data.model import Rows, Selection, Snapshot
 from pbmon_client.output import jsonout
@@ -43,7 +44,9 @@ _PROBLEMS: Final[_Described] = {
 
 def routes(house: House) -> APIRouter:
     """Make the routes of the API; ``house`` is what they are served from."""
-    router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
+    router = APIRouter(
+        prefix="/api/v1", responses=_PROBLEMS, dependencies=[Depends(parameters.check_once)]
+    )
     _add_tables(router, house)
     _add_process(router, house)
     _add_groups(router, house)
@@ -277,10 +280,11 @@ def _streamed(asked: parameters.StreamParameters) -> Selection:
     return replace(asked.selection(tables, flows=asked.flows), busiest_first=False)
 
 
-def selection_of(given: Mapping[str, str]) -> Selection:
+def selection_of(connection: HTTPConnection) -> Selection:
     """Read the parameters of the stream over a WebSocket; ProblemError 400 says what is wrong."""
+    parameters.check_once(connection)
     try:
-        asked = parameters.StreamParameters.model_validate(dict(given))
+        asked = parameters.StreamParameters.model_validate(dict(connection.query_params))
     except ValidationError as error:
         name, words = parameters.words(dict(error.errors()[0]))
         raise ProblemError(400, words, parameter=name) from None

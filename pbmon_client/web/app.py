@@ -83,7 +83,7 @@ def _add_sockets(app: FastAPI, house: House) -> None:
     @app.websocket("/api/v1/ws")
     async def rows(socket: WebSocket) -> None:
         try:
-            chosen = api.selection_of(socket.query_params)
+            chosen = api.selection_of(socket)
         except ProblemError as error:
             await socket.send_denial_response(_problem(error))
             return

@@ -103,7 +103,8 @@ class Guard:
             return None
         given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         tokens = [value for name, value in given if name == "token"]
-        if not any(self._access.is_token(token.encode()) for token in tokens):
+        access = self._access
+        if not any(access.is_token(each.encode()) or access.tickets.take(each) for each in tokens):
             return None
         rest = urlencode([(name, value) for name, value in given if name != "token"])
         target = f"{self._root_path}/" + (f"?{rest}" if rest else "")

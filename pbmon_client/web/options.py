@@ -18,7 +18,10 @@ from pbmon_client.web.origins import Origin
 
 DEFAULT_PORT: Final = 8484
 _ADDRESS: Final = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9.]+):)?(?P<port>[0-9]{1,5})")
-_ROOT_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+#: Browsers take . and .. out of a path.
+_ROOT_PATH: Final = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
+#: With which the server's own paths begin.
+_OWN: Final = frozenset(("api", "assets", "metrics", "openapi.json"))
 
 _INTRO: Final = """\
 Show the same view in a browser, and serve it as JSON.
@@ -184,4 +187,7 @@ def _root_path(text: str) -> str:
     path = text.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
         raise argparse.ArgumentTypeError(f"{text!r} is no path, such as /pbmon")
+    if path.partition("/")[2].partition("/")[0] in _OWN:
+        # Where the proxy removes it, what is left would look as if it had not.
+        raise argparse.ArgumentTypeError(f"{text!r} begins like the server's own paths")
     return path

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import HTTPConnection
 
 from pbmon_client.data.filters import Expression, FilterError
 from pbmon_client.data.model import Selection
@@ -209,6 +211,14 @@ class NoParameters(BaseModel):
     """No parameters."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def check_once(connection: HTTPConnection) -> None:
+    """Check that no parameter is given twice, as one would count only; else ProblemError 400."""
+    names = Counter(name for name, _value in connection.query_params.multi_items())
+    for name, count in names.items():
+        if count > 1:
+            raise ProblemError(400, f"{name} is given {count} times", parameter=name)
 
 
 def _no_field(name: str, tables: Sequence[str]) -> str:

@@ -207,7 +207,8 @@ def _span(kept: Kept) -> TimeSpan:
 
 
 def _snapshot(source: PastSource, message: Message) -> Snapshot:
-    return snapshot_of(message, Selection(flows=True), os.geteuid(), source.scope, user_name)
+    made = snapshot_of(message, Selection(flows=True), os.geteuid(), source.scope, user_name)
+    return replace(made, past=True)
 
 
 def _unknown(kept: Kept, begins: list[int], step: int) -> list[bool]:

@@ -12,7 +12,8 @@ import ssl
 import stat
 import sys
 import webbrowser
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,7 @@ def run(chosen: WebOptions) -> None:
         raise ServeError(f"--token-file: {error}") from None
     _check_certificate(chosen)
     _raise_descriptors()
-    with _bound(chosen) as listener:
+    with _bound(chosen) as listener, _removed_at_the_end(chosen.unix):
         names = _origins(chosen, listener)
         access = Access(
             token,
@@ -66,12 +67,8 @@ def run(chosen: WebOptions) -> None:
         config = _config(chosen, access, names)
         gc.freeze()  # what is loaded stays
         gc.set_threshold(_NEW_OBJECTS)
-        _announce(chosen, names[0], token)
-        try:
-            uvicorn.Server(config).run(sockets=[listener])
-        finally:
-            if chosen.unix is not None:
-                chosen.unix.unlink(missing_ok=True)
+        _announce(chosen, names[0], access)
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _config(chosen: WebOptions, access: Access, names: tuple[Origin, ...]) -> uvicorn.Config:
@@ -113,21 +110,20 @@ def _cookie_name(chosen: WebOptions, listener: socket.socket) -> str:
     return "pbmon" if chosen.unix is not None else f"pbmon_{listener.getsockname()[1]}"
 
 
-def _announce(chosen: WebOptions, name: Origin, token: str) -> None:
+def _announce(chosen: WebOptions, name: Origin, access: Access) -> None:
     address = f"{name}{chosen.root_path}/"
-    secret = f"{address}?token={token}"
     if chosen.unix is not None:
         shown = f"listening on {chosen.unix}, as {address}"
     else:
-        shown = secret if chosen.token_file is None else address
+        shown = f"{address}?token={access.token}" if chosen.token_file is None else address
     kept = "" if chosen.token_file is None else f" (token in {chosen.token_file})"
     if chosen.unix is not None and chosen.token_file is None:
-        kept = f" (token {token})"
+        kept = f" (token {access.token})"
     if sys.stdout is not None:
         sys.stdout.write(f"{shown}{kept}\n")
         sys.stdout.flush()
     if chosen.open:
-        webbrowser.open(secret)
+        webbrowser.open(f"{address}?token={access.tickets.new()}")
 
 
 # --- what can fail ------------------------------------------------------------------------------
@@ -192,10 +188,27 @@ def _remove_abandoned(path: Path) -> None:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise OSError(errno.EEXIST, "it exists, and is no socket")
-        with socket.socket(socket.AF_UNIX) as probe:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
             try:
                 probe.connect(os.fsencode(path))
             except ConnectionRefusedError:
+                path.unlink()
+            except BlockingIOError:
+                pass  # somebody listens, and has many connections
+
+
+@contextmanager
+def _removed_at_the_end(path: Path | None) -> Iterator[None]:
+    """Remove our socket at the end, unless another server's is there by then."""
+    if path is None:
+        yield
+        return
+    made = path.lstat()
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.lstat(), made):
                 path.unlink()
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
@@ -14,6 +16,7 @@ from typing import Any
 
 import client_messages as made
 import pytest
+import requests
 from client_process import ROOT
 from fake_publisher import PATIENCE_S, Publisher
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -22,6 +25,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
 from pbmon_client.export.options import parse
+from pbmon_client.export.otlp import OtlpExporter
 from pbmond import wire
 
 ALL = wire.Topic(None, "processes")
@@ -29,20 +33,32 @@ BIG = 2**60 + 1  # more than a float can hold exactly
 
 
 class Receiver:
-    """An OTLP receiver; it answers each request with the next of ``statuses``, then with 200."""
+    """An OTLP receiver; it answers each request with the next of ``statuses``, then with 200.
+
+    Answers that are not 200 have ``headers``. Status 0 is an answer that does not end.
+    """
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
+        self.headers: dict[str, str] = {}
+        self.came_s: list[float] = []
         self.requests: Queue[tuple[str, dict[str, str], bytes]] = Queue()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.came_s.append(time.monotonic())
                 receiver.requests.put(
                     (self.path, {k.lower(): v for k, v in self.headers.items()}, body)
                 )
-                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
+                status = receiver.statuses.pop(0) if receiver.statuses else 200
+                while not status:
+                    self.wfile.write(b"H")
+                    time.sleep(0.1)
+                self.send_response(status)
+                for header in receiver.headers.items() if status != 200 else ():
+                    self.send_header(*header)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -152,10 +168,10 @@ def test_a_receiver_that_is_busy_is_tried_again(
     assert pushing.wait(PATIENCE_S) == 0
 
 
-def test_what_a_receiver_refused_arrives_with_the_next_push(
+def pushed_again(
     publisher: Publisher, receiver: Receiver, export: Export
-) -> None:
-    receiver.statuses = [400]
+) -> tuple[subprocess.Popen[str], dict[str, Metric]]:
+    """Push once every second until it is taken; return the process and the second push."""
     pushing = export("--otlp", receiver.url, "--count", "1", "--interval", "1")
     publisher.expect(ALL)
     publisher.send(ALL, message(2, 10))
@@ -168,6 +184,59 @@ def test_what_a_receiver_refused_arrives_with_the_next_push(
         with suppress(subprocess.TimeoutExpired):  # the push that is taken is its last act
             pushing.wait(0.2)
     _path, _headers, metrics, _resource = receiver.next()
+    return pushing, metrics
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_an_answer_that_names_another_address_takes_nothing(
+    publisher: Publisher, receiver: Receiver, export: Export, status: int
+) -> None:
+    receiver.statuses = [status]
+    receiver.headers = {"Location": f"{receiver.url}/login"}
+    pushing, metrics = pushed_again(publisher, receiver, export)
+    assert points(metrics["pbmon_io_bytes"])["a.service", "net", "in"] > 10
+    assert pushing.wait(PATIENCE_S) == 0
+    assert "does not take the metrics" in pushing.communicate()[1]
+
+
+def test_an_answer_that_does_not_end_is_not_waited_for(
+    publisher: Publisher, receiver: Receiver, export: Export
+) -> None:
+    receiver.statuses = [0]
+    pushing, metrics = pushed_again(publisher, receiver, export)
+    assert points(metrics["pbmon_io_bytes"])["a.service", "net", "in"] > 10
+    assert pushing.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_receiver_that_asks_for_time_gets_it(
+    publisher: Publisher, receiver: Receiver, export: Export, status: int
+) -> None:
+    receiver.statuses = [status]
+    receiver.headers = {"Retry-After": "4"}  # beyond the second that a push may take
+    pushed_again(publisher, receiver, export)
+    assert receiver.came_s[1] - receiver.came_s[0] >= 4
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [("120", 120, 120), ("0", 0, 0), ("", 0, 0), ("-5", 0, 0), ("nonsense", 0, 0), ("\u0663", 0, 0),
+     ("9" * 400, 3600, 3600), (formatdate(time.time() + 1000, usegmt=True), 100, 1000),
+     ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0), ("Fri, 31 Dec 9999 23:59:59 GMT", 3600, 3600)],
+)  # fmt: skip
+def test_how_long_a_receiver_asks_for_is_bounded(header: str, least: float, most: float) -> None:
+    exporter = OtlpExporter("http://127.0.0.1:9", 1)
+    answer = requests.Response()
+    answer.status_code, answer.headers["Retry-After"] = 503, header
+    exporter._hear(answer)
+    assert least <= exporter.wait_s <= most
+
+
+def test_what_a_receiver_refused_arrives_with_the_next_push(
+    publisher: Publisher, receiver: Receiver, export: Export
+) -> None:
+    receiver.statuses = [400]
+    pushing, metrics = pushed_again(publisher, receiver, export)
     assert points(metrics["pbmon_io_bytes"])["a.service", "net", "in"] > 10
     assert pushing.wait(PATIENCE_S) == 0
     assert pushing.communicate()[1] == (

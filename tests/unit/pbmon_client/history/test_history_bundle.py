@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+import shutil
 import struct
 import zlib
 from dataclasses import replace
@@ -13,6 +16,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from pbmon_client.history.block import HEADER_BYTES
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.bundle import BUNDLE_HEADER_BYTES, BundleHeader
 from pbmon_client.history.exporting import NothingError, export, unpack_bundle
@@ -270,3 +274,53 @@ def test_a_bundle_that_says_it_inflates_to_too_much_is_refused(tmp_path: Path) -
     file = hostile(tmp_path, 0, {"host": b"\x80"}, {"host": 1 << 40})
     with pytest.raises(PastError, match="inflates"):
         open_past(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_linked"), [("tail", False), ("tail", True), ("0-01790316000.pbh", True)]
+)
+def test_what_is_no_file_in_a_history_is_said_and_not_waited_for(
+    store: Path, tmp_path: Path, name: str, is_linked: bool
+) -> None:
+    """A directory may come from anybody, too: a FIFO in it would be waited for without end."""
+    shutil.copytree(store, tmp_path / "store")
+    place = tmp_path / "store" / name
+    place.unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "fifo" if is_linked else place)
+    if is_linked:
+        place.symlink_to(tmp_path / "fifo")
+    missing = [each.why for each in open_past(tmp_path / "store").kept().missing]
+    assert missing == ([f"{'the tail' if name == 'tail' else name}: not a regular file"])
+
+
+def test_a_tail_without_end_is_not_read(store: Path, tmp_path: Path) -> None:
+    shutil.copytree(store, tmp_path / "store")
+    os.truncate(tmp_path / "store" / "tail", 1 << 40)
+    (missing,) = open_past(tmp_path / "store").kept().missing
+    assert missing.why.startswith("the tail: it has more than ")
+
+
+def test_blocks_of_a_newer_version_are_said_to_be_missing_of_a_bundle_and_what_is_made_of_it(
+    store: Path, tmp_path: Path
+) -> None:
+    export(store, tmp_path / "bundle", BEGAN, BEGAN + 70)
+    data = bytearray((tmp_path / "bundle").read_bytes())
+    head = data[BUNDLE_HEADER_BYTES : BUNDLE_HEADER_BYTES + HEADER_BYTES - 4]
+    head[4] = 9
+    head += zlib.crc32(head).to_bytes(4, "little")
+    data[BUNDLE_HEADER_BYTES : BUNDLE_HEADER_BYTES + HEADER_BYTES] = head
+    (tmp_path / "bundle").write_bytes(data)
+    unpack_bundle(tmp_path / "bundle", tmp_path / "made")
+    for place in (tmp_path / "bundle", tmp_path / "made"):
+        assert any("newer version" in each.why for each in open_past(place).kept().missing)
+
+
+def test_a_bundle_is_written_where_there_are_no_hard_links(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_given: object, **_named: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    export(store, tmp_path / "bundle")
+    assert [each.name for each in tmp_path.iterdir()] == ["bundle"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pbmon_client.history import exporting
 from pbmon_client.history.past import Past
 from pbmon_client.history.recorder import RecorderState, recorder_of
 from pbmon_client.history.storage import HeldError
@@ -200,3 +202,47 @@ def test_a_bundle_that_cannot_be_written_or_read_is_named(
     cut.write_bytes(whole.read_bytes()[:-1])
     assert start.main(["import", str(cut), str(tmp_path / "unpacked")]) == 1
     assert capsys.readouterr().err == f"pbmon-client: cannot read {cut}: it is not whole\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["export", "import"])
+def test_a_signal_leaves_nothing_half_made(
+    store: Path, tmp_path: Path, command: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, made = tmp_path / "bundle", tmp_path / "made"
+    assert start.main(["export", "--history", str(store), str(bundle)]) == 0
+    before = {*tmp_path.iterdir()}
+
+    def interrupted(*_given: object, **_named: object) -> None:
+        assert {*tmp_path.iterdir()} > before
+        os.kill(os.getpid(), number)
+
+    name = "_write" if command == "export" else "_append"
+    monkeypatch.setattr(exporting, name, interrupted)
+    given = {"export": ["--history", str(store), str(made)], "import": [str(bundle), str(made)]}
+    handler = signal.signal(number, lambda *_of: None)  # the usual one would end the tests
+    try:
+        with pytest.raises(SystemExit) as end:
+            start.main([command, *given[command]])
+    finally:
+        signal.signal(number, handler)
+    assert end.value.code == 128 + number
+    assert {*tmp_path.iterdir()} == before
+
+
+def test_what_cannot_be_unpacked_is_named_as_it_was_given(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, fifo, linked = tmp_path / "bundle", tmp_path / "fifo", tmp_path / "linked"
+    assert start.main(["export", "--history", str(store), str(bundle)]) == 0
+    capsys.readouterr()
+    os.mkfifo(fifo)
+    (tmp_path / "empty").mkdir()
+    linked.symlink_to("empty")
+    for given, words in (
+        ((fifo, tmp_path / "made"), f"{fifo}: not a regular file"),
+        ((bundle, tmp_path / "none" / "made"), f"{tmp_path / 'none' / 'made'}: No such file"),
+        ((bundle, linked), f"{linked}: Not a directory"),
+    ):
+        assert start.main(["import", *map(str, given)]) == 1
+        assert capsys.readouterr().err.startswith(f"pbmon-client: {words}")

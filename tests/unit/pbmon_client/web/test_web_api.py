@@ -80,7 +80,9 @@ def test_a_wrong_filter_gets_the_filters_own_message(client: TestClient, text: s
      ("processes?fields=pid,nme", "fields"), ("connections?fields=path", "fields"),
      ("processes?nonsense=1", "nonsense"), ("processes?active=perhaps", "active"),
      ("groups/nonsense", "view"), ("groups/users?sort=pid", "sort"), ("processes/x", "pid"),
-     ("processes/-1", "pid"), ("overview?x=1", "x"), ("processes/1?start_ns=-1", "start_ns")],
+     ("processes/-1", "pid"), ("overview?x=1", "x"), ("processes/1?start_ns=-1", "start_ns"),
+     ("processes?top=1&top=2", "top"), ("stream?filter=pid=1&filter=pid=2", "filter"),
+     ("overview?at=1790000000&at=now", "at"), ("history/series?pid=1&since=-1d&pid=2", "pid")],
 )  # fmt: skip
 def test_a_wrong_parameter_is_named(client: TestClient, path: str, parameter: str) -> None:
     answer = client.get(f"/api/v1/{path}")

@@ -109,6 +109,20 @@ def test_the_cookie_is_no_bearer_token(stranger: TestClient) -> None:
     assert stranger.get("/", headers={"Cookie": other}).status_code == 200
 
 
+def test_a_ticket_gets_the_cookie_once_and_is_no_bearer(app: ASGIApp) -> None:
+    access = Access(TOKEN, COOKIE)
+    ticket = access.tickets.new()
+    guard = Guard(app, access, [Origin("http", "127.0.0.1", PORT)])
+    with TestClient(guard, base_url=BASE, follow_redirects=False) as browser:
+        bearer = {"Authorization": f"Bearer {ticket}"}
+        assert browser.get("/api/v1/fields", headers=bearer).status_code == 401
+        answer = browser.get(f"/?token={ticket}&view=files")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/?view=files")
+        assert browser.get("/api/v1/fields").status_code == 200
+        browser.cookies.clear()
+        assert browser.get(f"/?token={ticket}").status_code == 401
+
+
 @pytest.mark.parametrize("given", ["", "Bearer", "Bearer ", "Basic YTpi", TOKEN, f"Bearer {TOKEN}x",
                                    "Bearer \xff\xfe"])  # fmt: skip
 def test_what_is_nearly_a_token_is_none(stranger: TestClient, given: str) -> None:

@@ -312,7 +312,10 @@ def test_the_rows_of_a_stream_are_those_of_ndjson(client: TestClient, tell: Tell
         assert json.loads(session.receive_text())["seq"] == MESSAGES[2].seq
 
 
-@pytest.mark.parametrize("query", ["filter=pid+~+1", "top=0", "flows=x", "sort=nonsense", "nme=1"])
+@pytest.mark.parametrize(
+    "query",
+    ["filter=pid+~+1", "top=0", "flows=x", "sort=nonsense", "nme=1", "top=1&top=2"],
+)
 def test_a_stream_refuses_wrong_parameters(client: TestClient, query: str) -> None:
     with (
         pytest.raises(WebSocketDenialResponse) as refusal,

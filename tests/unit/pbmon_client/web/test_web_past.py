@@ -84,6 +84,15 @@ def test_a_range_has_the_recorded_bytes_in_every_list(
         assert sum(group["net_rx_bytes"] for group in groups) == expected["net_rx_bytes"]
 
 
+@pytest.mark.parametrize("path", ["processes", "connections", "files", "groups/units", "overview"])
+def test_an_answer_says_whether_it_is_of_the_past(
+    client: TestClient, recorded: Sequence[Tick], path: str
+) -> None:
+    for when in (span(10, 90), f"at={START + 50}"):
+        assert client.get(f"/api/v1/{path}?{when}").json()["past"] is True
+    assert "past" not in client.get(f"/api/v1/{path}").json()
+
+
 def test_lists_of_the_past_are_filtered_and_sorted(
     client: TestClient, recorded: Sequence[Tick]
 ) -> None:
