@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 #: Ticks follow each other; less than this is no gap but the clock being slewed.
@@ -16,13 +17,14 @@ class TimeSpan(NamedTuple):
     since_ns: int
     until_ns: int
 
-    def is_silent(self, begin: int, end: int) -> bool:
-        """Whether a gap has all of the seconds from ``begin`` to ``end`` (exclusive).
+    def silent(self, begins: Sequence[int], step: int) -> slice:
+        """Return which steps have no second outside this gap; ``begins``, in order, are seconds.
 
         A tick counts in the second in which it ends, even where it ends with that second's
         beginning: then the second in which a gap begins is not silent.
         """
-        return self.since_ns < begin * _SECOND and end * _SECOND <= self.until_ns
+        first = bisect_right(begins, self.since_ns // _SECOND)
+        return slice(first, bisect_right(begins, self.until_ns // _SECOND - step, first))
 
 
 def gaps_between(recorded: Iterable[TimeSpan]) -> list[TimeSpan]:

@@ -215,7 +215,11 @@ def _unknown(kept: Kept, begins: list[int], step: int) -> list[bool]:
     """Return in which steps nothing was recorded."""
     span = _span(kept)
     gaps = [TimeSpan(-1, span.since_ns), *kept.gaps, TimeSpan(span.until_ns, 1 << 63)]
-    return [any(gap.is_silent(begin, begin + step) for gap in gaps) for begin in begins]
+    unknown = [False] * len(begins)
+    for gap in gaps:
+        steps = gap.silent(begins, step)
+        unknown[steps] = [True] * (steps.stop - steps.start)
+    return unknown
 
 
 def whose_of(table: str, where: Mapping[str, Any]) -> Whose | None:

@@ -293,7 +293,8 @@ def test_the_second_in_which_a_gap_begins_has_the_tick_that_ends_then(
     deltas = {PROCESSES: moved(rows, net_rx_bytes=1)}
     past = record(tmp_path, [make.tick(each, {PROCESSES: rows}, deltas) for each in times])
     (gap,) = past.kept().gaps
-    silent = [at for at in range(80) if gap.is_silent(START + at, START + at + 1)]
+    seconds = range(START, START + 80)
+    silent = [each - START for each in seconds[gap.silent(seconds, 1)]]
     ended = {each // SECOND - START for each in times}
     # The second before the last one is that of the interval that ends next.
     until = (times[10] - SECOND) // SECOND - START
