@@ -15,29 +15,31 @@ const TONES: Record<string, string> = { d: " quiet", b: " big", h: " huge" };
 /** Where the details cover the table, a tap opens them. */
 const NARROW = matchMedia("(max-width: 860px)");
 
-function Cell({ column, row, at }: { column: Column; row: Row; at: number }) {
+/** A cell; no component, as there are hundreds. */
+function cell(column: Column, row: Row, at: number) {
   const text = row.cells[at] ?? "";
   const tone = TONES[row.tones[at] ?? ""] ?? "";
   const side = column.align === "right" ? " right" : "";
+  const place = { key: column.name, role: "gridcell", "aria-colindex": at + 1 } as const;
   if (column.traffic !== null || OF_FLOWS.has(column.name)) {
-    const part = share(text, state.place.value.totals);
+    const part = share(text, state.totals.value);
+    const bar = part > 0 ? { "--part": part.toFixed(3) } : undefined;
     return (
-      <span role="gridcell" aria-colindex={at + 1} class={`cell traffic right ${column.name}${tone}`}>
-        {part > 0 && <i class="bar" style={{ transform: `scaleX(${part.toFixed(3)})` }} />}
-        <b>{text}</b>
+      <span {...place} class={`cell traffic right ${column.name}${tone}`} style={bar}>
+        {text}
       </span>
     );
   }
   if (column.keep_end) {
     return (
-      <span role="gridcell" aria-colindex={at + 1} class={`cell end${tone} ${column.name}`} title={text}>
+      <span {...place} class={`cell end${tone} ${column.name}`} title={text}>
         <bdi dir="ltr">{text}</bdi>
       </span>
     );
   }
   const lead = column.name === "name" ? row.lead : undefined;
   return (
-    <span role="gridcell" aria-colindex={at + 1} class={`cell${side}${tone} ${column.name}`} title={text}>
+    <span {...place} class={`cell${side}${tone} ${column.name}`} title={text}>
       {lead !== undefined && <span class="lead">{lead}</span>}
       {column.name === "class" ? <span class={`badge ${text}`}>{text}</span> : text}
     </span>
@@ -52,7 +54,7 @@ interface LineProps {
 }
 
 function Line({ index, start, height, row }: LineProps) {
-  const chosen = row !== undefined && row.key === state.place.value.selected;
+  const chosen = row !== undefined && row.key === state.selectedKey.value;
   const pinned = index < (state.view.value?.pinned ?? 0);
   const classes = ["line", chosen && "chosen", pinned && "pinned", row?.state];
   // A mouse selects when it is pressed: until it is released, the row may be elsewhere.
@@ -76,9 +78,7 @@ function Line({ index, start, height, row }: LineProps) {
       onDblClick={open}
     >
       {row !== undefined &&
-        state.columns.value.map((column, at) => (
-          <Cell key={column.name} column={column} row={row} at={at} />
-        ))}
+        state.columns.value.map((column, at) => cell(column, row, at))}
       {row === undefined && <span role="gridcell" class="cell quiet">…</span>}
     </div>
   );
@@ -188,7 +188,11 @@ export function Grid() {
             ))}
           </div>
         </div>
-        <div role="rowgroup" class="rows" style={{ height: `${rows.height}px` }}>
+        <div
+          role="rowgroup"
+          class="rows"
+          style={{ height: `${rows.height}px`, lineHeight: `${rowHeight() - 1}px` }}
+        >
           {rows.items.map((item) => {
             const row = known.value.rows.get(item.index);
             return (
