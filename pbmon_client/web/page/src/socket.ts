@@ -38,9 +38,9 @@ export class Connection {
     private readonly listener: Listener,
   ) {}
 
-  open(): void {
+  /** Connect; or go on with a connection that has been begun in this very moment. */
+  open(socket = new WebSocket(this.address)): void {
     clearTimeout(this.retry);
-    const socket = new WebSocket(this.address);
     this.socket = socket;
     socket.onopen = () => {
       this.attempt = 0;

@@ -160,10 +160,7 @@ export function Grid() {
     table.scrollTo = rows.scrollTo;
     table.focus = () => scroller.current?.focus();
   }, [rowsPerPage, rows.scrollTo]);
-  useEffect(() => {
-    scroller.current?.style.setProperty("--columns", template(columns, { width, exact }));
-    scroller.current?.style.setProperty("--least", `${totalWidth(columns, { width, exact })}px`);
-  }, [columns, width, exact]);
+  const room = { width, exact };
   const at = now?.selected_index ?? null;
   const seen = at !== null && rows.items.some((item) => item.index === at);
   const { known } = state;
@@ -175,6 +172,7 @@ export function Grid() {
         class="grid"
         role="grid"
         tabIndex={0}
+        style={{ "--columns": template(columns, room), "--least": `${totalWidth(columns, room)}px` }}
         aria-label={`${TITLES[state.place.value.view]}, ${count(total)} rows`}
         aria-busy={state.busy.value}
         aria-rowcount={total + 1}
