@@ -4,7 +4,8 @@ import { choose, open, setFilter, sortBy, table } from "../actions";
 import { template, totalWidth } from "../columns";
 import { count } from "../format";
 import { share } from "../magnitude";
-import type { Column, Row } from "../protocol";
+import type { Column, Key, Row } from "../protocol";
+import { placed } from "../rows";
 import * as state from "../state";
 import { headerHeight, rowHeight, useRows } from "../virtual";
 import { TITLES } from "./Tabs";
@@ -53,15 +54,21 @@ interface LineProps {
   row: Row | undefined;
 }
 
+/** The row that was pressed last: the element may show another when it is released. */
+let pressedKey: Key | undefined;
+
 function Line({ index, start, height, row }: LineProps) {
   const chosen = row !== undefined && row.key === state.selectedKey.value;
   const pinned = index < (state.view.value?.pinned ?? 0);
   const classes = ["line", chosen && "chosen", pinned && "pinned", row?.state];
   // A mouse selects when it is pressed: until it is released, the row may be elsewhere.
   function pressed(event: PointerEvent): void {
+    pressedKey = row?.key;
     if (row !== undefined && event.pointerType === "mouse" && event.button === 0) choose(row, index);
   }
-  function clicked(): void {
+  function clicked(event: MouseEvent): void {
+    const byPointer = event.detail > 0;
+    if (byPointer && row?.key !== pressedKey) return;
     if (row !== undefined) choose(row, index);
     if (NARROW.matches) state.opened.value = true;
   }
@@ -148,6 +155,7 @@ function spoken(): string {
 
 export function Grid() {
   const scroller = useRef<HTMLDivElement>(null);
+  const places = useRef<ReadonlyMap<Key, number>>(new Map());
   const now = state.view.value;
   const total = now?.count ?? 0;
   const rows = useRows(scroller, total);
@@ -163,7 +171,11 @@ export function Grid() {
   const room = { width, exact };
   const at = now?.selected_index ?? null;
   const seen = at !== null && rows.items.some((item) => item.index === at);
-  const { known } = state;
+  const shown = rows.items.map((item) => {
+    const row = state.known.value.rows.get(item.index);
+    return { item, row, key: row?.key ?? `#${item.index}` };
+  });
+  places.current = placed(places.current, shown.map(({ key }) => key));
   return (
     <section class="table" aria-label="Table">
       <p class="unseen" role="status">{spoken()}</p>
@@ -191,19 +203,16 @@ export function Grid() {
           class="rows"
           style={{ height: `${rows.height}px`, lineHeight: `${rowHeight() - 1}px` }}
         >
-          {rows.items.map((item) => {
-            const row = known.value.rows.get(item.index);
-            return (
-              // An element stays with its row, so that what is pointed at is what was seen.
-              <Line
-                key={row?.key ?? item.index}
-                index={item.index}
-                start={item.start}
-                height={rowHeight()}
-                row={row}
-              />
-            );
-          })}
+          {shown.map(({ item, row, key }) => (
+            // An element stays with its row, so that what is pointed at is what was seen.
+            <Line
+              key={places.current.get(key)}
+              index={item.index}
+              start={item.start}
+              height={rowHeight()}
+              row={row}
+            />
+          ))}
         </div>
       </div>
       <Empty />
