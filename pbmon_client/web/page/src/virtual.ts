@@ -13,7 +13,7 @@ import { windowAround } from "./window";
 
 const COARSE = matchMedia("(pointer: coarse)");
 /** Rows that exist beyond both edges. */
-const OVERSCAN = 6;
+const OVERSCAN = 3;
 
 export function rowHeight(): number {
   return COARSE.matches ? 40 : 29;
