@@ -24,7 +24,7 @@ function cell(column: Column, row: Row, at: number) {
   const place = { key: column.name, role: "gridcell", "aria-colindex": at + 1 } as const;
   if (column.traffic !== null || OF_FLOWS.has(column.name)) {
     const part = share(text, state.totals.value);
-    const bar = part > 0 ? { "--part": part.toFixed(3) } : undefined;
+    const bar = part > 0 ? { backgroundSize: `${(part * 100).toFixed(1)}% 2px` } : undefined;
     return (
       <span {...place} class={`cell traffic right ${column.name}${tone}`} style={bar}>
         {text}
