@@ -32,7 +32,7 @@ def test_the_page_names_the_host_and_lists_its_processes(server: Server, visit: 
     expect(page.locator(".host")).to_contain_text("web-1")
     expect(page).to_have_title("web-1 · pbmon")
     assert "nginx" in column(page, "NAME")
-    assert drawn(page) > 1000
+    eventually(page, lambda: drawn(page) > 1000)  # the charts come after the rows
 
 
 def test_a_click_on_a_title_sorts_and_another_reverses(server: Server, visit: Visit) -> None:
@@ -119,6 +119,7 @@ def test_a_legend_takes_curves_away_and_brings_them_back(server: Server, visit: 
     page = visit(server)
     legend = page.get_by_label("The whole host").get_by_role("button")
     expect(legend).to_have_count(4)
+    eventually(page, lambda: drawn(page) > 1000)
     everything = drawn(page)
     for each in legend.all():
         each.click()
@@ -256,6 +257,18 @@ def test_a_tour_asks_nobody_else_and_breaks_no_rule(server: Server, visit: Visit
     allowed = (f"{server.origin}/", f"ws://127.0.0.1:{server.port}/")
     assert asked
     assert [address for address in asked if not address.startswith(allowed)] == []
+
+
+def test_what_the_page_begins_with_is_asked_for_once(server: Server, visit: Visit) -> None:
+    page = visit(server)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(f"{server.origin}/")))
+    page.on("websocket", lambda opened: asked.append(opened.url))
+    page.reload()
+    settle(page)
+    eventually(page, lambda: drawn(page) > 1000)
+    assert asked.count("api/v1/fields") == 1  # what the head of the page began is used
+    assert sum(each.startswith("ws:") for each in asked) == 1
 
 
 def test_the_page_is_small() -> None:

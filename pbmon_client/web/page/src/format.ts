@@ -24,15 +24,19 @@ export function unitOf(units: Units): string {
   return units.totals ? unit : `${unit}/s`;
 }
 
+// What the page shows first is written without Intl, which takes longer to load than a frame.
 export function clock(timeMs: number): string {
-  return new Date(timeMs).toLocaleTimeString("en-GB");
+  const time = new Date(timeMs);
+  const parts = [time.getHours(), time.getMinutes(), time.getSeconds()];
+  return parts.map((part) => String(part).padStart(2, "0")).join(":");
 }
 
-const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short" });
+let day: Intl.DateTimeFormat | undefined;
 
 /** A time with its day, such as "Mon, 21 Sept 03:12:00". */
 export function stamp(timeMs: number): string {
-  return `${DAY.format(timeMs)} ${clock(timeMs)}`;
+  day ??= new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short" });
+  return `${day.format(timeMs)} ${clock(timeMs)}`;
 }
 
 /** Write bytes in the unit chosen, or with every digit. */
@@ -55,6 +59,7 @@ export function duration(ms: number): string {
   return next !== undefined && rest >= next[0] ? `${first} ${Math.floor(rest / next[0])} ${next[1]}` : first;
 }
 
+/** Write a whole number with a comma after each thousand. */
 export function count(value: number): string {
-  return value.toLocaleString("en-US");
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 }

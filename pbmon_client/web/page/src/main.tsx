@@ -1,4 +1,5 @@
 // Starts the page.
+import { early } from "./early"; // before the others
 import { render } from "preact";
 import { followAddress } from "./actions";
 import { listen } from "./keyboard";
@@ -8,9 +9,9 @@ import { start as theme } from "./theme";
 import { App } from "./ui/App";
 
 theme();
+receive(early);
 const root = document.getElementById("page");
 if (root !== null) render(<App />, root);
 listen();
 addEventListener("popstate", followAddress);
-receive();
 past();

@@ -95,7 +95,7 @@ function serverAway(message: string): void {
   state.away.value = { sinceMs: state.away.value?.sinceMs ?? Date.now(), message };
 }
 
-export function start(): void {
+export function start(begun: WebSocket): void {
   const connection = new Connection(socketAddress(document.baseURI), {
     message: take,
     opened: () => sendWish(),
@@ -125,7 +125,7 @@ export function start(): void {
     last = text;
     sendWish();
   });
-  connection.open();
+  connection.open(begun);
   askFields().catch(() => undefined);
   addEventListener("online", () => connection.hurry());
   document.addEventListener("visibilitychange", () => {

@@ -31,3 +31,22 @@ export function merged(
   rows.forEach((row, at) => made.set(first + at, row));
   return { arrangement, rows: made };
 }
+
+/** Number the elements that show some rows: a row keeps its element while it is shown, and those
+ * of rows that are not are used again, which takes half the time of new ones. */
+export function placed(before: ReadonlyMap<Key, number>, keys: readonly Key[]): Map<Key, number> {
+  const made = new Map<Key, number>();
+  for (const key of keys) {
+    const place = before.get(key);
+    if (place !== undefined) made.set(key, place);
+  }
+  const taken = new Set(made.values());
+  let free = 0;
+  for (const key of keys) {
+    if (made.has(key)) continue;
+    while (taken.has(free)) free += 1;
+    made.set(key, free);
+    free += 1;
+  }
+  return made;
+}

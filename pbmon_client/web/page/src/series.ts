@@ -2,6 +2,13 @@
 // nothing is known there is a null, which the chart shows as a gap.
 import { SERIES, type HistoryMessage, type Point, type SeriesAnswer, type SeriesName } from "./protocol";
 
+export const SERIES_WORDS: Record<SeriesName, string> = {
+  net_rx: "Net in",
+  net_tx: "Net out",
+  file_read: "File read",
+  file_write: "File write",
+};
+
 /** What a chart shows at most. */
 export const SPAN_MS = 10 * 60 * 1000;
 /** Points further apart than this many intervals have a gap between them. */

@@ -38,9 +38,9 @@ export class Connection {
     private readonly listener: Listener,
   ) {}
 
-  open(): void {
+  /** Connect; or go on with a connection that has been begun in this very moment. */
+  open(socket = new WebSocket(this.address)): void {
     clearTimeout(this.retry);
-    const socket = new WebSocket(this.address);
     this.socket = socket;
     socket.onopen = () => {
       this.attempt = 0;
@@ -68,8 +68,10 @@ export class Connection {
   send(wish: Wish): void {
     this.waiting = wish;
     if (this.timer !== undefined) return;
-    const wait = Math.max(0, this.sentAt + WISH_EVERY_MS - performance.now());
-    this.timer = window.setTimeout(() => this.flush(), wait);
+    const wait = this.sentAt + WISH_EVERY_MS - performance.now();
+    // At once, before anything is drawn: the server works on it meanwhile.
+    if (wait <= 0) this.flush();
+    else this.timer = window.setTimeout(() => this.flush(), wait);
   }
 
   private flush(): void {

@@ -64,6 +64,10 @@ export const away = signal<Away | null>(null);
 
 // --- derived ----------------------------------------------------------------------------------
 
+// For the lines of the table, which would otherwise be made anew with every change of the place.
+export const selectedKey = computed(() => place.value.selected);
+export const totals = computed(() => place.value.totals);
+
 export const viewInfo = computed(
   () => fields.value?.views.find((info) => info.name === place.value.view) ?? null,
 );

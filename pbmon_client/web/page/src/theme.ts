@@ -16,3 +16,13 @@ export function start(): void {
     colours.value += 1;
   });
 }
+
+/** What a custom property's colour is now; the canvas knows no custom properties. */
+export function colourOf(place: HTMLElement, property: string): string {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${property})`;
+  place.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}

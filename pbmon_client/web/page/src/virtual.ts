@@ -6,14 +6,14 @@ import {
   Virtualizer,
   type VirtualItem,
 } from "@tanstack/virtual-core";
-import { useCallback, useEffect, useReducer, useRef } from "preact/hooks";
+import { useCallback, useLayoutEffect, useReducer, useRef } from "preact/hooks";
 import type { RefObject } from "preact";
 import { range, width } from "./state";
 import { windowAround } from "./window";
 
 const COARSE = matchMedia("(pointer: coarse)");
 /** Rows that exist beyond both edges. */
-const OVERSCAN = 6;
+const OVERSCAN = 3;
 
 export function rowHeight(): number {
   return COARSE.matches ? 40 : 29;
@@ -47,22 +47,27 @@ export function useRows(scroller: RefObject<HTMLDivElement | null>, count: numbe
   made.current ??= new Virtualizer<HTMLDivElement, HTMLElement>(options);
   const virtualizer = made.current;
   virtualizer.setOptions(options);
-  useEffect(() => virtualizer._didMount(), [virtualizer]);
-  useEffect(() => virtualizer._willUpdate());
-  useEffect(() => {
+  const items = virtualizer.getVirtualItems();
+  // While nothing is known, what the window would hold: the table and its margins take that much.
+  const last = items.at(-1)?.index ?? Math.ceil(innerHeight / rowHeight());
+  const shown = windowAround(items[0]?.index ?? 0, last);
+  // All is measured before the first paint, so that rows can be asked for as early.
+  useLayoutEffect(() => virtualizer._didMount(), [virtualizer]);
+  useLayoutEffect(() => virtualizer._willUpdate());
+  useLayoutEffect(() => {
+    range.value = shown;
+  }, [shown.first, shown.count]);
+  useLayoutEffect(() => {
     const element = scroller.current;
     if (element === null) return undefined;
-    const watch = new ResizeObserver(() => {
+    const measure = (): void => {
       width.value = element.clientWidth;
-    });
+    };
+    measure();
+    const watch = new ResizeObserver(measure);
     watch.observe(element);
     return () => watch.disconnect();
   }, [scroller]);
-  const items = virtualizer.getVirtualItems();
-  const shown = windowAround(items[0]?.index ?? 0, items.at(-1)?.index ?? 40);
-  useEffect(() => {
-    range.value = shown;
-  }, [shown.first, shown.count]);
   const scrollTo = useCallback(
     (index: number, align: "auto" | "center" | "start") =>
       virtualizer.scrollToIndex(index, { align }),

@@ -1,15 +1,15 @@
 // The pure parts of the page.
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { HOME, isAt, read, VIEWS, write, type Place } from "../src/address";
 import { fitting, leastWidth, template } from "../src/columns";
-import { duration, rate } from "../src/format";
+import { clock, count, duration, rate } from "../src/format";
 import { actionOf, keyOf, SECTIONS } from "../src/keys";
 import { share, valueOf } from "../src/magnitude";
-import type { Column, HistoryMessage, Point, Row } from "../src/protocol";
-import { merged, NOTHING_KNOWN } from "../src/rows";
+import type { Column, HistoryMessage, Point, Row, Wish } from "../src/protocol";
+import { merged, NOTHING_KNOWN, placed } from "../src/rows";
 import { axisTimes, continued, fromHistory, fromSeries, gaps, NO_CURVES, SPAN_MS } from "../src/series";
 import { parse, toggled } from "../src/settings";
-import { delayBefore, socketAddress } from "../src/socket";
+import { Connection, delayBefore, socketAddress } from "../src/socket";
 import { windowAround } from "../src/window";
 
 describe("time", () => {
@@ -114,6 +114,16 @@ describe("numbers", () => {
     expect(parts).toEqual([...parts].sort((a, b) => a - b));
     expect(Math.max(...parts)).toBe(1);
     expect(share("·", false)).toBe(0);
+  });
+
+  test("a whole number has a comma after each thousand", () => {
+    const numbers = [0, 999, 1000, 123_456, 9_007_199_254_740_991];
+    expect(numbers.map(count)).toEqual(["0", "999", "1,000", "123,456", "9,007,199,254,740,991"]);
+  });
+
+  test("a time of day has two digits for each part", () => {
+    expect(clock(new Date(2026, 2, 4, 0, 5, 9).getTime())).toBe("00:05:09");
+    expect(clock(new Date(2026, 2, 4, 23, 59, 30).getTime())).toBe("23:59:30");
   });
 
   test("a duration has at most two units", () => {
@@ -229,6 +239,13 @@ describe("rows", () => {
     expect([...merged(old, "a", 0, [row("x")], 1).rows.keys()]).toEqual([0]);
   });
 
+  test("a row keeps its element, and a new one takes that of a row that is gone", () => {
+    const before = placed(new Map(), ["x", "y", "z"]);
+    expect([...before.values()]).toEqual([0, 1, 2]);
+    const after = placed(before, ["new", "z", "x", "newer"]);
+    expect(Object.fromEntries(after)).toEqual({ z: 2, x: 0, new: 1, newer: 3 });
+  });
+
   test("the window contains the rows that exist and moves in steps", () => {
     for (const first of [0, 7, 123, 9990]) {
       const { first: from, count } = windowAround(first, first + 40);
@@ -271,6 +288,22 @@ describe("socket", () => {
   test("its address is below that of the page", () => {
     expect(socketAddress("https://host/sub/#view=x")).toBe("wss://host/sub/api/v1/page");
     expect(socketAddress("http://127.0.0.1:8484/?a=b")).toBe("ws://127.0.0.1:8484/api/v1/page");
+  });
+
+  test("a wish goes out at once, and those that follow too fast as one: the newest", () => {
+    vi.useFakeTimers();
+    vi.stubGlobal("WebSocket", { OPEN: 1 });
+    vi.stubGlobal("window", globalThis);
+    const sent: string[] = [];
+    const open = { readyState: 1, send: (text: string) => sent.push(text) } as unknown as WebSocket;
+    const connection = new Connection("", { message() {}, opened() {}, closed() {} });
+    connection.open(open);
+    for (const wish of [1, 2, 3]) connection.send({ wish } as Wish);
+    expect(sent).toEqual(['{"wish":1}']);
+    vi.runAllTimers();
+    expect(sent).toEqual(['{"wish":1}', '{"wish":3}']);
+    vi.unstubAllGlobals();
+    vi.useRealTimers();
   });
 
   test("attempts become rarer up to a limit", () => {

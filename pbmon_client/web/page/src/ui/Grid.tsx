@@ -4,7 +4,8 @@ import { choose, open, setFilter, sortBy, table } from "../actions";
 import { template, totalWidth } from "../columns";
 import { count } from "../format";
 import { share } from "../magnitude";
-import type { Column, Row } from "../protocol";
+import type { Column, Key, Row } from "../protocol";
+import { placed } from "../rows";
 import * as state from "../state";
 import { headerHeight, rowHeight, useRows } from "../virtual";
 import { TITLES } from "./Tabs";
@@ -15,29 +16,31 @@ const TONES: Record<string, string> = { d: " quiet", b: " big", h: " huge" };
 /** Where the details cover the table, a tap opens them. */
 const NARROW = matchMedia("(max-width: 860px)");
 
-function Cell({ column, row, at }: { column: Column; row: Row; at: number }) {
+/** A cell; no component, as there are hundreds. */
+function cell(column: Column, row: Row, at: number) {
   const text = row.cells[at] ?? "";
   const tone = TONES[row.tones[at] ?? ""] ?? "";
   const side = column.align === "right" ? " right" : "";
+  const place = { key: column.name, role: "gridcell", "aria-colindex": at + 1 } as const;
   if (column.traffic !== null || OF_FLOWS.has(column.name)) {
-    const part = share(text, state.place.value.totals);
+    const part = share(text, state.totals.value);
+    const bar = part > 0 ? { backgroundSize: `${(part * 100).toFixed(1)}% 2px` } : undefined;
     return (
-      <span role="gridcell" aria-colindex={at + 1} class={`cell traffic right ${column.name}${tone}`}>
-        {part > 0 && <i class="bar" style={{ transform: `scaleX(${part.toFixed(3)})` }} />}
-        <b>{text}</b>
+      <span {...place} class={`cell traffic right ${column.name}${tone}`} style={bar}>
+        {text}
       </span>
     );
   }
   if (column.keep_end) {
     return (
-      <span role="gridcell" aria-colindex={at + 1} class={`cell end${tone} ${column.name}`} title={text}>
+      <span {...place} class={`cell end${tone} ${column.name}`} title={text}>
         <bdi dir="ltr">{text}</bdi>
       </span>
     );
   }
   const lead = column.name === "name" ? row.lead : undefined;
   return (
-    <span role="gridcell" aria-colindex={at + 1} class={`cell${side}${tone} ${column.name}`} title={text}>
+    <span {...place} class={`cell${side}${tone} ${column.name}`} title={text}>
       {lead !== undefined && <span class="lead">{lead}</span>}
       {column.name === "class" ? <span class={`badge ${text}`}>{text}</span> : text}
     </span>
@@ -51,15 +54,21 @@ interface LineProps {
   row: Row | undefined;
 }
 
+/** The row that was pressed last: the element may show another when it is released. */
+let pressedKey: Key | undefined;
+
 function Line({ index, start, height, row }: LineProps) {
-  const chosen = row !== undefined && row.key === state.place.value.selected;
+  const chosen = row !== undefined && row.key === state.selectedKey.value;
   const pinned = index < (state.view.value?.pinned ?? 0);
   const classes = ["line", chosen && "chosen", pinned && "pinned", row?.state];
   // A mouse selects when it is pressed: until it is released, the row may be elsewhere.
   function pressed(event: PointerEvent): void {
+    pressedKey = row?.key;
     if (row !== undefined && event.pointerType === "mouse" && event.button === 0) choose(row, index);
   }
-  function clicked(): void {
+  function clicked(event: MouseEvent): void {
+    const byPointer = event.detail > 0;
+    if (byPointer && row?.key !== pressedKey) return;
     if (row !== undefined) choose(row, index);
     if (NARROW.matches) state.opened.value = true;
   }
@@ -76,9 +85,7 @@ function Line({ index, start, height, row }: LineProps) {
       onDblClick={open}
     >
       {row !== undefined &&
-        state.columns.value.map((column, at) => (
-          <Cell key={column.name} column={column} row={row} at={at} />
-        ))}
+        state.columns.value.map((column, at) => cell(column, row, at))}
       {row === undefined && <span role="gridcell" class="cell quiet">…</span>}
     </div>
   );
@@ -148,6 +155,7 @@ function spoken(): string {
 
 export function Grid() {
   const scroller = useRef<HTMLDivElement>(null);
+  const places = useRef<ReadonlyMap<Key, number>>(new Map());
   const now = state.view.value;
   const total = now?.count ?? 0;
   const rows = useRows(scroller, total);
@@ -160,13 +168,14 @@ export function Grid() {
     table.scrollTo = rows.scrollTo;
     table.focus = () => scroller.current?.focus();
   }, [rowsPerPage, rows.scrollTo]);
-  useEffect(() => {
-    scroller.current?.style.setProperty("--columns", template(columns, { width, exact }));
-    scroller.current?.style.setProperty("--least", `${totalWidth(columns, { width, exact })}px`);
-  }, [columns, width, exact]);
+  const room = { width, exact };
   const at = now?.selected_index ?? null;
   const seen = at !== null && rows.items.some((item) => item.index === at);
-  const { known } = state;
+  const shown = rows.items.map((item) => {
+    const row = state.known.value.rows.get(item.index);
+    return { item, row, key: row?.key ?? `#${item.index}` };
+  });
+  places.current = placed(places.current, shown.map(({ key }) => key));
   return (
     <section class="table" aria-label="Table">
       <p class="unseen" role="status">{spoken()}</p>
@@ -175,6 +184,7 @@ export function Grid() {
         class="grid"
         role="grid"
         tabIndex={0}
+        style={{ "--columns": template(columns, room), "--least": `${totalWidth(columns, room)}px` }}
         aria-label={`${TITLES[state.place.value.view]}, ${count(total)} rows`}
         aria-busy={state.busy.value}
         aria-rowcount={total + 1}
@@ -188,20 +198,21 @@ export function Grid() {
             ))}
           </div>
         </div>
-        <div role="rowgroup" class="rows" style={{ height: `${rows.height}px` }}>
-          {rows.items.map((item) => {
-            const row = known.value.rows.get(item.index);
-            return (
-              // An element stays with its row, so that what is pointed at is what was seen.
-              <Line
-                key={row?.key ?? item.index}
-                index={item.index}
-                start={item.start}
-                height={rowHeight()}
-                row={row}
-              />
-            );
-          })}
+        <div
+          role="rowgroup"
+          class="rows"
+          style={{ height: `${rows.height}px`, lineHeight: `${rowHeight() - 1}px` }}
+        >
+          {shown.map(({ item, row, key }) => (
+            // An element stays with its row, so that what is pointed at is what was seen.
+            <Line
+              key={places.current.get(key)}
+              index={item.index}
+              start={item.start}
+              height={rowHeight()}
+              row={row}
+            />
+          ))}
         </div>
       </div>
       <Empty />

@@ -5,9 +5,8 @@ import { rate, stamp } from "../format";
 import { kept, line, lineCurves, newest, shown } from "../past";
 import { SPANS } from "../settings";
 import * as state from "../state";
-import { colours } from "../theme";
+import { colourOf, colours } from "../theme";
 import { cursor, mark, marking, travel, visit } from "../travel";
-import { colourOf } from "./Chart";
 import { draw, totals } from "./strip";
 
 /** A key moves by such a part of the timeline. */

@@ -5,9 +5,9 @@ import type { Time } from "../address";
 import { bytes, duration, stamp } from "../format";
 import { readTime, remark } from "../past";
 import { SERIES } from "../protocol";
+import { SERIES_WORDS } from "../series";
 import * as state from "../state";
 import { visit } from "../travel";
-import { SERIES_WORDS } from "./Chart";
 import { Dialog } from "./Dialog";
 
 function Sums() {
@@ -26,30 +26,38 @@ function Sums() {
 }
 
 /** When a time begins and ends, in ms: what the banner says until the server has answered. */
-function bounds(time: Time): [number, number] {
-  if (time === null) return [0, 0];
+function bounds(time: NonNullable<Time>): [number, number] {
   const [since, until] = "at" in time ? [time.at, time.at] : [time.since, time.until];
   return [since * 1000, until * 1000];
 }
 
-export function PastBanner() {
-  const { time } = state.place.value;
+function span(from: number, to: number): string {
+  if (to - from < 1500) return stamp(from);
+  const isOneDay = stamp(to).slice(0, -8) === stamp(from).slice(0, -8);
+  return `${stamp(from)} to ${stamp(to).split(" ").slice(isOneDay ? -1 : 0).join(" ")}`;
+}
+
+function NotNow({ time }: { time: NonNullable<Time> }) {
   const [shown, wrong] = [state.past.value, state.noPast.value];
   const [from, to] = shown === null ? bounds(time) : [shown.since_ms, shown.until_ms];
-  const words = to - from < 1500 ? stamp(from) : `${stamp(from)} to ${stamp(to).split(" ").slice(stamp(to).slice(0, -8) === stamp(from).slice(0, -8) ? -1 : 0).join(" ")}`;
+  return (
+    <p class="banner past">
+      <span class="not-now">Not now</span>
+      {wrong !== null ? <span class="why">{wrong}</span> : <strong>{span(from, to)}</strong>}
+      {wrong === null && to - from >= 1500 && <span>({duration(to - from)})</span>}
+      <Sums />
+      <button type="button" class="toggle" onClick={() => act("live")}>
+        Back to live
+      </button>
+    </p>
+  );
+}
+
+export function PastBanner() {
+  const { time } = state.place.value;
   return (
     <div role="status" class="banners">
-      {time !== null && (
-        <p class="banner past">
-          <span class="not-now">Not now</span>
-          {wrong !== null ? <span class="why">{wrong}</span> : <strong>{words}</strong>}
-          {wrong === null && to - from >= 1500 && <span>({duration(to - from)})</span>}
-          <Sums />
-          <button type="button" class="toggle" onClick={() => act("live")}>
-            Back to live
-          </button>
-        </p>
-      )}
+      {time !== null && <NotNow time={time} />}
       {remark.value && <p class="banner past">{remark.value}</p>}
     </div>
   );

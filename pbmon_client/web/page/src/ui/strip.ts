@@ -1,4 +1,5 @@
 // Draws the timeline: bytes over time, gaps, days, the range or moment that is shown.
+import { clock } from "../format";
 import type { Span } from "../past";
 import { axisTimes, type Curves } from "../series";
 import { SERIES, type Kept } from "../protocol";
@@ -11,10 +12,16 @@ export interface Strip {
   colours: Record<"area" | "edge" | "dim" | "rule" | "cursor", string>;
 }
 
-const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric" });
-const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const LABEL_PX = 74;
 const FOOT_PX = 15;
+
+let day: Intl.DateTimeFormat | undefined;
+
+/** A midnight as its day, another time without its seconds. */
+function label(time: number, isMidnight: boolean): string {
+  day ??= new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric" });
+  return isMidnight ? day.format(time) : clock(time).slice(0, 5);
+}
 
 /** All bytes/s at each point; null is a gap. */
 export function totals(curves: Curves): { x: number; y: number | null }[] {
@@ -138,7 +145,7 @@ function drawTimes(ctx: CanvasRenderingContext2D, strip: Strip, place: Place, he
     ctx.lineTo(x, height);
     ctx.stroke();
     ctx.globalAlpha = 1;
-    const words = midnight ? DAY.format(time) : TIME.format(time);
+    const words = label(time, midnight);
     if (x + 4 + ctx.measureText(words).width > width) continue;
     ctx.fillStyle = colours.dim;
     ctx.fillText(words, x + 4, height - 3);
