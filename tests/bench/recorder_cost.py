@@ -83,6 +83,8 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=0, metavar="SECONDS", help="pause of a tick")
     parser.add_argument("--root", type=Path, default=HERE.parents[1], help="whose recorder to run")
     given = parser.parse_args()
+    if any(0 < ticks < 2 * given.say for ticks in (given.ticks, given.build_ticks)):
+        parser.error(f"costs are printed from the second {given.say} ticks on: see --say")
     kinds = (("300 processes", given.ticks, False), ("build server", given.build_ticks, True))
     for what, ticks, build in kinds:
         if ticks:
