@@ -177,7 +177,10 @@ def _differences(now: Iterable[bytes], last: Iterable[bytes]) -> Iterator[Counte
     # Column by column: row by row would take twice as long.
     width = len(COUNTERS)
     one, other = (array("Q", b"".join(rows)) for rows in (now, last))
-    return zip(*(map(sub, one[at::width], other[at::width]) for at in range(width)), strict=True)
+    columns = ((one[at::width], other[at::width]) for at in range(width))
+    # Few counters move at a time, and equal arrays are told without a step for each number.
+    steps = (repeat(0, len(it)) if it == before else map(sub, it, before) for it, before in columns)
+    return zip(*steps, strict=True)
 
 
 def _retired(rows: Rows) -> Iterator[tuple[_MoverKey, bytes]]:

@@ -44,10 +44,12 @@ class BusyFirst(Sequence[int]):
     def __getitem__(self, index: slice) -> list[int]: ...
     def __getitem__(self, index: int | slice) -> int | list[int]:
         places = range(self._count)[index]
-        last = places if isinstance(places, int) else max(places, default=0)
-        if last < len(self._busy):
-            return self._busy[places] if isinstance(places, int) else self._busy[index]
-        return self.whole[index]
+        if isinstance(places, int):
+            return self._busy[places] if places < len(self._busy) else self.whole[places]
+        if not places:
+            return []
+        rows = self._busy if max(places[0], places[-1]) < len(self._busy) else self.whole
+        return rows[places.start : places.stop if places.stop >= 0 else None : places.step]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.whole)
