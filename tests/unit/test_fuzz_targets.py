@@ -19,6 +19,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
     return data[:at] + part + data[at + chance.randrange(9) :]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_holds_near_its_seeds(name: str) -> None:
     target, chance = TARGETS[name], random.Random(name)

@@ -356,6 +356,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=200)
 @given(st.sampled_from(sorted(body())), st.sampled_from(["", *wire.TABLES["processes"]]), VALUES)
 def test_any_value_in_any_place_raises_only_wire_error(name: str, inner: str, value: Any) -> None:

@@ -73,6 +73,7 @@ def shown(snapshot: model.Snapshot, query: ViewQuery) -> tuple[Any, ...]:
     return list(made.order), made.count, [made.listing.key(row) for row in made.order], values
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", range(6))
 def test_prefetched_rows_equal_rows_made_on_demand(seed: int) -> None:
     early = snapshot(seed)
