@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from pbmon_client.history.block import encode_block
+from pbmon_client.history.block import BlockHeader, encode_block
 from pbmon_client.history.buckets import Bucket
 from pbmon_client.history.bundle import (
     BUNDLE_HEADER_BYTES,
@@ -206,23 +206,30 @@ def unpack_bundle(file: Path, directory: Path) -> int:
         raise FileExistsError(f"{directory} is there already")
     with _about(directory):
         made = Path(tempfile.mkdtemp(prefix=f".{directory.name[:100]}.", dir=directory.parent))
+    count = 0
     try:
-        with _about(file):
-            stream = open_given(file)
-        with stream, _about(directory):
-            blocks = list(blocks_in(stream, file))
-            for block in blocks:
-                data = os.pread(stream.fileno(), block.header.size, block.at)
-                if len(data) != block.header.size:
-                    raise MalformedError("it is not whole")
-                _append(made / file_name(block.header.tier, block.header.begin), data)
+        for header, data in _blocks_of(file):
+            with _about(directory):
+                _append(made / file_name(header.tier, header.begin), data)
+            count += 1
+        with _about(directory):
             made.rename(directory)
     except BaseException:
         for path in made.iterdir():
             path.unlink()
         made.rmdir()
         raise
-    return len(blocks)
+    return count
+
+
+def _blocks_of(file: Path) -> Iterator[tuple[BlockHeader, bytes]]:
+    """Yield the blocks of a bundle, all of which have sound headers before the first one comes."""
+    with _about(file), open_given(file) as stream:
+        for block in list(blocks_in(stream, file)):
+            data = os.pread(stream.fileno(), block.header.size, block.at)
+            if len(data) != block.header.size:
+                raise MalformedError("it is not whole")
+            yield block.header, data
 
 
 def _append(path: Path, data: bytes) -> None:

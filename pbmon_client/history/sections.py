@@ -266,9 +266,11 @@ class TableSection:
         can be compared; without them, they are what only this section knows.
         """
         identities: Unsigned = self._identities[rows]
-        for place, name in enumerate(self.layout.identity if numbers is not None else ()):
+        if numbers is None:
+            return identities
+        for place, name in enumerate(self.layout.identity):
             found = self._own.texts(name) if name in self.layout.texts else None
-            if found is not None and numbers is not None:
+            if found is not None:
                 ours = [numbers.setdefault(text, len(numbers) + 1) for text in found[1]]
                 identities[:, place] = np.array(ours, np.uint64)[found[0][rows]]
         return identities

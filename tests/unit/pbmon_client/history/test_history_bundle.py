@@ -324,3 +324,23 @@ def test_a_bundle_is_written_where_there_are_no_hard_links(
     monkeypatch.setattr(os, "link", refused)
     export(store, tmp_path / "bundle")
     assert [each.name for each in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("call", ["pread", "write"])
+def test_an_error_of_an_import_names_what_could_not_be_read_or_written(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    bundle, made = tmp_path / "bundle", tmp_path / "made"
+    export(store, bundle)
+
+    def fail(*_given: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    if call == "pread":
+        monkeypatch.setattr(os, "pread", fail)
+    else:
+        monkeypatch.setattr("pbmon_client.history.exporting._append", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)) as told:
+        unpack_bundle(bundle, made)
+    assert told.value.filename == str(bundle if call == "pread" else made)
+    assert [*tmp_path.iterdir()] == [bundle]
