@@ -29,6 +29,7 @@ _OPEN_UNKNOWN: Final = 2
 class RangeSums:
     """What moved in a range of ``since_ns`` to ``until_ns``, and the newest tick's words.
 
+    ``number`` is the recording's, of the first tick of the range's newest bucket.
     ``totals`` are by ``TOTALS``; ``retired`` is what of it no row has. ``tables`` without
     connections and files is a message of processes only; ``owners`` are whose each of theirs is,
     also of those that are not in ``tables``. ``reasons`` say what is missing.

@@ -46,7 +46,10 @@ class ViewerAnswer(BaseModel):
 
 
 class SnapshotAnswer(BaseModel):
-    """Which snapshot this is: ``epoch`` is one run of the daemon, ``seq`` counts within it."""
+    """Which snapshot this is: ``epoch`` is one run of the daemon, ``seq`` counts within it.
+
+    Of the past, ``seq`` counts within the recording.
+    """
 
     schema_: str = Field(alias="schema")
     host: str
