@@ -73,6 +73,36 @@ def filter_by(page: Page, text: str) -> None:
     settle(page)
 
 
+#: Types a letter; as soon as that is followed, a second; and a third when the page has drawn.
+_TYPE = """() => new Promise((done) => {
+  const field = document.getElementById("filter");
+  const type = (letter) => {
+    field.value += letter;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  const second = () => {
+    if (!location.hash.includes("filter=b")) return setTimeout(second);
+    type("a");
+    requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(third)));
+  };
+  const third = () => {
+    type("c");
+    done();
+  };
+  type("b");
+  setTimeout(second);
+})"""
+
+
+def test_no_letter_is_lost_that_is_typed_while_the_one_before_is_followed(
+    server: Server, visit: Visit
+) -> None:
+    page = visit(server, STILL)
+    page.evaluate(_TYPE)
+    expect(page.get_by_label("Filter")).to_have_value("bac")
+    eventually(page, lambda: {*column(page, "NAME")} == {"backup"})
+
+
 def test_words_and_expressions_filter_and_a_mistake_is_explained(
     server: Server, visit: Visit
 ) -> None:

@@ -25,22 +25,31 @@ function FilterField() {
   const { filter } = place.value;
   const [text, setText] = useState(filter);
   const timer = useRef<number | undefined>(undefined);
-  useEffect(() => setText(filter), [filter]);
+  const followed = useRef(filter);
+  // Only what was changed elsewhere: more may have been typed since a filter of this field.
+  useEffect(() => {
+    const now = place.peek().filter;
+    if (now === followed.current) return;
+    clearTimeout(timer.current);
+    followed.current = now;
+    setText(now);
+  }, [filter]);
+  function follow(next: string): void {
+    clearTimeout(timer.current);
+    followed.current = next;
+    setFilter(next);
+  }
   function typed(next: string): void {
     setText(next);
     clearTimeout(timer.current);
-    timer.current = window.setTimeout(() => setFilter(next), PAUSE_MS);
+    timer.current = window.setTimeout(() => follow(next), PAUSE_MS);
   }
-  function pressed(event: KeyboardEvent): void {
+  function pressed(event: KeyboardEvent & { currentTarget: HTMLInputElement }): void {
     if (event.key === "Escape") {
-      clearTimeout(timer.current);
-      setFilter("");
+      follow("");
       setText("");
     }
-    if (event.key === "Enter") {
-      clearTimeout(timer.current);
-      setFilter(text);
-    }
+    if (event.key === "Enter") follow(event.currentTarget.value);
     if (event.key === "Escape" || event.key === "Enter" || event.key === "ArrowDown") {
       event.preventDefault();
       table.focus();
