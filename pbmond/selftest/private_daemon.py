@@ -181,7 +181,10 @@ class Daemon:
 
     def publisher(self) -> int:
         """Return the process id of the publisher."""
-        names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in self.children()}
+        names = {}
+        for pid in self.children():
+            with suppress(OSError):  # it has ended meanwhile
+                names[pid] = Path(f"/proc/{pid}/comm").read_text()
         (pid,) = (pid for pid, name in names.items() if name == _PUBLISHER)
         return pid
 

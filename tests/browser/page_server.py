@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -42,16 +41,13 @@ class Server:
         self, socket_path: Path, folder: Path, start: Sequence[str] = ("-m", "pbmon_client")
     ) -> None:
         """``folder`` gets its token, and may have a ``history``; ``start`` is what Python runs."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
         self._command = [
             *(sys.executable, *start, "web", "--socket", str(socket_path)),
-            *("--listen", f"127.0.0.1:{self.port}", "--token-file", str(folder / "token")),
-            *("--history", str(folder / "history")),
+            *("--token-file", str(folder / "token"), "--history", str(folder / "history")),
         ]
-        self.origin = f"http://127.0.0.1:{self.port}"
+        self.port = 0  # any that is free, and the same when it starts again
         self.start()
+        self.origin = f"http://127.0.0.1:{self.port}"
         self.token = (folder / "token").read_text().strip()
 
     @property
@@ -60,7 +56,7 @@ class Server:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            self._command,
+            [*self._command, "--listen", f"127.0.0.1:{self.port}"],
             cwd=ROOT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
@@ -68,7 +64,10 @@ class Server:
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert re.search(rf"127\.0\.0\.1:{self.port}\b", line), line
+        found = re.search(r"127\.0\.0\.1:(\d+)", line)
+        assert found, line
+        assert self.port in (0, int(found[1]))
+        self.port = int(found[1])
 
     def stop(self) -> None:
         self._process.terminate()

@@ -59,7 +59,8 @@ def served(world: World) -> Iterator[Path]:
     record = [*client, "record", "--directory", str(store), "--socket", world.daemon.address]
     serve = [*client, "history", "serve", "--directory", str(store), "--listen", str(sock)]
     with running(record), running(serve):
-        wait_for(lambda: sock.exists() and (store / "tail").exists())
+        tail = store / "tail"
+        wait_for(lambda: sock.exists() and tail.exists() and tail.stat().st_size > 0)  # a tick
         store.chmod(0o700)
         yield sock
 

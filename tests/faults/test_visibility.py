@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,12 @@ def watching(world: World) -> Iterator[Viewer]:
         yield viewer
 
 
+def after(world: World) -> Callable[[dict[str, Any]], bool]:
+    """Return whether a snapshot was made from now on; older ones may wait before the client."""
+    seq = world.daemon.snapshot().seq
+    return lambda snapshot: snapshot["seq"] >= seq
+
+
 def root_reads(world: World, pid: int) -> dict[str, int]:
     """Return what root sees that a process has read, by path."""
     files = world.daemon.snapshot().files
@@ -131,7 +137,10 @@ def test_a_process_that_becomes_the_viewers_shows_what_it_does_then(
         assert root_reads(world, pid)[str(world.secret)] >= SECRET_BYTES
 
 
-_HIDES = "read(ordinary); time.sleep(5); dumpable(0); read(tools); work()"
+_HIDES = """
+read(ordinary); print(os.getpid(), flush=True)
+time.sleep(5); dumpable(0); read(tools); work()
+"""
 _EXECUTES = """
 read(ordinary); time.sleep(1); print(os.getpid(), flush=True)
 reader = os.path.join(os.path.dirname(secret), "reader")
@@ -157,8 +166,7 @@ def test_a_set_uid_program_that_the_viewer_executes_is_not_theirs(world: World) 
         pid = pid_of(process)
         assert process.wait(LIMIT_S) == 0
         reads = root_reads(world, pid)
-        for _ in range(10):
-            viewer.follow()
+        viewer.follow_until(after(world))
         assert reads[str(world.secret)] == SECRET_BYTES
         assert not rows_of(viewer.snapshots[-1], pid)
         viewer.assert_nothing_of(world.secret)
@@ -224,8 +232,7 @@ def test_every_byte_of_a_users_own_short_lived_processes_shows(world: World) -> 
         while spawning.poll() is None:
             viewer.follow()
         assert spawning.returncode == 0
-        for _ in range(3):
-            viewer.follow()
+        viewer.follow_until(after(world))
         for snapshot in viewer.snapshots:
             cats = {whose(row) for row in snapshot["processes"] if row["name"] == "cat"}
             for row in snapshot["files"]:

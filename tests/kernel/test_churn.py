@@ -17,6 +17,7 @@ from waiting import snapshot_when
 from pbmond import wire
 from pbmond.fields import CLASSES, STATES, counter_names
 from pbmond.kernel.records import START_TICK_NS
+from pbmond.patience import patient
 from pbmond.selftest.private_daemon import Daemon
 from pbmond.selftest.workloads.programs import elf
 from pbmond.selftest.workloads.programs.elf import Call
@@ -30,7 +31,7 @@ PIDS = 1_000
 BATCH = 1_000
 #: Longer than a batch takes, and longer than the daemon keeps that many: it is their number that
 #: makes the oldest go.
-LINGER_S = 20.0
+LINGER_S = patient(20.0)
 #: A user of no other process, so that the retired totals of these are a row of their own.
 UID = 64_321
 INPUT, OUTPUT = 6, 7

@@ -118,8 +118,8 @@ def test_a_container_that_is_gone_by_the_next_tick_has_its_name(
     tmp_path_factory: pytest.TempPathFactory, rootfs: Path
 ) -> None:
     name = f"pbmon-brief-{os.getpid()}"
-    with Daemon(tmp_path_factory.mktemp("run"), interval_s=10.0) as daemon:
-        run(rootfs, "--name", name, command=("/usr/bin/sleep", str(patient(2))))
+    with Daemon(tmp_path_factory.mktemp("run"), interval_s=patient(20)) as daemon:
+        run(rootfs, "--name", name, command=("/usr/bin/sleep", str(patient(6))))
         assert name.encode() in names(daemon.snapshot())
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from conservation import assert_conserved
 from processes import row_of, run_python
+from waiting import wait_until
 
 from pbmond.loader import bpf
 from pbmond.patience import patient
@@ -80,7 +81,8 @@ def test_sighup_neither_ends_it_nor_reloads_anything(daemon: Daemon) -> None:
     after = daemon.snapshot()
     assert after.epoch == before.epoch
     assert row_of(after, pid)["device_write_bytes"] == 1237
-    assert "the configuration is read only at the start" in daemon.log.read_text()
+    words = "the configuration is read only at the start"
+    wait_until(lambda: "" if words in daemon.log.read_text() else words)
 
 
 def test_a_killed_collector_leaves_neither_program_nor_publisher(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pbmond.selftest.private_daemon import Daemon
 
 CAPACITY = 16_384
 #: A backup reads more files than the table holds, and not all of them between two ticks.
-FILES, BATCH = CAPACITY * 2, CAPACITY // 8
+FILES, BATCH = CAPACITY * 2, CAPACITY // 16
 SIZE = 37
 #: A table that fills up while others on this machine take a tenth of it.
 ROOMY, WAKING = FILES, 1024  # WAKING: see wake_after() in bpf/tables.h
@@ -134,7 +134,9 @@ def test_a_table_that_fills_up_between_two_ticks_gets_one_early(
         # been in a snapshot stays; so it is the second one that makes room.
         running.read(ROOMY * 13 // 16 + WAKING)
         message = daemon.snapshot(0)
-        assert files_of(message, running.pid) > ROOMY * 3 // 4  # it came while they were read
+        assert message.files is not None
+        assert len(message.files.columns["pid"]) > ROOMY * 3 // 4  # it came while they were read,
+        assert files_of(message, running.pid) > ROOMY // 2  # which is why
         running.read(2 * WAKING)
         message = daemon.snapshot(message.now_ns)
         assert message.files is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conservation import assert_conserved
 from processes import row_of
+from waiting import snapshot_when
 
 from pbmond import wire
 from pbmond.config import Config
@@ -112,7 +113,7 @@ def test_overflow_is_reported_while_it_lasts_and_process_totals_stay_exact(tmp_p
     run_dir.mkdir()
     scratch.mkdir()
     with Daemon(run_dir, capacity=CAPACITY, interval_s=1.0, exited_linger_s=1.0) as daemon:
-        before = daemon.snapshot()
+        before = snapshot_when(daemon, lambda message: message.health["reasons"])
         os.kill(daemon.process.pid, signal.SIGSTOP)  # or it would make room meanwhile
         with moved(scratch) as pid:
             os.kill(daemon.process.pid, signal.SIGCONT)

@@ -22,7 +22,7 @@ from pbmond.selftest.private_daemon import Daemon
 from pbmond.wire import Message
 
 _PATIENCE_S = patient(60.0)
-_INTERVAL_S = 0.25
+_INTERVAL_S = 0.5
 _MOVE = """
 import os
 null = os.open("/dev/null", os.O_WRONLY)
@@ -99,6 +99,7 @@ def test_a_killed_recorder_misses_not_one_byte(tmp_path: Path) -> None:
             follow(4 * _INTERVAL_S)
             recorder.terminate()
             assert recorder.wait(_PATIENCE_S) == 0
+            follow(4 * _INTERVAL_S)  # it may have had its last tick first
         finally:
             recorder.kill()
             recorder.wait()

@@ -107,7 +107,10 @@ def test_the_publishers_user_records_what_its_group_may_read(place: Path) -> Non
             time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=_PATIENCE_S)
-    assert (process.returncode, said) == (0, "")
+    # It may have waited for a tick on a busy machine; any call that is refused ends it otherwise.
+    waited = ("; trying again", "pbmon-client: recording again")
+    assert [line for line in said.splitlines() if not line.endswith(waited)] == []
+    assert process.returncode == 0
     files = {path.name: path.stat() for path in history.iterdir()}
     assert files
     assert {(each.st_uid, each.st_gid) for each in files.values()} == {(user.pw_uid, user.pw_gid)}

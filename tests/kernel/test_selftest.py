@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from pbmond.patience import VARIABLE, patient
 from pbmond.selftest.private_daemon import Daemon, DaemonError, switches
@@ -153,6 +154,7 @@ def test_interrupted_it_leaves_nothing_behind(number: signal.Signals) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(0.5)
+    wait_until(lambda: "" if _children(process.pid) else "its first child")
     children = [int(pid) for pid in _children(process.pid)]
     process.send_signal(number)
     _, said = process.communicate(timeout=patient(60))

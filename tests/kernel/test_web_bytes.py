@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import httpx2
 import pytest
 from playwright.sync_api import expect, sync_playwright
 from processes import row_of
-from waiting import snapshot_when
+from waiting import snapshot_when, wait_until
 from websockets.exceptions import ConnectionClosed
 
 from pbmond.fields import BYTE_COUNTERS
@@ -75,7 +76,10 @@ def printed(place: Path, pid: int) -> dict[str, int]:
     """What ``--json`` prints of a process."""
     command = [sys.executable, "-m", "pbmon_client", "--socket", str(place / "pbmond.sock")]
     done = subprocess.run(
-        [*command, "--json", "-p", str(pid)], cwd=ROOT, check=True, capture_output=True
+        [*command, "--json", "--wait", str(PATIENCE_S), "-p", str(pid)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
     (row,) = json.loads(done.stdout)["processes"]
     return counted(row)
@@ -140,8 +144,13 @@ def test_a_workloads_bytes_are_the_same_in_json_the_api_and_the_page(
             "unix_tx_bytes": _TOLD,
         }
         same = [name for name in after if not name.startswith("disk_")]
-        for source in (answered(server, mover.pid), shown(server, mover.pid)):
-            assert {name: source[name] for name in same} == {name: after[name] for name in same}
+
+        def differing(source: Callable[[Server, int], dict[str, int]]) -> list[str]:
+            said = source(server, mover.pid)
+            return [f"{name} = {said[name]}" for name in same if said[name] != after[name]]
+
+        for source in (answered, shown):  # it may show the tick before for a moment
+            wait_until(partial(differing, source))
         if BUILT.is_file():
             assert drawn(server, mover.pid) == f"{after['file_write_bytes']:,}"
 
@@ -155,7 +164,7 @@ def test_the_page_goes_on_by_itself_when_the_daemon_is_another(tmp_path: Path, p
         while "not running" not in until(page, "away")["message"]:
             pass  # while it ended, its socket was there and nobody behind it
         address = f"http://{server.host}/api/v1/overview"
-        assert httpx2.get(address, headers=server.bearer).status_code == 503
+        assert httpx2.get(address, headers=server.bearer, timeout=PATIENCE_S).status_code == 503
         for left in place.iterdir():
             left.unlink()
         with Daemon(place):

@@ -24,7 +24,7 @@ _IMPATIENT: Final = """
 import sys
 from pbmon_client import cli
 from pbmon_client.web import transport
-transport.HEAD_S = 2.0
+transport.HEAD_S = 4.0
 transport.STALLED_S = 2.0
 sys.exit(cli.main())
 """

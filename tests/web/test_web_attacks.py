@@ -19,6 +19,7 @@ import demo_world
 import httpx2
 import pytest
 from fake_publisher import PATIENCE_S, Publisher
+from server_ends import is_connected
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -60,6 +61,7 @@ def daemon(path: Path) -> Iterator[None]:
 def server(path: Path) -> Iterator[Server]:
     """One server for all attacks: each must leave it well for the next."""
     with serving(path) as made:
+        await_(lambda: _answers(made))
         yield made
 
 
@@ -67,6 +69,7 @@ def server(path: Path) -> Iterator[Server]:
 def mortal(path: Path) -> Iterator[Server]:
     """One that a test may end."""
     with serving(path) as made:
+        await_(lambda: _answers(made))
         yield made
 
 
@@ -177,7 +180,9 @@ def test_a_wrong_upgrade_is_refused(server: Server, headers: dict[str, str], sta
 
 
 def test_the_printed_address_opens_the_page(server: Server) -> None:
-    with httpx2.Client(base_url=f"http://{server.host}", follow_redirects=True) as browser:
+    with httpx2.Client(
+        base_url=f"http://{server.host}", follow_redirects=True, timeout=PATIENCE_S
+    ) as browser:
         answer = browser.get("/", params={"token": server.token})
         assert answer.status_code == 200
         assert server.token not in str(answer.url)
@@ -261,7 +266,7 @@ def test_a_reader_that_stops_costs_no_more_memory_and_is_let_go(server: Server, 
     assert is_well(server)
     before = rss_kib(server)
     with upgraded(server, route, receive=4096) as peer:
-        assert is_connected(server, peer)
+        assert is_connected(server.port, peer)
         wish = json.dumps({"wish": 1, "view": "connections", "window": {"count": 500}})
         peer.settimeout(2)
         with contextlib.suppress(OSError):
@@ -269,7 +274,7 @@ def test_a_reader_that_stops_costs_no_more_memory_and_is_let_go(server: Server, 
                 peer.sendall(frame(1, wish.encode().replace(b"1", str(number).encode(), 1)))
         assert is_well(server)
         assert rss_kib(server) - before < 40_000
-        await_(lambda: not is_connected(server, peer))
+        await_(lambda: not is_connected(server.port, peer))
 
 
 def test_a_thousand_silent_connections_shut_nobody_out_for_long(server: Server) -> None:
@@ -298,17 +303,6 @@ def await_(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-def is_connected(server: Server, peer: socket.socket) -> bool:
-    """Whether the server's end of a connection is there, be it only the kernel's buffers.
-
-    The peer's end says less: the kernel sends a reset once, and one that falls outside a window
-    that has shrunk is ignored (RFC 5961).
-    """
-    ends = (f":{server.port:04X}", f":{peer.getsockname()[1]:04X}")
-    lines = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
-    return any(tuple(each[-5:] for each in line.split()[1:3]) == ends for line in lines)
 
 
 def test_a_head_that_never_ends_ends_its_connection(server: Server) -> None:
@@ -354,7 +348,7 @@ def test_a_server_that_is_ended_says_so(mortal: Server) -> None:
 
 def test_what_the_server_says_on_the_way_is_nothing(mortal: Server) -> None:
     """No peer can write into the log, and no token gets there."""
-    httpx2.get(f"http://{mortal.host}/?token=wrong")
+    httpx2.get(f"http://{mortal.host}/?token=wrong", timeout=PATIENCE_S)
     with contextlib.suppress(Refused):
         upgraded(mortal, headers={"Host": "evil.example"})
     with upgraded(mortal) as peer:

@@ -37,7 +37,9 @@ def test_a_unix_socket_is_for_its_user_and_group(tmp_path: Path, serve: Serve) -
         assert str(path) in started.stdout.readline()
         assert path.stat().st_mode & 0o777 == 0o660
         headers = {"Authorization": f"Bearer {token.read_text().strip()}"}
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path))) as client:
+        with httpx2.Client(
+            transport=httpx2.HTTPTransport(uds=str(path)), timeout=PATIENCE_S
+        ) as client:
             answer = client.get("http://localhost/api/v1/fields", headers=headers)
             assert answer.status_code == 200
             assert client.get("http://evil.example/", headers=headers).status_code == 400
@@ -81,7 +83,9 @@ def test_the_page_survives_the_daemon_and_goes_on_with_the_next(path: Path, serv
                 path.unlink(missing_ok=True)
             away = until(page, "away")
             assert away["since_ms"] > 0
-    answer = httpx2.get(f"http://{server.host}/api/v1/overview", headers=server.bearer)
+    answer = httpx2.get(
+        f"http://{server.host}/api/v1/overview", headers=server.bearer, timeout=PATIENCE_S
+    )
     assert answer.status_code == 503
 
 

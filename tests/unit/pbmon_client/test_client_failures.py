@@ -14,17 +14,20 @@ from client_messages import message, process
 from client_process import ALL, OWN, ROOT, Client, Start, snapshot
 from fake_publisher import PATIENCE_S, Publisher
 
+#: A daemon that takes so long for a tick is not silent before.
+_LONG_NS = round(PATIENCE_S * 1e9)
+
 
 def test_a_restarted_daemon_is_followed(path: Path, client: Start) -> None:
     started = client("--ndjson", "-n", "3")
     with contextlib.closing(Publisher(path)) as first:
         first.expect(ALL)
-        first.send(ALL, snapshot(7))
+        first.send(ALL, snapshot(7, interval_ns=_LONG_NS))
         assert started.line()["epoch"] == "epoch-1"
     with contextlib.closing(Publisher(path)) as second:
         second.expect(ALL)
         for seq in (1, 2):
-            second.send(ALL, snapshot(seq, epoch="epoch-2"))
+            second.send(ALL, snapshot(seq, epoch="epoch-2", interval_ns=_LONG_NS))
             line = started.line()
             assert (line["epoch"], line["seq"]) == ("epoch-2", seq)
         assert started.end() == (0, "", "")
@@ -36,6 +39,7 @@ def test_a_long_silence_is_reported_once_and_the_widest_scope_requested_again(
     started = client("--ndjson")
     with contextlib.closing(Publisher(path)) as first:
         first.expect(ALL)
+        path.unlink()  # nobody else gets there, however soon the client looks
         first.send(ALL, snapshot(2, interval_ns=1_000_000))
         assert started.line()["seq"] == 2
     assert started.process.stderr is not None

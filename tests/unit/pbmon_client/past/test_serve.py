@@ -280,22 +280,35 @@ def test_a_query_that_needs_too_much_memory_is_ended(place: Path) -> None:
 
 
 def test_readers_that_stop_and_peers_that_say_nothing_hold_up_nobody(place: Path) -> None:
-    limits = {"connections": 8, "connections_per_user": 6, "send_s": 1, "receive_s": 1}
-    with Served(place, limits=limits) as served:
-        query = pack_query("message", {"since": SINCE, "until": UNTIL} | REST)
-        stopped = []
-        for data in (query, query, query, b"", b"\0", query[:-1]):
-            sock = served.connect()
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-            sock.sendall(data)
-            stopped.append(sock)
-        with pytest.raises(PastError, match="too many connections"):
-            RemotePast(served.path)
+    with Served(place, limits={"send_s": 1, "receive_s": 1}) as served:
+        stopped = stopped_peers(served)
         for sock in stopped[3:]:
             assert read_all(sock) == b""  # it is closed after a second
         assert RemotePast(served.path).message(SINCE, UNTIL).processes.length > 0
         for sock in stopped:
             sock.close()
+
+
+def test_a_user_has_so_many_connections_and_no_more(place: Path) -> None:
+    limits = {"connections": 8, "connections_per_user": 6, "send_s": 600, "receive_s": 600}
+    with Served(place, limits=limits) as served:
+        stopped = stopped_peers(served)
+        with pytest.raises(PastError, match="too many connections"):
+            RemotePast(served.path)
+        for sock in stopped:
+            sock.close()
+
+
+def stopped_peers(served: Served) -> list[socket.socket]:
+    """Connect three that read no answer, and three that do not ask."""
+    query = pack_query("message", {"since": SINCE, "until": UNTIL} | REST)
+    stopped = []
+    for data in (query, query, query, b"", b"\0", query[:-1]):
+        sock = served.connect()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        sock.sendall(data)
+        stopped.append(sock)
+    return stopped
 
 
 def test_a_peer_that_leaves_ends_its_query(place: Path) -> None:

@@ -136,10 +136,10 @@ def test_a_suspended_session_gives_the_terminal_back_and_redraws_when_resumed(
     window.type("C-z")
     window.until("topped", without="PID USER")
     window.restored()
-    window.type("-l", "fg\n")
+    window.type("-l", "fg; echo resumed and ended with $?\n")
     window.until("web-1", "PID USER", "help")
     window.type("q")
-    window.until("fg", without="PID USER")
+    window.until("resumed and ended with 0")
     window.restored()
 
 

@@ -16,6 +16,7 @@ from fake_proc import gone, identity_of
 
 from pbmond.host import proc_formats
 from pbmond.host.procfs import Procfs
+from pbmond.patience import patient
 
 # --- this kernel's own /proc --------------------------------------------------------------------
 
@@ -75,7 +76,7 @@ def test_a_real_process_is_alive_after_its_main_thread_ended() -> None:
     )
     with child(program) as process:
         stat = Path(f"/proc/{process.pid}/stat")
-        for _ in range(1000):
+        for _ in range(round(100 * patient(60))):
             if proc_formats.parse_stat(stat.read_bytes()).state == b"Z":
                 break
             time.sleep(0.01)

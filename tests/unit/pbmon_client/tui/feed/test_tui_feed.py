@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import demo_world
@@ -27,7 +28,7 @@ from pbmon_client.present.arrange import ViewQuery
 from pbmon_client.present.search import understand
 from pbmon_client.present.views import CONNECTIONS, HOSTS, PROCESSES
 from pbmon_client.tui.app import App
-from pbmon_client.tui.feed import receiver
+from pbmon_client.tui.feed import demo, prefetch, receiver
 from pbmon_client.tui.feed.demo import Demo
 from pbmon_client.tui.feed.messages import (
     Crashed,
@@ -44,6 +45,7 @@ from pbmon_client.tui.feed.render_priority import RenderPriority
 from pbmon_client.tui.session.settings import Settings
 from pbmon_client.tui.session.state import ProcessDetail
 from pbmond import wire
+from pbmond.patience import patient
 
 UID = os.geteuid()
 ALL = wire.Topic(None, "processes")
@@ -69,6 +71,13 @@ def is_snapshot(news: News) -> bool:
 
 def is_detail(news: News) -> bool:
     return isinstance(news, ProcessDetail)
+
+
+@pytest.fixture(autouse=True)
+def _no_early_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loaded machine is no silent daemon; a feed would begin anew, and miss what is sent."""
+    monkeypatch.setattr(receiver, "_FIRST_S", 2 * PATIENCE_S)
+    monkeypatch.setattr(receiver, "_JOIN_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -127,16 +136,18 @@ def test_the_own_scope_serves_where_nothing_else_is_granted(
 
 
 def test_a_screen_that_is_refused_says_so_and_lives_on(
-    publisher: Publisher, feed: DaemonFeed
+    path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher.refuse(ALL, wire.TOO_MANY)
-    news = first(feed, lambda each: isinstance(each, Silent))
-    assert isinstance(news, Silent)
-    assert news.words.startswith("pbmond refuses another viewer")
-    publisher.hear(lambda wanted: not wanted)
-    publisher.expect(ALL)  # it asks again after a while
-    publisher.send(ALL, message([process(1)], seq=4))
-    assert first(feed, is_snapshot)
+    monkeypatch.setattr(receiver, "_FIRST_S", patient(3.0))
+    with contextlib.closing(DaemonFeed(str(path), model.Selection())) as feed:
+        publisher.refuse(ALL, wire.TOO_MANY)
+        news = first(feed, lambda each: isinstance(each, Silent))
+        assert isinstance(news, Silent)
+        assert news.words.startswith("pbmond refuses another viewer")
+        publisher.hear(lambda wanted: not wanted)
+        publisher.expect(ALL)  # it asks again after a while
+        publisher.send(ALL, message([process(1)], seq=4))
+        assert first(feed, is_snapshot)
 
 
 def test_flows_and_one_process_are_subscribed_to_only_while_requested(
@@ -177,14 +188,18 @@ def test_other_views_are_prefetched_while_the_user_is_active(
     assert news.snapshot.connections.has(("groups", HOSTS.grouping)) is active
 
 
-def test_silence_is_explained_and_ends_when_a_daemon_comes(path: Path, feed: DaemonFeed) -> None:
-    news = first(feed, lambda news: isinstance(news, Silent))
-    assert isinstance(news, Silent)
-    assert news.words == subscription.silence_words(str(path), FileNotFoundError())
-    with contextlib.closing(Publisher(path)) as publisher:
-        publisher.expect(ALL)
-        publisher.send(ALL, message([process(1)], seq=1))
-        assert first(feed, is_snapshot)
+def test_silence_is_explained_and_ends_when_a_daemon_comes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "_FIRST_S", patient(3.0))
+    with contextlib.closing(DaemonFeed(str(path), model.Selection())) as feed:
+        news = first(feed, lambda news: isinstance(news, Silent))
+        assert isinstance(news, Silent)
+        assert news.words == subscription.silence_words(str(path), FileNotFoundError())
+        with contextlib.closing(Publisher(path)) as publisher:
+            publisher.expect(ALL)
+            publisher.send(ALL, message([process(1)], seq=1))
+            assert first(feed, is_snapshot)
 
 
 def test_a_daemon_of_another_version_is_reported(publisher: Publisher, feed: DaemonFeed) -> None:
@@ -250,12 +265,15 @@ def test_a_failed_drawing_does_not_stop_the_feed() -> None:
 def test_closing_ends_the_thread_at_once(feed: DaemonFeed) -> None:
     began = time.monotonic()
     feed.close()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PATIENCE_S  # half of how long it would wait otherwise
     assert not feed._thread.is_alive()
 
 
 @pytest.mark.parametrize("played", [False, True])
-def test_closing_leaves_no_descriptor_open(played: bool, path: Path) -> None:
+def test_closing_leaves_no_descriptor_open(
+    played: bool, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "_FIRST_S", 0.1)
     before = descriptors()
     source = (
         Demo(demo_world.FILE, model.Selection())
@@ -263,6 +281,8 @@ def test_closing_leaves_no_descriptor_open(played: bool, path: Path) -> None:
         else DaemonFeed(str(path), model.Selection())
     )
     first(source, lambda _news: True)
+    source.close()
+    source._thread.join(PATIENCE_S)  # a screen that ends waits less for it
     source.close()
     assert descriptors() <= before
     source.wake()  # a name that was found too late
@@ -323,15 +343,20 @@ def test_a_hostile_recording_is_made_safe(tmp_path: Path) -> None:
     assert all(text.isprintable() for text in texts)
 
 
-def test_a_demo_plays_the_snapshots_in_order() -> None:
-    with contextlib.closing(Demo(demo_world.FILE, model.Selection())) as played:
-        news = first(played, is_snapshot)
+def test_a_demo_plays_the_snapshots_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: Queue[model.Snapshot] = Queue()  # a mailbox keeps only the newest
+
+    def noted(snapshot: model.Snapshot, *rest: Any) -> SnapshotReady:
+        played.put(snapshot)
+        return prefetch.prepared(snapshot, *rest)
+
+    monkeypatch.setattr(demo, "prepared", noted)
+    with contextlib.closing(Demo(demo_world.FILE, model.Selection())) as source:
+        news = first(source, is_snapshot)
         assert isinstance(news, SnapshotReady)
         assert news.snapshot.host == "web-1"
-        one = news.snapshot.message.seq
-        news = first(played, is_snapshot)
-        assert isinstance(news, SnapshotReady)
-        assert news.snapshot.message.seq == one + 1
+        one, two = (played.get(timeout=PATIENCE_S).message.seq for _ in range(2))
+        assert two == one + 1
 
 
 def test_a_demo_repeats_with_clocks_that_go_on(tmp_path: Path) -> None:
