@@ -11,7 +11,11 @@ from email.utils import parsedate_to_datetime
 from typing import Final, NoReturn
 
 import requests
+from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Gauge,
@@ -35,12 +39,15 @@ _SCOPE: Final = InstrumentationScope("pbmon")
 _GRACE_S: Final = 0.5
 #: No receiver may ask for more.
 _LONGEST_WAIT_S: Final = 3600.0
+#: Characters of why it left something out.
+_LONGEST_REASON: Final = 200
 
 
 class OtlpExporter:
     """Sends to one receiver; a try that fails in passing is repeated within ``timeout_s``.
 
-    ``wait_s`` is how long the receiver wants to be left alone after the last one.
+    ``wait_s`` is how long the receiver wants to be left alone after the last one, and ``refused``
+    says what it left out of what it took: "" is nothing.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -54,10 +61,11 @@ class OtlpExporter:
         self._longest_s = timeout_s + _GRACE_S
         self._is_redirected = False
         self.wait_s = 0.0
+        self.refused = ""
 
     def send(self, data: MetricsData) -> bool:
         """Send it; return whether the receiver has taken it."""
-        self._is_redirected, self.wait_s = False, 0.0
+        self._is_redirected, self.wait_s, self.refused = False, 0.0, ""
         with suppress(TimeoutError), _within(self._longest_s):
             result = self._exporter.export(data)
             # To the SDK, an answer that names another address is a success.
@@ -67,6 +75,7 @@ class OtlpExporter:
     def _hear(self, response: requests.Response, *_given: object, **_named: object) -> None:
         self._is_redirected |= 300 <= response.status_code < 400
         self.wait_s = _seconds(response.headers.get("Retry-After", ""))
+        self.refused = _refused(response.content) if response.ok else ""
 
     def close(self) -> None:
         """End its connections."""
@@ -98,6 +107,16 @@ def _seconds(retry_after: str) -> float:
         with suppress(ValueError, TypeError, OverflowError):
             seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
     return min(max(0.0, seconds), _LONGEST_WAIT_S)
+
+
+def _refused(body: bytes | None) -> str:
+    """Return what an answer says was left out (OTLP's "partial success"), if it says so."""
+    try:
+        partial = ExportMetricsServiceResponse.FromString(body or b"").partial_success
+    except DecodeError:  # many answer with something else, which is of no interest
+        return ""
+    count, why = partial.rejected_data_points, partial.error_message[:_LONGEST_REASON]
+    return f"{count} left out ({why or 'it does not say why'})" if count > 0 else ""
 
 
 def metrics_data(

@@ -72,7 +72,11 @@ class _Pusher:
         families = measured(self._meter, snapshot, version())
         data = metrics_data(families, snapshot.host, version(), message.time_ns)
         arrived = self._exporter.send(data)
-        self._say("" if arrived else f"{self._chosen.url} does not take the metrics")
+        url, refused = self._chosen.url, self._exporter.refused
+        if not arrived:
+            self._say(f"{url} does not take the metrics")
+        else:
+            self._say(f"{url} does not take all of the metrics" if refused else "", refused)
         return arrived
 
     def _patience_s(self) -> float:
@@ -84,10 +88,11 @@ class _Pusher:
         problem = connect_problem(path)
         self._say(silence_words(path, problem, breaks_off=self._source.breaks_off))
 
-    def _say(self, trouble: str) -> None:
+    def _say(self, trouble: str, more: str = "") -> None:
         if trouble == self._trouble:
             return
-        text = f"{trouble}; trying again" if trouble else "the metrics arrive again"
+        words = f"{trouble}: {more}" if more else trouble
+        text = f"{words}; trying again" if trouble else "the metrics arrive again"
         self._trouble = trouble
         if sys.stderr is not None:
             sys.stderr.write(f"pbmon-client: {safe_text(text)}\n")

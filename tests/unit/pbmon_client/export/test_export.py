@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -21,6 +22,7 @@ from client_process import ROOT
 from fake_publisher import PATIENCE_S, Publisher
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 
@@ -35,12 +37,14 @@ BIG = 2**60 + 1  # more than a float can hold exactly
 class Receiver:
     """An OTLP receiver; it answers each request with the next of ``statuses``, then with 200.
 
-    Answers that are not 200 have ``headers``. Status 0 is an answer that does not end.
+    Answers that are not 200 have ``headers``, the others a ``body``, the next of ``bodies`` if any.
+    Status 0 is an answer that does not end.
     """
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
         self.headers: dict[str, str] = {}
+        self.bodies: list[bytes] = []
         self.came_s: list[float] = []
         self.requests: Queue[tuple[str, dict[str, str], bytes]] = Queue()
         receiver = self
@@ -59,8 +63,10 @@ class Receiver:
                 self.send_response(status)
                 for header in receiver.headers.items() if status != 200 else ():
                     self.send_header(*header)
-                self.send_header("Content-Length", "0")
+                said = receiver.bodies.pop(0) if status == 200 and receiver.bodies else b""
+                self.send_header("Content-Length", str(len(said)))
                 self.end_headers()
+                self.wfile.write(said)
 
             def log_message(self, *_arguments: object) -> None:
                 pass
@@ -263,6 +269,44 @@ def test_what_a_receiver_refused_arrives_with_the_next_push(
         f"pbmon-client: {receiver.url}/v1/metrics does not take the metrics; trying again\n"
         "pbmon-client: the metrics arrive again\n"
     )
+
+
+def leaving_out(count: int, why: str) -> bytes:
+    answer = ExportMetricsServiceResponse()
+    answer.partial_success.rejected_data_points = count
+    answer.partial_success.error_message = why
+    written: bytes = answer.SerializeToString()
+    return written
+
+
+def test_what_a_receiver_leaves_out_is_said_once_and_counts_as_arrived(
+    publisher: Publisher, receiver: Receiver, export: Export
+) -> None:
+    receiver.bodies = [leaving_out(3, "too many\x1b[2J"), leaving_out(4, "request 2"), b""]
+    pushing = export("--otlp", receiver.url, "--count", "3", "--interval", "1")
+    publisher.expect(ALL)
+    publish_until(publisher, lambda: pushing.poll() is not None)
+    assert pushing.wait(PATIENCE_S) == 0
+    assert len(receiver.came_s) == 3
+    assert pushing.communicate()[1] == (
+        f"pbmon-client: {receiver.url}/v1/metrics does not take all of the metrics: "
+        "3 left out (too many\\x1b[2J); trying again\n"
+        "pbmon-client: the metrics arrive again\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(b"", ""), (b"<html>", ""), (leaving_out(0, "a hint"), ""), (leaving_out(-1, "x"), ""),
+     (leaving_out(2, ""), "2 left out (it does not say why)"),
+     (leaving_out(1, "x" * 9999), f"1 left out ({'x' * 200})")],
+)  # fmt: skip
+def test_only_what_was_left_out_is_remarked_on(body: bytes, said: str) -> None:
+    exporter = OtlpExporter("http://127.0.0.1:9", 1)
+    answer = requests.Response()
+    answer.status_code, answer.raw = 200, BytesIO(body)
+    exporter._hear(answer)
+    assert exporter.refused == said
 
 
 def test_without_a_daemon_it_says_so_once_and_waits(export: Export, tmp_path: Path) -> None:
