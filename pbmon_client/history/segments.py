@@ -5,6 +5,7 @@ A file holds the blocks of one tier and span of time, as they were appended. Its
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ def _damaged(found: Scanned, file: SegmentFile, following: BlockHeader | None) -
 
 def _next_block(descriptor: int, at: int, size: int) -> tuple[int, BlockHeader] | None:
     """Return the next sound block at or after a place."""
-    while at < size:
+    while (at := _data_from(descriptor, at, size)) < size:
         data = os.pread(descriptor, _STRIDE + HEADER_BYTES, at)
         for place in _places(data):
             header = parse_header(data, place)
@@ -165,6 +166,16 @@ def _next_block(descriptor: int, at: int, size: int) -> tuple[int, BlockHeader] 
                 return at + place, header
         at += _STRIDE
     return None
+
+
+def _data_from(descriptor: int, at: int, size: int) -> int:
+    """Return where a file goes on after a hole, which a foreign one may have terabytes of."""
+    try:
+        return os.lseek(descriptor, at, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # lseek(2): nothing but a hole up to the end
+            return size
+        raise
 
 
 def _places(data: bytes) -> Iterator[int]:

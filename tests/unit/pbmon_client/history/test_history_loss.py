@@ -13,10 +13,12 @@ import pytest
 from pbmon_client.history.buckets import Tick
 from pbmon_client.history.layout import PROCESSES, TOTALS
 from pbmon_client.history.past import Past
+from pbmon_client.history.segments import files_of, scan
 from pbmon_client.history.writer import HistoryWriter
 from tests import past_host as make
 
 START = make.MONDAY + 3 * 3600
+TERABYTE = 1 << 40
 Damage = Callable[[bytes], bytes]
 DAMAGES: dict[str, Damage] = {
     "first bit": lambda data: bytes([data[0] ^ 1]) + data[1:],
@@ -145,6 +147,26 @@ def test_a_file_of_nothing_but_damage_stays_so_that_it_is_told(tmp_path: Path, l
         for _ in range(2):
             assert f"history: {file.name} is damaged (1 s)" in reasons(directory, 10, 20)
             record(directory, 130, 200)
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_a_hole_of_a_terabyte_is_stepped_over(tmp_path: Path, *, is_followed: bool) -> None:
+    """Reading it would take many minutes."""
+    record(tmp_path, 0, 240)
+    (file,) = (each for each in files_of(tmp_path) if each.tier == 0)
+    first, _second, third = scan(file).blocks
+    data = file.path.read_bytes()
+    with file.path.open("r+b") as stream:
+        stream.truncate(first.header.size)
+        stream.truncate(TERABYTE)
+        if is_followed:
+            stream.seek(TERABYTE)
+            stream.write(data[third.at : third.at + third.header.size])
+    missing = reasons(tmp_path, 0, 180)
+    assert f"history: {file.path.name} is damaged (1 s)" in missing
+    assert Past(tmp_path).message(START, START + 60).totals["net_rx_bytes"] == 60
+    last = Past(tmp_path).message(START + 120, START + 180)
+    assert (last.totals["net_rx_bytes"] == 60) == is_followed
 
 
 def test_a_store_that_begins_as_it_should_has_lost_nothing(tmp_path: Path) -> None:
