@@ -16,7 +16,7 @@ from pbmon_client.history.block import BlockHeader
 from pbmon_client.history.index import Index, TailBlock
 from pbmon_client.history.layout import LAYOUTS, OWNER_NAMES, PORT
 from pbmon_client.history.loading import DAMAGE, LoadedBlock, load
-from pbmon_client.history.packing import Chosen, Unsigned, among, starts, whole
+from pbmon_client.history.packing import Chosen, Unsigned, among, row_starts, starts, whole
 from pbmon_client.history.plan import Piece
 from pbmon_client.history.rows import Part
 from pbmon_client.history.sections import TableSection
@@ -164,7 +164,9 @@ class Finder:
         read = self._read(found, table, pids, identities)
         if not read:
             return []
-        every = read[0] if len(read) == 1 else np.concatenate(read)
+        if len(read) == 1:  # in the order of their identity
+            return whole(read[0][row_starts(read[0])][:, : len(OWNER_NAMES)])
+        every = np.concatenate(read)
         owners = whole(every[:, : len(OWNER_NAMES)])
         return dict(zip(whole(every), owners, strict=True)).values()  # each once
 

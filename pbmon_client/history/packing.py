@@ -131,6 +131,13 @@ def starts(ordered: npt.NDArray[Any]) -> Ints:
     return np.flatnonzero(differs)
 
 
+def row_starts(ordered: npt.NDArray[Any]) -> Ints:
+    """Return where each run of equal rows of a matrix begins."""
+    differs = np.ones(len(ordered), np.bool_)
+    np.any(ordered[1:] != ordered[:-1], axis=1, out=differs[1:])
+    return np.flatnonzero(differs)
+
+
 def once(values: Ints) -> Ints:
     """Return the values, each once and in order. np.unique() takes several times as long."""
     ordered = np.sort(values)

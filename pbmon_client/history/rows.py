@@ -110,11 +110,13 @@ class SummedRows:
 
         Of equal rows, the newest is the last.
         """
-        if not any(map(len, wanted)):
+        sizes = [*filter(None, map(len, wanted))]
+        if not sizes:
             return _NONE, _NONE
         numbers: dict[bytes | None, int] = {}
         keys = [self._identities(name, wanted, numbers) for name in self.layout.identity]
-        order = _in_order(keys)
+        # Those of one block are in that order.
+        order = _in_order(keys) if len(sizes) > 1 else np.arange(sizes[0])
         differs = np.zeros(len(order), np.bool_)
         differs[0] = True
         for key in keys:
