@@ -283,7 +283,9 @@ def test_what_a_receiver_leaves_out_is_said_once_and_counts_as_arrived(
     publisher: Publisher, receiver: Receiver, export: Export
 ) -> None:
     receiver.bodies = [leaving_out(3, "too many\x1b[2J"), leaving_out(4, "request 2"), b""]
-    pushing = export("--otlp", receiver.url, "--count", "3", "--interval", "1")
+    # An answer may take longer than the interval here, and then no push is lost.
+    unhurried = f"{_PATIENT}; push.min = max"
+    pushing = export("--otlp", receiver.url, "--count", "3", "--interval", "1", code=unhurried)
     publisher.expect(ALL)
     publish_until(publisher, lambda: pushing.poll() is not None)
     assert pushing.wait(PATIENCE_S) == 0
